@@ -142,7 +142,7 @@ async def test_silent_server_delays_the_test_by_one_time_limit(tmp_path: Path) -
         checkup = await adapter.test_environment({"config": {}})
         assert loop.time() - began < 2 * ProcessSettings().timings.check
         assert checkup.status == "warn"
-        assert "no answer within 10s" in found(checkup, "k8s_job_dry_run_failed").message
+        assert "no response within 10s" in found(checkup, "k8s_job_dry_run_failed").message
 
 
 # What the Job refers to -------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ async def test_server_warning_is_quoted(bench: Bench) -> None:
 async def test_home_pod_timeout_quotes_the_last_error(bench: Bench) -> None:
     bench.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
     check = found(await bench.test(), "k8s_home_pod_unavailable")
-    assert "no usable answer within 10s" in check.message
+    assert "no usable response within 10s" in check.message
     assert "etcd is on fire" in check.message
 
 

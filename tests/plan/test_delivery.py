@@ -29,6 +29,7 @@ from paperclip_claude_k8s.plan.run_site import RunSite
 
 ONLY_PROMPT = frozenset({"prompt.txt"})
 MIB = 1024 * 1024
+"""More bytes than `OBJECT_BYTES`."""
 SERVERS_WITH_TOKEN = {
     "mine": {"url": "https://x.example", "headers": {"Authorization": "Bearer c4n4ry-header"}}
 }
@@ -39,11 +40,13 @@ def context_with_task(text: str, **context: Any) -> Any:
 
 
 def spec_of(ctx: Any = None, **options: Any) -> dict[str, Any]:
-    found: dict[str, Any] = the_job(ctx, **options)["spec"]["template"]["spec"]
-    return found
+    """The spec of the Pod of a run."""
+    spec: dict[str, Any] = the_job(ctx, **options)["spec"]["template"]["spec"]
+    return spec
 
 
 def env_of(container: dict[str, Any]) -> dict[str, str]:
+    """Name → plain value; "" for an entry without one."""
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
 
 

@@ -32,7 +32,7 @@ from paperclip_claude_k8s.run.prepare import find_site
 T = TypeVar("T")
 K = TypeVar("K")
 TEST_AGENT_ID = "environment-test"
-"""Agent id of the planned Job and of the probe. It differs from real ids, so that they share no slot."""
+"""Agent id of the planned Job and of the probe: not that of a real agent, whose slot they would need."""
 
 
 async def call_within(call: Callable[[], Awaitable[T]], seconds: float) -> Response[T]:
@@ -41,7 +41,7 @@ async def call_within(call: Callable[[], Awaitable[T]], seconds: float) -> Respo
         async with asyncio.timeout(seconds):
             return await call()
     except TimeoutError:
-        return ClusterError(None, "Timeout", f"no answer within {seconds:g}s")
+        return ClusterError(None, "Timeout", f"no response within {seconds:g}s")
     except ClusterError as error:
         return error
     except Exception as error:  # noqa: BLE001  # a bug in one check must not hide the others
@@ -128,7 +128,7 @@ async def _find_site(
     except RunFailure as stop:
         return stop.failure
     except TimeoutError:
-        why = "; ".join([f"no usable answer within {limit:g}s", *log])
+        why = "; ".join([f"no usable response within {limit:g}s", *log])
         timeout = ClusterError(None, "Timeout", why)
         return failures.home_pod_unavailable(ports.settings.env.get("HOSTNAME", ""), why, timeout)
 

@@ -35,6 +35,7 @@ PROBE_COMMAND = ("claude", "--version")
 RELAY_MARK = "\x1e"
 """First character of the lines that the relay adds to the log. Nonce and kind follow, `e` for stderr."""
 OUTPUT_CHARS = 200
+"""Maximum characters of the command's output in a check."""
 
 
 @dataclass(slots=True)
