@@ -59,13 +59,13 @@ async def test_output_without_room_is_reported_and_completed_by_a_resume(
     assert reply["result"]["exitCode"] == 0
     assert "Traceback" not in err
     assert not (out / "result.json").exists()
-    code, still, _ = await dev.cli.run(*resume_args(reply))
-    assert (code, still) == (1, reply)
+    code, retried, _ = await dev.cli.run(*resume_args(reply))
+    assert (code, retried) == (1, reply)
     disk.make_room()
-    code, again, _ = await dev.cli.run(*resume_args(reply))
-    assert (code, again["status"]) == (0, "succeeded")
-    assert again["result"] == reply["result"]
-    assert_output_whole(out, again)
+    code, resumed, _ = await dev.cli.run(*resume_args(reply))
+    assert (code, resumed["status"]) == (0, "succeeded")
+    assert resumed["result"] == reply["result"]
+    assert_output_whole(out, resumed)
 
 
 async def test_output_without_room_of_an_embedded_run_is_reported_and_completed(
@@ -77,8 +77,8 @@ async def test_output_without_room_of_an_embedded_run_is_reported_and_completed(
     assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "succeeded")
     assert "Traceback" not in err
     disk.make_room()
-    code, again, _ = await cli.run(*resume_args(reply))
-    assert (code, again["result"]) == (0, reply["result"])
+    code, resumed, _ = await cli.run(*resume_args(reply))
+    assert (code, resumed["result"]) == (0, reply["result"])
     assert (out / "transcript.ndjson").read_bytes() == cli.transcript()
 
 
@@ -108,9 +108,9 @@ async def test_output_folder_that_is_deleted_is_reported(dev: DevClusterCli) -> 
     code, reply, _ = await dev.run_with_steps(args, (0.2, lambda: shutil.rmtree(out)))
     assert (code, reply["error"]) == (1, "output_unwritable")
     assert reply["run_status"] == "succeeded"
-    code, again, _ = await dev.cli.run(*resume_args(reply))
+    code, resumed, _ = await dev.cli.run(*resume_args(reply))
     assert code == 0
-    assert_output_whole(out, again)
+    assert_output_whole(out, resumed)
 
 
 async def test_poll_once_with_unwritable_output_reports_that_the_run_continues(
@@ -142,8 +142,8 @@ async def test_read_only_output_fails_the_call_before_it_submits_the_run(
     assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "not_submitted")
     assert "Read-only file system" in reply["detail"]
     assert await dev.job_names() == []
-    code, again, _ = await dev.cli.run("run", "--run-id", reply["run_id"], "-q")
-    assert (code, again["status"]) == (0, "succeeded")
+    code, resumed, _ = await dev.cli.run("run", "--run-id", reply["run_id"], "-q")
+    assert (code, resumed["status"]) == (0, "succeeded")
 
 
 # State ---------------------------------------------------------------------------------------------------
@@ -170,10 +170,10 @@ async def test_state_without_room_is_reported_and_the_run_can_be_resumed(
     if reply["run_status"] == "succeeded":
         assert reply["result"]["exitCode"] == 0
     disk.make_room()
-    code, again, _ = await small_disk_cli.run(*resume_args(reply))
-    assert (code, again["status"]) == (0, "succeeded")
+    code, resumed, _ = await small_disk_cli.run(*resume_args(reply))
+    assert (code, resumed["status"]) == (0, "succeeded")
     assert small_disk_cli.transcript() == TRANSCRIPT
-    assert again["result"]["resultJson"]["log"]["complete"] is True
+    assert resumed["result"]["resultJson"]["log"]["complete"] is True
 
 
 @pytest.mark.parametrize("free", [0, 2, 3, 4, 5])
@@ -199,8 +199,8 @@ async def test_state_that_fills_up_keeps_the_job_for_a_resume(
     assert "Traceback" not in err
     assert len(await dev.job_names()) == 1
     disk.make_room()
-    code, again, _ = await small_disk_cli.run(*resume_args(reply))
-    assert (code, again["status"]) == (0, "succeeded")
+    code, resumed, _ = await small_disk_cli.run(*resume_args(reply))
+    assert (code, resumed["status"]) == (0, "succeeded")
     assert small_disk_cli.transcript() == TRANSCRIPT
 
 
@@ -210,8 +210,8 @@ async def test_state_folder_that_is_deleted_keeps_the_job_for_a_resume(dev: DevC
     assert (code, reply["error"]) == (1, "state_unwritable")
     assert "deleted while it was running" in reply["detail"]
     assert reply["run_status"] == "polling"
-    code, again, _ = await dev.cli.run(*resume_args(reply))
-    assert (code, again["status"]) == (0, "succeeded")
+    code, resumed, _ = await dev.cli.run(*resume_args(reply))
+    assert (code, resumed["status"]) == (0, "succeeded")
     assert dev.cli.transcript() == TRANSCRIPT
 
 

@@ -17,7 +17,7 @@ PROGRESS = re.compile(r"^  \[\d+s\] +run=(\S+)  status=([A-Z]+)", re.MULTILINE)
 
 
 def statuses(err: str) -> list[tuple[str, str]]:
-    """Run id and status of each progress line."""
+    """Run id and status of each progress line on stderr."""
     return PROGRESS.findall(err)
 
 
@@ -40,7 +40,7 @@ async def test_run_with_quiet_prints_nothing_on_stderr(dev: DevClusterCli) -> No
     assert (code, err) == (0, "")
 
 
-async def test_poll_once_exits_2_while_running_and_0_with_output_at_the_end(dev: DevClusterCli) -> None:
+async def test_poll_once_exits_2_while_the_run_continues_and_0_after_its_end(dev: DevClusterCli) -> None:
     run_id = await dev.submit(**dev.endless_agent())
     out = dev.cli.folder / "out"
     code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "--poll-once", "--output", str(out))
@@ -85,8 +85,8 @@ async def test_timeout_ends_the_wait_but_not_the_run(dev: DevClusterCli) -> None
     assert (code, reply["status"], reply["error"]) == (1, "failed", "poll_timeout")
     assert len(await dev.job_names()) == 1
     dev.end_agent()
-    code, again, _ = await dev.cli.run(*reply["resume"].split()[1:])
-    assert (code, again["run_id"]) == (0, reply["run_id"])
+    code, resumed, _ = await dev.cli.run(*reply["resume"].split()[1:])
+    assert (code, resumed["run_id"]) == (0, reply["run_id"])
 
 
 # Schedules, progress lines, and the names of errors ------------------------------------------------
@@ -117,8 +117,8 @@ async def test_consecutive_poll_errors_abort_the_wait_but_not_the_run(dev: DevCl
     code, reply, _ = running.result()
     assert (code, reply["error"]) == (1, "poll_aborted")
     assert "3 polls in a row failed" in reply["detail"]
-    code, again, _ = await dev.cli.run(*reply["resume"].split()[1:])
-    assert (code, again["status"]) == (0, "succeeded")
+    code, resumed, _ = await dev.cli.run(*reply["resume"].split()[1:])
+    assert (code, resumed["status"]) == (0, "succeeded")
     assert dev.cli.transcript() == TRANSCRIPT
 
 
@@ -292,8 +292,8 @@ async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -
     assert (code, reply["error"]) == (1, "state_unwritable")
     assert "make room and resume" in reply["detail"]
     assert len(await dev.job_names()) == 1
-    code, again, _ = await dev.cli.run(*reply["resume"].split()[1:], "-q")
-    assert (code, again["status"]) == (0, "succeeded")
+    code, resumed, _ = await dev.cli.run(*reply["resume"].split()[1:], "-q")
+    assert (code, resumed["status"]) == (0, "succeeded")
     assert dev.cli.transcript() == TRANSCRIPT
 
 

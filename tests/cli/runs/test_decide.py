@@ -28,7 +28,7 @@ def a_record(phase: Phase, age: timedelta = timedelta(minutes=5)) -> Record:
 
 
 @pytest.mark.parametrize(
-    ("phase", "jobs", "waiting", "once"),
+    ("phase", "jobs", "expected", "expected_no_wait"),
     [
         ("reserved", NO_JOB, Wait(), Submit()),
         ("submitting", NO_JOB, Wait(), Submit()),
@@ -39,19 +39,21 @@ def a_record(phase: Phase, age: timedelta = timedelta(minutes=5)) -> Record:
         ("polling", ENDED_JOB, Wait(), Wait()),
     ],
 )
-def test_next_step_depends_on_phase_jobs_and_once(
-    phase: Phase, jobs: JobStatus, waiting: Step, once: Step
+def test_next_step_depends_on_phase_jobs_and_no_wait(
+    phase: Phase, jobs: JobStatus, expected: Step, expected_no_wait: Step
 ) -> None:
-    assert next_step(a_record(phase), jobs, NOW, once=False) == waiting
-    assert next_step(a_record(phase), jobs, NOW, once=True) == once
+    assert next_step(a_record(phase), jobs, NOW, no_wait=False) == expected
+    assert next_step(a_record(phase), jobs, NOW, no_wait=True) == expected_no_wait
 
 
 def test_next_step_of_an_ended_run_returns_its_outcome() -> None:
     record = a_record("ended")
-    assert next_step(record, NO_JOB, NOW, once=True) == ReturnOutcome({"run_id": "r", "status": "succeeded"})
+    assert next_step(record, NO_JOB, NOW, no_wait=True) == ReturnOutcome(
+        {"run_id": "r", "status": "succeeded"}
+    )
 
 
 def test_old_run_without_a_job_is_lost() -> None:
     old = a_record("submitting", timedelta(days=2))
     assert not may_create(old, NOW)
-    assert next_step(old, NO_JOB, NOW, once=False) == ReportLost()
+    assert next_step(old, NO_JOB, NOW, no_wait=False) == ReportLost()

@@ -1,4 +1,4 @@
-"""What a call does next about a known run, given its record and its Jobs in the cluster."""
+"""What a call does next for a run, given the run's record and its Jobs in the cluster."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReturnOutcome:
-    """The run has ended, and its reply is in the record."""
+    """The run has ended, and its outcome is in the record."""
 
     reply: Reply
 
@@ -57,15 +57,15 @@ class ReportPolling:
 Step: TypeAlias = ReturnOutcome | ReportLost | Submit | Wait | ReportPolling
 
 
-def next_step(record: Record, jobs: JobStatus, now: datetime, *, once: bool) -> Step:
-    """The next step. `once`: the call checks or submits the run, and does not wait for its end."""
+def next_step(record: Record, jobs: JobStatus, now: datetime, *, no_wait: bool) -> Step:
+    """The next step. `no_wait`: the call checks or submits the run, and does not wait for its end."""
     if record.outcome is not None:
         return ReturnOutcome(record.outcome)
     if not jobs.present:
         if record.phase == "polling" or not may_create(record, now):
             return ReportLost()
-        return Submit() if once else Wait()
-    return ReportPolling() if once and not jobs.finished else Wait()
+        return Submit() if no_wait else Wait()
+    return ReportPolling() if no_wait and not jobs.finished else Wait()
 
 
 def may_create(record: Record, now: datetime) -> bool:

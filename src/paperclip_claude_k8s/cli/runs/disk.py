@@ -34,7 +34,7 @@ class Disk:
         self.write_at(handle, content, os.fstat(handle).st_size)
 
     def write_at(self, handle: int, content: bytes, offset: int) -> None:
-        """Write all of it. If that fails, a first part of it may have been written."""
+        """Write the whole content. If that fails, the beginning may have been written."""
         while content:
             self.before("write", handle)
             written = os.pwrite(handle, content, offset)
@@ -45,7 +45,7 @@ class Disk:
         os.truncate(file, size)
 
     def sync(self, handle: int) -> None:
-        """Some file systems report only here that the disk is full."""
+        """Write the content to the disk. Some file systems report only now that the disk is full."""
         self.before("sync", handle)
         os.fsync(handle)
 
@@ -58,6 +58,6 @@ REAL_DISK = Disk()
 
 
 def check_not_deleted(handle: int) -> None:
-    """Raises `FileNotFoundError` if the open file was deleted, so that writes to it are lost."""
+    """Raises `FileNotFoundError` if the open file was deleted: writes to it would be lost."""
     if os.fstat(handle).st_nlink == 0:
         raise FileNotFoundError(2, "files of the run were deleted while it was running")

@@ -1,4 +1,4 @@
-"""The record of one run, from which any later command can continue it."""
+"""The record of one run, from which any later command can continue the run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -60,7 +60,7 @@ class Record:
     outcome: Reply | None = None
     """The reply that reports how the run ended; None before."""
     cleaned_up: bool = True
-    """False: the run has ended, and its Job has not been deleted yet."""
+    """False if the run has ended and its Job has not been deleted yet."""
 
     @property
     def status(self) -> str:
@@ -84,6 +84,7 @@ class Record:
         )
 
     def part(self, uid: str) -> JobPart | None:
+        """The part of the Job with this uid, if the record has one."""
         return next((job for job in self.jobs if job.uid == uid), None)
 
     def with_part(self, part: JobPart) -> "Record":
@@ -114,7 +115,7 @@ class RecordInvalid(ValueError):
 
 
 def read_record(content: object) -> Record:
-    """Raises `RecordInvalid`."""
+    """The record from the JSON of `record.json`. Raises `RecordInvalid`."""
     if not isinstance(content, dict):
         raise RecordInvalid("is not a JSON object")
     version = content.get("version")

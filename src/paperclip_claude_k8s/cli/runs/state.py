@@ -88,7 +88,7 @@ class RunFiles:
             os.close(handle)
 
     def _open_lock(self) -> int:
-        """Falls back to read-only: a call that only reads must work on a full or read-only disk."""
+        """Open the lock file, read-only if need be: a call that only reads must work on a full disk, too."""
         path = self.folder / "lock"
         try:
             return self.disk.open(path)
@@ -99,7 +99,7 @@ class RunFiles:
 
 
 def _flock(handle: int, folder: Path) -> bool:
-    """Whether the lock could be taken. Raises `Stop` if the file system does not support locks."""
+    """Try to take the lock; returns whether it was free. Raises `Stop` if the file system has no locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -125,7 +125,7 @@ class State:
         return RunFiles(self.folder / "runs" / run_id, self.disk)
 
     def read(self, run_id: str) -> Record:
-        """Raises `Stop` if the run is unknown or its record cannot be read."""
+        """The record of the run. Raises `Stop` if the run is unknown or its record cannot be read."""
         if not _RUN_ID.fullmatch(run_id) or not _exists(self.files(run_id).record):
             hint = "`claude-k8s history` lists the known runs"
             raise Stop("unknown_run", f"run {run_id} is not known in {self.folder}; {hint}")

@@ -100,8 +100,8 @@ class Worker:
             return run.journal.end(failure("cancelled", reason, run.record.run_id))
         if (unusable := await self._resolve_target()) is not None:
             return run.end(unusable)
-        jobs, once = await self._job_status(), run.call.options.mode != "wait"
-        return await self._take_step(decide.next_step(run.record, jobs, utc_now(), once=once))
+        jobs, no_wait = await self._job_status(), run.call.options.mode != "wait"
+        return await self._take_step(decide.next_step(run.record, jobs, utc_now(), no_wait=no_wait))
 
     async def _take_step(self, step: decide.Step) -> Reply | None:
         run = self._run
