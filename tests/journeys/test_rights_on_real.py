@@ -121,6 +121,7 @@ async def grant_all_but(missing: Right | None) -> None:
 
 @asynccontextmanager
 async def site_of(kubeconfig: str) -> AsyncIterator[Site]:
+    """The real cluster, with an adapter that uses this kubeconfig; its gateway has all rights."""
     adapter = Adapter(ProcessSettings(env=IN_HOME_POD, timings=IMPATIENT))
     gateway = Gateway(KUBECONFIG)
     config = {"kubeconfig": kubeconfig, "imagePullPolicy": "Never"}
@@ -137,9 +138,9 @@ async def failed_checks(site: Site) -> list[Check]:
     return [check for check in checkup.checks if check.level != "info"]
 
 
-def assert_reported(right: Right, found: list[Check], always: list[Check]) -> None:
-    """Check that the missing right adds exactly the expected check to those found with every right."""
-    known = {check.code for check in always}
+def assert_reported(right: Right, found: list[Check], baseline: list[Check]) -> None:
+    """Check that the missing right adds exactly the expected checks to `baseline`, found with all rights."""
+    known = {check.code for check in baseline}
     added = [check for check in found if check.code not in known]
     expected = [right.code, *(["k8s_home_pod_unavailable"] if right.label == "get pods" else [])]
     assert sorted(check.code for check in added) == sorted(expected)
@@ -168,10 +169,10 @@ async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Righ
             outcome = Outcome("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
     await grant_all_but(None)
     async with site_of(kubeconfig) as site:
-        always = await failed_checks(site)
+        baseline = await failed_checks(site)
     await grant_all_but(right)
     async with site_of(kubeconfig) as site:
-        assert_reported(right, await failed_checks(site), always)
+        assert_reported(right, await failed_checks(site), baseline)
         result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(KUBECONFIG) as site:
         left = await site.leftovers(within=0 if outcome.leaves else 20)
