@@ -100,7 +100,10 @@ def test_pod_belongs_to_the_controlling_job(name: str) -> None:
 
 
 def test_owner_that_does_not_control_a_pod_is_ignored() -> None:
-    owners = [{"kind": "Job", "uid": "someone's"}, {"kind": "ReplicaSet", "uid": "rs", "controller": True}]
+    owners = [
+        {"kind": "Job", "uid": "of-another-job"},
+        {"kind": "ReplicaSet", "uid": "rs", "controller": True},
+    ]
     assert reading.pod_snapshot({"metadata": {"ownerReferences": owners}}).job_uid == ""
 
 

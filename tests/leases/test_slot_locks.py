@@ -27,6 +27,7 @@ Run = asyncio.Task[Any]
 async def one_host(
     folder: Path, pod_script: PodScript | Callable[[Any], PodScript] = LONG
 ) -> AsyncIterator[tuple[FakeCluster, Host, asyncio.TaskGroup]]:
+    """A cluster in memory, one Paperclip host that uses it, and a task group for the host's runs."""
     async with FakeCluster.start(folder, pod_script) as fake:
         host = Host(fake, "host-one")
         try:

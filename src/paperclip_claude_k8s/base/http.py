@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 USER_AGENT = "paperclip-adapter-claude-k8s"
-READ_BUFFER = 256 * 1024
-"""Bytes: log responses come in large pieces; a buffer of 64 KiB would double the number of wake-ups."""
+READ_BUFFER_BYTES = 256 * 1024
+"""Log responses come in large pieces; a buffer of 64 KiB would double the number of reads."""
 
 
 def open_session(proxy: str | None = None, *, total: float | None = None) -> aiohttp.ClientSession:
@@ -32,7 +32,7 @@ def open_session(proxy: str | None = None, *, total: float | None = None) -> aio
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT},
         proxy=proxy,
-        read_bufsize=READ_BUFFER,
+        read_bufsize=READ_BUFFER_BYTES,
         timeout=aiohttp.ClientTimeout(total=total),
     )
 

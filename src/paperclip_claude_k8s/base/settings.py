@@ -44,10 +44,10 @@ class Timings:
     """When a log has ended and the agent has been silent for this long, Job and Pod are read directly."""
 
     cancel_poll: float = 15.0
-    """Interval at which the host is asked for cancelled runs if it provides no signal."""
+    """Interval at which the Paperclip host is asked whether a run was cancelled, if it passes no `signal`."""
 
     stop_proof: float = 45.0
-    """How long a cancel waits for proof that the Pod is gone; the host sends SIGKILL 60 s after a cancel."""
+    """How long a cancel waits for proof that the Pod is gone; 60 s after a cancel the host kills this process."""
 
     poll_by_name: float = 2.0
     """Interval at which a Job or Pod is read by name after it left the selection of the shared watch."""

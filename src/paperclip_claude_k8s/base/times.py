@@ -1,4 +1,4 @@
-"""Times as text: RFC 3339 in UTC, as Kubernetes and the host write them."""
+"""Times as text: RFC 3339 in UTC, as Kubernetes and the Paperclip host write them."""
 
 from datetime import UTC, datetime
 

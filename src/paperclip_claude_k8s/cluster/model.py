@@ -159,7 +159,7 @@ class Known:
     pod_is_final: bool = False
     """`pod` is its state at its end: the watch reported the deletion, and no event before it was missed."""
     seen_by: str = "watch"
-    """How `job_gone` was observed, for messages."""
+    """How `job_gone` was observed, for messages: "watch" or "direct read"."""
     log_opened: bool = False
     """The Pod's log could be opened, so its agent container has started, whatever the status says."""
     stopped_by_job: Literal["", "suspended", "parallelism"] = ""

@@ -96,7 +96,7 @@ class Wire(Protocol):
 
 
 SendChecked = Callable[[Request, aiohttp.ClientTimeout], Awaitable[aiohttp.ClientResponse]]
-"""`Transport._send_checked`."""
+"""The type of `Transport._send_checked`, which an `OpenResponse` calls when it is entered."""
 
 
 class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):

@@ -87,7 +87,9 @@ class LivenessProbe:
             if not reported:
                 reported = True
                 expiry = self.timings.lease_expiry
-                await reporter.status(f"Waiting up to {expiry:g}s for the previous host's Lease to expire")
+                await reporter.status(
+                    f"Waiting up to {expiry:g}s for the previous host process's Lease to expire"
+                )
             await asyncio.sleep(POLL_INTERVAL)
         return liveness
 

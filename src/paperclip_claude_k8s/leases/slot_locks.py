@@ -106,7 +106,7 @@ class LeaseSlotLocks:
             return True  # a failed read proves no loss, and the Job is addressed by its uid
 
     async def release_all(self) -> None:
-        """Release everything, because the host shuts down. The caller sets the time limit."""
+        """Release everything, because this process shuts down. The caller sets the time limit."""
         for lock in tuple(self._held.values()):
             await self._release(lock)
         while self._undeleted:

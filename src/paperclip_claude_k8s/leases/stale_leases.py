@@ -1,4 +1,4 @@
-"""Deletes Leases that ended processes left behind. Each process does this once, after creating its own."""
+"""Deletes Leases that ended processes left behind: once per process, after it has created its own Lease."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress

@@ -56,7 +56,7 @@ _WRITE_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class PackInputs:
-    """The input of `pack`: the raw config, which holds the host's skills, and paths.
+    """The input of `pack`: the raw config, which contains the library of skills, and paths.
 
     `volume` is the shared volume's mount point in this process's own file system; None if it is not mounted
     here or not in the Pod. `instructions` is an absolute path on the host.
