@@ -47,7 +47,7 @@ class Timings:
     """Interval at which the Paperclip host is asked whether a run was cancelled, if it passes no `signal`."""
 
     stop_proof: float = 45.0
-    """How long a cancel waits for proof that the Pod is gone; 60 s after a cancel the host kills this process."""
+    """How long a cancel waits for proof that the Pod is gone: the host kills this process after 60 s."""
 
     poll_by_name: float = 2.0
     """Interval at which a Job or Pod is read by name after it left the selection of the shared watch."""
