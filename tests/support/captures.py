@@ -26,6 +26,7 @@ def recorded(name: str, folder: str = OLD) -> tuple[bytes, dict[str, Any]]:
 
 
 def _name_of(number: str) -> str:
+    """The full name, such as "02-text-tools-multiblock", for the number "02"."""
     (name,) = (name for name in NAMES if name.startswith(f"{number}-"))
     return name
 

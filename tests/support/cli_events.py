@@ -11,7 +11,7 @@ from paperclip_claude_k8s.claude.ui.table import TABLE
 
 
 def recorded_lines() -> Iterator[tuple[str, str]]:
-    """(capture, line without its newline) of every capture of 2.1.197."""
+    """(capture, line without its newline) of every non-empty line of the captures of 2.1.197."""
     for name in NAMES:
         for line in recorded(name)[0].decode("utf-8").split("\n"):
             if line:

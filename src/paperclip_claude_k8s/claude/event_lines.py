@@ -4,8 +4,8 @@ A healthy line is one JSON object. Beside an event, a line may contain:
 
 1. Terminal control: escape sequences and control characters anywhere on the line, a byte order mark before or
    after the JSON. JSON contains no raw control characters (strings escape them), so they are removed.
-2. Text on one side: `[debug] done {...}` or `{...} bye`. Text on both sides means that a sentence
-   quotes JSON, which is then no event.
+2. Text on one side: `[debug] done {...}` or `{...} bye`. If there is text on both sides, a sentence quotes
+   the JSON, which is then not read as an event.
 3. Further events, if a newline was lost: `{...}{...}`.
 
 Text of a model or a tool must never be read as an event. The CLI prints such text inside JSON, as a string

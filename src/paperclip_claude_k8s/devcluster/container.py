@@ -36,7 +36,8 @@ class Container:
     async def run(self, command: Command) -> int:
         """Run the command, kill the rest of its process group, return the exit code (128 + n after signal n).
 
-        In some versions of Python, the kill comes only after the end of the output, not of the command.
+        In some versions of Python, the kill comes after the end of the output, which can be long after that
+        of the command.
         """
         try:
             process = await asyncio.create_subprocess_exec(
@@ -78,7 +79,7 @@ class Container:
         self.log.end()
 
     def terminate(self) -> None:
-        """Send SIGTERM to the first process only, as a runtime does; if it runs, else after its start."""
+        """Send SIGTERM to the first process only, as a runtime does; if need be, when it has started."""
         if self._process is None:
             self._pending_signal = self.terminate
         elif self._process.returncode is None:

@@ -58,7 +58,7 @@ class Faults:
     warnings: list[str] = field(default_factory=list)
     """`Warning` headers in the response to every create, as Pod Security sends them."""
     logs_flowing: asyncio.Event = field(default_factory=_new_set_event)
-    """Cleared: open log streams deliver nothing and do not end."""
+    """If cleared, open log streams deliver nothing and do not end."""
     log_stream_cutters: set[Callable[[], None]] = field(default_factory=set)
     """One function per open log stream; it breaks the connection."""
     watch_closers: set[Callable[[], None]] = field(default_factory=set)

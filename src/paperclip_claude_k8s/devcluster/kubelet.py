@@ -116,7 +116,10 @@ class PodRun:
         shutil.rmtree(self._folder / "volumes", ignore_errors=True)
 
     async def _stop_on_deletion(self, work: asyncio.Task[None]) -> None:
-        """Wait for `stop`; then SIGTERM, grace period, SIGKILL; at once if no container is running."""
+        """Wait for `stop`, then send SIGTERM, and SIGKILL after the grace period.
+
+        If no container is running at `stop`, cancel `work` instead.
+        """
         await self._stopping.wait()
         container = self._current_container
         if container is None:

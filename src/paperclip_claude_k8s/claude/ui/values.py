@@ -23,7 +23,7 @@ DESCRIPTION_FIELDS = ("content", "text", "message", "summary", "description", "e
 """Fields in which an event may describe itself."""
 
 LONG = 500
-"""Most characters of a text that is nearly the whole line."""
+"""Most characters of a text that is the main part of a line."""
 
 _BLANK_RUN = re.compile(f"[{BLANKS}]+")
 
