@@ -85,6 +85,7 @@ async def checked_cluster(folder: Path, scenario: Scenario) -> AsyncIterator[tup
 
 
 async def run_scenario(host: Host, scenario: Scenario) -> ExecutionResult:
+    """Run the scenario's context, with the stop and the disruption that it prescribes."""
     stop = asyncio.Event()
     if scenario.stopped_after is not None:
         asyncio.get_running_loop().call_later(scenario.stopped_after, stop.set)
@@ -105,15 +106,16 @@ async def run_next(host: Host, scenario: Scenario) -> tuple[ExecutionResult, Hos
 
 
 def cuts() -> Iterator[Any]:
+    """All (scenario, call, moment), except middle ones of many equal calls."""
     for name, scenario in SCENARIOS.items():
         for call in scenario.calls:
-            if not _is_one_of_many(call, scenario):
+            if not _is_middle_repetition(call, scenario):
                 for moment in Moment:
                     yield pytest.param(name, call, moment, id=f"{name}, {moment} {call}")
 
 
-def _is_one_of_many(call: str, scenario: Scenario) -> bool:
-    """A call that is neither among the first two of its kind nor the last."""
+def _is_middle_repetition(call: str, scenario: Scenario) -> bool:
+    """Whether the call is neither among the first two of its kind nor the last."""
     kind, _, nth = call.partition(" (")
     later = f"{kind} ({int(nth.rstrip(')')) + 1})" if nth else ""
     return nth not in {"", "2)"} and later in scenario.calls

@@ -42,7 +42,8 @@ def turn(text: str, *calls: dict[str, Any]) -> bytes:
     return as_lines(INIT, assistant, result)
 
 
-def wake_up(seconds: float) -> dict[str, Any]:
+def wake_up_call(seconds: float) -> dict[str, Any]:
+    """The tool call with which an agent schedules its next turn."""
     return {"type": "tool_use", "id": "t", "name": "ScheduleWakeup", "input": {"delaySeconds": seconds}}
 
 
@@ -155,7 +156,7 @@ async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> No
 
 
 async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
-    output = ((0.0, turn("sleeping", wake_up(60))), (105.0, turn("awake")))
+    output = ((0.0, turn("sleeping", wake_up_call(60))), (105.0, turn("awake")))
     async with one_host(tmp_path, PodScript(output=output, ends_at=106.0)) as (_, run):
         took, result, _ = await run_timed(run, config={"resultGraceSec": 10})
         assert 106 <= took < 110
@@ -164,7 +165,7 @@ async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_agent_is_stopped_a_grace_after_a_wake_up_that_did_not_happen(tmp_path: Path) -> None:
-    pod_script = PodScript(output=((0.0, turn("sleeping", wake_up(600))),), ends_at=TEN_HOURS)
+    pod_script = PodScript(output=((0.0, turn("sleeping", wake_up_call(600))),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
         took, result, _ = await run_timed(run)
         assert 960 <= took < 970
@@ -173,7 +174,11 @@ async def test_agent_is_stopped_a_grace_after_a_wake_up_that_did_not_happen(tmp_
 
 
 async def test_wake_up_is_waited_for_after_the_turn_of_a_task(tmp_path: Path) -> None:
-    output = ((0.0, turn("sleeping", wake_up(1000))), (10.0, turn("a task ended")), (1050.0, turn("awake")))
+    output = (
+        (0.0, turn("sleeping", wake_up_call(1000))),
+        (10.0, turn("a task ended")),
+        (1050.0, turn("awake")),
+    )
     async with one_host(tmp_path, PodScript(output=output, ends_at=1051.0)) as (_, run):
         _, result, _ = await run_timed(run)
         assert result.summary == "awake"

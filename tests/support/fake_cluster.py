@@ -144,6 +144,7 @@ class HostConnection:
         """(verb, resource) of one call that is executed and whose response is lost."""
 
     def cut(self) -> None:
+        """Break all open responses, and refuse all requests until `restore`."""
         self.is_cut = True
         for broken in self._open:
             broken.set()
@@ -188,7 +189,7 @@ class HostConnection:
             chunks = self._while_flowing(chunks)
         if not is_log and target.resource in self._fake.faults.hanging_watches:
             silence = None
-            chunks = self._never(chunks)
+            chunks = self._hanging(chunks)
         broken = asyncio.Event()
         if is_log:
             self._fake.faults.log_stream_cutters.add(broken.set)
@@ -207,7 +208,7 @@ class HostConnection:
                 yield chunk
 
     @staticmethod
-    async def _never(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async def _hanging(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         async with aclosing(chunks):
             await asyncio.Event().wait()
             yield b""

@@ -70,7 +70,7 @@ async def host_shut_down_and_pod_removed(fake: FakeCluster) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One run and the state of the cluster before it."""
+    """One run, the state of the cluster before it, and what happens during it."""
 
     calls: tuple[str, ...]
     """Names of all API calls of the host, as `TracedCluster` forms them. Their order may vary."""
@@ -90,7 +90,7 @@ class Scenario:
     error_codes: frozenset[str | None] = frozenset({None})
     """Error codes that the next host may report if no call in `max_agents` had finished before the cut."""
     during: Callable[[FakeCluster], None] | None = None
-    """Called during the run."""
+    """Disrupts the run some seconds after its start; None: nothing does."""
     max_agents: dict[str, int] = field(default_factory=lambda: {"": 1})
     """How many agents may run in all, by the last of these calls that finished before the cut.
 

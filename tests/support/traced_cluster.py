@@ -87,6 +87,7 @@ class TracedCluster:
             yield _TracedLog(log, self._raise_if_cut_off)
 
     def _enter(self, kind: str) -> str:
+        """Begin a call: returns its name, which counts equal calls."""
         self._raise_if_cut_off()
         self._counts[kind] += 1
         nth = self._counts[kind]

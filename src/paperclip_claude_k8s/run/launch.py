@@ -48,7 +48,7 @@ BACK_OFF = (1.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class LaunchedJob:
-    """An existing Job of this run. `adopted`: another run or an earlier attempt created it."""
+    """An existing Job of this run. `adopted`: it was found in the slot, or had finished under the same name."""
 
     job: JobSnapshot
     plan: RunPlan
