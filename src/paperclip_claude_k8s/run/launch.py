@@ -48,7 +48,7 @@ BACK_OFF = (1.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class LaunchedJob:
-    """An existing Job of this run. `adopted`: it was found in the slot, or had finished under the same name."""
+    """An existing Job of this run. `adopted`: found in the slot, or finished under the same name."""
 
     job: JobSnapshot
     plan: RunPlan
