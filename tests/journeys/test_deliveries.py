@@ -10,7 +10,9 @@ import pytest
 from tests.support.home_pod import RECEIVED_PATH, Home, home_on_dev, home_on_real
 
 ODD_TEXT = "é $(HOME) $$ `x` \"q\" 'p' \\n %s\n"
+"""Text that a shell, Kubernetes or a template could change."""
 DIGEST = f"sha256sum <{RECEIVED_PATH} | cut -c1-64"
+"""Script of an agent that prints the hash of the prompt that it received."""
 
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
@@ -59,7 +61,7 @@ async def test_secret_files_by_init_container_are_readable_only_by_the_agent(hom
 
 
 async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Home) -> None:
-    """The script gets the arguments of the Claude CLI, and prints the file and the one that follows it."""
+    """The script prints the file that `--mcp-config` names, and the argument after it."""
     script = 'while [ $# -gt 0 ]; do [ "$1" != --mcp-config ] || { cat "$2"; echo; echo "$3"; }; shift; done'
     baseline = home.volume / ".mcp.json"
     baseline.write_text(json.dumps({"mcpServers": {"base": {"command": "b"}, "both": {"command": "b"}}}))

@@ -47,7 +47,7 @@ URGENT_JOB = {
 
 
 async def set_stop_policy(policy: str) -> None:
-    """None: Jobs are admitted. Hold: no further Job is. HoldAndDrain: admitted Jobs are also stopped."""
+    """`policy`: None admits Jobs, Hold admits no further ones, HoldAndDrain also stops admitted ones."""
     change = json.dumps({"spec": {"stopPolicy": policy}})
     await as_admin("patch", "clusterqueue", "agents", "--type=merge", "-p", change)
 

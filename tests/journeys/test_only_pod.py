@@ -1,4 +1,4 @@
-"""If the run Secret names another Pod, the relay exits without starting the agent."""
+"""The relay starts the agent, unless the run Secret names another Pod as the only one that may do so."""
 
 import asyncio
 from dataclasses import replace

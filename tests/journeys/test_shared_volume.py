@@ -20,7 +20,7 @@ RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"do
 
 
 def printing_agent(lines: int, size: int, pause: float) -> tuple[str, str]:
-    """A script that prints `lines` lines of about `size` bytes, and its output."""
+    """A script that prints `lines` lines of about `size` bytes, `pause` seconds apart; and its output."""
     text = "x" * size
     script = (
         f"echo '{INIT}'; x=$(head -c {size} /dev/zero | tr '\\0' x); i=0; "

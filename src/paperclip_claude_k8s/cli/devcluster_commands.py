@@ -77,7 +77,7 @@ def down() -> int:
 
 
 def status() -> int:
-    """Exit code 0: the cluster is up. 1: it is down."""
+    """Print whether the cluster is up. Exit code 0: it is up. 1: it is down."""
     if running_devcluster(os.environ) is None:
         return print_reply({"status": "down"}, FAILED)
     return print_reply(_up_reply(devcluster_folder(os.environ)), DONE)

@@ -1,4 +1,4 @@
-"""Records on disk: private, replaced atomically, without secrets; unreadable ones are reported."""
+"""The state folder and its records: who can read them, which secrets they contain, and broken records."""
 
 import json
 import stat
@@ -23,6 +23,7 @@ REQUEST: dict[str, Any] = {
     },
     "context": {"prompt": "Say hello."},
 }
+"""A request with secrets in all places where they are masked, and with texts that are kept."""
 CANARIES = ("canary-1", "canary-2", "canary-3", TOKEN)
 
 
