@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, is_of_run, path_of_pod
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.volume.safefs import FILE, KEPT_SECONDS, open_at, open_path
+from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, KEPT_SECONDS, open_at, open_path
 
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
 """Separate from the default executor, whose threads a volume that hangs would block for other uses."""
@@ -45,7 +45,7 @@ class RunLogFile:
     def _read(self, start: int, stop: int) -> bytes:
         with (
             _folder_of(self._volume, self._path) as (folder, run_name),
-            open_at(folder, self._name or _only_file(folder, run_name), FILE) as file,
+            open_at(folder, self._name or _only_file(folder, run_name), FILE_FLAGS) as file,
         ):
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")

@@ -18,9 +18,9 @@ from pathlib import PurePosixPath
 
 from paperclip_claude_k8s.plan.bundle import BundleFile, Files
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY_NAME = re.compile(r"\.[^/]{1,16}-[0-9a-f]{8}\.tmp")
 _ABANDONED_SECONDS = 24 * 3600
 """Age at which a temporary folder counts as abandoned."""
@@ -54,7 +54,7 @@ class Budget:
 
 
 @contextmanager
-def open_path(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[int]:
+def open_path(path: str, volume: str | None, flags: int = _FOLDER_FLAGS) -> Iterator[int]:
     """Open a folder or file by its absolute path; below the volume no part of the path may be a link.
 
     Raises:
@@ -64,7 +64,7 @@ def open_path(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[i
     if volume is None or parts is None:
         opened = os.open(path, flags & ~os.O_NOFOLLOW)
     else:
-        opened = _open_by_parts(os.open(volume, _FOLDER & ~os.O_NOFOLLOW), parts, flags)
+        opened = _open_by_parts(os.open(volume, _FOLDER_FLAGS & ~os.O_NOFOLLOW), parts, flags)
     try:
         yield opened
     finally:
@@ -73,7 +73,7 @@ def open_path(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[i
 
 def read_file(path: str, volume: str | None, limit: int) -> bytes:
     """The content of a regular file of at most `limit` bytes. Raises `OSError`; `TooLarge` if it has more."""
-    with open_path(path, volume, FILE) as file:
+    with open_path(path, volume, FILE_FLAGS) as file:
         return _read_content(file, Budget(limit, 1))
 
 
@@ -91,10 +91,10 @@ def read_tree(at: int, budget: Budget, depth: int = _MAX_DEPTH, prefix: str = ""
         mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
             budget.take(0)
-            with open_at(at, name, _FOLDER) as below:
+            with open_at(at, name, _FOLDER_FLAGS) as below:
                 files |= read_tree(below, budget, depth - 1, f"{path}/")
         elif stat.S_ISREG(mode):
-            with open_at(at, name, FILE) as file:
+            with open_at(at, name, FILE_FLAGS) as file:
                 files[path] = BundleFile(_read_content(file, budget), bool(mode & stat.S_IXUSR))
         else:
             budget.skipped.append(path)
@@ -145,7 +145,7 @@ def remove_abandoned(at: int, name: str) -> None:
 @contextmanager
 def open_volume(volume: str) -> Iterator[int]:
     """Open the volume's own folder; its path is configured, so it may be a link. Raises `OSError`."""
-    at = os.open(volume, _FOLDER & ~os.O_NOFOLLOW)
+    at = os.open(volume, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
     try:
         yield at
     finally:
@@ -179,7 +179,7 @@ def _open_by_parts(at: int, parts: tuple[str, ...], flags: int) -> int:
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         try:
-            below = os.open(part, flags if last else _FOLDER, dir_fd=at)
+            below = os.open(part, flags if last else _FOLDER_FLAGS, dir_fd=at)
         finally:
             os.close(at)
         at = below
@@ -187,7 +187,7 @@ def _open_by_parts(at: int, parts: tuple[str, ...], flags: int) -> int:
 
 
 @contextmanager
-def open_at(at: int, name: str, flags: int = _FOLDER) -> Iterator[int]:
+def open_at(at: int, name: str, flags: int = _FOLDER_FLAGS) -> Iterator[int]:
     """Open a folder or file in an open folder; a link is refused."""
     below = os.open(name, flags, dir_fd=at)
     try:
@@ -209,7 +209,7 @@ def _read_content(file: int, budget: Budget) -> bytes:
 def _write_file(top: int, parts: tuple[str, ...], file: BundleFile) -> None:
     *folders, name = parts
     with make_folders(top, *folders) as at:
-        new = os.open(name, _NEW_FILE, 0o600, dir_fd=at)
+        new = os.open(name, _NEW_FILE_FLAGS, 0o600, dir_fd=at)
         with os.fdopen(new, "wb") as stream:
             stream.write(file.content)
             os.fchmod(new, 0o755 if file.executable else 0o644)
@@ -220,7 +220,7 @@ def _open_or_make(at: int, name: str) -> int:
     with suppress(FileExistsError):
         os.mkdir(name, dir_fd=at)
         made = True
-    below = os.open(name, _FOLDER, dir_fd=at)
+    below = os.open(name, _FOLDER_FLAGS, dir_fd=at)
     try:
         if made:
             os.fchmod(below, 0o755)
