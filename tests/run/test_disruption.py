@@ -26,7 +26,7 @@ from tests.support.hosts import started
 from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
-from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
+from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 
 pytestmark = pytest.mark.looptime
@@ -266,7 +266,7 @@ async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(tmp_path: P
             first = only(fake, PODS)
             await one.adapter.shutdown()
         fake.faults.pod_suffix = suffix
-        mark_deleted(fake.store, first, None)
+        delete_gracefully(fake.store, first, None)
         await asyncio.sleep(1)
         fake.faults.pod_suffix = ""
         async with started(two, 12) as running:

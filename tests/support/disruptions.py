@@ -9,7 +9,7 @@ from tests.support.in_memory_runs import PARTIAL, WHOLE
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
-from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
+from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
 
@@ -39,7 +39,7 @@ def change(fake: FakeCluster, kind: Any, how: Callable[[Object], object]) -> Non
 
 
 def delete_pod(fake: FakeCluster) -> None:
-    mark_deleted(fake.store, only(fake, PODS), None)
+    delete_gracefully(fake.store, only(fake, PODS), None)
 
 
 def delete_pod_by_force(fake: FakeCluster) -> None:

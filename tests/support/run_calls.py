@@ -13,7 +13,7 @@ from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, started
 from tests.support.in_memory_runs import PARTIAL, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE
 
-from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
+from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import PODS
 
 SHORT = PodScript(output=((0.0, PARTIAL), (25.0, WHOLE[len(PARTIAL) :])), ends_at=26.0)
@@ -99,7 +99,7 @@ class Scenario:
 
 def delete_its_pod(fake: FakeCluster) -> None:
     for pod in fake.store.list(PODS):
-        mark_deleted(fake.store, pod, None)
+        delete_gracefully(fake.store, pod, None)
 
 
 def repeated(call: str, count: int) -> tuple[str, ...]:

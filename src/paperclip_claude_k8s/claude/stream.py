@@ -50,7 +50,7 @@ STDERR_BYTES = 4096
 
 
 class StreamReader:
-    """Feed it everything that the CLI printed, in any pieces; `finish` may be called at any time."""
+    """Reads everything that the CLI printed, fed in pieces of any size; then `finish` returns the transcript."""
 
     def __init__(self) -> None:
         self.session_id: str | None = None
@@ -104,7 +104,7 @@ class StreamReader:
         return self.open_work.allowed_silence if self.result is not None else None
 
     def finish(self) -> Transcript:
-        """The transcript of everything fed so far; a last line without a newline is included."""
+        """The transcript of everything fed so far. A last line without a newline is read as complete."""
         rest, self._partial_line = b"".join(self._partial_line), []
         self._add_line(rest)
         result, announced = self.result, self.announced_model

@@ -6,7 +6,7 @@ from typing import Any
 from paperclip_claude_k8s.devcluster import patching, problems
 from paperclip_claude_k8s.devcluster.discovery import discover
 from paperclip_claude_k8s.devcluster.faults import Faults
-from paperclip_claude_k8s.devcluster.job_controller import FOREGROUND, mark_deleted
+from paperclip_claude_k8s.devcluster.job_controller import FOREGROUND, delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS, Object
 from paperclip_claude_k8s.devcluster.kubelet import Kubelet
 from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
@@ -192,7 +192,7 @@ class Deletion:
             self._store.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
             self._kubelet.kill(pod["metadata"]["uid"])
             return pod
-        return mark_deleted(self._store, pod, grace)
+        return delete_gracefully(self._store, pod, grace)
 
     def _start_foreground_deletion(self, target: Target) -> Object:
         def change(found: Object) -> None:

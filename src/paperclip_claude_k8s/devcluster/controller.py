@@ -9,7 +9,7 @@ import asyncio
 from paperclip_claude_k8s.devcluster import kinds
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.faults import Faults
-from paperclip_claude_k8s.devcluster.job_controller import JobController, mark_deleted
+from paperclip_claude_k8s.devcluster.job_controller import JobController, delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import PODS, Object
 from paperclip_claude_k8s.devcluster.node import NODE, why_unschedulable
 from paperclip_claude_k8s.devcluster.store import Store, now
@@ -93,6 +93,6 @@ def _collect_orphans(store: Store) -> None:
             owners = obj["metadata"].get("ownerReferences") or []
             if owners and not any(owner["uid"] in existing for owner in owners):
                 if kind == PODS:
-                    mark_deleted(store, obj, None)
+                    delete_gracefully(store, obj, None)
                 else:
                     store.remove(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])

@@ -46,7 +46,7 @@ class JobController:
     def _suspend(self, job: Object) -> None:
         active = _active(self._pods_of(job))
         for pod in active:
-            mark_deleted(self._store, pod, None)
+            delete_gracefully(self._store, pod, None)
         if active:
             self._status.set_active(job, 0)  # these Pods do not count as failed
             self._events.record(job, "Normal", "Suspended", "Job suspended")
@@ -59,7 +59,7 @@ class JobController:
         if self._is_overdue(job):
             self._status.fail(job, *_DEADLINE)
             for pod in pods:
-                mark_deleted(self._store, pod, None)
+                delete_gracefully(self._store, pod, None)
             return
         phases = [pod["status"].get("phase") for pod in pods]
         if "Succeeded" in phases or "Failed" in phases:
@@ -73,7 +73,7 @@ class JobController:
         waits_for_end = job["spec"].get("podReplacementPolicy") == "Failed"
         had_pod = bool(job.get("status", {}).get("active"))
         for pod in active[wanted:]:
-            mark_deleted(self._store, pod, None)
+            delete_gracefully(self._store, pod, None)
             name = pod["metadata"]["name"]
             self._events.record(job, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
         if active or pods:
@@ -137,7 +137,7 @@ class JobController:
         """Delete the Job's Pods and, as soon as they are gone, the Job itself."""
         pods = self._pods_of(job)
         for pod in pods:
-            mark_deleted(self._store, pod, None)
+            delete_gracefully(self._store, pod, None)
         if not pods:
 
             def change(found: Object) -> None:
@@ -198,7 +198,7 @@ class JobStatus:
         self._events.record(job, *event)
 
 
-def mark_deleted(store: Store, pod: Object, grace: float | None) -> Object:
+def delete_gracefully(store: Store, pod: Object, grace: float | None) -> Object:
     """Set the Pod's deletion timestamp; the kubelet removes the Pod as soon as its processes have ended.
 
     `grace` in seconds; None stands for the Pod's own `terminationGracePeriodSeconds`.

@@ -17,13 +17,11 @@ MAX_NUMBER = 1e15
 LAST_SECOND = 253402300799
 """9999-12-31T23:59:59Z."""
 SHORT = 200
-"""Most characters of a text that is a part of a line."""
-
-DESCRIPTION_FIELDS = ("content", "text", "message", "summary", "description", "error", "reason")
-"""Fields in which an event may describe itself."""
-
+"""Most characters of a text that is a small part of a line."""
 LONG = 500
 """Most characters of a text that is the main part of a line."""
+DESCRIPTION_FIELDS = ("content", "text", "message", "summary", "description", "error", "reason")
+"""Fields in which an event may describe itself."""
 
 _BLANK_RUN = re.compile(f"[{BLANKS}]+")
 
