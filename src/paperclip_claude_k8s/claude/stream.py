@@ -50,7 +50,7 @@ STDERR_BYTES = 4096
 
 
 class StreamReader:
-    """Reads everything that the CLI printed, fed in pieces of any size; then `finish` returns the transcript."""
+    """Reads what the CLI printed, fed in pieces of any size; `finish` then returns the transcript."""
 
     def __init__(self) -> None:
         self.session_id: str | None = None
