@@ -153,7 +153,7 @@ async def disrupt(
 
 
 async def _pod_of(job: str) -> str:
-    """The first Pod of the Job, once it exists."""
+    """Name of the first Pod of the Job, as soon as the Pod exists."""
     while True:
         pods = json.loads(await as_admin("get", "pods", "-l", f"{JOB_NAME_LABEL}={job}", "-o", "json"))
         if pods["items"]:

@@ -1,4 +1,4 @@
-"""The quota gate: an HTTP service that decides whether a run may start. It is asked once per run."""
+"""The quota gate: an HTTP service that decides whether a run may start. It is asked at most once per run."""
 
 import json
 import os
