@@ -204,7 +204,10 @@ TEXTS: list[tuple[str, FailureClass]] = [
     ("API Error: Repeated 529 Overloaded errors. The API is at capacity", FailureClass.TRANSIENT),
     ("API Error: Connection error.", FailureClass.TRANSIENT),
     ("API Error: Connection refused — a firewall or proxy may be blocking it", FailureClass.TRANSIENT),
-    ("API Error: Can't reach the API server — check your internet (ENOTFOUND)", FailureClass.TRANSIENT),
+    (
+        "API Error: Can't reach the API server — check your internet or DNS (ENOTFOUND)",
+        FailureClass.TRANSIENT,
+    ),
     ("API Error: Unable to connect to API (ECONNRESET)", FailureClass.TRANSIENT),
     ("API Error: Stream idle timeout - no chunks received", FailureClass.TRANSIENT),
     ("API Error: Server error mid-response. The response above may be incomplete.", FailureClass.TRANSIENT),

@@ -87,7 +87,7 @@ async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
 ) -> None:
     out = disk.folder / "out"
     args = dev.new_run_args("-o", str(out), **SLOW)
-    code, reply, err = await dev.run_with_steps(args, (0.2, disk.fill))
+    code, reply, err = await dev.run_with_steps_at_shares(args, (0.2, disk.fill))
     assert (code, reply["error"]) == (1, "output_unwritable")
     assert reply["run_status"] == "succeeded"
     assert "the run continues, and --output is retried at its end" in err
@@ -97,7 +97,7 @@ async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
 async def test_output_is_complete_if_room_is_made_before_the_end(dev: DevClusterCli, disk: SmallDisk) -> None:
     out = disk.folder / "out"
     args = dev.new_run_args("-o", str(out), **SLOW)
-    code, reply, _ = await dev.run_with_steps(args, (0.2, disk.fill), (0.7, disk.make_room))
+    code, reply, _ = await dev.run_with_steps_at_shares(args, (0.2, disk.fill), (0.7, disk.make_room))
     assert code == 0
     assert_output_whole(out, reply)
 
@@ -105,7 +105,7 @@ async def test_output_is_complete_if_room_is_made_before_the_end(dev: DevCluster
 async def test_output_folder_that_is_deleted_is_reported(dev: DevClusterCli) -> None:
     out = dev.cli.folder / "out"
     args = dev.new_run_args("-q", "-o", str(out), **SLOW)
-    code, reply, _ = await dev.run_with_steps(args, (0.2, lambda: shutil.rmtree(out)))
+    code, reply, _ = await dev.run_with_steps_at_shares(args, (0.2, lambda: shutil.rmtree(out)))
     assert (code, reply["error"]) == (1, "output_unwritable")
     assert reply["run_status"] == "succeeded"
     code, resumed, _ = await dev.cli.run(*resume_args(reply))
@@ -193,7 +193,7 @@ async def test_state_that_fills_up_keeps_the_job_for_a_resume(
     dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner
 ) -> None:
     args = dev.new_run_args("-q", **SLOW)
-    code, reply, err = await small_disk_cli.run_with_steps(args, (0.2 * len(TRANSCRIPT), disk.fill))
+    code, reply, err = await small_disk_cli.run_with_steps_at_bytes(args, (0.2 * len(TRANSCRIPT), disk.fill))
     assert (code, reply["error"]) == (1, "state_unwritable")
     assert reply["run_status"] == "polling"
     assert "Traceback" not in err
@@ -206,7 +206,7 @@ async def test_state_that_fills_up_keeps_the_job_for_a_resume(
 
 async def test_state_folder_that_is_deleted_keeps_the_job_for_a_resume(dev: DevClusterCli) -> None:
     args = dev.new_run_args("-q", **SLOW)
-    code, reply, _ = await dev.run_with_steps(args, (0.2, lambda: shutil.rmtree(dev.cli.state)))
+    code, reply, _ = await dev.run_with_steps_at_shares(args, (0.2, lambda: shutil.rmtree(dev.cli.state)))
     assert (code, reply["error"]) == (1, "state_unwritable")
     assert "deleted while it was running" in reply["detail"]
     assert reply["run_status"] == "polling"

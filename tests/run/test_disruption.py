@@ -72,14 +72,14 @@ async def test_deleted_pod_without_output_is_a_disruption(tmp_path: Path) -> Non
         assert result.error_family == "transient_upstream"
 
 
-async def test_pod_deleted_after_a_good_end_is_a_success(tmp_path: Path) -> None:
+async def test_pod_deleted_after_a_successful_result_is_a_success(tmp_path: Path) -> None:
     done = PodScript(output=((0.0, capture("02")),), ends_at=25.0)
     async with one_host(tmp_path, done) as (fake, run):
         result, _ = await run_disrupted(fake, run, delete_pod)
         assert result.error_code is None
 
 
-async def test_only_pod_is_pinned_before_its_deletion_on_an_old_server(tmp_path: Path) -> None:
+async def test_secret_names_its_only_pod_before_its_deletion_on_an_old_server(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         fake.faults.replaces_terminating_pods = True
         pinned_uids: list[str] = []
@@ -92,7 +92,7 @@ async def test_only_pod_is_pinned_before_its_deletion_on_an_old_server(tmp_path:
         assert len(pinned_uids) == 1
 
 
-async def test_only_pod_is_not_pinned_on_a_new_server(tmp_path: Path) -> None:
+async def test_secret_names_no_pod_on_a_new_server(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         await run_disrupted(fake, run, delete_pod)
         assert fake.calls.count("patch", "secrets") == 0
@@ -165,7 +165,9 @@ async def test_pod_released_before_its_container_is_created_is_disrupted(
         assert "PodReleased" in (result.error_message or "")
         assert "run Secret was deleted" in (result.error_message or "")
         work_started = (result.execution_recovery or {}).get("providerWorkStarted")
-        assert work_started is not False, "its last state is unknown: no watch reports a Pod without labels"
+        assert work_started is not False, (
+            "without labels no watch reports its last state, so this is not known"
+        )
         assert fake.kubelet.started == []
 
 
@@ -251,7 +253,7 @@ async def test_released_pod_of_an_adopted_job_is_followed_at_once(tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", ["00000", "zzzzz"])
-async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(tmp_path: Path, suffix: str) -> None:
+async def test_of_two_pods_of_an_adopted_job_the_running_one_is_followed(tmp_path: Path, suffix: str) -> None:
     """`suffix` puts the Pod that has not started first or last in lists, which are sorted by name."""
     slow_start = iter([(), ((9.0, "ContainerCreating", ""),)])
 

@@ -131,7 +131,7 @@ class CommandRunner:
             while not condition():  # noqa: ASYNC110  # another process writes files
                 await asyncio.sleep(CHECK_INTERVAL)
 
-    async def run_with_steps(
+    async def run_with_steps_at_bytes(
         self, args: Sequence[str], *steps: tuple[float, Callable[[], object]]
     ) -> CommandResult:
         """Run a command, and perform the steps (size, function) in order.

@@ -48,14 +48,16 @@ class DevClusterCli:
         assert re.fullmatch(r"[0-9a-f-]{36}\n", out), "stdout must be the run id alone"
         return out.strip()
 
-    async def run_with_steps(
+    async def run_with_steps_at_shares(
         self, args: list[str], *steps: tuple[float, Callable[[], object]]
     ) -> CommandResult:
         """Run a command, and perform the steps (share, function) in order.
 
         Each function is called as soon as more than `share` (0 to 1) of the transcript is saved.
         """
-        return await self.cli.run_with_steps(args, *((share * len(TRANSCRIPT), act) for share, act in steps))
+        return await self.cli.run_with_steps_at_bytes(
+            args, *((share * len(TRANSCRIPT), act) for share, act in steps)
+        )
 
     def endless_agent(self) -> dict[str, str]:
         """Variables of an agent that prints `TRANSCRIPT`, and does not exit before `end_agent` is called."""

@@ -40,7 +40,7 @@ class TracedCluster:
         self.calls: list[str] = []
         """Names of all calls, in order."""
         self.finished: list[str] = []
-        """Names of the calls that returned or failed; of watches that brought an event or ended."""
+        """Names of the calls that have returned or failed, and of the watches that have brought an event or ended."""
         self.cut_off = asyncio.Event()
 
     def __getattr__(self, method: str) -> Any:
@@ -52,7 +52,7 @@ class TracedCluster:
         return partial(self._traced_watch if method.startswith("watch_") else self._traced_call, method, call)
 
     async def _traced_call(self, method: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        name = self._enter(f"{method}{_object_of(method, args)}")
+        name = self._enter(f"{method}{_detail_of(method, args)}")
         try:
             return await call(*args, **more)
         finally:
@@ -124,7 +124,7 @@ class _TracedLog:
         return chunk
 
 
-def _object_of(method: str, args: tuple[Any, ...]) -> str:
+def _detail_of(method: str, args: tuple[Any, ...]) -> str:
     """The kind of the Lease, or how the Job is deleted, as part of a call's name; empty for other methods."""
     if method in {"create_lease", "replace_lease"}:
         return f" of {args[1]['metadata']['labels'][f'{PREFIX}lease']}"

@@ -66,7 +66,7 @@ def test_evicted_pod_is_disrupted() -> None:
         "TerminationByKubelet",
     ],
 )
-def test_drained_pod_is_named_by_its_disruption_condition(reason: str) -> None:
+def test_drained_pod_is_disrupted_for_the_reason_in_its_condition(reason: str) -> None:
     drained = Condition("DisruptionTarget", "True", reason, "drained by an administrator")
     ending = judge_ending(Known(job=a_job(), pod=a_pod(Terminated(143), conditions=(drained,))))
     assert isinstance(ending, Disrupted)

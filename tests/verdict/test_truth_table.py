@@ -103,7 +103,7 @@ ENDINGS: dict[str, Ending] = {
 }
 EXITS = [name for name in ENDINGS if name.startswith(("exit", "SIG", "OOM", "stopped"))]
 """Endings in which the container ended by itself, or was stopped after its result."""
-WITH_RESULT = {
+WITH_FINAL_RESULT = {
     "success": OK,
     "success, stop_reason null": OK,
     "success, empty": OK,
@@ -119,7 +119,7 @@ WITH_RESULT = {
     "success, then failure": "max_turns_exhausted",
 }
 """Outcomes with a final result, unless the ending is one of `DECISIVE`."""
-WITHOUT_RESULT = {
+WITHOUT_FINAL_RESULT = {
     "nothing": "claude_no_result",
     "plain text": "claude_no_result",
     "init only": "claude_init_failed",
@@ -133,7 +133,7 @@ WITHOUT_RESULT = {
     "zero turn, then init": "claude_truncated",
     "failure, then more": "claude_truncated",
 }
-"""Outcomes without a result, if the container ended by itself."""
+"""Outcomes without a final result, if the container ended by itself."""
 DECISIVE = {"deadline": "timeout", "cancelled": "cancelled"}
 """Endings that decide regardless of the output."""
 DISRUPTIONS = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"} | {
@@ -145,7 +145,7 @@ DISRUPTIONS = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_e
 def expected(output: str, ending: str) -> str:
     if ending in DECISIVE:
         return DECISIVE[ending]
-    return WITH_RESULT.get(output) or DISRUPTIONS.get(ending) or WITHOUT_RESULT[output]
+    return WITH_FINAL_RESULT.get(output) or DISRUPTIONS.get(ending) or WITHOUT_FINAL_RESULT[output]
 
 
 def observe(
@@ -171,7 +171,7 @@ def test_outcome_of_ending_and_output(output: str, ending: str) -> None:
 
 
 def test_truth_table_is_complete() -> None:
-    assert {*WITH_RESULT, *WITHOUT_RESULT} == set(OUTPUTS)
+    assert {*WITH_FINAL_RESULT, *WITHOUT_FINAL_RESULT} == set(OUTPUTS)
     assert {*EXITS, *DECISIVE, *DISRUPTIONS} == set(ENDINGS)
 
 
@@ -185,13 +185,13 @@ def test_result_missing_in_the_log_is_taken_from_the_relay_summary(ending: str) 
     assert any("missing from the log" in warning for warning in observation.transcript.warnings)
 
 
-def test_lost_log_of_a_failed_run_reports_the_subtype() -> None:
+def test_failure_lost_with_the_log_comes_from_the_relay_summary() -> None:
     relay = RelaySummary(9, 1, None, 1, session_id="asked", subtype="error_max_turns", is_error=True)
     observation = observe([], ENDINGS["exit 1"], relay)
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
-    assert observation.transcript.session_id is None
+    assert observation.transcript.session_id is None  # a failed resume names the session it was asked for
 
 
 @pytest.mark.parametrize("last", ["answer", "init"])
@@ -266,14 +266,14 @@ def test_stopped_agent_adds_a_warning_and_keeps_the_exit_code(
     warning = "Claude printed its result and did not exit within 300 s; it was stopped"
     assert warning in wire["resultJson"]["warnings"]
     assert wire["resultJson"]["containerExitCode"] == 143
-    if WITH_RESULT.get(output) == OK:
+    if WITH_FINAL_RESULT.get(output) == OK:
         assert wire["exitCode"] == 0
         assert "signal" not in wire or wire["signal"] is None
         assert "errorCode" not in wire or wire["errorCode"] is None
 
 
 @pytest.mark.parametrize("ending", DECISIVE)
-@pytest.mark.parametrize("output", WITH_RESULT)
+@pytest.mark.parametrize("output", WITH_FINAL_RESULT)
 def test_timeout_or_cancellation_after_a_final_result_keeps_its_fields(output: str, ending: str) -> None:
     usage = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
     lines = [

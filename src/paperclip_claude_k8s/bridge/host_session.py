@@ -52,9 +52,9 @@ class _RunningCall:
         match message:
             case Ack(_, n, refusal):
                 self.request.callbacks.acknowledge(n, refusal)
-            case Cancel():
+            case Cancel():  # the run is to end: its agent is stopped
                 self.request.stop.set()
-            case Leave():
+            case Leave():  # the host detaches: the Job is left running
                 self.task.cancel("the host has detached from the run")
 
 

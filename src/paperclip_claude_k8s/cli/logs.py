@@ -35,7 +35,7 @@ from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
 FILE_CHECK_INTERVAL = 0.5
 """Seconds between two reads of a file that another process writes."""
 START_TIMEOUT = 0.5
-"""Seconds without news of the Job after which `logs` without --follow does not wait for the agent."""
+"""`logs` without --follow stops waiting for the agent's start after this many seconds without news of the Job."""
 
 
 class StdoutJournal(NullJournal):
@@ -94,10 +94,10 @@ def _print_file(path: Path, offset: int) -> int:
 
 
 async def _print_from_cluster(record: Record, offset: int, *, follow: bool) -> None:
-    """Print the Pod's output, except the part that was printed from the file, up to `offset` of the file."""
-    if record.phase != "polling":
+    """Print the Pod's output from where the file ended: its first `offset` bytes are already printed."""
+    if record.phase != "polling":  # there is no Job yet
         return
-    start = record.jobs[-1].stdout if record.jobs else 0
+    start = record.jobs[-1].stdout if record.jobs else 0  # where this Job's output begins in the file
     journal = StdoutJournal(offset - start)
     process = Process(ProcessSettings(env=os.environ), journal=journal)
     try:
@@ -134,6 +134,7 @@ async def _follow_job(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
             known = job_watch.known
             while follow and judge_ending(known) is None:
                 known = await job_watch.changed()
+            # without `follow` the container may still run: then the log is read to its present end
             agent_log.container_ended(agent_end(known.pod))
 
 
@@ -160,7 +161,7 @@ def _has_started(pod: PodSnapshot | None) -> bool:
 
 
 def write_stdout(content: bytes) -> None:
-    """Raises `StdoutUnwritable`, silently if the reader of the pipe, such as `head`, has closed it."""
+    """Raises `StdoutUnwritable`. Explains it on stderr, unless the pipe's reader, such as `head`, has closed it."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()

@@ -37,7 +37,7 @@ def test_file_has_each_line_once_after_any_interruptions(
 
 
 @given(cut=st.integers(0, len(STREAM)))
-def test_feed_returns_the_lines_that_were_not_complete(
+def test_feed_returns_lines_that_the_file_lacks_or_has_in_part(
     tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("mirror") / "transcript"

@@ -50,7 +50,7 @@ def test_state_folder_follows_the_environment(env: dict[str, str], folder: str) 
     assert str(state_folder(env)) == folder
 
 
-def test_state_folder_below_home_is_used_until_one_in_xdg_state_home_exists(tmp_path: Path) -> None:
+def test_existing_folder_below_home_is_used_until_one_in_xdg_state_home_exists(tmp_path: Path) -> None:
     old, new = tmp_path / ".local" / "state" / "claude-k8s", tmp_path / "xdg" / "claude-k8s"
     env = {"XDG_STATE_HOME": str(tmp_path / "xdg"), "HOME": str(tmp_path)}
     old.mkdir(parents=True)

@@ -24,7 +24,9 @@ class JobPart:
     uid: str
     name: str
     stdout: int = 0
+    """Where its stdout begins in the transcript."""
     stderr: int = 0
+    """Where its stderr begins in the file of that name."""
 
 
 @dataclass(frozen=True, slots=True)
