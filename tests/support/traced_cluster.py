@@ -40,7 +40,7 @@ class TracedCluster:
         self.calls: list[str] = []
         """Names of all calls, in order."""
         self.finished: list[str] = []
-        """Names of the calls that have returned or failed, and of the watches that have brought an event or ended."""
+        """Names of calls that have returned or failed, and of watches that have brought an event or ended."""
         self.cut_off = asyncio.Event()
 
     def __getattr__(self, method: str) -> Any:

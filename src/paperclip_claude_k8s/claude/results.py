@@ -28,7 +28,7 @@ def is_max_turns(result: Mapping[str, Any]) -> bool:
 
 
 def answers_the_prompt(result: Mapping[str, Any]) -> bool:
-    """False if the result belongs to the notification of an ended task, and the model was not called after it.
+    """False for the result of a notification that a task ended, after which the model was not called.
 
     A resumed session can print such a result for a task of the previous run, before it answers this run's
     prompt.

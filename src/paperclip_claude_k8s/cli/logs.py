@@ -35,7 +35,7 @@ from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
 FILE_CHECK_INTERVAL = 0.5
 """Seconds between two reads of a file that another process writes."""
 START_TIMEOUT = 0.5
-"""`logs` without --follow stops waiting for the agent's start after this many seconds without news of the Job."""
+"""Without --follow, the wait for the agent's start ends after this many seconds without news of the Job."""
 
 
 class StdoutJournal(NullJournal):
@@ -161,7 +161,7 @@ def _has_started(pod: PodSnapshot | None) -> bool:
 
 
 def write_stdout(content: bytes) -> None:
-    """Raises `StdoutUnwritable`. Explains it on stderr, unless the pipe's reader, such as `head`, has closed it."""
+    """Raises `StdoutUnwritable`, and explains it on stderr unless a reader such as `head` closed the pipe."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
