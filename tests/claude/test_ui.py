@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.cli_events import recorded_lines
-from tests.support.ui_parser import TS, as_json, parsed_by_javascript
+from tests.support.ui_parser import TIMESTAMP, as_json, parsed_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 from paperclip_claude_k8s.claude.ui.table import TABLE
@@ -27,8 +27,8 @@ def entry(kind: str, text: str, **more: Any) -> dict[str, Any]:
 
 
 def parsed(line: str) -> list[dict[str, Any]]:
-    entries = parse_stdout_line(line, TS)
-    assert all(each["ts"] == TS for each in entries)
+    entries = parse_stdout_line(line, TIMESTAMP)
+    assert all(each["ts"] == TIMESTAMP for each in entries)
     return [{key: value for key, value in each.items() if key != "ts"} for each in entries]
 
 
@@ -508,7 +508,7 @@ def test_line_gives_its_entries(line: str, entries: list[dict[str, Any]]) -> Non
 def test_every_known_event_has_an_example_with_javascript_parity() -> None:
     lines = [*(line for line, _ in LINES), *SILENT, *(line for line, _ in ENTRIES)]
     for line, theirs in zip(lines, parsed_by_javascript(lines), strict=True):
-        assert as_json(parse_stdout_line(line, TS)) == theirs
+        assert as_json(parse_stdout_line(line, TIMESTAMP)) == theirs
     seen = set()
     for line in lines:
         if line.startswith("{") and line.endswith("}"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.cli_events import ANY_LINE, recorded_lines
-from tests.support.ui_parser import TS, as_json, parsed_by_javascript
+from tests.support.ui_parser import TIMESTAMP, as_json, parsed_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line, ui_parser_source
 
@@ -36,12 +36,12 @@ OPTIONAL_FIELDS = {"toolUseId": str, "toolName": str, "delta": bool, "parentTool
 
 
 def parsed(line: str) -> list[dict[str, Any]]:
-    return parse_stdout_line(line, TS)
+    return parse_stdout_line(line, TIMESTAMP)
 
 
 def assert_well_formed(entry: dict[str, Any]) -> None:
     wanted = FIELDS_OF_KIND[entry["kind"]]
-    assert entry["ts"] == TS
+    assert entry["ts"] == TIMESTAMP
     for field, kind in wanted.items():
         assert isinstance(entry[field], kind), field
     further = set(entry) - set(wanted) - {"kind", "ts", "input"}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from paperclip_claude_k8s.host.redact import (
     MASK,
-    holds_secret,
     is_secret_name,
+    looks_like_credential,
     mask_values,
     redact_command,
     redact_text,
@@ -154,7 +154,7 @@ def test_redact_text_takes_linear_time(piece: str) -> None:
     ],
 )
 def test_holds_secret_recognizes_credentials_by_shape(text: str, secret: bool) -> None:  # noqa: FBT001
-    assert holds_secret(text) is secret
+    assert looks_like_credential(text) is secret
 
 
 def test_mask_values_masks_the_longest_value_first() -> None:

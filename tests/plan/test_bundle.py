@@ -88,7 +88,7 @@ def test_only_equal_bundles_share_a_key(first: dict[str, BundleFile], second: di
     assert len(content_key(first)) == 64
 
 
-def test_bundle_key_depends_on_division_and_modes_of_files() -> None:
+def test_bundle_key_depends_on_each_files_bytes_and_mode() -> None:
     assert content_key({"a": BundleFile(b"xy"), "b": BundleFile(b"")}) != content_key(
         {"a": BundleFile(b"x"), "b": BundleFile(b"y")}
     )

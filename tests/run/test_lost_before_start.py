@@ -115,7 +115,7 @@ async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> Non
         assert count_jobs(fake) == 0
 
 
-async def test_read_at_the_end_of_one_budget_does_not_end_the_next(tmp_path: Path) -> None:
+async def test_pod_found_as_the_schedule_budget_ends_still_has_its_start_budget(tmp_path: Path) -> None:
     """The watch of Pods hangs: only the direct read finds the Pod, which is starting."""
     slow = PodScript(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
     async with one_host(tmp_path, slow) as (fake, run):
@@ -126,13 +126,13 @@ async def test_read_at_the_end_of_one_budget_does_not_end_the_next(tmp_path: Pat
 
 
 async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None:
-    def age(event: Object) -> None:
+    def backdate(event: Object) -> None:
         event["lastTimestamp"] = "2020-01-01T00:00:00Z"
 
     def old_event(fake: FakeCluster) -> None:
         Events(fake.store, "job-controller").record(only(fake, JOBS), "Normal", "Suspended", "Job suspended")
         suspended = next(event for event in fake.store.list(EVENTS) if event["reason"] == "Suspended")
-        fake.store.update(EVENTS, NAMESPACE, suspended["metadata"]["name"], age)
+        fake.store.update(EVENTS, NAMESPACE, suspended["metadata"]["name"], backdate)
         taint(fake)
 
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
@@ -142,7 +142,7 @@ async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("refused", [0, 6])  # how many reads of Pods fail first
-async def test_missing_only_pod_of_an_adopted_job_is_a_disruption(tmp_path: Path, refused: int) -> None:
+async def test_adopted_job_whose_only_pod_is_gone_is_a_disruption(tmp_path: Path, refused: int) -> None:
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
         fake.faults.replaces_terminating_pods = True
         fake.faults.jobs_never_finish = True

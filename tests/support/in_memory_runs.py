@@ -34,7 +34,7 @@ UNKNOWN_SESSION_OUTPUT = (
 """Printed by a CLI that cannot find the session that it should resume."""
 
 Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, HostLog]]]
-"""Runs one agent; keywords replace entries of the context, those in `config` extend it."""
+"""Runs one agent. Keyword arguments replace entries of the context; `config` is added to the default."""
 
 
 @asynccontextmanager

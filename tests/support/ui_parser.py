@@ -9,7 +9,7 @@ from tests.support.programs import program
 
 from paperclip_claude_k8s.claude.ui import ui_parser_source
 
-TS = "2026-11-21T00:00:00.000Z"
+TIMESTAMP = "2026-11-21T00:00:00.000Z"
 """The timestamp with which all lines are parsed."""
 _WORKER = """
 const { source, lines, ts } = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -23,7 +23,7 @@ process.stdout.write(JSON.stringify(lines.map((line) => parse(line, ts))));
 
 def parsed_by_javascript(lines: Sequence[str], source: str | None = None) -> list[list[dict[str, Any]]]:
     """The entries of each line. `source`: a parser to use instead of the packaged one. Needs node."""
-    given = json.dumps({"source": source or ui_parser_source(), "lines": list(lines), "ts": TS})
+    given = json.dumps({"source": source or ui_parser_source(), "lines": list(lines), "ts": TIMESTAMP})
     node = [program("node"), "-e", _WORKER]
     done = subprocess.run(node, input=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -191,12 +191,14 @@ def test_failure_lost_with_the_log_comes_from_the_relay_summary() -> None:
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
-    assert observation.transcript.session_id is None  # a failed resume names the session it was asked for
+    assert (
+        observation.transcript.session_id is None
+    )  # not from a failure: a failed resume names the session asked for
 
 
 @pytest.mark.parametrize("last", ["answer", "init"])
 @pytest.mark.parametrize("ending", EXITS)
-def test_result_is_dropped_if_the_lost_log_continued_after_it(ending: str, last: str) -> None:
+def test_result_is_dropped_if_lost_output_followed_it(ending: str, last: str) -> None:
     relay = RelaySummary(MORE_BYTES, 9, None, 0, last=last)
     observation = observe(OUTPUTS["success"], ENDINGS[ending], relay)
     failure = classify_end(observation, OutcomeInputs(NOW))
@@ -256,7 +258,7 @@ def test_unusable_output_copy_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_stopped_agent_adds_a_warning_and_keeps_the_exit_code(
+def test_agent_stopped_after_its_result_has_a_warning_and_its_container_exit_code(
     output: str,
 ) -> None:
     observation = observe(OUTPUTS[output], ENDINGS["stopped after its result"])

@@ -36,14 +36,17 @@ class ContainerEnd(Protocol):
 def build_partial_run_error(
     exit_code: int | None, model: str, stdout: str, pod_state: ContainerEnd | None = None
 ) -> str:
-    """The message for output without a result event. It quotes plain lines only, never events."""
+    """The message for output with neither a result event nor an answer.
+
+    It quotes plain lines only, never events. `truncated_message` is for answers that were cut.
+    """
     model_seen = any(f'"model":{blank}"{model}"' in stdout for blank in ("", " "))
-    return partial_run_message(
+    return no_answer_message(
         exit_code, model, first_plain_line(stdout), started=bool(stdout.strip()), init=model_seen
     ) + pod_cause(exit_code, pod_state)
 
 
-def partial_run_message(
+def no_answer_message(
     exit_code: int | None, model: str, plain_line: str, *, started: bool, init: bool
 ) -> str:
     """The message for a run without a result and without content.
@@ -152,7 +155,7 @@ def truncated_message(model: str, cause: str) -> str:
 
 
 def describe_claude_failure(result: Mapping[str, Any]) -> str | None:
-    """`Claude run failed: subtype=S: text`, with `terminal_text`; None without subtype and text."""
+    """`Claude run failed: subtype=S: TEXT`, TEXT from `terminal_text`; None if both parts are missing."""
     subtype = result.get("subtype")
     text = terminal_text(result)
     parts = [f"subtype={subtype}" if subtype else "", text]

@@ -53,7 +53,7 @@ class OpenWork:
         return SUB_AGENT_SILENCE if self.sub_agents else 0.0
 
     def take_wake_up(self) -> float | None:
-        """The seconds within which all wake-ups requested since the previous call happen.
+        """Seconds until the last of the wake-ups that were requested since this method was last called.
 
         0: the agent cancelled its wake-ups. None: there was no new request.
         """

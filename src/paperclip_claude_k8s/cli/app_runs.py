@@ -95,7 +95,7 @@ def run(
         devcluster=devcluster,
         claude=claude,
         kubeconfig=kubeconfig,
-        kubeconfig_typed=_is_typed(ctx, "kubeconfig"),
+        kubeconfig_from_option=_is_typed(ctx, "kubeconfig"),
         namespace=namespace,
         image=image,
         model=model,
@@ -133,7 +133,7 @@ def query(
         output=output,
         print_response=print_response,
         kubeconfig=kubeconfig,
-        kubeconfig_typed=_is_typed(ctx, "kubeconfig"),
+        kubeconfig_from_option=_is_typed(ctx, "kubeconfig"),
         quiet=quiet,
     )
     raise typer.Exit(work.run(options))

@@ -35,7 +35,7 @@ RUN_COMMANDS = frozenset({"run", "query"})
 
 
 class StdoutUnwritable(Exception):
-    """Stdout is closed or full. What was to be printed has been written to stderr."""
+    """Stdout is closed or full. A reply that it did not accept has been written to stderr; a log has not."""
 
 
 def run_cli(command: Callable[[list[str]], int | None], argv: list[str]) -> int:

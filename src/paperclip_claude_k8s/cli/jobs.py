@@ -29,7 +29,7 @@ def jobs(kubeconfig: Path | None, namespace: str | None, *, devcluster: bool) ->
     """Print `{namespace, jobs: [{job, status, agent, run_id, task, created, detached}]}`, newest Job last."""
     settings = {"kubeconfig": str(kubeconfig) if kubeconfig else None, "namespace": namespace}
     config = running_cluster_settings(settings, devcluster=devcluster)
-    if config is None:
+    if config is None:  # the development cluster is not running, so it has no Jobs
         return print_reply({"namespace": namespace, "jobs": []}, DONE)
     reply = run_to_reply(lambda: _jobs(config), CallProgress())
     if "jobs" in reply:
@@ -99,7 +99,7 @@ def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool)
         run_id=run_id,
         timeout=timeout,
         kubeconfig=kubeconfig,
-        kubeconfig_typed=kubeconfig is not None,
+        kubeconfig_from_option=kubeconfig is not None,
         quiet=quiet,
         expects_cancelled=True,
     )

@@ -55,11 +55,14 @@ In this order: headers, bearer tokens, URL credentials, well-known shapes, NAME=
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a variable, option or header of this name counts as secret; so does MONKEY (KEY)."""
+    """Return whether a variable, option or header of this name counts as secret.
+
+    It may err on the safe side: `MONKEY` counts too, because it contains KEY.
+    """
     return _SECRET_NAME.search(name) is not None
 
 
-def holds_secret(text: str) -> bool:
+def looks_like_credential(text: str) -> bool:
     """Return whether a value contains a credential that is recognizable by its shape, or any bearer token."""
     return any(shape.search(text) for shape in (_KNOWN_SHAPES, _USERINFO, _BEARER))
 
@@ -71,7 +74,7 @@ def mask_credentials(text: str) -> str:
     return text
 
 
-def shows_secret(text: str, secrets: Collection[str]) -> bool:
+def would_be_masked(text: str, secrets: Collection[str]) -> bool:
     """Return whether the text contains a known secret or a credential recognizable by its shape."""
     return mask_credentials(mask_values(text, secrets)) != text
 
@@ -90,10 +93,10 @@ def redact_command(argv: Iterable[str]) -> list[str]:
     secret name is masked as a whole.
     """
     shown: list[str] = []
-    value_of_secret = False
+    next_is_secret = False
     for part in argv:
-        shown.append(MASK if value_of_secret and not part.startswith("--") else _redact_argument(part))
-        value_of_secret = part.startswith("-") and "=" not in part and is_secret_name(part)
+        shown.append(MASK if next_is_secret and not part.startswith("--") else _redact_argument(part))
+        next_is_secret = part.startswith("-") and "=" not in part and is_secret_name(part)
     return shown
 
 

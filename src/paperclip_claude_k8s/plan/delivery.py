@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from paperclip_claude_k8s.cluster.model import JsonObject
-from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
+from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES, FILE_PREFIX
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
 from paperclip_claude_k8s.plan.templates import encodable
@@ -65,7 +65,7 @@ def is_private(name: str, text: str) -> bool:
     The prompt is not searched.
     """
     variable = name.removeprefix(FILE_PREFIX) if name.startswith(FILE_PREFIX) else ""
-    return is_secret_name(variable) or (name != "prompt.txt" and holds_secret(text))
+    return is_secret_name(variable) or (name != "prompt.txt" and looks_like_credential(text))
 
 
 @dataclass(frozen=True, slots=True)

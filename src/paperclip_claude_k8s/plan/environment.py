@@ -21,7 +21,7 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import BEDROCK_SWITCH, uses_bedrock
-from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
+from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, names_own_machine
 from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, pod_value
 from paperclip_claude_k8s.plan.inherited import Inherited, inherited_environment
@@ -194,7 +194,12 @@ def _secret_variables(variables: Mapping[str, str], tokens: Iterable[str]) -> di
 
 def _is_secret(name: str, value: str) -> bool:
     """Whether a variable is secret by itself. JSON and headers count, because they may quote credentials."""
-    return is_secret_name(name) or name.endswith("_JSON") or name == _HEADERS_VARIABLE or holds_secret(value)
+    return (
+        is_secret_name(name)
+        or name.endswith("_JSON")
+        or name == _HEADERS_VARIABLE
+        or looks_like_credential(value)
+    )
 
 
 def _names_of(entries: Iterable[JsonObject]) -> set[object]:

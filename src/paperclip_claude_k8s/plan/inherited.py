@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
-from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
+from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.host_only import RUN_VARIABLE, SERVER_SECRETS
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
@@ -46,7 +46,9 @@ def inherited_environment(home: HomePod | None) -> Inherited:
             value = str(entry.get("value") or "")
             literals.pop(name, None)
             referring.pop(name, None)
-            if _refers_to_any(value, referring) and not (is_secret_name(name) or holds_secret(value)):
+            if _refers_to_any(value, referring) and not (
+                is_secret_name(name) or looks_like_credential(value)
+            ):
                 referring[name] = {"name": name, "value": _expand(value, literals, expanded_again=True)}
             else:
                 literals[name] = _expand(value, literals)

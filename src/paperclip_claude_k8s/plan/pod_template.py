@@ -21,7 +21,7 @@ from typing import Any
 
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, RESERVED_PREFIXES
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
+from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.paths import RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.strategic_merge import merge
 
@@ -63,7 +63,7 @@ def _with_references(container: JsonMap, secret_name: str, secrets: dict[str, st
 
 def _reference(entry: JsonMap, container: JsonMap, secret_name: str, secrets: dict[str, str]) -> JsonMap:
     name, value = str(entry.get("name", "")), entry.get("value")
-    if not isinstance(value, str) or not value or not (is_secret_name(name) or holds_secret(value)):
+    if not isinstance(value, str) or not value or not (is_secret_name(name) or looks_like_credential(value)):
         return dict(entry)
     key = f"pod.{container.get('name', '')}.{name}"
     secrets[key] = value

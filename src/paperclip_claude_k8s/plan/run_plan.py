@@ -13,7 +13,7 @@ from functools import cached_property
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
-from paperclip_claude_k8s.host.redact import shows_secret
+from paperclip_claude_k8s.host.redact import would_be_masked
 from paperclip_claude_k8s.plan.delivery import (
     OBJECT_BYTES,
     STAGING_FOLDER,
@@ -140,7 +140,7 @@ class RunPlan:
             return True
         # An init container's files are part of the Job, except a file that is too large and has to be staged.
         small = size(text) <= OBJECT_BYTES
-        return self.by_init and small and shows_secret(text, self.secret_values)
+        return self.by_init and small and would_be_masked(text, self.secret_values)
 
     @cached_property
     def secret_arguments(self) -> Mapping[str, str]:

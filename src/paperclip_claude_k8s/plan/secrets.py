@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.host.redact import MASK, mask_tree, redact_command, shows_secret
+from paperclip_claude_k8s.host.redact import MASK, mask_tree, redact_command, would_be_masked
 from paperclip_claude_k8s.plan.delivery import escaped, is_private
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.mcp import McpPlan
@@ -30,7 +30,7 @@ def secret_arguments(argv: Sequence[str], secrets: Collection[str]) -> Mapping[s
     return {
         f"{_ARGUMENT}{number}": argument
         for number, (argument, shown) in enumerate(zip(argv, masked, strict=True))
-        if argument != shown or shows_secret(argument, secrets)
+        if argument != shown or would_be_masked(argument, secrets)
     }
 
 
@@ -94,7 +94,7 @@ def _public_environment(environment: Environment, secrets: frozenset[str]) -> tu
     files = {
         name: text
         for name, text in environment.files.items()
-        if not (is_private(name, text) or shows_secret(text, secrets))
+        if not (is_private(name, text) or would_be_masked(text, secrets))
     }
     dropped = {f"{RUN_DIR}/{name}" for name in environment.files.keys() - files.keys()}
     literals = {name: value for name, value in environment.literals.items() if value not in dropped}

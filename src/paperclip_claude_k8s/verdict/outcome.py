@@ -22,7 +22,7 @@ from paperclip_claude_k8s.claude.failure_texts import (
     describe_truncation_cause,
     empty_reply_text,
     exited_message,
-    partial_run_message,
+    no_answer_message,
     pod_cause,
     truncated_message,
 )
@@ -144,7 +144,7 @@ def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
     transcript, exit_code = observation.transcript, observation.exit_code
     model, started = transcript.init_model, transcript.lines > 0
     text = transcript.first_plain_line or transcript.stderr_tail.strip().partition("\n")[0]
-    message = partial_run_message(exit_code, model, text, started=started, init=bool(model))
+    message = no_answer_message(exit_code, model, text, started=started, init=bool(model))
     message += pod_cause(exit_code, _terminated(observation))
     return failures.init_failed(message) if model and not text else failures.no_result(message)
 

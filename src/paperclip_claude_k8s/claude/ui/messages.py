@@ -21,8 +21,8 @@ from paperclip_claude_k8s.claude.ui.values import (
 SYNTHETIC = "<synthetic>"
 """The model of messages that the CLI wrote itself: the text of an API error, or output of a local command."""
 _LOCAL_COMMAND = ("<local-command-stdout>", "</local-command-stdout>")
-_LABEL_CHARS = 60
-"""Most characters of a label: a sub-agent's type or task, or the type of a content."""
+_MAX_LABEL_CHARS = 60
+"""The longest label, in characters: a sub-agent's type or task, or the type of a content."""
 
 
 def assistant_entries(event: Json) -> list[Entry]:
@@ -149,7 +149,7 @@ def _part_text(part: Any) -> str:  # noqa: ANN401  # any output of a tool
     if text:
         return text
     source = object_of(part, "source")
-    kind = short(first_text(source, "media_type") or first_text(part, "mimeType", "type"), _LABEL_CHARS)
+    kind = short(first_text(source, "media_type") or first_text(part, "mimeType", "type"), _MAX_LABEL_CHARS)
     data = text_of(source, "data") or text_of(part, "data")
     facts = (
         kind or "unnamed content",
@@ -168,8 +168,8 @@ def _with_sub_agent(event: Json, entries: list[Entry]) -> list[Entry]:
     if not parent:
         return entries
     kind, task = first_text(event, "subagent_type"), first_text(event, "task_description")
-    agent = joined(" ", ("sub-agent", short(kind, _LABEL_CHARS)))
-    prefix = f"[{joined(' · ', (agent, short(task, _LABEL_CHARS)))}] "
+    agent = joined(" ", ("sub-agent", short(kind, _MAX_LABEL_CHARS)))
+    prefix = f"[{joined(' · ', (agent, short(task, _MAX_LABEL_CHARS)))}] "
     return [{**_with_prefix(entry, agent, prefix), "parentToolUseId": parent} for entry in entries]
 
 

@@ -39,7 +39,7 @@ class RunOptions:
     devcluster: bool = False
     claude: Path | None = None
     kubeconfig: Path | None = None
-    kubeconfig_typed: bool = False
+    kubeconfig_from_option: bool = False
     """The option was typed: it replaces the kubeconfig of a known run. The variable KUBECONFIG does not."""
     namespace: str | None = None
     image: str | None = None
@@ -58,7 +58,7 @@ class RunOptions:
     @property
     def kubeconfig_override(self) -> str | None:
         """The kubeconfig to use instead of the one in the record; None to use that one."""
-        return str(self.kubeconfig.absolute()) if self.kubeconfig_typed and self.kubeconfig else None
+        return str(self.kubeconfig.absolute()) if self.kubeconfig_from_option and self.kubeconfig else None
 
 
 @dataclass(frozen=True, slots=True)

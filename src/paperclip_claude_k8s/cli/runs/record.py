@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from paperclip_claude_k8s.cli.runs.replies import Reply, RunStatus, failure, resumable
-from paperclip_claude_k8s.host.redact import MASK, holds_secret, is_secret_name
+from paperclip_claude_k8s.host.redact import MASK, is_secret_name, looks_like_credential
 
 VERSION = 1
 """Version of the file format. A higher one was written by a newer claude-k8s."""
@@ -161,7 +161,7 @@ def _redact(value: Any, name: str = "") -> Any:  # noqa: ANN401  # any JSON
         return {key: _redact(item, str(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [_redact(item, name) for item in value]
-    if isinstance(value, str) and (is_secret_name(name) or holds_secret(value)):
+    if isinstance(value, str) and (is_secret_name(name) or looks_like_credential(value)):
         return MASK
     return value
 
