@@ -11,6 +11,7 @@ from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.host.result import ExecutionResult
 
 pytestmark = pytest.mark.looptime
 
@@ -126,33 +127,33 @@ async def test_adopted_job_without_leases_names_its_new_holder(tmp_path: Path) -
                 assert_whole(*await second)
 
 
-async def test_pod_removed_during_its_image_pull_ends_the_run_at_once(tmp_path: Path) -> None:
-    stuck = PodScript(waiting=((9e9, "ErrImagePull", "no such image"),))
-    async with two_hosts(tmp_path, stuck) as (fake, one, _):
+async def run_whose_pod_is_removed(tmp_path: Path, pod_script: PodScript) -> tuple[ExecutionResult, float]:
+    """The result of a run whose waiting Pod is removed from the store, and how long it took to come."""
+    async with two_hosts(tmp_path, pod_script) as (fake, one, _):
         loop = asyncio.get_running_loop()
         async with started(one, 20) as task:
             (pod,) = fake.store.list(PODS)
             fake.store.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
             began = loop.time()
             result, _ = await task
-        assert result.error_code == "k8s_pod_disrupted"
-        assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
-        assert loop.time() - began < 10
+        return result, loop.time() - began
+
+
+async def test_pod_removed_during_its_image_pull_ends_the_run_at_once(tmp_path: Path) -> None:
+    stuck = PodScript(waiting=((9e9, "ErrImagePull", "no such image"),))
+    result, seconds = await run_whose_pod_is_removed(tmp_path, stuck)
+    assert result.error_code == "k8s_pod_disrupted"
+    assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+    assert seconds < 10
 
 
 async def test_pod_removed_in_container_creating_may_have_run_its_agent(tmp_path: Path) -> None:
     starting = PodScript(waiting=((9e9, "ContainerCreating", ""),))
-    async with two_hosts(tmp_path, starting) as (fake, one, _):
-        loop = asyncio.get_running_loop()
-        async with started(one, 20) as task:
-            (pod,) = fake.store.list(PODS)
-            fake.store.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
-            began = loop.time()
-            result, _ = await task
-        assert result.error_code == "k8s_pod_disrupted"
-        assert "it is unknown whether its agent had started" in (result.error_message or "")
-        assert result.execution_recovery is None
-        assert 20 <= loop.time() - began < 30, "its grace period, and the time that a kubelet needs beyond it"
+    result, seconds = await run_whose_pod_is_removed(tmp_path, starting)
+    assert result.error_code == "k8s_pod_disrupted"
+    assert "it is unknown whether its agent had started" in (result.error_message or "")
+    assert result.execution_recovery is None
+    assert 20 <= seconds < 30, "its grace period, and the time that a kubelet needs beyond it"
 
 
 async def test_403s_for_ten_seconds_after_an_outage_are_ignored(tmp_path: Path) -> None:

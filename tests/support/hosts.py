@@ -24,6 +24,19 @@ def virtual_now() -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
 
 
+def basic_context(host_log: HostLog, **more: Any) -> dict[str, Any]:
+    """A context for a cluster in memory. `more` replaces entries; its `config` is added to the default."""
+    config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
+    return {
+        "runId": "run-1",
+        "agent": {"id": "agent-1", "companyId": "co"},
+        "config": config,
+        "context": {"taskId": "task-1"},
+        "onLog": host_log.on_log,
+        **more,
+    }
+
+
 class Host:
     """One process of the Paperclip host: an identity, a connection to the API server, and an adapter."""
 
@@ -37,15 +50,8 @@ class Host:
 
     async def run(self, host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
         host_log = host_log or HostLog()
-        config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
-        ctx = {
-            "runId": "run-1",
-            "agent": {"id": "agent-1", "companyId": "co"},
-            "config": config,
-            "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."},
-            "onLog": host_log.on_log,
-            **more,
-        }
+        context = {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."}
+        ctx = basic_context(host_log, **{"context": context, **more})
         return await self.adapter.execute(ctx), host_log
 
     def disconnect(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.captures import capture
 from tests.support.fake_cluster import FakeCluster, PodScript
-from tests.support.hosts import Host
+from tests.support.hosts import Host, basic_context
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -47,16 +47,7 @@ async def one_host(
 
         async def run(host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
             host_log = host_log or HostLog()
-            config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
-            ctx = {
-                "runId": "run-1",
-                "agent": {"id": "agent-1", "companyId": "co"},
-                "config": config,
-                "context": {"taskId": "task-1"},
-                "onLog": host_log.on_log,
-                "onSpawn": host_log.on_spawn,
-                **more,
-            }
+            ctx = basic_context(host_log, **{"onSpawn": host_log.on_spawn, **more})
             return await adapter.execute(ctx), host_log
 
         try:

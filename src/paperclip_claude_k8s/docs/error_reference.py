@@ -49,9 +49,9 @@ def read_descriptions() -> dict[ErrorCode, ErrorDescription]:
 
 
 def _description(group: str, entry: dict[str, Any]) -> ErrorDescription:
-    lists = {name: tuple(item or None for item in entry[name]) for name in ("families",) if name in entry}
-    lists |= {name: tuple(entry[name]) for name in ("evidence", "clears_session") if name in entry}
-    return ErrorDescription(group, **{**entry, **lists})
+    families = tuple(family or None for family in entry.pop("families", [""]))  # TOML has no null
+    lists = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
+    return ErrorDescription(group, families=families, **{**entry, **lists})
 
 
 def error_reference() -> str:

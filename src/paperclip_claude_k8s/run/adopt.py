@@ -67,7 +67,7 @@ async def delete_never_started(
     for job in jobs:
         gated = UNGATED_ANNOTATION not in job.annotations and AGENT_POD_ANNOTATION not in job.annotations
         orphaned = gated and is_live(job) and job.ref.uid not in owned
-        if not orphaned or not await _deleted_without_secret(job, ports):
+        if not orphaned or not await _delete_if_without_secret(job, ports):
             kept.append(job)
         else:
             text = "its run Secret was never created, so it never started"
@@ -75,7 +75,7 @@ async def delete_never_started(
     return kept
 
 
-async def _deleted_without_secret(job: JobSnapshot, ports: Ports) -> bool:
+async def _delete_if_without_secret(job: JobSnapshot, ports: Ports) -> bool:
     """Delete the Job if it has no run Secret. False: it has a Secret, or a call failed."""
     ref = job.ref
     try:

@@ -15,6 +15,7 @@ from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import annotate_as_taken
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.stop import delete_released
 from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.retention import LeaveReason, reason_to_keep
 from paperclip_claude_k8s.volume.staging import unstage_after
@@ -88,14 +89,15 @@ class JobCleanup:
             await self.narrator.status(f"Retaining Job {job.ref.name}: {kept}")
 
     async def _delete_released_pod(self) -> None:
-        """Delete a Pod that the deletion of its Job leaves behind, because the Job controller released it."""
+        """Delete a released Pod, or name it for the administrator if that is refused."""
         known = self.end.observation.known if self.end is not None else None
-        if known is not None and known.pod is not None and known.pod_released and not known.pod_gone:
-            try:
-                await self.ports.cluster.delete_pod(known.pod)
-            except ClusterError as error:
-                name = known.pod.name
-                await self.narrator.warn(
-                    f"Pod {name} is left over: its labels were changed, so the Job controller released it, "
-                    f"and it could not be deleted ({error}); `kubectl delete pod {name}` removes it"
-                )
+        if known is None or known.pod is None:
+            return
+        try:
+            await delete_released(known, self.ports)
+        except ClusterError as error:
+            name = known.pod.name
+            await self.narrator.warn(
+                f"Pod {name} is left over: its labels were changed, so the Job controller released it, "
+                f"and it could not be deleted ({error}); `kubectl delete pod {name}` removes it"
+            )

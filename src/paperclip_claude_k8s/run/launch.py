@@ -270,7 +270,7 @@ async def _start(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrat
         return created
     finally:
         if not started:
-            await _delete_never_started(job, ports)
+            await _roll_back(job, ports)
 
 
 async def _list_again(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator) -> _Created:
@@ -297,7 +297,7 @@ async def _create_secret(
         raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None
 
 
-async def _delete_never_started(job: JobSnapshot, ports: Ports) -> None:
+async def _roll_back(job: JobSnapshot, ports: Ports) -> None:
     """Errors are ignored: without a Secret the Job never starts, and its TTL or the next guard removes it."""
     with suppress(ClusterError, TimeoutError):
         async with asyncio.timeout(ports.settings.timings.cleanup):

@@ -1,7 +1,7 @@
 """The start gate: at most one Pod of a Job ever runs the agent.
 
-The gate is open while the run Secret exists. Every Pod of the Job mounts the Secret, so none can start its
-agent without it. `launch` creates the Secret when it has found no other live Job in the slot.
+The gate is open while the run Secret exists. The agent's container refers to the Secret, so no Pod of the Job
+can start the agent without it. `launch` creates the Secret when it has found no other live Job in the slot.
 
 A Job controller replaces a Pod that is being deleted, was deleted, failed without being counted, or lost the
 labels by which it is counted. As soon as it may do that, the gate is closed by two calls:

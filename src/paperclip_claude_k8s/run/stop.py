@@ -11,6 +11,7 @@ from typing import Any, TypeVar, assert_never
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
+from paperclip_claude_k8s.cluster.model import Known
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
@@ -63,7 +64,7 @@ async def end_job(job_watch: JobWatch, ports: Ports, narrator: Narrator) -> bool
     try:
         call = Retrier(ports.settings.timings, narrator)
         await call("delete job", lambda: ports.cluster.delete_job(job_watch.ref, "Foreground"))
-        await delete_released(job_watch, ports)
+        await delete_released(job_watch.known, ports)
         async with asyncio.timeout(ports.settings.timings.stop_proof):
             await _wait_until_gone(job_watch, ports)
     except (ClusterError, TimeoutError) as error:
@@ -74,13 +75,12 @@ async def end_job(job_watch: JobWatch, ports: Ports, narrator: Narrator) -> bool
     return True
 
 
-async def delete_released(job_watch: JobWatch, ports: Ports) -> None:
+async def delete_released(known: Known, ports: Ports) -> None:
     """Delete a Pod that the deletion of its Job leaves behind, because the Job controller released it.
 
     Raises:
         ClusterError: it could not be deleted.
     """
-    known = job_watch.known
     if known.pod is not None and known.pod_released and not known.pod_gone:
         await ports.cluster.delete_pod(known.pod)
 

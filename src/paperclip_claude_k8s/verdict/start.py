@@ -135,7 +135,7 @@ def _verdict_if_released(pod: PodSnapshot) -> StartVerdict:
     """
     if _waits_because(pod, CONFIG_TROUBLE):
         return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details, never_starts=True)
-    return StillWaiting(StartBudget.START, f"the Job controller released the Pod ({POD_RELEASED.details})")
+    return StillWaiting(StartBudget.START, "the Job controller released the Pod")
 
 
 def _waits_because(pod: PodSnapshot, reasons: frozenset[str]) -> bool:
