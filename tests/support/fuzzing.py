@@ -1,0 +1,11 @@
+"""Hypothesis settings of the fuzz tests, the decorator `@FUZZ`. FUZZ_EXAMPLES sets the inputs per test."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+FUZZ = settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
