@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.cli_events import ANY_LINE, ANY_TEXT, recorded_lines
+from tests.support.cli_events import ANY_LINE, recorded_lines
 
 from paperclip_claude_k8s.claude.terminal import (
     MAX_INPUT_CHARS,
@@ -15,7 +15,6 @@ from paperclip_claude_k8s.claude.terminal import (
     MAX_LINES,
     MAX_OUTPUT_CHARS,
     format_line,
-    neutral,
 )
 
 COLOUR = re.compile(r"\x1b\[(?:2|3[126])m|\x1b\[0m")
@@ -156,14 +155,6 @@ def test_any_line_is_rendered_without_control_characters(line: str, colour: bool
     for shown in format_line(line, colour=colour):
         assert CONTROL.search(COLOUR.sub("", shown)) is None
         shown.encode()
-
-
-@given(ANY_TEXT)
-def test_neutralised_characters_stay_visible(text: str) -> None:
-    safe = neutral(text)
-    assert len(safe) == len(text)
-    assert neutral(safe) == safe
-    assert CONTROL.search(safe.replace("\n", "")) is None
 
 
 def test_recorded_runs_are_rendered_in_short_lines_without_json() -> None:

@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from paperclip_claude_k8s.base.text import escape_in_json
+
 MAX_DEPTH = 200
 """Levels of nesting that are kept. jq before 1.7 reads 256 levels; real values need fewer than 200."""
 TOO_DEEP = "(nested too deeply)"
@@ -16,16 +18,16 @@ def strict_json(value: object, *, indent: int | None = None) -> bytes:
     """The value as one JSON text without a newline at its end.
 
     Lone surrogates become U+FFFD; NaN, infinities and integers too large for a float become null; what is
-    nested too deeply becomes `TOO_DEEP`.
+    nested too deeply becomes `TOO_DEEP`. With `indent` the text is for people as well: characters that
+    control a terminal or that nobody sees are escaped.
 
     Raises:
         TypeError: the value contains something that is not a JSON value.
     """
     separators = None if indent else (",", ":")
     plain = strict_value(value)
-    return json.dumps(
-        plain, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators
-    ).encode()
+    text = json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+    return (escape_in_json(text) if indent else text).encode()
 
 
 def strict_value(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON value

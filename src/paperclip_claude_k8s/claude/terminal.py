@@ -1,14 +1,14 @@
 """Renders lines of the agent's stdout for a terminal, with and without colour.
 
-The agent's output is untrusted: every control character in it, except tab and newline, is replaced by a
-visible one, so that it cannot move the cursor, set the window title or hide text.
+The agent's output is untrusted: it goes through `neutral`, so that it cannot move the cursor, set the window
+title or hide text.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 
 MAX_LINES = 12
@@ -31,32 +31,11 @@ _STYLE_AND_PREFIX = {
 }
 """Style and prefix of each kind of entry that consists of a text."""
 
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, 7-bit and 8-bit, except tab and newline
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # these change the reading order
-    "\u2028\u2029\ufeff\U000e0000-\U000e007f"  # line ends in some programs; invisible text
-    "\ud800-\udfff]"  # cannot be encoded
-)
-_CONTROL_PICTURES = 0x2400
-"""Start of the Unicode block with a visible symbol for each of the 32 control characters."""
-
 
 def format_line(line: str, *, colour: bool) -> list[str]:
     """The terminal lines for one stdout line: none, one or a short block."""
     shown = (styled for entry in parse_stdout_line(line, "") for styled in _styled_lines(entry))
     return [_painted(style, neutral(text)) if colour else neutral(text) for style, text in shown]
-
-
-def neutral(text: str) -> str:
-    """The text with every control character except tab and newline replaced by a visible one."""
-    return _UNSAFE.sub(_visible, text)
-
-
-def _visible(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if code < 0x20:
-        return chr(_CONTROL_PICTURES + code)
-    return "\u2421" if code == 0x7F else "\ufffd"
 
 
 def _painted(style: str, text: str) -> str:

@@ -14,10 +14,11 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import count
-from paperclip_claude_k8s.claude.terminal import format_line, neutral
+from paperclip_claude_k8s.claude.terminal import format_line
 from paperclip_claude_k8s.run.narrate import PREFIX
 
 REDRAWS_PER_SECOND = 4
