@@ -1,0 +1,125 @@
+"""Reads files of the host whose paths a config author chose: kubeconfigs, instructions, credentials.
+
+* Only regular files: a FIFO or a device could block the read for ever or never end.
+* The path may contain links. Where the opened file really is decides: below one of the given folders, and
+  never below /proc, /sys or /dev, which show the host's processes and devices.
+* The size is limited before and while the file is read, since it may grow.
+* `read_host_file` reads in a thread of its own, so that a network volume that hangs blocks neither the event
+  loop nor the end of the process.
+"""
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from paperclip_claude_k8s.base.aio import call_in_thread
+
+KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
+"""Never read from, whatever the allowed folders are."""
+_KERNEL_FILE_SYSTEMS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs"})
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+class HostFileError(Exception):
+    """A file of the host cannot or must not be read. The text says why, as a phrase without the path."""
+
+
+class HostFileMissing(HostFileError):
+    """There is no such file."""
+
+
+class HostFileRefused(HostFileError):
+    """The file must not be read: it lies outside the allowed folders."""
+
+
+class HostFileUnsuitable(HostFileError):
+    """The path names no regular file, or one with too many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """The content of a file, and where it really is, all links resolved."""
+
+    path: str
+    content: bytes
+
+
+async def read_host_file(
+    path: str, *, limit: int, roots: Iterable[str] | None = None, seconds: float
+) -> HostFile:
+    """`read_host_file_now` in a thread, given up after `seconds`.
+
+    Raises:
+        HostFileError: as for `read_host_file_now`, and if the read does not end in time.
+    """
+    allowed = None if roots is None else tuple(roots)
+    try:
+        return await call_in_thread(lambda: read_host_file_now(path, limit=limit, roots=allowed), seconds)
+    except TimeoutError:
+        raise HostFileError(f"it could not be read within {seconds:g} s; its volume may hang") from None
+
+
+def read_host_file_now(path: str, *, limit: int, roots: Iterable[str] | None = None) -> HostFile:
+    """Read a regular file of at most `limit` bytes; blocks the calling thread.
+
+    `roots`: absolute paths of the folders in one of which the file must be; None: anywhere but below
+    `KERNEL_FOLDERS`. `~` at the beginning of a path is the home of the host's user.
+
+    Raises:
+        HostFileError: it cannot be read; the subclasses name the reasons that a caller may tell apart.
+    """
+    try:
+        # O_PATH opens nothing yet: opening a device may have an effect, such as arming a watchdog
+        descriptor = os.open(os.path.expanduser(path), os.O_PATH | os.O_CLOEXEC)  # noqa: PTH111  # not a Path
+    except FileNotFoundError:
+        raise HostFileMissing("it does not exist") from None
+    except OSError as error:
+        raise HostFileError(error.strerror or str(error)) from None
+    except ValueError:
+        raise HostFileUnsuitable("the text is not a path") from None
+    try:
+        return _read_located(descriptor, limit, roots)
+    except OSError as error:
+        raise HostFileError(error.strerror or str(error)) from None
+    finally:
+        os.close(descriptor)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path, all links resolved, is this folder or below it. Links in `folder` are resolved."""
+    return Path(path).is_relative_to(os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111
+
+
+def _read_located(located: int, limit: int, roots: Iterable[str] | None) -> HostFile:
+    """Read a file that was opened with O_PATH. Later changes of its path have no effect on what is read."""
+    self_link = f"/proc/self/fd/{located}"
+    real, status = os.readlink(self_link), os.fstat(located)
+    if _is_of_the_kernel(real, status):
+        raise HostFileRefused(f"it is below {', '.join(KERNEL_FOLDERS)}; name a file elsewhere")
+    if roots is not None and not any(is_below(real, root) for root in roots):
+        raise HostFileRefused("it is outside the folders that may be read")
+    if not stat.S_ISREG(status.st_mode):
+        raise HostFileUnsuitable("it is not a regular file")
+    if status.st_size > limit:
+        raise HostFileUnsuitable(_too_large(limit))
+    with os.fdopen(os.open(self_link, _FLAGS), "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise HostFileUnsuitable(_too_large(limit))
+    return HostFile(real, content)
+
+
+def _is_of_the_kernel(real: str, status: os.stat_result) -> bool:
+    """Whether the file is below one of `KERNEL_FOLDERS`, or on such a file system mounted elsewhere."""
+    if any(Path(real).is_relative_to(folder) for folder in KERNEL_FOLDERS):
+        return True
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    on_device = (line for line in mounts if line.split(" ", 3)[2] == device)
+    return any(line.rpartition(" - ")[2].split(" ")[0] in _KERNEL_FILE_SYSTEMS for line in on_device)
+
+
+def _too_large(limit: int) -> str:
+    return f"it has more than {limit} bytes"
