@@ -1,13 +1,10 @@
 """Which files of the host may be read, and within which bounds."""
 
-import asyncio
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
-from paperclip_claude_k8s.base.aio import MAX_HANGING_THREADS, call_in_thread
 from paperclip_claude_k8s.base.host_files import (
     HostFileError,
     HostFileMissing,
@@ -90,45 +87,3 @@ def test_missing_host_file_is_missing(path: str) -> None:
 def test_text_that_is_no_path_is_an_error(path: str) -> None:
     with pytest.raises(HostFileError):
         read_host_file_now(path, limit=100)
-
-
-async def test_thread_that_hangs_is_given_up_and_blocks_nothing() -> None:
-    release = threading.Event()
-    try:
-        with pytest.raises(TimeoutError):
-            await call_in_thread(release.wait, 0.05)
-        waiting = asyncio.ensure_future(call_in_thread(release.wait, 60))  # noqa: TID251  # to cancel it
-        await asyncio.sleep(0.01)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert await call_in_thread(lambda: 7, 10) == 7
-    finally:
-        release.set()
-
-
-async def test_threads_that_hang_are_bounded() -> None:
-    release = threading.Event()
-    try:
-        for _ in range(MAX_HANGING_THREADS):
-            with pytest.raises(TimeoutError):
-                await call_in_thread(release.wait, 0.001)
-        with pytest.raises(TimeoutError):
-            await call_in_thread(lambda: 7, 10)
-    finally:
-        release.set()
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                assert await call_in_thread(lambda: 7, 10) == 7
-                return
-            except TimeoutError:
-                await asyncio.sleep(0.01)
-
-
-async def test_error_of_a_thread_is_raised_where_it_is_awaited() -> None:
-    def fail() -> None:
-        raise LookupError("a")
-
-    with pytest.raises(LookupError, match="a"):
-        await call_in_thread(fail, 10)

@@ -2,9 +2,7 @@
 
 import asyncio
 import random
-import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
@@ -154,59 +152,6 @@ class Nursery:
         self._children.discard(child)
         if not self._children:
             self._empty.set()
-
-
-MAX_HANGING_THREADS = 16
-"""Threads of `call_in_thread` that may hang at a time; each costs a stack and perhaps a descriptor."""
-_hanging_threads: set[threading.Thread] = set()
-
-
-async def call_in_thread(work: Callable[[], T], seconds: float) -> T:
-    """Call a blocking function in a daemon thread of its own, and give up after `seconds` of real time.
-
-    The threads of `asyncio.to_thread` are few, and the process waits for them when it ends: one system call
-    on a network volume that hangs would block both. Here the thread is left behind.
-
-    Raises:
-        TimeoutError: `work` has not returned in time; or too many earlier calls hang, so it was not called.
-    """
-    for earlier in tuple(_hanging_threads):
-        if not earlier.is_alive():
-            _hanging_threads.discard(earlier)
-    if len(_hanging_threads) >= MAX_HANGING_THREADS:
-        raise TimeoutError
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(set_outcome: Callable[[], None]) -> None:
-        if not future.done():
-            set_outcome()
-
-    def post(set_outcome: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, set_outcome)
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001  # raised where the call is awaited
-            failure = error
-            post(lambda: future.set_exception(failure))
-        else:
-            post(lambda: future.set_result(result))
-
-    thread = threading.Thread(target=run, daemon=True)
-    timer = threading.Timer(seconds, lambda: post(lambda: future.set_exception(TimeoutError())))
-    timer.daemon = True
-    thread.start()
-    timer.start()
-    try:
-        return await future
-    except (TimeoutError, asyncio.CancelledError):
-        _hanging_threads.add(thread)
-        raise
-    finally:
-        timer.cancel()
 
 
 def jittered(seconds: float, share: float = 0.25) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paperclip_claude_k8s.base.aio import call_in_thread
+from paperclip_claude_k8s.base.threads import call_in_thread
 
 KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
 """Never read from, whatever the allowed folders are."""
@@ -95,7 +95,7 @@ def is_below(path: str, folder: str) -> bool:
 def _read_located(located: int, limit: int, roots: Iterable[str] | None) -> HostFile:
     """Read a file that was opened with O_PATH. Later changes of its path have no effect on what is read."""
     self_link = f"/proc/self/fd/{located}"
-    real, status = os.readlink(self_link), os.fstat(located)
+    real, status = str(Path(self_link).readlink()), os.fstat(located)
     if _is_of_the_kernel(real, status):
         raise HostFileRefused(f"it is below {', '.join(KERNEL_FOLDERS)}; name a file elsewhere")
     if roots is not None and not any(is_below(real, root) for root in roots):
