@@ -1,13 +1,14 @@
 """Blocking calls that may hang, such as those on a network volume.
 
-The threads of `asyncio.to_thread` are few, and the process waits for them when it ends: system calls that hang
-would block both. `call_in_thread` starts a daemon thread for each call, and leaves it behind if it hangs.
+The threads of `asyncio.to_thread` are few, and the process waits for them when it ends: system calls that
+hang would block both. `call_in_thread` starts a daemon thread for each call, and leaves it behind if it hangs.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -53,16 +54,16 @@ class _Call(Generic[T]):
         try:
             result = self._work()
         except Exception as error:  # noqa: BLE001  # raised where the call is awaited
-            self._post(self._fail, error)
+            self._post(partial(self._fail, error))
         else:
-            self._post(self._succeed, result)
+            self._post(partial(self._succeed, result))
 
     def give_up(self) -> None:
-        self._post(self._fail, TimeoutError())
+        self._post(partial(self._fail, TimeoutError()))
 
-    def _post(self, settle: Callable[[T], None] | Callable[[Exception], None], value: object) -> None:
+    def _post(self, settle: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(settle, value)
+            self._loop.call_soon_threadsafe(settle)
 
     def _succeed(self, result: T) -> None:
         if not self.outcome.done():
