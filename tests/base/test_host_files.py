@@ -10,6 +10,7 @@ from paperclip_claude_k8s.base.host_files import (
     HostFileMissing,
     HostFileRefused,
     HostFileUnsuitable,
+    anywhere,
     read_host_file,
     read_host_file_now,
 )
@@ -61,20 +62,23 @@ def test_host_file_of_the_kernel_is_refused(path: str, tmp_path: Path) -> None:
     link.symlink_to(path)
     for spelled in (path, str(link)):
         with pytest.raises(HostFileRefused):
-            read_host_file_now(spelled, limit=100, roots=["/"])
+            read_host_file_now(spelled, limit=100, allows=anywhere)
 
 
-def test_host_file_outside_the_roots_is_refused(tmp_path: Path) -> None:
+def test_host_file_is_allowed_by_where_it_really_is(tmp_path: Path) -> None:
     inside, outside = tmp_path / "inside", a_file(tmp_path / "outside")
     inside.mkdir()
     (inside / "link").symlink_to(outside)
-    (tmp_path / "link-to-root").symlink_to(inside)
+    (tmp_path / "link-to-inside").symlink_to(inside)
+
+    def allows(real: str) -> bool:
+        return Path(real).is_relative_to(inside)
+
     for path in (outside, f"{inside}/link", f"{inside}/../outside", a_file(tmp_path / "inside-not")):
-        with pytest.raises(HostFileRefused, match="outside the folders"):
-            read_host_file_now(path, limit=100, roots=[str(inside)])
+        with pytest.raises(HostFileRefused, match="may be read"):
+            read_host_file_now(path, limit=100, allows=allows)
     a_file(inside / "a")
-    assert read_host_file_now(f"{tmp_path}/link-to-root/a", limit=100, roots=[str(inside)]).content
-    assert read_host_file_now(f"{inside}/a", limit=100, roots=[f"{tmp_path}/link-to-root"]).content
+    assert read_host_file_now(f"{tmp_path}/link-to-inside/a", limit=100, allows=allows).content
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere/file"])

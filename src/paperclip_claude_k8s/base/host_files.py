@@ -1,7 +1,7 @@
 """Reads files of the host whose paths a config author chose: kubeconfigs, instructions, credentials.
 
 * Only regular files: a FIFO or a device could block the read for ever or never end.
-* The path may contain links. Where the opened file really is decides: below one of the given folders, and
+* The path may contain links. Where the opened file really is decides: the caller may restrict it, and it is
   never below /proc, /sys or /dev, which show the host's processes and devices.
 * The size is limited before and while the file is read, since it may grow.
 * `read_host_file` reads in a thread of its own, so that a network volume that hangs blocks neither the event
@@ -10,9 +10,10 @@
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from paperclip_claude_k8s.base.threads import call_in_thread
 
@@ -20,6 +21,15 @@ KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
 """Never read from, whatever the allowed folders are."""
 _KERNEL_FILE_SYSTEMS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs"})
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+Allows: TypeAlias = Callable[[str], bool]
+"""Whether a file may be read. The argument is its absolute path, with all links resolved."""
+
+
+def anywhere(_: str) -> bool:
+    """Allow every file that is not the kernel's."""
+    return True
 
 
 class HostFileError(Exception):
@@ -31,7 +41,7 @@ class HostFileMissing(HostFileError):
 
 
 class HostFileRefused(HostFileError):
-    """The file must not be read: it lies outside the allowed folders."""
+    """The file must not be read because of where it is."""
 
 
 class HostFileUnsuitable(HostFileError):
@@ -46,26 +56,22 @@ class HostFile:
     content: bytes
 
 
-async def read_host_file(
-    path: str, *, limit: int, roots: Iterable[str] | None = None, seconds: float
-) -> HostFile:
+async def read_host_file(path: str, *, limit: int, seconds: float, allows: Allows = anywhere) -> HostFile:
     """`read_host_file_now` in a thread, given up after `seconds`.
 
     Raises:
         HostFileError: as for `read_host_file_now`, and if the read does not end in time.
     """
-    allowed = None if roots is None else tuple(roots)
     try:
-        return await call_in_thread(lambda: read_host_file_now(path, limit=limit, roots=allowed), seconds)
+        return await call_in_thread(lambda: read_host_file_now(path, limit=limit, allows=allows), seconds)
     except TimeoutError:
         raise HostFileError(f"it could not be read within {seconds:g} s; its volume may hang") from None
 
 
-def read_host_file_now(path: str, *, limit: int, roots: Iterable[str] | None = None) -> HostFile:
+def read_host_file_now(path: str, *, limit: int, allows: Allows = anywhere) -> HostFile:
     """Read a regular file of at most `limit` bytes; blocks the calling thread.
 
-    `roots`: absolute paths of the folders in one of which the file must be; None: anywhere but below
-    `KERNEL_FOLDERS`. `~` at the beginning of a path is the home of the host's user.
+    `~` at the beginning of a path is the home of the host's user.
 
     Raises:
         HostFileError: it cannot be read; the subclasses name the reasons that a caller may tell apart.
@@ -80,25 +86,20 @@ def read_host_file_now(path: str, *, limit: int, roots: Iterable[str] | None = N
     except ValueError:
         raise HostFileUnsuitable("the text is not a path") from None
     try:
-        return _read_located(descriptor, limit, roots)
+        return _read_located(descriptor, limit, allows)
     except OSError as error:
         raise HostFileError(error.strerror or str(error)) from None
     finally:
         os.close(descriptor)
 
 
-def is_below(path: str, folder: str) -> bool:
-    """Whether a path, all links resolved, is this folder or below it. Links in `folder` are resolved."""
-    return Path(path).is_relative_to(os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111
-
-
-def _read_located(located: int, limit: int, roots: Iterable[str] | None) -> HostFile:
+def _read_located(located: int, limit: int, allows: Allows) -> HostFile:
     """Read a file that was opened with O_PATH. Later changes of its path have no effect on what is read."""
     self_link = f"/proc/self/fd/{located}"
     real, status = str(Path(self_link).readlink()), os.fstat(located)
     if _is_of_the_kernel(real, status):
         raise HostFileRefused(f"it is below {', '.join(KERNEL_FOLDERS)}; name a file elsewhere")
-    if roots is not None and not any(is_below(real, root) for root in roots):
+    if not allows(real):
         raise HostFileRefused("it is outside the folders that may be read")
     if not stat.S_ISREG(status.st_mode):
         raise HostFileUnsuitable("it is not a regular file")

@@ -1,7 +1,8 @@
 """Blocking calls that may hang, such as those on a network volume.
 
 The threads of `asyncio.to_thread` are few, and the process waits for them when it ends: system calls that
-hang would block both. `call_in_thread` starts a daemon thread for each call, and leaves it behind if it hangs.
+hang would block both. `call_in_thread` starts a daemon thread for each call, and leaves it behind if it
+hangs.
 """
 
 import asyncio
