@@ -10,6 +10,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.docs.error_reference import read_descriptions
 from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.host.policy import Refusal
 
 FORBIDDEN = ClusterError(403, "Forbidden", 'User "sa" cannot create resource "jobs" in API group "batch"')
 QUOTA = ClusterError(
@@ -28,6 +29,21 @@ GOLDEN: list[tuple[Failure, str]] = [
     (
         failures.config_invalid("config.timeoutSec: expected a number of seconds, got 'soon'"),
         "Invalid configuration: config.timeoutSec: expected a number of seconds, got 'soon' — correct it and run the agent again",
+    ),
+    (
+        failures.policy_refused(
+            Refusal("kubeconfig", "it runs the command aws", "execPlugins"),
+            Refusal("podTemplate.spec.hostPID", "the Pod shares the node's processes", "hostNamespaces"),
+        ),
+        "Not allowed by this host's policy: kubeconfig: it runs the command aws; podTemplate.spec.hostPID: the Pod shares the node's processes — change the config, or have the administrator of this host allow it (execPlugins, hostNamespaces in the file named by CLAUDE_K8S_POLICY)",
+    ),
+    (
+        failures.policy_refused(Refusal("instructionsFilePath", "it is below /proc", "")),
+        "Not allowed by this host's policy: instructionsFilePath: it is below /proc — change the config",
+    ),
+    (
+        failures.policy_unusable("/etc/policy.yaml: images: expected a list"),
+        "This host's policy cannot be used: /etc/policy.yaml: images: expected a list — have the administrator of this host correct the file named by CLAUDE_K8S_POLICY and restart the host",
     ),
     (
         failures.agent_id_invalid("///"),

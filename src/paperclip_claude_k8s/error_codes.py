@@ -15,6 +15,7 @@ class ErrorCode(StrEnum):
     """The values are part of the interface: hosts and monitoring match them."""
 
     CONFIG_INVALID = "k8s_config_invalid"
+    POLICY_REFUSED = "k8s_policy_refused"
     AGENT_ID_INVALID = "k8s_agent_id_invalid"
     PROMPT_TOO_LARGE = "k8s_prompt_too_large"
     HOME_POD_UNAVAILABLE = "k8s_home_pod_unavailable"

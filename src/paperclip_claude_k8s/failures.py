@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
+from paperclip_claude_k8s.host.policy import POLICY_FILE, Refusal
 from paperclip_claude_k8s.host.result import ErrorFamily
 
 JsonMap: TypeAlias = dict[str, Any]
@@ -87,6 +88,21 @@ def server_too_old(setting: str, least: tuple[int, int], version: tuple[int, int
     needs = f"{setting} needs Kubernetes {_dotted(least)} or newer, this cluster has {_dotted(version)}"
     step = f"leave {setting} out, or upgrade the cluster"
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {needs}", step)
+
+
+def policy_refused(*refusals: Refusal) -> Failure:
+    """Built when the config asks for something that the administrator's policy does not allow."""
+    asked = "; ".join(f"{refusal.key}: {refusal.rule}" for refusal in refusals)
+    fields = ", ".join(sorted({refusal.field for refusal in refusals} - {""}))
+    allow = f", or have the administrator of this host allow it ({fields} in {POLICY_FILE})" if fields else ""
+    what = f"Not allowed by this host's policy: {asked}"
+    return _bootstrap(ErrorCode.POLICY_REFUSED, what, f"change the config{allow}")
+
+
+def policy_unusable(why: str) -> Failure:
+    """Built for every run while the administrator's policy cannot be read: it might forbid this run."""
+    step = f"have the administrator of this host correct {POLICY_FILE} and restart the host"
+    return _bootstrap(ErrorCode.POLICY_REFUSED, f"This host's policy cannot be used: {why}", step)
 
 
 def agent_id_invalid(agent_id: str) -> Failure:
@@ -307,7 +323,7 @@ def as_adopted(failure: Failure) -> Failure:
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────
 
 
-_AFTER_DISRUPTION: dict[bool | None, str] = {
+_AFTER_DISRUPTION = {
     True: "its session can be resumed",
     False: "the agent had not started, so nothing is lost",
     None: "it is unknown whether its agent had started; its session can be resumed",

@@ -17,6 +17,7 @@ from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.podlog import RateLimiter
 
@@ -35,6 +36,8 @@ class ProcessSettings:
     env: Mapping[str, str] = field(default_factory=dict)
     me: ProcessId | None = None
     """Identity of this process; None: determined from the operating system."""
+    policy: Policy = field(default_factory=Policy)
+    """What configs may use."""
 
 
 class StatusReporter(Protocol):

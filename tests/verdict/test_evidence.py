@@ -10,6 +10,7 @@ from paperclip_claude_k8s.claude.classification import ClassifiedFailure, Failur
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.verdict.result_builder import CONTINUATION, ResultInputs, early_failure
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,6 +34,8 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.server_too_old("enableDocker", (1, 29), (1, 20)), "k8s_config_invalid", B, None, False),
     (failures.remote_target("ssh"), "k8s_config_invalid", B, None, False),
     (failures.init_needs_leases(), "k8s_config_invalid", B, None, False),
+    (failures.policy_refused(Refusal("image", "x", "images")), "k8s_policy_refused", B, None, False),
+    (failures.policy_unusable("x"), "k8s_policy_refused", B, None, False),
     (failures.agent_id_invalid("!"), "k8s_agent_id_invalid", B, None, False),
     (failures.prompt_too_large(9, 8), "k8s_prompt_too_large", B, None, False),
     (failures.prompt_not_staged(9, "full"), "k8s_prompt_too_large", B, None, False),
