@@ -69,8 +69,9 @@ def describe_error(error: ClusterError) -> str:
     return f"{status}{error.reason}: {error.message}".strip().removesuffix(":")
 
 
-def _dotted(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))
+def _needs(setting: str, least: tuple[int, int], version: tuple[int, int]) -> str:
+    least_text, ours = (".".join(map(str, each)) for each in (least, version))
+    return f"{setting} needs Kubernetes {least_text} or newer, this cluster has {ours}"
 
 
 # ── before any Job ───────────────────────────────────────────────────────────────────────────────
@@ -85,9 +86,8 @@ def config_invalid(why: str) -> Failure:
 
 def server_too_old(setting: str, least: tuple[int, int], version: tuple[int, int]) -> Failure:
     """Built when a setting needs API fields that an older server would silently drop from the Job."""
-    needs = f"{setting} needs Kubernetes {_dotted(least)} or newer, this cluster has {_dotted(version)}"
-    step = f"leave {setting} out, or upgrade the cluster"
-    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {needs}", step)
+    text = f"Invalid configuration: {_needs(setting, least, version)}"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, text, f"leave {setting} out, or upgrade the cluster")
 
 
 def policy_refused(*refusals: Refusal) -> Failure:
@@ -138,9 +138,7 @@ def init_needs_version(least: tuple[int, int], version: tuple[int, int]) -> Fail
     Such a server replaces a Pod while it is being deleted. Only a run Secret could keep the new Pod from
     starting a second agent, and this delivery has none.
     """
-    needs = (
-        f"promptDelivery init needs Kubernetes {_dotted(least)} or newer, this cluster has {_dotted(version)}"
-    )
+    needs = _needs("promptDelivery init", least, version)
     why = "an older one starts a second Pod while the agent in a deleted Pod still works"
     step = "use promptDelivery secret and let this account create Secrets, or upgrade the cluster"
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {needs}: {why}", step)
