@@ -1,4 +1,4 @@
-"""The commands and their options. The implementation of a command is imported when it is called."""
+"""The commands. The implementation of a command is imported when it is called."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from paperclip_claude_k8s import __version__
-from paperclip_claude_k8s.cli.app_runs import Config, Dev, Image, Kubeconfig, Namespace, runs
+from paperclip_claude_k8s.cli.command_options import (
+    QUERY_OPTIONS,
+    SPAWN_OPTIONS,
+    CheckOptions,
+    Claude,
+    Devcluster,
+    Kubeconfig,
+    Namespace,
+    Quiet,
+    ReplayOptions,
+    RunOptions,
+    is_typed,
+    takes_options,
+)
 
 app = typer.Typer(
     name="claude-k8s",
@@ -16,15 +29,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+cluster_app = typer.Typer(
+    help="A development cluster that keeps running in the background.", no_args_is_help=True
+)
 
 
 def _print_version(requested: bool) -> None:
     if requested:
         typer.echo(__version__)
         raise typer.Exit
-
-
-app.add_typer(runs)
 
 
 @app.callback()
@@ -37,53 +50,139 @@ def _root(
 
 
 @app.command()
-def replay(
-    file: Annotated[Path, typer.Argument(help="Captured stdout of the Claude CLI, plain or gzipped.")],
-    exit_code: Annotated[int | None, typer.Option(help="Exit code of the container; 0 by default.")] = None,
-    pod_state: Annotated[
-        str | None,
-        typer.Option(help='JSON: how the container ended, such as {"exitCode": 137, "reason": "OOMKilled"}.'),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no transcript on stderr.")] = False,
-    resumed: Annotated[
-        bool | None,
-        typer.Option(
-            "--resumed/--fresh",
-            help="Whether the run resumed an earlier session. The cost and some failures depend on it.",
-        ),
-    ] = None,
-) -> None:
-    """Print the transcript of a captured output, and the result that the run would have had."""
-    from paperclip_claude_k8s.cli import replay as work  # noqa: PLC0415
+@takes_options(RunOptions)
+def run(options: RunOptions) -> int:
+    """Run one agent until it ends: transcript on stderr, one JSON object on stdout.
 
-    raise typer.Exit(work.replay(work.Recording(file, exit_code, pod_state, quiet, resumed)))
+    Exit code 0: the run succeeded. 1: the run or this command failed. 2: the run continues (--poll-once).
+    """
+    from paperclip_claude_k8s.cli import run_command  # noqa: PLC0415
+
+    return run_command.run(options)
 
 
 @app.command()
-def check(
-    devcluster: Dev = False,
-    kubeconfig: Kubeconfig = None,
-    namespace: Namespace = None,
-    image: Image = None,
-    config: Config = None,
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Also run `claude --version` in a Job, and delete the Job.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table on stderr.")] = False,
-) -> None:
-    """Test whether runs would work: a table on stderr, a JSON object on stdout. Exit code 1 if not."""
-    from paperclip_claude_k8s.cli.check import CheckOptions, check  # noqa: PLC0415
+@takes_options(RunOptions, QUERY_OPTIONS, required=("run_id",))
+def query(options: RunOptions) -> int:
+    """Continue waiting for a run, as `run --run-id` does. Never starts a second run."""
+    from paperclip_claude_k8s.cli import run_command  # noqa: PLC0415
 
-    options = CheckOptions(
-        devcluster=devcluster,
-        kubeconfig=kubeconfig,
-        namespace=namespace,
-        image=image,
-        config=config,
-        probe=probe,
-        quiet=quiet,
-    )
-    raise typer.Exit(check(options))
+    return run_command.run(options)
+
+
+@app.command(name="last-run")
+def last_run() -> None:
+    """Print the newest run of this user as one JSON object."""
+    from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
+
+    raise typer.Exit(run_history.last_run())
+
+
+@app.command()
+def history(limit: Annotated[int, typer.Option(help="Number of runs, newest first.", min=1)] = 20) -> None:
+    """Print the runs of this user as one JSON object."""
+    from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
+
+    raise typer.Exit(run_history.history(limit))
+
+
+@app.command()
+@takes_options(RunOptions, SPAWN_OPTIONS)
+def spawn(options: RunOptions) -> int:
+    """Print the command that an agent host should run in the background.
+
+    Repeating that command never starts a second run.
+    """
+    from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
+
+    return run_history.spawn(options)
+
+
+@app.command()
+def cancel(
+    ctx: typer.Context,
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until the run has ended.")] = 120.0,
+    kubeconfig: Kubeconfig = None,
+    quiet: Quiet = False,
+) -> None:
+    """Cancel a run: the agent gets SIGTERM, and its output is kept. Exit code 0 if the run was cancelled."""
+    from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
+
+    override = kubeconfig if is_typed(ctx, "kubeconfig") else None
+    raise typer.Exit(work.cancel(run_id, timeout, override, quiet=quiet))
+
+
+@app.command()
+def jobs(devcluster: Devcluster = False, kubeconfig: Kubeconfig = None, namespace: Namespace = None) -> None:
+    """List all Jobs of the adapter in a namespace: a table on stderr, one JSON object on stdout."""
+    from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
+
+    raise typer.Exit(work.jobs(kubeconfig, namespace, devcluster=devcluster))
+
+
+@app.command()
+def logs(
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the run ends.")] = False,
+) -> None:
+    """Print the agent's stdout so far, byte for byte. Never affects the run."""
+    from paperclip_claude_k8s.cli import logs as work  # noqa: PLC0415
+
+    raise typer.Exit(work.logs(run_id, follow=follow))
+
+
+app.add_typer(cluster_app, name="devcluster")
+
+
+@cluster_app.command()
+def up(claude: Claude = None) -> None:
+    """Start the cluster unless it is running; `--devcluster` uses it from then on."""
+    from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415
+
+    raise typer.Exit(devcluster_commands.up(claude))
+
+
+@cluster_app.command()
+def down() -> None:
+    """Stop the cluster and delete everything in it."""
+    from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415
+
+    raise typer.Exit(devcluster_commands.down())
+
+
+@cluster_app.command()
+def status() -> None:
+    """Print whether the cluster is up. Exit code 0: up. 1: down."""
+    from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415
+
+    raise typer.Exit(devcluster_commands.status())
+
+
+@cluster_app.command(hidden=True)
+def serve(claude: Claude = None) -> None:
+    """Run the cluster in the foreground (used by `up`)."""
+    from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415
+
+    raise typer.Exit(devcluster_commands.serve(claude))
+
+
+@app.command()
+@takes_options(ReplayOptions)
+def replay(options: ReplayOptions) -> int:
+    """Print the transcript of a captured output, and the result that the run would have had."""
+    from paperclip_claude_k8s.cli.replay import replay  # noqa: PLC0415
+
+    return replay(options)
+
+
+@app.command()
+@takes_options(CheckOptions)
+def check(options: CheckOptions) -> int:
+    """Test whether runs would work: a table on stderr, a JSON object on stdout. Exit code 1 if not."""
+    from paperclip_claude_k8s.cli.check import check  # noqa: PLC0415
+
+    return check(options)
 
 
 @app.command()

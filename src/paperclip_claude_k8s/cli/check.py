@@ -1,8 +1,6 @@
 """`claude-k8s check`: the environment test, as JSON on stdout and as a table on stderr."""
 
 import asyncio
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,25 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cli.command_options import CheckOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
 from paperclip_claude_k8s.host.checkup import Check, Checkup
 
 STYLES = {"info": "green", "warn": "yellow", "error": "bold red"}
 """Level of a check → style of its row. The table has the levels in this order."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """The options of `check`."""
-
-    devcluster: bool = False
-    kubeconfig: Path | None = None
-    namespace: str | None = None
-    image: str | None = None
-    config: Path | None = None
-    probe: bool = False
-    quiet: bool = False
 
 
 def check(options: CheckOptions) -> int:

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.run_command import run, run_to_reply
-from paperclip_claude_k8s.cli.runs.call import CallProgress, RunOptions
+from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cluster import labels

@@ -2,13 +2,13 @@
 
 import gzip
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.cli.command_options import ReplayOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.live import LiveView
 from paperclip_claude_k8s.cluster.model import Terminated
@@ -26,42 +26,29 @@ class ReplayInvalid(Exception):
     """The recording cannot be replayed; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A captured stdout, and how its container ended."""
-
-    file: Path
-    exit_code: int | None = None
-    pod_state: str | None = None
-    """JSON object with any of exitCode, reason, message, signal, deleted (boolean), disrupted (a reason)."""
-    quiet: bool = False
-    resumed: bool | None = None
-    """Whether the run resumed an earlier session; None if unknown."""
-
-
-def replay(recording: Recording) -> int:
+def replay(options: ReplayOptions) -> int:
     """Print the transcript on stderr and the result on stdout.
 
     Exit code 0: the run succeeded. 1: it failed. 2: the input is invalid.
     """
     try:
-        observation = _observe(recording)
+        observation = _observe(options)
     except ReplayInvalid as error:
         return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
-    now, resumed = utc_now(), recording.resumed
+    now, resumed = utc_now(), options.resumed
     failure = classify_end(observation, OutcomeInputs(now, resumed=resumed))
     result = build_result(failure, observation, ResultInputs(now, resumed=resumed)).to_wire()
     status = "succeeded" if failure is None else "failed"
     return print_reply({"status": status, "result": result}, DONE if failure is None else FAILED)
 
 
-def _observe(recording: Recording) -> Observation:
+def _observe(options: ReplayOptions) -> Observation:
     """Show the transcript, and return what a run would have observed. Raises `ReplayInvalid`."""
-    ending = _ending(recording)
+    ending = _ending(options)
     reader = StreamReader()
-    live = LiveView(Console(stderr=True, highlight=False), quiet=recording.quiet)
+    live = LiveView(Console(stderr=True, highlight=False), quiet=options.quiet)
     try:
-        with _open(recording.file) as source:
+        with _open(options.file) as source:
             rest = b""
             while chunk := source.read(CHUNK):
                 reader.feed(chunk)
@@ -70,7 +57,7 @@ def _observe(recording: Recording) -> Observation:
                     live.show_line("stdout", line.decode("utf-8", "replace"))
             live.show_line("stdout", rest.decode("utf-8", "replace"))
     except (OSError, EOFError) as error:
-        raise ReplayInvalid(f"{recording.file} cannot be read: {error}") from None
+        raise ReplayInvalid(f"{options.file} cannot be read: {error}") from None
     return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))
 
 
@@ -78,10 +65,10 @@ def _open(path: Path) -> Any:  # noqa: ANN401  # gzip.GzipFile or BufferedReader
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
-def _ending(recording: Recording) -> Ending:
+def _ending(options: ReplayOptions) -> Ending:
     """How the container ended, by --pod-state and --exit-code. With neither, it exited with 0."""
-    state = _read_pod_state(recording.pod_state)
-    code = recording.exit_code if recording.exit_code is not None else state.get("exitCode")
+    state = _read_pod_state(options.pod_state)
+    code = options.exit_code if options.exit_code is not None else state.get("exitCode")
     if code is not None and (not isinstance(code, int) or isinstance(code, bool)):
         raise ReplayInvalid("--pod-state: exitCode must be a whole number")
     texts = {key: str(state.get(key) or "") for key in ("reason", "message", "disrupted")}

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
 from paperclip_claude_k8s.cli.live import open_live_view
 from paperclip_claude_k8s.cli.options import (
@@ -23,7 +24,7 @@ from paperclip_claude_k8s.cli.options import (
     running_devcluster,
 )
 from paperclip_claude_k8s.cli.runs import quota_gate
-from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunCall, RunOptions
+from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunCall
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.poller import Poller, PollSchedule, PollSettings, read_schedule
 from paperclip_claude_k8s.cli.runs.record import Record

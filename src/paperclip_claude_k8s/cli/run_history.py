@@ -4,11 +4,11 @@ import os
 import shlex
 from dataclasses import replace
 
+from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.run_command import check_options, new_config, new_record, sync_to_reply
 from paperclip_claude_k8s.cli.runs import quota_gate
-from paperclip_claude_k8s.cli.runs.call import RunOptions
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, resumable
 from paperclip_claude_k8s.cli.runs.state import State, state_folder

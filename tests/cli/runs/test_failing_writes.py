@@ -15,8 +15,9 @@ from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.run_calls import script_of_lost_session
 
+from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.run_command import start_or_resume, stop_to_reply
-from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunOptions
+from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies
 from paperclip_claude_k8s.cli.runs.disk import Disk
 from paperclip_claude_k8s.cli.runs.replies import Reply, exit_code
 from paperclip_claude_k8s.ports import ProcessSettings

@@ -1,0 +1,203 @@
+"""The options of each command: one dataclass per command, whose fields are the options.
+
+A field has the option's type, default and help. `takes_options` makes a typer command of a function that
+takes such a dataclass.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+import typer
+
+Mode = Literal["wait", "once", "submit"]
+"""wait: stay until the run ends. once: check its status and return. submit: create its Job and return."""
+Options = TypeVar("Options")
+
+
+def _read_stdin_for_dash(prompt: str | None) -> str | None:
+    return typer.get_text_stream("stdin").read() if prompt == "-" else prompt
+
+
+Devcluster = Annotated[
+    bool,
+    typer.Option(
+        "--devcluster", help="Use the running development cluster, or else one inside this process."
+    ),
+]
+Kubeconfig = Annotated[
+    Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Kubeconfig of the cluster.")
+]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")]
+Image = Annotated[str | None, typer.Option("--image", help="Container image with the Claude CLI.")]
+Config = Annotated[Path | None, typer.Option("--config", help="JSON file with more settings of the adapter.")]
+Claude = Annotated[
+    Path | None, typer.Option("--claude", help="A real Claude CLI for --devcluster, not the stand-in.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of `run`; `query`, `spawn` and `cancel` have some of them."""
+
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt", "-p", help="Prompt for the agent; - reads stdin.", callback=_read_stdin_for_dash
+        ),
+    ] = None
+    run_id: Annotated[str | None, typer.Option(help="Id of a run that was started before: continue it.")] = (
+        None
+    )
+    submit_only: Annotated[
+        bool, typer.Option("--submit-only", help="Create the Job, print the run id and exit.")
+    ] = False
+    poll_once: Annotated[
+        bool,
+        typer.Option("--poll-once", help="Check once and exit; exit code 2 means that the run continues."),
+    ] = False
+    poll_interval: Annotated[float, typer.Option(help="Seconds between two polls.")] = 15.0
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds to wait; the Job continues after it. Default: 600; none with --poll-schedule."
+        ),
+    ] = None
+    poll_schedule: Annotated[
+        str | None,
+        typer.Option(help="Milliseconds between polls: 5000,10000,...; extended to 1 hour."),
+    ] = None
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for result.json, transcript.ndjson and log."),
+    ] = None
+    print_response: Annotated[
+        bool, typer.Option("--print-response", help="Add the agent's final text as `response`.")
+    ] = False
+    devcluster: Devcluster = False
+    claude: Claude = None
+    kubeconfig: Kubeconfig = None
+    namespace: Namespace = None
+    image: Image = None
+    model: Annotated[str | None, typer.Option(help="Model to use.")] = None
+    agent: Annotated[str, typer.Option(help="Agent id. An agent has one run at a time.")] = "cli"
+    session: Annotated[str | None, typer.Option(help="Id of the session to resume.")] = None
+    config: Config = None
+    quiet: Quiet = False
+    kubeconfig_from_option: bool = False
+    """The option was typed: it replaces the kubeconfig of a known run. The variable KUBECONFIG does not."""
+    expects_cancelled: bool = False
+    """True for `cancel`: exit code 0 means that the run was cancelled."""
+
+    @property
+    def mode(self) -> Mode:
+        return "submit" if self.submit_only else "once" if self.poll_once else "wait"
+
+    @property
+    def kubeconfig_override(self) -> str | None:
+        """The kubeconfig to use instead of the one in the record; None to use that one."""
+        return str(self.kubeconfig.absolute()) if self.kubeconfig_from_option and self.kubeconfig else None
+
+
+QUERY_OPTIONS = (
+    "run_id",
+    "poll_once",
+    "poll_interval",
+    "timeout",
+    "poll_schedule",
+    "output",
+    "print_response",
+    "kubeconfig",
+    "quiet",
+)
+SPAWN_OPTIONS = (
+    "prompt",
+    "devcluster",
+    "kubeconfig",
+    "namespace",
+    "image",
+    "model",
+    "agent",
+    "session",
+    "config",
+)
+"""Fields of `RunOptions` that `query` and `spawn` have as options."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    devcluster: Devcluster = False
+    kubeconfig: Kubeconfig = None
+    namespace: Namespace = None
+    image: Image = None
+    config: Config = None
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also run `claude --version` in a Job, and delete the Job.")
+    ] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table on stderr.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """A captured stdout, and how its container ended."""
+
+    file: Annotated[Path, typer.Argument(help="Captured stdout of the Claude CLI, plain or gzipped.")]
+    exit_code: Annotated[int | None, typer.Option(help="Exit code of the container; 0 by default.")] = None
+    pod_state: Annotated[
+        str | None,
+        typer.Option(help='JSON: how the container ended, such as {"exitCode": 137, "reason": "OOMKilled"}.'),
+    ] = None
+    """JSON object with any of exitCode, reason, message, signal, deleted (boolean), disrupted (a reason)."""
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no transcript on stderr.")] = False
+    resumed: Annotated[
+        bool | None,
+        typer.Option(
+            "--resumed/--fresh",
+            help="Whether the run resumed an earlier session. The cost and some failures depend on it.",
+        ),
+    ] = None
+    """None if unknown."""
+
+
+def takes_options(
+    options: type[Options], names: tuple[str, ...] = (), required: tuple[str, ...] = ()
+) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
+    """Make a typer command of a function from options to an exit code.
+
+    `names`: the fields that are options of this command; all if empty. `required`: those without a default.
+    """
+    hints = get_type_hints(options, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty
+            if field.name in required or field.default is MISSING
+            else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(options)  # type: ignore[arg-type]  # a dataclass
+        if (field.name in names or not names) and hasattr(hints[field.name], "__metadata__")
+    ]
+
+    def decorate(work: Callable[[Options], int]) -> Callable[..., None]:
+        def command(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401  # values of any option
+            if options is RunOptions:
+                given["kubeconfig_from_option"] = is_typed(ctx, "kubeconfig")
+            raise typer.Exit(work(options(**given)))
+
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        command.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+        command.__name__, command.__doc__ = work.__name__, work.__doc__
+        return command
+
+    return decorate
+
+
+def is_typed(ctx: typer.Context, name: str) -> bool:
+    """Whether the option is given on the command line, not by its environment variable."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
