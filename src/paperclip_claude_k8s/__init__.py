@@ -32,6 +32,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from paperclip_claude_k8s.adapter import Adapter
     from paperclip_claude_k8s.error_codes import ErrorCode
     from paperclip_claude_k8s.host.context import ExecutionContext
@@ -48,15 +51,22 @@ __all__ = [
 ]
 
 
-def create_server_adapter() -> "Adapter":
+def create_server_adapter(policy: "Mapping[str, Any] | None" = None) -> "Adapter":
     """Create the adapter object that a host registers.
 
     The adapter reads the environment of this process. It connects to nothing before one of its methods is
     called.
+
+    Args:
+        policy: What configs may use, as `docs/policy.md` describes it. None: the file that CLAUDE_K8S_POLICY
+            names, else the default. An invalid file does not raise here: every run then fails.
+
+    Raises:
+        ValueError: `policy` has an unknown field or a wrong value.
     """
     from paperclip_claude_k8s.adapter import Adapter  # noqa: PLC0415  # keeps `import paperclip_claude_k8s` cheap
 
-    return Adapter()
+    return Adapter(policy=policy)
 
 
 if not TYPE_CHECKING:

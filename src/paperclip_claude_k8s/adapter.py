@@ -18,6 +18,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.form import config_schema
 from paperclip_claude_k8s.host.guide import agent_configuration_doc
 from paperclip_claude_k8s.host.models import known_models
+from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.host.session import SESSION_CODEC, SESSION_MANAGEMENT
 from paperclip_claude_k8s.plan.paths import POD_HOME
@@ -29,9 +30,9 @@ class Adapter:
     """Runs Claude Code agents as Kubernetes Jobs.
 
     One adapter serves any number of concurrent runs, on one event loop or on several. Every member is also
-    available under its camelCase name. Hosts call `Adapter()` or `create_server_adapter()` without arguments;
-    the arguments are for tests. Only `execute` and `test_environment` need a cluster: the other methods never
-    raise because a network, a login or a folder is missing.
+    available under its camelCase name. Hosts call `Adapter()` or `create_server_adapter()`, without arguments
+    or with a `policy`; the other arguments are for tests. Only `execute` and `test_environment` need a
+    cluster: the other methods never raise because a network, a login or a folder is missing.
     """
 
     type = ADAPTER_TYPE
@@ -58,9 +59,14 @@ class Adapter:
     """Runs outlive the host process."""
 
     def __init__(
-        self, settings: ProcessSettings | None = None, connect: Connect = connect, anthropic: str = PUBLIC_API
+        self,
+        settings: ProcessSettings | None = None,
+        connect: Connect = connect,
+        anthropic: str = PUBLIC_API,
+        *,
+        policy: Policy | Mapping[str, Any] | None = None,
     ) -> None:
-        self._settings = settings or ProcessSettings(env=os.environ)
+        self._settings = settings or ProcessSettings.read(os.environ, policy)
         self._connect = connect
         self._processes: WeakKeyDictionary[asyncio.AbstractEventLoop, Process] = WeakKeyDictionary()
         self._catalogue = Catalogue(self._settings.env, self._settings.timings, anthropic)

@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from paperclip_claude_k8s.base.settings import Limits, Timings
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Informer
+from paperclip_claude_k8s.cluster.labels import SHARED_MOUNT
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.host.policy import Policy
+from paperclip_claude_k8s.host.policy import Policy, PolicyInvalid
+from paperclip_claude_k8s.host.policy_file import read_policy
+from paperclip_claude_k8s.host.policy_folders import HostFolders
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.podlog import RateLimiter
 
@@ -38,6 +41,29 @@ class ProcessSettings:
     """Identity of this process; None: determined from the operating system."""
     policy: Policy = field(default_factory=Policy)
     """What configs may use."""
+    policy_error: str | None = None
+    """Why the administrator's policy cannot be used; then no run may start. None: `policy` is in force."""
+
+    @classmethod
+    def read(
+        cls, env: Mapping[str, str], policy: "Policy | Mapping[str, Any] | None" = None
+    ) -> "ProcessSettings":
+        """The settings for this environment and policy; None: the policy of CLAUDE_K8S_POLICY.
+
+        Raises `PolicyInvalid` for an invalid `policy`, but not for an invalid file: that fails the runs, so
+        that the host can start and report it.
+        """
+        if policy is not None:
+            return cls(env=env, policy=Policy.read(policy))
+        try:
+            return cls(env=env, policy=read_policy(env))
+        except PolicyInvalid as error:
+            return cls(env=env, policy_error=str(error))
+
+    @property
+    def folders(self) -> HostFolders:
+        """Where on this host the files may be that a config names."""
+        return HostFolders(self.policy, self.env, SHARED_MOUNT)
 
 
 class StatusReporter(Protocol):

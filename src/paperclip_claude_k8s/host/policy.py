@@ -4,22 +4,27 @@ A policy is one JSON or YAML object. Its keys are the fields in camelCase; a fie
 default. "Config" stands for everything that the host passes in: an agent's settings and the context of a run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel, to_snake
+
+from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
+from paperclip_claude_k8s.host.validators import Flag, Seconds, Whole
 
 POLICY_VARIABLE = "CLAUDE_K8S_POLICY"
 """Environment variable with the path of the policy's file."""
 POLICY_FILE = f"the file named by {POLICY_VARIABLE}"
 """The policy's file, for messages."""
-PAPERCLIP_HOME, SHARED_VOLUME, SERVER_SKILLS = "$PAPERCLIP_HOME", "$SHARED_VOLUME", "$SERVER_SKILLS"
+PAPERCLIP_INSTANCE, SHARED_VOLUME, SERVER_SKILLS = "$PAPERCLIP_INSTANCE", "$SHARED_VOLUME", "$SERVER_SKILLS"
 """Words with which an entry of `Folders` may begin; `policy_folders.py` says what they stand for."""
-FOLDER_WORDS = (PAPERCLIP_HOME, SHARED_VOLUME, SERVER_SKILLS)
+FOLDER_WORDS = (PAPERCLIP_INSTANCE, SHARED_VOLUME, SERVER_SKILLS)
 EVERYTHING = ("*",)
+_WORKSPACES = (f"{PAPERCLIP_INSTANCE}/workspaces", f"{PAPERCLIP_INSTANCE}/projects", SHARED_VOLUME)
+"""Where the host's agents work. Beside these folders, the server keeps its keys and its database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Refusal:
     key: str
     """What asks for it, such as `kubeconfig` or `podTemplate.spec.nodeName`."""
     rule: str
-    """Why it is not allowed, as a short sentence without secrets."""
+    """Why it is not allowed, as a phrase without secrets."""
     field: str
     """The field of the policy, in camelCase, by which the administrator can allow it; "" if none can."""
 
@@ -38,22 +43,38 @@ class PolicyInvalid(ValueError):
     """A policy cannot be used; the message names the field and what is expected."""
 
 
-def _check_folder(folder: str) -> str:
-    if not folder.startswith("/") and folder.split("/", 1)[0] not in {"~", *FOLDER_WORDS}:
-        raise ValueError(f"an absolute path, or one that begins with ~ or {' or '.join(FOLDER_WORDS)}")
-    return folder
+def _texts(expected: str, is_valid: Callable[[str], bool]) -> BeforeValidator:
+    def read(value: object) -> tuple[str, ...]:
+        texts = value if isinstance(value, (list, tuple)) else ("",)
+        if not all(isinstance(text, str) and text.strip() and is_valid(text) for text in texts):
+            raise ValueError(f"a list of {expected}")
+        return tuple(texts)
+
+    return BeforeValidator(read)
 
 
-def _check_pattern(pattern: str) -> str:
-    if not pattern.strip():
-        raise ValueError("a pattern that is not empty")
-    return pattern
+def _is_folder(text: str) -> bool:
+    return text.startswith("/") or text.split("/", 1)[0] in {"~", *FOLDER_WORDS}
 
 
-Folders: TypeAlias = tuple[Annotated[str, AfterValidator(_check_folder)], ...]
+def _quantity(parse: Callable[[object], object]) -> BeforeValidator:
+    def read(value: object) -> str:
+        parse(value)
+        return str(value).strip()
+
+    return BeforeValidator(read)
+
+
+Folders: TypeAlias = Annotated[
+    tuple[str, ...], _texts(f"paths that begin with /, ~, {' or '.join(FOLDER_WORDS)}", _is_folder)
+]
 """Each allows itself and everything below it."""
-Patterns: TypeAlias = tuple[Annotated[str, AfterValidator(_check_pattern)], ...]
+Patterns: TypeAlias = Annotated[
+    tuple[str, ...], _texts('names or patterns, such as ["agents-*"]', lambda _: True)
+]
 """Each allows the names that match it as a whole: `*` stands for any text, `?` for one character."""
+Cpu: TypeAlias = Annotated[str, _quantity(parse_cpu)]
+Bytes: TypeAlias = Annotated[str, _quantity(parse_bytes)]
 
 
 class Policy(BaseModel):
@@ -63,9 +84,36 @@ class Policy(BaseModel):
 
     kubeconfigs: Folders | None = None
     exec_plugins: Patterns = ()
-    instruction_roots: Folders = (PAPERCLIP_HOME, SHARED_VOLUME)
-    skill_roots: Folders = (PAPERCLIP_HOME, SHARED_VOLUME, SERVER_SKILLS)
+    instruction_roots: Folders = (f"{PAPERCLIP_INSTANCE}/companies/*/agents/*/instructions", *_WORKSPACES)
+    skill_roots: Folders = (f"{PAPERCLIP_INSTANCE}/skills", SERVER_SKILLS, *_WORKSPACES)
     shared_volume_dirs: Folders | None = None
+
+    namespaces: Patterns = EVERYTHING
+    images: Patterns = EVERYTHING
+    service_accounts: Patterns = EVERYTHING
+    runtime_classes: Patterns = EVERYTHING
+    priority_classes: Patterns = EVERYTHING
+    queues: Patterns = EVERYTHING
+    docker: Flag = True
+    root_user: Flag = True
+
+    pod_template: Flag = True
+    privileged: Flag = True
+    capabilities: Patterns = EVERYTHING
+    host_namespaces: Flag = True
+    node_names: Patterns = EVERYTHING
+    volume_types: Patterns = EVERYTHING
+    secrets: Patterns = EVERYTHING
+    config_maps: Patterns = EVERYTHING
+    claims: Patterns = EVERYTHING
+    service_account_tokens: Flag = True
+
+    max_timeout_sec: Seconds | None = None
+    max_ttl_seconds_after_finished: Seconds | None = None
+    max_turns_per_run: Whole | None = None
+    max_cpu: Cpu | None = None
+    max_memory: Bytes | None = None
+    max_log_size: Bytes | None = None
 
     @classmethod
     def read(cls, given: "Policy | Mapping[str, Any]") -> "Policy":
@@ -79,13 +127,31 @@ class Policy(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise PolicyInvalid(str(error)) from None
+            raise PolicyInvalid(_explain(error)) from None
+
+    def allows(self, field: str, name: str) -> bool:
+        """Whether a field that is a flag or a list of patterns allows this name. `field`: in camelCase."""
+        allowed = getattr(self, to_snake(field))
+        return allowed if isinstance(allowed, bool) else matches(name, allowed)
 
     def allows_exec_plugin(self, command: str) -> bool:
         """Whether a kubeconfig may run this command on the host. `command`: as the kubeconfig spells it."""
         return matches(command, self.exec_plugins)
 
+    def to_wire(self) -> dict[str, Any]:
+        """Return every field in camelCase, as JSON."""
+        return self.model_dump(mode="json", by_alias=True)
+
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether a name matches one of the patterns as a whole."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(map(str, first["loc"][:1]))
+    if first["type"] == "extra_forbidden":
+        return f"{key} is not a field of the policy (`claude-k8s policy` prints all fields)"
+    expected = str(first.get("ctx", {}).get("error", first["msg"]))
+    return f"{key}: expected {expected}" if key else f"expected one object ({expected})"
