@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.support.cli_commands import claude_k8s
+from tests.support.fake_cluster import Refusal
 from tests.support.home_pod import Home, home_on_dev, home_on_real
 from tests.support.programs import as_admin
 from tests.support.runs import SMALL, HostLog
@@ -197,7 +198,8 @@ def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
 
     def refuse(home: Home) -> None:
         assert home.dev is not None
-        home.dev.faults.refuse(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
+        refusal = Refusal(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
+        home.dev.faults.access_checks.append(refusal.check)
 
     return refuse
 

@@ -35,7 +35,7 @@ async def test_gate_is_closed_after_the_server_recovered(
 
         async def recover_and_look() -> None:
             await asyncio.sleep(45)
-            fake.faults.refusals.clear()
+            fake.faults.access_checks.clear()
             await asyncio.sleep(10)
             after_recovery.update(
                 secrets=list(fake.store.list(SECRETS)), job=only(fake, JOBS)["spec"]["parallelism"]

@@ -60,6 +60,28 @@ class PodScript:
     """The relay writes its summary to the termination message."""
 
 
+_REASONS = {403: "Forbidden", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Refuses the next `times` requests with this verb and resource. `retry_after`: seconds."""
+
+    verb: str
+    resource: str
+    code: int
+    times: int = 1
+    retry_after: int | None = None
+    message: str = "injected fault"
+
+    def check(self, verb: str, resource: str) -> None:
+        """Raise a `Problem` if the request is one of those to refuse; an entry of `Faults.access_checks`."""
+        if (verb, resource) == (self.verb, self.resource) and self.times > 0:
+            self.times -= 1
+            reason = _REASONS.get(self.code, "Unknown")
+            raise Problem(self.code, reason, self.message, retry_after=self.retry_after)
+
+
 @dataclass(slots=True)
 class MemoryFaults(Faults):
     """Further faults, which only the cluster in memory can have."""
@@ -70,6 +92,10 @@ class MemoryFaults(Faults):
     """Behave as kubelets from 1.27 on: a deleted Pod that never ran is Failed before it is removed."""
     hanging_watches: set[str] = field(default_factory=set)
     """Resources whose new watches bring nothing and do not end."""
+
+    def refuse(self, *refusal: Any, **more: Any) -> None:
+        """Refuse some requests with an error status; the parameters are those of `Refusal`."""
+        self.access_checks.append(Refusal(*refusal, **more).check)
 
 
 @dataclass(slots=True)

@@ -73,7 +73,8 @@ class Api:
         """Raise a `Problem` if RBAC or an injected fault refuses the request."""
         if (verb, target.resource) in self.faults.denied:
             raise problems.forbidden(target.resource, target.namespace, verb, USER)
-        self.faults.check(verb, target.resource)
+        for check in self.faults.access_checks:
+            check(verb, target.resource)
 
     def matcher(self, query: dict[str, str]) -> Match:
         """A predicate for the label and field selectors of a request."""

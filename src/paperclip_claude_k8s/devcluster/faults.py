@@ -4,32 +4,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from paperclip_claude_k8s.devcluster.problems import Problem
-
-_REASONS = {403: "Forbidden", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
-INJECTED = "injected fault"
-"""Default message of a refused request."""
-
 
 def _new_set_event() -> asyncio.Event:
     event = asyncio.Event()
     event.set()
     return event
-
-
-@dataclass(slots=True)
-class Refusal:
-    """Refuse the next `times` requests of this verb and resource with an error status.
-
-    `retry_after`: seconds.
-    """
-
-    verb: str
-    resource: str
-    code: int
-    times: int = 1
-    retry_after: int | None = None
-    message: str = INJECTED
 
 
 @dataclass(slots=True)
@@ -52,7 +31,8 @@ class Faults:
     every_record_stamped: bool = False
     """Serve logs as kubelets before v1.26: a timestamp before every record, not only at the start of a
     line."""
-    refusals: list[Refusal] = field(default_factory=list)
+    access_checks: list[Callable[[str, str], None]] = field(default_factory=list)
+    """Called with verb and resource of every request; one that raises a `Problem` refuses the request."""
     denied: set[tuple[str, str]] = field(default_factory=set)
     """(verb, resource) pairs that RBAC denies; subresources as "pods/log"."""
     warnings: list[str] = field(default_factory=list)
@@ -64,18 +44,6 @@ class Faults:
     watch_closers: set[Callable[[], None]] = field(default_factory=set)
     """One function per open watch; it ends the watch."""
 
-    def refuse(  # noqa: PLR0913, PLR0917  # one parameter for each part of the response
-        self,
-        verb: str,
-        resource: str,
-        code: int,
-        times: int = 1,
-        retry_after: int | None = None,
-        message: str = INJECTED,
-    ) -> None:
-        """Add a `Refusal`."""
-        self.refusals.append(Refusal(verb, resource, code, times, retry_after, message))
-
     def drop_log_streams(self) -> None:
         """Break every open log stream, as a load balancer would."""
         for cut in tuple(self.log_stream_cutters):
@@ -85,11 +53,3 @@ class Faults:
         """End every open watch."""
         for close in tuple(self.watch_closers):
             close()
-
-    def check(self, verb: str, resource: str) -> None:
-        """Raise a `Problem` if a `Refusal` of this verb and resource is left, and count it down."""
-        for refusal in self.refusals:
-            if (refusal.verb, refusal.resource) == (verb, resource) and refusal.times > 0:
-                refusal.times -= 1
-                reason = _REASONS.get(refusal.code, "Unknown")
-                raise Problem(refusal.code, reason, refusal.message, retry_after=refusal.retry_after)
