@@ -30,6 +30,22 @@ from paperclip_claude_k8s.volume.run_log_file import remove_run_log
 
 async def execute(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult:
     """Run one agent once. Expected failures are results; only cancellation and bugs are raised."""
+    result = await _execute(given, process, wait=True)
+    assert result is not None  # noqa: S101  # only a run that is not waited for has none
+    return result
+
+
+async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult | None:
+    """Ensure that the run's Job exists, without waiting for its end. Returns None, or a failed result.
+
+    Only for a process whose journal is `detached`: any other Job would be an orphan at once.
+    """
+    return await _execute(given, process, wait=False)
+
+
+async def _execute(
+    given: ExecutionContext | Mapping[str, Any], process: Process, *, wait: bool
+) -> ExecutionResult | None:
     inputs, narrator = ResultInputs(now=process.settings.now()), None
     try:
         ctx = read_context(given)
@@ -44,9 +60,13 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
                 earlier: RunUsage | None = None
                 async with hold_slot(ctx, plan, ports, narrator) as slot_lock:
                     while True:
-                        launching = launch(planner, plan, slot_lock, ports, narrator)
-                        launched = await cancel_on(ctx.signal, launching)
+                        launched = await cancel_on(
+                            ctx.signal, launch(planner, plan, slot_lock, ports, narrator)
+                        )
                         slot_lock.record_job(launched.job.ref.name)
+                        if not wait:
+                            await _report_launch(launched, ports, narrator)
+                            return None
                         permit.release()  # lets the next run launch, since this run only waits from now on
                         attempt = _Attempt(launched, slot_lock, earlier)
                         result = await _run_attempt(ctx, attempt, ports, narrator)
@@ -61,31 +81,9 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
         return await _early_result(stop.failure, inputs, narrator)
 
 
-async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult | None:
-    """Ensure that the run's Job exists, without waiting for its end. Returns None, or a failed result.
-
-    Only for a process whose journal is `detached`: any other Job would be an orphan at once.
-    """
-    inputs, narrator = ResultInputs(now=process.settings.now()), None
-    try:
-        ctx = read_context(given)
-        narrator = Narrator(ctx)
-        identity, config = identity_of(ctx), read_config(ctx)
-        ports = process.ports(config.kubeconfig)
-        async with process.poller.with_stop_signal(ctx) as ctx:
-            await begin_run(ctx, config, narrator)
-            with await cancel_on(ctx.signal, process.launch_limiter.acquire()):
-                preparing = prepare(ctx, identity, config, ports, narrator)
-                planner, plan = await cancel_on(ctx.signal, preparing)
-                async with hold_slot(ctx, plan, ports, narrator) as slot_lock:
-                    launching = launch(planner, plan, slot_lock, ports, narrator)
-                    launched = await cancel_on(ctx.signal, launching)
-                    slot_lock.record_job(launched.job.ref.name)
-                    await ports.journal.launched(launched.job.ref)
-                    await narrator.status(launched.headline)
-                    return None
-    except RunFailure as stop:
-        return await _early_result(stop.failure, inputs, narrator)
+async def _report_launch(launched: LaunchedJob, ports: Ports, narrator: Narrator) -> None:
+    await ports.journal.launched(launched.job.ref)
+    await narrator.status(launched.headline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +106,7 @@ async def _run_attempt(
     launched, slot_lock = attempt.launched, attempt.slot_lock
     plan, job, settings = launched.plan, launched.job, ports.settings
     async with JobCleanup(launched, slot_lock, ports, narrator) as cleanup:
-        await ports.journal.launched(job.ref)
-        await narrator.status(launched.headline)
+        await _report_launch(launched, ports, narrator)
         observation = await observe(ctx, launched, slot_lock, ports, narrator)
         if not await cleanup.still_ours():
             taken_over = run_taken_over(job.ref.name)

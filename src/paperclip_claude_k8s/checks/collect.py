@@ -6,9 +6,9 @@ delays the test by one limit, and not by one for each call.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, PlannedRun, Response
@@ -78,17 +78,17 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
     named = references(manifest, plan.secret_name)
     exists = partial(_secret_exists, cluster, plan.namespace)
     access_modes = partial(cluster.claim_access_modes, plan.namespace)
+
+    def look_up(
+        names: Iterable[str], read: Callable[[str], Awaitable[T]]
+    ) -> Coroutine[Any, Any, dict[str, Response[T]]]:
+        return call_all_within({name: partial(read, name) for name in names}, limit)
+
     async with asyncio.TaskGroup() as group:
         dry_run = group.create_task(call_within(partial(_dry_run, plan, manifest, ports), limit))
-        secrets = group.create_task(
-            call_all_within({name: partial(exists, name) for name in named.secrets}, limit)
-        )
-        pull_secrets = group.create_task(
-            call_all_within({name: partial(exists, name) for name in named.pull_secrets}, limit)
-        )
-        claims = group.create_task(
-            call_all_within({name: partial(access_modes, name) for name in named.claims}, limit)
-        )
+        secrets = group.create_task(look_up(named.secrets, exists))
+        pull_secrets = group.create_task(look_up(named.pull_secrets, exists))
+        claims = group.create_task(look_up(named.claims, access_modes))
     return PlannedRun(
         site=site,
         plan=plan,

@@ -67,12 +67,10 @@ class RunOptions:
         ),
     ] = None
     poll_schedule: Annotated[
-        str | None,
-        typer.Option(help="Milliseconds between polls: 5000,10000,...; extended to 1 hour."),
+        str | None, typer.Option(help="Milliseconds between polls: 5000,10000,...; extended to 1 hour.")
     ] = None
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for result.json, transcript.ndjson and log."),
+        Path | None, typer.Option("--output", "-o", help="Folder for result.json, transcript.ndjson and log.")
     ] = None
     print_response: Annotated[
         bool, typer.Option("--print-response", help="Add the agent's final text as `response`.")

@@ -4,17 +4,7 @@ from typing import Any
 
 from paperclip_claude_k8s.devcluster.kinds import ALL, VERBS
 
-VERSION: dict[str, Any] = {
-    "major": "1",
-    "minor": "30",
-    "gitVersion": "v1.30.0-devcluster",
-    "gitCommit": "devcluster",
-    "gitTreeState": "clean",
-    "buildDate": "2026-01-01T00:00:00Z",
-    "goVersion": "none",
-    "compiler": "none",
-    "platform": "linux/amd64",
-}
+VERSION = {"major": "1", "minor": "30", "gitVersion": "v1.30.0-devcluster", "platform": "linux/amd64"}
 _GROUPS = sorted({kind.group for kind in ALL if kind.group} | {"authorization.k8s.io"})
 
 
@@ -25,13 +15,8 @@ def discover(path: str) -> dict[str, Any] | None:
 
 def _group(name: str) -> dict[str, Any]:
     version = {"groupVersion": f"{name}/v1", "version": "v1"}
-    return {
-        "kind": "APIGroup",
-        "apiVersion": "v1",
-        "name": name,
-        "versions": [version],
-        "preferredVersion": version,
-    }
+    versions = {"versions": [version], "preferredVersion": version}
+    return {"kind": "APIGroup", "apiVersion": "v1", "name": name, **versions}
 
 
 def _resources(group: str, group_version: str) -> dict[str, Any]:
@@ -48,9 +33,8 @@ def _resources(group: str, group_version: str) -> dict[str, Any]:
         if kind.group == group
     ]
     if not group:
-        found.append(
-            {"name": "pods/log", "singularName": "", "namespaced": True, "kind": "Pod", "verbs": ["get"]}
-        )
+        log = {"name": "pods/log", "singularName": "", "namespaced": True, "kind": "Pod", "verbs": ["get"]}
+        found.append(log)
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": found}
 
 

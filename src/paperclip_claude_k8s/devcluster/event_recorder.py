@@ -29,11 +29,8 @@ class Events:
                     "namespace": meta["namespace"],
                 },
                 "involvedObject": {
-                    "kind": about["kind"],
-                    "apiVersion": about["apiVersion"],
-                    "namespace": meta["namespace"],
-                    "name": meta["name"],
-                    "uid": meta["uid"],
+                    **{key: about[key] for key in ("kind", "apiVersion")},
+                    **{key: meta[key] for key in ("namespace", "name", "uid")},
                 },
                 "type": event_type,
                 "reason": reason,

@@ -2,7 +2,6 @@
 
 import copy
 import random
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
@@ -11,9 +10,10 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, Object
 from paperclip_claude_k8s.devcluster.store import Store, now
 
 FOREGROUND = "foregroundDeletion"
-_BACKOFF = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
-_DEADLINE = ("DeadlineExceeded", "Job was active longer than specified deadline")
-"""Reason and message of a condition."""
+_COMPLETED = ("Complete", "Completed", "Job completed")
+_BACKOFF = ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+_DEADLINE = ("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
+"""Condition of a finished Job, and the reason and message of its Event."""
 
 
 class JobController:
@@ -57,7 +57,7 @@ class JobController:
         job = self._store.get(JOBS, meta["namespace"], meta["name"])  # its status may have just changed
         pods = self._pods_of(job)
         if self._is_overdue(job):
-            self._status.fail(job, *_DEADLINE)
+            self._status.finish(job, *_DEADLINE)
             for pod in pods:
                 delete_gracefully(self._store, pod, None)
             return
@@ -81,7 +81,7 @@ class JobController:
         if len(active) >= wanted or (waits_for_end and pods):
             return
         if waits_for_end and had_pod:  # the Pod disappeared, which counts as a failure
-            self._status.fail(job, *_BACKOFF)
+            self._status.finish(job, *_BACKOFF)
             return
         pod = self._store.create(PODS, _pod_for(job, self._faults.pod_suffix))
         self._events.record(job, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
@@ -108,10 +108,7 @@ class JobController:
             if left > 0:
                 self._set_due_in(left)
                 return
-        if succeeded:
-            self._status.complete(job)
-        else:
-            self._status.fail(job, *_BACKOFF)
+        self._status.finish(job, *(_COMPLETED if succeeded else _BACKOFF))
 
     def _is_overdue(self, job: Object) -> bool:
         deadline, started = job["spec"].get("activeDeadlineSeconds"), job.get("status", {}).get("startTime")
@@ -174,28 +171,22 @@ class JobStatus:
 
         self._store.update(JOBS, job["metadata"]["namespace"], job["metadata"]["name"], change)
 
-    def complete(self, job: Object) -> None:
-        def change(found: Object) -> None:
-            status = found.setdefault("status", {})
-            status.update(succeeded=1, completionTime=now(), conditions=[_condition("Complete")])
-            status.pop("active", None)
-
-        self._write_condition(job, change, "Normal", "Completed", "Job completed")
-
-    def fail(self, job: Object, reason: str, message: str) -> None:
-        def change(found: Object) -> None:
-            status = found.setdefault("status", {})
-            status.update(failed=1, conditions=[_condition("Failed", reason, message)])
-            status.pop("active", None)
-
-        self._write_condition(job, change, "Warning", reason, message)
-
-    def _write_condition(self, job: Object, change: Callable[[Object], None], *event: str) -> None:
-        """Write the condition and record an event: its type, reason and message."""
+    def finish(self, job: Object, condition: str, reason: str, message: str) -> None:
+        """Write the condition, and record an Event with this reason and message."""
         if self._faults.jobs_never_finish:
             return
+        failed = condition == "Failed"
+        times = {"lastProbeTime": now(), "lastTransitionTime": now()}
+        cause = {"reason": reason, "message": message} if failed else {}
+
+        def change(found: Object) -> None:
+            status = found.setdefault("status", {})
+            status.pop("active", None)
+            status["conditions"] = [{"type": condition, "status": "True", **times, **cause}]
+            status |= {"failed": 1} if failed else {"succeeded": 1, "completionTime": now()}
+
         self._store.update(JOBS, job["metadata"]["namespace"], job["metadata"]["name"], change)
-        self._events.record(job, *event)
+        self._events.record(job, "Warning" if failed else "Normal", reason, message)
 
 
 def delete_gracefully(store: Store, pod: Object, grace: float | None) -> Object:
@@ -251,11 +242,6 @@ def _active(pods: list[Object]) -> list[Object]:
 
 def _is_finished(job: Object) -> bool:
     return any(c["type"] in {"Complete", "Failed"} for c in job.get("status", {}).get("conditions") or [])
-
-
-def _condition(kind: str, reason: str = "", message: str = "") -> Object:
-    cause = {"reason": reason, "message": message} if reason else {}
-    return {"type": kind, "status": "True", "lastProbeTime": now(), "lastTransitionTime": now(), **cause}
 
 
 def _finish_time(pod: Object) -> float:

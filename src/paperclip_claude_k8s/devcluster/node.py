@@ -6,16 +6,7 @@ NODE = "devnode"
 NODE_CPU, NODE_MEMORY = 64.0, 256 * 1024.0**3
 """Cores and bytes."""
 NODE_LABELS = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}
-_UNITS = {
-    "Ki": 1024.0,
-    "Mi": 1024.0**2,
-    "Gi": 1024.0**3,
-    "Ti": 1024.0**4,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-}
+_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
 def why_unschedulable(spec: dict[str, Any]) -> str | None:

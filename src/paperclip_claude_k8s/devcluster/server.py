@@ -94,13 +94,8 @@ class Server:
             request_object = _decode_like_go(body) if body else None
         except ValueError:
             raise Problem(400, "BadRequest", "the body is not JSON") from None
-        api_request = Request(
-            request.method,
-            query,
-            request_object,
-            request.headers.get("Content-Type", ""),
-            request.headers.get("Accept", ""),
-        )
+        content_type, accept = (request.headers.get(name, "") for name in ("Content-Type", "Accept"))
+        api_request = Request(request.method, query, request_object, content_type, accept)
         content, code = self._api.respond(path, target, api_request)
         response = _json(content, code)
         for text in self._api.faults.warnings if code == CREATED else ():

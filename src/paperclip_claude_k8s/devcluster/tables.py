@@ -17,13 +17,7 @@ def table(kind: Kind, objects: Iterable[Object], version: str) -> Object:
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {"resourceVersion": version},
         "columnDefinitions": [
-            {
-                "name": name,
-                "type": "string",
-                "format": "name" if name == "Name" else "",
-                "description": name,
-                "priority": 0,
-            }
+            {"name": name, "type": "string", "format": "name" if name == "Name" else "", "priority": 0}
             for name in columns
         ],
         "rows": [{"cells": row(obj), "object": _partial(obj)} for obj in objects],
@@ -76,15 +70,9 @@ def _pod_status(pod: Object, statuses: list[Object]) -> str:
 
 
 def _event(event: Object) -> list[Any]:
-    about = event["involvedObject"]
-    seen = _age(event, event.get("lastTimestamp"))
-    return [
-        seen,
-        event["type"],
-        event["reason"],
-        f"{about['kind'].lower()}/{about['name']}",
-        event["message"],
-    ]
+    about, seen = event["involvedObject"], _age(event, event.get("lastTimestamp"))
+    subject = f"{about['kind'].lower()}/{about['name']}"
+    return [seen, event["type"], event["reason"], subject, event["message"]]
 
 
 _COLUMNS: dict[Kind, tuple[list[str], Row]] = {

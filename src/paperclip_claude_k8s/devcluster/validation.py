@@ -22,10 +22,8 @@ def admitted(kind: Kind, namespace: str, obj: Object) -> Object:
     if kind == SECRETS:
         _fold_string_data(kind, obj)
     if kind in {JOBS, PODS}:
-        spec = (
-            obj.get("spec", {}).get("template", {}).get("spec", {}) if kind == JOBS else obj.get("spec", {})
-        )
-        _check_pod_spec(kind, meta["name"], spec)
+        owner = obj.get("spec", {}).get("template", {}) if kind == JOBS else obj
+        _check_pod_spec(kind, meta["name"], owner.get("spec", {}))
         obj.setdefault("status", {})
     return obj
 
@@ -33,20 +31,15 @@ def admitted(kind: Kind, namespace: str, obj: Object) -> Object:
 def _check_meta(kind: Kind, meta: Object) -> None:
     name = meta.get("name")
     if not name:
-        raise problems.invalid(
-            kind.kind, "", "metadata.name: Required value: name or generateName is required"
-        )
+        why = "metadata.name: Required value: name or generateName is required"
+        raise problems.invalid(kind.kind, "", why)
     if not _NAME.match(name) or len(name) > 253:
-        why = f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain must'
-        raise problems.invalid(
-            kind.kind, name, f"{why} consist of lower case alphanumeric characters, '-' or '.'"
-        )
+        why = f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of'
+        raise problems.invalid(kind.kind, name, f"{why} lower case alphanumeric characters, '-' or '.'")
     for key, value in (meta.get("labels") or {}).items():
         if not isinstance(value, str) or len(value) > 63 or not _LABEL.match(value):
-            why = f'metadata.labels: Invalid value: "{value}": a valid label must be an empty'
-            raise problems.invalid(
-                kind.kind, name, f"{why} string or consist of alphanumeric characters ({key})"
-            )
+            why = f'metadata.labels: Invalid value: "{value}": a valid label must be an empty string or'
+            raise problems.invalid(kind.kind, name, f"{why} consist of alphanumeric characters ({key})")
 
 
 def _fold_string_data(kind: Kind, obj: Object) -> None:

@@ -91,11 +91,7 @@ class ResumeDecision:
 
 
 def decide_resume(
-    ctx: ExecutionContext,
-    *,
-    cwd: str,
-    prompt_bundle_key: str | None = None,
-    mcp_identity: str | None = None,
+    ctx: ExecutionContext, *, cwd: str, prompt_bundle_key: str | None = None, mcp_identity: str | None = None
 ) -> ResumeDecision:
     """Decide whether the host's session may be resumed. `cwd` is the working directory in the Pod.
 

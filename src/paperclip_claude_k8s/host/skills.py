@@ -5,8 +5,9 @@ The host puts two keys into the config of a run: `paperclipRuntimeSkills`, the w
 of its key. The host's skills page shows both as a snapshot.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeAlias
 
 from pydantic.alias_generators import to_snake
@@ -104,7 +105,10 @@ def describe_library(library: SkillLibrary, desired: DesiredSkills) -> str | Non
     if not library:
         return None
     selected = {skill.key for skill in desired}
-    lines = [f"- `{skill.key}`: {_availability(skill, selected)}" for skill in sorted(library, key=_by_key)]
+    lines = [
+        f"- `{skill.key}`: {_availability(skill, selected)}"
+        for skill in sorted(library, key=attrgetter("key"))
+    ]
     return "\n".join(("## Skill library of this company", "", *lines))
 
 
@@ -146,27 +150,12 @@ def _key_of(reference: str, library: SkillLibrary) -> str:
     keys. The first comparison with exactly one match decides.
     """
     searched = reference.lower()
-    for name_of in (_whole_key, _runtime_name, _last_part):
-        matches: Sequence[Skill] = [skill for skill in library if name_of(skill) == searched]
+    names_of = [(skill, (skill.key, skill.runtime_name, skill.key.rpartition("/")[2])) for skill in library]
+    for kind in range(3):
+        matches = [skill for skill, names in names_of if names[kind].lower() == searched]
         if len(matches) == 1:
             return matches[0].key
     return searched
-
-
-def _whole_key(skill: Skill) -> str:
-    return skill.key.lower()
-
-
-def _runtime_name(skill: Skill) -> str:
-    return skill.runtime_name.lower()
-
-
-def _last_part(skill: Skill) -> str:
-    return skill.key.lower().rpartition("/")[2]
-
-
-def _by_key(skill: Skill) -> str:
-    return skill.key
 
 
 def _availability(skill: Skill, selected: set[str]) -> str:

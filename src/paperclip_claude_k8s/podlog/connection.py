@@ -195,10 +195,7 @@ class Connection:
             self.force_rescan()
         else:
             return BoundedRead(
-                stream.brought_new,
-                whole=True,
-                aligned=stream.replay.done,
-                partial_line=stream.partial_line,
+                stream.brought_new, whole=True, aligned=stream.replay.done, partial_line=stream.partial_line
             )
         finally:
             await stream.close()

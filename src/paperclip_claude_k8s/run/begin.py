@@ -80,11 +80,7 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
         "command": f"kubectl job/{plan.job_name}",
         "cwd": plan.namespace,
         "commandArgs": redact_command(plan.argv[1:]),
-        "commandNotes": [
-            f"Image: {plan.image}",
-            f"Namespace: {plan.namespace}",
-            f"Timeout: {timeout:g}s",
-        ],
+        "commandNotes": [f"Image: {plan.image}", f"Namespace: {plan.namespace}", f"Timeout: {timeout:g}s"],
         "prompt": mask_tree(plan.prompt.text, secrets),
         "promptMetrics": dict(plan.prompt.metrics),
         "context": mask_tree(_without_tokens(ctx.context), secrets),

@@ -186,10 +186,7 @@ def _read_instructions(inputs: PackInputs, notes: list[str]) -> str | None:
 
 def _write_bundle(bundles: BundleFolder, bundle: Bundle) -> None:
     """Write the bundle unless it exists unchanged. Raises `OSError`."""
-    with (
-        open_volume(bundles.volume) as volume,
-        make_folders(volume, *bundles.path.split("/")) as cache,
-    ):
+    with open_volume(bundles.volume) as volume, make_folders(volume, *bundles.path.split("/")) as cache:
         for _ in range(_WRITE_ATTEMPTS):
             if _exists_unchanged(cache, bundle):
                 return

@@ -10,10 +10,4 @@ from paperclip_claude_k8s.plan.wake.payload import WakePayload, read_wake_payloa
 from paperclip_claude_k8s.plan.wake.view import WakeView
 from paperclip_claude_k8s.plan.wake.wake_prompt import render_wake_prompt
 
-__all__ = [
-    "WakePayload",
-    "WakeView",
-    "read_wake_payload",
-    "render_wake_prompt",
-    "stringify_wake_payload",
-]
+__all__ = ["WakePayload", "WakeView", "read_wake_payload", "render_wake_prompt", "stringify_wake_payload"]

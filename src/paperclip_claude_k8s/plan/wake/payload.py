@@ -205,12 +205,7 @@ class WakePayload:
 
 
 _ASSIGNMENT_REASONS = frozenset(
-    {
-        "issue_assigned",
-        "issue_reopened_via_comment",
-        "issue_recovery_action_restored",
-        "issue_tree_restored",
-    }
+    {"issue_assigned", "issue_reopened_via_comment", "issue_recovery_action_restored", "issue_tree_restored"}
 )
 _CONTENT_FIELDS = (
     "execution_continuation",

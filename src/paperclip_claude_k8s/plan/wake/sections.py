@@ -49,11 +49,7 @@ def task(wake: WakeView) -> str:
     if issue is None:
         return ""
     lines = bullets(
-        {
-            "issue status": issue.status,
-            "issue work mode": issue.work_mode,
-            "issue priority": issue.priority,
-        }
+        {"issue status": issue.status, "issue work mode": issue.work_mode, "issue priority": issue.priority}
     )
     return "\n\n".join(part for part in (lines, _description(wake, issue)) if part)
 
