@@ -101,12 +101,12 @@ def test_module_names_are_unique() -> None:
 
 
 STEPS = {
-    "execute": (
+    "_execute": (
         *("read_context", "Narrator", "identity_of", "read_config", "ports", "with_stop_signal", "begin_run"),
         *("acquire", "prepare", "hold_slot", "launch", "release", "_run_attempt"),
     ),
     "_run_attempt": (
-        *("JobCleanup", "launched", "observe", "still_ours", "classify_run", "needs_fresh_session"),
+        *("JobCleanup", "_report_launch", "observe", "still_ours", "classify_run", "needs_fresh_session"),
         *("result_of", "ended", "RunEnd", "remove_run_log", "usage_of"),
     ),
 }
