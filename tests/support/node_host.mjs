@@ -45,8 +45,15 @@ function killBridge() {
   for (const pid of children) if (pid) process.kill(Number(pid), "SIGKILL");
 }
 
+// `change`: JavaScript that changes the context, for what JSON cannot express.
+function changed(step, ctx) {
+  if (step.change) new Function("ctx", step.change)(ctx);
+  return ctx;
+}
+
 async function run(step) {
-  if (step.method === "execute") return adapter.execute(aContext(step));
+  if (step.method === "execute") return adapter.execute(changed(step, aContext(step)));
+  if (step.change) return adapter[step.method](changed(step, { ...step.ctx }));
   if (step.method === "codec") return step.values.map((value) => ({
     deserialize: adapter.sessionCodec.deserialize(value),
     serialize: adapter.sessionCodec.serialize(value),
@@ -61,8 +68,10 @@ const answers = {};
 for (const step of steps) {
   const group = Array.isArray(step) ? step : [step]; // an inner list runs concurrently
   await Promise.all(group.map(async (member) => {
-    answers[member.name] = await run(member).then((value) => value, (error) => ({ thrown: String(error) }));
+    const answer = run(member).then((value) => value, (error) => ({ thrown: String(error) }));
+    if (!member.background) answers[member.name] = await answer;
   }));
 }
-// No process.exit: the test also checks that the package does not keep the process alive.
 fs.writeSync(1, JSON.stringify({ answers, callbacks }));
+// Otherwise no process.exit: the test also checks that the package does not keep the process alive.
+if (steps.flat().some((step) => step.background)) process.exit(0);

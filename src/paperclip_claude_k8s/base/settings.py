@@ -93,5 +93,11 @@ class Limits:
     bundle_entries: int = 2000
     """Largest number of files and folders in one run's skills: network volumes take milliseconds for each."""
 
+    bridge_line_bytes: int = 16 * 1024 * 1024
+    """Longest line from a Node host: twice the text that fits in the longest context window of a model."""
+
+    bridge_line_values: int = 200_000
+    """Most commas and brackets outside strings in one line of a Node host: all runs wait while it is read."""
+
     launch_rounds: int = 3
     """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""

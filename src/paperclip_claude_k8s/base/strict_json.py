@@ -45,6 +45,19 @@ def strict_value(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any J
     return value
 
 
+def is_too_deep(value: object) -> bool:
+    """Whether JSON is nested deeper than `MAX_DEPTH` levels."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for container in level for inner in _containers_in(container)]
+    return bool(level)
+
+
+def _containers_in(value: object) -> list[object]:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [item for item in items if isinstance(item, (dict, list))]
+
+
 def _strict_container(
     value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], depth: int
 ) -> dict[str, Any] | list[Any]:

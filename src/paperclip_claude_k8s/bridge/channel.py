@@ -4,18 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import IO, Any
 
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.bridge.wire import encode
 
-MAX_LINE_BYTES = 64 * 1024 * 1024
-"""A longer line is an error; a context with a whole conversation is far shorter."""
+CHUNK_BYTES = 64 * 1024
+MAX_LINE_BYTES = Limits().bridge_line_bytes
 
 
 class HostGone(ConnectionError):
     """The host's process no longer reads its pipe."""
-
-
-class LineTooLong(Exception):
-    """A line is longer than `MAX_LINE_BYTES`. Reading ends, because the end of the line is unknown."""
 
 
 class Channel:
@@ -39,7 +36,7 @@ class Channel:
             ValueError: `source` or `sink` is a regular file.
         """
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+        reader = asyncio.StreamReader()
         reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
         transport, protocol = await loop.connect_write_pipe(
             lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sink
@@ -49,20 +46,24 @@ class Channel:
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield every line except blank ones, until the host closes its pipe; an incomplete line is dropped.
 
-        Raises:
-            LineTooLong: a line is longer than `MAX_LINE_BYTES`.
+        Of a line that is too long, only the first `MAX_LINE_BYTES` + 1 bytes are kept and yielded.
         """
-        while True:
-            try:
-                line = await self._reader.readline()
-            except ValueError:
-                raise LineTooLong(f"a line is longer than {MAX_LINE_BYTES} bytes") from None
-            except OSError:
-                return
-            if not line.endswith(b"\n"):
-                return
-            if line.strip():
-                yield line
+        line = bytearray()
+        while chunk := await self._chunk():
+            *ends, start_of_next = chunk.split(b"\n")
+            for end in ends:
+                line += end[: MAX_LINE_BYTES + 1 - len(line)]
+                if line.strip():
+                    yield bytes(line)
+                line = bytearray()
+            line += start_of_next[: MAX_LINE_BYTES + 1 - len(line)]
+
+    async def _chunk(self) -> bytes:
+        """Return the next bytes from the host; b"" when it has closed its pipe."""
+        try:
+            return await self._reader.read(CHUNK_BYTES)
+        except OSError:
+            return b""
 
     def write(self, message: Mapping[str, Any]) -> int:
         """Write a message and return its size in bytes; the message is dropped if the host is gone."""

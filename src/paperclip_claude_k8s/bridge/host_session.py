@@ -14,10 +14,11 @@ from typing import Any
 from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.bridge.callbacks import Callbacks
-from paperclip_claude_k8s.bridge.channel import Channel, HostGone, LineTooLong
+from paperclip_claude_k8s.bridge.channel import Channel, HostGone
 from paperclip_claude_k8s.bridge.methods import METHODS, ParamsInvalid, Request
 from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
 from paperclip_claude_k8s.bridge.wire import (
+    ERROR_CHARS,
     PROTOCOL,
     Ack,
     Call,
@@ -26,6 +27,7 @@ from paperclip_claude_k8s.bridge.wire import (
     Hello,
     Leave,
     WireInvalid,
+    call_at_start,
     error,
     hello,
     read_message,
@@ -91,7 +93,7 @@ class HostSession:
             first = read_message(await anext(lines))
         except StopAsyncIteration:
             raise HandshakeFailed("the peer closed its pipe before it sent a hello") from None
-        except (WireInvalid, LineTooLong) as fault:
+        except WireInvalid as fault:
             raise self._reject("protocol", f"expected a hello: {fault}") from None
         if not isinstance(first, Hello):
             raise self._reject("protocol", "expected a hello before anything else")
@@ -99,8 +101,8 @@ class HostSession:
         self._channel.write(hello(__version__, platform.python_version()))
         if first.protocol != PROTOCOL:
             message = (
-                f"the shim (version {first.version}) uses protocol {first.protocol}, this package "
-                f"(version {__version__}) uses {PROTOCOL}: write the shim again with "
+                f"the shim (version {first.version[:20]}) uses protocol {str(first.protocol)[:20]}, "
+                f"this package (version {__version__}) uses {PROTOCOL}: write the shim again with "
                 "`claude-k8s node-shim --out DIR`"
             )
             raise self._reject("version", message)
@@ -116,12 +118,20 @@ class HostSession:
                 try:
                     self._handle(line, group)
                 except WireInvalid as fault:
-                    self._channel.write(error(None, "protocol", str(fault)))
-        except LineTooLong as fault:
-            self._channel.write(error(None, "protocol", f"{fault}; the bridge ends"))
+                    self._reject_line(fault.call, "protocol", str(fault))
+                except Exception as bug:
+                    log.exception("a line cannot be handled")
+                    self._reject_line(call_at_start(line), "bug", self._text_of(bug))
         finally:
             for call in self._calls.values():
                 call.request.callbacks.host_gone()
+
+    def _reject_line(self, call: int | None, kind: ErrorKind, reason: str) -> None:
+        # A running call has its own response, which a second line with its id must not anticipate.
+        self._channel.write(error(None if call in self._calls else call, kind, reason))
+
+    def _text_of(self, bug: Exception) -> str:
+        return self._formatter.mask(f"{type(bug).__name__}: {bug}")[:ERROR_CHARS]
 
     def _handle(self, line: bytes, group: asyncio.TaskGroup) -> None:
         match read_message(line):
@@ -138,36 +148,40 @@ class HostSession:
             raise WireInvalid(f"call {call.id} is still running; use each id only once")
         self._formatter.add_secrets_of(call.params)  # before anything about the call can be logged
         request = Request(call.params, Callbacks(call.id, self._channel), asyncio.Event())
-        task = group.create_task(self._respond(call, request), name=f"call {call.id} {call.method}")
+        task = group.create_task(self._respond(call, request), name=f"call {call.id}")
         self._calls[call.id] = _RunningCall(request, task)
 
     async def _respond(self, call: Call, request: Request) -> None:
         try:
-            message = await self._outcome(call, request)
+            failure = await self._failure_of(call, request)
         except asyncio.CancelledError:
             self._channel.write(error(call.id, "shutdown", ABANDONED))
             raise
         finally:
             self._calls.pop(call.id, None)
-        self._channel.write(message)
+        if failure is not None:
+            self._channel.write(failure)
 
-    async def _outcome(self, call: Call, request: Request) -> dict[str, Any]:
+    async def _failure_of(self, call: Call, request: Request) -> dict[str, Any] | None:
+        """Send the result of the call and return None, or return the error that is to be sent instead."""
+        shown = call.method[:40]
         method = METHODS.get(call.method)
         if method is None:
             return error(
-                call.id, "method", f"there is no method {call.method}: the shim is newer than this package"
+                call.id, "method", f"there is no method {shown}: the shim is newer than this package"
             )
         try:
             value = await method(self._adapter, request)
             await request.callbacks.all_acknowledged()
+            self._channel.write(result(call.id, value))  # fails if the value is not JSON
         except ParamsInvalid as fault:
             return error(call.id, "params", str(fault))
         except HostGone:
             return error(call.id, "shutdown", ABANDONED)
         except Exception as bug:
-            log.exception("call %d (%s) failed", call.id, call.method)
-            return error(call.id, "bug", self._formatter.mask(f"{type(bug).__name__}: {bug}"))
-        return result(call.id, value)
+            log.exception("call %d (%s) failed", call.id, shown)
+            return error(call.id, "bug", self._text_of(bug))
+        return None
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.bridge.wire import PROTOCOL
 from paperclip_claude_k8s.claude.ui import ui_parser_source
 from paperclip_claude_k8s.ports import ProcessSettings
@@ -88,6 +89,7 @@ def facts(python: str) -> dict[str, Any]:
         "python": python,
         "helloMs": HELLO_TIMEOUT_MS,
         "idleMs": IDLE_TIMEOUT_MS,
+        "maxLineBytes": Limits().bridge_line_bytes,
         "members": {name: getattr(adapter, name) for name in DATA_MEMBERS},
         "models": adapter.models,
         "configSchema": adapter.get_config_schema(),

@@ -4,12 +4,15 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from paperclip_claude_k8s.host.redact import is_secret_name, mask_values, redact_text
 
 CALLS_REMEMBERED = 200
 """Number of recent calls whose secrets are masked: a log record may come after its call has ended."""
+MAX_SECRET_CHARS = 256 * 1024
+"""How much of one call's secrets is remembered. The least nested come first: those of the host."""
+MAX_TEXT_CHARS = 20_000
+"""Longest log record, before secrets are masked."""
 
 
 class RedactingFormatter(logging.Formatter):
@@ -21,10 +24,12 @@ class RedactingFormatter(logging.Formatter):
 
     def add_secrets_of(self, params: object) -> None:
         """From now on, mask the secrets among the params of a call."""
-        self._secrets.append(frozenset(secrets_in(params)))
+        self._secrets.append(frozenset(_at_most(MAX_SECRET_CHARS, secrets_in(params))))
 
     def mask(self, text: str) -> str:
-        """Return `text` without secrets."""
+        """Return `text` without secrets; of a long text only the start, without an incomplete last word."""
+        if len(text) > MAX_TEXT_CHARS:
+            text = f"{text[:MAX_TEXT_CHARS].rpartition(' ')[0]} …"
         secrets = {secret for secrets in self._secrets for secret in secrets}
         return redact_text(mask_values(text, secrets))
 
@@ -39,23 +44,23 @@ class RedactingFormatter(logging.Formatter):
         logging.captureWarnings(capture=True)
 
 
-def secrets_in(value: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON
-    """Yield every text under a key with a secret-looking name, at any depth."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _texts_in(item) if is_secret_name(str(name)) else secrets_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from secrets_in(item)
+def secrets_in(value: object) -> Iterator[str]:
+    """Yield every text under a key with a secret-looking name, at any depth; the least nested first."""
+    unread: deque[tuple[object, bool]] = deque([(value, False)])
+    while unread:
+        value, is_secret = unread.popleft()
+        if isinstance(value, str) and is_secret:
+            yield value
+            yield value.removeprefix("Bearer ")
+        elif isinstance(value, dict):
+            unread.extend((item, is_secret or is_secret_name(str(name))) for name, item in value.items())
+        elif isinstance(value, list):
+            unread.extend((item, is_secret) for item in value)
 
 
-def _texts_in(value: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON
-    if isinstance(value, str):
-        yield value
-        yield value.removeprefix("Bearer ")
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts_in(item)
+def _at_most(chars: int, texts: Iterator[str]) -> Iterator[str]:
+    """Yield those of the texts that have no more than so many characters together."""
+    for text in texts:
+        if len(text) <= chars:
+            chars -= len(text)
+            yield text

@@ -14,28 +14,44 @@ To the host:
 - `callback {id, n, name, args}`: n counts from 1 in each call
 - `result {id, value}`: sent after every callback of the call was acknowledged
 - `error {id, kind, message}`: id is null if the error belongs to no call
+
+A call whose line is too long, too large or no JSON is answered with its id if the line begins with
+`{"type":"call","id":N,` as the lines of the npm package do.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import orjson
 
-from paperclip_claude_k8s.base.strict_json import strict_json
+from paperclip_claude_k8s.base.settings import Limits
+from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, is_too_deep, strict_json
 
 PROTOCOL = 1
 """Incremented with every change that a peer of the previous version could misunderstand."""
+
+ERROR_CHARS = 1000
+"""How much of a refusal's text is kept."""
+_MAX_ID = 2**53
+"""JavaScript counts no further."""
+_START_OF_CALL = re.compile(rb'\s*\{\s*"type"\s*:\s*"call"\s*,\s*"id"\s*:\s*(-?\d{1,16})\s*[,}]')
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 
 ErrorKind: TypeAlias = Literal["protocol", "version", "method", "params", "bug", "shutdown"]
 
 
 class WireInvalid(ValueError):
-    """A line is not a valid message.
+    """A line is not a valid message. `call`: id of the call that the line was meant to be, if it has one.
 
     The text says why and does not quote the line, which may contain tokens.
     """
+
+    def __init__(self, reason: str, call: int | None = None) -> None:
+        super().__init__(reason)
+        self.call = call
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +95,55 @@ def read_message(line: bytes) -> Message:
         WireInvalid: not JSON, not an object, of an unknown type, or with a missing or wrong field.
     """
     try:
+        given = _parsed(line)
+    except WireInvalid as fault:
+        raise WireInvalid(str(fault), call_at_start(line)) from None
+    try:
+        return _message(given)
+    except WireInvalid as fault:
+        call = given.get("id") if given.get("type") == "call" else None
+        raise WireInvalid(str(fault), call if _is_id(call) else None) from None
+
+
+def call_at_start(line: bytes) -> int | None:
+    """Return the id of the call with which the line begins, whatever follows; None if it begins otherwise."""
+    found = _START_OF_CALL.match(line[:200])
+    return int(found[1]) if found else None
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    limits = Limits()
+    if len(line) > limits.bridge_line_bytes:
+        raise WireInvalid(f"a line is longer than {limits.bridge_line_bytes} bytes")
+    if _has_more_values(line, limits.bridge_line_values):
+        raise WireInvalid(f"a line has more than {limits.bridge_line_values} commas and brackets")
+    try:
         given = json.loads(line)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
         raise WireInvalid("a line is not JSON") from None
     if not isinstance(given, dict):
         raise WireInvalid("a line is not a JSON object")
+    return given
+
+
+def _has_more_values(line: bytes, limit: int) -> bool:
+    """Return whether there are more commas and brackets outside of strings."""
+
+    def count(text: bytes) -> int:
+        return sum(map(text.count, (b",", b"[", b"{")))
+
+    return count(line) > limit and count(_STRING.sub(b"", line)) > limit
+
+
+def _too_deep() -> WireInvalid:
+    return WireInvalid(f"a line is nested deeper than {MAX_DEPTH} levels")
+
+
+def _message(given: dict[str, Any]) -> Message:
+    if is_too_deep(given):
+        raise _too_deep()
     match given.get("type"):
         case "hello":
             return Hello(given.get("protocol"), _text(given, "version"))
@@ -91,7 +151,8 @@ def read_message(line: bytes) -> Message:
             return Call(_number(given, "id"), _text(given, "method"), _object(given, "params"))
         case "ack":
             error = given.get("error")
-            return Ack(_number(given, "id"), _number(given, "n"), None if error is None else str(error))
+            text = None if error is None else str(error)[:ERROR_CHARS]
+            return Ack(_number(given, "id"), _number(given, "n"), text)
         case "cancel":
             return Cancel(_number(given, "id"), str(given.get("reason") or ""))
         case "leave":
@@ -128,9 +189,13 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 def _number(given: Mapping[str, Any], key: str) -> int:
     value = given.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not _is_id(value):
         raise WireInvalid(f"a {given['type']} needs a whole number as {key}")
     return value
+
+
+def _is_id(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_ID
 
 
 def _text(given: Mapping[str, Any], key: str) -> str:

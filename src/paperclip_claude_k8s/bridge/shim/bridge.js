@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 // shuts down. Then the agent must not be stopped.
 const LEASE_LOST = /lease lost/i;
 const STDERR_CHARS = 2_000; // kept of the stderr of Python, for the error message if it exits
+const REASON_CHARS = 300; // kept of the text of an error
 // Environment variables that are not passed to Python: with these secrets an agent could act as the server.
 const SERVER_SECRETS = ["BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"];
 
@@ -18,7 +19,17 @@ export class BridgeError extends Error {
 }
 
 export const unavailable = (message) => new BridgeError(message, { code: "adapter_engine_unavailable" });
+export const failed = (message) => new BridgeError(message, { code: "adapter_failed" });
 export const lost = (message) => new BridgeError(message, { code: "k8s_bridge_lost", retryable: true });
+
+/** The text of anything that was thrown or given as a reason. Never throws, whatever its getters do. */
+function textOf(reason) {
+  try {
+    return String(reason?.message ?? reason ?? "").slice(0, REASON_CHARS);
+  } catch {
+    return "an error without a readable text";
+  }
+}
 
 export class Bridge {
   #facts;
@@ -39,6 +50,11 @@ export class Bridge {
     const value = await connection.call(method, params, callbacks, signal);
     this.peer = connection.peer;
     return value;
+  }
+
+  /** Returns a BridgeError for anything that was thrown, for example by a getter of the server's context. */
+  errorOf(thrown) {
+    return thrown instanceof BridgeError ? thrown : failed(`The server's context cannot be read: ${textOf(thrown)}`);
   }
 }
 
@@ -76,16 +92,19 @@ class Connection {
 
   call(method, params, callbacks, signal) {
     const id = ++this.#lastId;
+    // Whatever the host's objects do when they are read, they do it here, before Python knows of the call.
+    const line = this.#encode({ type: "call", id, method, params });
+    const isStopped = Boolean(signal?.aborted);
     const stop = () => {
-      const reason = String(signal.reason?.message ?? signal.reason ?? "");
+      const reason = textOf(signal.reason);
       this.#send(LEASE_LOST.test(reason) ? { type: "leave", id } : { type: "cancel", id, reason });
     };
+    signal?.addEventListener?.("abort", stop);
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, callbacks, chain: Promise.resolve() });
       this.#updateIdleTimer();
-      this.#send({ type: "call", id, method, params });
-      if (signal?.aborted) stop();
-      signal?.addEventListener?.("abort", stop);
+      this.#write(line);
+      if (isStopped) stop();
     }).finally(() => {
       signal?.removeEventListener?.("abort", stop);
       this.#calls.delete(id);
@@ -94,7 +113,25 @@ class Connection {
   }
 
   #send(message) {
-    if (this.#child.stdin.writable) this.#child.stdin.write(`${JSON.stringify(message)}\n`);
+    this.#write(`${JSON.stringify(message)}\n`);
+  }
+
+  #write(line) {
+    if (this.#child.stdin.writable) this.#child.stdin.write(line);
+  }
+
+  // The id stands at the start of the line, so that Python can answer a call that it refuses to read.
+  #encode(call) {
+    let line;
+    try {
+      line = `${JSON.stringify(call)}\n`;
+    } catch (error) {
+      throw failed(`The server's context cannot be written as JSON: ${textOf(error)}`);
+    }
+    const bytes = Buffer.byteLength(line);
+    if (bytes > this.#facts.maxLineBytes)
+      throw failed(`The server's context has ${bytes} bytes as JSON; the bridge takes ${this.#facts.maxLineBytes}. Shorten the agent's configuration, prompt or task`);
+    return line;
   }
 
   // Split at newlines and nothing else: node:readline also splits at U+2028, which JSON may hold.
@@ -110,13 +147,10 @@ class Connection {
   }
 
   #handle(line) {
-    let message;
-    try {
-      message = JSON.parse(line);
-    } catch {
+    const message = parsed(line);
+    if (!message) {
       if (!this.peer) return; // something else printed a line while Python was starting
-      this.#end(lost("the Python bridge wrote a line that is not part of its protocol"));
-      this.#child.kill("SIGTERM");
+      this.#abandon("the Python bridge wrote a line that is not part of its protocol");
       return;
     }
     const call = this.#calls.get(message.id);
@@ -133,9 +167,15 @@ class Connection {
     clearTimeout(this.#startTimer);
   }
 
+  // An error that names no call may have been the response to any of them.
   #onError({ kind, message }) {
     if (kind === "version" || !this.peer) this.#end(unavailable(`The shim and the Python package are incompatible: ${message}`));
-    else console.error(`[${this.#facts.type}] bridge: ${message}`);
+    else this.#abandon(`the Python bridge did not understand the shim: ${message}`);
+  }
+
+  #abandon(reason) {
+    this.#end(lost(reason));
+    this.#child.kill("SIGTERM");
   }
 
   async #callBack(call, { id, n, name, args }) {
@@ -143,7 +183,7 @@ class Connection {
       await call.callbacks[name]?.(...args);
       this.#send({ type: "ack", id, n });
     } catch (error) {
-      this.#send({ type: "ack", id, n, error: String(error?.message ?? error).slice(0, 300) });
+      this.#send({ type: "ack", id, n, error: textOf(error) });
     }
   }
 
@@ -195,5 +235,16 @@ class Connection {
 function toError({ kind, message }) {
   if (kind === "shutdown") return lost(message);
   if (kind === "method") return unavailable(message);
-  return new BridgeError(message, { code: "adapter_failed" });
+  if (kind === "protocol") return failed(`The server's context cannot be read by Python: ${message}. Simplify the agent's configuration or task`);
+  return failed(message);
+}
+
+/** Returns the object that a line holds, or null. */
+function parsed(line) {
+  try {
+    const value = JSON.parse(line);
+    return typeof value === "object" ? value : null;
+  } catch {
+    return null;
+  }
 }

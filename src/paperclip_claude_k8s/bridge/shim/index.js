@@ -18,7 +18,7 @@ export function createServerAdapter() {
   /** Calls Python; after a failure, logs a warning and returns `fallback`. */
   const callOr = (method, params, fallback) =>
     bridge.call(method, params).catch((error) => {
-      console.warn(`[${facts.type}] ${method}: ${error.message}`);
+      console.warn(`[${facts.type}] ${method}: ${bridge.errorOf(error).message}`);
       return fallback;
     });
   return {
@@ -35,8 +35,8 @@ export function createServerAdapter() {
     getQuotaWindows: () => callOr("getQuotaWindows", {}, {
       provider: "anthropic", ok: false, windows: [], error: "the Python package is not available",
     }),
-    listSkills: (ctx) => skills(bridge, "listSkills", { ctx: plain(ctx) }),
-    syncSkills: (ctx, desired) => skills(bridge, "syncSkills", { ctx: plain(ctx), desired }),
+    listSkills: (ctx) => skills(bridge, "listSkills", ctx),
+    syncSkills: (ctx, desired) => skills(bridge, "syncSkills", ctx, { desired }),
   };
 }
 
@@ -45,18 +45,20 @@ async function testEnvironment(bridge, ctx) {
   try {
     const checkup = await bridge.call("testEnvironment", { ctx: plain(ctx) });
     return { ...checkup, checks: [bridgeCheck(bridge.peer), ...checkup.checks] };
-  } catch (error) {
-    const check = { code: error.code ?? "adapter_failed", level: "error", message: error.message };
+  } catch (thrown) {
+    const { code, message } = bridge.errorOf(thrown);
+    const check = { code, level: "error", message };
     return { adapterType: facts.type, status: "fail", checks: [check], testedAt: new Date().toISOString() };
   }
 }
 
 /** If the bridge fails, returns an empty skills page with the error as a warning. */
-async function skills(bridge, method, params) {
+async function skills(bridge, method, ctx, more = {}) {
   try {
-    return await bridge.call(method, params);
-  } catch ({ message }) {
-    return { adapterType: facts.type, supported: true, mode: "ephemeral", desiredSkills: [], entries: [], warnings: [message] };
+    return await bridge.call(method, { ctx: plain(ctx), ...more });
+  } catch (thrown) {
+    const warnings = [bridge.errorOf(thrown).message];
+    return { adapterType: facts.type, supported: true, mode: "ephemeral", desiredSkills: [], entries: [], warnings };
   }
 }
 

@@ -8,15 +8,17 @@ const CONTINUE = "continue_conversation_v1"; // lets the server continue the run
 
 export async function executeBy(bridge, hostTexts, ctx) {
   let dispatched = false;
-  const callbacks = Object.fromEntries(
-    CALLBACKS.filter((name) => typeof ctx[name] === "function").map((name) => [name, (...args) => ctx[name](...args)]),
-  );
-  const onDispatch = callbacks.onDispatch;
-  callbacks.onDispatch = () => { dispatched = true; return onDispatch?.(); };
+  let marksContinuation = true;
   try {
+    const callbacks = Object.fromEntries(
+      CALLBACKS.filter((name) => typeof ctx[name] === "function").map((name) => [name, (...args) => ctx[name](...args)]),
+    );
+    const onDispatch = callbacks.onDispatch;
+    callbacks.onDispatch = () => { dispatched = true; return onDispatch?.(); };
+    marksContinuation = ctx.config?.continuationMarker !== false;
     return await bridge.call("execute", { ctx: await asData(ctx, hostTexts) }, { callbacks, signal: ctx.signal });
   } catch (error) {
-    return failure(error, dispatched, ctx.config ?? {});
+    return failure(bridge.errorOf(error), dispatched, marksContinuation);
   }
 }
 
@@ -27,15 +29,14 @@ async function asData(ctx, hostTexts) {
   return data;
 }
 
-function failure(error, dispatched, config) {
-  const code = error.code ?? "adapter_failed";
-  const result = { exitCode: null, signal: null, timedOut: false, errorCode: code, errorMessage: error.message, resultJson: {} };
+function failure(error, dispatched, marksContinuation) {
+  const result = { exitCode: null, signal: null, timedOut: false, errorCode: error.code, errorMessage: error.message, resultJson: {} };
   if (error.retryable) result.errorFamily = "transient_upstream";
   if (!dispatched) {
     result.executionRecovery = { kind: "bootstrap", providerWorkStarted: false };
     return result;
   }
   if (error.retryable) result.errorMessage += " — the Job continues in the cluster; the next run of this task adopts it";
-  if (config.continuationMarker !== false) result.resultJson.conversationContinuation = CONTINUE;
+  if (marksContinuation) result.resultJson.conversationContinuation = CONTINUE;
   return result;
 }

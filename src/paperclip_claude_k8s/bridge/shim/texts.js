@@ -14,7 +14,7 @@ export async function hostTexts(context) {
   try {
     return render(helpers, context);
   } catch (error) {
-    console.warn(`[claude_k8s] the server's prompt texts cannot be used: ${error.message}`);
+    console.warn(`[claude_k8s] the server's prompt texts cannot be used: ${error?.message}`);
     return undefined;
   }
 }
