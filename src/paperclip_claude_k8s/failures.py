@@ -13,6 +13,7 @@ The text of a failure has two parts: `what` happened, with the message of the cl
         └── the agent may have run disrupted, deleted, timeout, Claude's own errors  evidence: continuation
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -81,6 +82,14 @@ def config_invalid(why: str) -> Failure:
     """Built when the context or the config cannot be read, or a setting has a value that no run can use."""
     return _bootstrap(
         ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why}", "correct it and run the agent again"
+    )
+
+
+def settings_too_long(keys: Sequence[str]) -> Failure:
+    """Built when a value of these settings is longer than an argument or environment string may be."""
+    return config_invalid(
+        f"config.{', '.join(keys)}: a value has 128 KiB or more, and Linux starts no program with it; "
+        "put it into a file"
     )
 
 

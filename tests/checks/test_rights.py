@@ -57,6 +57,7 @@ async def call_everything(gateway: Gateway) -> None:
         lambda: gateway.delete_secret(SecretSnapshot(NAMESPACE, "s", "uid")),
         lambda: gateway.claim_access_modes(NAMESPACE, "missing"),
         lambda: gateway.list_events(NAMESPACE, "uid"),
+        lambda: gateway.try_pod(NAMESPACE, secret),
         lambda: gateway.read_lease(NAMESPACE, "missing"),
         lambda: gateway.list_leases(NAMESPACE, {}),
         lambda: gateway.create_lease(NAMESPACE, secret),

@@ -252,6 +252,36 @@ async def test_server_warning_is_quoted(bench: Bench) -> None:
     assert "refused" in (check.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ('violates PodSecurity "restricted:latest": privileged', "error"),
+        ("maximum memory usage per Container is 1Gi, but limit is 8Gi", "error"),
+        ('error looking up service account ns/x: serviceaccount "x" not found', "error"),
+        ("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1", "warn"),
+    ],
+)
+async def test_refused_pod_quotes_the_server(bench: Bench, text: str, level: str) -> None:
+    bench.create_objects()
+    bench.fake.faults.pod_refusal = f'pods "x" is forbidden: {text}'
+    checkup = await bench.test()
+    (check,) = problems(checkup)
+    assert (check.code, check.level) == ("k8s_pod_dry_run_refused", level)
+    assert text in check.message
+    assert check.hint
+    assert checkup.status == ("fail" if level == "error" else "warn")
+
+
+async def test_probe_of_a_refused_pod_fails_within_seconds(bench: Bench) -> None:
+    bench.create_objects()
+    bench.fake.faults.denied.add(("create", "pods"))
+    bench.fake.faults.pod_refusal = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": root'
+    began = asyncio.get_running_loop().time()
+    check = found(await bench.test(probe=True), "k8s_probe_failed")
+    assert asyncio.get_running_loop().time() - began < 6
+    assert "violates PodSecurity" in check.message
+
+
 async def test_home_pod_timeout_quotes_the_last_error(bench: Bench) -> None:
     bench.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
     check = found(await bench.test(), "k8s_home_pod_unavailable")
@@ -278,6 +308,12 @@ async def test_setting_of_wrong_type_is_one_check(bench: Bench) -> None:
     (check,) = checkup.checks
     assert (check.code, check.level) == ("k8s_config_invalid", "error")
     assert "timeoutSec" in check.message
+
+
+async def test_argument_that_linux_refuses_is_reported(bench: Bench) -> None:
+    check = found(await bench.test({"extraArgs": ["--note", "x" * 128 * 1024]}), "k8s_config_invalid")
+    assert check.level == "error"
+    assert "extraArgs" in check.message
 
 
 async def test_unknown_settings_are_reported(bench: Bench) -> None:

@@ -1,12 +1,26 @@
-"""The API server accepts a Job, but refuses its Pod: the error message quotes the Job controller's Event."""
+"""The API server accepts a Job, but not its Pod, or the Pod's volumes: the message quotes the server.
 
+What never passes ends the run within seconds. What may pass uses up its budget.
+"""
+
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from tests.support.programs import as_admin
 from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
+SOON = 12.0
+"""Seconds within which a final refusal ends a run, with room for a busy machine; without Events it is 120."""
+
+
+async def apply(*objects: dict[str, Any]) -> None:
+    await as_admin(
+        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    )
 
 
 @pytest.fixture
@@ -21,8 +35,88 @@ async def pod_quota_used_up() -> AsyncIterator[None]:
 async def test_refused_pod_is_explained_by_its_event(real: Site) -> None:
     result, host_log = await real.run(config={"scheduleTimeoutSec": 8})
     assert result.error_code == "k8s_pod_schedule_failed"
+    assert result.error_family == "transient_upstream"
     assert "exceeded quota: no-more" in (result.error_message or "")
     assert "scheduleTimeoutSec is 8" in (result.error_message or "")
     assert "FailedCreate" in host_log.status
     assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+    assert await real.leftovers() == []
+
+
+@pytest.fixture
+async def small_limits() -> AsyncIterator[None]:
+    """A LimitRange that no Pod of a run can meet."""
+    limits = [{"type": "Container", "max": {"memory": "16Mi"}}]
+    await apply(
+        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}, "spec": {"limits": limits}}
+    )
+    yield
+    await as_admin("delete", "limitrange", "small")
+
+
+@pytest.mark.usefixtures("small_limits")
+async def test_pod_beyond_the_limit_range_ends_the_run_at_once(real: Site) -> None:
+    await assert_refused_at_once(real, {}, "maximum memory usage per Container is 16Mi")
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"serviceAccountName": "nobody"}, 'serviceaccount "nobody" not found'),
+        ({"priorityClassName": "urgent"}, "no PriorityClass with name urgent was found"),
+        ({"runtimeClassName": "gvisor"}, 'RuntimeClass "gvisor" not found'),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+async def test_pod_that_names_a_missing_object_ends_the_run_at_once(
+    real: Site, config: dict[str, Any], text: str
+) -> None:
+    await assert_refused_at_once(real, config, text)
+
+
+async def test_pod_whose_claim_is_missing_ends_the_run_at_once(real: Site) -> None:
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "nothing"}}
+    config = {"podTemplate": {"spec": {"volumes": [volume]}}}
+    await assert_refused_at_once(real, config, 'persistentvolumeclaim "nothing" not found')
+
+
+async def test_volume_of_a_missing_secret_uses_the_start_budget(real: Site) -> None:
+    volume = {"name": "keys", "secret": {"secretName": "nothing"}}
+    mount = {"name": "claude", "volumeMounts": [{"name": "keys", "mountPath": "/keys"}]}
+    template = {"spec": {"volumes": [volume], "containers": [mount]}}
+    result, _ = await real.run(config={"podTemplate": template, "startTimeoutSec": 10})
+    assert result.error_code == "k8s_pod_schedule_failed"
+    assert (result.error_message or "").count('secret "nothing" not found') == 1
+    assert "startTimeoutSec is 10" in (result.error_message or "")
+    assert await real.leftovers() == []
+
+
+@pytest.fixture
+async def restricted_namespace() -> AsyncIterator[None]:
+    """Pod Security `restricted` is enforced; servers before 1.23 do not know it."""
+    version = json.loads(await as_admin("version", "-o", "json"))["serverVersion"]
+    if int(version["minor"].rstrip("+")) < 23:
+        pytest.skip("this server does not enforce Pod Security")
+    label = "pod-security.kubernetes.io/enforce"
+    await as_admin("label", "namespace", "paperclip", f"{label}=restricted")
+    yield
+    await as_admin("label", "namespace", "paperclip", f"{label}-")
+
+
+@pytest.mark.usefixtures("restricted_namespace")
+async def test_pod_that_violates_pod_security_ends_the_run_at_once(real: Site) -> None:
+    await assert_refused_at_once(real, {"runAsUser": 0}, 'violates PodSecurity "restricted:latest"')
+    result, _ = await real.run()
+    assert result.error_message is None
+
+
+async def assert_refused_at_once(real: Site, config: dict[str, Any], text: str) -> None:
+    """The run ends soon, for good, with the server's words, and leaves nothing behind."""
+    began = asyncio.get_running_loop().time()
+    result, host_log = await real.run(config=config)
+    assert result.error_code == "k8s_pod_schedule_failed"
+    assert text in (result.error_message or "")
+    assert "correct the cause" in (result.error_message or "")
+    assert result.error_family is None, host_log.status
+    assert asyncio.get_running_loop().time() - began < SOON
     assert await real.leftovers() == []

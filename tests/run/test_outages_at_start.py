@@ -10,7 +10,7 @@ import pytest
 from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.home_cluster import HomeCluster, home_cluster
-from tests.support.in_memory_runs import GOOD, QUIET, count_jobs, one_host
+from tests.support.in_memory_runs import GOOD, QUIET, WHOLE, count_jobs, one_host
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.base.settings import Timings
@@ -116,6 +116,18 @@ async def test_outage_at_any_call_before_the_start_is_retryable(
         result, _ = await run()
         assert_retryable(result, code)
         assert result.execution_recovery == NOT_STARTED
+
+
+@pytest.mark.parametrize("resource", ["jobs", "secrets", "leases"])
+async def test_create_that_another_writer_disturbed_is_repeated(tmp_path: Path, resource: str) -> None:
+    """Admission of quotas answers so if two objects are created at the same moment."""
+    text = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified'
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        fake.faults.refuse("create", resource, 409, times=3, message=text)
+        result, host_log = await run()
+        assert result.error_message is None
+        assert host_log.stdout.encode() == WHOLE
+        assert fake.calls.count("create", "jobs") == (4 if resource == "jobs" else 1)
 
 
 @pytest.mark.parametrize("status", OVERLOADED)

@@ -108,3 +108,79 @@ async def test_missing_job_condition_does_not_delay_the_result(tmp_path: Path) -
         result, _ = await run()
         assert result.error_message is None
         assert asyncio.get_running_loop().time() - began < 2 + 3
+
+
+POD_SECURITY = 'pods "j" is forbidden: violates PodSecurity "restricted:latest": privileged'
+USED_UP = 'pods "j" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
+
+
+async def test_refused_pod_ends_the_run_within_seconds(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        fake.faults.pod_refusal = POD_SECURITY
+        began = asyncio.get_running_loop().time()
+        result, host_log = await run()
+        assert asyncio.get_running_loop().time() - began < 5
+        assert result.error_code == "k8s_pod_schedule_failed"
+        assert result.error_family is None
+        assert POD_SECURITY in (result.error_message or "")
+        assert (result.error_message or "").count("violates PodSecurity") == 1
+        assert f"FailedCreate: Error creating: {POD_SECURITY}" in host_log.status
+        assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+        assert count_jobs(fake) == 0
+
+
+async def test_quota_that_is_freed_in_time_lets_the_run_succeed(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        fake.faults.pod_refusal = USED_UP
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(run())
+            await asyncio.sleep(60)
+            fake.faults.pod_refusal = ""
+        result, host_log = running.result()
+        assert result.error_message is None
+        assert "exceeded quota: q" in host_log.status
+
+
+async def test_used_up_quota_fails_after_the_schedule_budget(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        fake.faults.pod_refusal = USED_UP
+        result, _ = await run(config={"scheduleTimeoutSec": 20})
+        assert result.error_family == "transient_upstream"
+        assert (result.error_message or "").count("exceeded quota") == 1
+        assert "scheduleTimeoutSec is 20" in (result.error_message or "")
+
+
+async def test_missing_image_fails_after_its_own_short_budget(tmp_path: Path) -> None:
+    waits = tuple((5.0, *state) for state in [MISSING, PAUSE] * 200)
+    async with one_host(tmp_path, start_after(*waits)) as (_, run):
+        began = asyncio.get_running_loop().time()
+        result, _ = await run()
+        assert 60 <= asyncio.get_running_loop().time() - began < 65
+        assert result.error_family is None
+        assert "docker.io/library/x:1: not found" in (result.error_message or "")
+        assert "missingImageTimeoutSec is 60" in (result.error_message or "")
+        assert "correct the cause" in (result.error_message or "")
+
+
+MISSING = ("ErrImagePull", 'failed to resolve reference "x:1": docker.io/library/x:1: not found')
+PAUSE = ("ImagePullBackOff", 'Back-off pulling image "x:1"')
+
+
+async def test_missing_secret_of_a_volume_fails_after_the_start_budget(tmp_path: Path) -> None:
+    message = 'MountVolume.SetUp failed for volume "keys" : secret "keys" not found'
+    async with one_host(tmp_path, start_after((9e9, "ContainerCreating", ""))) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(run(config={"startTimeoutSec": 30}))
+            await asyncio.sleep(5)
+            Events(fake.store).record(only(fake, PODS), "Warning", "FailedMount", message)
+        result, _ = running.result()
+        assert (result.error_message or "").count(message) == 1
+        assert "startTimeoutSec is 30" in (result.error_message or "")
+
+
+async def test_message_that_differs_only_in_a_container_id_is_reported_once(tmp_path: Path) -> None:
+    waits = [(1.0, "CreateContainerError", f"cannot create container {n:064x}") for n in range(20)]
+    async with one_host(tmp_path, start_after(*waits)) as (_, run):
+        result, host_log = await run()
+        assert result.error_message is None
+        assert host_log.status.count("cannot create container") == 1

@@ -26,11 +26,11 @@ from paperclip_claude_k8s.verdict.start import (
     StartBudget,
     StartVerdict,
     StillWaiting,
-    describe_pod,
     judge_start,
     never_began,
     queue_took_back,
 )
+from paperclip_claude_k8s.verdict.wording import describe_pod
 
 QUEUE = {QUEUE_LABEL: "agents"}
 
@@ -149,10 +149,10 @@ def test_unschedulable_pod_quotes_the_scheduler() -> None:
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
 def test_failed_image_pull_uses_the_pull_budget(reason: str) -> None:
-    verdict = judged(a_job(), a_pod(Waiting(reason, "manifest unknown")))
+    verdict = judged(a_job(), a_pod(Waiting(reason, "connection refused")))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.PULL
-    assert "manifest unknown" in verdict.why
+    assert "connection refused" in verdict.why
 
 
 @pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImageNeverPull"])

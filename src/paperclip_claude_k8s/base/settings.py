@@ -28,6 +28,9 @@ class Timings:
     retry_budget: float = 60.0
     """Longest time for which one idempotent API call is repeated."""
 
+    refusal_after: float = 3.0
+    """If a Job has no Pod for this long, its Events are read: they say whether the Pod was refused."""
+
     events_after: float = 15.0
     """If a Pod waits longer than this to start, its Events are read, to report why."""
 

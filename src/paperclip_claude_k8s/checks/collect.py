@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, PlannedRun, Response
-from paperclip_claude_k8s.checks.references import references
+from paperclip_claude_k8s.checks.references import only_pod, references
 from paperclip_claude_k8s.checks.rights import RIGHTS
 from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
@@ -22,6 +22,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
+from paperclip_claude_k8s.plan.requirements import settings_too_long
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports
@@ -74,6 +75,9 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
     if isinstance(site, Failure):
         return site
     plan = Planner(ctx, identity_of(ctx), config, site).plan()
+    too_long = settings_too_long(plan)
+    if too_long:
+        return failures.settings_too_long(too_long)
     manifest, limit, cluster = job_manifest(plan), ports.settings.timings.check, ports.cluster
     named = references(manifest, plan.secret_name)
     exists = partial(_secret_exists, cluster, plan.namespace)
@@ -86,6 +90,8 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
 
     async with asyncio.TaskGroup() as group:
         dry_run = group.create_task(call_within(partial(_dry_run, plan, manifest, ports), limit))
+        pod = only_pod(manifest)
+        pod_dry_run = group.create_task(call_within(partial(cluster.try_pod, plan.namespace, pod), limit))
         secrets = group.create_task(look_up(named.secrets, exists))
         pull_secrets = group.create_task(look_up(named.pull_secrets, exists))
         claims = group.create_task(look_up(named.claims, access_modes))
@@ -94,6 +100,7 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
         plan=plan,
         references=named,
         dry_run=dry_run.result(),
+        pod_dry_run=pod_dry_run.result(),
         secrets=secrets.result(),
         pull_secrets=pull_secrets.result(),
         claims=claims.result(),

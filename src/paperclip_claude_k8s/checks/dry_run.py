@@ -7,6 +7,7 @@ from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, Plan
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import describe_error, refusal_step
 from paperclip_claude_k8s.host.checkup import Check, Level
+from paperclip_claude_k8s.verdict.obstacles import refusal_is_final
 
 MAX_HEALTHY_SKEW = timedelta(seconds=10)
 """With more skew, the time limit of an adopted run is noticeably wrong, and tokens may not be valid yet."""
@@ -51,6 +52,30 @@ def dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
         text = f"The API server would refuse Job {name}: {describe_error(response)}"
         hint = refusal_step(response)
         yield Check(code="k8s_job_dry_run_refused", level="error", message=text, hint=hint)
+
+
+def pod_dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
+    """Whether the API server accepts the Job's Pod.
+
+    Pod Security, limits, the service account, priority and RuntimeClass apply to the Pod only. There is no
+    check if the Job itself is refused or the right to create Pods is missing.
+    """
+    response = run.pod_dry_run
+    if isinstance(run.dry_run, ClusterError) or granted.lacks("create", "pods"):
+        return
+    if not isinstance(response, ClusterError):
+        yield Check(code="k8s_pod_dry_run", level="info", message="The API server accepts the Pod (dry run)")
+    elif response.forbidden or response.invalid or response.not_found:
+        final = refusal_is_final(describe_error(response))
+        text = (
+            f"The API server would {'' if final else 'at present '}refuse the agent's Pod: {response.message}"
+        )
+        hint = refusal_step(response)
+        level: Level = "error" if final else "warn"
+        yield Check(code="k8s_pod_dry_run_refused", level=level, message=text, hint=hint)
+    else:
+        text = f"The dry run of the Pod was inconclusive: {describe_error(response)}"
+        yield Check(code="k8s_pod_dry_run_failed", level="warn", message=text)
 
 
 def _warning_check(text: str) -> Check:

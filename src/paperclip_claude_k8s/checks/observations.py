@@ -34,6 +34,8 @@ class PlannedRun:
     plan: RunPlan
     references: References
     dry_run: Response[DryRun]
+    pod_dry_run: Response[tuple[str, ...]]
+    """The server's warnings about the Job's Pod."""
     secrets: Mapping[str, Response[bool]] = field(default_factory=dict)
     """Name → whether the Secret exists; likewise `pull_secrets`."""
     pull_secrets: Mapping[str, Response[bool]] = field(default_factory=dict)

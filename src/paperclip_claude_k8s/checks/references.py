@@ -1,4 +1,4 @@
-"""Names of the Secrets and claims that a Job's Pod needs, read from its manifest."""
+"""What is read from a Job's manifest: its Pod, and the names of the Secrets and claims that the Pod needs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +15,25 @@ class References:
     secrets: tuple[str, ...] = ()
     pull_secrets: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+
+
+def only_pod(job: JsonObject) -> JsonObject:
+    """The Pod that the Job controller would create, so that policies for Pods without an owner accept it."""
+    template, meta = get_object(get_object(job, "spec"), "template"), get_object(job, "metadata")
+    owner = {
+        "apiVersion": job["apiVersion"],
+        "kind": job["kind"],
+        "name": meta["name"],
+        "uid": "00000000-0000-4000-8000-000000000000",
+        "controller": True,
+    }
+    named = {"name": f"{get_text(meta, 'name')[:57]}-check", "ownerReferences": [owner]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": get_object(template, "metadata") | named,
+        "spec": template["spec"],
+    }
 
 
 def references(job: JsonObject, own_secret: str) -> References:

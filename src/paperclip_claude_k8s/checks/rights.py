@@ -97,6 +97,12 @@ RIGHTS: tuple[Right, ...] = (
         "a log line names the Pod, so that an administrator can delete it",
     ),
     Right(
+        Access("create", "pods"),
+        "warn",
+        "the environment test cannot try whether the cluster accepts an agent's Pod (Pod Security, limits)",
+        "its probe Job shows it, and so does the first run; no run uses this right",
+    ),
+    Right(
         Access("watch", "pods"),
         "warn",
         "start and end of an agent are not reported as they happen",

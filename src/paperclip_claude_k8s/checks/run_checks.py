@@ -7,7 +7,12 @@ from typing import Any
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.checks import assess
 from paperclip_claude_k8s.checks.collect import call_within, collect_rights, collect_run
-from paperclip_claude_k8s.checks.dry_run import clock_checks, dry_run_checks, namespace_check
+from paperclip_claude_k8s.checks.dry_run import (
+    clock_checks,
+    dry_run_checks,
+    namespace_check,
+    pod_dry_run_checks,
+)
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun
 from paperclip_claude_k8s.checks.probe import probe
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
@@ -73,6 +78,7 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
     yield from assess.pod_security_checks(run)
     yield from clock_checks(run.dry_run)
     yield from dry_run_checks(run, granted)
+    yield from pod_dry_run_checks(run, granted)
 
 
 async def _probe(

@@ -114,6 +114,10 @@ class Gateway:
 
     # Pods ---------------------------------------------------------------------------------------
 
+    async def try_pod(self, namespace: str, manifest: JsonObject) -> tuple[str, ...]:
+        request = Request("POST", _core(namespace, "pods"), {"dryRun": "All"}, body=manifest)
+        return (await self._http.exchange(request)).warnings
+
     async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None:
         return await self._rest.read(_core(namespace, "pods", name), reading.pod_snapshot)
 

@@ -110,6 +110,11 @@ class ClusterError(Exception):
         return self.status == 409
 
     @property
+    def outrun(self) -> bool:
+        """Another writer changed an object, for example a quota, while the server carried out the call."""
+        return self.conflict and "the object has been modified" in self.message
+
+    @property
     def gone(self) -> bool:
         """The resourceVersion of a watch is too old: the caller has to list again."""
         return self.status == 410
@@ -232,6 +237,10 @@ class Cluster(Protocol):
         ...
 
     # Pods ---------------------------------------------------------------------------------------
+
+    async def try_pod(self, namespace: str, manifest: JsonObject) -> tuple[str, ...]:
+        """Create a Pod as a dry run, which passes admission and is not stored. Returns warnings."""
+        ...
 
     async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None: ...
 

@@ -32,7 +32,7 @@ class Retrier:
         """Repeat `call` until it succeeds. `what` names it in warnings, e.g. "create job".
 
         Raises:
-            ClusterError: the last one, if it is not `retryable` or the budget is spent.
+            ClusterError: the last one, if it is neither `retryable` nor `outrun`, or the budget is spent.
         """
         loop = asyncio.get_running_loop()
         backoff = Backoff(self._timings.retry, self._timings.retry_cap)
@@ -42,7 +42,8 @@ class Retrier:
                 result = await call()
             except ClusterError as error:
                 pause = max(backoff.pause(), error.retry_after or 0.0)
-                if not error.retryable or loop.time() - began + pause > self._timings.retry_budget:
+                worthwhile = error.retryable or error.outrun
+                if not worthwhile or loop.time() - began + pause > self._timings.retry_budget:
                     raise
                 if not reported:
                     await self._reporter.warn(f"API server: {what} failed ({error}); trying again")

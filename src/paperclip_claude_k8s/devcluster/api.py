@@ -124,6 +124,8 @@ class Api:
         if target.kind.namespaced and self.store.find(NAMESPACES, "", target.namespace) is None:
             raise problems.not_found(NAMESPACES.plural, NAMESPACES.group, target.namespace)
         obj = admitted(target.kind, target.namespace, request.body or {})
+        if target.kind == PODS and self.faults.pod_refusal:
+            raise problems.Problem(403, "Forbidden", self.faults.pod_refusal)
         if target.kind == JOBS and self.faults.replaces_terminating_pods:
             obj["spec"].pop("podReplacementPolicy", None)
         taken = self.store.find(target.kind, target.namespace, obj["metadata"]["name"])

@@ -15,12 +15,27 @@ class Events:
 
     def record(self, about: Object, event_type: str, reason: str, message: str) -> None:
         """Record an Event of type Normal or Warning, or increase the count of the same Event if it exists."""
+        event = self._find(about, reason, message)
+        if event is not None:
+            self._count(event)
+        else:
+            self._create(about, event_type, reason, message)
+
+    def record_once(self, about: Object, event_type: str, reason: str, message: str) -> None:
+        """Record an Event unless the same Event exists."""
+        if self._find(about, reason, message) is None:
+            self._create(about, event_type, reason, message)
+
+    def _find(self, about: Object, reason: str, message: str) -> Object | None:
         meta = about["metadata"]
         for event in self._store.list(EVENTS, meta["namespace"]):
             same = event["involvedObject"]["uid"] == meta["uid"] and event["reason"] == reason
             if same and event["message"] == message:
-                self._count(event)
-                return
+                return event
+        return None
+
+    def _create(self, about: Object, event_type: str, reason: str, message: str) -> None:
+        meta = about["metadata"]
         self._store.create(
             EVENTS,
             {

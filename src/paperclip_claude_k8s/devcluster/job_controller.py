@@ -83,6 +83,12 @@ class JobController:
         if waits_for_end and had_pod:  # the Pod disappeared, which counts as a failure
             self._status.finish(job, *_BACKOFF)
             return
+        if self._faults.pod_refusal:
+            self._set_due_in(1.0)
+            self._events.record_once(
+                job, "Warning", "FailedCreate", f"Error creating: {self._faults.pod_refusal}"
+            )
+            return
         pod = self._store.create(PODS, _pod_for(job, self._faults.pod_suffix))
         self._events.record(job, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
 

@@ -52,6 +52,7 @@ ZERO_MEANS_DEFAULT = frozenset(
         "stopGraceSec",
         "scheduleTimeoutSec",
         "imagePullTimeoutSec",
+        "missingImageTimeoutSec",
         "startTimeoutSec",
         "terminatingWaitSec",
         "rtkMaxOutputBytes",
@@ -145,6 +146,7 @@ class AdapterConfig(BaseModel):
     result_grace_sec: Seconds = 300
     schedule_timeout_sec: Seconds = 120
     image_pull_timeout_sec: Seconds = 900
+    missing_image_timeout_sec: Seconds = 60
     start_timeout_sec: Seconds = 120
     terminating_wait_sec: Seconds = 60
     concurrency_wait_sec: Seconds = 0

@@ -1,8 +1,16 @@
-"""Settings that need a minimum API server version: an older server silently drops fields it does not know."""
+"""Settings that cannot work: too new for the API server, or too long for the kernel of the node.
 
+An older server silently drops fields it does not know. A string that the kernel refuses would make the
+container fail with "argument list too long", long after the Job was created.
+"""
+
+from collections.abc import Iterator
 from typing import TypeAlias
 
+from paperclip_claude_k8s.base.json_readers import get_object, get_objects
 from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 Version: TypeAlias = tuple[int, int]
 
@@ -13,6 +21,9 @@ REPLACEMENT_POLICY_SINCE: Version = (1, 29)
 replace a Pod while it is still terminating."""
 SUSPEND_SINCE: Version = (1, 24)
 """Suspended Jobs are stable from this version."""
+
+EXEC_STRING_BYTES = 128 * 1024
+"""Linux refuses to start a program with an argument or environment string of this size or more."""
 
 
 def requirements(config: AdapterConfig) -> tuple[tuple[str, Version], ...]:
@@ -25,3 +36,31 @@ def requirements(config: AdapterConfig) -> tuple[tuple[str, Version], ...]:
 def unmet(config: AdapterConfig, version: Version) -> tuple[tuple[str, Version], ...]:
     """The settings in use that a server of this version does not support, each with its minimum version."""
     return tuple(need for need in requirements(config) if version < need[1])
+
+
+def settings_too_long(plan: RunPlan) -> tuple[str, ...]:
+    """The settings, sorted, with a value that no node can pass to a program."""
+    config = plan.config
+    values = {
+        "model": (config.model or "",),
+        "effort": (config.effort or "",),
+        "allowedTools": (",".join(config.allowed_tools),),
+        "extraArgs": config.extra_args,
+        "podTemplate": (*_strings_of(plan.overlay.template), *plan.overlay.secrets.values()),
+    }
+    return tuple(key for key, given in values.items() if any(map(_is_too_long, given)))
+
+
+def _strings_of(template: JsonMap) -> Iterator[str]:
+    """Arguments and environment strings of an overlay's containers."""
+    spec = get_object(template, "spec")
+    for container in (*get_objects(spec, "initContainers"), *get_objects(spec, "containers")):
+        for part in ("command", "args"):
+            given = container.get(part)
+            yield from map(str, given if isinstance(given, list) else ())
+        for entry in get_objects(container, "env"):
+            yield f"{entry.get('name')}={entry.get('value')}"
+
+
+def _is_too_long(value: str) -> bool:
+    return len(value.encode("utf-8", "surrogatepass")) >= EXEC_STRING_BYTES

@@ -29,7 +29,7 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
-from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE
+from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, settings_too_long
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.begin import announce
@@ -128,6 +128,9 @@ async def _check_creation(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narr
     """Raises RunFailure if a Job must not or cannot be created."""
     if not await ports.journal.may_create():
         raise RunFailure(failures.job_gone(plan.job_name))
+    too_long = settings_too_long(plan)
+    if too_long:
+        raise RunFailure(failures.settings_too_long(too_long))
     if plan.object_bytes > OBJECT_BYTES:
         raise RunFailure(failures.prompt_too_large(plan.object_bytes, OBJECT_BYTES))
     if plan.by_init and not slot_lock.fenced:
@@ -180,6 +183,8 @@ async def _create(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Na
     try:
         await stage(plan, ports.settings)
         job = await _create_job(plan, slot_lock, ports, narrator)
+        for text in job.warnings:
+            await narrator.warn(f"The API server warns about the Job: {text}")
         if is_live(job):
             created = await _start(plan, job, ports, narrator)
         else:

@@ -1,11 +1,12 @@
 """Wait for the agent's container to start, and report why it takes long.
 
-Three budgets limit the wait: until the Pod has a node, for pulling images, and for the rest of the start.
-Each budget is spent only during its kind of waiting. None is spent while the watch is out of date, because
-the agent may already work.
+Four budgets limit the wait: until the Pod has a node, for pulling images, for images that the registry does
+not have, and for the rest of the start. Each budget is spent only during its kind of waiting. None is spent
+while the watch is out of date, because the agent may already work.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,7 +28,9 @@ from paperclip_claude_k8s.verdict.ending import (
     end_without_pod,
     only_pod_lost,
 )
+from paperclip_claude_k8s.verdict.obstacles import Obstacles
 from paperclip_claude_k8s.verdict.start import (
+    NO_OBSTACLES,
     AgentStarted,
     FinishedWithoutPod,
     LostBeforeStart,
@@ -35,18 +38,17 @@ from paperclip_claude_k8s.verdict.start import (
     StartBudget,
     StartVerdict,
     StillWaiting,
-    describe_pod,
     judge_spent_start_budget,
     judge_start,
     never_began,
     queue_took_back,
 )
-from paperclip_claude_k8s.verdict.wording import describe_event, notable_events
+from paperclip_claude_k8s.verdict.wording import describe_event, describe_pod, notable_events
 
 StartResult: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
 """The Pod whose agent container runs or has run, or why there will be none."""
 MAX_EVENTS_PAUSE = 30.0
-"""Longest pause in seconds between two lists of Events; pauses double up to it."""
+"""Longest pause in seconds between two lists of Events. A pause is as long as the wait so far, up to this."""
 READ_INTERVAL = 1.0
 """Seconds between two reads when a budget is used up and the reads fail."""
 DISRUPTED_EARLIER = "an earlier host process observed that it was being taken away"
@@ -67,6 +69,7 @@ class _Budgets:
             {
                 StartBudget.SCHEDULE: config.schedule_timeout_sec,
                 StartBudget.PULL: config.image_pull_timeout_sec,
+                StartBudget.MISSING_IMAGE: config.missing_image_timeout_sec,
                 StartBudget.START: config.start_timeout_sec,
             }
         )
@@ -80,6 +83,9 @@ class _Budgets:
         limit = self.limits.get(self.running)
         return None if limit is None else limit - self.spent.get(self.running, 0.0) - (now - self.since)
 
+
+_WITHOUT_IDS = re.compile(r"\b[0-9a-f]{12,64}\b")
+"""Ids of containers in messages of the kubelet: each attempt has another one, which is no news."""
 
 Reopen: TypeAlias = Callable[[], Awaitable[bool]]
 """Lets another Pod start the agent if the first one was deleted before it could; False: not possible."""
@@ -149,13 +155,14 @@ class _Waiting:
     _budgets: _Budgets = field(init=False)
     _last_status: str = ""
     _reported_events: set[tuple[str, str]] = field(default_factory=set)
-    _events_pause: float = field(init=False)
-    _events_due: float = field(init=False)
+    _obstacles: Obstacles = NO_OBSTACLES
+    _began: float = field(init=False)
+    _events_next: float | None = None
+    """When to list Events again; None: they have not been listed yet."""
 
     def __post_init__(self) -> None:
         self._budgets = _Budgets.of(self.config)
-        self._events_pause = self.ports.settings.timings.events_after
-        self._events_due = _now() + self._events_pause
+        self._began = _now()
 
     async def until_started(self) -> StartResult:
         while True:
@@ -207,11 +214,21 @@ class _Waiting:
         if known.job_gone:
             facts = f"job={job_watch.ref}, detected_via={known.seen_by}"
             return NotStarted(failures.job_deleted_externally(facts))
-        return _start_result(judge_start(known), known)
+        self._obstacles = self._obstacles.with_pod(known.pod)
+        return _start_result(judge_start(known, self._obstacles), known)
+
+    def _events_due(self) -> float:
+        """When to list Events: early while there is no Pod, since only an Event says that it was refused."""
+        if self._events_next is not None:
+            return self._events_next
+        timings = self.ports.settings.timings
+        job = self.job_watch.known.job
+        unusual = self.job_watch.known.pod is None and not (job is not None and job.suspended)
+        return self._began + (timings.refusal_after if unusual else timings.events_after)
 
     async def _wait(self, left: float | None) -> None:
         """Wait for a change, for the time to list Events, or for the end of the budget."""
-        until_events = max(self._events_due - _now(), 0.0)
+        until_events = max(self._events_due() - _now(), 0.0)
         budget_first = left is not None and left < until_events
         try:
             async with asyncio.timeout(left if budget_first else until_events):
@@ -222,14 +239,14 @@ class _Waiting:
 
     async def _narrate(self, known: Known, verdict: StillWaiting) -> None:
         text = describe_pod(known.pod) if known.pod is not None else verdict.why
-        if text != self._last_status:
-            self._last_status = text
+        content = _WITHOUT_IDS.sub("", text)
+        if content != self._last_status:
+            self._last_status = content
             await self.narrator.status(text)
 
     async def _report_events(self) -> str:
-        """Report each Event of Job and Pod once. Returns the newest warning, for the failure's message."""
-        self._events_pause = min(self._events_pause * 2, MAX_EVENTS_PAUSE)
-        self._events_due = _now() + self._events_pause
+        """Report each Event of Job or Pod once. Returns the newest warning, for the failure's message."""
+        self._events_next = _now() + min(_now() - self._began, MAX_EVENTS_PAUSE)
         known, newest = self.job_watch.known, ""
         # If the Job has a Pod, only the Events of the Pod explain the delay.
         about = known.pod.uid if known.pod is not None and not known.pod_gone else self.job_watch.ref.uid
@@ -237,6 +254,7 @@ class _Waiting:
             events = await self.ports.cluster.list_events(self.job_watch.ref.namespace, about)
         except ClusterError:
             return ""  # Events only explain the wait: without the right to read them the run goes on
+        self._obstacles = self._obstacles.with_events(events)
         for event in notable_events(events):
             line = describe_event(event)
             newest = line if event.type == "Warning" else newest
@@ -261,9 +279,14 @@ class _Waiting:
         disrupted = judge_spent_start_budget(self.job_watch.known)
         if disrupted is not None:
             return _not_started(disrupted, self.job_watch.known)
-        why = f"{verdict.why}{f'; {newest}' if newest else ''}"
+        why = (
+            verdict.why
+            if not newest or newest.partition(": ")[2] in verdict.why
+            else f"{verdict.why}; {newest}"
+        )
         text = f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})"
-        return NotStarted(failures.pod_schedule_failed(text, retryable=True))
+        retryable = verdict.budget is not StartBudget.MISSING_IMAGE
+        return NotStarted(failures.pod_schedule_failed(text, retryable=retryable))
 
 
 def _start_result(verdict: StartVerdict, known: Known) -> StartResult | StillWaiting | FinishedWithoutPod:

@@ -1,9 +1,10 @@
 """Can the agent's log be read yet, must the run wait, or will the agent never start?
 
-`judge_start` decides from the last known state of Job and Pod. While it returns `StillWaiting`, one of three
-time budgets runs: scheduling, pulling the image and mounting volumes, and starting. Each has a setting of its
-own, so a slow registry does not use up the time that a full cluster may take. A cause that does not pass ends
-the wait at once: an invalid image name, a failed init container, a Pod that was taken away. What Kubernetes
+`judge_start` decides from the last known state of Job and Pod, and from the messages in `Obstacles`. While
+it returns `StillWaiting`, one of four time budgets runs: scheduling, pulling images and mounting volumes, an
+image that the registry does not have, and starting. Each has a setting of its own, so a slow registry does
+not use up the time that a full cluster may take. A cause that does not pass ends the wait at once: a Pod that
+admission refuses, an invalid image name, a failed init container, a Pod that was taken away. What Kubernetes
 retries by itself (image pulls, a missing Secret) only uses up its budget.
 """
 
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerSnapshot,
@@ -30,6 +30,14 @@ from paperclip_claude_k8s.verdict.disruption import (
     is_released,
     named_disruption,
 )
+from paperclip_claude_k8s.verdict.obstacles import (
+    PULL_TROUBLE,
+    Obstacles,
+    claim_is_missing,
+    image_is_missing,
+    refusal_is_final,
+    volume_source_is_missing,
+)
 
 BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
 """Reason in the condition of a Job that failed because its Pod failed."""
@@ -39,11 +47,11 @@ DEADLINE_EXCEEDED = "DeadlineExceeded"
 HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """Reasons that do not pass: an invalid image name, or a missing image with `imagePullPolicy: Never`."""
 
-PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
-"""The kubelet retries these: they may succeed within the pull budget."""
-
 CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 """The kubelet retries these too: a missing Secret or key may appear within the start budget."""
+
+
+NO_OBSTACLES = Obstacles()
 
 
 class StartBudget(StrEnum):
@@ -51,6 +59,7 @@ class StartBudget(StrEnum):
 
     SCHEDULE = "scheduleTimeoutSec"
     PULL = "imagePullTimeoutSec"
+    MISSING_IMAGE = "missingImageTimeoutSec"
     START = "startTimeoutSec"
     NONE = "none"
 
@@ -102,17 +111,18 @@ class FinishedWithoutPod:
 StartVerdict: TypeAlias = StillWaiting | AgentStarted | NeverStarts | LostBeforeStart | FinishedWithoutPod
 
 
-def judge_start(known: Known) -> StartVerdict:
-    """Decide from the last known state of Job and Pod."""
+def judge_start(known: Known, obstacles: Obstacles = NO_OBSTACLES) -> StartVerdict:
+    """Decide from the last known state of Job and Pod, and from what was reported to be in the way."""
     job, pod = known.job, known.pod
+    obstacles = obstacles.with_pod(pod)
     if pod is None:
-        return _verdict_without_pod(job)
+        return _verdict_without_pod(job, obstacles)
     if known.agent_began:
         return AgentStarted(pod)
-    return _verdict_if_suspended_again(known) or _verdict_before_start(known, pod)
+    return _verdict_if_suspended_again(known) or _verdict_before_start(known, pod, obstacles)
 
 
-def _verdict_before_start(known: Known, pod: PodSnapshot) -> StartVerdict:
+def _verdict_before_start(known: Known, pod: PodSnapshot, obstacles: Obstacles) -> StartVerdict:
     # What is certain comes first: a Pod that is gone, then one with a final phase. A finished Job proves
     # nothing while its Pod is not final, because one of the two snapshots may be older than the other.
     if known.pod_gone:
@@ -124,7 +134,7 @@ def _verdict_before_start(known: Known, pod: PodSnapshot) -> StartVerdict:
         return FinishedWithoutPod(job.ref.name, job.finished)
     if is_released(known) and not pod.deleting:
         return _verdict_if_released(pod)
-    return _init_trouble(known, pod) or _verdict_while_starting(pod, pod.agent)
+    return _init_trouble(known, pod, obstacles) or _verdict_while_starting(pod, pod.agent, obstacles)
 
 
 def _verdict_if_released(pod: PodSnapshot) -> StartVerdict:
@@ -152,13 +162,17 @@ def judge_spent_start_budget(known: Known) -> LostBeforeStart | None:
     return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details)
 
 
-def _verdict_without_pod(job: JobSnapshot | None) -> StartVerdict:
+def _verdict_without_pod(job: JobSnapshot | None, obstacles: Obstacles) -> StartVerdict:
     if job is not None and job.finished is not None:
         return FinishedWithoutPod(job.ref.name, job.finished)
     if job is not None and job.suspended and job.queued:
         return StillWaiting(StartBudget.NONE, "the Job is suspended; its queue will admit it")
     if job is not None and job.suspended:
         return StillWaiting(StartBudget.SCHEDULE, "the Job is suspended and has no queue that would admit it")
+    if refusal_is_final(obstacles.refusal):
+        return NeverStarts(f"the cluster does not accept the Pod: {obstacles.refusal}")
+    if obstacles.refusal:
+        return StillWaiting(StartBudget.SCHEDULE, f"no Pod could be created so far: {obstacles.refusal}")
     return StillWaiting(StartBudget.SCHEDULE, "waiting for the Job controller to create the Pod")
 
 
@@ -224,17 +238,20 @@ def _loss_from_outside(known: Known, pod: PodSnapshot) -> LostBeforeStart | None
     return LostBeforeStart(pod.name, cause.reason, pod.message or cause.details)
 
 
-def _init_trouble(known: Known, pod: PodSnapshot) -> StartVerdict | None:
+def _init_trouble(known: Known, pod: PodSnapshot, obstacles: Obstacles) -> StartVerdict | None:
     """What keeps an init container from ending. A final failure takes precedence over a wait."""
-    troubles = [trouble for c in pod.init_containers if (trouble := _trouble_of(c, known, pod)) is not None]
+    found = [_trouble_of(container, known, pod, obstacles) for container in pod.init_containers]
+    troubles = [trouble for trouble in found if trouble is not None]
     final = [trouble for trouble in troubles if not isinstance(trouble, StillWaiting)]
     return next(iter([*final, *troubles]), None)
 
 
-def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) -> StartVerdict | None:
+def _trouble_of(
+    container: ContainerSnapshot, known: Known, pod: PodSnapshot, obstacles: Obstacles
+) -> StartVerdict | None:
     """A failed init container is final (`restartPolicy: Never`); the kubelet restarts a sidecar."""
     if isinstance(container.state, Waiting):
-        return _verdict_if_waiting(container, container.state)
+        return _verdict_if_waiting(container, container.state, obstacles)
     if container.sidecar and isinstance(container.state, Terminated):
         return StillWaiting(StartBudget.START, f"{_init_end_text(container)}; the kubelet restarts it")
     if not _failed(container):
@@ -242,7 +259,9 @@ def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) ->
     return _loss_from_outside(known, pod) or NeverStarts(_init_end_text(container))
 
 
-def _verdict_if_waiting(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
+def _verdict_if_waiting(
+    container: ContainerSnapshot, waiting: Waiting, obstacles: Obstacles
+) -> StartVerdict | None:
     if waiting.reason == "CrashLoopBackOff":
         ended = f"; it ended with {_end_text(container.last)}" if container.last is not None else ""
         why = f"{_kind_and_name(container)} crash loop: {waiting.message or waiting.reason}{ended}"
@@ -250,7 +269,7 @@ def _verdict_if_waiting(container: ContainerSnapshot, waiting: Waiting) -> Start
     if waiting.reason in CONFIG_TROUBLE:
         why = f"{_kind_and_name(container)} cannot be created yet ({waiting.reason}): {waiting.message}"
         return StillWaiting(StartBudget.START, why)
-    return _image_verdict(container, waiting)
+    return _image_verdict(container, waiting, obstacles)
 
 
 def _kind_and_name(container: ContainerSnapshot) -> str:
@@ -274,35 +293,45 @@ def _end_text(end: Terminated) -> str:
     return f"exit code {end.exit_code}: {why}"
 
 
-def _image_verdict(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
+def _image_verdict(
+    container: ContainerSnapshot, waiting: Waiting, obstacles: Obstacles
+) -> StartVerdict | None:
     details = waiting.message or waiting.reason
+    if waiting.reason == "ImagePullBackOff" and obstacles.pull not in details:
+        details = f"{details}: {obstacles.pull}"  # the state itself only says that the kubelet pauses
     text = f'Image pull failed for "{container.name}" ({waiting.reason}): {details}'
     if waiting.reason in HOPELESS_WAITS:
         return NeverStarts(text)
     if waiting.reason in PULL_TROUBLE:
-        return StillWaiting(StartBudget.PULL, text)
+        missing = image_is_missing(details)
+        return StillWaiting(StartBudget.MISSING_IMAGE if missing else StartBudget.PULL, text)
     return None
 
 
-def _verdict_while_starting(pod: PodSnapshot, agent: ContainerSnapshot | None) -> StartVerdict:
+def _verdict_while_starting(
+    pod: PodSnapshot, agent: ContainerSnapshot | None, obstacles: Obstacles
+) -> StartVerdict:
     if pod.deleting:
         return StillWaiting(StartBudget.START, "the Pod is being deleted")
     scheduled = pod.condition("PodScheduled")
     if not pod.node and not (scheduled and scheduled.is_true):
-        return StillWaiting(StartBudget.SCHEDULE, _why_unscheduled(pod))
+        why = _why_unscheduled(pod)
+        return NeverStarts(why) if claim_is_missing(why) else StillWaiting(StartBudget.SCHEDULE, why)
     waiting = agent.state if agent is not None and isinstance(agent.state, Waiting) else Waiting()
-    if agent is not None:
-        image = _image_verdict(agent, waiting)
-        if image is not None:
-            return image
+    image = _image_verdict(agent, waiting, obstacles) if agent is not None else None
+    return image or _verdict_on_the_node(pod, waiting, obstacles)
+
+
+def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacles) -> StillWaiting:
+    """What a Pod waits for that has a node and no trouble with images; `waiting`: the agent's container."""
     if waiting.reason in CONFIG_TROUBLE:
         return StillWaiting(
             StartBudget.START, f"the container cannot be created yet ({waiting.reason}): {waiting.message}"
         )
-    if any(
-        isinstance(container.state, Running) and not container.sidecar for container in pod.init_containers
-    ):
+    if any(isinstance(c.state, Running) and not c.sidecar for c in pod.init_containers):
         return StillWaiting(StartBudget.START, "an init container is running")
+    if volume_source_is_missing(obstacles.mount):
+        return StillWaiting(StartBudget.START, f"a volume cannot be mounted yet: {obstacles.mount}")
     return StillWaiting(
         StartBudget.PULL, f"mounting volumes and pulling the image ({waiting.reason or 'no report yet'})"
     )
@@ -351,34 +380,3 @@ def _cannot_begin(pod: PodSnapshot) -> bool:
 
 def _succeeded(container: ContainerSnapshot) -> bool:
     return isinstance(container.state, Terminated) and container.state.exit_code == 0
-
-
-def describe_pod(pod: PodSnapshot) -> str:
-    """One line for the log, such as `Pod NAME: phase=P, init/x: done (exit 0), claude: waiting (R)`."""
-    details = [f"phase={pod.phase or 'Unknown'}"]
-    scheduled = pod.condition("PodScheduled")
-    if scheduled is not None and not scheduled.is_true and scheduled.reason:
-        details.append(f"{scheduled.reason}: {scheduled.message}")
-    details += [
-        f"init/{container.name}: {_state_text(container)}"
-        for container in pod.init_containers
-        if container.state
-    ]
-    details += [
-        f"{container.name}: {_state_text(container)}" for container in pod.containers if container.state
-    ]
-    return f"Pod {pod.name}: {', '.join(details)}"
-
-
-def _state_text(container: ContainerSnapshot) -> str:
-    match container.state:
-        case Waiting(reason, message):
-            routine = not message or reason in {"ContainerCreating", "PodInitializing"}
-            return f"waiting ({reason or 'unknown'}{'' if routine else f': {message}'})"
-        case Running():
-            return "running"
-        case Terminated(exit_code, reason):
-            done = exit_code == 0 and container.name != AGENT_CONTAINER
-            return "done (exit 0)" if done else f"terminated (exit {exit_code}, {reason or 'no reason'})"
-        case None:
-            return "no report yet"

@@ -1,11 +1,19 @@
-"""Texts for people: notices of the log follower, and Kubernetes Events that explain a wait."""
+"""Texts for people: notices of the log follower, Kubernetes Events and Pod states that explain a wait."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
 from paperclip_claude_k8s.base.times import NANO, format_time
-from paperclip_claude_k8s.cluster.model import EventSnapshot
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
+from paperclip_claude_k8s.cluster.model import (
+    ContainerSnapshot,
+    EventSnapshot,
+    PodSnapshot,
+    Running,
+    Terminated,
+    Waiting,
+)
 from paperclip_claude_k8s.host.redact import redact_text
 from paperclip_claude_k8s.podlog.log_report import (
     ContainerChanged,
@@ -91,3 +99,34 @@ def describe_event(event: EventSnapshot) -> str:
     """`Reason: message`, with the number of repetitions of a warning."""
     again = f" (x{event.count})" if event.count > 1 and event.type == "Warning" else ""
     return f"{event.reason}: {event.message}{again}"
+
+
+def describe_pod(pod: PodSnapshot) -> str:
+    """One line for the log, such as `Pod NAME: phase=P, init/x: done (exit 0), claude: waiting (R)`."""
+    details = [f"phase={pod.phase or 'Unknown'}"]
+    scheduled = pod.condition("PodScheduled")
+    if scheduled is not None and not scheduled.is_true and scheduled.reason:
+        details.append(f"{scheduled.reason}: {scheduled.message}")
+    details += [
+        f"init/{container.name}: {_state_text(container)}"
+        for container in pod.init_containers
+        if container.state
+    ]
+    details += [
+        f"{container.name}: {_state_text(container)}" for container in pod.containers if container.state
+    ]
+    return f"Pod {pod.name}: {', '.join(details)}"
+
+
+def _state_text(container: ContainerSnapshot) -> str:
+    match container.state:
+        case Waiting(reason, message):
+            routine = not message or reason in {"ContainerCreating", "PodInitializing"}
+            return f"waiting ({reason or 'unknown'}{'' if routine else f': {message}'})"
+        case Running():
+            return "running"
+        case Terminated(exit_code, reason):
+            done = exit_code == 0 and container.name != AGENT_CONTAINER
+            return "done (exit 0)" if done else f"terminated (exit {exit_code}, {reason or 'no reason'})"
+        case None:
+            return "no report yet"

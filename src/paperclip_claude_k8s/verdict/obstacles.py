@@ -1,0 +1,124 @@
+"""What keeps a Pod from starting, and whether that can pass: read from the texts of Kubernetes.
+
+No field says it. Why a Job has no Pod stands only in the Job's Events (`FailedCreate`). Why a volume is not
+mounted stands in the Pod's Events (`FailedMount`). Why an image is not pulled stands in the container's
+state, but only until the kubelet pauses before its next attempt. `Obstacles` remembers all three. The tables
+below hold the texts of Kubernetes 1.20 to 1.37, of container runtimes, and of registries. A new text is one
+line here, and one in `tests/verdict/obstacle_messages.toml`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from paperclip_claude_k8s.cluster.model import EventSnapshot, PodSnapshot, Waiting
+
+PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
+"""Reasons of a container's state: the kubelet could not pull the image and tries again."""
+
+_REFUSAL_PASSES = (
+    "exceeded quota",  # until other Pods end
+    "status unknown for quota",  # the quota has just been created
+    "retry after the token is automatically created",  # a new service account, before Kubernetes 1.24
+    "not yet ready to handle request",  # the API server has just been started
+    "failed calling webhook",  # the webhook does not answer
+    "the object has been modified",  # two writers of a quota
+)
+"""Parts of the messages of API servers that refuse a Pod now and may accept the same Pod later."""
+
+_REFUSAL_STAYS = (
+    "is forbidden",  # Pod Security, LimitRange, a quota that needs limits, service account, RuntimeClass
+    "denied the request",  # admission webhooks
+    "denied request",  # ValidatingAdmissionPolicy
+    "is invalid",
+    "no PriorityClass with name",
+    "being terminated",  # the namespace
+)
+"""Parts of the messages of API servers that refuse this Pod whenever it is created."""
+
+_IMAGE_MISSING = (
+    ": not found",  # containerd
+    "manifest unknown",
+    "name unknown",
+    "repository name not known",
+    "manifest for .* not found",  # Docker
+    "repository .* not found",
+    "pull access denied",
+    "requested access to the resource is denied",
+    "insufficient_scope",
+    "unauthorized",
+    "authentication required",
+    "no basic auth credentials",
+    r"\b40[13] (?:unauthorized|forbidden)",
+    "no match for platform",  # the image exists, but not for the node's processor
+    "no matching manifest",
+)
+"""Patterns in messages of image pulls: the registry's own answer, which another attempt does not change."""
+_IMAGE_MISSING_PATTERN = re.compile("|".join(_IMAGE_MISSING), re.IGNORECASE)
+
+_SOURCE_MISSING = re.compile(
+    r'(?:secret|configmap) "[^"]*" not found|references non-existent (?:secret|config) key'
+)
+"""A volume's Secret, ConfigMap, or a key in it does not exist."""
+
+_CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" not found')
+
+_MOUNT_TROUBLE = frozenset({"FailedMount", "FailedAttachVolume"})
+_VOLUMES_MOUNTED = frozenset({"Pulling", "Pulled"})
+"""Reasons of Events that a kubelet records once all volumes are mounted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacles:
+    """The latest message of each kind of obstacle; "" if there is none or it has passed."""
+
+    refusal: str = ""
+    """Why the Job controller could not create the Pod."""
+    mount: str = ""
+    """Why a volume could not be mounted."""
+    pull: str = ""
+    """Why an image could not be pulled."""
+
+    def with_events(self, events: Sequence[EventSnapshot]) -> "Obstacles":
+        """Add what these Events of the Job or Pod say, oldest first."""
+        found = self
+        for event in events:
+            if event.reason == "FailedCreate":
+                found = replace(found, refusal=event.message)
+            elif event.reason in _MOUNT_TROUBLE:
+                found = replace(found, mount=event.message)
+            elif event.reason in _VOLUMES_MOUNTED:
+                found = replace(found, mount="")
+            elif event.reason == "Failed" and "pull image" in event.message:
+                found = replace(found, pull=event.message)
+        return found
+
+    def with_pod(self, pod: PodSnapshot | None) -> "Obstacles":
+        """Add what the states of the Pod's containers say. A Pod that exists was not refused."""
+        if pod is None:
+            return self
+        states = [c.state for c in (*pod.init_containers, *pod.containers)]
+        errors = [s.message for s in states if isinstance(s, Waiting) and s.reason == "ErrImagePull"]
+        return replace(self, refusal="", pull=next(filter(None, errors), self.pull))
+
+
+def refusal_is_final(message: str) -> bool:
+    """Whether an API server that refused a Pod with this message will refuse it again."""
+    if any(text in message for text in _REFUSAL_PASSES):
+        return False
+    return any(text in message for text in _REFUSAL_STAYS)
+
+
+def image_is_missing(message: str) -> bool:
+    """Whether a registry answered that it does not have the image, or not for this account."""
+    return _IMAGE_MISSING_PATTERN.search(message) is not None
+
+
+def volume_source_is_missing(message: str) -> bool:
+    """Whether a volume cannot be mounted because its Secret or ConfigMap, or a key in it, does not exist."""
+    return _SOURCE_MISSING.search(message) is not None
+
+
+def claim_is_missing(message: str) -> bool:
+    """Whether the scheduler cannot place a Pod because its PersistentVolumeClaim does not exist."""
+    return _CLAIM_MISSING.search(message) is not None

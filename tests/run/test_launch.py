@@ -1,0 +1,59 @@
+"""What is checked before a Job is created, and what the server says when it is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.in_memory_runs import GOOD, one_host
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_warnings_about_the_new_job_are_reported(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        text = 'unknown field "spec.template.spec.containers[0].resorces"'
+        fake.faults.warnings.append(text)
+        result, host_log = await run()
+        assert result.error_message is None
+        assert host_log.status.count(f"The API server warns about the Job: {text}") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"extraArgs": ["--note", "x" * 131_072]}, "extraArgs"),
+        ({"model": "m" * 200_000}, "model"),
+        (
+            {
+                "podTemplate": {
+                    "spec": {"containers": [{"name": "db", "image": "i", "args": ["x" * 131_072]}]}
+                }
+            },
+            "podTemplate",
+        ),
+        (
+            {
+                "podTemplate": {
+                    "spec": {
+                        "containers": [{"name": "claude", "env": [{"name": "A", "value": "x" * 131_072}]}]
+                    }
+                }
+            },
+            "podTemplate",
+        ),
+    ],
+)
+async def test_value_that_linux_refuses_is_reported_before_a_job_is_created(
+    tmp_path: Path, config: dict[str, Any], key: str
+) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        result, _ = await run(config=config)
+        assert result.error_code == "k8s_config_invalid"
+        assert f"config.{key}: a value has 128 KiB or more" in (result.error_message or "")
+        assert fake.calls.count("create", "jobs") == 0
+
+
+async def test_value_that_linux_just_accepts_is_passed_on(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (_, run):
+        result, _ = await run(config={"extraArgs": ["x" * 131_071]})
+        assert result.error_message is None
