@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
+from paperclip_claude_k8s.cluster.error_texts import describe_error, refusal_step
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.policy import POLICY_FILE, Refusal
@@ -62,12 +63,6 @@ class RunFailure(Exception):
 def _bootstrap(code: ErrorCode, what: str, next_step: str, *, retryable: bool = False) -> Failure:
     """A failure before the agent's container started: the host may repeat the run."""
     return Failure(code, what, next_step, "bootstrap", "transient_upstream" if retryable else None)
-
-
-def describe_error(error: ClusterError) -> str:
-    """HTTP status, reason and message of an API error."""
-    status = f"HTTP {error.status} " if error.status else ""
-    return f"{status}{error.reason}: {error.message}".strip().removesuffix(":")
 
 
 def _needs(setting: str, least: tuple[int, int], version: tuple[int, int]) -> str:
@@ -254,34 +249,6 @@ def secret_create_failed(name: str, error: ClusterError) -> Failure:
     text = f"Failed to create prompt Secret: {describe_error(error)}"
     step = f"Job {name} was deleted again; {refusal_step(error)}"
     return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, text, step, retryable=error.may_succeed_later)
-
-
-_POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
-"""Parts of the messages of refusals by a policy. Their status is 403 too, but RBAC rights do not help."""
-
-
-def refusal_step(error: ClusterError) -> str:
-    """What a person can do about an object that the API server did not accept."""
-    if error.exceeds_quota:
-        return "free some of the namespace's quota or lower `resources`"
-    if any(text in error.message for text in _POLICY_TEXTS):
-        return "change what the policy objects to, or ask whoever maintains the policy"
-    if error.forbidden:
-        return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
-    if error.status == 400 or error.invalid:
-        return "correct the setting behind the named field"
-    return "retrying may succeed"
-
-
-def lease_step(error: ClusterError) -> str:
-    """What a person can do about Leases that the API server did not accept."""
-    if error.exceeds_quota:
-        return "free some of the namespace's quota on Leases, or have it raised"
-    if error.lacks_right:
-        return "`claude-k8s rbac` prints the Role that allows them"
-    if error.forbidden:
-        return refusal_step(error)
-    return "this API server or namespace does not offer Leases"
 
 
 # ── never started ────────────────────────────────────────────────────────────────────────────────

@@ -225,7 +225,7 @@ async def test_missing_namespace_is_one_check(bench: Bench) -> None:
     [
         (403, "exceeded quota: small, requested: count/jobs.batch=1, used: 5, limited: 5", "quota"),
         (403, 'admission webhook "policy.example" denied the request: no', "policy"),
-        (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "named field"),
+        (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "message names"),
     ],
 )
 async def test_refused_dry_run_quotes_the_server(bench: Bench, status: int, text: str, hint: str) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
 from paperclip_claude_k8s.checks.rights import Right
+from paperclip_claude_k8s.cluster.error_texts import describe_error
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import Failure, describe_error
+from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap

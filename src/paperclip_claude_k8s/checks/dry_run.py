@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, PlannedRun, Response
+from paperclip_claude_k8s.cluster.error_texts import describe_error, refusal_step
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import describe_error, refusal_step
 from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.verdict.obstacles import refusal_is_final
 

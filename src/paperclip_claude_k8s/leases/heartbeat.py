@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.cluster.error_texts import lease_step
 from paperclip_claude_k8s.cluster.lease_objects import (
     ProcessId,
     at_version,
@@ -73,7 +73,7 @@ class Heartbeat:
                 self.unavailable = True
                 await reporter.warn(
                     f"Leases cannot be used ({error}); falling back to holder annotations on Jobs to keep "
-                    f"host processes apart: {failures.lease_step(error)}"
+                    f"host processes apart: {lease_step(error)}"
                 )
                 return
             self._renewing = await self.nursery.start(self._run(), name=f"lease {self.namespace}")

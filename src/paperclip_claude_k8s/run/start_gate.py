@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.cluster.error_texts import describe_error
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import (
     AGENT_POD_ANNOTATION,
@@ -31,7 +32,6 @@ from paperclip_claude_k8s.cluster.labels import (
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, Known, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
-from paperclip_claude_k8s.failures import describe_error
 from paperclip_claude_k8s.plan.manifest import secret_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports

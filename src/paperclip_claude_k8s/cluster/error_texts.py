@@ -1,0 +1,36 @@
+"""What an error of the API server means for a person, and what can be done about it."""
+
+from paperclip_claude_k8s.cluster.port import ClusterError
+
+_POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
+"""Parts of the messages of refusals by a policy. Their status is 403 too, but RBAC rights do not help."""
+
+
+def describe_error(error: ClusterError) -> str:
+    """HTTP status, reason and message of an API error."""
+    status = f"HTTP {error.status} " if error.status else ""
+    return f"{status}{error.reason}: {error.message}".strip().removesuffix(":")
+
+
+def refusal_step(error: ClusterError) -> str:
+    """What a person can do about an object that the API server did not accept."""
+    if error.exceeds_quota:
+        return "free some of the namespace's quota or lower `resources`"
+    if any(text in error.message for text in _POLICY_TEXTS):
+        return "change what the policy objects to, or ask whoever maintains the policy"
+    if error.lacks_right:
+        return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
+    if error.forbidden or error.status == 400 or error.invalid:
+        return "correct the setting behind what the message names"
+    return "retrying may succeed"
+
+
+def lease_step(error: ClusterError) -> str:
+    """What a person can do about Leases that the API server did not accept."""
+    if error.exceeds_quota:
+        return "free some of the namespace's quota on Leases, or have it raised"
+    if error.lacks_right:
+        return "`claude-k8s rbac` prints the Role that allows them"
+    if error.forbidden:
+        return refusal_step(error)
+    return "this API server or namespace does not offer Leases"
