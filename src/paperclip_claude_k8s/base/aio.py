@@ -8,6 +8,11 @@ from typing import Any, Generic, Self, TypeVar
 T = TypeVar("T")
 
 
+def loop_time() -> float:
+    """The running event loop's clock, in seconds: monotonic, with an arbitrary origin."""
+    return asyncio.get_running_loop().time()
+
+
 class FirstResult(Generic[T]):
     """A value that can be set once; later offers are ignored. Any number of tasks may wait for it."""
 

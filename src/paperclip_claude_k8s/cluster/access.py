@@ -4,7 +4,6 @@ kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. Only
 it (`credentials.library_access`): with a plugin, a login, a client certificate or references to files.
 """
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.json_readers import get_objects
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -83,10 +83,10 @@ class _TokenFile:
         self._token = self._path.read_text(encoding="utf-8").strip()
         if not self._token:
             raise LookupError(f"{self._path} is empty")
-        self._read_at = asyncio.get_running_loop().time()
+        self._read_at = loop_time()
 
     async def authorization(self) -> str:
-        if asyncio.get_running_loop().time() - self._read_at >= TOKEN_REREAD_SECONDS:
+        if loop_time() - self._read_at >= TOKEN_REREAD_SECONDS:
             with suppress(OSError, LookupError):  # keep the old token; after it expires the server sends 401
                 self.read()
         return f"Bearer {self._token}"

@@ -10,14 +10,13 @@
   `run`).
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-from paperclip_claude_k8s.base.aio import jittered
+from paperclip_claude_k8s.base.aio import jittered, loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
@@ -71,13 +70,13 @@ class Gateway:
         return await self._http.default_namespace()
 
     async def server_version(self) -> tuple[int, int]:
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         if self._version is None or now - self._version[0] >= VERSION_CACHED:
             self._version = now, reading.server_version(await self._http.call(Request("GET", "/version")))
         return self._version[1]
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
-        key, now = (namespace, name, container), asyncio.get_running_loop().time()
+        key, now = (namespace, name, container), loop_time()
         if key in self._home_pods and now - self._home_pods[key][0] < HOME_POD_CACHED:
             return self._home_pods[key][1]
         path = _core(namespace, "pods", name)

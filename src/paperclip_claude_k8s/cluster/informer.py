@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from paperclip_claude_k8s.base.aio import Backoff, Nursery
+from paperclip_claude_k8s.base.aio import Backoff, Nursery, loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import ALL_OURS
@@ -168,7 +168,7 @@ class Informer:
 
     def _note_failure(self, cache: WatchCache[S], error: ClusterError) -> None:
         """Record the failure. Report a refusal that lasts to the runs, which will see no further change."""
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         cache.failing_since = cache.failing_since if cache.failing_since is not None else now
         if not (error.unauthorized or error.forbidden):
             cache.refused_since = None

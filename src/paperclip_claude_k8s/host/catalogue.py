@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.host import models, quota, skills
 from paperclip_claude_k8s.host.anthropic import PUBLIC_API, AnthropicApi, AnthropicError
@@ -42,14 +43,14 @@ class Catalogue:
 
         It is requested at most once a minute.
         """
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         if self._requested_at is None or now - self._requested_at >= self._timings.models_cached:
             return await self.refresh_models()
         return self._all_models()
 
     async def refresh_models(self) -> list[JsonMap]:
         """Return the same after a new request. If it fails, the last list from the API is used."""
-        self._requested_at = asyncio.get_running_loop().time()
+        self._requested_at = loop_time()
         key = self._env.get("ANTHROPIC_API_KEY", "").strip()
         if key and not models.uses_bedrock(self._env):
             base_url = self._env.get("ANTHROPIC_BASE_URL", "").strip().rstrip("/") or self._base_url

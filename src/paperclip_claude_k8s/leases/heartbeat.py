@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.base.aio import Nursery, loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.error_texts import lease_step
 from paperclip_claude_k8s.cluster.lease_objects import (
@@ -81,7 +81,7 @@ class Heartbeat:
     @property
     def lapsed(self) -> bool:
         """Whether other processes may consider us dead, because the last renewal is too long ago."""
-        return self._now() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
+        return loop_time() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
 
     async def stop(self) -> None:
         """Delete our Lease if nothing is held, so that no process has to wait until it expires."""
@@ -101,7 +101,7 @@ class Heartbeat:
                 raise
             await call("write lease", self._overwrite)  # it is ours, from a call whose response was lost
         else:
-            self._version, self._renewed = made.resource_version, self._now()
+            self._version, self._renewed = made.resource_version, loop_time()
 
     async def _run(self) -> None:
         """Renew the Lease until `LINGER` seconds after the last slot was released, then delete it."""
@@ -151,7 +151,7 @@ class Heartbeat:
         if self.lapsed:  # before `_renewed` is set anew
             for lock in self.held.values():
                 lock.may_be_lost = True
-        self._version, self._renewed = lease.resource_version, self._now()
+        self._version, self._renewed = lease.resource_version, loop_time()
 
     def _manifest(self) -> dict[str, Any]:
         return process_lease(self.namespace, self.me, self.settings.now(), int(self._timings.lease))
@@ -159,10 +159,6 @@ class Heartbeat:
     @property
     def _timings(self) -> Timings:
         return self.settings.timings
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
 
 
 async def delete_lease(cluster: Cluster, namespace: str, name: str, within: float, version: str = "") -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId, process_lease_name
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
@@ -100,13 +101,9 @@ class LivenessProbe:
             # perhaps the holder cannot renew it either: the expiry begins again with the next read
             self._observed.pop(uuid, None)
             return Liveness.UNKNOWN
-        version, now = (lease.resource_version if lease is not None else None), self._now()
+        version, now = (lease.resource_version if lease is not None else None), loop_time()
         first = self._observed.setdefault(uuid, ObservedLease(version or "", now))
         liveness = lease_liveness(first, version, now, self.timings.lease_expiry)
         if liveness is not Liveness.UNKNOWN:
             del self._observed[uuid]
         return liveness
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()

@@ -22,7 +22,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.base.aio import Nursery, loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.lease_objects import (
     ProcessId,
@@ -124,16 +124,16 @@ class LeaseSlotLocks:
                 return await self._acquire_in_turn(mutex, slot, run, reporter)
             except SlotTaken as taken:
                 if deadline is None:
-                    deadline = self._now() + patience
+                    deadline = loop_time() + patience
                     if patience > 0:
                         await reporter.status(
                             f"Waiting up to {patience:g}s for the agent's slot, which another run holds"
                         )
-                if self._now() >= deadline:
+                if loop_time() >= deadline:
                     raise RunFailure(failures.slot_held(taken.run, taken.job)) from None
             except ClusterError as error:
                 raise RunFailure(failures.guard_unreachable(error)) from None
-            await asyncio.sleep(min(RETRY_INTERVAL, max(deadline - self._now(), 0.0)))
+            await asyncio.sleep(min(RETRY_INTERVAL, max(deadline - loop_time(), 0.0)))
 
     async def _acquire_in_turn(
         self, mutex: asyncio.Lock, slot: str, run: str, reporter: StatusReporter
@@ -193,10 +193,6 @@ class LeaseSlotLocks:
         del self._held[slot]
         if not self._held:
             self._heartbeat.idle.set()
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
 
 
 @dataclass(slots=True)

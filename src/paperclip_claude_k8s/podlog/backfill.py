@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.counts import Counts
 from paperclip_claude_k8s.podlog.interfaces import RelayFile
 from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, first_line
@@ -78,7 +79,7 @@ class FileReader:
 
     @property
     def paused(self) -> bool:
-        return asyncio.get_running_loop().time() < self._paused_until
+        return loop_time() < self._paused_until
 
     @property
     def timed_out(self) -> bool:
@@ -86,7 +87,7 @@ class FileReader:
         return self.failure == LATE
 
     def pause(self, seconds: float = FAILURE_PAUSE) -> None:
-        self._paused_until = asyncio.get_running_loop().time() + seconds
+        self._paused_until = loop_time() + seconds
 
     async def read(self, start: int, stop: int, timeout: float = READ_TIMEOUT) -> bytes:  # noqa: ASYNC109
         """Return bytes [start, stop) of the file; b"" if it cannot be read, or not in time."""
@@ -178,13 +179,12 @@ class Backfill:
         start = self._comparable_from()
         if start is None:
             return None
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        began = loop_time()
         try:
             # no limit before the first delivery: a long beginning may be missing
             async with asyncio.timeout(COMPARE_TIMEOUT if self._counts.bytes else None):
                 seen = await self._reader.read(start, start + len(block), COMPARE_TIMEOUT)
-                if clock() - began > SLOW_READ:
+                if loop_time() - began > SLOW_READ:
                     self._reader.pause()
                 if block.startswith(seen):
                     return None

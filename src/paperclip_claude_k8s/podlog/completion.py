@@ -10,8 +10,7 @@ preference, the proof is
 What is still missing then comes from the relay's file, and the rest is reported as a gap.
 """
 
-import asyncio
-
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.connection import BoundedRead, Connection
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
 from paperclip_claude_k8s.podlog.log_report import FileUnusable, LogReport
@@ -97,15 +96,14 @@ class Completion:
 
     async def _read_rest(self, further_back: int) -> bool:
         """Read until a whole response has nothing new. False: the log could not be read to its end."""
-        clock = asyncio.get_running_loop().time
-        progress_at, self._partial_line, self._empty_reads = clock(), b"", 0
+        progress_at, self._partial_line, self._empty_reads = loop_time(), b"", 0
         while True:
             read = await self._connection.read_through(further_back)
             if self._connection.matches_totals() or (read.whole and self._is_end(read)):
                 return True
             if read.whole and read.new:
-                progress_at = clock()
-            elif self._is_gone() or clock() - progress_at > self._timings.completion_timeout:
+                progress_at = loop_time()
+            elif self._is_gone() or loop_time() - progress_at > self._timings.completion_timeout:
                 return False
             else:
                 await self._connection.pause()

@@ -13,7 +13,7 @@ minute.
 import asyncio
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.base.aio import Backoff, jittered
+from paperclip_claude_k8s.base.aio import Backoff, jittered, loop_time
 from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
 from paperclip_claude_k8s.podlog.interfaces import Ended, LogBroken, LogRefused
@@ -51,7 +51,7 @@ class RetryPauses:
         """Seconds to wait, as requested by the server."""
         self.unreachable = False
         """The last request had no response at all."""
-        self.waiting_since = None if source_info.started else asyncio.get_running_loop().time()
+        self.waiting_since = None if source_info.started else loop_time()
         """Loop time since which the container's start is awaited; None after its log was opened."""
         self._backoff = Backoff(timings.reconnect, timings.reconnect_cap)
         self._source_info = source_info
@@ -80,13 +80,13 @@ class RetryPauses:
 
     def end_pause(self) -> None:
         """End the current pause, and keep the next ones short for a while."""
-        self._announced_at = asyncio.get_running_loop().time()
+        self._announced_at = loop_time()
         if self._ended_early is not None and not self._ended_early.done():
             self._ended_early.set_result(None)
 
     def _next(self) -> float:
         if self.waiting_since is not None and not self.unreachable:
-            return self._until_started(asyncio.get_running_loop().time(), self.waiting_since)
+            return self._until_started(loop_time(), self.waiting_since)
         step = self._backoff.pause()
         return min(step, jittered(self._timings.unreachable_cap, 0.1)) if self.unreachable else step
 
@@ -170,7 +170,7 @@ class Connection:
     def shorten_timeout(self, _: Ended) -> None:
         """The container has ended: the current read waits only for lines that are on their way."""
         if self._read_timeout is not None and not self._read_timeout.expired():
-            deadline = asyncio.get_running_loop().time() + self._timings.linger
+            deadline = loop_time() + self._timings.linger
             self._read_timeout.reschedule(min(deadline, self._read_timeout.when() or deadline))
 
     async def take(self, stream: LogStream, chunk: bytes) -> None:
@@ -229,7 +229,7 @@ class Connection:
         """
         self._broke |= broke
         self._attempts += 1
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         if now - self._reported_at >= self._timings.notice_interval:
             self._reported_at = now
             await self._deliverer.sink.notify(Reconnecting(reason, self._attempts))

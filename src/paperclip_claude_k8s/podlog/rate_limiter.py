@@ -6,6 +6,8 @@ burst through immediately and spreads the rest.
 
 import asyncio
 
+from paperclip_claude_k8s.base.aio import loop_time
+
 
 class RateLimiter:
     """A token bucket shared by all followers. Permits are granted in the order of the calls."""
@@ -18,7 +20,7 @@ class RateLimiter:
 
     async def acquire(self) -> None:
         """Wait until another request is allowed."""
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         permitted_at = max(self._next, now - self._slack)
         self._next = permitted_at + self._step
         if permitted_at > now:

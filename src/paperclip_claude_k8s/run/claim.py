@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -128,7 +129,7 @@ class _Guard:
 
     async def _wait(self, obstacle: str, failure: Failure, limit: float) -> None:
         """Count the time for this obstacle; report it if new. Raises RunFailure after `limit` seconds."""
-        now, is_new = asyncio.get_running_loop().time(), obstacle not in self._waited
+        now, is_new = loop_time(), obstacle not in self._waited
         since_last = now - self._listed_at if self._waiting_for == obstacle else 0.0
         waited = self._waited[obstacle] = self._waited.get(obstacle, 0.0) + since_last
         self._listed_at, self._waiting_for = now, obstacle

@@ -4,11 +4,11 @@ The time counts from the agent's last output. While no stream of its log is open
 the agent is stopped only after a stream was open for `MIN_STREAM_SECONDS`.
 """
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.claude import StreamReader
 
 RETRY_INTERVAL = 15.0
@@ -40,14 +40,14 @@ class ExitWait:
     def __init__(self, agent: Agent, grace: float) -> None:
         self._agent = agent
         self._grace = grace
-        self._last_output = _clock()
+        self._last_output = loop_time()
         self._wake_up_due = -math.inf
         self._open_streams = 0
         self._opened_at = math.inf
 
     def stream_opened(self) -> None:
         self._open_streams += 1
-        self._opened_at = _clock()
+        self._opened_at = loop_time()
 
     def stream_closed(self) -> None:
         self._open_streams -= 1
@@ -57,7 +57,7 @@ class ExitWait:
 
         None: the agent may stay silent for any time.
         """
-        self._last_output = _clock()
+        self._last_output = loop_time()
         delay = reader.open_work.take_wake_up()
         if delay is not None:
             self._wake_up_due = max(self._wake_up_due, self._last_output + delay) if delay else -math.inf
@@ -77,7 +77,7 @@ class ExitWait:
             return left
         if is_running is None or not self._open_streams:
             return RETRY_INTERVAL
-        until_caught_up = self._opened_at + MIN_STREAM_SECONDS - _clock()
+        until_caught_up = self._opened_at + MIN_STREAM_SECONDS - loop_time()
         if until_caught_up > TIMER_SLACK:
             return until_caught_up
         if is_running:
@@ -88,9 +88,5 @@ class ExitWait:
         silence = self._agent.allowed_silence()
         if silence is None:
             return None
-        left = max(self._last_output + silence, self._wake_up_due) + self._grace - _clock()
+        left = max(self._last_output + silence, self._wake_up_due) + self._grace - loop_time()
         return left if left > TIMER_SLACK else 0.0
-
-
-def _clock() -> float:
-    return asyncio.get_running_loop().time()

@@ -6,10 +6,9 @@ silent, Job and Pod are read once, because a watch that hangs would hide the end
 proves nothing.
 """
 
-import asyncio
 from functools import partial
 
-from paperclip_claude_k8s.base.aio import PeriodicTask
+from paperclip_claude_k8s.base.aio import PeriodicTask, loop_time
 from paperclip_claude_k8s.cluster.model import PodSnapshot
 from paperclip_claude_k8s.ports import StartSignals
 from paperclip_claude_k8s.run.agent_log import StreamEvents
@@ -83,12 +82,12 @@ async def _read_if_silent(run: LiveRun) -> float | None:
     if left > TIMER_SLACK:
         return left
     await read_now(run.job_watch, run.ports.cluster)
-    run.silent_since = asyncio.get_running_loop().time() + run.ports.settings.timings.log_quiet
+    run.silent_since = loop_time() + run.ports.settings.timings.log_quiet
     return None
 
 
 def _seconds_until_read(run: LiveRun) -> float:
     """Seconds until the agent has been silent for long enough after the end of its log."""
     silent_since = max(run.narrator.last_output or 0.0, run.silent_since)
-    now = asyncio.get_running_loop().time()
+    now = loop_time()
     return max(silent_since + run.ports.settings.timings.log_quiet - now, 0.0)

@@ -5,9 +5,9 @@ Hosts give up a run that shows no activity. There are three signs: a keepalive l
 which names a process id.
 """
 
-import asyncio
 from datetime import timedelta
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.host.context import ObjectCallback
@@ -28,7 +28,7 @@ class KeepAlive:
         self._job_watch = job_watch
         self._timings = ports.settings.timings
         self._narrator = narrator
-        self._quiet_since = _clock()
+        self._quiet_since = loop_time()
         self._silence = 0.0
         """Seconds of silence that the next line reports."""
 
@@ -36,7 +36,7 @@ class KeepAlive:
         """Schedule the next beat; returns the seconds until it is due."""
         early = self._silence < FREQUENT_FOR
         self._silence += self._timings.keepalive if early else self._timings.keepalive_later
-        return max(self._quiet_since + self._silence - _clock(), 0.0)
+        return max(self._quiet_since + self._silence - loop_time(), 0.0)
 
     async def beat(self) -> float:
         """Report the silence unless the agent printed something; returns the seconds until the next beat."""
@@ -46,7 +46,7 @@ class KeepAlive:
         else:
             quiet = f"({self._silence:.0f}s since last output)"
             text = f"keepalive — job {self._job_watch.ref.name} running {quiet}"
-            await self._narrator.status(text + _outage_note(self._job_watch, _clock()))
+            await self._narrator.status(text + _outage_note(self._job_watch, loop_time()))
         return self.next_pause()
 
 
@@ -71,22 +71,24 @@ class Progress:
         self._job_watch = job_watch
         self._settings = ports.settings
         self._narrator = narrator
-        self._began = _clock()
+        self._began = loop_time()
 
     async def beat(self) -> float:
         await call_safely(
             f"onRuntimeProgress of run {self._run}", lambda: self._on_progress(self._progress())
         )
-        early = _clock() - self._began < FREQUENT_FOR
+        early = loop_time() - self._began < FREQUENT_FOR
         return self._settings.timings.keepalive if early else self._settings.timings.keepalive_later
 
     def _progress(self) -> dict[str, str]:
         last_output = self._narrator.last_output
-        message = f"job {self._job_watch.ref.name} {_describe_state(self._job_watch, last_output, _clock())}"
+        message = (
+            f"job {self._job_watch.ref.name} {_describe_state(self._job_watch, last_output, loop_time())}"
+        )
         progress = {"phase": "adapter_startup", "message": message}
         if last_output is not None:
             progress["lastEventAt"] = format_time(
-                self._settings.now() - timedelta(seconds=_clock() - last_output)
+                self._settings.now() - timedelta(seconds=loop_time() - last_output)
             )
         return progress
 
@@ -117,7 +119,3 @@ class SpawnNotice:
     async def beat(self) -> float | None:
         await call_safely(f"onSpawn of run {self._run}", lambda: self._on_spawn({**self._spawned}))
         return self._refresh
-
-
-def _clock() -> float:
-    return asyncio.get_running_loop().time()

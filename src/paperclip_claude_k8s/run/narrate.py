@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
 from paperclip_claude_k8s.host.redact import mask_values
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
@@ -43,7 +44,7 @@ class Narrator:
 
     async def output(self, stream: LogStreamName, block: bytes) -> None:
         """Send whole lines of the agent in chunks that the host does not truncate unless a line is longer."""
-        self.last_output = asyncio.get_running_loop().time()
+        self.last_output = loop_time()
         for chunk in chunks_of_lines(block, CHUNK_BYTES):
             await self._send(stream, chunk.decode("utf-8", "replace"))
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.failures import as_possibly_started
@@ -63,7 +64,7 @@ async def observe(
                 ending = await run.ending
                 # The ending is known: from now on no watcher may stop the agent or call the host.
                 run.cancel_watchers()
-                run.ended_at = asyncio.get_running_loop().time()
+                run.ended_at = loop_time()
                 # Close the gate first: no second Pod may start while the end is being proven. If we stopped
                 # the agent this is not needed: that deletes the Job, which then gets no more Pods.
                 if run.stop_reason is None:
@@ -169,7 +170,7 @@ async def _wait_for_end(run: LiveRun) -> Ending:
 def _on_started(run: LiveRun) -> None:
     """The container runs or has run: start the calls that tell the host so, and the time limit."""
     timings, config = run.ports.settings.timings, run.plan.config
-    run.running_since = run.silent_since = asyncio.get_running_loop().time()
+    run.running_since = run.silent_since = loop_time()
     if run.ctx.on_spawn is not None:
         refresh = timings.spawn_refresh if config.refresh_on_spawn else None
         notice = SpawnNotice(run.ctx.on_spawn, run.ctx.run_id, run.ports, os.getpid(), refresh)
@@ -254,7 +255,7 @@ async def _complete_log(run: LiveRun, ending: Ending) -> None:
 
 def _observation(run: LiveRun, ending: Ending) -> Observation:
     known, agent_log = run.job_watch.known, run.agent_log
-    now = asyncio.get_running_loop().time()
+    now = loop_time()
     facts = RunFacts(
         job=run.job_watch.ref.name,
         namespace=run.job_watch.ref.namespace,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.aio import Backoff
+from paperclip_claude_k8s.base.aio import Backoff, loop_time
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -162,7 +162,7 @@ class _Waiting:
 
     def __post_init__(self) -> None:
         self._budgets = _Budgets.of(self.config)
-        self._began = _now()
+        self._began = loop_time()
 
     async def until_started(self) -> StartResult:
         while True:
@@ -172,8 +172,8 @@ class _Waiting:
             known = self.job_watch.known
             await self._narrate(known, verdict)
             outdated = self.job_watch.unreachable_since is not None
-            self._budgets.switch_to(StartBudget.NONE if outdated else verdict.budget, _now())
-            left = self._budgets.left(_now())
+            self._budgets.switch_to(StartBudget.NONE if outdated else verdict.budget, loop_time())
+            left = self._budgets.left(loop_time())
             if left is not None and left <= 0 and (result := await self._on_budget_spent()) is not None:
                 return result
             await self._wait(None if left is None else max(left, READ_INTERVAL))
@@ -228,7 +228,7 @@ class _Waiting:
 
     async def _wait(self, left: float | None) -> None:
         """Wait for a change, for the time to list Events, or for the end of the budget."""
-        until_events = max(self._events_due() - _now(), 0.0)
+        until_events = max(self._events_due() - loop_time(), 0.0)
         budget_first = left is not None and left < until_events
         try:
             async with asyncio.timeout(left if budget_first else until_events):
@@ -246,7 +246,7 @@ class _Waiting:
 
     async def _report_events(self) -> str:
         """Report each Event of Job or Pod once. Returns the newest warning, for the failure's message."""
-        self._events_next = _now() + min(_now() - self._began, MAX_EVENTS_PAUSE)
+        self._events_next = loop_time() + min(loop_time() - self._began, MAX_EVENTS_PAUSE)
         known, newest = self.job_watch.known, ""
         # If the Job has a Pod, only the Events of the Pod explain the delay.
         about = known.pod.uid if known.pod is not None and not known.pod_gone else self.job_watch.ref.uid
@@ -304,7 +304,3 @@ def _start_result(verdict: StartVerdict, known: Known) -> StartResult | StillWai
 def _not_started(why: LostBeforeStart, known: Known) -> NotStarted:
     started = False if why.never_starts or never_began(known) else None
     return NotStarted(failures.pod_disrupted(why.pod, why.reason, why.details, started=started))
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

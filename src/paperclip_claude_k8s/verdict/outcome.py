@@ -1,9 +1,9 @@
 """Which failure, if any, an observed run ended with.
 
-The rules are tried in order, and the first that returns a failure decides. Four rules apply to every run:
-never started, end not observed, timed out, cancelled. After them a successful result decides, even if, for
-example, the Pod was deleted afterwards. A failed result is classified by `claude.classification`. Without a
-result, the most specific explanation comes first.
+The rules are tried in order, and the first that returns a failure decides. First comes an ending that counts
+whatever the agent printed: never started, end not observed, timed out, cancelled. Then a successful result
+decides, even if, for example, the Pod was deleted afterwards. A failed result is classified by
+`claude.classification`. Without a result, the most specific explanation comes first.
 """
 
 from collections.abc import Callable
@@ -66,29 +66,22 @@ def classify_end(observation: Observation, inputs: OutcomeInputs) -> Failure | N
     return next((failure for rule in rules if (failure := rule(observation, inputs)) is not None), None)
 
 
-# ── rules for every run ───────────────────────────────────────────────────────────────────────────
+# ── the rule for every run ────────────────────────────────────────────────────────────────────────
 
 
-def _not_started(observation: Observation, _: OutcomeInputs) -> Failure | None:
-    return observation.ending.failure if isinstance(observation.ending, NotStarted) else None
-
-
-def _untrackable(observation: Observation, _: OutcomeInputs) -> Failure | None:
-    if not isinstance(observation.ending, Untrackable):
-        return None
-    return failures.job_state_mismatch(observation.facts.job, observation.ending.why)
-
-
-def _timed_out(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
-    return failures.timeout(inputs.timeout) if isinstance(observation.ending, DeadlinePassed) else None
-
-
-def _cancelled(observation: Observation, _: OutcomeInputs) -> Failure | None:
-    return (
-        failures.cancelled(proven=observation.ending.proven)
-        if isinstance(observation.ending, Stopped)
-        else None
-    )
+def _outweighs_result(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
+    """The failure of an ending that counts even if the agent printed a result."""
+    match observation.ending:
+        case NotStarted(failure):
+            return failure
+        case Untrackable(why):
+            return failures.job_state_mismatch(observation.facts.job, why)
+        case DeadlinePassed():
+            return failures.timeout(inputs.timeout)
+        case Stopped(proven):
+            return failures.cancelled(proven=proven)
+        case _:
+            return None
 
 
 # ── rules for runs without a result ───────────────────────────────────────────────────────────────
@@ -107,21 +100,16 @@ def _log_limit(observation: Observation, inputs: OutcomeInputs) -> Failure | Non
     return failures.log_limit_exceeded(inputs.log_limit) if hit else None
 
 
-def _deleted(observation: Observation, _: OutcomeInputs) -> Failure | None:
-    if not isinstance(observation.ending, JobGone):
-        return None
-    return failures.job_deleted_externally(_deletion_facts(observation, observation.ending.seen_by))
-
-
-def _pod_lost(observation: Observation, _: OutcomeInputs) -> Failure | None:
-    return observation.ending.failure if isinstance(observation.ending, PodLost) else None
-
-
-def _disrupted(observation: Observation, _: OutcomeInputs) -> Failure | None:
-    end = observation.ending
-    if not isinstance(end, Disrupted):
-        return None
-    return failures.pod_disrupted(end.pod, end.reason, end.details, started=True)
+def _taken_away(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    match observation.ending:
+        case JobGone(seen_by):
+            return failures.job_deleted_externally(_deletion_facts(observation, seen_by))
+        case Disrupted(pod, reason, details):
+            return failures.pod_disrupted(pod, reason, details, started=True)
+        case PodLost(failure):
+            return failure
+        case _:
+            return None
 
 
 def _empty_reply(observation: Observation, _: OutcomeInputs) -> Failure | None:
@@ -184,16 +172,14 @@ def _failed_result(observation: Observation, inputs: OutcomeInputs) -> Failure |
     return failures.reported_by_claude(classified, message, resumed=inputs.resumed is True)
 
 
-_BEFORE_SUCCESS: tuple[Rule, ...] = (_not_started, _untrackable, _timed_out, _cancelled)
+_BEFORE_SUCCESS: tuple[Rule, ...] = (_outweighs_result,)
 _WITH_RESULT: tuple[Rule, ...] = (_failed_result,)
 _WITHOUT_RESULT: tuple[Rule, ...] = (
     # From certain causes to guesses: the last rule always returns a failure.
     *_BEFORE_SUCCESS,
     _session_refused,
     _log_limit,
-    _deleted,
-    _disrupted,
-    _pod_lost,
+    _taken_away,
     _empty_reply,
     _truncated,
     _partial,

@@ -1,5 +1,6 @@
 """`MirroredFile` keeps each line of a stream once, even if the stream is read again from its beginning."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def blocks(stream: bytes, lines_each: int) -> list[bytes]:
 
 def mirror(path: Path, stream: bytes, lines_each: int = 3, start: int = 0) -> bytes:
     """Feed the whole stream to the file, and return what `feed` reported as new."""
-    with MirroredFile(path) as file:
+    with closing(MirroredFile(path)) as file:
         file.rewind(start)
         return b"".join(file.feed(block) for block in blocks(stream, lines_each))
 
@@ -96,7 +97,7 @@ def test_repeated_equal_lines_are_all_kept(tmp_path: Path) -> None:
 def test_cut_rest_removes_what_follows_a_complete_stream(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
     path.write_bytes(STREAM + b"left over\n")
-    with MirroredFile(path) as file:
+    with closing(MirroredFile(path)) as file:
         file.rewind(0)
         file.feed(STREAM)
         file.cut_rest()

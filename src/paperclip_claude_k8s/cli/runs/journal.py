@@ -1,11 +1,10 @@
 """The journal of one run on disk: record, transcript, log. Each step is written before the next begins."""
 
-import asyncio
 import os
 from dataclasses import replace
 from typing import Literal
 
-from paperclip_claude_k8s.base.aio import FirstResult
+from paperclip_claude_k8s.base.aio import FirstResult, loop_time
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.decide import may_create
@@ -129,7 +128,7 @@ class FileJournal:
 
     def _write_position(self) -> None:
         """Write the position, check the transcript, update --output; at most once per `POSITION_INTERVAL`."""
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         if now - self._position_written_at >= POSITION_INTERVAL:
             self._position_written_at = now
             self.write(self._with_position())

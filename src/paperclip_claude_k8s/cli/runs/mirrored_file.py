@@ -15,8 +15,6 @@ and appends both lines.
 import mmap
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from paperclip_claude_k8s.cli.runs.disk import REAL_DISK, Disk, check_not_deleted
 
@@ -73,14 +71,6 @@ class MirroredFile:
 
     def close(self) -> None:
         os.close(self._handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _find_line(self, block: bytes, same: int) -> int:
         """The offset for the block's first line, which differs from the file's line here after `same` bytes.
