@@ -63,7 +63,7 @@ async def test_pod_beyond_the_limit_range_ends_the_run_at_once(real: Site) -> No
     ("config", "text"),
     [
         ({"serviceAccountName": "nobody"}, 'serviceaccount "nobody" not found'),
-        ({"priorityClassName": "urgent"}, "no PriorityClass with name urgent was found"),
+        ({"priorityClassName": "unknown"}, "no PriorityClass with name unknown was found"),
         ({"runtimeClassName": "gvisor"}, 'RuntimeClass "gvisor" not found'),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

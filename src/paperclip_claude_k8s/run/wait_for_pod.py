@@ -15,7 +15,7 @@ from typing import TypeAlias
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.aio import Backoff, loop_time
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
-from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
+from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.ports import Ports
@@ -244,23 +244,22 @@ class _Waiting:
             self._last_status = content
             await self.narrator.status(text)
 
-    async def _report_events(self) -> str:
+    async def _report_events(self) -> EventSnapshot | None:
         """Report each Event of Job or Pod once. Returns the newest warning, for the failure's message."""
         self._events_next = loop_time() + min(loop_time() - self._began, MAX_EVENTS_PAUSE)
-        known, newest = self.job_watch.known, ""
+        known, newest = self.job_watch.known, None
         # If the Job has a Pod, only the Events of the Pod explain the delay.
         about = known.pod.uid if known.pod is not None and not known.pod_gone else self.job_watch.ref.uid
         try:
             events = await self.ports.cluster.list_events(self.job_watch.ref.namespace, about)
         except ClusterError:
-            return ""  # Events only explain the wait: without the right to read them the run goes on
+            return None  # Events only explain the wait: without the right to read them the run goes on
         self._obstacles = self._obstacles.with_events(events)
         for event in notable_events(events):
-            line = describe_event(event)
-            newest = line if event.type == "Warning" else newest
+            newest = event if event.type == "Warning" else newest
             if (event.reason, event.message) not in self._reported_events:
                 self._reported_events.add((event.reason, event.message))
-                await self.narrator.status(line)
+                await self.narrator.status(describe_event(event))
         return newest
 
     async def _on_budget_spent(self) -> StartResult | None:
@@ -279,11 +278,9 @@ class _Waiting:
         disrupted = judge_spent_start_budget(self.job_watch.known)
         if disrupted is not None:
             return _not_started(disrupted, self.job_watch.known)
-        why = (
-            verdict.why
-            if not newest or newest.partition(": ")[2] in verdict.why
-            else f"{verdict.why}; {newest}"
-        )
+        why = verdict.why
+        if newest is not None and newest.message not in why:
+            why = f"{why}; {describe_event(newest)}"
         text = f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})"
         retryable = verdict.budget is not StartBudget.MISSING_IMAGE
         return NotStarted(failures.pod_schedule_failed(text, retryable=retryable))
