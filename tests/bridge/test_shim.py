@@ -42,7 +42,7 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
         shim, [[run_step("ada", ada), run_step("bob", bob, mcpServers=[{"name": "m"}])]]
     )
     for name in ("ada", "bob"):
-        result, callbacks = outcome["answers"][name], outcome["callbacks"][name]
+        result, callbacks = outcome["results"][name], outcome["callbacks"][name]
         assert result["exitCode"] == 0, result
         assert result["costUsd"] > 0
         assert callbacks["order"] == ["ready", "dispatch"]
@@ -53,11 +53,11 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
         assert "paperclipHostTexts" not in callbacks["meta"][0]["context"]
         assert log_of(outcome, name).count('"type":"result"') == 1
     assert err == ""
-    first = outcome["answers"]["ada"]
+    first = outcome["results"]["ada"]
     again = a_context(cluster, "run-3", "ada")
     again["runtime"] = {"sessionId": first["sessionId"], "sessionParams": first["sessionParams"]}
     outcome, _ = await node_host(shim, [run_step("again", again)])
-    assert outcome["answers"]["again"]["sessionId"] == first["sessionId"]
+    assert outcome["results"]["again"]["sessionId"] == first["sessionId"]
 
 
 async def test_shim_passes_every_line_to_a_slow_host(shim: Path, cluster: DevCluster) -> None:
@@ -71,7 +71,7 @@ async def test_shim_passes_every_line_to_a_slow_host(shim: Path, cluster: DevClu
 
 async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, cluster: DevCluster) -> None:
     outcome, err = await node_host(shim, [run_step("refused", a_context(cluster, "run-1"), refuse=True)])
-    assert outcome["answers"]["refused"]["exitCode"] == 0
+    assert outcome["results"]["refused"]["exitCode"] == 0
     assert "the log is full" in err
 
 
@@ -79,7 +79,7 @@ async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, clu
 async def test_shim_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: dict[str, Any]) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_SLEEP="300")
     outcome, _ = await node_host(shim, [run_step("stopped", ctx, **when)])
-    result = outcome["answers"]["stopped"]
+    result = outcome["results"]["stopped"]
     assert result["errorCode"] == "cancelled"
     assert result["resultJson"]["executionCancellation"]["state"] == "acknowledged"
 
@@ -93,7 +93,7 @@ async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
     outcome, err = await node_host(
         shim, [run_step("killed", ctx, killAt='"subtype":"init"'), run_step("retry", retry)]
     )
-    killed, result = outcome["answers"]["killed"], outcome["answers"]["retry"]
+    killed, result = outcome["results"]["killed"], outcome["results"]["retry"]
     assert killed["errorCode"] == "k8s_bridge_lost"
     assert killed["errorFamily"] == "transient_upstream"
     assert killed["resultJson"]["conversationContinuation"] == "continue_conversation_v1"
@@ -114,7 +114,7 @@ async def test_shim_lost_server_lease_does_not_stop_the_agent(shim: Path, cluste
     outcome, err = await node_host(
         shim, [run_step("lost", ctx, loseAt='"subtype":"init"'), run_step("again", again)]
     )
-    lost, result = outcome["answers"]["lost"], outcome["answers"]["again"]
+    lost, result = outcome["results"]["lost"], outcome["results"]["again"]
     assert lost["errorCode"] == "k8s_bridge_lost"
     assert lost["resultJson"] == {"conversationContinuation": "continue_conversation_v1"}
     assert result["exitCode"] == 0, result
@@ -126,7 +126,7 @@ async def test_shim_continuation_marker_can_be_switched_off(shim: Path, cluster:
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     ctx["config"]["continuationMarker"] = False
     outcome, _ = await node_host(shim, [run_step("killed", ctx, killAt='"subtype":"init"')])
-    assert outcome["answers"]["killed"]["resultJson"] == {}
+    assert outcome["results"]["killed"]["resultJson"] == {}
 
 
 def write_python(folder: Path, script: str) -> str:
@@ -170,20 +170,20 @@ async def test_shim_reports_a_broken_python_or_uses_fallbacks(
         {"name": "model", "method": "detectModel"},
     ]
     outcome, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
-    answers = outcome["answers"]
-    run, (check,) = answers["run"], answers["test"]["checks"]
+    results = outcome["results"]
+    run, (check,) = results["run"], results["test"]["checks"]
     for word in words:
         assert word in run["errorMessage"]
         assert word in check["message"]
-        assert word in answers["skills"]["warnings"][0]
+        assert word in results["skills"]["warnings"][0]
     assert run["errorCode"] == check["code"] == "adapter_engine_unavailable"
     assert run["executionRecovery"] == {"kind": "bootstrap", "providerWorkStarted": False}
     assert "errorFamily" not in run, "a retry would not help"
-    assert answers["test"]["status"] == "fail"
-    assert answers["models"]
-    assert answers["form"]["fields"]
-    assert answers["quota"]["ok"] is False
-    assert answers["model"] is None
+    assert results["test"]["status"] == "fail"
+    assert results["models"]
+    assert results["form"]["fields"]
+    assert results["quota"]["ok"] is False
+    assert results["model"] is None
 
 
 def change_facts(shim: Path, **changed: Any) -> None:
@@ -196,7 +196,7 @@ async def test_shim_reports_a_python_that_sends_no_hello_in_time(shim: Path, tmp
     python = write_python(tmp_path, "exec sleep 300")
     steps = [{"name": "test", "method": "testEnvironment", "args": [{}]}]
     outcome, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
-    assert "did not answer within 0.3 s" in outcome["answers"]["test"]["checks"][0]["message"]
+    assert "did not answer within 0.3 s" in outcome["results"]["test"]["checks"][0]["message"]
 
 
 async def test_shim_ends_an_idle_python_and_starts_it_again(shim: Path, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_shim_ends_an_idle_python_and_starts_it_again(shim: Path, tmp_path
         {"name": "two", "method": "detectModel"},
     ]
     outcome, err = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python, "ANTHROPIC_MODEL": "m"})
-    assert [outcome["answers"][name]["model"] for name in ("one", "two")] == ["m", "m"]
+    assert [outcome["results"][name]["model"] for name in ("one", "two")] == ["m", "m"]
     assert (tmp_path / "starts").read_text() == "\n\n"
     assert err == ""
 
@@ -217,7 +217,7 @@ async def test_shim_names_both_incompatible_versions(shim: Path) -> None:
     change_facts(shim, protocol=99, version="9.9.9")
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
     outcome, _ = await node_host(shim, [run_step("run", ctx)])
-    run = outcome["answers"]["run"]
+    run = outcome["results"]["run"]
     assert run["errorCode"] == "adapter_engine_unavailable"
     for word in ("9.9.9", __version__, "99", "node-shim --out DIR"):
         assert word in run["errorMessage"]
@@ -227,7 +227,7 @@ async def test_shim_warns_of_another_package_version(shim: Path) -> None:
     change_facts(shim, version="0.0.9")
     step = {"name": "test", "method": "testEnvironment", "args": [{"config": {"kubeconfig": "/nowhere"}}]}
     outcome, _ = await node_host(shim, [step])
-    check = outcome["answers"]["test"]["checks"][0]
+    check = outcome["results"]["test"]["checks"][0]
     assert (check["code"], check["level"]) == ("k8s_bridge", "warn")
     assert "0.0.9" in check["message"]
 
@@ -269,7 +269,7 @@ async def test_shim_session_codec_behaves_like_pythons(shim: Path) -> None:
         {"deserialize": deserialize(v), "serialize": serialize(v), "getDisplayId": display_id(v)}
         for v in values
     ]
-    assert outcome["answers"]["codec"] == expected
+    assert outcome["results"]["codec"] == expected
 
 
 async def test_shim_members_are_those_of_the_adapter(shim: Path) -> None:
@@ -286,4 +286,4 @@ async def test_shim_members_are_those_of_the_adapter(shim: Path) -> None:
         "sessionManagement",
     )
     outcome, _ = await node_host(shim, [{"name": name, "method": "member", "member": name} for name in names])
-    assert outcome["answers"] == {name: getattr(adapter, name) for name in names}
+    assert outcome["results"] == {name: getattr(adapter, name) for name in names}

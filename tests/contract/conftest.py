@@ -1,4 +1,4 @@
-"""The fixture `world`, which runs each contract test on three clusters.
+"""The fixture `tested`, which runs each contract test on three clusters.
 
 These are a cluster in memory on virtual time, the development cluster, and a real cluster. The first two
 share the development cluster's code; only a real cluster is an independent test. It is used if
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.clusters import World, dev_world, memory_world, real_world
+from tests.support.clusters import ContractCluster, dev_cluster, memory_cluster, real_cluster
 
 
 @pytest.fixture(
@@ -20,12 +20,12 @@ from tests.support.clusters import World, dev_world, memory_world, real_world
         pytest.param("real", marks=pytest.mark.real),
     ]
 )
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+async def tested(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ContractCluster]:
     if request.param == "memory":
-        opened = memory_world(tmp_path)
+        opened = memory_cluster(tmp_path)
     elif request.param == "devcluster":
-        opened = dev_world()
+        opened = dev_cluster()
     else:
-        opened = real_world(os.environ["KUBECONFIG_FOR_TESTS"])
-    async with opened as world:
-        yield world
+        opened = real_cluster(os.environ["KUBECONFIG_FOR_TESTS"])
+    async with opened as tested:
+        yield tested

@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from tests.support.clusters import World
+from tests.support.clusters import ContractCluster
 
 from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, Terminated, WatchEvent
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
@@ -12,10 +12,10 @@ from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 STAMP = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")
 
 
-async def read_all(world: World, pod: PodSnapshot, **more: object) -> bytes:
-    request = LogRequest(world.namespace, pod.name, "claude", **more)  # type: ignore[arg-type]
+async def read_all(tested: ContractCluster, pod: PodSnapshot, **more: object) -> bytes:
+    request = LogRequest(tested.namespace, pod.name, "claude", **more)  # type: ignore[arg-type]
     whole = b""
-    async with world.cluster.log(request) as log:
+    async with tested.cluster.log(request) as log:
         while chunk := await log.read():
             whole += chunk
     return whole
@@ -28,92 +28,95 @@ def without_stamps(raw: bytes) -> bytes:
     return b"".join(STAMP.sub(b"", line) + b"\n" for line in lines)
 
 
-async def test_failed_pod_has_exit_code_and_owner_and_its_job_fails(world: World) -> None:
-    made = await world.cluster.create_job(world.namespace, world.job("exits", code=7))
-    pod, state = await world.ended(made)
+async def test_failed_pod_has_exit_code_and_owner_and_its_job_fails(tested: ContractCluster) -> None:
+    made = await tested.cluster.create_job(tested.namespace, tested.job("exits", code=7))
+    pod, state = await tested.wait_until_ended(made)
     assert pod.job_uid == made.ref.uid
     assert isinstance(state, Terminated)
     assert state.exit_code == 7
 
     async def failed() -> JobSnapshot | None:
-        job = await world.cluster.read_job(world.namespace, made.ref.name)
+        job = await tested.cluster.read_job(tested.namespace, made.ref.name)
         return job if job and job.finished else None
 
-    finished = (await world.until(failed)).finished
+    finished = (await tested.until(failed)).finished
     assert finished is not None
     assert finished.type == "Failed"
 
 
-async def test_followed_log_has_every_line_and_ends_with_the_container(world: World) -> None:
+async def test_followed_log_has_every_line_and_ends_with_the_container(tested: ContractCluster) -> None:
     output = b"".join(b"line %d\n" % number for number in range(200))
-    made = await world.cluster.create_job(world.namespace, world.job("follow", output, runs=1))
-    pod = await world.running(made)
+    made = await tested.cluster.create_job(tested.namespace, tested.job("follow", output, runs=1))
+    pod = await tested.wait_until_running(made)
     async with asyncio.timeout(30):
-        assert without_stamps(await read_all(world, pod, follow=True)) == output
+        assert without_stamps(await read_all(tested, pod, follow=True)) == output
 
 
-async def test_log_can_be_read_since_a_time(world: World) -> None:
-    made = await world.cluster.create_job(world.namespace, world.job("since", b"a\nb\n"))
-    pod, _ = await world.ended(made)
-    assert without_stamps(await read_all(world, pod, follow=False)) == b"a\nb\n"
-    assert await read_all(world, pod, follow=False, since=4_000_000_000_000_000_000) == b""
+async def test_log_can_be_read_since_a_time(tested: ContractCluster) -> None:
+    made = await tested.cluster.create_job(tested.namespace, tested.job("since", b"a\nb\n"))
+    pod, _ = await tested.wait_until_ended(made)
+    assert without_stamps(await read_all(tested, pod, follow=False)) == b"a\nb\n"
+    assert await read_all(tested, pod, follow=False, since=4 * 10**18) == b""
     assert (
-        without_stamps(await read_all(world, pod, follow=False, since=1_000_000_000_000_000_000)) == b"a\nb\n"
+        without_stamps(await read_all(tested, pod, follow=False, since=1_000_000_000_000_000_000))
+        == b"a\nb\n"
     )
 
 
-async def test_log_tail_returns_the_last_lines(world: World) -> None:
-    made = await world.cluster.create_job(world.namespace, world.job("tail", b"a\nb\nc\nd\n"))
-    pod, _ = await world.ended(made)
-    assert without_stamps(await read_all(world, pod, follow=False, tail=2)) == b"c\nd\n"
-    assert without_stamps(await read_all(world, pod, follow=False, tail=99)) == b"a\nb\nc\nd\n"
+async def test_log_tail_returns_the_last_lines(tested: ContractCluster) -> None:
+    made = await tested.cluster.create_job(tested.namespace, tested.job("tail", b"a\nb\nc\nd\n"))
+    pod, _ = await tested.wait_until_ended(made)
+    assert without_stamps(await read_all(tested, pod, follow=False, tail=2)) == b"c\nd\n"
+    assert without_stamps(await read_all(tested, pod, follow=False, tail=99)) == b"a\nb\nc\nd\n"
 
 
-async def test_log_of_a_missing_or_starting_container_is_an_error(world: World) -> None:
+async def test_log_of_a_missing_or_starting_container_is_an_error(tested: ContractCluster) -> None:
     with pytest.raises(ClusterError) as caught:
-        async with world.cluster.log(LogRequest(world.namespace, "missing", "claude")):
+        async with tested.cluster.log(LogRequest(tested.namespace, "missing", "claude")):
             pass
     assert caught.value.status == 404
-    job = world.job("gated", secret=world.name("not-there"))
-    made = await world.cluster.create_job(world.namespace, job)
+    job = tested.job("gated", secret=tested.name("not-there"))
+    made = await tested.cluster.create_job(tested.namespace, job)
 
     async def scheduled() -> PodSnapshot | None:
-        pod = await world.pod_of(made)
+        pod = await tested.pod_of(made)
         return pod if pod and pod.agent else None
 
-    pod = await world.until(scheduled)
+    pod = await tested.until(scheduled)
     with pytest.raises(ClusterError) as creating:
-        async with world.cluster.log(LogRequest(world.namespace, pod.name, "claude")):
+        async with tested.cluster.log(LogRequest(tested.namespace, pod.name, "claude")):
             pass
     assert creating.value.status == 400
 
 
-async def test_pod_waits_for_its_secret(world: World) -> None:
-    secret = world.name("gate")
-    made = await world.cluster.create_job(world.namespace, world.job("waits", secret=secret))
+async def test_pod_waits_for_its_secret(tested: ContractCluster) -> None:
+    secret = tested.name("gate")
+    made = await tested.cluster.create_job(tested.namespace, tested.job("waits", secret=secret))
     await asyncio.sleep(1)
-    pod = await world.pod_of(made)
+    pod = await tested.pod_of(made)
     assert pod is None or pod.phase == "Pending"
     meta = {
         "name": secret,
-        "namespace": world.namespace,
+        "namespace": tested.namespace,
         "ownerReferences": [
             {"apiVersion": "batch/v1", "kind": "Job", "name": made.ref.name, "uid": made.ref.uid}
         ],
     }
-    await world.cluster.create_secret(
-        world.namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"a": "b"}}
+    await tested.cluster.create_secret(
+        tested.namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"a": "b"}}
     )
-    _, state = await world.ended(made)
+    _, state = await tested.wait_until_ended(made)
     assert state.exit_code == 0
 
 
-async def test_watch_continues_from_a_list_without_gap(world: World) -> None:
-    listing = await world.cluster.list_pods(world.namespace, world.labels)
-    made = await world.cluster.create_job(world.namespace, world.job("watched"))
+async def test_watch_continues_from_a_list_without_gap(tested: ContractCluster) -> None:
+    listing = await tested.cluster.list_pods(tested.namespace, tested.labels)
+    made = await tested.cluster.create_job(tested.namespace, tested.job("watched"))
     phases: list[str] = []
     async with asyncio.timeout(60):
-        async for event in world.cluster.watch_pods(world.namespace, world.labels, listing.resource_version):
+        async for event in tested.cluster.watch_pods(
+            tested.namespace, tested.labels, listing.resource_version
+        ):
             if isinstance(event, Bookmark):
                 continue
             assert event.snapshot.job_uid == made.ref.uid
@@ -123,12 +126,12 @@ async def test_watch_continues_from_a_list_without_gap(world: World) -> None:
     assert phases[0] == "Pending"
 
 
-async def test_watch_from_version_0_yields_existing_objects_first(world: World) -> None:
-    made = await world.cluster.create_job(world.namespace, world.job("there", runs=2))
-    await world.running(made)
+async def test_watch_from_version_0_yields_existing_objects_first(tested: ContractCluster) -> None:
+    made = await tested.cluster.create_job(tested.namespace, tested.job("there", runs=2))
+    await tested.wait_until_running(made)
     phases: list[str] = []
     async with asyncio.timeout(60):
-        async for event in world.cluster.watch_pods(world.namespace, world.labels, "0"):
+        async for event in tested.cluster.watch_pods(tested.namespace, tested.labels, "0"):
             if isinstance(event, Bookmark):
                 continue
             assert event.snapshot.job_uid == made.ref.uid
@@ -138,26 +141,28 @@ async def test_watch_from_version_0_yields_existing_objects_first(world: World) 
     assert phases[0] in {"Pending", "Running"}
 
 
-async def test_watch_reports_a_deletion(world: World) -> None:
-    made = await world.cluster.create_job(world.namespace, world.job("leaves", runs=30))
-    listing = await world.cluster.list_jobs(world.namespace, world.labels)
-    await world.cluster.delete_job(made.ref, "Background")
+async def test_watch_reports_a_deletion(tested: ContractCluster) -> None:
+    made = await tested.cluster.create_job(tested.namespace, tested.job("leaves", runs=30))
+    listing = await tested.cluster.list_jobs(tested.namespace, tested.labels)
+    await tested.cluster.delete_job(made.ref, "Background")
     async with asyncio.timeout(30):
-        async for event in world.cluster.watch_jobs(world.namespace, world.labels, listing.resource_version):
+        async for event in tested.cluster.watch_jobs(
+            tested.namespace, tested.labels, listing.resource_version
+        ):
             if isinstance(event, WatchEvent) and event.gone:
                 assert event.snapshot.ref == made.ref
                 break
 
 
-async def test_foreground_deleted_job_stays_until_its_pod_is_gone(world: World) -> None:
-    made = await world.cluster.create_job(world.namespace, world.job("foreground", runs=60))
-    await world.running(made)
-    await world.cluster.delete_job(made.ref, "Foreground")
-    there = await world.cluster.read_job(world.namespace, made.ref.name)
+async def test_foreground_deleted_job_stays_until_its_pod_is_gone(tested: ContractCluster) -> None:
+    made = await tested.cluster.create_job(tested.namespace, tested.job("foreground", runs=60))
+    await tested.wait_until_running(made)
+    await tested.cluster.delete_job(made.ref, "Foreground")
+    there = await tested.cluster.read_job(tested.namespace, made.ref.name)
     assert there is None or there.deleting
 
     async def gone() -> bool:
-        return await world.cluster.read_job(world.namespace, made.ref.name) is None
+        return await tested.cluster.read_job(tested.namespace, made.ref.name) is None
 
-    await world.until(gone)
-    assert await world.pod_of(made) is None
+    await tested.until(gone)
+    assert await tested.pod_of(made) is None

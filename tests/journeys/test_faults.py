@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.flaky_wire import FlakyWire, flaky_wire
+from tests.support.flaky_proxy import FlakyProxy, flaky_proxy
 from tests.support.real_cluster import RESULT, VOLUME, wait_for_output
 from tests.support.runs import HostLog, Site
 
@@ -46,10 +46,10 @@ def ctl_for(script: str) -> Ctl:
 
 
 @asynccontextmanager
-async def through_proxy(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWire, dict[str, Any]]]:
+async def through_proxy(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyProxy, dict[str, Any]]]:
     """A proxy, and the config that makes all connections of the adapter go through it."""
-    async with flaky_wire(str(real.config["kubeconfig"]), folder) as (wire, kubeconfig):
-        yield wire, {"kubeconfig": kubeconfig}
+    async with flaky_proxy(str(real.config["kubeconfig"]), folder) as (proxy, kubeconfig):
+        yield proxy, {"kubeconfig": kubeconfig}
         # before the proxy ends, because the adapter deletes its Lease through it
         assert await real.leftovers() == []
 
@@ -143,17 +143,17 @@ async def test_long_lines_arrive_whole_across_reconnects(
     line = f"printf %010d $i; {body}; echo; i=$((i+1)); sleep 0.05"
     script = f"i=1; while [ $i -le {count} ]; do {line}; done; {RESULT}"
     expected = "".join(f"{i:010d}{'a' * (length - 10)}\n" for i in range(1, count + 1))
-    async with through_proxy(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
 
         async def cut() -> None:
             await wait_for_output(host_log, "Pod running")
-            wire.cuts += cuts
+            proxy.cuts += cuts
 
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
         )
-        assert wire.resets >= len(cuts) - 1
+        assert proxy.resets >= len(cuts) - 1
     assert_whole(result, host_log, expected)
 
 
@@ -163,34 +163,34 @@ async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: S
     script = f"sleep 1; {burst}; sleep 1; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
     lines = "".join(f"burst line {i}\n" for i in range(1, 5001))
     expected = lines + "the-same-line\n" * 6000 + lines
-    async with through_proxy(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
 
         async def cut() -> None:
             await wait_for_output(host_log, "burst line 1\n")
-            wire.cuts += [30_000, 100_000, 70_000, 20_000, 5_000]
+            proxy.cuts += [30_000, 100_000, 70_000, 20_000, 5_000]
 
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
         )
-        assert wire.resets >= 2
+        assert proxy.resets >= 2
     assert_whole(result, host_log, expected)
 
 
 async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_path: Path) -> None:
     script, expected = numbered_lines(50, 0.05)
-    async with through_proxy(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
 
         async def cut() -> None:
             await wait_for_output(host_log, "line-50-of")
-            wire.cut()
+            proxy.cut()
 
         unended = f"{script.removesuffix(RESULT)} printf unended; sleep 0.3; {RESULT}; printf last"
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": unended}, host_log=host_log, config=config), cut()
         )
-        assert wire.resets
+        assert proxy.resets
     assert host_log.stdout.startswith(f"{expected}unended{{")
     assert host_log.stdout.endswith("}\nlast")
     assert result.result_json is not None
@@ -200,13 +200,13 @@ async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_pat
 async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path: Path) -> None:
     """Bytes stop arriving, and the connection reports no error, as behind a firewall that drops packets."""
     script, expected = numbered_lines(1100, 0.1)
-    async with through_proxy(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
         silences: list[float] = []
 
         async def silence() -> None:
             await wait_for_output(host_log, "line-50-of")
-            wire.silence()
+            proxy.silence()
             loop = asyncio.get_running_loop()
             since = loop.time()
             await asyncio.sleep(2)
@@ -241,14 +241,14 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
 ) -> None:
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     script, expected = long_numbered_lines(600, 0.1)
-    async with through_proxy(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
 
         async def unplug() -> None:
             await wait_for_output(host_log, "line-30-of")
-            wire.unplug()
+            proxy.unplug()
             await asyncio.sleep(35)
-            wire.plug_in()
+            proxy.plug_in()
 
         config |= {"sharedVolumeDir": VOLUME, "teeRunLog": tee}
         result, _ = await with_fault(

@@ -14,7 +14,7 @@ from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
 SOON = 12.0
-"""Seconds within which a final refusal ends a run, with room for a busy machine; without Events it is 120."""
+"""Seconds within which a final refusal ends a run, also on a busy machine. A spent budget takes 120 s."""
 
 
 async def apply(*objects: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ async def test_volume_of_a_missing_secret_uses_the_start_budget(real: Site) -> N
 
 @pytest.fixture
 async def restricted_namespace() -> AsyncIterator[None]:
-    """Pod Security `restricted` is enforced; servers before 1.23 do not know it."""
+    """Pod Security `restricted` is enforced; servers before 1.23 do not offer it."""
     version = json.loads(await as_admin("version", "-o", "json"))["serverVersion"]
     if int(version["minor"].rstrip("+")) < 23:
         pytest.skip("this server does not enforce Pod Security")
@@ -111,7 +111,7 @@ async def test_pod_that_violates_pod_security_ends_the_run_at_once(real: Site) -
 
 
 async def assert_refused_at_once(real: Site, config: dict[str, Any], text: str) -> None:
-    """The run ends soon, for good, with the server's words, and leaves nothing behind."""
+    """Check that the run ends within `SOON`, is not retryable, quotes the server, and leaves no object."""
     began = asyncio.get_running_loop().time()
     result, host_log = await real.run(config=config)
     assert result.error_code == "k8s_pod_schedule_failed"

@@ -75,7 +75,7 @@ class PodObserver:
             await asyncio.sleep(0.2)
 
 
-async def test_shell_killed_at_ten_points_yields_one_run(site: Site, cli: CommandRunner) -> None:
+async def test_command_killed_at_ten_points_yields_one_run(site: Site, cli: CommandRunner) -> None:
     conditions = [
         reached_phase(cli, "reserved"),
         reached_phase(cli, "submitting"),
@@ -108,16 +108,16 @@ async def test_shell_killed_at_ten_points_yields_one_run(site: Site, cli: Comman
     assert await site.leftovers() == []
 
 
-async def test_two_shells_resume_one_run_with_one_result(site: Site, cli: CommandRunner) -> None:
+async def test_two_commands_resume_one_run_with_one_result(site: Site, cli: CommandRunner) -> None:
     await cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.2), *new_run_args(cli, site))
     record = cli.record()
     assert record is not None
     arguments = ["run", "--run-id", record["run_id"], "--timeout", "100", "-o"]
     async with asyncio.TaskGroup() as group:
-        shells = [
+        commands = [
             group.create_task(cli.run(*arguments, str(cli.folder / name))) for name in ("out-1", "out-2")
         ]
-    (first_code, first_reply, _), (second_code, second_reply, _) = (shell.result() for shell in shells)
+    (first_code, first_reply, _), (second_code, second_reply, _) = (command.result() for command in commands)
     assert (first_code, second_code) == (0, 0)
     assert first_reply == second_reply
     for name in ("out-1", "out-2"):
@@ -126,7 +126,7 @@ async def test_two_shells_resume_one_run_with_one_result(site: Site, cli: Comman
     assert await site.leftovers() == []
 
 
-async def test_waiting_shell_takes_over_from_a_killed_one(site: Site, cli: CommandRunner) -> None:
+async def test_waiting_command_takes_over_from_a_killed_one(site: Site, cli: CommandRunner) -> None:
     async with asyncio.TaskGroup() as group:
         first = group.create_task(
             cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.4), *new_run_args(cli, site))

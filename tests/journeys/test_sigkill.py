@@ -151,7 +151,7 @@ async def test_run_after_a_kill_at_any_call_succeeds_and_leaves_no_object(
 async def _kill_and_run_again(cluster: ClusterUnderTest, call: str, moment: Moment) -> None:
     """Execute a run in a process that kills itself before or after `call`, and again in this process."""
     ctx, host_log = cluster.ctx(), HostLog()
-    code, _ = await host_process(ctx, dies=[call, moment])
+    code, _ = await host_process(ctx, killed_at=[call, moment])
     result = await cluster.adapter.execute({**ctx, "onLog": host_log.on_log})
     agents = cluster.count_agents(ctx["agent"]["id"])
     # a kill before the Job is deleted loses nothing: the Job is adopted

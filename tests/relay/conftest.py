@@ -1,11 +1,11 @@
-"""The fixture `pod`, which runs a test once with each shell."""
+"""The fixture `runner`, with which a test is run once for each shell."""
 
 from pathlib import Path
 
 import pytest
-from tests.support.relay_shells import SHELLS, Pod, pod_of
+from tests.support.relay_shells import SHELLS, RelayRunner, relay_runner
 
 
 @pytest.fixture(params=sorted(SHELLS))
-def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
-    return pod_of(request.param, tmp_path)
+def runner(request: pytest.FixtureRequest, tmp_path: Path) -> RelayRunner:
+    return relay_runner(request.param, tmp_path)

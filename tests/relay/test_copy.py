@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.programs import mounted_tmpfs, program
-from tests.support.relay_shells import Pod, RelayEnd, pod_of, summary
+from tests.support.relay_shells import RelayEnd, RelayRunner, relay_runner, summary
 
 from paperclip_claude_k8s import relay
 
@@ -50,26 +50,26 @@ def shared(tmp_path: Path) -> Path:
     return tmp_path / "volume" / "agent" / "run.ndjson"
 
 
-async def test_copy_equals_the_log_and_is_private(pod: Pod, shared: Path) -> None:
+async def test_copy_equals_the_log_and_is_private(runner: RelayRunner, shared: Path) -> None:
     output = b"x" * 70_000 + b"\n" + b"y" * 9_000_000
-    (pod.folder / "output").write_bytes(output)
-    ended = await pod.run("cat", str(pod.folder / "output"), env={relay.OUT: str(shared)})
+    (runner.folder / "output").write_bytes(output)
+    ended = await runner.run("cat", str(runner.folder / "output"), env={relay.OUT: str(shared)})
     assert ended.stdout == output
     assert bytes_of(shared) == output
     assert [mode_of(at) for at in (shared.parent, shared)] == [0o700, 0o600]
     assert (summary(ended).copied, summary(ended).copy_trouble) == (len(output), None)
 
 
-async def test_copy_grows_while_the_agent_works(pod: Pod, shared: Path) -> None:
-    async with pod.started("sh", "-c", "echo one; sleep 20", env={relay.OUT: str(shared)}) as process:
+async def test_copy_grows_while_the_agent_works(runner: RelayRunner, shared: Path) -> None:
+    async with runner.started("sh", "-c", "echo one; sleep 20", env={relay.OUT: str(shared)}) as process:
         assert await first_bytes(shared) == b"one\n"
         process.terminate()
-        await pod.ended(process)
+        await runner.ended(process)
 
 
-async def test_copy_has_each_line_before_the_log(pod: Pod, shared: Path) -> None:
+async def test_copy_has_each_line_before_the_log(runner: RelayRunner, shared: Path) -> None:
     """A reader finds in the copy what the log has lost."""
-    async with pod.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
+    async with runner.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
         assert process.stdout is not None
         read = b""
         while line := await process.stdout.readline():
@@ -86,39 +86,43 @@ exec {dd} "$@"
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])  # busybox uses its own dd regardless of PATH
 async def test_slow_copy_does_not_delay_the_log(shell: str, tmp_path: Path, shared: Path) -> None:
-    pod, size = pod_of(shell, tmp_path), 60_000_000
+    runner, size = relay_runner(shell, tmp_path), 60_000_000
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "dd").write_text(SLOW_DD.format(dd=program("dd")), encoding="utf-8")
     (tools / "dd").chmod(0o755)
     env = {relay.OUT: str(shared), relay.COPY_SEC: "1", "PATH": f"{tools}:{os.environ['PATH']}"}
-    async with pod.started("sh", "-c", f"head -c {size} /dev/zero; sleep 60", env=env) as process:
+    async with runner.started("sh", "-c", f"head -c {size} /dev/zero; sleep 60", env=env) as process:
         assert process.stdout is not None
         await process.stdout.readexactly(size)
         assert len(bytes_of(shared)) < size
         process.terminate()
-        ended = await pod.ended(process)
+        ended = await runner.ended(process)
     assert ended.code == 143
     assert summary(ended).bytes == size
     assert "in time" in (summary(ended).copy_trouble or "")
 
 
-async def test_no_copy_reports_no_trouble(pod: Pod) -> None:
-    ended = await pod.run("echo", "hi", env={relay.OUT: "", relay.POD: UID})
+async def test_no_copy_reports_no_trouble(runner: RelayRunner) -> None:
+    ended = await runner.run("echo", "hi", env={relay.OUT: "", relay.POD: UID})
     assert (ended.stdout, relay_lines(ended)) == (b"hi\n", [])
     assert (summary(ended).copied, summary(ended).copy_trouble) == (None, None)
 
 
-async def test_each_pod_has_its_own_copy(pod: Pod, shared: Path) -> None:
+async def test_each_pod_has_its_own_copy(runner: RelayRunner, shared: Path) -> None:
     for uid in (UID, "ffffffff-1111-2222-3333-444455556666"):
-        await pod.run("echo", uid, env={relay.OUT: str(shared), relay.POD: uid})
+        await runner.run("echo", uid, env={relay.OUT: str(shared), relay.POD: uid})
     assert bytes_of(shared.with_name("run.0a1b2c3d.ndjson")) == f"{UID}\n".encode()
     assert len(list(shared.parent.iterdir())) == 2
 
 
-async def test_agent_is_not_started_if_another_pod_is_the_only_one_allowed(pod: Pod, shared: Path) -> None:
+async def test_agent_is_not_started_if_another_pod_is_the_only_one_allowed(
+    runner: RelayRunner, shared: Path
+) -> None:
     other = "ffffffff-1111-2222-3333-444455556666"
-    ended = await pod.run("echo", "hi", env={relay.OUT: str(shared), relay.POD: UID, relay.ONLY_POD: other})
+    ended = await runner.run(
+        "echo", "hi", env={relay.OUT: str(shared), relay.POD: UID, relay.ONLY_POD: other}
+    )
     assert ended.code == summary(ended).exit_code == relay.NOT_ONLY_POD_CODE
     assert ended.stdout == b""
     assert relay_lines(ended) == [
@@ -129,20 +133,22 @@ async def test_agent_is_not_started_if_another_pod_is_the_only_one_allowed(pod: 
 
 
 @pytest.mark.parametrize("only", ["", UID])
-async def test_agent_is_started_by_the_only_pod_allowed_or_without_such_a_pod(pod: Pod, only: str) -> None:
-    ended = await pod.run("env", env={relay.POD: UID, relay.ONLY_POD: only})
+async def test_agent_is_started_by_the_only_pod_allowed_or_without_such_a_pod(
+    runner: RelayRunner, only: str
+) -> None:
+    ended = await runner.run("env", env={relay.POD: UID, relay.ONLY_POD: only})
     assert ended.code == 0
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_agent_is_not_started_by_a_pod_without_uid_if_one_pod_is_allowed(pod: Pod) -> None:
-    assert (await pod.run("env", env={relay.ONLY_POD: UID})).code == relay.NOT_ONLY_POD_CODE
+async def test_agent_is_not_started_by_a_pod_without_uid_if_one_pod_is_allowed(runner: RelayRunner) -> None:
+    assert (await runner.run("env", env={relay.ONLY_POD: UID})).code == relay.NOT_ONLY_POD_CODE
 
 
-async def test_full_volume_does_not_affect_the_agent(pod: Pod, shared: Path) -> None:
+async def test_full_volume_does_not_affect_the_agent(runner: RelayRunner, shared: Path) -> None:
     script = "head -c 2000000 /dev/zero | tr '\\0' x && echo && echo done"
     with mounted_tmpfs(shared.parent):
-        ended = await pod.run("sh", "-c", script, env={relay.OUT: str(shared)})
+        ended = await runner.run("sh", "-c", script, env={relay.OUT: str(shared)})
         kept = bytes_of(shared)
     assert ended.code == 0
     assert ended.stdout == b"x" * 2_000_000 + b"\ndone\n"
@@ -154,9 +160,9 @@ async def test_full_volume_does_not_affect_the_agent(pod: Pod, shared: Path) -> 
     assert "No space left on device" in (summary(ended).copy_trouble or "")
 
 
-async def test_read_only_volume_does_not_affect_the_agent(pod: Pod, shared: Path) -> None:
+async def test_read_only_volume_does_not_affect_the_agent(runner: RelayRunner, shared: Path) -> None:
     with mounted_tmpfs(shared.parent, "ro"):
-        ended = await pod.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)})
+        ended = await runner.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)})
     assert_trouble_reported_once(ended, 0)
 
 
@@ -171,8 +177,8 @@ def assert_trouble_reported_once(ended: RelayEnd, copied: int | None = None) -> 
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere/run.ndjson", "/dev/null/run.ndjson"])
-async def test_copys_folder_that_cannot_be_created_is_named(pod: Pod, where: str) -> None:
-    ended = await pod.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: where})
+async def test_copys_folder_that_cannot_be_created_is_named(runner: RelayRunner, where: str) -> None:
+    ended = await runner.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: where})
     assert_trouble_reported_once(ended, 0)
     assert where.rsplit("/", 1)[0].encode() in relay_lines(ended)[0]
 
@@ -217,11 +223,13 @@ DAMAGES: list[Callable[[Path], None]] = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_damaged_copy_is_not_continued(pod: Pod, shared: Path, damage: Callable[[Path], None]) -> None:
-    async with pod.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
+async def test_damaged_copy_is_not_continued(
+    runner: RelayRunner, shared: Path, damage: Callable[[Path], None]
+) -> None:
+    async with runner.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
         await first_bytes(shared)
         damage(shared)
-        assert_trouble_reported_once(await pod.ended(process))
+        assert_trouble_reported_once(await runner.ended(process))
     if damage is replace_by_link:
         assert bytes_of(shared.with_name("other")) == b"theirs"
     if damage is append_garbage:
@@ -230,19 +238,19 @@ async def test_damaged_copy_is_not_continued(pod: Pod, shared: Path, damage: Cal
 
 @pytest.mark.parametrize("make", [replace_by_fifo, replace_by_link])
 async def test_fifo_or_link_in_place_of_the_copy_is_replaced(
-    pod: Pod, shared: Path, make: Callable[[Path], None]
+    runner: RelayRunner, shared: Path, make: Callable[[Path], None]
 ) -> None:
     shared.parent.mkdir(parents=True)
     make(shared)
-    ended = await pod.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)})
+    ended = await runner.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)})
     assert (relay_lines(ended), summary(ended).copied) == ([], len(SLOW_OUTPUT))
     assert mode_of(shared) == 0o600
     assert bytes_of(shared) == SLOW_OUTPUT
 
 
-async def test_folder_in_place_of_the_copy_is_kept(pod: Pod, shared: Path) -> None:
+async def test_folder_in_place_of_the_copy_is_kept(runner: RelayRunner, shared: Path) -> None:
     replace_by_folder(shared)
-    assert_trouble_reported_once(await pod.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}), 0)
+    assert_trouble_reported_once(await runner.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}), 0)
 
 
 def pids_with_open(file: Path) -> list[int]:
@@ -259,25 +267,25 @@ def pids_with_open(file: Path) -> list[int]:
 
 @pytest.mark.parametrize("ends_well", [True, False])
 async def test_hanging_volume_delays_neither_agent_nor_log(
-    pod: Pod,
+    runner: RelayRunner,
     shared: Path,
     ends_well: bool,  # noqa: FBT001
 ) -> None:
     env = {relay.OUT: str(shared), relay.COPY_SEC: "1"}
-    async with pod.started("sh", "-c", f"cd {pod.folder}; {STEPS_SCRIPT}", env=env) as process:
+    async with runner.started("sh", "-c", f"cd {runner.folder}; {STEPS_SCRIPT}", env=env) as process:
         await first_bytes(shared)
         stopped = pids_with_open(shared)
         for pid in stopped:
             with suppress(ProcessLookupError):  # a command that the copying process had just run
                 os.kill(pid, signal.SIGSTOP)
-        (pod.folder / "two").touch()
+        (runner.folder / "two").touch()
         assert process.stdout is not None
         assert [await process.stdout.readline() for _ in range(2)] == [b"one\n", b"two\n"]
         if ends_well:
-            (pod.folder / "end").touch()
+            (runner.folder / "end").touch()
         else:
             process.terminate()
-        ended = await pod.ended(process)
+        ended = await runner.ended(process)
     assert ended.code == (0 if ends_well else 143)
     assert summary(ended).bytes == 8
     assert summary(ended).copied == 4

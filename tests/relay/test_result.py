@@ -11,7 +11,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.relay_shells import SHELLS, Pod, pod_of, summary
+from tests.support.relay_shells import SHELLS, RelayRunner, relay_runner, summary
 
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader
@@ -81,16 +81,16 @@ def fields_of(found: RelaySummary) -> tuple[Any, ...]:
     return (found.session_id, found.subtype, found.is_error, found.cost_usd)
 
 
-async def summary_of(pod: Pod, output: bytes) -> RelaySummary:
+async def summary_of(runner: RelayRunner, output: bytes) -> RelaySummary:
     """The relay's summary for an agent that prints this."""
-    (pod.folder / "output").write_bytes(output)
-    return summary(await pod.run("cat", str(pod.folder / "output")))
+    (runner.folder / "output").write_bytes(output)
+    return summary(await runner.run("cat", str(runner.folder / "output")))
 
 
 async def fields_in_all_shells(folder: Path, output: bytes) -> list[tuple[Any, ...]]:
     """The fields of the result in the relay's summary, under every shell."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(summary_of(pod_of(name, folder / name), output)) for name in SHELLS]
+        tasks = [group.create_task(summary_of(relay_runner(name, folder / name), output)) for name in SHELLS]
     return [fields_of(task.result()) for task in tasks]
 
 
@@ -190,19 +190,19 @@ async def test_summary_without_a_complete_result_is_empty(version: str, part: fl
     ("output", "last"),
     [(WHOLE, "result"), (WHOLE + ANSWERS, "answer"), (ANSWERS + WHOLE + line(INIT), "init"), (b"hi\n", None)],
 )
-async def test_summary_names_the_last_event(pod: Pod, output: bytes, last: str | None) -> None:
-    assert (await summary_of(pod, output)).last == last
+async def test_summary_names_the_last_event(runner: RelayRunner, output: bytes, last: str | None) -> None:
+    assert (await summary_of(runner, output)).last == last
 
 
-async def test_summary_omits_values_of_a_wrong_form_or_length(pod: Pod) -> None:
+async def test_summary_omits_values_of_a_wrong_form_or_length(runner: RelayRunner) -> None:
     odd = RESULT | {"session_id": 'x","bytes":0', "subtype": "\u00e9", "total_cost_usd": "1"}
-    assert fields_of(await summary_of(pod, line(odd))) == (None, None, False, None)
+    assert fields_of(await summary_of(runner, line(odd))) == (None, None, False, None)
     long = RESULT | {"session_id": "x" * 5_000}
-    assert fields_of(await summary_of(pod, line(long))) == (None, "success", False, 0.25)
+    assert fields_of(await summary_of(runner, line(long))) == (None, "success", False, 0.25)
 
 
-async def test_summary_of_a_result_without_is_error(pod: Pod) -> None:
-    assert fields_of(await summary_of(pod, line({"type": "result", "session_id": "s"}))) == (
+async def test_summary_of_a_result_without_is_error(runner: RelayRunner) -> None:
+    assert fields_of(await summary_of(runner, line({"type": "result", "session_id": "s"}))) == (
         "s",
         None,
         False,

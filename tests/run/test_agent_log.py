@@ -31,7 +31,7 @@ LOGGER = "paperclip_claude_k8s"
 
 
 @dataclass(slots=True)
-class Trap:
+class Raiser:
     """Raises in the calls of `step` that `at` selects by their number, counted from 0."""
 
     at: Callable[[int], bool]
@@ -45,56 +45,56 @@ class Trap:
 
 
 class FailingReader(StreamReader):
-    def __init__(self, trap: Trap) -> None:
+    def __init__(self, raiser: Raiser) -> None:
         super().__init__()
-        self._trap = trap
+        self._raiser = raiser
 
     def feed(self, block: bytes) -> None:
-        self._trap.step()
+        self._raiser.step()
         super().feed(block)
 
     def feed_stderr(self, block: bytes) -> None:
-        self._trap.step()
+        self._raiser.step()
         super().feed_stderr(block)
 
 
 class FailingJournal(NullJournal):
-    def __init__(self, trap: Trap) -> None:
-        self._trap = trap
+    def __init__(self, raiser: Raiser) -> None:
+        self._raiser = raiser
         self.text = b""
 
     async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
-        self._trap.step()
+        self._raiser.step()
         self.text += block
 
 
 class FailingHost(HostLog):
     """Raises only for lines of the agent; records all lines for which it does not raise."""
 
-    trap = Trap(lambda _: False)
+    raiser = Raiser(lambda _: False)
 
     async def on_log(self, stream: str, text: str) -> None:
         if not text.startswith(STATUS_PREFIX):
-            self.trap.step()
+            self.raiser.step()
         await super().on_log(stream, text)
 
 
-def no_trap() -> Trap:
-    return Trap(lambda _: False)
+def never_raises() -> Raiser:
+    return Raiser(lambda _: False)
 
 
 @dataclass(slots=True)
 class Receivers:
-    """The receivers of the agent's output, each with its trap."""
+    """The receivers of the agent's output, each of which raises at some of its calls."""
 
-    parser: Trap = field(default_factory=no_trap)
-    journal: Trap = field(default_factory=no_trap)
-    host: Trap = field(default_factory=no_trap)
+    parser: Raiser = field(default_factory=never_raises)
+    journal: Raiser = field(default_factory=never_raises)
+    host: Raiser = field(default_factory=never_raises)
     host_log: FailingHost = field(default_factory=FailingHost)
     failing_journal: FailingJournal | None = None
 
     async def run(self, fake: FakeCluster, **more: Any) -> ExecutionResult:
-        self.host_log.trap = self.host
+        self.host_log.raiser = self.host
         self.failing_journal = FailingJournal(self.journal)
         process = Process(
             ProcessSettings(),
@@ -152,7 +152,7 @@ async def test_receiver_that_raises_is_reported_and_loses_no_output_of_others(
     tmp_path: Path, receiver: str, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with line_by_line_cluster(tmp_path) as fake:
-        receivers = Receivers(**{receiver: Trap(lambda call: call == block)})  # type: ignore[arg-type]
+        receivers = Receivers(**{receiver: Raiser(lambda call: call == block)})  # type: ignore[arg-type]
         result = await receivers.run(fake)
         assert receivers.host_log.stdout.encode() == b"".join(LINES)
         assert receivers.failing_journal is not None
@@ -179,7 +179,7 @@ async def test_block_not_accepted_by_the_host_is_counted(
     tmp_path: Path, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with line_by_line_cluster(tmp_path) as fake:
-        receivers = Receivers(host=Trap(lambda call: call == block))
+        receivers = Receivers(host=Raiser(lambda call: call == block))
         result = await receivers.run(fake)
         assert result.error_message is None
         accepted = LINES[:block] + LINES[block + 1 :]
@@ -212,7 +212,7 @@ async def test_stderr_not_accepted_makes_the_log_incomplete(tmp_path: Path, rece
         assert good.host_log.stderr == "a complaint\n"
     (tmp_path / "again").mkdir()
     async with FakeCluster.start(tmp_path / "again", pod_script_of) as fake:
-        receivers = Receivers(**{receiver: Trap(lambda call: call == 1)})  # type: ignore[arg-type]
+        receivers = Receivers(**{receiver: Raiser(lambda call: call == 1)})  # type: ignore[arg-type]
         result = await receivers.run(fake)
         assert receivers.host_log.stdout.encode() == b"".join(LINES)
         assert receivers.host_log.stderr == ("" if receiver == "host" else "a complaint\n")
@@ -244,7 +244,7 @@ async def test_secrets_are_masked_in_exceptions_of_the_host(
     auth, env = "plain-auth-0123456789", "plain-env-0123456789"
     async with line_by_line_cluster(tmp_path) as fake:
         receivers = Receivers(
-            host=Trap(lambda call: call == 3, RuntimeError(f"no room for {auth} and {env}"))
+            host=Raiser(lambda call: call == 3, RuntimeError(f"no room for {auth} and {env}"))
         )
         config = {"kubeconfig": "fake", "image": "x", "env": {"MY_PASSWORD": env}}
         result = await receivers.run(fake, authToken=auth, config=config)
@@ -293,13 +293,13 @@ async def test_run_cancelled_during_a_callback_ends_as_cancelled(tmp_path: Path)
 async def test_job_is_kept_after_an_unexpected_exception(tmp_path: Path) -> None:
     """A bug without recovery is raised to the host, and the Job with its paid work is kept."""
 
-    class Unfinished(StreamReader):
+    class RaisesAtItsEnd(StreamReader):
         def finish(self) -> Transcript:
             raise ZeroDivisionError
 
     host_log = HostLog()
     async with line_by_line_cluster(tmp_path) as fake:
-        process = Process(ProcessSettings(), lambda *_: fake.gateway, reader=Unfinished)
+        process = Process(ProcessSettings(), lambda *_: fake.gateway, reader=RaisesAtItsEnd)
         ctx = {
             "runId": "run-1",
             "agent": {"id": "agent-1", "companyId": "co"},
@@ -325,7 +325,7 @@ async def test_agent_is_not_stopped_after_the_parser_failed(
         output=((0.0, turn), (10.0, begins), (2000.0, b"".join(LINES[1:]))), ends_at=2001.0
     )
     async with line_by_line_cluster(tmp_path, pod_script) as fake:
-        receivers = Receivers(parser=Trap(lambda call: call == 1))
+        receivers = Receivers(parser=Raiser(lambda call: call == 1))
         result = await receivers.run(fake)
         assert receivers.parser.calls == 3
         assert "did not exit" not in receivers.host_log.status

@@ -145,7 +145,7 @@ async def test_host_cut_off_at_any_call_loses_no_result_and_leaves_nothing(
 ) -> None:
     scenario = SCENARIOS[name]
     async with checked_cluster(tmp_path, scenario) as (fake, invariants), asyncio.TaskGroup() as group:
-        first = Host(fake, "host-one", lambda *now: now == (call, moment))
+        first = Host(fake, "host-one", lambda *given: given == (call, moment))
         running = group.create_task(_run_until_cut_off(first, scenario))
         async with asyncio.timeout(600):
             await first.cluster.cut_off.wait()
@@ -179,5 +179,5 @@ def objects_left(fake: FakeCluster, scenario: Scenario) -> list[str]:
     pods = {pod["metadata"]["name"]: pod["metadata"]["labels"]["job-name"] for pod in fake.store.list(PODS)}
     named = {obj["metadata"]["name"] for obj in (*jobs(fake), *fake.store.list(SECRETS))}
     pods_left = [pod for pod, job in pods.items() if job not in kept]
-    own = [holder for holder in lease_holders(fake, "process") if holder == "host-two"]
-    return [*sorted(named - kept), *pods_left, *lease_holders(fake, "slot"), *own]
+    leases = [holder for holder in lease_holders(fake, "process") if holder == "host-two"]
+    return [*sorted(named - kept), *pods_left, *lease_holders(fake, "slot"), *leases]

@@ -79,7 +79,7 @@ async def test_pod_deleted_after_a_successful_result_is_a_success(tmp_path: Path
         assert result.error_code is None
 
 
-async def test_secret_names_its_only_pod_before_its_deletion_on_an_old_server(tmp_path: Path) -> None:
+async def test_secret_on_an_old_server_names_the_pod_before_the_pod_is_deleted(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         fake.faults.replaces_terminating_pods = True
         pinned_uids: list[str] = []

@@ -392,7 +392,10 @@ async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
     pause: float | None,
     stops: bool,  # noqa: FBT001  # a row of the table
 ) -> None:
-    """`opened`: seconds since a stream of its log was opened; None: there is none."""
+    """`runs`: what a direct read of the Pod shows; None: it fails. `pause`: seconds until the next check.
+
+    `opened`: seconds since a stream of the log was opened; None: none is open.
+    """
     silent = SilentAgent()
     silent.runs = runs
     wait = ExitWait(Agent(lambda: 0.0, silent.is_running, silent.stop), 300.0)

@@ -135,9 +135,9 @@ async def test_run_of_a_disconnected_process_is_adopted_after_its_lease_expired(
 
 async def test_process_that_reconnects_leaves_a_job_alone_that_was_taken_over(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        lost = HostLog()
+        first_log = HostLog()
         async with asyncio.TaskGroup() as group:
-            first = group.create_task(one.run(lost))
+            first = group.create_task(one.run(first_log))
             await asyncio.sleep(30)
             one.disconnect()
             second = group.create_task(two.run())
@@ -148,7 +148,7 @@ async def test_process_that_reconnects_leaves_a_job_alone_that_was_taken_over(tm
         result = first.result()[0]
         assert result.error_code == "k8s_run_taken_over"
         assert (result.usage, result.cost_usd, result.summary) == (None, None, None)
-        assert "another host process took it over" in lost.status
+        assert "another host process took it over" in first_log.status
         assert fake.calls.count("create", "jobs") == 1
 
 
@@ -435,7 +435,7 @@ async def test_watch_that_hangs_delays_the_end_by_less_than_37_seconds(tmp_path:
         async with started(one, 280) as first:
             one.connection.watches_flowing.clear()
             result, host_log = await first
-            assert asyncio.get_running_loop().time() < 301 + 37
+            assert asyncio.get_running_loop().time() < 301 + 37  # `Timings.log_quiet` is 30 s
         assert_whole(result, host_log)
         assert jobs(fake) == []
 

@@ -1,4 +1,4 @@
-"""What is checked before a Job is created, and what the server says when it is."""
+"""What is checked before a Job is created, and the warnings of the server about the new Job."""
 
 from pathlib import Path
 from typing import Any

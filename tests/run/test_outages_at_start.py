@@ -24,7 +24,7 @@ OVERLOADED = (408, 425, 429, 500, 502, 503, 504)
 
 
 @asynccontextmanager
-async def at_home(folder: Path) -> AsyncIterator[tuple[FakeCluster, HomeCluster]]:
+async def cluster_with_home(folder: Path) -> AsyncIterator[tuple[FakeCluster, HomeCluster]]:
     async with home_cluster(folder) as home:
         yield home.fake, home
 
@@ -34,7 +34,7 @@ def assert_retryable(result: ExecutionResult, code: str) -> None:
 
 
 async def test_outage_within_the_retry_budget_only_delays_the_run(tmp_path: Path) -> None:
-    async with at_home(tmp_path) as (fake, home):
+    async with cluster_with_home(tmp_path) as (fake, home):
         fake.go_down(RETRY_BUDGET / 2)
         result, host_log = await home.run()
         assert result.error_message is None
@@ -44,7 +44,7 @@ async def test_outage_within_the_retry_budget_only_delays_the_run(tmp_path: Path
 async def test_unreachable_server_at_home_pod_read_is_retryable(
     tmp_path: Path,
 ) -> None:
-    async with at_home(tmp_path) as (fake, home):
+    async with cluster_with_home(tmp_path) as (fake, home):
         fake.go_down(3600)
         began = asyncio.get_running_loop().time()
         result, _ = await home.run()
@@ -61,7 +61,7 @@ async def test_unreachable_server_at_home_pod_read_is_retryable(
 
 @pytest.mark.parametrize("status", OVERLOADED)
 async def test_overloaded_server_at_home_pod_read_is_retryable(tmp_path: Path, status: int) -> None:
-    async with at_home(tmp_path) as (fake, home):
+    async with cluster_with_home(tmp_path) as (fake, home):
         fake.faults.refuse("get", "pods", status, times=10_000, message="too much to do")
         result, _ = await home.run()
         assert_retryable(result, "k8s_home_pod_unavailable")
@@ -80,7 +80,7 @@ async def test_overloaded_server_at_home_pod_read_is_retryable(tmp_path: Path, s
 async def test_refused_home_pod_read_fails_at_once_and_is_not_retryable(
     tmp_path: Path, status: int, message: str, hint: str
 ) -> None:
-    async with at_home(tmp_path) as (fake, home):
+    async with cluster_with_home(tmp_path) as (fake, home):
         fake.faults.refuse("get", "pods", status, times=10_000, message=message)
         began = asyncio.get_running_loop().time()
         result, _ = await home.run()
@@ -90,7 +90,7 @@ async def test_refused_home_pod_read_fails_at_once_and_is_not_retryable(
 
 
 async def test_missing_home_pod_is_not_retryable(tmp_path: Path) -> None:
-    async with at_home(tmp_path) as (fake, home):
+    async with cluster_with_home(tmp_path) as (fake, home):
         fake.store.remove(PODS, NAMESPACE, "home-0")
         result, _ = await home.run()
         assert (result.error_code, result.error_family) == ("k8s_home_pod_unavailable", None)
@@ -120,7 +120,7 @@ async def test_outage_at_any_call_before_the_start_is_retryable(
 
 @pytest.mark.parametrize("resource", ["jobs", "secrets", "leases"])
 async def test_create_that_another_writer_disturbed_is_repeated(tmp_path: Path, resource: str) -> None:
-    """Admission of quotas answers so if two objects are created at the same moment."""
+    """The admission of quotas responds like this if two objects are created at the same moment."""
     text = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified'
     async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.refuse("create", resource, 409, times=3, message=text)
@@ -193,8 +193,8 @@ async def test_slot_lease_refused_by_quota_is_reported_as_quota(tmp_path: Path) 
         assert "list jobs" not in (result.error_message or "")
 
 
-@pytest.mark.parametrize("host", ["lines", "progress"])
-async def test_watch_being_reopened_is_not_an_outage(tmp_path: Path, host: str) -> None:
+@pytest.mark.parametrize("reported_by", ["lines", "progress"])
+async def test_watch_being_reopened_is_not_an_outage(tmp_path: Path, reported_by: str) -> None:
     """As after SIGCONT: the watch turns out to be closed just when a keepalive is due."""
     reports: list[str] = []
     host_log = HostLog()
@@ -204,15 +204,15 @@ async def test_watch_being_reopened_is_not_an_outage(tmp_path: Path, host: str) 
 
     async with one_host(tmp_path, QUIET) as (fake, run):
 
-        async def break_watches_before_the_first_sign_of_life() -> None:
+        async def break_watches_just_before_the_first_keepalive() -> None:
             while not (reports or host_log.stdout):  # noqa: ASYNC110  # there is no event for a callback
                 await asyncio.sleep(0.01)
             await asyncio.sleep(Timings().keepalive - 0.1)
             fake.go_down(0.5)
 
-        more = {"onSpawn": None, "onRuntimeProgress": on_progress} if host == "progress" else {}
+        more = {"onSpawn": None, "onRuntimeProgress": on_progress} if reported_by == "progress" else {}
         async with asyncio.TaskGroup() as group:
-            group.create_task(break_watches_before_the_first_sign_of_life())
+            group.create_task(break_watches_just_before_the_first_keepalive())
             running = group.create_task(run(host_log, **more))
         assert running.result()[0].error_message is None
         lines = reports[1:] or [line for line in host_log.status.splitlines() if "keepalive" in line]

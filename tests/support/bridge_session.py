@@ -79,7 +79,7 @@ def call_line(call: int, method: str, **params: Any) -> bytes:
 
 
 async def talk(adapter: StubAdapter, *pieces: bytes, until: Sequence[int]) -> StubHost:
-    """Greet a session, send the pieces, and close the pipe when the calls `until` have responses.
+    """Greet a session, send the pieces, and close the pipe when the calls `until` (ids) have responses.
 
     Every callback is acknowledged.
     """

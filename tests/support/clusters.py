@@ -27,8 +27,8 @@ POLL_INTERVAL = 0.1
 
 
 @dataclass(slots=True)
-class World:
-    """A cluster, and manifests of Jobs whose Pods behave in a given way."""
+class ContractCluster:
+    """A cluster of the contract tests, and manifests of Jobs whose Pods behave in a given way."""
 
     cluster: Cluster
     namespace: str
@@ -87,7 +87,7 @@ class World:
         pods = await self.cluster.list_pods(self.namespace, self.labels)
         return next((pod for pod in pods.items if pod.job_uid == job.ref.uid), None)
 
-    async def running(self, job: JobSnapshot) -> PodSnapshot:
+    async def wait_until_running(self, job: JobSnapshot) -> PodSnapshot:
         """Wait for the Job's Pod until its container runs or has ended."""
 
         async def find() -> PodSnapshot | None:
@@ -97,7 +97,7 @@ class World:
 
         return await self.until(find)
 
-    async def ended(self, job: JobSnapshot) -> tuple[PodSnapshot, Terminated]:
+    async def wait_until_ended(self, job: JobSnapshot) -> tuple[PodSnapshot, Terminated]:
         """Wait until the container of the Job's Pod has ended."""
 
         async def find() -> tuple[PodSnapshot, Terminated] | None:
@@ -107,35 +107,35 @@ class World:
 
         return await self.until(find)
 
-    async def clean(self) -> None:
+    async def delete_jobs(self) -> None:
         """Delete all Jobs of this test."""
         for job in (await self.cluster.list_jobs(self.namespace, self.labels)).items:
             await self.cluster.delete_job(job.ref, "Background")
 
 
 @asynccontextmanager
-async def memory_world(folder: Path) -> AsyncIterator[World]:
+async def memory_cluster(folder: Path) -> AsyncIterator[ContractCluster]:
     pod_scripts: dict[str, PodScript] = {}
     async with FakeCluster.start(
         folder, lambda pod: pod_scripts[pod["metadata"]["labels"]["job-name"]]
     ) as fake:
-        yield World(fake.gateway, "paperclip", pod_scripts=pod_scripts)
+        yield ContractCluster(fake.gateway, "paperclip", pod_scripts=pod_scripts)
 
 
 @asynccontextmanager
-async def dev_world() -> AsyncIterator[World]:
+async def dev_cluster() -> AsyncIterator[ContractCluster]:
     async with DevCluster.start() as dev, _gateway(str(dev.kubeconfig)) as gateway:
-        yield World(gateway, dev.namespace)
+        yield ContractCluster(gateway, dev.namespace)
 
 
 @asynccontextmanager
-async def real_world(kubeconfig: str) -> AsyncIterator[World]:
+async def real_cluster(kubeconfig: str) -> AsyncIterator[ContractCluster]:
     async with _gateway(kubeconfig) as gateway:
-        world = World(gateway, await gateway.default_namespace() or "paperclip")
+        tested = ContractCluster(gateway, await gateway.default_namespace() or "paperclip")
         try:
-            yield world
+            yield tested
         finally:
-            await world.clean()
+            await tested.delete_jobs()
 
 
 @asynccontextmanager

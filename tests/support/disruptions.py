@@ -28,12 +28,12 @@ def only(fake: FakeCluster, kind: Any) -> Object:
     return found
 
 
-def change(fake: FakeCluster, kind: Any, how: Callable[[Object], object]) -> None:
-    """Let `how` change the object that `only` returns."""
+def change(fake: FakeCluster, kind: Any, edit: Callable[[Object], object]) -> None:
+    """Apply `edit` to the object that `only` returns."""
     name = only(fake, kind)["metadata"]["name"]
 
     def changed(found: Object) -> None:
-        how(found)
+        edit(found)
 
     fake.store.update(kind, NAMESPACE, name, changed)
 

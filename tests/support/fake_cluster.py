@@ -100,7 +100,7 @@ class MemoryFaults(Faults):
 
 @dataclass(slots=True)
 class Calls:
-    """Every request that was sent, also in vain: verb, resource, name."""
+    """Every request that was sent, including those that failed: verb, resource, name."""
 
     made: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -183,7 +183,7 @@ class HostConnection:
         return Response(body, tuple(self._fake.faults.warnings) if request.method == "POST" else ())
 
     async def call(self, request: WireRequest) -> Object:
-        await self._record_and_reach(request)
+        await self._record_and_check_connection(request)
         wanted = Request(
             request.method, dict(request.query), _as_decoded_by_go(request.body), request.content_type, ""
         )
@@ -197,12 +197,12 @@ class HostConnection:
             target.resource,
         ):
             self.loses_response_of = None
-            raise ClusterError(None, "Timeout", f"{request} got no answer in time")
+            raise ClusterError(None, "Timeout", f"{request} got no response in time")
         return json.loads(json.dumps(response))  # type: ignore[no-any-return]  # as if it was sent over a connection
 
     @asynccontextmanager
     async def stream(self, request: WireRequest, *, silence: float | None = None) -> AsyncIterator["_Body"]:
-        await self._record_and_reach(request)
+        await self._record_and_check_connection(request)
         target = parse_target(request.path)
         assert isinstance(target, Target)
         is_log = target.subresource == "log"
@@ -245,7 +245,7 @@ class HostConnection:
     async def close(self) -> None:
         pass
 
-    async def _record_and_reach(self, request: WireRequest) -> None:
+    async def _record_and_check_connection(self, request: WireRequest) -> None:
         await asyncio.sleep(0.001)
         target = parse_target(request.path)
         if isinstance(target, Target):
@@ -476,7 +476,10 @@ def _virtual_nanos() -> int:
 
 
 def _result_facts(stdout: bytes) -> Object:
-    """The relay's facts about the last result; empty if a turn or message follows it."""
+    """The relay's facts about the last result, each None if a turn or a message follows the result.
+
+    `last` is the kind of the last of these events.
+    """
     facts: Object = {}
     last = None
     for event in map(_parse_event, stdout.split(b"\n")):

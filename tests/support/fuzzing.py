@@ -1,4 +1,4 @@
-"""Hypothesis settings of the fuzz tests, the decorator `@FUZZ`. FUZZ_EXAMPLES sets the inputs per test."""
+"""`@FUZZ`: the hypothesis settings of the fuzz tests. The variable FUZZ_EXAMPLES sets the inputs per test."""
 
 import os
 

@@ -2,7 +2,7 @@
 
 It reads `{"ctx", "env", ...}` as JSON from stdin and executes the context. It prints `started` after the
 first line of the agent, and at the end two lines of JSON: the result, and the list of the API calls. With
-`"dies": [call, moment]` it kills itself before or after that call.
+`"killed_at": [call, moment]` it kills itself before or after that call.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 
 def killing_at(call: str, moment: str) -> CallHook:
-    def hook(now: str, when: Moment) -> bool:
-        if (now, when) == (call, moment):
+    def hook(current_call: str, current_moment: Moment) -> bool:
+        if (current_call, current_moment) == (call, moment):
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 
@@ -33,7 +33,7 @@ def killing_at(call: str, moment: str) -> CallHook:
 
 async def main(ctx: Mapping[str, Any], env: Mapping[str, str], options: Mapping[str, Any]) -> None:
     traced: list[TracedCluster] = []
-    hook = killing_at(*options.get("dies", ("", "")))
+    hook = killing_at(*options.get("killed_at", ("", "")))
 
     def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
         traced.append(TracedCluster(Gateway(kubeconfig, timings), hook))

@@ -97,6 +97,7 @@ class KubeletLog:
         self.clock_offset = 0
         """Nanoseconds by which the node's clock was set forward since loop time 0."""
         self.container = 0
+        """Number of restarts so far."""
         self.files = [LogFile(0)]
         self.faults: list[Fault | Refusal | None] = []
         """What happens to the next requests, in order; None: no fault."""

@@ -107,6 +107,7 @@ class Writer:
         self.log.faults = [self._fault() for _ in range(self.rng.randrange(12))]
         self.lines: list[WrittenLine] = []
         self.stdout = MemoryRelayFile()
+        """The stdout so far, as the relay copies it to its file."""
         self.stderr = bytearray()
         self.ends_without_faults = True
         """Whether no fault was left for connections after the container's end."""

@@ -20,7 +20,7 @@ async def node_host(
 ) -> tuple[dict[str, Any], str]:
     """Run the steps one after another, those in an inner list concurrently.
 
-    Return `{"answers": ..., "callbacks": ...}`, each by name of the step, and stderr.
+    Return `{"results": ..., "callbacks": ...}`, each by name of the step, and stderr.
     """
     process = await asyncio.create_subprocess_exec(
         *(program("node"), "--no-warnings", str(NODE_HOST)),

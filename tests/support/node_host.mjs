@@ -1,5 +1,5 @@
 // A minimal Paperclip-like host in Node: loads a package from its folder and runs the given steps.
-// stdin: {folder, steps: [{name, method, ctx, ...}]}, one JSON object; stdout: {answers, callbacks, ...}, one JSON object.
+// stdin: {folder, steps: [{name, method, ctx, ...}]}, one JSON object; stdout: {results, callbacks, ...}, one JSON object.
 import fs from "node:fs";
 import { pathToFileURL } from "node:url";
 import path from "node:path";
@@ -64,14 +64,14 @@ async function run(step) {
   return adapter[step.method](...(step.args ?? []));
 }
 
-const answers = {};
+const results = {};
 for (const step of steps) {
   const group = Array.isArray(step) ? step : [step]; // an inner list runs concurrently
   await Promise.all(group.map(async (member) => {
-    const answer = run(member).then((value) => value, (error) => ({ thrown: String(error) }));
-    if (!member.background) answers[member.name] = await answer;
+    const result = run(member).then((value) => value, (error) => ({ thrown: String(error) }));
+    if (!member.background) results[member.name] = await result;
   }));
 }
-fs.writeSync(1, JSON.stringify({ answers, callbacks }));
+fs.writeSync(1, JSON.stringify({ results, callbacks }));
 // Otherwise no process.exit: the test also checks that the package does not keep the process alive.
 if (steps.flat().some((step) => step.background)) process.exit(0);

@@ -29,8 +29,8 @@ def finished(kind: str = "Complete", reason: str = "") -> tuple[Condition, ...]:
     return (Condition(kind, "True", reason),)
 
 
-def a_pod(now: ContainerState | None = None, **more: Any) -> PodSnapshot:
-    """A scheduled Pod of Job `job`; `now` is the state of its agent container."""
+def a_pod(state: ContainerState | None = None, **more: Any) -> PodSnapshot:
+    """A scheduled Pod of Job `job`; `state` is that of its agent container."""
     given: dict[str, Any] = {
         "namespace": "ns",
         "name": "pod",
@@ -40,6 +40,6 @@ def a_pod(now: ContainerState | None = None, **more: Any) -> PodSnapshot:
         "node": "node1",
         "labels": {CONTROLLER_UID_LABELS[0]: "uid-job"},
         "conditions": (Condition("PodScheduled", "True"),),
-        "containers": (ContainerSnapshot(AGENT_CONTAINER, now),),
+        "containers": (ContainerSnapshot(AGENT_CONTAINER, state),),
     }
     return PodSnapshot(**(given | more))

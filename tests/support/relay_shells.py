@@ -52,8 +52,8 @@ class RelayEnd:
         return [line for line in self.log.split(b"\n") if line.startswith(PREFIX + b" b ")]
 
 
-class Pod:
-    """Runs the relay as in a Pod, but as a local process with one shell, in a folder of the test."""
+class RelayRunner:
+    """Runs the relay as in a RelayRunner, but as a local process with one shell, in a folder of the test."""
 
     def __init__(self, shell: list[str], folder: Path, path: str) -> None:
         self._shell = shell
@@ -102,8 +102,8 @@ class Pod:
             return await self.ended(process)
 
 
-def pod_of(shell: str, folder: Path) -> Pod:
-    """A `Pod` with this shell. With busybox, PATH contains only busybox's own tools."""
+def relay_runner(shell: str, folder: Path) -> RelayRunner:
+    """A `RelayRunner` with this shell. With busybox, PATH contains only busybox's own tools."""
     folder.mkdir(parents=True, exist_ok=True)
     found = program(SHELLS[shell][0])
     path = os.environ["PATH"]
@@ -113,7 +113,7 @@ def pod_of(shell: str, folder: Path) -> Pod:
         for name in APPLETS:
             (applets / name).symlink_to(found)
         path = str(applets)
-    return Pod([found, *SHELLS[shell][1:]], folder, path)
+    return RelayRunner([found, *SHELLS[shell][1:]], folder, path)
 
 
 def summary(ended: RelayEnd) -> relay.RelaySummary:

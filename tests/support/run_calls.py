@@ -115,26 +115,26 @@ SLOW_WATCH = ("watch_jobs", "watch_pods", *repeated("log followed", 16), "list_e
 """Calls for a Pod that starts late: its log is tried until it opens, and its Events are read."""
 LIST_AND_WATCH = ("list_jobs (2)", "list_pods (2)", *WATCH)
 RENEW = "replace_lease of process"
-DONE = "delete_job in the background"
+FINAL_DELETE = "delete_job in the background"
 """The deletion of a Job whose result is known, at the end of the run."""
 RELEASE = ("delete_lease of slot", "delete_lease of process")
 WAIT_FOR_EXPIRY = ("read_lease of slot", *repeated("read_lease of process", 35), "replace_lease of slot")
 TAKE_OVER = (*ACQUIRE, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")
-TWO_AFTER_DELETION = {"": 1, DONE: 2}
+TWO_AFTER_DELETION = {"": 1, FINAL_DELETE: 2}
 """A host that is cut off after the deletion of its Job loses the result, so the agent runs again."""
 RESUMES = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
 OTHER_WAKE = {"taskId": "task-1", "paperclipTaskMarkdown": "Something else."}
 
 SCENARIOS: dict[str, Scenario] = {
     "a good run": Scenario(
-        (*ACQUIRE, *LAUNCH, *SLOW_WATCH, *repeated(RENEW, 2), DONE, *RELEASE),
+        (*ACQUIRE, *LAUNCH, *SLOW_WATCH, *repeated(RENEW, 2), FINAL_DELETE, *RELEASE),
         SLOW_START,
         max_agents=TWO_AFTER_DELETION,
     ),
     "a stopped run": Scenario(
         (
             *(*ACQUIRE, *LAUNCH, *WATCH, "delete_job in the foreground"),
-            *(*repeated("read_pod", 4), "read_job", *repeated("log read", 2), DONE, *RELEASE),
+            *(*repeated("read_pod", 4), "read_job", *repeated("log read", 2), FINAL_DELETE, *RELEASE),
         ),
         stopped_after=15,
         max_agents={"": 1, "delete_job in the foreground": 2},
@@ -146,23 +146,25 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "a lost session": Scenario(
         (
-            *(*ACQUIRE, *LAUNCH, *WATCH, DONE),
+            *(*ACQUIRE, *LAUNCH, *WATCH, FINAL_DELETE),
             *("list_jobs (3)", "list_pods (2)", "create_job (2)", "list_jobs (4)", "create_secret (2)"),
-            *(*(f"{call} (2)" for call in WATCH), f"{DONE} (2)", *RELEASE),
+            *(*(f"{call} (2)" for call in WATCH), f"{FINAL_DELETE} (2)", *RELEASE),
         ),
         script_of_lost_session,
         more={"runtime": RESUMES},
-        max_agents={"": 2, DONE: 3, "create_secret (2)": 2, f"{DONE} (2)": 4},
+        max_agents={"": 2, FINAL_DELETE: 3, "create_secret (2)": 2, f"{FINAL_DELETE} (2)": 4},
     ),
-    "a refused Secret": Scenario((*ACQUIRE, *LAUNCH, DONE, *RELEASE), refused=("create", "secrets", 422)),
+    "a refused Secret": Scenario(
+        (*ACQUIRE, *LAUNCH, FINAL_DELETE, *RELEASE), refused=("create", "secrets", 422)
+    ),
     "no right to Leases": Scenario(
-        ("create_lease of process", *LAUNCH, *SLOW_WATCH, DONE),
+        ("create_lease of process", *LAUNCH, *SLOW_WATCH, FINAL_DELETE),
         SLOW_START,
         forbidden=("create", "leases"),
         max_agents=TWO_AFTER_DELETION,
     ),
     "an adopting run": Scenario(
-        (*ACQUIRE, *LIST, "read_secret", "patch_job", *LIST_AND_WATCH, DONE, *RELEASE),
+        (*ACQUIRE, *LIST, "read_secret", "patch_job", *LIST_AND_WATCH, FINAL_DELETE, *RELEASE),
         more={"runId": "run-2"},
         before=host_shut_down,
         max_agents=TWO_AFTER_DELETION,
@@ -170,7 +172,7 @@ SCENARIOS: dict[str, Scenario] = {
     "taking over a run": Scenario(
         (
             *(*TAKE_OVER, *LIST, "read_secret", *LIST_AND_WATCH, *repeated("log read", 2)),
-            *(*repeated(RENEW, 9), DONE, "delete_lease of slot"),
+            *(*repeated(RENEW, 9), FINAL_DELETE, "delete_lease of slot"),
         ),
         OUTLASTS_LEASE,
         before=host_disconnected,
@@ -178,36 +180,36 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "taking over a Job without Secret": Scenario(
         (
-            *(*TAKE_OVER, *LIST, "read_secret", DONE, "list_jobs (2)", "list_pods (2)"),
+            *(*TAKE_OVER, *LIST, "read_secret", FINAL_DELETE, "list_jobs (2)", "list_pods (2)"),
             *(
                 "create_job",
                 "list_jobs (3)",
                 "create_secret",
                 *WATCH,
                 *repeated(RENEW, 4),
-                f"{DONE} (2)",
+                f"{FINAL_DELETE} (2)",
                 "delete_lease of slot",
             ),
         ),
         before=host_disconnected_before_secret,
-        max_agents={"": 1, f"{DONE} (2)": 2},
+        max_agents={"": 1, f"{FINAL_DELETE} (2)": 2},
     ),
     "an unclaimed result": Scenario(
-        (*ACQUIRE, *LIST, "read_job", "list_pods (3)", *LIST_AND_WATCH, DONE, *RELEASE),
+        (*ACQUIRE, *LIST, "read_job", "list_pods (3)", *LIST_AND_WATCH, FINAL_DELETE, *RELEASE),
         before=host_shut_down_and_run_ended,
         max_agents=TWO_AFTER_DELETION,
     ),
     "an unclaimed result of another wake": Scenario(
-        (*ACQUIRE, *LAUNCH, "patch_job", "list_pods (2)", *WATCH, RENEW, DONE, *RELEASE),
+        (*ACQUIRE, *LAUNCH, "patch_job", "list_pods (2)", *WATCH, RENEW, FINAL_DELETE, *RELEASE),
         before=host_shut_down_and_run_ended,
         more={"runId": "run-2", "context": OTHER_WAKE},
         keeps_taken_jobs=True,
-        max_agents={"": 2, DONE: 3},
+        max_agents={"": 2, FINAL_DELETE: 3},
     ),
     "a deleted Pod": Scenario(
         (
             *(*ACQUIRE, *LAUNCH, *WATCH, "delete_secret", "patch_job", RENEW, "read_job"),
-            *("read_pod", *repeated("list_events", 2), "log read", DONE, *RELEASE),
+            *("read_pod", *repeated("list_events", 2), "log read", FINAL_DELETE, *RELEASE),
         ),
         SLOW_TO_STOP,
         during=delete_its_pod,
@@ -217,7 +219,7 @@ SCENARIOS: dict[str, Scenario] = {
     "a lost result": Scenario(
         (
             *(*ACQUIRE, "list_jobs", "read_job", *repeated("list_pods", 3)),
-            *("list_jobs (2)", "watch_jobs", "watch_pods", DONE, *RELEASE),
+            *("list_jobs (2)", "watch_jobs", "watch_pods", FINAL_DELETE, *RELEASE),
         ),
         before=host_shut_down_and_pod_removed,
         error_codes=frozenset({"k8s_pod_reattach_failed"}),

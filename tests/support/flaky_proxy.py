@@ -15,7 +15,7 @@ CHUNK = 16 * 1024
 
 
 @dataclass(slots=True)
-class FlakyWire:
+class FlakyProxy:
     """Forwards each connection to `host` and `port`, those of the API server."""
 
     host: str
@@ -119,14 +119,14 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def flaky_wire(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[FlakyWire, str]]:
+async def flaky_proxy(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[FlakyProxy, str]]:
     """Start a proxy; yield it, and the path of a copy of the kubeconfig that uses it."""
     config: dict[str, Any] = yaml.safe_load(await asyncio.to_thread(Path(kubeconfig).read_text, "utf-8"))
     cluster = config["clusters"][0]["cluster"]
     server = urlsplit(cluster["server"])
     assert server.hostname is not None
     assert server.port is not None
-    wire = FlakyWire(server.hostname, server.port)
+    wire = FlakyProxy(server.hostname, server.port)
     proxy = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     port = proxy.sockets[0].getsockname()[1]
     cluster["server"] = f"{server.scheme}://127.0.0.1:{port}{server.path}"
