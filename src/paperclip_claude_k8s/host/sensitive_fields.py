@@ -1,35 +1,15 @@
-"""Finds the fields of a Pod template that reach beyond the Pod: the node, other objects, root, rights.
+"""Finds what reaches beyond the Pod in a Pod template: the node, other objects, root, rights in the cluster.
 
-Each is governed by a field of the policy. The same list tells people what the Pod of a run may do.
+A field of the policy governs each of these fields. The log of a run names those that are in use.
 """
 
-SAFE_PROC_MOUNTS = frozenset({None, "", "Default"})
-_APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
-_VALUES_OF_USERS = frozenset({"annotations", "labels", "limits", "matchLabels", "nodeSelector", "requests"})
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+_KEYS_OF_USERS = frozenset({"labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests"})
 """Maps whose keys users choose: a label named `privileged` is not a field."""
-_REFERENCES = {
-    # field → key of the name in its object, field of the policy
-    "secretKeyRef": ("name", "secrets"),
-    "secretRef": ("name", "secrets"),
-    "nodePublishSecretRef": ("name", "secrets"),
-    "secret": ("secretName", "secrets"),
-    "configMapKeyRef": ("name", "configMaps"),
-    "configMapRef": ("name", "configMaps"),
-    "configMap": ("name", "configMaps"),
-    "persistentVolumeClaim": ("claimName", "claims"),
-}
-_NAMES = {
-    # field with a name → field of the policy
-    "image": "images",
-    "nodeName": "nodeNames",
-    "priorityClassName": "priorityClasses",
-    "runtimeClassName": "runtimeClasses",
-    "serviceAccount": "serviceAccounts",
-    "serviceAccountName": "serviceAccounts",
-    "secretName": "secrets",
-}
 _FLAGS = {
-    # field that is dangerous unless it is false → field of the policy
+    # field that matters unless it is false, 0 or empty → field of the policy
     "allowPrivilegeEscalation": "rootUser",
     "automountServiceAccountToken": "serviceAccountTokens",
     "hostIPC": "hostNamespaces",
@@ -37,8 +17,102 @@ _FLAGS = {
     "hostPID": "hostNamespaces",
     "hostPort": "hostNamespaces",
     "hostProcess": "privileged",
+    "podCertificate": "serviceAccountTokens",
     "privileged": "privileged",
     "seLinuxOptions": "privileged",
     "serviceAccountToken": "serviceAccountTokens",
     "sysctls": "privileged",
 }
+_NAMES = {
+    # field with a name → field of the policy
+    "claimName": "claims",
+    "image": "images",
+    "nodeName": "nodeNames",
+    "priorityClassName": "priorityClasses",
+    "runtimeClassName": "runtimeClasses",
+    "secretName": "secrets",
+    "serviceAccount": "serviceAccounts",
+    "serviceAccountName": "serviceAccounts",
+}
+_NAMES_IN = {
+    # field, and field in it with a name → field of the policy
+    ("capabilities", "add"): "capabilities",
+    ("configMap", "name"): "configMaps",
+    ("configMapKeyRef", "name"): "configMaps",
+    ("configMapRef", "name"): "configMaps",
+    ("dataSource", "name"): "claims",
+    ("dataSourceRef", "name"): "claims",
+    ("image", "reference"): "images",
+    ("imagePullSecrets", "name"): "secrets",
+    ("nodePublishSecretRef", "name"): "secrets",
+    ("secret", "name"): "secrets",
+    ("secretKeyRef", "name"): "secrets",
+    ("secretRef", "name"): "secrets",
+}
+_VALUES_IN = {
+    # field, and field in it → values that do not matter, field of the policy
+    ("appArmorProfile", "type"): (frozenset({"RuntimeDefault", "Localhost"}), "privileged"),
+    ("httpGet", "host"): (frozenset({""}), "hostNamespaces"),
+    ("seccompProfile", "type"): (frozenset({"RuntimeDefault", "Localhost"}), "privileged"),
+    ("securityContext", "procMount"): (frozenset({"", "Default"}), "privileged"),
+    ("tcpSocket", "host"): (frozenset({""}), "hostNamespaces"),
+}
+_ROOT = {"runAsUser": 0, "runAsNonRoot": False}
+_APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+
+
+@dataclass(frozen=True, slots=True)
+class SensitiveField:
+    """A field of a Pod template that reaches beyond the Pod."""
+
+    path: str
+    """Such as `spec.volumes[data].hostPath`. Items of lists are named by their name, if they have one."""
+    policy_field: str
+    """The field of the policy that governs it, in camelCase."""
+    name: str = ""
+    """What a list of patterns is compared with; "" if a flag governs it."""
+
+
+def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]:
+    """Find them in a Pod template or a part of one, in any shape; nesting costs no stack."""
+    waiting: list[tuple[str, str, object]] = [("", "", template)]
+    while waiting:
+        path, within, value = waiting.pop()
+        if isinstance(value, Mapping):
+            items = [(f"{path}.{key}".lstrip("."), str(key), inner) for key, inner in value.items()]
+            for inner_path, key, inner in items:
+                yield from _sensitive(inner_path, within, key, inner)
+            waiting += [item for item in reversed(items) if item[1] not in _KEYS_OF_USERS]
+        elif isinstance(value, (list, tuple)):
+            waiting += [(f"{path}[{_label(i, item)}]", within, item) for i, item in enumerate(value)][::-1]
+
+
+def _label(index: int, item: object) -> object:
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return name[:80] if isinstance(name, str) and name else index
+
+
+def _sensitive(path: str, within: str, key: str, value: object) -> Iterator[SensitiveField]:
+    """What the field with this path means; `within` is the field that contains it."""
+    if within == "annotations":
+        if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
+            yield SensitiveField(path, "privileged")
+        return
+    if key in _FLAGS and value:
+        yield SensitiveField(path, _FLAGS[key])
+    if key in _ROOT and value == _ROOT[key]:
+        yield SensitiveField(path, "rootUser")
+    if within == "volumes" and key not in {"name", "$patch"} and value is not None:
+        yield SensitiveField(path, "volumeTypes", key)
+    yield from _by_value(path, (within, key), value)
+    policy_field = _NAMES.get(key) or _NAMES_IN.get((within, key))
+    names = value if isinstance(value, (list, tuple)) else (value,)
+    for name in names if policy_field else ():
+        if name not in (None, "") and not isinstance(name, Mapping):
+            yield SensitiveField(path, str(policy_field), str(name))
+
+
+def _by_value(path: str, field: tuple[str, str], value: object) -> Iterator[SensitiveField]:
+    harmless, policy_field = _VALUES_IN.get(field, (frozenset(), ""))
+    if policy_field and value is not None and not (isinstance(value, str) and value in harmless):
+        yield SensitiveField(path, policy_field)

@@ -1,0 +1,101 @@
+"""Which settings of a config the administrator's policy does not allow, as far as the settings alone tell."""
+
+from collections.abc import Iterator
+
+from paperclip_claude_k8s.host.config import AdapterConfig, documented_key
+from paperclip_claude_k8s.host.policy import Policy, Refusal
+from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
+from paperclip_claude_k8s.host.sensitive_fields import SensitiveField, sensitive_fields
+
+TEMPLATE = "podTemplate"
+_SHOWN_CHARS = 100
+
+
+def config_refusals(config: AdapterConfig, policy: Policy) -> tuple[Refusal, ...]:
+    """What the policy does not allow. Paths of the host are not examined here, see `run/admit.py`."""
+    return (*_names(config, policy), *_flags(config, policy), *_budgets(config, policy), *_template(config, policy))
+
+
+def field_refusal(field: SensitiveField, policy: Policy, key: str) -> Refusal | None:
+    """Why the policy does not allow this field of a Pod; None if it does."""
+    if policy.allows(field.policy_field, field.name):
+        return None
+    return Refusal(key, refused_name(field.policy_field, field.name, policy), field.policy_field)
+
+
+def refused_name(policy_field: str, name: str, policy: Policy) -> str:
+    """Say why a name is refused by a list of patterns, or that a flag is off."""
+    allowed = policy.to_wire()[policy_field]
+    if isinstance(allowed, bool):
+        return f"{policy_field} is false"
+    shown = ", ".join(allowed) or "no name"
+    return f"{_short(name)} is not allowed: {policy_field} has {_short(shown)}"
+
+
+def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    named = (
+        ("namespace", "namespaces", config.namespace),
+        ("image", "images", config.image),
+        ("dockerImage", "images", config.docker_image if config.enable_docker else None),
+        ("serviceAccountName", "serviceAccounts", config.service_account_name),
+        ("runtimeClassName", "runtimeClasses", config.runtime_class_name),
+        ("priorityClassName", "priorityClasses", config.priority_class_name),
+        ("queueName", "queues", config.queue_name),
+    )
+    for key, policy_field, name in named:
+        if name is not None and not policy.allows(policy_field, name):
+            yield Refusal(key, refused_name(policy_field, name, policy), policy_field)
+
+
+def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    used = (
+        ("enableDocker", "docker", config.enable_docker),
+        ("runAsUser", "rootUser", config.run_as_user == 0),
+        ("serviceAccountName", "serviceAccountTokens", config.service_account_name is not None),
+        (TEMPLATE, "podTemplate", config.pod_template is not None),
+    )
+    for key, policy_field, is_used in used:
+        if is_used and not policy.allows(policy_field, ""):
+            yield Refusal(key, f"{policy_field} is false", policy_field)
+
+
+def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    unlimited = float("inf")
+    limited = (
+        ("timeoutSec", "maxTimeoutSec", config.timeout_sec or unlimited, policy.max_timeout_sec),
+        (
+            "ttlSecondsAfterFinished",
+            "maxTtlSecondsAfterFinished",
+            config.ttl_seconds_after_finished,
+            policy.max_ttl_seconds_after_finished,
+        ),
+        ("maxTurnsPerRun", "maxTurnsPerRun", config.max_turns_per_run or unlimited, policy.max_turns_per_run),
+        ("cpuLimit", "maxCpu", parse_cpu(config.cpu_limit), policy.max_cpu and parse_cpu(policy.max_cpu)),
+        (
+            "memoryLimit",
+            "maxMemory",
+            parse_bytes(config.memory_limit),
+            policy.max_memory and parse_bytes(policy.max_memory),
+        ),
+        (
+            "logSizeLimit",
+            "maxLogSize",
+            config.log_limit_bytes,
+            policy.max_log_size and parse_bytes(policy.max_log_size),
+        ),
+    )
+    for key, policy_field, value, most in limited:
+        if most is not None and value > most:
+            what = "it has no limit" if value == unlimited else "it is too much"
+            yield Refusal(documented_key(key), f"{what}: {policy_field} is {policy.to_wire()[policy_field]}", policy_field)
+
+
+def _template(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    for field in sensitive_fields(config.pod_template or {}):
+        refusal = field_refusal(field, policy, f"{TEMPLATE}.{field.path}")
+        if refusal is not None:
+            yield refusal
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."
