@@ -51,9 +51,9 @@ async def _execute(
         ctx = read_context(given)
         narrator = Narrator(ctx)
         identity, config = identity_of(ctx), read_config(ctx)
-        ports = process.ports(config.kubeconfig)
         async with process.poller.with_stop_signal(ctx) as ctx:
-            await begin_run(ctx, config, narrator)
+            await begin_run(ctx, config, process.settings, narrator)
+            ports = process.ports(config.kubeconfig)
             with await cancel_on(ctx.signal, process.launch_limiter.acquire()) as permit:
                 preparing = prepare(ctx, identity, config, ports, narrator)
                 planner, plan = await cancel_on(ctx.signal, preparing)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.captures import capture, capture_file
+from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import Site
 
@@ -42,7 +43,8 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def _open(
     name: str, config: dict[str, Any], namespace: str, env: dict[str, str], capture_ref: Any
 ) -> AsyncIterator[Site]:
-    adapter, gateway = Adapter(ProcessSettings(env=env)), Gateway(config["kubeconfig"])
+    settings = ProcessSettings(env=env, policy=TEMPORARY_FOLDERS)
+    adapter, gateway = Adapter(settings), Gateway(config["kubeconfig"])
     try:
         yield Site(name, adapter, gateway, namespace, config, capture_ref)
     finally:

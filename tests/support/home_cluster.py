@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.in_memory_runs import GOOD
+from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -24,7 +25,7 @@ class HomeCluster:
     def __init__(self, fake: FakeCluster, volume: Path) -> None:
         env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
         self.fake, self.volume = fake, volume
-        self.adapter = Adapter(ProcessSettings(env=env), lambda *_: fake.gateway)
+        self.adapter = Adapter(ProcessSettings(env=env, policy=TEMPORARY_FOLDERS), lambda *_: fake.gateway)
         self.jobs: list[dict[str, Any]] = []
         container = {
             "name": "paperclip",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -71,7 +72,8 @@ async def home_on_real() -> AsyncIterator[Home]:
 @asynccontextmanager
 async def _open(name: str, config: dict[str, Any], namespace: str, volume: Path) -> AsyncIterator[Site]:
     env = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": namespace}
-    adapter, gateway = Adapter(ProcessSettings(env=env)), Gateway(config["kubeconfig"])
+    settings = ProcessSettings(env=env, policy=TEMPORARY_FOLDERS)
+    adapter, gateway = Adapter(settings), Gateway(config["kubeconfig"])
     config = {**config, "sharedVolumeDir": str(volume)}
     try:
         yield Site(name, adapter, gateway, namespace, config, str)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 
 from paperclip_claude_k8s.base.host_files import KERNEL_FOLDERS
 
@@ -19,21 +20,31 @@ class FolderRule:
     """It must be in one of these folders, or be one of them. None: anywhere that is not refused."""
     refused: tuple[str, ...] = ()
     """Without `roots`: it must not be in one of these folders, or be one of them."""
+    refused_themselves: tuple[str, ...] = ()
+    """Without `roots`: it must not be one of these folders, but may be in one."""
 
     def allows(self, path: str) -> bool:
         """Whether the rule allows this path, in which the caller has resolved all links.
 
         Never what is below /proc, /sys or /dev. Blocks, because links in the rule's own paths are resolved.
         """
+        roots = None if self.roots is None else _with_real(self.roots)
+        return FolderRule(roots, _with_real(self.refused), self.refused_themselves).allows_name(path)
+
+    def allows_name(self, path: str) -> bool:
+        """The same by names alone, without looking at any file."""
         if is_in(path, KERNEL_FOLDERS):
             return False
-        return not is_in(path, self.refused) if self.roots is None else is_in(path, self.roots)
+        if self.roots is not None:
+            return is_in(path, self.roots)
+        inside = [f"{folder}/*" for folder in self.refused_themselves if is_in(path, [folder])]
+        return not is_in(path, self.refused) and all(is_in(path, [each]) for each in inside)
 
 
 def is_in(path: str, folders: Iterable[str]) -> bool:
-    """Whether a path is one of these folders, or in one, by their names or after their links are resolved."""
+    """Whether a path is one of these folders, or in one, by their names."""
     parts = normal_path(path).rstrip("/").split("/")
-    return any(_begins_with(parts, folder) for folder in {*folders, *map(os.path.realpath, folders)})
+    return any(_begins_with(parts, folder) for folder in folders)
 
 
 def normal_path(path: str) -> str:
@@ -41,6 +52,11 @@ def normal_path(path: str) -> str:
     return "/" + os.path.normpath(path).strip("/")
 
 
+def _with_real(folders: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple({*folders, *map(os.path.realpath, folders)})
+
+
 def _begins_with(parts: list[str], folder: str) -> bool:
-    patterns = normal_path(folder).rstrip("/").split("/")
+    escaped = escape(normal_path(folder)).replace("[*]", "*")  # no other character is special
+    patterns = escaped.rstrip("/").split("/")
     return len(patterns) <= len(parts) and all(map(fnmatchcase, parts, patterns))

@@ -67,6 +67,9 @@ class Timings:
     models_cached: float = 60.0
     """How long the live list of models is cached."""
 
+    host_files: float = 10.0
+    """How long links in paths of this host may take to resolve, on volumes that may hang."""
+
     check: float = 10.0
     """Time limit for one request of the environment test. The requests run concurrently; a person waits."""
 

@@ -1,6 +1,8 @@
 """Which settings of a config the administrator's policy does not allow, as far as the settings alone tell."""
 
 from collections.abc import Iterator
+from decimal import Decimal
+from typing import TypeAlias
 
 from paperclip_claude_k8s.host.config import AdapterConfig, documented_key
 from paperclip_claude_k8s.host.policy import Policy, Refusal
@@ -8,12 +10,15 @@ from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.sensitive_fields import SensitiveField, sensitive_fields
 
 TEMPLATE = "podTemplate"
+UNLIMITED = float("inf")
+Number: TypeAlias = float | Decimal
 _SHOWN_CHARS = 100
 
 
 def config_refusals(config: AdapterConfig, policy: Policy) -> tuple[Refusal, ...]:
     """What the policy does not allow. Paths of the host are not examined here, see `run/admit.py`."""
-    return (*_names(config, policy), *_flags(config, policy), *_budgets(config, policy), *_template(config, policy))
+    rules = (_names, _flags, _budgets, _template)
+    return tuple(refusal for rule in rules for refusal in rule(config, policy))
 
 
 def field_refusal(field: SensitiveField, policy: Policy, key: str) -> Refusal | None:
@@ -29,7 +34,7 @@ def refused_name(policy_field: str, name: str, policy: Policy) -> str:
     if isinstance(allowed, bool):
         return f"{policy_field} is false"
     shown = ", ".join(allowed) or "no name"
-    return f"{_short(name)} is not allowed: {policy_field} has {_short(shown)}"
+    return f"{shorten(name)} is not allowed: {policy_field} has {shorten(shown)}"
 
 
 def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
@@ -60,34 +65,27 @@ def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
 
 
 def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
-    unlimited = float("inf")
-    limited = (
-        ("timeoutSec", "maxTimeoutSec", config.timeout_sec or unlimited, policy.max_timeout_sec),
+    """Settings above the highest value. 0 turns of an agent and 0 seconds of a run mean: no limit."""
+    cpu, memory, log = policy.max_cpu, policy.max_memory, policy.max_log_size
+    used_memory = parse_bytes(config.memory_limit)
+    limited: tuple[tuple[str, str, Number, Number | None], ...] = (
+        ("timeoutSec", "maxTimeoutSec", config.timeout_sec or UNLIMITED, policy.max_timeout_sec),
         (
             "ttlSecondsAfterFinished",
             "maxTtlSecondsAfterFinished",
             config.ttl_seconds_after_finished,
             policy.max_ttl_seconds_after_finished,
         ),
-        ("maxTurnsPerRun", "maxTurnsPerRun", config.max_turns_per_run or unlimited, policy.max_turns_per_run),
-        ("cpuLimit", "maxCpu", parse_cpu(config.cpu_limit), policy.max_cpu and parse_cpu(policy.max_cpu)),
-        (
-            "memoryLimit",
-            "maxMemory",
-            parse_bytes(config.memory_limit),
-            policy.max_memory and parse_bytes(policy.max_memory),
-        ),
-        (
-            "logSizeLimit",
-            "maxLogSize",
-            config.log_limit_bytes,
-            policy.max_log_size and parse_bytes(policy.max_log_size),
-        ),
+        ("maxTurnsPerRun", "maxTurnsPerRun", config.max_turns_per_run or UNLIMITED, policy.max_turns_per_run),
+        ("cpuLimit", "maxCpu", parse_cpu(config.cpu_limit), parse_cpu(cpu) if cpu else None),
+        ("memoryLimit", "maxMemory", used_memory, parse_bytes(memory) if memory else None),
+        ("logSizeLimit", "maxLogSize", config.log_limit_bytes, parse_bytes(log) if log else None),
     )
     for key, policy_field, value, most in limited:
         if most is not None and value > most:
-            what = "it has no limit" if value == unlimited else "it is too much"
-            yield Refusal(documented_key(key), f"{what}: {policy_field} is {policy.to_wire()[policy_field]}", policy_field)
+            what = "there is no limit" if value == UNLIMITED else "it is too much"
+            why = f"{what}: {policy_field} is {policy.to_wire()[policy_field]}"
+            yield Refusal(documented_key(key), why, policy_field)
 
 
 def _template(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
@@ -97,5 +95,6 @@ def _template(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
             yield refusal
 
 
-def _short(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return the text, or its beginning: a config decides how long it is."""
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."

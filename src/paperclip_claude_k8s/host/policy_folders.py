@@ -9,33 +9,15 @@ server.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.base.folder_rules import FolderRule, is_in, normal_path
+from paperclip_claude_k8s.base.folder_rules import FolderRule, normal_path
 from paperclip_claude_k8s.base.host_files import KERNEL_FOLDERS
 from paperclip_claude_k8s.host.policy import PAPERCLIP_INSTANCE, SERVER_SKILLS, SHARED_VOLUME, Policy
 
 SERVER_SKILLS_VARIABLE = "CLAUDE_K8S_SERVER_SKILLS"
 """Folders of the skills that are part of the Paperclip server, separated by `:`; the npm package sets it."""
-_NO_VOLUMES = (
-    *KERNEL_FOLDERS,
-    *(
-        "/bin",
-        "/boot",
-        "/etc",
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/libx32",
-        "/root",
-        "/run",
-        "/sbin",
-        "/usr",
-        "/var",
-    ),
-    *("/home/*/.*", "/home/*/*/.*"),
-)
-"""Folders that are no shared volume unless the policy names them, with everything in them."""
-_NO_VOLUMES_THEMSELVES = ("/", "/home", "/home/*")
-"""Folders that are no shared volume unless the policy names them, but may contain one."""
+_SYSTEM = ("/bin", "/boot", "/etc", "/lib*", "/root", "/run", "/sbin", "/usr", "/var")
+_HIDDEN = ("/home/*/.*", "/home/*/*/.*", "~/.*")
+"""Folders that are no shared volume unless the policy names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +44,14 @@ class HostFolders:
         """Where the folders of skills may be. `volume`: that of `trusted_volume`; None if there is none."""
         return FolderRule(self._resolve(self.policy.skill_roots, volume))
 
+    @property
+    def volumes(self) -> FolderRule:
+        """Which folders a config may name as `sharedVolumeDir`; agents can make links in the volume."""
+        if self.policy.shared_volume_dirs is not None:
+            return FolderRule(self._resolve(self.policy.shared_volume_dirs, self.mount))
+        refused = self._resolve((*KERNEL_FOLDERS, *_SYSTEM, *_HIDDEN, f"{self.mount}/*"), self.mount)
+        return FolderRule(None, refused, refused_themselves=("/", "/home", "/home/*"))
+
     def trusted_volume(self, configured: str | None) -> str:
         """The shared volume's folder on this host, if there is a volume, as the administrator decides it.
 
@@ -70,17 +60,7 @@ class HostFolders:
         """
         named = FolderRule(self._resolve(self.policy.shared_volume_dirs or (), self.mount))
         chosen = None if configured is None else normal_path(configured)
-        return chosen if chosen is not None and named.allows(chosen) else self.mount
-
-    def allows_as_volume(self, folder: str) -> bool:
-        """Whether a config may name this folder as `sharedVolumeDir`. All its links are resolved."""
-        if self.policy.shared_volume_dirs is not None:
-            return FolderRule(self._resolve(self.policy.shared_volume_dirs, self.mount)).allows(folder)
-        if normal_path(folder) == self.mount:
-            return True
-        inside = [f"{each}/*" for each in _NO_VOLUMES_THEMSELVES if is_in(folder, [each])]
-        itself = any(not is_in(folder, [each]) for each in inside)
-        return not itself and FolderRule(refused=(*_NO_VOLUMES, self.mount)).allows(folder)
+        return chosen if chosen is not None and named.allows_name(chosen) else self.mount
 
     def _resolve(self, folders: Iterable[str], volume: str | None) -> tuple[str, ...]:
         """The folders as absolute paths; a folder is left out if its word stands for nothing here."""

@@ -39,11 +39,13 @@ def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
 
 
 def added_fields(plan: RunPlan) -> tuple[SensitiveField, ...]:
-    """The sensitive fields that the Pod has because of `podTemplate`, without references to the run Secret."""
+    """The sensitive fields that the Pod has because of `podTemplate`, not counting the run Secret."""
     own = pod_template(plan)
     before = set(sensitive_fields(own))
     added = (field for field in sensitive_fields(apply_overlay(own, plan.overlay)) if field not in before)
-    return tuple(field for field in added if (field.policy_field, field.name) != ("secrets", plan.secret_name))
+    return tuple(
+        field for field in added if (field.policy_field, field.name) != ("secrets", plan.secret_name)
+    )
 
 
 def _namespace(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:
@@ -64,7 +66,9 @@ def _token(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
     removed = own["spec"].get(key) is False and pod["spec"].get(key) is not False
     if removed and not policy.service_account_tokens:
         path = f"{TEMPLATE}.spec.{key}"
-        yield Refusal(path, "without it, the Pod gets a token: serviceAccountTokens is false", "serviceAccountTokens")
+        yield Refusal(
+            path, "without it, the Pod gets a token: serviceAccountTokens is false", "serviceAccountTokens"
+        )
 
 
 def _root(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:

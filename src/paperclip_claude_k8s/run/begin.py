@@ -14,6 +14,8 @@ from paperclip_claude_k8s.plan.identity import Identity, identify, user_labels
 from paperclip_claude_k8s.plan.prompt import HIDDEN_KEYS
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.run.admit import admit
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
 
@@ -45,11 +47,15 @@ def read_config(ctx: ExecutionContext) -> AdapterConfig:
         raise RunFailure(failures.config_invalid(str(error))) from None
 
 
-async def begin_run(ctx: StoppableContext, config: AdapterConfig, narrator: Narrator) -> None:
-    """Tell the host that it can cancel the run from now on, and warn about unknown keys and invalid labels.
+async def begin_run(
+    ctx: StoppableContext, config: AdapterConfig, settings: ProcessSettings, narrator: Narrator
+) -> None:
+    """Tell the host that it can cancel the run from now on; warn about unknown keys and invalid labels.
+
+    Then apply the administrator's policy to the config.
 
     Raises:
-        RunFailure: `cancelled`, if the host has stopped the run already.
+        RunFailure: `cancelled`, if the host has stopped the run already; `k8s_policy_refused`.
     """
     if ctx.on_cancellation_ready is not None:
         await call_safely("onCancellationReady", ctx.on_cancellation_ready)
@@ -61,6 +67,7 @@ async def begin_run(ctx: StoppableContext, config: AdapterConfig, narrator: Narr
     _, skipped = user_labels(config.labels)
     if skipped:
         await narrator.warn(f"Labels skipped (reserved or not valid): {', '.join(skipped)}")
+    await admit(ctx.config, config, settings)
 
 
 async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:

@@ -19,7 +19,8 @@ from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.requirements import requirements, unmet
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
-from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.ports import Ports, ProcessSettings
+from paperclip_claude_k8s.run.admit import admit_plan, volume_refusal
 from paperclip_claude_k8s.run.mcp_servers import read_baseline, resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
@@ -34,8 +35,8 @@ async def prepare(
     """Collect everything that a plan needs, make the first plan, and report its notes.
 
     Raises:
-        RunFailure: what `find_site` raises; `k8s_config_invalid` for ids that cannot name a folder and for
-            an API server that is too old for the settings in use.
+        RunFailure: what `find_site` and `admit_plan` raise; `k8s_config_invalid` for ids that cannot name a
+            folder and for an API server that is too old for the settings in use.
     """
     await _check_server_version(config, ports, narrator)
     resolved = await resolve_servers(ctx, narrator)
@@ -44,6 +45,7 @@ async def prepare(
     packed = await _pack(resolved, config, site, ports)
     planner = Planner(resolved, identity, config, replace(site, packed=packed, mcp_baseline=baseline))
     plan = planner.plan()
+    admit_plan(plan, ports.settings)
     for note in plan.notes:
         await narrator.status(note)
     return planner, plan
@@ -59,7 +61,7 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
     env, own = ports.settings.env, await own_namespace(ports)
     home = await _home_pod(config, own, ports, narrator)
     image = config.image or (home.image if home is not None else "")
-    volume = await _volume_here(config.shared_volume_dir, home)
+    volume = await _volume_here(config, home, ports.settings)
     return RunSite(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
 
 
@@ -104,13 +106,20 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
         raise RunFailure(failures.config_invalid(str(error))) from None
 
 
-async def _volume_here(configured: str | None, home: HomePod | None) -> str | None:
-    """The path of the shared volume in this process: as configured, else where the home pod mounts it."""
+async def _volume_here(config: AdapterConfig, home: HomePod | None, settings: ProcessSettings) -> str | None:
+    """The path of the shared volume in this process: as configured, else where the home pod mounts it.
+
+    Raises RunFailure `k8s_policy_refused`: links lead from the configured path to another folder.
+    """
     inherited = POD_HOME if home is not None and home.claim_name else None
-    volume = configured or inherited
-    if volume is None:
+    volume = config.shared_volume_dir or inherited
+    if volume is None or not await asyncio.to_thread(Path(volume).is_dir):
         return None
-    return volume if await asyncio.to_thread(Path(volume).is_dir) else None
+    if config.shared_volume_dir is not None:
+        refusal = await asyncio.to_thread(volume_refusal, volume, settings)
+        if refusal is not None:
+            raise RunFailure(failures.policy_refused(refusal))
+    return volume
 
 
 async def _home_pod(
