@@ -1,4 +1,4 @@
-"""The policy of hosts in tests whose agents have instructions, skills or a shared volume in temporary folders."""
+"""The policy of hosts in tests that have instructions, skills or a shared volume in temporary folders."""
 
 import os
 import tempfile
