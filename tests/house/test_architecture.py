@@ -102,7 +102,7 @@ def test_module_names_are_unique() -> None:
 
 STEPS = {
     "_execute": (
-        *("read_context", "Narrator", "identity_of", "read_config", "ports", "with_stop_signal", "begin_run"),
+        *("read_context", "Narrator", "identity_of", "read_config", "with_stop_signal", "begin_run", "ports"),
         *("acquire", "prepare", "hold_slot", "launch", "release", "_run_attempt"),
     ),
     "_run_attempt": (
