@@ -91,8 +91,7 @@ def test_dollars_in_env_and_arguments_are_escaped() -> None:
 
 def test_relay_gets_the_unchanged_command_line_of_the_agent() -> None:
     command = agent(model="opus", extraArgs=["--flag", "two words 'quoted'"])["command"]
-    assert command[:2] == ["sh", "-c"]
-    assert command[2].replace("$$", "$") == relay.script()
+    assert [part.replace("$$", "$") for part in command[:4]] == relay.command(())
     assert command[4:] == [
         *("claude", "--print", "--output-format", "stream-json", "--verbose"),
         *("--dangerously-skip-permissions", "--model", "opus", "--flag", "two words 'quoted'"),

@@ -6,6 +6,6 @@ import pytest
 from tests.support.relay_shells import SHELLS, RelayRunner, relay_runner
 
 
-@pytest.fixture(params=sorted(SHELLS))
+@pytest.fixture(params=SHELLS)
 def runner(request: pytest.FixtureRequest, tmp_path: Path) -> RelayRunner:
     return relay_runner(request.param, tmp_path)

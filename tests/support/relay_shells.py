@@ -15,14 +15,10 @@ from paperclip_claude_k8s import relay
 NONCE = "0123abcd"
 PREFIX = b"\x1e" + NONCE.encode()
 """With a space, the start of the relay's own lines in the log."""
-SHELLS = {
-    "dash": ["dash"],
-    "bash": ["bash", "--posix"],
-    "busybox": ["busybox", "sh"],
-}
+SHELLS = ("bash", "busybox", "dash")
 APPLETS = (  # the programs that the script may use
-    *("awk", "cat", "dd", "env", "grep", "head", "mkdir", "rm", "sed", "sh", "sha256sum", "sleep", "stat"),
-    *("tail", "tr", "wc"),
+    *("awk", "cat", "chmod", "dd", "env", "grep", "head", "mkdir", "rm", "sed", "sh", "sha256sum", "sleep"),
+    *("stat", "tail", "tr", "wc"),
 )
 
 
@@ -53,10 +49,9 @@ class RelayEnd:
 
 
 class RelayRunner:
-    """Runs the relay as in a RelayRunner, but as a local process with one shell, in a folder of the test."""
+    """Runs the relay as in a Pod, but as a local process with one shell, in a folder of the test."""
 
-    def __init__(self, shell: list[str], folder: Path, path: str) -> None:
-        self._shell = shell
+    def __init__(self, folder: Path, path: str) -> None:
         self.folder = folder
         self._env = {"PATH": path, "HOME": str(folder), "KEEP": "kept"}
         (folder / "prompt").write_text("the prompt\n", encoding="utf-8")
@@ -72,11 +67,7 @@ class RelayRunner:
             relay.MESSAGE: str(self.folder / "message"),
         }
         process = await asyncio.create_subprocess_exec(
-            *self._shell,
-            "-c",
-            relay.script(),
-            "relay",
-            *command,
+            *relay.command(command),
             env={**self._env, **settings, **(env or {})},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -103,17 +94,13 @@ class RelayRunner:
 
 
 def relay_runner(shell: str, folder: Path) -> RelayRunner:
-    """A `RelayRunner` with this shell. With busybox, PATH contains only busybox's own tools."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = program(SHELLS[shell][0])
-    path = os.environ["PATH"]
-    if shell == "busybox":
-        applets = folder / "applets"
-        applets.mkdir()
-        for name in APPLETS:
-            (applets / name).symlink_to(found)
-        path = str(applets)
-    return RelayRunner([found, *SHELLS[shell][1:]], folder, path)
+    """A `RelayRunner` whose `sh` is this shell. With busybox, PATH contains only busybox's own tools."""
+    programs = folder / "programs"
+    programs.mkdir(parents=True)
+    found = program(shell)
+    for name in APPLETS if shell == "busybox" else ("sh",):
+        (programs / name).symlink_to(found)
+    return RelayRunner(folder, str(programs) if shell == "busybox" else f"{programs}:{os.environ['PATH']}")
 
 
 def summary(ended: RelayEnd) -> relay.RelaySummary:

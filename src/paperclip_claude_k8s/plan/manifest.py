@@ -185,7 +185,7 @@ def _agent_container(plan: RunPlan) -> JsonObject:
     return {
         **_common_container_fields(plan),
         "name": labels.AGENT_CONTAINER,
-        "command": ["sh", "-c", escaped(relay.script()), "relay", *arguments],
+        "command": [*map(escaped, relay.command(())), *arguments],
         "workingDir": plan.workdir,
         "env": _agent_env(plan),
         "envFrom": list(plan.environment.env_from),

@@ -1,11 +1,12 @@
-"""The relay that runs in each Pod: its script, the environment variables it reads, and its summary.
+"""The relay that runs in each Pod: its scripts, the environment variables it reads, and its summary.
 
-The relay (`relay.sh`) starts the agent with its stdout in a file and copies that file to the container's log.
+The relay (`relay.sh`, started by `start.sh`) starts the agent with its stdout in a file and copies that file to the container's log.
 Between complete lines of stdout it inserts marked lines, which contain lines of stderr or are bookmarks. When
 the agent has ended, it writes a summary into the container's termination message, which is kept even if the
 log is lost.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -28,9 +29,18 @@ POD = "PAPERCLIP_RELAY_POD"
 ONLY_POD = "PAPERCLIP_RELAY_ONLY_POD"
 """Uid of the only Pod that may start the agent; empty or not set: any Pod may."""
 NONCE = "PAPERCLIP_RELAY_NONCE"
-"""Eight hex digits, which follow the byte 0x1e at the beginning of every marked line."""
+"""Eight hex digits, which follow the byte 0x1e at the beginning of every marked line. The relay removes them from
+its environment, which the agent could read in /proc."""
+VOLUME = "PAPERCLIP_RELAY_VOLUME"
+"""Where the shared volume is mounted."""
+FILES = "PAPERCLIP_RELAY_FILES"
+"""List of the files on the shared volume that the agent gets (`plan.shared_files`); empty or not set: none. The
+relay copies them into `DIR`/volume, and starts the agent only if the copies have the listed sha256."""
+FILES_SEC = "PAPERCLIP_RELAY_FILES_SEC"
+"""Longest time in seconds for copying them; 60 if not set."""
 LIMIT = "PAPERCLIP_RELAY_LIMIT"
-"""The agent is stopped when its stdout or its stderr exceeds this many bytes; 0: no limit."""
+"""The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. What exceeds it
+by more than 8 MiB is not copied to the log."""
 MESSAGE = "PAPERCLIP_RELAY_MESSAGE"
 """Path of the container's termination message."""
 BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"
@@ -42,12 +52,21 @@ NO_PROMPT_CODE = 66
 """Exit code of the relay if it found no prompt."""
 NOT_ONLY_POD_CODE = 67
 """Exit code of the relay if it did not start the agent because another Pod of the Job has run it."""
+FILES_CHANGED_CODE = 68
+"""Exit code of the relay if it did not start the agent because a file on the shared volume was changed."""
+COPIES = "volume"
+"""Folder in `DIR` with the verified copies, which have the same relative paths as on the shared volume."""
+
+
+def command(agent: Sequence[str]) -> list[str]:
+    """The command of the container: the relay, which runs the command line `agent`."""
+    return ["sh", "-c", script("start.sh"), script("relay.sh"), *agent]
 
 
 @cache
-def script() -> str:
-    """The relay's TEXT for `sh -c TEXT relay COMMAND...`, without comments because every Job contains it."""
-    lines = files(__package__).joinpath("relay.sh").read_text(encoding="utf-8").splitlines()
+def script(name: str) -> str:
+    """A script of this package, without comments because every Job contains it."""
+    lines = files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
 
 
@@ -74,6 +93,8 @@ class RelaySummary:
     """Bytes of stdout in the copy on the shared volume; None if no copy was requested."""
     copy_trouble: str | None = None
     """Why the copy is incomplete; None if it is complete or was not requested."""
+    changed: str | None = None
+    """Which file on the shared volume was not what Paperclip wrote, so that the agent was not started."""
 
 
 def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
@@ -100,6 +121,7 @@ def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
         last=_typed(summary, "last", str),
         copied=_typed(summary, "copied", int),
         copy_trouble=_typed(summary, "copy_trouble", str),
+        changed=_typed(summary, "changed", str),
     )
 
 

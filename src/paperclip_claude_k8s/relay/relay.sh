@@ -8,7 +8,8 @@
 #   b BYTES LINES   how much of stdout has been written so far
 # If the last line of stdout has no newline, 0x1e, the nonce and " n" are appended to it.
 #
-# `sleep 0.1`, `head -c`, `grep -a`, `stat -c` and /proc are not POSIX; coreutils and busybox have them on Linux.
+# `sleep 0.1`, `head -c`, `grep -a`, `stat -c`, `sha256sum -c` and /proc are not POSIX; coreutils and busybox have them
+# on Linux.
 # awk is only needed for the fields of the last result: gawk, mawk, busybox and the original awk all work.
 set -u
 dir=$PAPERCLIP_RELAY_DIR
@@ -17,12 +18,15 @@ copy=${PAPERCLIP_RELAY_OUT:-}
 pod=${PAPERCLIP_RELAY_POD:-}
 only_pod=${PAPERCLIP_RELAY_ONLY_POD:-}
 started=${PAPERCLIP_RELAY_STARTED:-}
-nonce=$PAPERCLIP_RELAY_NONCE
+volume=${PAPERCLIP_RELAY_VOLUME:-}
+files=${PAPERCLIP_RELAY_FILES:-}
 limit=${PAPERCLIP_RELAY_LIMIT:-0}
 message=${PAPERCLIP_RELAY_MESSAGE:-/dev/termination-log}
 bookmark=${PAPERCLIP_RELAY_BOOKMARK_SEC:-20}
 copy_wait=${PAPERCLIP_RELAY_COPY_SEC:-10}
-unset PAPERCLIP_RELAY_DIR PAPERCLIP_RELAY_PROMPT PAPERCLIP_RELAY_OUT PAPERCLIP_RELAY_NONCE \
+files_wait=${PAPERCLIP_RELAY_FILES_SEC:-60}
+unset PAPERCLIP_RELAY_DIR PAPERCLIP_RELAY_PROMPT PAPERCLIP_RELAY_OUT PAPERCLIP_RELAY_VOLUME PAPERCLIP_RELAY_FILES \
+  PAPERCLIP_RELAY_FILES_SEC \
   PAPERCLIP_RELAY_LIMIT PAPERCLIP_RELAY_MESSAGE PAPERCLIP_RELAY_BOOKMARK_SEC PAPERCLIP_RELAY_COPY_SEC \
   PAPERCLIP_RELAY_POD PAPERCLIP_RELAY_ONLY_POD PAPERCLIP_RELAY_STARTED
 
@@ -32,12 +36,16 @@ ended=$dir/ended
 trouble=$dir/trouble
 # each Pod of a Job has its own copy: FILE.ndjson becomes FILE.12345678.ndjson
 [ -z "$copy" ] || [ -z "$pod" ] || copy=${copy%.ndjson}.$(printf %.8s "$pod").ndjson
+# left there by start.sh, and removed before the agent starts
+read -r nonce <"$dir/nonce"
+rm -f "$dir/nonce"
 mark=$(printf '\036%s' "$nonce")
 newline='
 '
-mkdir -p "$dir"
+# the log may exceed the limit by this much: what the agent prints after SIGTERM
+cap=$((limit + 8388608))
 # files of an earlier container in the same folder would report its end, not ours
-rm -f "$ended" "$trouble" "$dir/limit" "$dir/counts" "$dir/copied"
+rm -f "$ended" "$trouble" "$dir/limit" "$dir/counts" "$dir/copied" "$dir/changed"
 : >"$out"
 : >"$err"
 # errors of this shell, such as a missing command, go to the agent's stderr
@@ -80,9 +88,15 @@ set_ready() {
   ready=$copied before=$copied
 }
 
+# Whether the log may still get more.
+has_room() {
+  [ "$limit" -eq 0 ] || [ "$((sent + errors))" -lt "$cap" ]
+}
+
 # Sends what is ready of stdout, at most 4 MiB. Sets moved if anything was sent, and full if there may be more.
 send() {
   moved= full=
+  has_room || return 0
   if [ "$ready" = all ]; then
     dd bs=64k count=64 <&3 2>/dev/null
   elif [ "$ready" -gt "$sent" ]; then
@@ -97,21 +111,48 @@ send() {
   [ "$pos" = "$sent" ] || moved=1 sent=$pos
 }
 
-# Sends at most $1 complete lines of stderr; an incomplete line stays in held. Sets left to what remains of $1.
+# Sends at most 1 MiB of stderr. An incomplete last line stays in held, unless it is longer than 64 KiB. Sets more if
+# there may be more.
 send_stderr() {
-  left=$1
-  while [ "$left" -gt 0 ]; do
-    left=$((left - 1))
-    if [ -z "$whole" ]; then
-      line=
-      IFS= read -r line <&5 && whole=1
-      held=$held$line
-      [ -n "$whole" ] || return 0
+  more=
+  [ -s "$err" ] && has_room && at_line_end || return 0
+  { printf %s "$held" && dd bs=64k count=16 <&5; } >"$dir/errors" 2>/dev/null
+  offset 5
+  size=$((pos - errors)) errors=$pos
+  [ "$size" -ne 0 ] || return 0
+  moved=1 held=
+  if [ "$size" -gt 16384 ]; then
+    [ "$size" -lt 1048576 ] || more=1 full=1
+    send_block
+    return
+  fi
+  while IFS= read -r line || {
+    held=$line
+    false
+  }; do
+    printf '%s e %s\n' "$mark" "$line"
+  done <"$dir/errors"
+  [ "${#held}" -le 65536 ] || send_held
+}
+
+# Sends the block of stderr in the file errors. The mark reaches sed through a pipe: arguments of a process can be seen
+# by the agent.
+send_block() {
+  drop=
+  if [ "$(tail -c 1 "$dir/errors" | tr '\000' x)" != "" ]; then
+    held=$(tail -n 1 "$dir/errors" | tr -d '\000')
+    drop='$d'
+    if [ "${#held}" -gt 65536 ]; then
+      held='' drop=
+      echo >>"$dir/errors"
     fi
-    at_line_end || return 0
-    printf '%s e %s\n' "$mark" "$held"
-    held='' whole='' moved=1
-  done
+  fi
+  printf 's/^/%s e /\n%s\n' "$mark" "$drop" | sed -f /dev/stdin "$dir/errors"
+}
+
+send_held() {
+  [ -z "$held" ] || printf '%s e %s\n' "$mark" "$held"
+  held=
 }
 
 # Reports in the log, once, what is wrong with the copy.
@@ -130,16 +171,18 @@ count() {
   [ "$pos" = "$sent" ]
 }
 
-# Stops the agent if the stdout sent or the stderr read exceeds the limit: SIGTERM, and 50 rounds later SIGKILL.
+# Stops the agent if stdout and stderr together exceed the limit: SIGTERM, then SIGKILL after 50 rounds, or as soon as
+# the log has no room for more.
 stop_at_limit() {
   [ "$limit" -gt 0 ] && [ "$over" -lt 50 ] || return 0
-  offset 5
-  if [ "$sent" -gt "$limit" ] || [ "$pos" -gt "$limit" ]; then
+  [ "$((sent + errors))" -gt "$limit" ] || return 0
+  if [ "$over" -eq 0 ]; then
     : >"$dir/limit"
-    [ "$over" -ne 0 ] || kill -TERM "$pid_of_agent"
-    over=$((over + 1))
-    [ "$over" -ne 50 ] || kill -KILL "$pid_of_agent"
+    kill -TERM "$pid_of_agent"
   fi
+  over=$((over + 1))
+  has_room || over=50
+  [ "$over" -ne 50 ] || kill -KILL "$pid_of_agent"
 }
 
 # Sleeps until the next round: ten rounds per second while there is output, else four. step and quiet are in
@@ -159,7 +202,7 @@ writer() {
   trap '' TERM INT HUP
   LC_ALL=C
   exec 3<"$out" 4<"$out" 5<"$err"
-  sent=0 checked= at_end= lines=0 held= whole= quiet=0 over=0 full= reported=
+  sent=0 errors=0 checked= at_end= lines=0 held= quiet=0 over=0 full= reported=
   step=2 beat= stuck=0 before=0 unpaced=0
   while :; do
     set_ready
@@ -167,13 +210,12 @@ writer() {
     last=
     [ ! -e "$ended" ] || [ "$ready" != all ] || last=1
     send
-    busy=$moved
-    send_stderr 200
+    send_stderr
     report_trouble
     stop_at_limit
     [ -z "$full" ] || continue
     [ -z "$last" ] || break
-    if [ -n "$moved$busy" ]; then
+    if [ -n "$moved" ]; then
       quiet=0
     elif [ "$quiet" -ge $((bookmark * 20)) ] && at_line_end && count; then
       printf '%s b %s %s\n' "$mark" "$sent" "$lines"
@@ -187,10 +229,11 @@ writer() {
     at_end=1
   fi
   while
-    send_stderr 1000
-    [ "$left" -eq 0 ]
+    send_stderr
+    [ -n "$more" ]
   do :; done
-  [ -z "$held" ] || printf '%s e %s\n' "$mark" "$held"
+  send_held
+  has_room || printf '%s e paperclip relay: the rest of the output is left out, because it exceeds logSizeLimit\n' "$mark"
   lines=$(head -c "$sent" "$out" | wc -l)
   echo "$sent $((lines)) $reported" >"$dir/counts"
 }
@@ -211,6 +254,10 @@ keep_copy() {
     seen=$(stat -c '%d %i %s' "$copy" "$out" 2>"$dir/why")
     if [ "${seen%"$newline"*}" != "$file $copied" ]; then
       give_up "$copy was removed or changed by another process"
+      return 1
+    fi
+    if [ "$limit" -gt 0 ] && [ "$copied" -ge "$cap" ]; then
+      give_up "it exceeds logSizeLimit"
       return 1
     fi
     if [ "${seen##* }" != "$copied" ] || [ -n "$last" ]; then
@@ -367,6 +414,40 @@ result_fields() {
   state_lines <"$out" | read_state || echo '"last":null,"session":null,"subtype":null,"is_error":null,"cost":null'
 }
 
+# Copies the listed files from the shared volume to this Pod, where no other agent can change them, and verifies the
+# copies. A line of the list has the sha256, the size, "x" if the file is executable, and the name; or a folder's path.
+copy_files() {
+  while read -r hash size mode name; do
+    if [ "$hash" = folder ]; then
+      folder=$name
+      mkdir -p "$dir/volume/$folder" || return
+    else
+      target=$dir/volume/$folder/$name
+      head -c "$size" <"$volume/$folder/$name" >"$target" || return
+      [ "$mode" != x ] || chmod 755 "$target" || return
+      echo "$hash  $target" >&9
+    fi
+  done <"$files" 9>"$dir/sums"
+  sha256sum -c "$dir/sums"
+}
+
+# Copies the files for a limited time: opening a pipe, or a file on a volume that hangs, may take forever. Fails, with
+# the reason in the file changed, if they are not what Paperclip wrote.
+take_files() {
+  [ -n "$files" ] || return 0
+  copy_files >"$dir/check" 2>&1 &
+  pid_of_agent=$!
+  (sleep "$files_wait" && kill -KILL "$pid_of_agent") >/dev/null 2>&1 &
+  timer=$!
+  await "$pid_of_agent"
+  pid_of_agent=
+  kill "$timer" 2>/dev/null
+  [ "$code" -ne 0 ] || return 0
+  { grep -v ': OK$' "$dir/check" || echo "$volume: it could not be read in time"; } | sed "s|$dir/volume/||" | head -n 1 |
+    tr -cd 'A-Za-z0-9 .,:;/_()-' | head -c 300 >"$dir/changed"
+  return 1
+}
+
 # Collects the values of the summary.
 summarize() {
   LC_ALL=C
@@ -390,8 +471,10 @@ write_summary() {
     copied=${copied:-0}
     [ ! -s "$trouble" ] || wrong="\"$(head -n 1 "$trouble" | tr -cd 'A-Za-z0-9 .,:;/_()-' | head -c 400)\""
   fi
-  printf '{"relay":"%s","bytes":%s,"lines":%s,"sha256":%s,"exit":%s,"limit":%s,%s,"copied":%s,"copy_trouble":%s}\n' \
-    "$nonce" "$bytes" "$lines" "$([ -n "$hash" ] && echo "\"$hash\"" || echo null)" "$code" "$over" \
+  changed=null
+  [ ! -s "$dir/changed" ] || changed="\"$(cat "$dir/changed")\""
+  printf '{"relay":"%s","bytes":%s,"lines":%s,"sha256":%s,"exit":%s,"limit":%s,"changed":%s,%s,"copied":%s,"copy_trouble":%s}\n' \
+    "$nonce" "$bytes" "$lines" "$([ -n "$hash" ] && echo "\"$hash\"" || echo null)" "$code" "$over" "$changed" \
     "$fields" "$copied" "$wrong" >"$message"
 }
 
@@ -430,6 +513,17 @@ trap 'signalled=1 stop=1; [ -z "$pid_of_agent" ] || kill -TERM "$pid_of_agent"' 
 if [ -n "$only_pod" ] && [ "$only_pod" != "$pod" ]; then
   echo "paperclip relay: Pod $only_pod of this Job has run the agent already; this one does not start it" >&2
   code=67 copy=
+  writer &
+  pid_of_writer=$!
+elif ! take_files; then
+  code=68 copy=
+  if [ -n "$stop" ]; then
+    rm -f "$dir/changed"
+    code=143
+  else
+    echo "paperclip relay: a file on the shared volume is not what Paperclip wrote, so the agent was not started:" \
+      "$(cat "$dir/changed")" >&2
+  fi
   writer &
   pid_of_writer=$!
 elif [ -r "$prompt" ]; then
