@@ -4,9 +4,9 @@
                                                                     .claude/skills/<skill>/SKILL.md
 
 The key is a sha256 of all files, so runs with equal instructions and skills share a folder, a folder can be
-verified before use, and a session is resumed only with the bundle that it began with. Without a shared volume
-the instructions go into the run Secret, and skills are left out. `volume/packing.py` reads the sources and
-writes the folder.
+verified before use, and a session is resumed only with the bundle that it began with. The agent reads copies
+that its relay has verified (`shared_files.py`). Without a shared volume the instructions go into the run
+Secret, and skills are left out. `volume/packing.py` reads the sources and writes the folder.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
+from paperclip_claude_k8s.plan.shared_files import SharedFile, path_of_copy
 
 INSTRUCTIONS = "agent-instructions.md"
 SKILLS = ".claude/skills"
@@ -60,8 +61,9 @@ class BundleFolder:
     volume: str
     path: str
 
-    def in_pod(self, key: str) -> str:
-        return f"{POD_HOME}/{self.path}/{key}"
+    def below(self, home: str) -> "BundleFolder":
+        """The folder with another home, which is a folder at the top of the volume."""
+        return BundleFolder(self.volume, f"{home}/instances/{self.path.rpartition('instances/')[2]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Packed:
     """For `--append-system-prompt-file`."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """File name → text of instructions that go into the run Secret, because there is no shared volume."""
+    shared: tuple[SharedFile, ...] = ()
+    """The bundle's files on the shared volume, which the relay verifies and copies."""
     notes: tuple[str, ...] = ()
     """Lines for the host."""
 
@@ -136,9 +140,15 @@ def content_key(files: Files) -> str:
 
 def packed_on_volume(bundle: Bundle, bundles: BundleFolder, notes: tuple[str, ...] = ()) -> Packed:
     """The bundle as it is found in the Pod after it was written below its company's folder."""
-    root = bundles.in_pod(bundle.key)
+    key = bundle.key
+    folder = f"{bundles.path}/{key}"
+    root = path_of_copy(folder)
     file = f"{root}/{INSTRUCTIONS}" if INSTRUCTIONS in bundle.files else None
-    return Packed(bundle.key, root, file, notes=notes)
+    shared = tuple(
+        SharedFile.of(f"{folder}/{path}", file.content, executable=file.executable)
+        for path, file in bundle.files.items()
+    )
+    return Packed(key, root, file, shared=shared, notes=notes)
 
 
 def packed_in_secret(instructions: str | None, notes: tuple[str, ...] = ()) -> Packed:
@@ -147,7 +157,7 @@ def packed_in_secret(instructions: str | None, notes: tuple[str, ...] = ()) -> P
     if not bundle.files:
         return Packed(notes=notes)
     text = bundle.files[INSTRUCTIONS].content.decode("utf-8")
-    return Packed(bundle.key, None, f"{RUN_DIR}/{INSTRUCTIONS}", {INSTRUCTIONS: text}, notes)
+    return Packed(bundle.key, None, f"{RUN_DIR}/{INSTRUCTIONS}", {INSTRUCTIONS: text}, notes=notes)
 
 
 def _host_home_on_volume(env: Mapping[str, str], volume: str) -> str:

@@ -5,11 +5,11 @@
   The texts are in its environment, in pieces short enough for Linux. So they are part of the Job, and more
   people may read Jobs than Secrets. Private files stay in the run Secret; the container copies them.
 - `staged`: a file that is too large for Secret and Job is written to the shared volume, if there is one. Only
-  the prompt and variables turned into files can be staged, because whatever reads them is given their path,
-  and only if they are not private.
+  the prompt and variables turned into files can be staged, because whatever reads them is given the path of
+  the relay's verified copy, and only if they are not private.
 
-Example: a 2 MiB prompt and a 1 KiB `mcp.json` with a token. The prompt is staged at
-`/paperclip/run-files/<job>/prompt.txt`; `mcp.json` is private and stays in the Secret, in `RUN_DIR`.
+Example: a 2 MiB prompt and a 1 KiB `mcp.json` with a token. The prompt is staged in the volume's folder
+`run-files/<job>`; `mcp.json` is private and stays in the Secret, in `RUN_DIR`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,8 @@ from typing import Literal
 from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES, FILE_PREFIX
-from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
+from paperclip_claude_k8s.plan.paths import RUN_DIR
+from paperclip_claude_k8s.plan.shared_files import LIST_FILE, SharedFile, path_of_copy, render_list
 from paperclip_claude_k8s.plan.templates import encodable
 
 STAGING_FOLDER = "run-files"
@@ -27,9 +28,6 @@ STAGING_FOLDER = "run-files"
 
 OBJECT_BYTES = 900 * 1024
 """Maximum bytes of text in one Secret or Job: etcd refuses objects above about 1 MiB."""
-
-STAGED_NOTE = "staged.txt"
-"""File of a Secret whose files are all staged; it holds the path of their folder."""
 
 _INIT_CONTAINER = "write-prompt"
 SECRET_DIR = "/var/run/paperclip/secret"  # noqa: S105  # a path, not a password
@@ -53,10 +51,12 @@ class Delivery:
     init: TextFiles = field(default_factory=dict, repr=False)
     staged: TextFiles = field(default_factory=dict, repr=False)
     staged_in: str = ""
+    shared: tuple[SharedFile, ...] = ()
+    """All files on the shared volume, whose list is one of the run's files."""
 
     def path(self, name: str) -> str:
         """The file's path in the Pod."""
-        return f"{POD_HOME}/{self.staged_in}/{name}" if name in self.staged else f"{RUN_DIR}/{name}"
+        return path_of_copy(f"{self.staged_in}/{name}") if name in self.staged else f"{RUN_DIR}/{name}"
 
 
 def is_private(name: str, text: str) -> bool:
@@ -82,6 +82,8 @@ class DeliveryOptions:
     """Bytes of the Secret that values of variables take up."""
     movable: frozenset[str] = frozenset()
     """Names of the files that may be staged, because whatever reads them is given their path."""
+    shared: tuple[SharedFile, ...] = ()
+    """Files that are on the shared volume already: the prompt bundle."""
 
 
 def deliver(files: TextFiles, private: Callable[[str, str], bool], options: DeliveryOptions) -> Delivery:
@@ -93,12 +95,23 @@ def deliver(files: TextFiles, private: Callable[[str, str], bool], options: Deli
     public = {name: text for name, text in files.items() if name not in secret}
     by_init = options.route == "init"
     used = 0 if by_init else options.reserved + sum(map(size, secret.values()))
+    used += size(render_list(options.shared))
     staged = _files_to_stage(public, options.limit - used, options.movable) if options.folder else {}
-    unstaged = {name: text for name, text in public.items() if name not in staged}
+    shared = (*options.shared, *(_shared_file(options.folder, *file) for file in staged.items()))
+    listed = {LIST_FILE: render_list(shared)} if shared else {}
+    unstaged = {name: text for name, text in public.items() if name not in staged} | listed
     if by_init:
-        return Delivery(secret, unstaged, staged, options.folder)
-    # At least one file: a Secret volume without `items` shows every key as a file, also values of variables.
-    return Delivery({**unstaged, **secret} or {STAGED_NOTE: options.folder}, {}, staged, options.folder)
+        return Delivery(secret, unstaged, staged, options.folder, shared)
+    return Delivery({**unstaged, **secret}, {}, staged, options.folder, shared)
+
+
+def content_of(text: str) -> bytes:
+    """A staged file's content: its text in UTF-8, with question marks for lone surrogates."""
+    return text.encode("utf-8", "replace")
+
+
+def _shared_file(folder: str, name: str, text: str) -> SharedFile:
+    return SharedFile.of(f"{folder}/{name}", content_of(text))
 
 
 def size(text: str) -> int:

@@ -23,6 +23,7 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.pod_template import apply_overlay
 from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
 from paperclip_claude_k8s.plan.secrets import command_with_references
+from paperclip_claude_k8s.plan.shared_files import LIST_FILE
 from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -235,6 +236,8 @@ def _relay_variables(plan: RunPlan) -> dict[str, str]:
     return {
         relay.DIR: SCRATCH_DIR,
         relay.PROMPT: plan.delivery.path("prompt.txt"),
+        relay.VOLUME: POD_HOME,
+        relay.FILES: f"{RUN_DIR}/{LIST_FILE}" if plan.delivery.shared else "",
         relay.OUT: plan.run_log.in_pod if plan.run_log else "",
         relay.STARTED: f"{POD_HOME}/{START_MARKS}" if plan.shares_volume else "",
         relay.NONCE: plan.nonce,

@@ -89,6 +89,7 @@ class Planner:
             volume_here=site.volume_here,
             home=site.home,
             bundle_files=public_files(files, known_secrets) if secretless else files,
+            bundle_on_volume=site.packed.shared,
             attempt=attempt,
             session_params=_session_params(ctx, workdir, site.packed, parts.mcp),
             notes=(

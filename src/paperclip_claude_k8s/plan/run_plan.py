@@ -31,6 +31,7 @@ from paperclip_claude_k8s.plan.prompt import Prompt
 from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.run_log import RunLogPlan
 from paperclip_claude_k8s.plan.secrets import secret_arguments
+from paperclip_claude_k8s.plan.shared_files import SharedFile
 
 START_MARKS = "run-starts"
 """Folder on the shared volume for start marks: one empty file for each Pod whose relay has started."""
@@ -67,6 +68,8 @@ class RunPlan:
     home: HomePod | None = field(default=None, repr=False)
     bundle_files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Instructions that cannot be put on the shared volume, as files of the run Secret."""
+    bundle_on_volume: tuple[SharedFile, ...] = ()
+    """The prompt bundle's files on the shared volume."""
     attempt: int = 1
     secretless: bool = False
     """This process may not create Secrets: nothing secret is delivered, and the Pod starts at once."""
@@ -109,6 +112,7 @@ class RunPlan:
                 folder=f"{STAGING_FOLDER}/{self.job_name}" if self.shares_volume else "",
                 reserved=sum(map(size, self._secret_entries.values())),
                 movable=frozenset({"prompt.txt", *self.environment.files}),
+                shared=self.bundle_on_volume,
             ),
         )
 

@@ -9,7 +9,7 @@ from paperclip_claude_k8s.cluster.labels import STAGED_ANNOTATION
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.bundle import BundleFile
-from paperclip_claude_k8s.plan.delivery import STAGING_FOLDER
+from paperclip_claude_k8s.plan.delivery import STAGING_FOLDER, content_of
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.volume.safefs import (
@@ -26,7 +26,7 @@ async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
     files = plan.delivery.staged
     if not files or plan.volume_here is None:
         return
-    content = {name: BundleFile(text.encode("utf-8", "replace")) for name, text in files.items()}
+    content = {name: BundleFile(content_of(text)) for name, text in files.items()}
     oldest = settings.now().timestamp() - KEPT_SECONDS
     try:
         await asyncio.to_thread(_write, plan.volume_here, plan.job_name, content, oldest)
