@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     RUN_TAKEN_OVER = "k8s_run_taken_over"
     JOB_STATE_MISMATCH = "k8s_job_state_mismatch"
     LOG_LIMIT_EXCEEDED = "k8s_log_limit_exceeded"
+    FILES_CHANGED = "k8s_files_changed"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     AUTH_REQUIRED = "claude_auth_required"

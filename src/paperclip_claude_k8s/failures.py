@@ -363,6 +363,13 @@ def job_state_mismatch(job: str, why: str) -> Failure:
     return Failure(ErrorCode.JOB_STATE_MISMATCH, text, "it was left alone for the next run to adopt")
 
 
+def files_changed(file: str) -> Failure:
+    """Built when the relay found that a file on the shared volume is not what the host wrote there."""
+    text = f"A file on the shared volume was changed before the agent started, so it was not started: {file}"
+    step = "find out which agent or program of this volume changes it, then run the agent again"
+    return _bootstrap(ErrorCode.FILES_CHANGED, text, step)
+
+
 def log_limit_exceeded(limit: str) -> Failure:
     """Built when the relay stopped the agent because its output exceeded `logSizeLimit`."""
     text = f"The agent printed more than logSizeLimit {limit} and was stopped"

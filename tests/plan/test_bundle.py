@@ -78,7 +78,9 @@ def test_skill_file_outside_its_folder_is_refused(path: str) -> None:
 def test_bundle_folder_is_in_host_home_if_on_the_volume(env: dict[str, str], folder: str) -> None:
     found = bundle_folder(env, "co-1", "/data")
     assert found == BundleFolder("/data", f"{folder}/companies/co-1/claude-prompt-cache")
-    assert found.in_pod("k") == f"/paperclip/{folder}/companies/co-1/claude-prompt-cache/k"
+    moved = found.below(".paperclip-0badc0de")
+    assert moved.path.startswith(".paperclip-0badc0de/instances/")
+    assert moved.path.endswith(found.path.partition("instances/")[2])
 
 
 @given(FILES, FILES)
@@ -124,10 +126,12 @@ def test_bundle_on_volume_has_paths_in_the_pod() -> None:
     packed = packed_on_volume(bundle, BundleFolder("/data", "cache"), ("a note",))
     assert packed == Packed(
         bundle.key,
-        f"/paperclip/cache/{bundle.key}",
-        f"/paperclip/cache/{bundle.key}/agent-instructions.md",
+        f"/var/run/paperclip/scratch/volume/cache/{bundle.key}",
+        f"/var/run/paperclip/scratch/volume/cache/{bundle.key}/agent-instructions.md",
+        shared=packed.shared,
         notes=("a note",),
     )
+    assert {file.path.removeprefix(f"cache/{bundle.key}/") for file in packed.shared} == bundle.files.keys()
     without = assemble(None, None, skill_files("s", SKILL))
     assert packed_on_volume(without, BundleFolder("/data", "cache")).instructions_file is None
 

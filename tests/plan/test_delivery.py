@@ -1,5 +1,6 @@
 """The route of each file to the Pod: secrets in the Secret only, too large files on the shared volume."""
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -26,8 +27,11 @@ from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
+from paperclip_claude_k8s.plan.shared_files import SharedFile
 
 ONLY_PROMPT = frozenset({"prompt.txt"})
+COPIES = "/var/run/paperclip/scratch/volume"
+"""Where the relay puts verified copies of files on the shared volume."""
 MIB = 1024 * 1024
 """More bytes than `OBJECT_BYTES`."""
 SERVERS_WITH_TOKEN = {
@@ -60,7 +64,7 @@ def test_large_prompt_is_staged_if_host_and_pod_mount_the_volume() -> None:
     job = job_manifest(plan)
     assert job["metadata"]["annotations"]["paperclip.io/staged-files"] == f"run-files/{plan.job_name}"
     env = env_of(job["spec"]["template"]["spec"]["containers"][0])
-    assert env["PAPERCLIP_RELAY_PROMPT"] == f"/paperclip/run-files/{plan.job_name}/prompt.txt"
+    assert env["PAPERCLIP_RELAY_PROMPT"] == f"{COPIES}/run-files/{plan.job_name}/prompt.txt"
 
 
 @pytest.mark.parametrize("mounts", [{"volume_here": None}, {"volume_here": "/mnt", "home": None}])
@@ -81,7 +85,7 @@ def test_large_wake_payload_is_staged() -> None:
     plan = a_plan(context_with_task("hello", paperclipWake=wake), volume_here="/mnt")
     assert "wake-payload.json" in plan.delivery.staged
     env = env_of(job_manifest(plan)["spec"]["template"]["spec"]["containers"][0])
-    assert env["PAPERCLIP_WAKE_PAYLOAD_FILE"] == f"/paperclip/run-files/{plan.job_name}/wake-payload.json"
+    assert env["PAPERCLIP_WAKE_PAYLOAD_FILE"] == f"{COPIES}/run-files/{plan.job_name}/wake-payload.json"
 
 
 def test_files_named_on_the_command_line_are_not_staged() -> None:
@@ -97,10 +101,25 @@ def test_private_file_is_never_staged() -> None:
     assert a_plan(**options).object_bytes > OBJECT_BYTES
 
 
-def test_secret_holds_a_note_if_all_files_are_staged() -> None:
-    options = DeliveryOptions("secret", 10, "f", 5, ONLY_PROMPT)
-    delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, options)
-    assert list(delivery.secret) == ["staged.txt"]
+def test_list_of_shared_files_is_in_the_secret_or_written_by_the_init_container() -> None:
+    bundle = (
+        SharedFile("b/k/SKILL.md", "0" * 64, 5),
+        SharedFile("b/k/bin/run it", "1" * 64, 7, executable=True),
+    )
+    listed = (
+        f"folder - - b/k\n{'0' * 64} 5 - SKILL.md\nfolder - - b/k/bin\n{'1' * 64} 7 x run it\n"
+        f"folder - - f\n{hashlib.sha256(b'x' * 100).hexdigest()} 100 - prompt.txt\n"
+    )
+    for route in ("secret", "init"):
+        options = DeliveryOptions(route, 10, "f", 5, ONLY_PROMPT, bundle)
+        delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, options)
+        assert getattr(delivery, route) == {"shared-files.txt": listed}
+
+
+def test_relay_gets_the_list_only_if_there_are_shared_files() -> None:
+    staged = spec_of(context_with_task("x" * 2 * MIB), volume_here="/mnt")
+    lists = [env_of(spec["containers"][0])["PAPERCLIP_RELAY_FILES"] for spec in (staged, spec_of())]
+    assert lists == ["/var/run/paperclip/run/shared-files.txt", ""]
 
 
 @given(
@@ -114,7 +133,8 @@ def test_each_file_has_one_route_and_files_within_the_limit_are_not_staged(
     options = DeliveryOptions(route, limit, "folder", movable=frozenset("abcde"))
     delivery = deliver(files, lambda name, _: name == "a", options)
     routes = [dict(route) for route in (delivery.secret, delivery.init, delivery.staged)]
-    routes[0].pop("staged.txt", None)
+    for route_files in routes:
+        route_files.pop("shared-files.txt", None)
     assert {name: text for route in routes for name, text in route.items()} == files
     assert sum(map(len, routes)) == len(files)
     assert "a" not in delivery.init

@@ -16,6 +16,8 @@ from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.ports import utc_now
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
+COPIES = "/var/run/paperclip/scratch/volume"
+"""Where the relay puts verified copies of files on the shared volume."""
 CACHE = ".paperclip/instances/default/companies/co/claude-prompt-cache"
 
 
@@ -59,9 +61,9 @@ def inputs(
 
 
 def local_folder(packed: Packed, volume: Path) -> Path:
-    """The bundle's folder in the local file system; `Packed.root` is its path in the Pod."""
+    """The bundle's folder in the local file system; `Packed.root` is the path of its copy in the Pod."""
     assert packed.root is not None
-    return volume / packed.root.removeprefix("/paperclip/")
+    return volume / packed.root.removeprefix(f"{COPIES}/")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -76,7 +78,7 @@ async def test_instructions_and_skills_are_written_to_the_volume(volume: Path, s
     instructions.write_text("Be kind.", encoding="utf-8")
     packed = await pack(inputs(volume, an_entry(skill), instructions=instructions))
     assert packed.notes == ()
-    assert packed.root == f"/paperclip/{CACHE}/{packed.key}"
+    assert packed.root == f"{COPIES}/{CACHE}/{packed.key}"
     assert packed.instructions_file == f"{packed.root}/agent-instructions.md"
     folder = local_folder(packed, volume)
     assert set(contents(folder)) == {

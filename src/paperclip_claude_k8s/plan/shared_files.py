@@ -43,7 +43,7 @@ def path_of_copy(path: str) -> str:
 
 
 def is_listable(name: str) -> bool:
-    """Whether the list can hold this name of a file or folder: one line of UTF-8 that the shell reads as it is."""
+    """Whether the list can hold this name: printable, in one line, and read by the shell as it is."""
     return name.isprintable() and name == name.strip() and "\\" not in name
 
 

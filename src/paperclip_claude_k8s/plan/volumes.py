@@ -23,7 +23,7 @@ _GROUP_READABLE = 0o440
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
     """All volumes. Every emptyDir has a size limit, because a full node disk would end other runs too."""
-    # Twice the output, because it is stopped a while after it has exceeded the limit; and copies of shared files.
+    # Twice the output limit, because the agent is stopped a while after it; and the copies of shared files.
     copies = sum(file.size for file in plan.delivery.shared)
     scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes + copies)}
     inherited = plan.home.secret_volumes if plan.home else ()

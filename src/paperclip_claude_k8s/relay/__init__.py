@@ -1,9 +1,9 @@
 """The relay that runs in each Pod: its scripts, the environment variables it reads, and its summary.
 
-The relay (`relay.sh`, started by `start.sh`) starts the agent with its stdout in a file and copies that file to the container's log.
-Between complete lines of stdout it inserts marked lines, which contain lines of stderr or are bookmarks. When
-the agent has ended, it writes a summary into the container's termination message, which is kept even if the
-log is lost.
+The relay (`relay.sh`, started by `start.sh`) starts the agent with its stdout in a file and copies that file
+to the container's log. Between complete lines of stdout it inserts marked lines, which contain lines of
+stderr or are bookmarks. When the agent has ended, it writes a summary into the container's termination
+message, which is kept even if the log is lost.
 """
 
 from collections.abc import Sequence
@@ -29,18 +29,18 @@ POD = "PAPERCLIP_RELAY_POD"
 ONLY_POD = "PAPERCLIP_RELAY_ONLY_POD"
 """Uid of the only Pod that may start the agent; empty or not set: any Pod may."""
 NONCE = "PAPERCLIP_RELAY_NONCE"
-"""Eight hex digits, which follow the byte 0x1e at the beginning of every marked line. The relay removes them from
-its environment, which the agent could read in /proc."""
+"""Eight hex digits, which follow the byte 0x1e at the beginning of every marked line. `start.sh` removes them
+from the relay's environment, which the agent could read in /proc."""
 VOLUME = "PAPERCLIP_RELAY_VOLUME"
 """Where the shared volume is mounted."""
 FILES = "PAPERCLIP_RELAY_FILES"
-"""List of the files on the shared volume that the agent gets (`plan.shared_files`); empty or not set: none. The
-relay copies them into `DIR`/volume, and starts the agent only if the copies have the listed sha256."""
+"""List of the files on the shared volume that the agent gets (`plan.shared_files`); empty or not set: none.
+The relay copies them into `DIR`/`COPIES`, and starts the agent only if the copies have the listed sha256."""
 FILES_SEC = "PAPERCLIP_RELAY_FILES_SEC"
 """Longest time in seconds for copying them; 60 if not set."""
 LIMIT = "PAPERCLIP_RELAY_LIMIT"
-"""The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. What exceeds it
-by more than 8 MiB is not copied to the log."""
+"""The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. What
+exceeds it by more than 8 MiB is not copied to the log."""
 MESSAGE = "PAPERCLIP_RELAY_MESSAGE"
 """Path of the container's termination message."""
 BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"

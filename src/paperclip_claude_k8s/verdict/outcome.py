@@ -100,6 +100,11 @@ def _log_limit(observation: Observation, inputs: OutcomeInputs) -> Failure | Non
     return failures.log_limit_exceeded(inputs.log_limit) if hit else None
 
 
+def _files_changed(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    changed = observation.relay.changed if observation.relay is not None else None
+    return failures.files_changed(changed) if changed is not None else None
+
+
 def _taken_away(observation: Observation, _: OutcomeInputs) -> Failure | None:
     match observation.ending:
         case JobGone(seen_by):
@@ -177,6 +182,7 @@ _WITH_RESULT: tuple[Rule, ...] = (_failed_result,)
 _WITHOUT_RESULT: tuple[Rule, ...] = (
     # From certain causes to guesses: the last rule always returns a failure.
     *_BEFORE_SUCCESS,
+    _files_changed,
     _session_refused,
     _log_limit,
     _taken_away,

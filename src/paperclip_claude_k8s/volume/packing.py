@@ -3,10 +3,13 @@
 The packed files form a bundle, a folder on the shared volume whose name is derived from its content. Runs
 with equal bundles share one folder. Agents can write to that volume, so a bundle is compared with its name
 before it is used again. Without a shared volume the instructions go into the run Secret, and skills are left
-out.
+out. If a folder above the bundles belongs to another user, who could replace a bundle before its agent
+starts, they are written elsewhere on the volume.
 """
 
 import asyncio
+import re
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -37,19 +40,22 @@ from paperclip_claude_k8s.plan.bundle import (
     skill_files,
 )
 from paperclip_claude_k8s.plan.paths import to_pod_path
+from paperclip_claude_k8s.volume.removal import names_in, remove_abandoned, remove_tree
 from paperclip_claude_k8s.volume.safefs import (
     Budget,
+    NotOurs,
+    is_ours,
     make_folders,
     open_at,
     open_path,
     open_volume,
     read_file,
     read_tree,
-    remove_abandoned,
-    remove_tree,
     write_tree,
 )
 
+OWN_HOME = re.compile(r"\.paperclip-[0-9a-f]{8}")
+"""Name of a folder that is used in place of the home if folders of the home belong to other users."""
 _WRITE_ATTEMPTS = 3
 """Attempts to write a bundle that other processes write or change at the same time."""
 
@@ -91,7 +97,11 @@ def _pack(inputs: PackInputs) -> Packed:
     if not bundle.files:
         return Packed(notes=tuple(collected.notes))
     try:
-        _write_bundle(bundles, bundle)
+        try:
+            _write_bundle(bundles, bundle)
+        except NotOurs:
+            bundles = _own_bundle_folder(bundles)
+            _write_bundle(bundles, bundle)
     except OSError as error:
         return _without_volume(collected, f"the shared volume refused the prompt bundle: {_reason(error)}")
     return packed_on_volume(bundle, bundles, tuple(collected.notes))
@@ -184,9 +194,23 @@ def _read_instructions(inputs: PackInputs, notes: list[str]) -> str | None:
         return None
 
 
+def _own_bundle_folder(bundles: BundleFolder) -> BundleFolder:
+    """The same folder below a top folder of our own, whose name no agent could know before it existed."""
+    with open_volume(bundles.volume) as volume:
+        for name in names_in(volume):
+            if OWN_HOME.fullmatch(name):
+                with suppress(OSError), open_at(volume, name) as home:
+                    if is_ours(home):
+                        return bundles.below(name)
+    return bundles.below(f".paperclip-{secrets.token_hex(4)}")
+
+
 def _write_bundle(bundles: BundleFolder, bundle: Bundle) -> None:
     """Write the bundle unless it exists unchanged. Raises `OSError`."""
-    with open_volume(bundles.volume) as volume, make_folders(volume, *bundles.path.split("/")) as cache:
+    with (
+        open_volume(bundles.volume) as volume,
+        make_folders(volume, *bundles.path.split("/"), only_ours=True) as cache,
+    ):
         for _ in range(_WRITE_ATTEMPTS):
             if _exists_unchanged(cache, bundle):
                 return

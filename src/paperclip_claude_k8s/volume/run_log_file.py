@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, is_of_run, path_of_pod
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.volume.removal import discard, names_in, remove_older
 from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, KEPT_SECONDS, open_at, open_path
 
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
@@ -63,7 +64,7 @@ def run_log_of(volume: str | None, annotated: str | None, pod_uid: str | None = 
 
 
 def _only_file(folder: int, run_name: str) -> str:
-    names = [name for name in os.listdir(folder) if is_of_run(name, run_name)]
+    names = [name for name in names_in(folder) if is_of_run(name, run_name)]
     if not names:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), run_name)
     if len(names) > 1:
@@ -91,12 +92,11 @@ async def remove_run_log(
 
 def _remove(volume: str, path: str, oldest: float, *, of_run: bool) -> None:
     """Remove the other runs' files that are older than `oldest`, and the run's files if `of_run`."""
-    with _folder_of(volume, path) as (folder, run_name), os.scandir(folder) as entries:
-        for entry in entries:
-            is_old = entry.stat(follow_symlinks=False).st_mtime < oldest
-            removed = of_run if is_of_run(entry.name, run_name) else is_old
-            if removed:
-                os.unlink(entry.name, dir_fd=folder)
+    with _folder_of(volume, path) as (folder, run_name):
+        names = {name for name in names_in(folder) if is_of_run(name, run_name)}
+        for name in names if of_run else ():
+            discard(folder, name)
+        remove_older(folder, oldest, kept=names)
 
 
 @contextmanager

@@ -7,27 +7,27 @@ descriptors of open folders.
 
 import errno
 import os
-import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 
 from paperclip_claude_k8s.plan.bundle import BundleFile, Files
+from paperclip_claude_k8s.plan.shared_files import is_listable
+from paperclip_claude_k8s.volume.removal import FOLDER_FLAGS, discard, names_in, temporary_name
 
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TEMPORARY_NAME = re.compile(r"\.[^/]{1,16}-[0-9a-f]{8}\.tmp")
-_ABANDONED_SECONDS = 24 * 3600
-"""Age at which a temporary folder counts as abandoned."""
 KEPT_SECONDS = 7 * 24 * 3600
 """Age in seconds at which files that a run left on the volume are removed."""
 _MAX_DEPTH = 32
 """Largest depth of nested folders: while a folder is read, those above it keep a file descriptor open."""
+
+
+class NotOurs(OSError):
+    """A folder belongs to another user."""
 
 
 class TooLarge(OSError):
@@ -41,7 +41,12 @@ class Budget:
     bytes_left: int
     entries_left: int
     skipped: list[str] = field(default_factory=list)
-    """Paths of links and special files that were left out."""
+    """Paths of what was left out: links, special files, names with characters that cannot be printed."""
+
+    def skip(self, path: str) -> None:
+        """Leave out an entry, which counts too. Raises `TooLarge`."""
+        self.skipped.append(path)
+        self.take(0)
 
     def take(self, size: int) -> None:
         """Subtract an entry of this many bytes. Raises `TooLarge`."""
@@ -53,8 +58,13 @@ class Budget:
             raise TooLarge("it has too many files")
 
 
+def is_ours(opened: int) -> bool:
+    """Whether this process's user or root owns an open file or folder."""
+    return os.fstat(opened).st_uid in {0, os.geteuid()}
+
+
 @contextmanager
-def open_path(path: str, volume: str | None, flags: int = _FOLDER_FLAGS) -> Iterator[int]:
+def open_path(path: str, volume: str | None, flags: int = FOLDER_FLAGS) -> Iterator[int]:
     """Open a folder or file by its absolute path; below the volume no part of the path may be a link.
 
     Raises:
@@ -64,7 +74,7 @@ def open_path(path: str, volume: str | None, flags: int = _FOLDER_FLAGS) -> Iter
     if volume is None or parts is None:
         opened = os.open(path, flags & ~os.O_NOFOLLOW)
     else:
-        opened = _open_by_parts(os.open(volume, _FOLDER_FLAGS & ~os.O_NOFOLLOW), parts, flags)
+        opened = _open_by_parts(os.open(volume, FOLDER_FLAGS & ~os.O_NOFOLLOW), parts, flags)
     try:
         yield opened
     finally:
@@ -78,7 +88,7 @@ def read_file(path: str, volume: str | None, limit: int) -> bytes:
 
 
 def read_tree(at: int, budget: Budget, depth: int = _MAX_DEPTH, prefix: str = "") -> Files:
-    """All regular files below an open folder; links and special files are left out (`Budget.skipped`).
+    """All regular files below an open folder. What is left out is named in `Budget.skipped`.
 
     Raises:
         OSError: something could not be read; `TooLarge`: the budget is used up.
@@ -86,19 +96,29 @@ def read_tree(at: int, budget: Budget, depth: int = _MAX_DEPTH, prefix: str = ""
     if depth == 0:
         raise TooLarge("its folders are nested too deeply")
     files: dict[str, BundleFile] = {}
-    for name in sorted(os.listdir(at)):
+    for name in _sorted_names(at, budget):
         path = f"{prefix}{name}"
         mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
+        if not is_listable(name):
+            budget.skip(path)
+        elif stat.S_ISDIR(mode):
             budget.take(0)
-            with open_at(at, name, _FOLDER_FLAGS) as below:
+            with open_at(at, name, FOLDER_FLAGS) as below:
                 files |= read_tree(below, budget, depth - 1, f"{path}/")
         elif stat.S_ISREG(mode):
             with open_at(at, name, FILE_FLAGS) as file:
                 files[path] = BundleFile(_read_content(file, budget), bool(mode & stat.S_IXUSR))
         else:
-            budget.skipped.append(path)
+            budget.skip(path)
     return files
+
+
+def _sorted_names(at: int, budget: Budget) -> list[str]:
+    """The names in an open folder. Raises `TooLarge` before more of them are kept than the budget allows."""
+    names = list(islice(names_in(at), budget.entries_left + 1))
+    if len(names) > budget.entries_left:
+        raise TooLarge("it has too many files")
+    return sorted(names)
 
 
 def write_tree(at: int, name: str, files: Files) -> None:
@@ -110,42 +130,20 @@ def write_tree(at: int, name: str, files: Files) -> None:
         FileExistsError: the name is taken.
         OSError: it could not be written.
     """
-    temporary = _temporary_name(name)
+    temporary = temporary_name(name)
     try:
         with make_folders(at, temporary) as top:
             for path, file in files.items():
                 _write_file(top, PurePosixPath(path).parts, file)
         _rename_to_free(at, temporary, name)
     finally:
-        _discard(at, temporary)
-
-
-def remove_tree(at: int, name: str) -> None:
-    """Remove a folder, if it exists, atomically: it is renamed, then deleted as far as possible.
-
-    Raises:
-        OSError: it could not be renamed.
-    """
-    temporary = _temporary_name(name)
-    with suppress(FileNotFoundError):
-        os.rename(name, temporary, src_dir_fd=at, dst_dir_fd=at)
-        _discard(at, temporary)
-
-
-def remove_abandoned(at: int, name: str) -> None:
-    """Remove temporary folders beside `name` that are a day older than `name`, by the volume's clock."""
-    with suppress(OSError):
-        oldest = os.stat(name, dir_fd=at, follow_symlinks=False).st_mtime - _ABANDONED_SECONDS
-        for found in os.listdir(at):
-            mtime = os.stat(found, dir_fd=at, follow_symlinks=False).st_mtime
-            if _TEMPORARY_NAME.fullmatch(found) and mtime < oldest:
-                _discard(at, found)
+        discard(at, temporary)
 
 
 @contextmanager
 def open_volume(volume: str) -> Iterator[int]:
     """Open the volume's own folder; its path is configured, so it may be a link. Raises `OSError`."""
-    at = os.open(volume, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
+    at = os.open(volume, FOLDER_FLAGS & ~os.O_NOFOLLOW)
     try:
         yield at
     finally:
@@ -153,14 +151,19 @@ def open_volume(volume: str) -> Iterator[int]:
 
 
 @contextmanager
-def make_folders(at: int, *parts: str) -> Iterator[int]:
-    """Open a folder below an open folder. Missing folders of the path are created, links are refused."""
+def make_folders(at: int, *parts: str, only_ours: bool = False) -> Iterator[int]:
+    """Open a folder below an open folder. Missing folders of the path are created, links are refused.
+
+    `only_ours`: raise `NotOurs` if a folder belongs to another user, who could replace what is in it.
+    """
     here = os.dup(at)
     try:
         for part in parts:
             below = _open_or_make(here, part)
             os.close(here)
             here = below
+            if only_ours and not is_ours(here):
+                raise NotOurs(f"its folder {part} belongs to another user")
         yield here
     finally:
         os.close(here)
@@ -179,7 +182,7 @@ def _open_by_parts(at: int, parts: tuple[str, ...], flags: int) -> int:
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         try:
-            below = os.open(part, flags if last else _FOLDER_FLAGS, dir_fd=at)
+            below = os.open(part, flags if last else FOLDER_FLAGS, dir_fd=at)
         finally:
             os.close(at)
         at = below
@@ -187,7 +190,7 @@ def _open_by_parts(at: int, parts: tuple[str, ...], flags: int) -> int:
 
 
 @contextmanager
-def open_at(at: int, name: str, flags: int = _FOLDER_FLAGS) -> Iterator[int]:
+def open_at(at: int, name: str, flags: int = FOLDER_FLAGS) -> Iterator[int]:
     """Open a folder or file in an open folder; a link is refused."""
     below = os.open(name, flags, dir_fd=at)
     try:
@@ -220,7 +223,7 @@ def _open_or_make(at: int, name: str) -> int:
     with suppress(FileExistsError):
         os.mkdir(name, dir_fd=at)
         made = True
-    below = os.open(name, _FOLDER_FLAGS, dir_fd=at)
+    below = os.open(name, FOLDER_FLAGS, dir_fd=at)
     try:
         if made:
             os.fchmod(below, 0o755)
@@ -238,15 +241,3 @@ def _rename_to_free(at: int, temporary: str, name: str) -> None:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise FileExistsError(errno.EEXIST, f"{name} already exists") from None
         raise
-
-
-def _discard(at: int, name: str) -> None:
-    """Delete a folder, a file or a link. Errors are ignored."""
-    with suppress(OSError):
-        os.unlink(name, dir_fd=at)
-        return
-    shutil.rmtree(name, ignore_errors=True, dir_fd=at)
-
-
-def _temporary_name(name: str) -> str:
-    return f".{name[:16]}-{secrets.token_hex(4)}.tmp"

@@ -1,7 +1,6 @@
 """Puts files that are too large for a Secret on the shared volume before the Job exists, and removes them."""
 
 import asyncio
-import os
 from contextlib import suppress
 
 from paperclip_claude_k8s import failures
@@ -12,13 +11,8 @@ from paperclip_claude_k8s.plan.bundle import BundleFile
 from paperclip_claude_k8s.plan.delivery import STAGING_FOLDER, content_of
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.volume.safefs import (
-    KEPT_SECONDS,
-    make_folders,
-    open_volume,
-    remove_tree,
-    write_tree,
-)
+from paperclip_claude_k8s.volume.removal import remove_older, remove_tree
+from paperclip_claude_k8s.volume.safefs import KEPT_SECONDS, make_folders, open_volume, write_tree
 
 
 async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
@@ -50,10 +44,7 @@ async def unstage_after(job: JobSnapshot, volume: str | None) -> None:
 
 def _write(volume: str, name: str, content: dict[str, BundleFile], oldest: float) -> None:
     with open_volume(volume) as at, make_folders(at, STAGING_FOLDER) as folder:
-        with os.scandir(folder) as entries:
-            old = [e.name for e in entries if e.stat(follow_symlinks=False).st_mtime < oldest]
-        for found in old:
-            remove_tree(folder, found)
+        remove_older(folder, oldest)
         remove_tree(folder, name)
         write_tree(folder, name, content)
 

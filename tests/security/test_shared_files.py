@@ -1,0 +1,168 @@
+"""Files that another agent changes on the shared volume: the relay does not start an agent with them."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.relay_shells import SHELLS, Pod, pod_of, summary
+
+from paperclip_claude_k8s import relay
+from paperclip_claude_k8s.plan.shared_files import SharedFile, render_list
+
+FOLDER = "b/0123 4567"
+FILES = {
+    f"{FOLDER}/agent-instructions.md": b"Be kind.",
+    f"{FOLDER}/.claude/skills/s/SKILL.md": b"# Skill",
+    f"{FOLDER}/.claude/skills/s/bin/run it": b"#!/bin/sh\necho the skill runs\n",
+    f"{FOLDER}/.claude/skills/s/empty": b"",
+    "run-files/job/prompt.txt": b"y" + b"x" * 100_000,
+}
+PROMPT = "run-files/job/prompt.txt"
+SKILL = f"{FOLDER}/.claude/skills/s"
+AGENT = 'wc -c; cd "$1/.claude/skills/s" && cat "$1/agent-instructions.md" && ./bin/run\\ it && ls -A'
+"""Prints what the agent is told, and which files its skill has."""
+
+
+@pytest.fixture(params=SHELLS)
+def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
+    return pod_of(request.param, tmp_path)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    for path, content in FILES.items():
+        file = tmp_path / "volume" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return tmp_path / "volume"
+
+
+def relay_env(pod: Pod, volume: Path, seconds: int = 20) -> dict[str, str]:
+    listed = [SharedFile.of(path, content, executable="run" in path[-8:]) for path, content in FILES.items()]
+    (pod.folder / "list").write_text(render_list(listed), encoding="utf-8")
+    return {
+        relay.VOLUME: str(volume),
+        relay.FILES: str(pod.folder / "list"),
+        relay.FILES_SEC: str(seconds),
+        relay.PROMPT: str(copies(pod) / PROMPT),
+    }
+
+
+def copies(pod: Pod) -> Path:
+    return pod.folder / "scratch" / relay.COPIES
+
+
+def agent(pod: Pod) -> list[str]:
+    return ["sh", "-c", AGENT, "agent", str(copies(pod) / FOLDER)]
+
+
+async def test_agent_reads_the_verified_copies(pod: Pod, volume: Path) -> None:
+    (volume / SKILL / "evil.md").write_text("a file that Paperclip did not write", encoding="utf-8")
+    ended = await pod.run(*agent(pod), env=relay_env(pod, volume))
+    assert ended.code == 0
+    assert ended.stdout.split() == [
+        *(b"100001", b"Be", b"kind.the", b"skill", b"runs"),
+        *(b"SKILL.md", b"bin", b"empty"),
+    ]
+
+
+async def test_change_after_the_start_does_not_reach_the_agent(pod: Pod, volume: Path) -> None:
+    env = relay_env(pod, volume)
+    command = ["sh", "-c", f"touch started; until [ -e go ]; do sleep 0.05; done; {AGENT}", *agent(pod)[3:]]
+    command[2] = f"cd {pod.folder}; {command[2]}"
+    async with pod.started(*command, env=env) as process:
+        while not (pod.folder / "started").exists():  # noqa: ASYNC110  # another process writes it
+            await asyncio.sleep(0.02)
+        (volume / FOLDER / "agent-instructions.md").write_text("EVIL", encoding="utf-8")
+        (pod.folder / "go").touch()
+        ended = await pod.ended(process)
+    assert b"Be kind." in ended.stdout
+
+
+def _rewrite(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[::-1])
+
+
+def _replace_by_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def _replace_by_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def _replace_by_endless_device(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("/dev/zero")
+
+
+def _replace_by_huge_file(file: Path) -> None:
+    os.truncate(file, 0)
+    os.truncate(file, 2**40)
+
+
+def _rename_parents(file: Path) -> None:
+    """What an agent can do that owns the folder above: put its own folder in place of the host's."""
+    file.parent.rename(file.parent.with_name("stolen"))
+    file.parent.mkdir()
+    file.write_text("EVIL", encoding="utf-8")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "rewritten": _rewrite,
+    "emptied": lambda file: os.truncate(file, 0),
+    "removed": Path.unlink,
+    "unreadable folder": _replace_by_folder,
+    "pipe": _replace_by_pipe,
+    "endless device": _replace_by_endless_device,
+    "huge": _replace_by_huge_file,
+    "parents renamed": _rename_parents,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("path", [PROMPT, f"{FOLDER}/agent-instructions.md", f"{SKILL}/SKILL.md"])
+async def test_changed_file_keeps_the_agent_from_starting(
+    pod: Pod, volume: Path, change: str, path: str
+) -> None:
+    env = relay_env(pod, volume, seconds=1 if change == "pipe" else 20)
+    CHANGES[change](volume / path)
+    ended = await pod.run("touch", str(pod.folder / "started"), env=env)
+    assert ended.code == relay.FILES_CHANGED_CODE
+    assert not (pod.folder / "started").exists()
+    assert any(b"is not what Paperclip wrote" in line for line in ended.stderr)
+    changed = summary(ended).changed
+    assert changed is not None
+    assert change in ("pipe", "unreadable folder", "parents renamed") or Path(path).name in changed
+
+
+async def test_stop_while_the_volume_hangs_is_answered_at_once(pod: Pod, volume: Path) -> None:
+    env = relay_env(pod, volume, seconds=60)
+    _replace_by_pipe(volume / PROMPT)
+    async with pod.started(*agent(pod), env=env) as process:
+        await asyncio.sleep(0.5)
+        process.terminate()
+        async with asyncio.timeout(10):
+            ended = await pod.ended(process)
+    assert ended.code == 143
+    assert summary(ended).changed is None
+
+
+SEARCH_NONCE = """
+for file in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do
+  tr '\\000' '\\n' <"$file" 2>/dev/null | grep -q "NONCE=$1\\|^$1$\\|\036$1" && echo "$file"
+done; grep -l "$1" "$2"/* 2>/dev/null; env | grep -c RELAY_NONCE
+"""
+
+
+async def test_agent_does_not_find_the_nonce_in_proc_or_in_the_relays_folder(pod: Pod) -> None:
+    """The agent gets the nonce here in two halves, so that its own arguments do not show it."""
+    nonce, folder = secrets.token_hex(4), str(pod.folder / "scratch")
+    script = f"{SEARCH_NONCE.replace('$1', '$1$3')}true"
+    ended = await pod.run("sh", "-c", script, "sh", nonce[:4], folder, nonce[4:], env={relay.NONCE: nonce})
+    assert ended.stdout == b"0\n"
