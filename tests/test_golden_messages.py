@@ -217,6 +217,10 @@ GOLDEN: list[tuple[Failure, str]] = [
         ),
     ),
     (
+        failures.files_changed("run-files/job/prompt.txt: FAILED"),
+        "A file on the shared volume was changed before the agent started, so it was not started: run-files/job/prompt.txt: FAILED — find out which agent or program of this volume changes it, then run the agent again",
+    ),
+    (
         failures.log_limit_exceeded("10Gi"),
         "The agent printed more than logSizeLimit 10Gi and was stopped — find out why, or raise logSizeLimit",
     ),

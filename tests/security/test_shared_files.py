@@ -154,9 +154,12 @@ async def test_stop_while_the_volume_hangs_is_answered_at_once(pod: Pod, volume:
 
 
 SEARCH_NONCE = """
+exec 2>/dev/null
 for file in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do
-  tr '\\000' '\\n' <"$file" 2>/dev/null | grep -q "NONCE=$1\\|^$1$\\|\036$1" && echo "$file"
-done; grep -l "$1" "$2"/* 2>/dev/null; env | grep -c RELAY_NONCE
+  tr '\\000' '\\n' <"$file" | grep -q "NONCE=$1\\|^$1$\\|\036$1" && echo "$file"
+done
+grep -l "$1" "$2"/*
+env | grep -c RELAY_NONCE
 """
 
 
