@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.relay_shells import SHELLS, Pod, pod_of, summary
+from tests.support.relay_shells import SHELLS, RelayRunner, relay_runner, summary
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.plan.shared_files import SharedFile, render_list
@@ -27,8 +27,8 @@ AGENT = 'wc -c; cd "$1/.claude/skills/s" && cat "$1/agent-instructions.md" && ./
 
 
 @pytest.fixture(params=SHELLS)
-def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
-    return pod_of(request.param, tmp_path)
+def runner(request: pytest.FixtureRequest, tmp_path: Path) -> RelayRunner:
+    return relay_runner(request.param, tmp_path)
 
 
 @pytest.fixture
@@ -40,28 +40,28 @@ def volume(tmp_path: Path) -> Path:
     return tmp_path / "volume"
 
 
-def relay_env(pod: Pod, volume: Path, seconds: int = 20) -> dict[str, str]:
+def relay_env(runner: RelayRunner, volume: Path, seconds: int = 20) -> dict[str, str]:
     listed = [SharedFile.of(path, content, executable="run" in path[-8:]) for path, content in FILES.items()]
-    (pod.folder / "list").write_text(render_list(listed), encoding="utf-8")
+    (runner.folder / "list").write_text(render_list(listed), encoding="utf-8")
     return {
         relay.VOLUME: str(volume),
-        relay.FILES: str(pod.folder / "list"),
+        relay.FILES: str(runner.folder / "list"),
         relay.FILES_SEC: str(seconds),
-        relay.PROMPT: str(copies(pod) / PROMPT),
+        relay.PROMPT: str(copies(runner) / PROMPT),
     }
 
 
-def copies(pod: Pod) -> Path:
-    return pod.folder / "scratch" / relay.COPIES
+def copies(runner: RelayRunner) -> Path:
+    return runner.folder / "scratch" / relay.COPIES
 
 
-def agent(pod: Pod) -> list[str]:
-    return ["sh", "-c", AGENT, "agent", str(copies(pod) / FOLDER)]
+def agent(runner: RelayRunner) -> list[str]:
+    return ["sh", "-c", AGENT, "agent", str(copies(runner) / FOLDER)]
 
 
-async def test_agent_reads_the_verified_copies(pod: Pod, volume: Path) -> None:
+async def test_agent_reads_the_verified_copies(runner: RelayRunner, volume: Path) -> None:
     (volume / SKILL / "evil.md").write_text("a file that Paperclip did not write", encoding="utf-8")
-    ended = await pod.run(*agent(pod), env=relay_env(pod, volume))
+    ended = await runner.run(*agent(runner), env=relay_env(runner, volume))
     assert ended.code == 0
     assert ended.stdout.split() == [
         *(b"100001", b"Be", b"kind.the", b"skill", b"runs"),
@@ -69,16 +69,21 @@ async def test_agent_reads_the_verified_copies(pod: Pod, volume: Path) -> None:
     ]
 
 
-async def test_change_after_the_start_does_not_reach_the_agent(pod: Pod, volume: Path) -> None:
-    env = relay_env(pod, volume)
-    command = ["sh", "-c", f"touch started; until [ -e go ]; do sleep 0.05; done; {AGENT}", *agent(pod)[3:]]
-    command[2] = f"cd {pod.folder}; {command[2]}"
-    async with pod.started(*command, env=env) as process:
-        while not (pod.folder / "started").exists():  # noqa: ASYNC110  # another process writes it
+async def test_change_after_the_start_does_not_reach_the_agent(runner: RelayRunner, volume: Path) -> None:
+    env = relay_env(runner, volume)
+    command = [
+        "sh",
+        "-c",
+        f"touch started; until [ -e go ]; do sleep 0.05; done; {AGENT}",
+        *agent(runner)[3:],
+    ]
+    command[2] = f"cd {runner.folder}; {command[2]}"
+    async with runner.started(*command, env=env) as process:
+        while not (runner.folder / "started").exists():  # noqa: ASYNC110  # another process writes it
             await asyncio.sleep(0.02)
         (volume / FOLDER / "agent-instructions.md").write_text("EVIL", encoding="utf-8")
-        (pod.folder / "go").touch()
-        ended = await pod.ended(process)
+        (runner.folder / "go").touch()
+        ended = await runner.ended(process)
     assert b"Be kind." in ended.stdout
 
 
@@ -128,27 +133,27 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("path", [PROMPT, f"{FOLDER}/agent-instructions.md", f"{SKILL}/SKILL.md"])
 async def test_changed_file_keeps_the_agent_from_starting(
-    pod: Pod, volume: Path, change: str, path: str
+    runner: RelayRunner, volume: Path, change: str, path: str
 ) -> None:
-    env = relay_env(pod, volume, seconds=1 if change == "pipe" else 20)
+    env = relay_env(runner, volume, seconds=1 if change == "pipe" else 20)
     CHANGES[change](volume / path)
-    ended = await pod.run("touch", str(pod.folder / "started"), env=env)
+    ended = await runner.run("touch", str(runner.folder / "started"), env=env)
     assert ended.code == relay.FILES_CHANGED_CODE
-    assert not (pod.folder / "started").exists()
+    assert not (runner.folder / "started").exists()
     assert any(b"is not what Paperclip wrote" in line for line in ended.stderr)
     changed = summary(ended).changed
     assert changed is not None
     assert change in ("pipe", "unreadable folder", "parents renamed") or Path(path).name in changed
 
 
-async def test_stop_while_the_volume_hangs_is_answered_at_once(pod: Pod, volume: Path) -> None:
-    env = relay_env(pod, volume, seconds=60)
+async def test_stop_while_the_volume_hangs_is_answered_at_once(runner: RelayRunner, volume: Path) -> None:
+    env = relay_env(runner, volume, seconds=60)
     _replace_by_pipe(volume / PROMPT)
-    async with pod.started(*agent(pod), env=env) as process:
+    async with runner.started(*agent(runner), env=env) as process:
         await asyncio.sleep(0.5)
         process.terminate()
         async with asyncio.timeout(10):
-            ended = await pod.ended(process)
+            ended = await runner.ended(process)
     assert ended.code == 143
     assert summary(ended).changed is None
 
@@ -163,9 +168,9 @@ env | grep -c RELAY_NONCE
 """
 
 
-async def test_agent_does_not_find_the_nonce_in_proc_or_in_the_relays_folder(pod: Pod) -> None:
+async def test_agent_does_not_find_the_nonce_in_proc_or_in_the_relays_folder(runner: RelayRunner) -> None:
     """The agent gets the nonce here in two halves, so that its own arguments do not show it."""
-    nonce, folder = secrets.token_hex(4), str(pod.folder / "scratch")
+    nonce, folder = secrets.token_hex(4), str(runner.folder / "scratch")
     script = f"{SEARCH_NONCE.replace('$1', '$1$3')}true"
-    ended = await pod.run("sh", "-c", script, "sh", nonce[:4], folder, nonce[4:], env={relay.NONCE: nonce})
+    ended = await runner.run("sh", "-c", script, "sh", nonce[:4], folder, nonce[4:], env={relay.NONCE: nonce})
     assert ended.stdout == b"0\n"
