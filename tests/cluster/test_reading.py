@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 
 from paperclip_claude_k8s.cluster import reading
+from paperclip_claude_k8s.cluster.home_pod_reading import read_home_pod
 from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerState,
     Running,
-    SecretVolume,
     Terminated,
     Waiting,
 )
@@ -164,25 +164,6 @@ def test_lease_has_holder_and_microseconds() -> None:
     assert lease.labels == {"recorded": "yes"}
 
 
-def test_home_pod_has_what_jobs_inherit_without_its_token() -> None:
-    home = reading.home_pod(recorded("pod-home"), "paperclip")
-    assert (home.namespace, home.name, home.image) == ("paperclip", "paperclip-0", "local/agent:1")
-    assert [entry["name"] for entry in home.env] == ["PAPERCLIP_API_URL", "ANTHROPIC_API_KEY", "DEPLOY_ENV"]
-    assert home.claim_name == "paperclip-data"
-    assert home.secret_volumes == (
-        SecretVolume("provider", "paperclip-secrets", "/etc/provider", default_mode=0o644),
-    )
-    assert home.dns_policy == "ClusterFirst"
-    assert home.affinity is None
-
-
-def test_home_pod_falls_back_to_its_first_container() -> None:
-    pod = {"spec": {"containers": [{"name": "web", "image": "a"}, {"name": "db", "image": "b"}]}}
-    assert reading.home_pod(pod, "paperclip").image == "a"
-    assert reading.home_pod(pod, "db").image == "b"
-    assert reading.home_pod({}, "paperclip").image == ""
-
-
 @pytest.mark.parametrize(
     ("response", "version"),
     [
@@ -213,7 +194,7 @@ def test_readers_accept_any_json(odd: dict[str, Any]) -> None:
     reading.pod_snapshot(odd)
     reading.event_snapshot(odd)
     reading.lease_snapshot(odd)
-    reading.home_pod(odd, "paperclip")
+    read_home_pod(odd, "paperclip")
     reading.listing(odd, reading.job_snapshot)
     reading.events_in_order(odd)
     reading.access_modes(odd)

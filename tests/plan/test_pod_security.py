@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.support.plans import a_context, a_plan, the_job
 
-from paperclip_claude_k8s.cluster.model import HomePod, SecretVolume
+from paperclip_claude_k8s.cluster.model import HomeMount, HomePod
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES
 from paperclip_claude_k8s.plan.pod_security import RULES, Pod, violations
 
@@ -193,7 +193,7 @@ FULL_HOME = HomePod(
     env=[{"name": "A_KEY", "value": "x"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}],
     env_from=[{"secretRef": {"name": "s"}}],
     claim_name="data",
-    secret_volumes=[SecretVolume("v", "s", "/etc/s", default_mode=0o400)],
+    mounts=[HomeMount("/etc/s", {"name": "v", "secret": {"secretName": "s", "defaultMode": 0o400}})],
     affinity={"nodeAffinity": {}},
 )
 VARIANTS: dict[str, Object] = {  # settings, and other arguments of `a_plan`

@@ -20,6 +20,7 @@ from paperclip_claude_k8s.base.aio import jittered, loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
+from paperclip_claude_k8s.cluster.home_pod_reading import read_home_pod
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
     EventSnapshot,
@@ -80,7 +81,7 @@ class Gateway:
         if key in self._home_pods and now - self._home_pods[key][0] < HOME_POD_CACHED:
             return self._home_pods[key][1]
         path = _core(namespace, "pods", name)
-        home = await self._rest.read(path, lambda pod: reading.home_pod(pod, container))
+        home = await self._rest.read(path, lambda pod: read_home_pod(pod, container))
         if home is not None:
             self._home_pods[key] = now, home
         return home

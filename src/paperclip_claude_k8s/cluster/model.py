@@ -232,19 +232,28 @@ class HomePod:
     tolerations: Sequence[JsonObject] = ()
     affinity: JsonObject | None = None
     claim_name: str = ""
-    secret_volumes: Sequence["SecretVolume"] = ()
+    """The claim that is mounted at `/paperclip`."""
+    mounts: Sequence["HomeMount"] = ()
+    not_inherited: Sequence["NotInherited"] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class SecretVolume:
-    """A Secret that the home container mounts; Jobs mount it at the same path."""
+class HomeMount:
+    """One mount of the home container. `volume` is an entry of the Pod's `volumes`."""
 
-    name: str
-    secret: str
-    mount_path: str
-    optional: bool = False
-    items: Sequence[JsonObject] = ()
-    default_mode: int | None = None
+    path: str
+    volume: JsonObject
+    sub_path: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotInherited:
+    """A mount of the home container that Jobs do not get. `why` names the kind of volume or the reason."""
+
+    path: str
+    volume: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

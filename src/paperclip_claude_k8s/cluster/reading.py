@@ -1,7 +1,7 @@
 """Makes snapshots of objects in Kubernetes' JSON. A missing or malformed field becomes its default."""
 
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -15,13 +15,12 @@ from paperclip_claude_k8s.base.json_readers import (
     get_text_map,
 )
 from paperclip_claude_k8s.base.times import parse_time
-from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY, SHARED_MOUNT
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerSnapshot,
     ContainerState,
     EventSnapshot,
-    HomePod,
     JobRef,
     JobSnapshot,
     LeaseSnapshot,
@@ -29,14 +28,11 @@ from paperclip_claude_k8s.cluster.model import (
     PodSnapshot,
     Running,
     SecretSnapshot,
-    SecretVolume,
     Terminated,
     Waiting,
 )
 
 S = TypeVar("S")
-TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
-"""Where clusters before 1.21 mount the token as a Secret. It is the host process's own; no agent gets it."""
 
 
 def job_snapshot(job: Json) -> JobSnapshot:
@@ -127,29 +123,6 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
     )
 
 
-def home_pod(pod: Json, container_name: str) -> HomePod:
-    """The parts of this Pod that Jobs inherit, including those of its container of that name or its first."""
-    meta, spec = get_object(pod, "metadata"), get_object(pod, "spec")
-    containers = get_objects(spec, "containers")
-    named = [container for container in containers if container.get("name") == container_name]
-    home: Json = (named or containers or [{}])[0]
-    return HomePod(
-        namespace=get_text(meta, "namespace"),
-        name=get_text(meta, "name"),
-        image=get_text(home, "image"),
-        env=get_objects(home, "env"),
-        env_from=get_objects(home, "envFrom"),
-        image_pull_secrets=get_objects(spec, "imagePullSecrets"),
-        dns_policy=get_text(spec, "dnsPolicy"),
-        dns_config=dict(get_object(spec, "dnsConfig")) or None,
-        node_selector=get_text_map(spec, "nodeSelector"),
-        tolerations=get_objects(spec, "tolerations"),
-        affinity=dict(get_object(spec, "affinity")) or None,
-        claim_name=_claim_name(spec, home),
-        secret_volumes=tuple(_secret_volumes(spec, home)),
-    )
-
-
 def listing(response: Json, read: Callable[[Json], S]) -> Listing[S]:
     """The response of a list call."""
     items = tuple(read(item) for item in get_objects(response, "items"))
@@ -218,36 +191,3 @@ def _state(state: Json) -> ContainerState | None:
         waiting = get_object(state, "waiting")
         return Waiting(get_text(waiting, "reason"), get_text(waiting, "message"))
     return None
-
-
-def _mounts(container: Json) -> dict[str, str]:
-    """Volume name → path at which this container mounts the volume."""
-    return {get_text(m, "name"): get_text(m, "mountPath") for m in get_objects(container, "volumeMounts")}
-
-
-def _claim_name(spec: Json, container: Json) -> str:
-    mounts = _mounts(container)
-    for volume in get_objects(spec, "volumes"):
-        claim = get_object(volume, "persistentVolumeClaim")
-        if claim and mounts.get(get_text(volume, "name"), "").rstrip("/") == SHARED_MOUNT:
-            return get_text(claim, "claimName")
-    return ""
-
-
-def _secret_volumes(spec: Json, container: Json) -> Sequence[SecretVolume]:
-    mounts = _mounts(container)
-    found = []
-    for volume in get_objects(spec, "volumes"):
-        secret, name = get_object(volume, "secret"), get_text(volume, "name")
-        if secret and name in mounts and mounts[name] != TOKEN_MOUNT:
-            found.append(
-                SecretVolume(
-                    name=name,
-                    secret=get_text(secret, "secretName"),
-                    mount_path=mounts[name],
-                    optional=secret.get("optional") is True,
-                    items=tuple(get_objects(secret, "items")),
-                    default_mode=get_int(secret, "defaultMode"),
-                )
-            )
-    return found

@@ -4,17 +4,29 @@ Plain values are expanded here, by Kubernetes' rules: `$(NAME)` is an earlier va
 entry with `valueFrom`, for example a reference to a Secret, is passed on to the Job, because only the cluster
 can resolve it. So is a plain value with a `$(NAME)` of such an entry, unless it looks secret: the Job would
 show it. It becomes an ordinary secret value, in which that `$(NAME)` stays as it is.
+
+A webhook of a cloud provider gives the home pod an identity: a token of its service account as a volume, and
+variables that name it. The agent's Pod has another service account, so these variables are not inherited. If
+that account has an identity, the webhook sets them anew.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from paperclip_claude_k8s.base.json_readers import get_text
+from paperclip_claude_k8s.cluster.home_pod_reading import TOKEN_MOUNT
 from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
+from paperclip_claude_k8s.cluster.variable_references import expand, refers_to_any
 from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.host_only import RUN_VARIABLE, SERVER_SECRETS
 
-_REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
+_CLOUD_IDENTITIES = {
+    "AWS_WEB_IDENTITY_TOKEN_FILE": ("AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"),
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": ("AWS_CONTAINER_CREDENTIALS_FULL_URI",),
+    "AZURE_FEDERATED_TOKEN_FILE": ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_AUTHORITY_HOST"),
+    "GOOGLE_APPLICATION_CREDENTIALS": (),
+}
+"""Variable with the path of a token → the other variables of the same identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +38,17 @@ class Inherited:
     env_from: tuple[JsonObject, ...] = ()
     dropped: tuple[str, ...] = ()
     """Names of the variables that are not inherited."""
+    identity: tuple[str, ...] = ()
+    """Those of them that describe the cloud identity of the home pod's service account."""
+    fileless: tuple[str, ...] = ()
+    """Names of variables that are inherited, and name a file that is not."""
 
 
 def inherited_environment(home: HomePod | None) -> Inherited:
-    """All variables except the host's own secrets and those that describe a run."""
+    """All variables except the host's own secrets, those that describe a run, and a cloud identity."""
     if home is None:
         return Inherited()
+    lost = [mount.path for mount in home.not_inherited] + [TOKEN_MOUNT]
     literals: dict[str, str] = {}
     referring: dict[str, JsonObject] = {}
     dropped: set[str] = set()
@@ -46,29 +63,22 @@ def inherited_environment(home: HomePod | None) -> Inherited:
             value = str(entry.get("value") or "")
             literals.pop(name, None)
             referring.pop(name, None)
-            if _refers_to_any(value, referring) and not (
-                is_secret_name(name) or looks_like_credential(value)
-            ):
-                referring[name] = {"name": name, "value": _expand(value, literals, expanded_again=True)}
+            if refers_to_any(value, referring) and not (is_secret_name(name) or looks_like_credential(value)):
+                referring[name] = {"name": name, "value": expand(value, literals, expanded_again=True)}
             else:
-                literals[name] = _expand(value, literals)
-    return Inherited(literals, tuple(referring.values()), tuple(home.env_from), tuple(sorted(dropped)))
+                literals[name] = expand(value, literals)
+    fileless = {name for name, value in literals.items() if _is_below_any(value, lost)}
+    tokens = fileless & _CLOUD_IDENTITIES.keys()
+    identity = {name for token in tokens for name in (token, *_CLOUD_IDENTITIES[token])}
+    return Inherited(
+        {name: value for name, value in literals.items() if name not in identity},
+        tuple(entry for entry in referring.values() if entry["name"] not in identity),
+        tuple(home.env_from),
+        dropped=tuple(sorted(dropped | identity)),
+        identity=tuple(sorted(identity & {get_text(entry, "name") for entry in home.env})),
+        fileless=tuple(sorted(fileless - identity)),
+    )
 
 
-def _refers_to_any(value: str, names: Mapping[str, JsonObject]) -> bool:
-    return any(match[1] in names for match in _REFERENCE.finditer(value) if match[1])
-
-
-def _expand(value: str, known: Mapping[str, str], *, expanded_again: bool = False) -> str:
-    """The value with `$(NAME)` and `$$` replaced; unknown names stay as they are.
-
-    `expanded_again`: Kubernetes will expand the result once more, so its dollars stay escaped.
-    """
-
-    def replacement(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$$" if expanded_again else "$"
-        found = known.get(match[1], match[0])
-        return found.replace("$", "$$") if expanded_again and match[1] in known else found
-
-    return _REFERENCE.sub(replacement, value)
+def _is_below_any(path: str, folders: Sequence[str]) -> bool:
+    return any(f"{path}/".startswith(f"{folder}/") for folder in folders)

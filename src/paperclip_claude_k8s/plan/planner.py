@@ -18,6 +18,7 @@ from paperclip_claude_k8s.host.session import ResumeDecision, decide_resume
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.inherited import inherited_environment
 from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
@@ -35,6 +36,7 @@ from paperclip_claude_k8s.plan.secrets import (
     public_prompt,
     without_secrets,
 )
+from paperclip_claude_k8s.plan.volumes import hidden_mounts
 from paperclip_claude_k8s.plan.wake import WakePayload, read_wake_payload
 
 
@@ -98,7 +100,7 @@ class Planner:
                 *tee_run_log_notes(config, claim_name, site.volume_here),
             ),
         )
-        return replace(plan, notes=(*plan.notes, *_notes_on_the_pod(plan)))
+        return replace(plan, notes=(*plan.notes, *_notes_on_inheritance(plan), *_notes_on_the_pod(plan)))
 
     def _secret_parts(
         self, wake: WakePayload, workdir: str, attempt: int, *, secretless: bool
@@ -110,6 +112,26 @@ class Planner:
         overlay = read_overlay(config.pod_template, self.identity.job_name(attempt))
         parts = SecretParts(environment, mcp, overlay)
         return without_secrets(parts) if secretless else parts, parts.secrets
+
+
+def _notes_on_inheritance(plan: RunPlan) -> Iterator[str]:
+    """What the home pod has and the agent's Pod does not get."""
+    if plan.home is None:
+        return
+    lost = [f"{mount.path} ({mount.why})" for mount in plan.home.not_inherited]
+    lost += [f"{path} (the adapter uses this folder)" for path in hidden_mounts(plan)]
+    if lost:
+        yield f"Volumes of the home pod that the agent does not get: {', '.join(lost)}"
+    inherited, config = inherited_environment(plan.home), plan.config
+    identity = [name for name in inherited.identity if name not in config.env]
+    if identity and not config.service_account_name:
+        yield (
+            "The agent does not get the cloud identity of the host's service account "
+            f"({', '.join(identity)}); set `serviceAccountName` to an account that has one"
+        )
+    fileless = [name for name in inherited.fileless if name not in config.env]
+    if fileless:
+        yield f"Variables that name a file on a volume that the agent does not get: {', '.join(fileless)}"
 
 
 def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 `run` holds the run's files: it is a Secret, or an emptyDir that the init container fills from its environment
 and `run-secret`. `scratch` holds the relay's buffers. `home` is the shared volume or an emptyDir. `docker`
-and `docker-data` belong to the Docker daemon. All others, named `home-…`, are Secret volumes of the home pod.
+and `docker-data` belong to the Docker daemon. All others, named `home-…`, are volumes of the home pod.
 """
 
-from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
+from collections.abc import Sequence
+
+from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
 from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
 from paperclip_claude_k8s.plan.identity import LABEL_CHARS
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
@@ -26,28 +28,82 @@ def volumes(plan: RunPlan) -> list[JsonObject]:
     # Twice the output limit, because the agent is stopped a while after it; and the copies of shared files.
     copies = sum(file.size for file in plan.delivery.shared)
     scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes + copies)}
-    inherited = plan.home.secret_volumes if plan.home else ()
     return [
         *_run_volumes(plan),
         {"name": "scratch", "emptyDir": scratch},
         {"name": "home", **_home_volume(plan)},
         *docker_volumes(plan.config),
-        *(_secret_volume(volume) for volume in inherited),
+        *_inherited_volumes(plan).values(),
     ]
 
 
 def mounts(plan: RunPlan) -> list[JsonObject]:
-    inherited = plan.home.secret_volumes if plan.home else ()
+    hidden = set(hidden_mounts(plan))
+    inherited = _inherited_volumes(plan)
+    from_home = [mount for mount in _home_mounts(plan) if mount.path not in hidden]
+    shared = [_mount("home", mount) for mount in from_home if _is_shared(mount)]
+    if not any(mount["mountPath"] == POD_HOME for mount in shared):
+        shared.insert(0, {"name": "home", "mountPath": POD_HOME})
+    others = [mount for mount in from_home if not _is_shared(mount)]
+    return [
+        *_own_mounts(plan),
+        *shared,
+        *(_mount(str(inherited[_name_of(mount)]["name"]), mount) for mount in others),
+    ]
+
+
+def hidden_mounts(plan: RunPlan) -> tuple[str, ...]:
+    """Paths of the home pod's mounts that the agent does not get: the adapter uses the same folders."""
+    own = [str(mount["mountPath"]) for mount in _own_mounts(plan)]
+    paths = [mount.path for mount in _home_mounts(plan)]
+    return tuple(path for path in paths if any(f"{path}/".startswith(f"{folder}/") for folder in own))
+
+
+def _own_mounts(plan: RunPlan) -> list[JsonObject]:
     return [
         {"name": "run", "mountPath": RUN_DIR, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_DIR},
-        {"name": "home", "mountPath": POD_HOME},
         *docker_mounts(plan.config),
-        *(
-            {"name": _volume_name(volume), "mountPath": volume.mount_path, "readOnly": True}
-            for volume in inherited
-        ),
     ]
+
+
+def _home_mounts(plan: RunPlan) -> Sequence[HomeMount]:
+    return plan.home.mounts if plan.home else ()
+
+
+def _is_shared(mount: HomeMount) -> bool:
+    """Whether it is a mount of the claim that is mounted at HOME; other claims are not inherited."""
+    return "persistentVolumeClaim" in mount.volume
+
+
+def _mount(name: str, mount: HomeMount) -> JsonObject:
+    entry: JsonObject = {"name": name, "mountPath": mount.path}
+    if mount.sub_path:
+        entry["subPath"] = mount.sub_path
+    return {**entry, "readOnly": True} if mount.read_only else entry
+
+
+def _name_of(mount: HomeMount) -> str:
+    return str(mount.volume.get("name"))
+
+
+def _inherited_volumes(plan: RunPlan) -> dict[str, JsonObject]:
+    """The home pod's volumes that the agent gets besides the shared one, by their name there.
+
+    The prefix keeps their names apart from those of the adapter's own volumes.
+    """
+    hidden = set(hidden_mounts(plan))
+    given = {
+        _name_of(mount): mount.volume
+        for mount in _home_mounts(plan)
+        if mount.path not in hidden and not _is_shared(mount)
+    }
+    named: dict[str, JsonObject] = {}
+    for number, (name, volume) in enumerate(given.items()):
+        short = f"home-{name}"
+        unique = short if len(short) <= LABEL_CHARS else f"home-{number}-{name}"[:LABEL_CHARS].rstrip("-")
+        named[name] = {**volume, "name": unique}
+    return named
 
 
 def _run_volumes(plan: RunPlan) -> list[JsonObject]:
@@ -67,17 +123,3 @@ def _home_volume(plan: RunPlan) -> JsonObject:
     if claim_name:
         return {"persistentVolumeClaim": {"claimName": claim_name}}
     return {"emptyDir": {"sizeLimit": _HOME_SIZE}}
-
-
-def _volume_name(volume: SecretVolume) -> str:
-    """The prefix keeps the home pod's volumes apart from the adapter's."""
-    return f"home-{volume.name}"[:LABEL_CHARS].rstrip("-")
-
-
-def _secret_volume(volume: SecretVolume) -> JsonObject:
-    secret: JsonObject = {"secretName": volume.secret, "optional": volume.optional}
-    if volume.items:
-        secret["items"] = list(volume.items)
-    if volume.default_mode is not None:
-        secret["defaultMode"] = volume.default_mode
-    return {"name": _volume_name(volume), "secret": secret}
