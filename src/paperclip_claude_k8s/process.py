@@ -8,12 +8,14 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.base.aio import LaunchLimiter, Nursery
-from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
+from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRules
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.host.redact import redact_text
 from paperclip_claude_k8s.leases.process_id import this_process
 from paperclip_claude_k8s.leases.slot_locks import LeaseSlotLocks
 from paperclip_claude_k8s.podlog import RateLimiter
@@ -27,12 +29,14 @@ LAUNCHES = 2
 """Runs that launch at the same time: more of them would delay the output of the agents that run already."""
 LAUNCH_EXPIRY = 0.05
 """Seconds after which a launch makes room for the next one; with two permits at least 40 begin per second."""
-Connect: TypeAlias = Callable[[str | None, Timings], Cluster]
+Connect: TypeAlias = Callable[[str | None, ProcessSettings], Cluster]
 
 
-def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
+def connect(kubeconfig: str | None, settings: ProcessSettings) -> Cluster:
     """The cluster of a kubeconfig, or the one this process runs in. Its first call opens the connection."""
-    return Gateway(kubeconfig, timings)
+    rules = KubeconfigRules(mask=redact_text)
+    credentials = Credentials(kubeconfig, rules, settings.limits, settings.timings)
+    return Gateway(timings=settings.timings, credentials=credentials)
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class Process:
     def ports(self, kubeconfig: str | None) -> Ports:
         """The ports of a run that uses this kubeconfig; None: the cluster that this process runs in."""
         if kubeconfig not in self._ports:
-            cluster = self.connect(kubeconfig, self.settings.timings)
+            cluster = self.connect(kubeconfig, self.settings)
             self._ports[kubeconfig] = Ports(
                 cluster=cluster,
                 informer=partial(self._informer, kubeconfig, cluster),

@@ -1,4 +1,4 @@
-"""Which credentials are read without kubernetes_asyncio, and what is read from them."""
+"""What is read from a Pod's service account and from kubeconfigs, compared with kubernetes_asyncio."""
 
 import asyncio
 import base64
@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from tests.support.api_server import a_kubeconfig
 
+from paperclip_claude_k8s.base.settings import Limits, Timings
 from paperclip_claude_k8s.cluster.access import (
     TOKEN_REREAD_SECONDS,
     ServerAccess,
-    plain_access,
+    kubeconfig_access,
     service_account_access,
 )
-from paperclip_claude_k8s.cluster.credentials import library_access
+from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigReader, KubeconfigRules
 
 ENV = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+TIMINGS = Timings()
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
@@ -29,41 +30,54 @@ def a_service_account(folder: Path, **files: str) -> Path:
     return folder
 
 
-def parsed(path: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    return loaded
+async def our_access(path: str) -> ServerAccess:
+    rules = KubeconfigRules(trusted=True)
+    reader = KubeconfigReader(rules, Limits(), TIMINGS)
+    return await kubeconfig_access(await reader.read(path), reader, rules, TIMINGS)
 
 
 async def fields_of(access: ServerAccess) -> tuple[object, ...]:
-    """The fields that a plain kubeconfig can set. The CA is returned as text, also if it is a file."""
-    return (
-        access.server.rstrip("/"),
-        await access.authorization(),
-        access.ca_text
-        or (access.ca_file and await asyncio.to_thread(Path(access.ca_file).read_text, "utf-8")),
-        access.verify,
-        access.server_hostname,
-        access.proxy,
-        access.namespace,
-    )
+    header = await access.authorization()
+    client = (access.client_text or "").replace("\n", "")
+    return access.server.rstrip("/"), header, access.ca_text, client, access.verify, access.proxy
+
+
+async def library_fields(path: str) -> tuple[object, ...]:
+    """The same fields as kubernetes_asyncio reads them."""
+    from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes long
+
+    read: Any = client.Configuration()
+    await config.load_kube_config(path, client_configuration=read)
+
+    def content(path: str | None) -> str | None:
+        return None if path is None else Path(path).read_text("utf-8")
+
+    pems = [
+        await asyncio.to_thread(content, path) for path in (read.ssl_ca_cert, read.cert_file, read.key_file)
+    ]
+    client_text = "".join(text or "" for text in pems[1:]).replace("\n", "")
+    header = read.api_key.get("BearerToken")
+    return read.host.rstrip("/"), header, pems[0], client_text, read.verify_ssl, getattr(read, "proxy", None)
 
 
 async def test_service_account_gives_address_authority_namespace_and_token(tmp_path: Path) -> None:
-    access = service_account_access(ENV, a_service_account(tmp_path))
+    access = await service_account_access(ENV, TIMINGS, a_service_account(tmp_path))
     assert access.server == "https://10.0.0.1:443"
-    assert access.ca_file == str(tmp_path / "ca.crt")
+    assert access.ca_text == PEM.strip()
     assert access.namespace == "agents"
     assert await access.authorization() == "Bearer first"
 
 
 async def test_service_account_brackets_an_ipv6_address(tmp_path: Path) -> None:
     env = {**ENV, "KUBERNETES_SERVICE_HOST": "fd00::1"}
-    assert service_account_access(env, a_service_account(tmp_path)).server == "https://[fd00::1]:443"
+    assert (
+        await service_account_access(env, TIMINGS, a_service_account(tmp_path))
+    ).server == "https://[fd00::1]:443"
 
 
 @pytest.mark.looptime
 async def test_service_account_token_is_reread_after_a_minute(tmp_path: Path) -> None:
-    access = service_account_access(ENV, a_service_account(tmp_path))
+    access = await service_account_access(ENV, TIMINGS, a_service_account(tmp_path))
     a_service_account(tmp_path, token="second")
     assert await access.authorization() == "Bearer first"
     await asyncio.sleep(TOKEN_REREAD_SECONDS)
@@ -72,7 +86,7 @@ async def test_service_account_token_is_reread_after_a_minute(tmp_path: Path) ->
 
 @pytest.mark.looptime
 async def test_service_account_token_unreadable_later_is_kept(tmp_path: Path) -> None:
-    access = service_account_access(ENV, a_service_account(tmp_path))
+    access = await service_account_access(ENV, TIMINGS, a_service_account(tmp_path))
     (tmp_path / "token").unlink()
     await asyncio.sleep(TOKEN_REREAD_SECONDS)
     assert await access.authorization() == "Bearer first"
@@ -81,11 +95,11 @@ async def test_service_account_token_unreadable_later_is_kept(tmp_path: Path) ->
 @pytest.mark.parametrize("missing", ["ca.crt", "token"])
 async def test_service_account_missing_or_empty_file_is_named(missing: str, tmp_path: Path) -> None:
     (a_service_account(tmp_path) / missing).unlink()
-    with pytest.raises(OSError, match=missing):
-        service_account_access(ENV, tmp_path)
+    with pytest.raises(LookupError, match=missing):
+        await service_account_access(ENV, TIMINGS, tmp_path)
     (tmp_path / missing).touch()
     with pytest.raises(LookupError, match="is empty"):
-        service_account_access(ENV, tmp_path)
+        await service_account_access(ENV, TIMINGS, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -94,54 +108,41 @@ async def test_service_account_missing_or_empty_file_is_named(missing: str, tmp_
         {},
         {"insecure-skip-tls-verify": True},
         {"certificate-authority-data": base64.b64encode(PEM.encode()).decode()},
+        {"certificate-authority": "ca.crt"},
         {"tls-server-name": "api.example", "proxy-url": "http://proxy:3128"},
     ],
 )
-@pytest.mark.parametrize("user", [{}, {"token": ""}, {"token": "canary"}])
-async def test_plain_access_equals_what_the_library_reads(
-    user: dict[str, str], cluster: dict[str, Any], tmp_path: Path
-) -> None:
-    path = a_kubeconfig(tmp_path, "https://api.example/", user=user, cluster=cluster)
-    plain = plain_access(parsed(path))
-    assert plain is not None
-    assert await fields_of(plain) == await fields_of(await library_access(path, None))
-
-
 @pytest.mark.parametrize(
     "user",
     [
-        {"token": 7},
+        {},
+        {"token": ""},
+        {"token": "canary"},
         {"tokenFile": "token"},
-        {"token": "canary", "exec": {"command": "plugin"}},
-        {"auth-provider": {"name": "oidc"}},
+        {"token": "canary", "tokenFile": "token"},
         {"username": "u", "password": "p"},
-        {"token": "canary", "client-certificate": "crt"},
+        {"token": "canary", "username": "u", "password": "p"},
+        {"client-certificate": "ca.crt", "client-key": "key"},
+        {"client-certificate-data": base64.b64encode(PEM.encode()).decode(), "client-key": "key"},
     ],
 )
-def test_plain_access_is_none_for_user_fields_it_cannot_read(user: dict[str, Any], tmp_path: Path) -> None:
-    assert plain_access(parsed(a_kubeconfig(tmp_path, user=user))) is None
-
-
-@pytest.mark.parametrize(
-    "cluster",
-    [
-        {"certificate-authority": "ca.crt"},
-        {"certificate-authority-data": "not base64"},
-        {"insecure-skip-tls-verify": "true"},
-        {"server": 7},
-    ],
-)
-def test_plain_access_is_none_for_cluster_fields_it_cannot_read(
-    cluster: dict[str, Any], tmp_path: Path
+async def test_access_equals_what_the_library_reads(
+    user: dict[str, str], cluster: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = a_kubeconfig(tmp_path, user={"token": "canary"}, cluster=cluster)
-    assert plain_access(parsed(path)) is None
+    for name, text in {"ca.crt": PEM, "token": "from-file", "key": PEM.replace("CERTIFICATE", "KEY")}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    path = a_kubeconfig(tmp_path, "https://api.example/", user=user, cluster=cluster)
+    assert await fields_of(await our_access(path)) == await library_fields(path)
 
 
-def test_plain_access_is_none_for_a_duplicate_name(tmp_path: Path) -> None:
-    kubeconfig = parsed(a_kubeconfig(tmp_path, user={"token": "canary"}))
-    assert plain_access(kubeconfig) is not None
-    assert plain_access({**kubeconfig, "users": kubeconfig["users"] * 2}) is None
+@pytest.mark.looptime
+async def test_token_file_is_reread_after_a_minute(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first", encoding="utf-8")
+    access = await our_access(a_kubeconfig(tmp_path, user={"tokenFile": "token"}))
+    (tmp_path / "token").write_text("second", encoding="utf-8")
+    assert await access.authorization() == "Bearer first"
+    await asyncio.sleep(TOKEN_REREAD_SECONDS)
+    assert await access.authorization() == "Bearer second"
 
 
 def test_plain_kubeconfig_does_not_import_the_library(tmp_path: Path) -> None:

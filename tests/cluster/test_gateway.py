@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from tests.support.api_server import DEFAULT_TIMINGS, SHORT_TIMEOUTS, Handler, gateway_to, refusing, silent
 
+from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.gateway import HOME_POD_CACHED, Gateway
 from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, PodSnapshot, SecretSnapshot, WatchEvent
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, LogRequest
@@ -487,7 +488,7 @@ class HomeWire(Transport):
     """Responds to every call with the same Pod, without a socket."""
 
     def __init__(self) -> None:
-        super().__init__(None, SHORT_TIMEOUTS)
+        super().__init__(Credentials(None), SHORT_TIMEOUTS)
         self.calls = 0
 
     async def call(self, request: Request) -> dict[str, Any]:

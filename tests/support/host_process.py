@@ -35,8 +35,8 @@ async def main(ctx: Mapping[str, Any], env: Mapping[str, str], options: Mapping[
     traced: list[TracedCluster] = []
     hook = killing_at(*options.get("killed_at", ("", "")))
 
-    def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
-        traced.append(TracedCluster(Gateway(kubeconfig, timings), hook))
+    def connect(kubeconfig: str | None, settings: ProcessSettings) -> Cluster:
+        traced.append(TracedCluster(Gateway(kubeconfig, settings.timings), hook))
         return cast("Cluster", traced[-1])
 
     settings = ProcessSettings(env=env, timings=Timings(**options.get("timings", {})))

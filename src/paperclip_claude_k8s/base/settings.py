@@ -31,6 +31,12 @@ class Timings:
     refusal_after: float = 3.0
     """If a Job has no Pod for this long, its Events are read: they say whether the Pod was refused."""
 
+    host_file: float = 10.0
+    """Time limit for reading a file of the host, such as a kubeconfig: a network volume can hang."""
+
+    exec_plugin: float = 25.0
+    """Time limit for the exec plugin of a kubeconfig; shorter than `request`, for an error of its own."""
+
     events_after: float = 15.0
     """If a Pod waits longer than this to start, its Events are read, to report why."""
 
@@ -104,6 +110,9 @@ class Limits:
 
     bridge_line_values: int = 200_000
     """Most commas and brackets outside strings in one line of a Node host: all runs wait while it is read."""
+
+    kubeconfig_bytes: int = 1024 * 1024
+    """Largest size of a kubeconfig, and of each file it names; one with a hundred clusters has 400 KiB."""
 
     launch_rounds: int = 3
     """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""

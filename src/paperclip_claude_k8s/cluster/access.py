@@ -1,32 +1,40 @@
-"""Reads the two usual kinds of credentials: a Pod's service account, and a kubeconfig with plain values.
+"""What it takes to reach an API server: from a Pod's service account, or from a kubeconfig.
 
-kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. Only other kubeconfigs are read by
-it (`credentials.library_access`): with a plugin, a login, a client certificate or references to files.
+kubernetes_asyncio reads these too, but it blocks the event loop while it reads files, runs plugins without
+limits and sends any file of the host as a token. It is only used for `auth-provider` (`credentials`).
 """
 
 import base64
-import binascii
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from yarl import URL
 
 from paperclip_claude_k8s.base.aio import loop_time
-from paperclip_claude_k8s.base.json_readers import get_objects
+from paperclip_claude_k8s.base.host_files import HostFileError, anywhere, read_host_file
+from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.cluster.exec_plugin import run_plugin
+from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigReader, KubeconfigRules
+from paperclip_claude_k8s.cluster.port import ClusterError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_REREAD_SECONDS = 60.0
-"""Seconds after which a Pod's token is read again. The kubelet renews it long before it expires."""
-_CLUSTER_FIELDS = {
-    "server": str,
-    "certificate-authority-data": str,
-    "insecure-skip-tls-verify": bool,
-    "tls-server-name": str,
-    "proxy-url": str,
-}
-"""The fields of a cluster in a kubeconfig that `plain_access` can read."""
-_USER_FIELDS = {"token": str}
+"""Seconds after which a token's file is read again. The kubelet renews it long before it expires."""
+EXPIRY_MARGIN_SECONDS = 60.0
+"""How long before its expiry a plugin's credential is renewed; also the shortest time between two runs."""
+SERVICE_ACCOUNT_FILE_BYTES = 1024 * 1024
+MAX_TOKEN_CHARS = 16 * 1024
+"""Servers accept headers of this size at most; tokens have up to 4 KiB."""
+_TOKEN = re.compile(r"[!-~]+")
+"""A token is one line of printable characters. Other text must not get into a header, nor to a server."""
+_URL = re.compile(r"https?://[!-~]+")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f:.]+")
 Authorization: TypeAlias = Callable[[], Awaitable[str | None]]
 """Returns the value of the Authorization header; None without a token, e.g. with a client certificate."""
 
@@ -37,99 +45,177 @@ class ServerAccess:
 
     server: str
     authorization: Authorization
-    ca_file: str | None = None
     ca_text: str | None = None
-    """PEM. Without `ca_file` and `ca_text` the system's certificate authorities are trusted."""
-    cert_file: str | None = None
-    key_file: str | None = None
+    """PEM; None: the system's certificate authorities are trusted."""
+    client_text: str | None = field(default=None, repr=False)
+    """PEM of the client's certificate and its key."""
     verify: bool = True
     server_hostname: str | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     namespace: str | None = None
+    renew_after: float | None = None
+    """Seconds after which everything has to be read again, because a plugin's credential expires."""
 
 
-def service_account_access(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ServerAccess:
+async def service_account_access(
+    env: Mapping[str, str], timings: Timings, folder: Path = SERVICE_ACCOUNT
+) -> ServerAccess:
     """Read the service account that the kubelet mounts into a Pod.
 
     Raises:
         LookupError: this is not a Pod, or it has no service account; the message names what is missing.
-        OSError: one of the files cannot be read.
     """
     host, port = env.get("KUBERNETES_SERVICE_HOST"), env.get("KUBERNETES_SERVICE_PORT")
     if not (host and port):
         raise LookupError("KUBERNETES_SERVICE_HOST and _PORT are not set")
-    authority, namespace = folder / "ca.crt", folder / "namespace"
-    if not authority.read_text(encoding="utf-8"):
-        raise LookupError(f"{authority} is empty")
-    token = _TokenFile(folder / "token")
-    token.read()
-    return ServerAccess(
-        f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
-        token.authorization,
-        ca_file=str(authority),
-        namespace=namespace.read_text(encoding="utf-8").strip() or None if namespace.is_file() else None,
-    )
+
+    async def read(name: str) -> str:
+        path = str(folder / name)
+        try:
+            file = await read_host_file(path, limit=SERVICE_ACCOUNT_FILE_BYTES, seconds=timings.host_file)
+        except HostFileError as error:
+            raise LookupError(f"{path}: {error}") from None
+        if not (text := file.content.decode("ascii", "ignore").strip()):
+            raise LookupError(f"{path} is empty")
+        return text
+
+    authority = await read("ca.crt")
+    token = TokenFile(partial(read, "token"))
+    await token.read()
+    namespace = None
+    with suppress(LookupError):
+        namespace = await read("namespace")
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return ServerAccess(server, token.authorization, ca_text=authority, namespace=namespace)
 
 
-class _TokenFile:
-    """A token in a file that the kubelet renews while we run."""
+class TokenFile:
+    """A token in a file that is renewed while we run; `read` returns the file's text, or raises."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._token = ""
+    def __init__(self, read: Callable[[], Awaitable[str]]) -> None:
+        self._read = read
+        self._header = ""
         self._read_at = 0.0
 
-    def read(self) -> None:
-        self._token = self._path.read_text(encoding="utf-8").strip()
-        if not self._token:
-            raise LookupError(f"{self._path} is empty")
-        self._read_at = loop_time()
+    async def read(self) -> None:
+        """Raises what the reader raises, and `LookupError` if the file contains no token."""
+        self._read_at = loop_time()  # before the read, so that others do not read too
+        self._header = bearer(await self._read())
 
     async def authorization(self) -> str:
         if loop_time() - self._read_at >= TOKEN_REREAD_SECONDS:
-            with suppress(OSError, LookupError):  # keep the old token; after it expires the server sends 401
-                self.read()
-        return f"Bearer {self._token}"
+            with suppress(ClusterError, LookupError):  # keep the old one; the server sends 401 if it expired
+                await self.read()
+        return self._header
 
 
-def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
-    """The access of the current context; None if its cluster or user has fields that are not read here."""
-    context = _find_named(kubeconfig, "contexts", kubeconfig.get("current-context"))
-    if context is None:
-        return None
-    cluster = _find_named(kubeconfig, "clusters", context.get("cluster"))
-    user = _find_named(kubeconfig, "users", context.get("user"))
-    if cluster is None or user is None or not cluster.get("server"):
-        return None
-    if not (_has_only(_CLUSTER_FIELDS, cluster) and _has_only(_USER_FIELDS, user)):
-        return None
-    try:
-        authority = base64.b64decode(cluster.get("certificate-authority-data", ""), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None
-    header = f"Bearer {user['token'].strip()}" if user.get("token") else None
+def bearer(token: object) -> str:
+    """The header for a token. Raises `LookupError`, which does not quote it, for any other text."""
+    text = token.strip() if isinstance(token, str) else ""
+    if len(text) > MAX_TOKEN_CHARS or not _TOKEN.fullmatch(text):
+        raise LookupError("contains something that is not a token")
+    return f"Bearer {text}"
 
-    async def authorization() -> str | None:
-        return header
 
+async def kubeconfig_access(
+    kubeconfig: Kubeconfig, reader: KubeconfigReader, rules: KubeconfigRules, timings: Timings
+) -> ServerAccess:
+    """The access that a kubeconfig without `auth-provider` describes. May run its exec plugin.
+
+    Raises:
+        ClusterError: status None; the message names the kubeconfig and what is wrong.
+    """
+    authority = await reader.value(kubeconfig, kubeconfig.cluster, "certificate-authority")
+    access = replace(server_of(kubeconfig), ca_text=authority)
+    if kubeconfig.user.get("exec"):
+        access = await _with_plugin(access, kubeconfig, rules, timings)
+    else:
+        access = replace(access, authorization=await _authorization(kubeconfig, reader, rules))
+    certificate = await reader.value(kubeconfig, kubeconfig.user, "client-certificate")
+    if certificate and not access.client_text:
+        key = await reader.value(kubeconfig, kubeconfig.user, "client-key")
+        access = replace(access, client_text=f"{certificate}\n{key or ''}")
+    return access
+
+
+def server_of(kubeconfig: Kubeconfig) -> ServerAccess:
+    """Address, proxy and checks of the server, without any credentials. Raises `ClusterError`."""
+    cluster = kubeconfig.cluster
+    skip = cluster.get("insecure-skip-tls-verify")
+    if not isinstance(skip, bool | None):
+        raise kubeconfig.unusable("has an insecure-skip-tls-verify that is neither true nor false")
+    server, proxy, name = cluster.get("server"), cluster.get("proxy-url"), cluster.get("tls-server-name")
+    if not isinstance(server, str) or not _is_address(server):
+        raise kubeconfig.unusable("has a server whose address is not http or https")
+    if proxy and not _is_address(proxy):
+        raise kubeconfig.unusable(
+            "has a proxy-url that is not http or https; other proxies are not supported"
+        )
+    if name and not (isinstance(name, str) and _HOST_NAME.fullmatch(name)):
+        raise kubeconfig.unusable("has a tls-server-name that is not the name of a host")
     return ServerAccess(
-        cluster["server"],
-        authorization,
-        ca_text=authority or None,
-        verify=not cluster.get("insecure-skip-tls-verify", False),
-        server_hostname=cluster.get("tls-server-name"),
-        proxy=cluster.get("proxy-url"),
-        namespace=context.get("namespace") or None,
+        server,
+        _no_authorization,
+        verify=not skip,
+        server_hostname=name or None,
+        proxy=proxy or None,
+        namespace=kubeconfig.namespace,
     )
 
 
-def _find_named(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str, Any] | None:
-    """The content of the entry of that name in a list of a kubeconfig; None unless there is exactly one."""
-    entries = [entry for entry in get_objects(kubeconfig, plural) if entry.get("name") == name]
-    found = [entry.get(plural.removesuffix("s")) for entry in entries]
-    return found[0] if len(found) == 1 and isinstance(found[0], dict) else None
+def _is_address(text: object) -> bool:
+    if not isinstance(text, str) or not _URL.fullmatch(text):
+        return False
+    try:
+        url = URL(text)
+        return bool(url.host) and url.port is not None and not url.query_string and not url.fragment
+    except ValueError:
+        return False
 
 
-def _has_only(fields: Mapping[str, type], entry: Mapping[str, Any]) -> bool:
-    """Whether the entry has no keys but those of `fields`, with values of the types given there."""
-    return all(key in fields and isinstance(value, fields[key]) for key, value in entry.items())
+async def _no_authorization() -> str | None:
+    return None
+
+
+def fixed(header: str) -> Authorization:
+    async def authorization() -> str | None:
+        return header
+
+    return authorization
+
+
+async def _authorization(
+    kubeconfig: Kubeconfig, reader: KubeconfigReader, rules: KubeconfigRules
+) -> Authorization:
+    """The header of a token, a token's file or a password, in the order of kubernetes_asyncio."""
+    user = kubeconfig.user
+    try:
+        if user.get("token"):
+            return fixed(bearer(user["token"]))
+        if user.get("tokenFile"):
+            allows = anywhere if rules.trusted else kubeconfig.contains
+            file = TokenFile(partial(reader.named_file, kubeconfig, "tokenFile", user["tokenFile"], allows))
+            await file.read()
+            return file.authorization
+    except LookupError as error:
+        raise kubeconfig.unusable(f"has a user whose token or tokenFile {error}") from None
+    if user.get("username") and user.get("password"):
+        pair = f"{user['username']}:{user['password']}"
+        return fixed(f"Basic {base64.b64encode(pair.encode('utf-8', 'replace')).decode()}")
+    return _no_authorization
+
+
+async def _with_plugin(
+    access: ServerAccess, kubeconfig: Kubeconfig, rules: KubeconfigRules, timings: Timings
+) -> ServerAccess:
+    credential = await run_plugin(kubeconfig, rules, timings.exec_plugin)
+    client = None
+    if credential.certificate and credential.key:
+        client = f"{credential.certificate}\n{credential.key}"
+    try:
+        header = fixed(bearer(credential.token)) if credential.token else _no_authorization
+    except LookupError as error:
+        raise kubeconfig.unusable(f"has an exec plugin whose token {error}") from None
+    left = None if credential.expires is None else (credential.expires - datetime.now(UTC)).total_seconds()
+    renew_after = None if left is None else max(left - EXPIRY_MARGIN_SECONDS, EXPIRY_MARGIN_SECONDS)
+    return replace(access, authorization=header, client_text=client, renew_after=renew_after)

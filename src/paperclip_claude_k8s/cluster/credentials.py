@@ -1,30 +1,41 @@
-"""Address, certificates and token of the API server, loaded on first use and again after a 401.
-
-Simple sources are read by `access`; everything else by kubernetes_asyncio, which is imported only then.
-"""
+"""Address, certificates and token of the API server, loaded on first use and again after a 401."""
 
 import asyncio
-import inspect
 import os
 import ssl
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import yaml
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.http import proxy_for
-from paperclip_claude_k8s.base.json_readers import get_object, get_objects
+from paperclip_claude_k8s.base.json_readers import get_object, get_text
+from paperclip_claude_k8s.base.settings import Limits, Timings
 from paperclip_claude_k8s.cluster.access import (
-    Authorization,
     ServerAccess,
-    plain_access,
+    bearer,
+    fixed,
+    kubeconfig_access,
+    server_of,
     service_account_access,
 )
-from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+from paperclip_claude_k8s.cluster.kubeconfig import (
+    NO_PROGRAMS,
+    Kubeconfig,
+    KubeconfigReader,
+    KubeconfigRules,
+    unusable,
+)
+from paperclip_claude_k8s.cluster.port import ClusterError
 
-LOADER_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError)
-"""Raised by kubernetes_asyncio besides ConfigException: bad base64, missing keys or files, failed asserts."""
+TIMINGS, LIMITS = Timings(), Limits()
+LOGIN_ERRORS = (
+    *(ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError),
+    *(ArithmeticError, RecursionError, aiohttp.ClientError),
+)
+"""Raised by kubernetes_asyncio: bad base64, missing keys, failed asserts, no connection."""
 
 
 class Credentials:
@@ -33,9 +44,19 @@ class Credentials:
     `version` counts how often they were read. While it is 0, `server`, `proxy` and `tls` are not set.
     """
 
-    def __init__(self, kubeconfig: str | None) -> None:
+    def __init__(
+        self,
+        kubeconfig: str | None,
+        rules: KubeconfigRules = NO_PROGRAMS,
+        limits: Limits = LIMITS,
+        timings: Timings = TIMINGS,
+    ) -> None:
         self._kubeconfig = kubeconfig
-        self._authorization: Authorization | None = None
+        self._rules = rules
+        self._timings = timings
+        self._reader = KubeconfigReader(rules, limits, timings)
+        self._access: ServerAccess | None = None
+        self._renew_at: float | None = None
         self._reading = asyncio.Lock()
         self.version = 0
         self.namespace: str | None = None
@@ -48,10 +69,17 @@ class Credentials:
         """Read everything if it has not been read yet.
 
         Raises:
-            ClusterError: status None, reason "Kubeconfig"; the message names the cause and any kubeconfig.
+            ClusterError: status None, reason "Kubeconfig" or "PolicyRefused"; the message names the cause and
+                any kubeconfig.
         """
         if self.version == 0:
             await self.renew(0)
+
+    async def address(self) -> str:
+        """The server's URL, read again, without credentials: no plugin runs for it. Raises `ClusterError`."""
+        if self._kubeconfig is not None:
+            return server_of(await self._reader.read(self._kubeconfig)).server.rstrip("/")
+        return (await self._service_account()).server
 
     async def renew(self, stale: int) -> None:
         """Read everything again, unless another task has done so since `version` was `stale`."""
@@ -61,73 +89,98 @@ class Credentials:
                 self.version += 1
 
     async def headers(self) -> dict[str, str]:
-        """The Authorization header. A service account's token file is read at most once a minute."""
-        bearer = await self._authorization() if self._authorization is not None else None
-        return {"Authorization": bearer} if bearer else {}
+        """The Authorization header. A credential that is about to expire is renewed; a failure keeps it."""
+        now = loop_time()
+        if self._renew_at is not None and now >= self._renew_at:
+            self._renew_at = None
+            with suppress(ClusterError):  # after it expires the server sends 401
+                await self.renew(self.version)
+        header = await self._access.authorization() if self._access is not None else None
+        return {"Authorization": header} if header else {}
 
     async def _read(self) -> ServerAccess:
         if self._kubeconfig is None:
-            try:
-                return service_account_access(os.environ)
-            except (LookupError, OSError, ValueError) as error:
-                raise _unusable(f"no kubeconfig is set and this is not a Pod ({error})") from None
-        parsed = _parse_kubeconfig(self._kubeconfig)
-        return plain_access(parsed) or await library_access(self._kubeconfig, _context_namespace(parsed))
+            return await self._service_account()
+        kubeconfig = await self._reader.read(self._kubeconfig)
+        if kubeconfig.user.get("auth-provider"):
+            return await self._oidc_access(kubeconfig)
+        return await kubeconfig_access(kubeconfig, self._reader, self._rules, self._timings)
+
+    async def _service_account(self) -> ServerAccess:
+        try:
+            return await service_account_access(os.environ, self._timings)
+        except LookupError as error:
+            raise unusable(f"no kubeconfig is set and this is not a Pod ({error})") from None
 
     def _apply(self, access: ServerAccess) -> None:
-        server = access.server.rstrip("/")
-        if not server.startswith(("http://", "https://")):
-            raise _unusable(f"{self._source} has a server whose address is not http or https")
-        try:
-            self.tls = _tls_context(access) if server.startswith("https") else None
-        except (OSError, ValueError) as error:
-            raise _unusable(f"{self._source} has a certificate or key that is not valid: {error}") from None
-        self.server = server
+        before = self._access
+        if before is None or _tls_inputs(before) != _tls_inputs(
+            access
+        ):  # a new context would end connections
+            try:
+                self.tls = _tls_context(access) if access.server.startswith("https") else None
+            except (OSError, ValueError, TypeError) as error:
+                raise unusable(
+                    f"{self._source} has a certificate or key that is not valid: {error}"
+                ) from None
+        self.server = access.server.rstrip("/")
         self.server_hostname = access.server_hostname
-        self.proxy = access.proxy or proxy_for(server, os.environ)
+        self.proxy = access.proxy or proxy_for(self.server, os.environ)
         self.namespace = access.namespace
-        self._authorization = access.authorization
+        self._access = access
+        after = access.renew_after
+        self._renew_at = None if after is None else loop_time() + after
 
     @property
     def _source(self) -> str:
         return "the Pod's service account" if self._kubeconfig is None else f"kubeconfig {self._kubeconfig}"
 
+    async def _oidc_access(self, kubeconfig: Kubeconfig) -> ServerAccess:
+        """The access with a token of an OpenID Connect provider, which kubernetes_asyncio renews.
 
-async def library_access(kubeconfig: str, namespace: str | None) -> ServerAccess:
-    """The access of a kubeconfig, read by kubernetes_asyncio, which supports plugins, logins and files."""
+        The file is never written: a provider that replaces refresh tokens needs an exec plugin.
+        """
+        provider = get_object(kubeconfig.user, "auth-provider")
+        if get_text(provider, "name") != "oidc":
+            raise kubeconfig.unusable("has an auth-provider other than oidc, the only one of kubectl")
+        if not self._rules.may_run("oidc"):
+            raise kubeconfig.refused("logs in with the auth-provider 'oidc'")
+        access = server_of(kubeconfig)
+        authority = await self._reader.value(kubeconfig, kubeconfig.cluster, "certificate-authority")
+        try:
+            token = await _oidc_token({"name": "oidc", "config": get_object(provider, "config")})
+            header = fixed(bearer(token))
+        except LOGIN_ERRORS as error:
+            raise kubeconfig.unusable(f"cannot be used: its login failed ({type(error).__name__})") from None
+        return replace(access, ca_text=authority, authorization=header)
+
+
+async def _oidc_token(provider: dict[str, object]) -> str:
+    """The token of an OpenID Connect provider. The library sees nothing else of the kubeconfig."""
     from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes 0.2 s and 25 MB
 
     configuration: Any = client.Configuration()
+    kubeconfig = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "here"}}],
+        "clusters": [{"name": "here", "cluster": {"namespace": "here"}}],
+        "users": [{"name": "here", "user": {"auth-provider": provider}}],
+    }
     try:
-        await config.load_kube_config(kubeconfig, client_configuration=configuration)
-    except (config.ConfigException, aiohttp.ClientError, *LOADER_ERRORS) as error:
-        raise _unusable(f"kubeconfig {kubeconfig} cannot be used: {_message_start(error)}") from None
+        await config.load_kube_config_from_dict(kubeconfig, client_configuration=configuration)
+    except config.ConfigException as error:
+        raise LookupError(str(error)) from None
+    return str(configuration.api_key["BearerToken"]).removeprefix("Bearer ")
 
-    async def authorization() -> str | None:
-        if configuration.refresh_api_key_hook is not None:
-            refreshed = configuration.refresh_api_key_hook(configuration)
-            if inspect.isawaitable(refreshed):
-                await refreshed
-        bearer = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
-        return str(bearer).strip() if bearer else None
 
-    return ServerAccess(
-        str(configuration.host),
-        authorization,
-        ca_file=configuration.ssl_ca_cert,
-        cert_file=configuration.cert_file,
-        key_file=configuration.key_file,
-        verify=configuration.verify_ssl,
-        server_hostname=getattr(configuration, "tls_server_name", None),
-        proxy=getattr(configuration, "proxy", None),
-        namespace=namespace,
-    )
+def _tls_inputs(access: ServerAccess) -> tuple[object, ...]:
+    return access.server.startswith("https"), access.ca_text, access.client_text, access.verify
 
 
 def _tls_context(access: ServerAccess) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=access.ca_file, cadata=access.ca_text)
-    if access.cert_file:
-        context.load_cert_chain(access.cert_file, keyfile=access.key_file)
+    context = ssl.create_default_context(cadata=access.ca_text)
+    if access.client_text:
+        _load_client(context, access.client_text)
     if not access.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -136,39 +189,10 @@ def _tls_context(access: ServerAccess) -> ssl.SSLContext:
     return context
 
 
-def _unusable(why: str) -> ClusterError:
-    return ClusterError(None, UNUSABLE_CREDENTIALS, f"{why}; set `kubeconfig` to a file that kubectl can use")
-
-
-def _message_start(error: Exception) -> str:
-    """The library's message, cut before the part of the kubeconfig that it quotes: it may contain a token."""
-    return str(error).partition("{")[0].rstrip() or type(error).__name__
-
-
-def _parse_kubeconfig(path: str) -> dict[str, Any]:
-    """The kubeconfig as a mapping. Raises `ClusterError`, which names the file."""
-    if os.pathsep in path:
-        raise _unusable(f"kubeconfig {path} names several files; only one is supported")
-    try:
-        loaded = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _unusable(f"kubeconfig {path} does not exist") from None
-    except OSError as error:
-        raise _unusable(f"kubeconfig {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise _unusable(f"kubeconfig {path} is not YAML") from None
-    except (RuntimeError, ValueError) as error:
-        raise _unusable(f"kubeconfig {path!r} is not a path: {error}") from None
-    if not isinstance(loaded, dict) or not loaded.get("clusters"):
-        raise _unusable(f"kubeconfig {path} has no clusters")
-    if not loaded.get("current-context"):
-        raise _unusable(f"kubeconfig {path} has no current-context")
-    return loaded
-
-
-def _context_namespace(kubeconfig: dict[str, Any]) -> str | None:
-    for entry in get_objects(kubeconfig, "contexts"):
-        if entry.get("name") == kubeconfig["current-context"]:
-            namespace = get_object(entry, "context").get("namespace")
-            return str(namespace) if namespace else None
-    return None
+def _load_client(context: ssl.SSLContext, pem: str) -> None:
+    """Load certificate and key from memory, since OpenSSL reads a path only. Never ask for a password."""
+    descriptor = os.memfd_create("client")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem.encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")

@@ -21,6 +21,7 @@ from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
 from paperclip_claude_k8s.cluster.home_pod_reading import read_home_pod
+from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
     EventSnapshot,
@@ -56,10 +57,16 @@ class Gateway:
     """Kubernetes over HTTP. Nothing is opened before the first call."""
 
     def __init__(
-        self, kubeconfig: str | None = None, timings: Timings | None = None, wire: Wire | None = None
+        self,
+        kubeconfig: str | None = None,
+        timings: Timings | None = None,
+        wire: Wire | None = None,
+        *,
+        credentials: Credentials | None = None,
     ) -> None:
+        """`credentials`: those of `kubeconfig`, if they are read by other rules than the default ones."""
         self._timings = timings or Timings()
-        self._http = wire or Transport(kubeconfig, self._timings)
+        self._http = wire or Transport(credentials or Credentials(kubeconfig), self._timings)
         self._rest = _Rest(self._http, self._timings)
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None

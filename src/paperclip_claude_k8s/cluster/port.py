@@ -43,6 +43,8 @@ Labels = Mapping[str, str]
 
 UNUSABLE_CREDENTIALS = "Kubeconfig"
 """Reason of a `ClusterError` without a status: no usable kubeconfig or service account; never retried."""
+POLICY_REFUSED = "PolicyRefused"
+"""The same, because the administrator's policy does not allow what the kubeconfig needs; never retried."""
 _NO_NAMESPACE = re.compile(r'namespaces? "[^"]*" not found')
 
 
@@ -135,7 +137,7 @@ class ClusterError(Exception):
     def retryable(self) -> bool:
         """Whether repeating the call within seconds is worthwhile: no response, overload, server fault."""
         if self.no_response:
-            return self.reason != UNUSABLE_CREDENTIALS
+            return self.reason not in {UNUSABLE_CREDENTIALS, POLICY_REFUSED}
         return self.status in {408, 425, 429, 500, 502, 503, 504}
 
     @property

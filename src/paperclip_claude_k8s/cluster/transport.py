@@ -129,8 +129,8 @@ class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
 class Transport:
     """HTTP to one API server. Connects at the first call; belongs to the event loop of that call."""
 
-    def __init__(self, kubeconfig: str | None, timings: Timings) -> None:
-        self._credentials = Credentials(kubeconfig)
+    def __init__(self, credentials: Credentials, timings: Timings) -> None:
+        self._credentials = credentials
         self._timings = timings
         self._session: aiohttp.ClientSession | None = None
 

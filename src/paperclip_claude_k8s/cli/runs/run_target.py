@@ -15,10 +15,9 @@ from paperclip_claude_k8s.plan.identity import label_value
 
 async def resolve_target(kubeconfig: str | None, namespace: str) -> RunTarget:
     """The target that the kubeconfig points at. Raises `ClusterError` if it cannot be used."""
-    credentials = Credentials(kubeconfig)
-    await credentials.load()
-    digest = hashlib.sha256(credentials.server.encode()).hexdigest()[:16]
-    address = urlsplit(credentials.server)
+    server = await Credentials(kubeconfig).address()
+    digest = hashlib.sha256(server.encode()).hexdigest()[:16]
+    address = urlsplit(server)
     return RunTarget(f"{address.scheme}://{address.hostname}:{address.port or 443}", digest, namespace)
 
 

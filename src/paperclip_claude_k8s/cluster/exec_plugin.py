@@ -1,0 +1,215 @@
+"""Runs the exec plugin of a kubeconfig: a program that prints the credentials of its user.
+
+The program runs only if the policy allows it, in a process group of its own, with few variables of this
+process, without stdin, and with limits on time and output. If it does not end in time, or nobody waits for it
+any more, the whole group is killed.
+"""
+
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from paperclip_claude_k8s.base.json_readers import as_texts, as_trimmed, get_object, get_objects, get_text
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.base.threads import call_in_thread
+from paperclip_claude_k8s.base.times import parse_time
+from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigRules
+
+MAX_OUTPUT_BYTES = 1024 * 1024
+"""How much of stdout and stderr is read; a credential with certificates has less than 20 KiB."""
+MAX_STDERR_CHARS = 500
+"""How much of stderr is quoted in an error."""
+INHERITED = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
+        *("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+        *(
+            "AWS_PROFILE",
+            "AWS_REGION",
+            "AWS_DEFAULT_REGION",
+            "AWS_CONFIG_FILE",
+            "AWS_SHARED_CREDENTIALS_FILE",
+        ),
+        *(
+            "AWS_ROLE_ARN",
+            "AWS_ROLE_SESSION_NAME",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_STS_REGIONAL_ENDPOINTS",
+        ),
+        *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+        *("CLOUDSDK_CONFIG", "CLOUDSDK_ACTIVE_CONFIG_NAME", "GOOGLE_APPLICATION_CREDENTIALS"),
+        *("AZURE_CONFIG_DIR", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
+    }
+)
+"""Variables of this process that a plugin gets: where things are, and who it is. None contains a secret,
+except a proxy's password. A secret that a plugin needs must be in a file, or in `env` of the kubeconfig."""
+CODE_VARIABLES = ("LD_", "PYTHON", "PERL", "RUBY", "NODE_", "JAVA_", "_JAVA", "JDK_", "BASH_", "GCONV_")
+"""Prefixes of variables that make a program load other code. A kubeconfig must not set them, nor PATH."""
+
+_POLL_SECONDS = 0.1
+"""How soon it is noticed that nobody waits for a plugin any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginCredential:
+    """What a plugin printed: a token, or a client certificate with its key, or both."""
+
+    token: str | None = field(repr=False)
+    certificate: str | None
+    key: str | None = field(repr=False)
+    expires: datetime | None
+
+
+class PluginFailed(Exception):
+    """The plugin printed no credential. The text is a phrase that follows the plugin's name."""
+
+
+async def run_plugin(kubeconfig: Kubeconfig, rules: KubeconfigRules, seconds: float) -> PluginCredential:
+    """Run the plugin of the kubeconfig's user.
+
+    Raises:
+        ClusterError: status None; reason "PolicyRefused" if the rules do not allow the plugin, else
+            "Kubeconfig". The message names kubeconfig and plugin, and quotes the beginning of stderr.
+    """
+    spec = get_object(kubeconfig.user, "exec")
+    command, version = get_text(spec, "command"), get_text(spec, "apiVersion")
+    if not command or not version:
+        raise kubeconfig.unusable("has a user whose exec has no command or no apiVersion")
+    shown = neutral(command[:200])
+    if not rules.may_run(command):
+        raise kubeconfig.refused(f"runs the program {shown!r} on this host to get its credentials")
+    try:
+        plugin = _Plugin(_arguments(kubeconfig, spec, command), _environment(spec, version))
+        return _credential(await plugin.run(seconds), version)
+    except PluginFailed as error:
+        why = rules.mask(f"has the exec plugin {shown!r}, which {error}")
+        raise kubeconfig.unusable(why) from None
+
+
+def _arguments(kubeconfig: Kubeconfig, spec: Mapping[str, Any], command: str) -> list[str]:
+    """The program, found like kubectl finds it but only on the PATH of this process, and its arguments."""
+    searched = str(kubeconfig.folder / command) if "/" in command else command
+    program = shutil.which(searched, path=os.environ.get("PATH"))
+    if program is None:
+        raise PluginFailed("is not an executable program on this host")
+    return [program, *as_texts(spec.get("args"))]
+
+
+def _environment(spec: Mapping[str, Any], version: str) -> dict[str, str]:
+    own = {get_text(entry, "name"): get_text(entry, "value") for entry in get_objects(spec, "env")}
+    if any(name in {"", "PATH", "ENV"} or name.upper().startswith(CODE_VARIABLES) for name in own):
+        raise PluginFailed("is given a variable that a kubeconfig must not set, such as PATH or LD_PRELOAD")
+    info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    inherited = {name: value for name, value in os.environ.items() if name in INHERITED}
+    return {**inherited, **own, "KUBERNETES_EXEC_INFO": json.dumps(info)}
+
+
+class _Plugin:
+    """One process group, run from a thread: to start a program can take long on a network volume."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self._arguments = arguments
+        self._environment = environment
+        self._abandoned = threading.Event()
+
+    async def run(self, seconds: float) -> bytes:
+        """What the program prints to stdout. Raises `PluginFailed`."""
+        try:
+            return await call_in_thread(lambda: self._run(seconds), seconds + 1)
+        except TimeoutError:
+            raise PluginFailed("could not be started in time") from None
+        finally:
+            self._abandoned.set()  # the thread then kills what still runs, also after a cancellation
+
+    def _run(self, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        try:
+            process = subprocess.Popen(  # noqa: S603  # the policy allows it
+                self._arguments,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise PluginFailed(
+                f"cannot be run: {getattr(error, 'strerror', None) or 'it is invalid'}"
+            ) from None
+        with process:
+            try:
+                stdout, stderr = self._read_output(process, deadline)
+                self._wait(process, deadline)
+            except PluginFailed:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the id is still this group's
+                raise
+        if process.returncode != 0:
+            said = " ".join(neutral(stderr.decode("utf-8", "replace")).split())[:MAX_STDERR_CHARS]
+            raise PluginFailed(f"ended with code {process.returncode}{': ' if said else ''}{said}")
+        return stdout
+
+    def _read_output(self, process: "subprocess.Popen[bytes]", deadline: float) -> tuple[bytes, bytes]:
+        """Everything that the program prints to stdout and stderr until both are closed."""
+        assert process.stdout is not None  # noqa: S101  # for the type checker: both are pipes
+        assert process.stderr is not None  # noqa: S101
+        read = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+        with selectors.DefaultSelector() as selector:
+            for descriptor in read:
+                selector.register(descriptor, selectors.EVENT_READ)
+            while selector.get_map():
+                self._check(deadline)
+                for ready, _ in selector.select(_POLL_SECONDS):
+                    block = os.read(ready.fd, 65536)
+                    read[ready.fd] += block
+                    if not block:
+                        selector.unregister(ready.fd)
+                    if len(read[ready.fd]) > MAX_OUTPUT_BYTES:
+                        raise PluginFailed(f"printed more than {MAX_OUTPUT_BYTES} bytes and was killed")
+        stdout, stderr = read.values()
+        return bytes(stdout), bytes(stderr)
+
+    def _wait(self, process: "subprocess.Popen[bytes]", deadline: float) -> None:
+        while True:
+            self._check(deadline)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL_SECONDS)
+                return
+
+    def _check(self, deadline: float) -> None:
+        if time.monotonic() >= deadline or self._abandoned.is_set():
+            raise PluginFailed("did not end in time and was killed")
+
+
+def _credential(stdout: bytes, version: str) -> PluginCredential:
+    """Read what the plugin printed, an `ExecCredential`. Raises `PluginFailed`."""
+    try:
+        printed = orjson.loads(stdout)
+    except orjson.JSONDecodeError:
+        printed = None
+    if not isinstance(printed, dict) or not isinstance(printed.get("status"), dict):
+        raise PluginFailed("printed something that is not an ExecCredential with a status")
+    if printed.get("apiVersion") != version:
+        raise PluginFailed("printed a credential of another apiVersion than the kubeconfig names")
+    status = printed["status"]
+    token = as_trimmed(status.get("token"))
+    certificate, key = (
+        get_text(status, "clientCertificateData") or None,
+        get_text(status, "clientKeyData") or None,
+    )
+    if token is None and (certificate is None or key is None):
+        raise PluginFailed("printed neither a token nor a client certificate with its key")
+    return PluginCredential(token, certificate, key, parse_time(status.get("expirationTimestamp")))
