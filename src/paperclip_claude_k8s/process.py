@@ -34,7 +34,13 @@ Connect: TypeAlias = Callable[[str | None, ProcessSettings], Cluster]
 
 def connect(kubeconfig: str | None, settings: ProcessSettings) -> Cluster:
     """The cluster of a kubeconfig, or the one this process runs in. Its first call opens the connection."""
-    rules = KubeconfigRules(mask=redact_text)
+    policy = settings.policy
+    rules = KubeconfigRules(
+        may_be_read=settings.folders.kubeconfigs.allows,
+        may_run=policy.allows_exec_plugin,
+        trusted=policy.kubeconfigs is not None,
+        mask=redact_text,
+    )
     credentials = Credentials(kubeconfig, rules, settings.limits, settings.timings)
     return Gateway(timings=settings.timings, credentials=credentials)
 

@@ -144,7 +144,7 @@ class Credentials:
         if get_text(provider, "name") != "oidc":
             raise kubeconfig.unusable("has an auth-provider other than oidc, the only one of kubectl")
         if not self._rules.may_run("oidc"):
-            raise kubeconfig.refused("logs in with the auth-provider 'oidc'")
+            raise kubeconfig.refused("logs in with the auth-provider 'oidc'", "execPlugins")
         access = server_of(kubeconfig)
         authority = await self._reader.value(kubeconfig, kubeconfig.cluster, "certificate-authority")
         try:

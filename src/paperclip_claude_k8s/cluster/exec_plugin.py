@@ -90,7 +90,8 @@ async def run_plugin(kubeconfig: Kubeconfig, rules: KubeconfigRules, seconds: fl
         raise kubeconfig.unusable("has a user whose exec has no command or no apiVersion")
     shown = neutral(command[:200])
     if not rules.may_run(command):
-        raise kubeconfig.refused(f"runs the program {shown!r} on this host to get its credentials")
+        why = f"runs the program {shown!r} on this host to get its credentials"
+        raise kubeconfig.refused(why, "execPlugins")
     try:
         plugin = _Plugin(_arguments(kubeconfig, spec, command), _environment(spec, version))
         return _credential(await plugin.run(seconds), version)

@@ -57,6 +57,15 @@ class KubeconfigRules:
 NO_PROGRAMS = KubeconfigRules()
 
 
+class KubeconfigRefused(ClusterError):
+    """The rules do not allow what a kubeconfig needs. `allowed_by` is the field of the policy that may."""
+
+    def __init__(self, rule: str, allowed_by: str) -> None:
+        super().__init__(None, POLICY_REFUSED, f"{rule}, which `{allowed_by}` of this host's policy forbids")
+        self.rule = rule
+        self.allowed_by = allowed_by
+
+
 @dataclass(frozen=True, slots=True)
 class Kubeconfig:
     """The current context of a kubeconfig: cluster, user and namespace as they stand in the file."""
@@ -81,8 +90,8 @@ class Kubeconfig:
     def unusable(self, why: str) -> ClusterError:
         return unusable(f"kubeconfig {self.path} {why}")
 
-    def refused(self, why: str) -> ClusterError:
-        return ClusterError(None, POLICY_REFUSED, f"kubeconfig {self.path} {why}")
+    def refused(self, why: str, allowed_by: str) -> KubeconfigRefused:
+        return KubeconfigRefused(f"{self.path} {why}", allowed_by)
 
 
 def unusable(why: str) -> ClusterError:
@@ -112,7 +121,7 @@ class KubeconfigReader:
         except HostFileMissing:
             raise unusable(f"kubeconfig {path} does not exist") from None
         except HostFileRefused as error:
-            raise ClusterError(None, POLICY_REFUSED, f"kubeconfig {path} may not be used: {error}") from None
+            raise KubeconfigRefused(f"{path} may not be used: {error}", "kubeconfigs") from None
         except HostFileError as error:
             raise unusable(f"kubeconfig {path!r} cannot be read: {error}") from None
         except TimeoutError:
@@ -147,7 +156,7 @@ class KubeconfigReader:
         try:
             file = await self._file(str(kubeconfig.folder / path), allows)
         except HostFileRefused as error:
-            raise kubeconfig.refused(f"names a {key} that may not be read: {error}") from None
+            raise kubeconfig.refused(f"names a {key} that may not be read: {error}", "kubeconfigs") from None
         except HostFileError as error:
             raise kubeconfig.unusable(f"names a {key} that cannot be read: {error}") from None
         return file.content.decode("ascii", "ignore")

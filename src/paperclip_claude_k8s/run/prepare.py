@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
+from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME
@@ -68,10 +70,13 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
 async def own_namespace(ports: Ports) -> str:
     """The namespace of the home pod; Jobs run there too unless the config names another one.
 
-    Raises RunFailure `k8s_config_invalid`: the kubeconfig cannot be used.
+    Raises RunFailure: `k8s_config_invalid`, the kubeconfig cannot be used; `k8s_policy_refused`, it may not.
     """
     try:
         default = await ports.cluster.default_namespace() or "default"
+    except KubeconfigRefused as error:
+        refusal = Refusal("kubeconfig", error.rule, error.allowed_by)
+        raise RunFailure(failures.policy_refused(refusal)) from None
     except ClusterError as error:
         raise RunFailure(failures.config_invalid(error.message)) from None
     return ports.settings.env.get("PAPERCLIP_NAMESPACE") or ports.settings.env.get("POD_NAMESPACE") or default
