@@ -42,7 +42,7 @@ def connect(kubeconfig: str | None, settings: ProcessSettings) -> Cluster:
         mask=redact_text,
     )
     credentials = Credentials(kubeconfig, rules, settings.limits, settings.timings)
-    return Gateway(timings=settings.timings, credentials=credentials)
+    return Gateway(credentials, settings.timings)
 
 
 @dataclass(slots=True)

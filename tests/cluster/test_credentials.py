@@ -27,7 +27,7 @@ async def opened_gateway(
     kubeconfig: str | None, timings: Timings = DEFAULT_TIMINGS
 ) -> AsyncIterator[Gateway]:
     rules = KubeconfigRules(may_run=lambda _: True)
-    gateway = Gateway(timings=timings, credentials=Credentials(kubeconfig, rules, timings=timings))
+    gateway = Gateway(Credentials(kubeconfig, rules, timings=timings), timings)
     try:
         yield gateway
     finally:

@@ -159,8 +159,8 @@ class _Plugin:
                     os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the id is still this group's
                 raise
         if process.returncode != 0:
-            said = " ".join(neutral(stderr.decode("utf-8", "replace")).split())[:MAX_STDERR_CHARS]
-            raise PluginFailed(f"ended with code {process.returncode}{': ' if said else ''}{said}")
+            quoted = " ".join(neutral(stderr.decode("utf-8", "replace")).split())[:MAX_STDERR_CHARS]
+            raise PluginFailed(f"ended with code {process.returncode}{': ' if quoted else ''}{quoted}")
         return stdout
 
     def _read_output(self, process: "subprocess.Popen[bytes]", deadline: float) -> tuple[bytes, bytes]:

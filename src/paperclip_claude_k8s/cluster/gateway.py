@@ -58,15 +58,14 @@ class Gateway:
 
     def __init__(
         self,
-        kubeconfig: str | None = None,
+        source: str | Credentials | None = None,
         timings: Timings | None = None,
         wire: Wire | None = None,
-        *,
-        credentials: Credentials | None = None,
     ) -> None:
-        """`credentials`: those of `kubeconfig`, if they are read by other rules than the default ones."""
+        """`source`: the path of a kubeconfig, credentials, or None for those of the Pod."""
         self._timings = timings or Timings()
-        self._http = wire or Transport(credentials or Credentials(kubeconfig), self._timings)
+        credentials = source if isinstance(source, Credentials) else Credentials(source)
+        self._http = wire or Transport(credentials, self._timings)
         self._rest = _Rest(self._http, self._timings)
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None
