@@ -20,8 +20,8 @@ from paperclip_claude_k8s.base.aio import jittered, loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
-from paperclip_claude_k8s.cluster.home_pod_reading import read_home_pod
 from paperclip_claude_k8s.cluster.credentials import Credentials
+from paperclip_claude_k8s.cluster.home_pod_reading import read_home_pod
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
     EventSnapshot,
@@ -64,8 +64,7 @@ class Gateway:
     ) -> None:
         """`source`: the path of a kubeconfig, credentials, or None for those of the Pod."""
         self._timings = timings or Timings()
-        credentials = source if isinstance(source, Credentials) else Credentials(source)
-        self._http = wire or Transport(credentials, self._timings)
+        self._http = wire or Transport(source, self._timings)
         self._rest = _Rest(self._http, self._timings)
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None

@@ -129,8 +129,8 @@ class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
 class Transport:
     """HTTP to one API server. Connects at the first call; belongs to the event loop of that call."""
 
-    def __init__(self, credentials: Credentials, timings: Timings) -> None:
-        self._credentials = credentials
+    def __init__(self, source: str | Credentials | None, timings: Timings) -> None:
+        self._credentials = source if isinstance(source, Credentials) else Credentials(source)
         self._timings = timings
         self._session: aiohttp.ClientSession | None = None
 
