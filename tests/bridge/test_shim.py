@@ -107,7 +107,7 @@ async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
     assert err == ""
 
 
-async def test_shim_lost_server_lease_does_not_stop_the_agent(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_agent_continues_if_the_server_loses_its_lease(shim: Path, cluster: DevCluster) -> None:
     """A server that loses its lease on a run, for example while it shuts down, aborts the run's signal."""
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
     again = {**ctx, "runId": "run-2"}

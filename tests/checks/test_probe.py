@@ -1,4 +1,4 @@
-"""The probe Job of the environment test: its check tells how it ended, and it is always deleted."""
+"""The probe Job of the environment test: its check reports how it ended, and it is always deleted."""
 
 import asyncio
 from collections.abc import Callable

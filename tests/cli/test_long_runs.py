@@ -208,21 +208,21 @@ async def test_submitted_run_blocks_other_runs_of_its_agent_until_it_ends(dev: D
     assert await dev.job_names() == []
 
 
-@pytest.mark.parametrize("watched", [True, False], ids=["another command waits", "no command waits"])
+@pytest.mark.parametrize("another_waits", [True, False], ids=["another command waits", "no command waits"])
 async def test_cancel_ends_the_run_and_keeps_its_output(
     dev: DevClusterCli,
-    watched: bool,  # noqa: FBT001
+    another_waits: bool,  # noqa: FBT001
 ) -> None:
     args = dev.new_run_args("-q", CLAUDE_LINE_DELAY="0.8")
-    if watched:
+    if another_waits:
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(dev.cli.run(*args))
+            waiting = group.create_task(dev.cli.run(*args))
             await dev.cli.wait_until(lambda: len(dev.cli.transcript()) > 0)
             record = dev.cli.record()
             assert record is not None
             ended = group.create_task(dev.cli.run("cancel", "-q", record["run_id"]))
-        assert watching.result()[0] == 1
-        assert watching.result()[1] == ended.result()[1]
+        assert waiting.result()[0] == 1
+        assert waiting.result()[1] == ended.result()[1]
         code, reply, _ = ended.result()
     else:
         run_id = await dev.submit(CLAUDE_LINE_DELAY="0.8")

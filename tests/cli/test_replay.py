@@ -79,6 +79,7 @@ CUMULATIVE = (
     b'{"type":"result","subtype":"success","is_error":false,"result":"x","total_cost_usd":1.5,'
     b'"usage":{"input_tokens":7},"modelUsage":{"m":{"inputTokens":90}}}\n'
 )
+"""Output of a CLI version that counts cost and tokens over all runs of a session."""
 
 
 @pytest.mark.parametrize(

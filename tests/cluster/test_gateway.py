@@ -303,13 +303,13 @@ async def test_silent_server_times_out(call: Callable[[Gateway], Awaitable[objec
 
 
 async def test_refusal_that_stalls_times_out(tmp_path: Path) -> None:
-    async def stuck(request: web.Request) -> web.StreamResponse:
+    async def stall(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=500)
         await response.prepare(request)
         await response.write(b"half a ")
         return await silent(request)
 
-    async with gateway_to(stuck, tmp_path, SHORT_TIMEOUTS) as gateway, asyncio.timeout(60):
+    async with gateway_to(stall, tmp_path, SHORT_TIMEOUTS) as gateway, asyncio.timeout(60):
         assert (await failure(read_log(gateway))).reason == "Timeout"
 
 
@@ -325,7 +325,7 @@ async def test_reset_connection_has_no_status(tmp_path: Path) -> None:
 
 
 async def test_broken_log_raises_and_ended_log_does_not(tmp_path: Path) -> None:
-    async def torn(request: web.Request) -> web.StreamResponse:
+    async def abort(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(STAMPED + b"one\n")
@@ -335,20 +335,20 @@ async def test_broken_log_raises_and_ended_log_does_not(tmp_path: Path) -> None:
             request.transport.abort()
         return response
 
-    async with gateway_to(torn, tmp_path) as gateway:
+    async with gateway_to(abort, tmp_path) as gateway:
         assert (await failure(read_log(gateway))).status is None
         assert await read_log(gateway, LogRequest("ns", "p", "c", follow=False)) == STAMPED + b"one\n"
 
 
 async def test_silent_watch_times_out_without_status(tmp_path: Path) -> None:
-    async def hushed(request: web.Request) -> web.StreamResponse:
+    async def bookmark_then_silence(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n')
         return await silent(request)
 
     patient = replace(DEFAULT_TIMINGS, watch_silence=3.0)  # the bookmark that is sent may take a while
-    async with gateway_to(hushed, tmp_path, patient) as gateway, asyncio.timeout(60):
+    async with gateway_to(bookmark_then_silence, tmp_path, patient) as gateway, asyncio.timeout(60):
         watch = gateway.watch_jobs("ns", {}, "1")
         assert await anext(watch) == Bookmark("5")
         assert (await failure(anext(watch))).reason == "Timeout"

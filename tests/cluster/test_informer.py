@@ -23,7 +23,7 @@ POD = a_pod(phase="Running")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-class Server:
+class ScriptedCluster:
     """A cluster: a test sets the results of lists and reads of Pods, and sends watch events."""
 
     def __init__(self, *pods: PodSnapshot) -> None:
@@ -64,11 +64,11 @@ class Server:
 
 
 @asynccontextmanager
-async def running_informer(server: Server) -> AsyncIterator[Informer]:
+async def running_informer(cluster: ScriptedCluster) -> AsyncIterator[Informer]:
     """An informer that is kept running by the watch of another Job."""
     nursery = Nursery()
     try:
-        informer = Informer(cast("Cluster", server), "ns", nursery, Timings())
+        informer = Informer(cast("Cluster", cluster), "ns", nursery, Timings())
         async with informer.job_watch(OTHER):
             await asyncio.sleep(1)
             yield informer
@@ -85,7 +85,10 @@ async def test_oldest_pod_of_a_list_is_ours() -> None:
     old = replace(POD, name="pod-z", uid="old", created=NOON, deleting=True)
     new = replace(POD, name="pod-a", uid="new", created=NOON + timedelta(seconds=9))
     same = replace(POD, name="pod-b", uid="same", created=NOON)
-    async with running_informer(Server(new, same, old)) as informer, informer.job_watch(JOB) as job_watch:
+    async with (
+        running_informer(ScriptedCluster(new, same, old)) as informer,
+        informer.job_watch(JOB) as job_watch,
+    ):
         assert (await known_after(1, job_watch)).pod == old
     job_watch = JobWatch(JOB)
     job_watch.update_from_read(JOB, [new, same, old])
@@ -96,13 +99,13 @@ async def test_exception_in_on_change_does_not_end_the_watch(caplog: pytest.LogC
     def broken(_: Known) -> None:
         raise RuntimeError("TaskGroup is shutting down")
 
-    server = Server(POD)
-    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
+    cluster = ScriptedCluster(POD)
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         await asyncio.sleep(1)
         job_watch.on_change = broken
-        server.send(replace(POD, node="node2"))
+        cluster.send(replace(POD, node="node2"))
         await asyncio.sleep(1)
-        server.send(replace(POD, node="node3"))
+        cluster.send(replace(POD, node="node3"))
         pod = (await known_after(1, job_watch)).pod
     assert pod is not None
     assert pod.node == "node3"
@@ -110,25 +113,25 @@ async def test_exception_in_on_change_does_not_end_the_watch(caplog: pytest.LogC
 
 
 async def test_job_watch_begun_after_a_deletion_polls_by_name() -> None:
-    server = Server(POD)
-    async with running_informer(server) as informer:
+    cluster = ScriptedCluster(POD)
+    async with running_informer(cluster) as informer:
         async with informer.job_watch(JOB):
-            server.send(POD, gone=True)
+            cluster.send(POD, gone=True)
             await asyncio.sleep(1)
         async with informer.job_watch(JOB) as job_watch:
             await asyncio.sleep(1)
-            server.by_name = None
+            cluster.by_name = None
             assert (await known_after(60, job_watch)).pod_gone
 
 
 async def test_released_pod_with_our_label_stays_watched() -> None:
     released = replace(POD, job_uid="")
-    server = Server(released)
-    server.by_name = released
-    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
+    cluster = ScriptedCluster(released)
+    cluster.by_name = released
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         assert (await known_after(1, job_watch)).pod is None
         job_watch.update_from_read(JOB, [released])
-        server.send(replace(released, phase="Succeeded"))
+        cluster.send(replace(released, phase="Succeeded"))
         pod = (await known_after(1, job_watch)).pod
         assert pod is not None
         assert pod.phase == "Succeeded"
@@ -136,32 +139,32 @@ async def test_released_pod_with_our_label_stays_watched() -> None:
 
 async def test_released_pod_without_our_label_is_polled_by_name() -> None:
     released = replace(POD, job_uid="", labels={})
-    server = Server()
-    server.by_name = released
-    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
+    cluster = ScriptedCluster()
+    cluster.by_name = released
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         job_watch.update_from_read(JOB, [released])
         assert not (await known_after(1, job_watch)).pod_gone
-        server.by_name = None
+        cluster.by_name = None
         assert (await known_after(60, job_watch)).pod_gone
 
 
 @pytest.mark.parametrize(("status", "gone"), [(401, False), (403, True), (503, False), (None, False)])
 async def test_deleted_event_is_trusted_only_if_reads_are_forbidden(status: int | None, gone: bool) -> None:  # noqa: FBT001
-    server = Server(POD)
-    server.refusal = ClusterError(status, "", "no")
-    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
-        server.send(POD, gone=True)
+    cluster = ScriptedCluster(POD)
+    cluster.refusal = ClusterError(status, "", "no")
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
+        cluster.send(POD, gone=True)
         assert (await known_after(30, job_watch)).pod_gone is gone
-        server.refusal = server.by_name = None
+        cluster.refusal = cluster.by_name = None
         assert (await known_after(30, job_watch)).pod_gone
 
 
 async def test_deleted_event_gives_the_final_pod_state() -> None:
     last = replace(POD, phase="Failed")
-    server = Server(POD)
-    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
-        server.by_name = None
-        server.send(last, gone=True)
+    cluster = ScriptedCluster(POD)
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
+        cluster.by_name = None
+        cluster.send(last, gone=True)
         now = await known_after(1, job_watch)
         assert (now.pod, now.pod_gone, now.pod_is_final) == (last, True, True)
         job_watch.expect_another_pod()
@@ -169,10 +172,10 @@ async def test_deleted_event_gives_the_final_pod_state() -> None:
 
 
 async def test_pod_missing_from_a_list_has_no_final_state() -> None:
-    server = Server(POD)
-    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
-        server.pods, server.by_name = (), None
-        server.events.put_nowait(ClusterError(None, "", "away"))
+    cluster = ScriptedCluster(POD)
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
+        cluster.pods, cluster.by_name = (), None
+        cluster.events.put_nowait(ClusterError(None, "", "away"))
         now = await known_after(30, job_watch)
         assert (now.pod_gone, now.pod_is_final) == (True, False)
 
@@ -186,24 +189,24 @@ async def test_pod_missing_from_a_read_has_no_final_state() -> None:
 
 @pytest.mark.parametrize("deleting", [True, False])
 async def test_unreadable_pod_has_a_final_state_only_if_it_was_deleting(deleting: bool) -> None:  # noqa: FBT001
-    server = Server(POD)
-    server.refusal = ClusterError(None, "", "away")
-    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
-        server.send(replace(POD, deleting=deleting), gone=True)
+    cluster = ScriptedCluster(POD)
+    cluster.refusal = ClusterError(None, "", "away")
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
+        cluster.send(replace(POD, deleting=deleting), gone=True)
         await asyncio.sleep(1)
-        server.refusal = server.by_name = None
+        cluster.refusal = cluster.by_name = None
         now = await known_after(30, job_watch)
         assert (now.pod_gone, now.pod_is_final) == (True, deleting)
 
 
 async def test_pod_deleted_while_polled_has_a_final_state() -> None:
-    server = Server(POD)
+    cluster = ScriptedCluster(POD)
     last = replace(POD, phase="Failed")
-    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
-        server.send(POD, gone=True)  # it lost its label,
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
+        cluster.send(POD, gone=True)  # it lost its label,
         await asyncio.sleep(0.1)
-        server.send(POD)  # got it back,
-        server.by_name = None
-        server.send(last, gone=True)  # and is gone now
+        cluster.send(POD)  # got it back,
+        cluster.by_name = None
+        cluster.send(last, gone=True)  # and is gone now
         now = await known_after(60, job_watch)
         assert (now.pod, now.pod_gone, now.pod_is_final) == (last, True, True)

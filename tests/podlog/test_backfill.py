@@ -32,8 +32,8 @@ from paperclip_claude_k8s.podlog.pipeline import Deliverer, Pipeline
 pytestmark = pytest.mark.looptime
 
 
-class Harness:
-    """A deliverer with a relay file, fed without a stream."""
+class DelivererHarness:
+    """Gives lines to a deliverer with a relay file, without a server that streams a log."""
 
     def __init__(self, file: MemoryRelayFile) -> None:
         self.sink = RecordingSink()
@@ -118,8 +118,8 @@ async def test_stuck_stream_is_detected_by_one_long_line() -> None:
         assert scenario.sink.out == file.content
 
 
-@pytest.mark.parametrize("head_was_read", [True, False])
-async def test_line_that_lost_records_is_filled_whole_from_file(head_was_read: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("head_is_delivered", [True, False])
+async def test_line_that_lost_records_is_filled_whole_from_file(head_is_delivered: bool) -> None:  # noqa: FBT001
     log, file = KubeletLog(reads_rotated_file_to_end=False), MemoryRelayFile()
     big = event(2, 60_000)
     head, lost, *others = (big[at : at + RECORD_BYTES] for at in range(0, len(big), RECORD_BYTES))
@@ -129,7 +129,7 @@ async def test_line_that_lost_records_is_filled_whole_from_file(head_was_read: b
         await asyncio.sleep(1)
         file.content += event(1, 10) + big + event(3, 10)
         log.record(head)
-        await asyncio.sleep(1 if head_was_read else 0)
+        await asyncio.sleep(1 if head_is_delivered else 0)
         log.record(lost)
         log.rotate()
         for record in others:
@@ -141,14 +141,14 @@ async def test_line_that_lost_records_is_filled_whole_from_file(head_was_read: b
     assert (scenario.report.complete, scenario.report.gaps, scenario.report.lines) == (True, (), 3)
 
 
-@pytest.mark.parametrize("torn", [True, False])
-async def test_beginning_rotated_away_before_start_is_filled(torn: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("rotated_within_line", [True, False])
+async def test_beginning_rotated_away_before_start_is_filled(rotated_within_line: bool) -> None:  # noqa: FBT001
     log = KubeletLog()
     first, big, last = event(1, 10), event(2, 40_000), event(3, 10)
     file = MemoryRelayFile(bytearray(first + big + last))
-    log.write(first + big[:RECORD_BYTES] if torn else first)
+    log.write(first + big[:RECORD_BYTES] if rotated_within_line else first)
     log.rotate()
-    log.write((big[RECORD_BYTES:] if torn else big) + last)
+    log.write((big[RECORD_BYTES:] if rotated_within_line else big) + last)
     scenario = scenario_with(file, log, counted=True)
     async with scenario.running():
         await asyncio.sleep(3)
@@ -181,7 +181,7 @@ async def test_any_omitted_lines_are_filled_in_order(
 ) -> None:
     """Each line: its text, whether the log has it, and whether a chunk ends after it."""
     file = MemoryRelayFile(bytearray(b"".join(text + b"\n" for text, _, _ in lines)))
-    harness, chunk = Harness(file), []
+    harness, chunk = DelivererHarness(file), []
     for text, logged, cut in lines:
         chunk += [text] if logged else []
         if cut and chunk:
@@ -201,7 +201,7 @@ async def test_late_file_neither_repeats_nor_reorders_lines(
     """Each line: whether it is blank and whether the log has it, and how much of the file is then hidden."""
     texts = [b"" if blank else b"%d" % number for number, (blank, _, _) in enumerate(lines)]
     file = MemoryRelayFile(bytearray(b"".join(text + b"\n" for text in texts)))
-    harness, file.hidden = Harness(file), len(file.content)
+    harness, file.hidden = DelivererHarness(file), len(file.content)
     for text, (_, logged, hidden) in zip(texts, lines, strict=True):
         file.hidden = min(file.hidden, hidden)
         if logged:
@@ -212,7 +212,7 @@ async def test_late_file_neither_repeats_nor_reorders_lines(
 
 async def test_wrong_offset_after_a_blank_line_fills_nothing() -> None:
     file = MemoryRelayFile(bytearray(b"x1\n\nx2\n\nx3\n\nx4\n\n"), hidden=12)
-    harness = Harness(file)
+    harness = DelivererHarness(file)
     for text in (b"x1", b"", b"x3", b""):
         await harness.take(text)
     file.hidden = 0
@@ -224,7 +224,7 @@ async def test_wrong_offset_after_a_blank_line_fills_nothing() -> None:
 async def test_long_lines_with_a_common_start_are_distinguished() -> None:
     one, other = b"x" * 70_000 + b"1", b"x" * 70_000 + b"2"
     file = MemoryRelayFile(bytearray(b"first\n" + one + b"\n" + other + b"\nlast\n"))
-    harness = Harness(file)
+    harness = DelivererHarness(file)
     for text in (b"first", other, b"last"):
         await harness.take(text)
     assert harness.sink.out == file.content
@@ -232,7 +232,7 @@ async def test_long_lines_with_a_common_start_are_distinguished() -> None:
 
 async def test_line_longer_than_search_limit_is_delivered_without_filling() -> None:
     one, other = b"x" * SEARCH_BYTES + b"1", b"x" * SEARCH_BYTES + b"2"
-    harness = Harness(MemoryRelayFile(bytearray(one + b"\n" + other + b"\n")))
+    harness = DelivererHarness(MemoryRelayFile(bytearray(one + b"\n" + other + b"\n")))
     await harness.take(other)
     assert harness.sink.out == other + b"\n"
 
@@ -240,7 +240,7 @@ async def test_line_longer_than_search_limit_is_delivered_without_filling() -> N
 async def test_comparing_resumes_after_next_bookmark() -> None:
     texts = [b"line %03d" % number for number in range(60)]
     file = MemoryRelayFile(bytearray(b"".join(text + b"\n" for text in texts)), hidden=59 * 9)
-    harness = Harness(file)
+    harness = DelivererHarness(file)
     await harness.take(texts[0])
     await harness.take(texts[5])
     file.hidden = 0
@@ -255,7 +255,7 @@ async def test_comparing_resumes_after_next_bookmark() -> None:
 async def test_unrelated_file_removes_no_line_of_the_log(
     lines: list[tuple[bytes, bool]], content: bytes
 ) -> None:
-    harness, chunk = Harness(MemoryRelayFile(bytearray(content))), []
+    harness, chunk = DelivererHarness(MemoryRelayFile(bytearray(content))), []
     for text, cut in lines:
         chunk.append(text)
         if cut:
@@ -268,7 +268,7 @@ async def test_unrelated_file_removes_no_line_of_the_log(
 
 async def test_late_file_delays_no_line_and_fills_later() -> None:
     file = MemoryRelayFile(bytearray(b"one\n"))
-    harness = Harness(file)
+    harness = DelivererHarness(file)
     began = asyncio.get_running_loop().time()
     await harness.take(b"one", b"two")
     await harness.take(b"three")
@@ -280,7 +280,7 @@ async def test_late_file_delays_no_line_and_fills_later() -> None:
 
 async def test_differing_file_is_searched_for_the_first_line_only() -> None:
     file = MemoryRelayFile(bytearray(b"another program's\n" * 10))
-    harness = Harness(file)
+    harness = DelivererHarness(file)
     for number in range(10):
         await harness.take(b"line %d" % number)
     assert harness.sink.out == b"".join(b"line %d\n" % number for number in range(10))
@@ -290,7 +290,7 @@ async def test_differing_file_is_searched_for_the_first_line_only() -> None:
 
 async def test_hung_volume_delays_each_line_by_3_s_at_most() -> None:
     volume, loop = HangingRelayFile(), asyncio.get_running_loop()
-    harness, waited = Harness(volume), []
+    harness, waited = DelivererHarness(volume), []
     for number in range(150):
         began = loop.time()
         await harness.take(b"line %d" % number)
@@ -317,7 +317,7 @@ class StallingRelayFile(MemoryRelayFile):
 async def test_volume_that_hangs_during_a_comparison_loses_no_line(reads: int) -> None:
     texts = [b"line %03d" % number for number in range(100)]
     volume = StallingRelayFile(bytearray(b"".join(text + b"\n" for text in texts)))
-    harness, volume.reads_left = Harness(volume), reads
+    harness, volume.reads_left = DelivererHarness(volume), reads
     await harness.take(texts[0])
     await harness.take(*texts[50:])
     out = bytes(harness.sink.out).splitlines()
@@ -388,7 +388,7 @@ async def test_long_rotated_beginning_is_filled_from_network_volume() -> None:
 async def test_deeply_nested_event_after_an_omission_is_delivered() -> None:
     deep = b'{"a":' + b"[" * 3_000 + b"]" * 3_000 + b"}"
     file = MemoryRelayFile(bytearray(b'{"n":1}\n{"n":2}\n' + deep + b"\n"))
-    harness = Harness(file)
+    harness = DelivererHarness(file)
     for text in (b'{"n":1}', deep):
         await harness.take(text)
     assert harness.sink.out == file.content
@@ -420,7 +420,7 @@ async def test_hung_volume_does_not_block_completion() -> None:
 
 async def test_foreign_text_appended_to_file_fills_no_gap() -> None:
     file = MemoryRelayFile(bytearray(event(1, 10) + b"garbage, and more of it\nand more\n"))
-    harness = Harness(file)
+    harness = DelivererHarness(file)
     await harness.take(event(1, 10)[:-1])
     lost = event(2, 10) + event(3, 10)
     await harness.take(b"\x1e0badc0de b %d 3" % (len(event(1, 10)) + len(lost)))
@@ -434,7 +434,7 @@ async def test_nul_bytes_in_file_fill_no_gap() -> None:
     content = b"".join(texts)
     cut = len(b"".join(texts[:2])) + 3
     hole = bytes(len(b"".join(texts[:4])) - cut)
-    harness = Harness(MemoryRelayFile(bytearray(content[:cut] + hole + content[cut + len(hole) :])))
+    harness = DelivererHarness(MemoryRelayFile(bytearray(content[:cut] + hole + content[cut + len(hole) :])))
     await harness.take(texts[0][:-1])
     await harness.take(*(text[:-1] for text in texts[4:]))
     assert harness.sink.out == texts[0] + texts[4] + texts[5]
@@ -442,7 +442,7 @@ async def test_nul_bytes_in_file_fill_no_gap() -> None:
 
 async def test_file_shorter_than_delivered_output_fills_nothing() -> None:
     texts = [event(number, 10) for number in range(4)]
-    harness = Harness(MemoryRelayFile(bytearray(texts[0][:5])))
+    harness = DelivererHarness(MemoryRelayFile(bytearray(texts[0][:5])))
     await harness.take(*(text[:-1] for text in texts))
     await harness.finish(None)
     assert harness.sink.out == b"".join(texts)
@@ -451,7 +451,7 @@ async def test_file_shorter_than_delivered_output_fills_nothing() -> None:
 @pytest.mark.parametrize("tail", [b"garbage\n", b"garbage", bytes(50), b'{"torn": \n'])
 async def test_uncounted_end_is_filled_up_to_first_foreign_line(tail: bytes) -> None:
     texts = [event(number, 10) for number in range(4)]
-    harness = Harness(MemoryRelayFile(bytearray(b"".join(texts) + tail + texts[0])))
+    harness = DelivererHarness(MemoryRelayFile(bytearray(b"".join(texts) + tail + texts[0])))
     await harness.take(texts[0][:-1])
     await harness.finish(None)
     assert harness.sink.out == b"".join(texts)
@@ -460,7 +460,7 @@ async def test_uncounted_end_is_filled_up_to_first_foreign_line(tail: bytes) -> 
 
 async def test_truncated_last_event_is_filled() -> None:
     torn = event(2, 100)[:50]
-    harness = Harness(MemoryRelayFile(bytearray(event(1, 10) + torn)))
+    harness = DelivererHarness(MemoryRelayFile(bytearray(event(1, 10) + torn)))
     await harness.finish(None)
     assert harness.sink.out == event(1, 10) + torn
     assert await harness.why_unusable(None) is None
@@ -469,7 +469,7 @@ async def test_truncated_last_event_is_filled() -> None:
 async def test_partly_copied_file_is_used_up_to_reported_size() -> None:
     texts = [event(number, 10) for number in range(6)]
     content, kept = b"".join(texts), len(b"".join(texts[:4]))
-    harness = Harness(MemoryRelayFile(bytearray(content[:kept] + b"{garbage}\n")))
+    harness = DelivererHarness(MemoryRelayFile(bytearray(content[:kept] + b"{garbage}\n")))
     counted = replace(totals(content), in_file=kept)
     await harness.take(texts[0][:-1])
     await harness.finish(counted)

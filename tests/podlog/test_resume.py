@@ -27,7 +27,10 @@ def key(text: str) -> LineKey:
 
 
 def scanned(tail: str, response: str, *, beginning: str = "", opening: str = "") -> ScanResult:
-    """The result of scanning `response` for `tail`, where each letter is a line."""
+    """The result of scanning `response` for `tail`, where each letter is a line.
+
+    `beginning`: the first line ever delivered; `opening`: the expected first line of `response`.
+    """
     plan = ResumePlan(1, None, key(opening) if opening else None, tuple(map(key, tail)))
     scan = Scan(plan, key(beginning) if beginning else None)
     for text in response:

@@ -25,6 +25,7 @@ async def test_every_line_is_delivered_once_in_order_or_reported_as_gap(block: i
 
 
 def judge(outcome: Outcome) -> None:
+    """Check that a lost line was out of reach and is in a reported gap, and that the totals are right."""
     writer, report, schedule = outcome.writer, outcome.report, outcome.writer.schedule
     lost = lost_lines(outcome)
     newest = len(writer.log.files) - 1

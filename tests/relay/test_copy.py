@@ -177,7 +177,7 @@ def assert_trouble_reported_once(ended: RelayEnd, copied: int | None = None) -> 
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere/run.ndjson", "/dev/null/run.ndjson"])
-async def test_copys_folder_that_cannot_be_created_is_named(runner: RelayRunner, where: str) -> None:
+async def test_folder_of_the_copy_that_cannot_be_created_is_named(runner: RelayRunner, where: str) -> None:
     ended = await runner.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: where})
     assert_trouble_reported_once(ended, 0)
     assert where.rsplit("/", 1)[0].encode() in relay_lines(ended)[0]

@@ -111,7 +111,7 @@ async def test_summary_equals_what_the_parser_reads(capture: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", STREAMS)
-async def test_summary_of_invented_streams_has_the_final_result(name: str, tmp_path: Path) -> None:
+async def test_summary_of_made_up_streams_has_the_final_result(name: str, tmp_path: Path) -> None:
     output = STREAMS[name].encode("utf-8", "surrogatepass")
     assert set(await fields_in_all_shells(tmp_path, output)) == {expected_fields(final_result(output))}
 

@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DOWN = ClusterError(503, "ServiceUnavailable", "try later")
 REFUSED = ClusterError(403, "Forbidden", 'User "x" cannot create resource "jobs"')
 QUOTA = ClusterError(403, "Forbidden", "exceeded quota: few")
-UNANSWERED = ClusterError(None, "Unreachable", "connection refused")
+NO_RESPONSE = ClusterError(None, "Unreachable", "connection refused")
 NO_CREDENTIALS = ClusterError(None, UNUSABLE_CREDENTIALS, "kubeconfig x does not exist")
 INVALID = ClusterError(422, "Invalid", "spec is invalid")
 
@@ -41,7 +41,7 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.prompt_not_staged(9, "full"), "k8s_prompt_too_large", B, None, False),
     (failures.home_pod_unavailable("p", "gone"), "k8s_home_pod_unavailable", B, None, False),
     (failures.home_pod_unavailable("p", "x", DOWN), "k8s_home_pod_unavailable", B, TRANSIENT, False),
-    (failures.home_pod_unavailable("p", "x", UNANSWERED), "k8s_home_pod_unavailable", B, TRANSIENT, False),
+    (failures.home_pod_unavailable("p", "x", NO_RESPONSE), "k8s_home_pod_unavailable", B, TRANSIENT, False),
     (failures.home_pod_unavailable("p", "x", REFUSED), "k8s_home_pod_unavailable", B, None, False),
     (failures.home_pod_unavailable("p", "x", NO_CREDENTIALS), "k8s_home_pod_unavailable", B, None, False),
     (failures.guard_unreachable(DOWN), "k8s_concurrency_guard_unreachable", B, TRANSIENT, False),
@@ -60,7 +60,7 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.pod_schedule_failed("x", retryable=False), "k8s_pod_schedule_failed", B, None, False),
     (failures.pod_reattach_failed("x"), "k8s_pod_reattach_failed", C, None, False),
     (failures.pod_reattach_failed("x", retryable=True), "k8s_pod_reattach_failed", C, TRANSIENT, False),
-    (failures.adoption_failed("j", UNANSWERED), "k8s_pod_reattach_failed", C, TRANSIENT, False),
+    (failures.adoption_failed("j", NO_RESPONSE), "k8s_pod_reattach_failed", C, TRANSIENT, False),
     (failures.adoption_failed("j", REFUSED), "k8s_pod_reattach_failed", C, None, False),
     (
         failures.as_adopted(failures.pod_schedule_failed("x", retryable=True)),

@@ -66,7 +66,7 @@ def test_fault_of_the_registry_uses_the_pull_budget(message: str) -> None:
 
 
 def test_pause_between_pulls_keeps_the_error_of_the_last_pull() -> None:
-    """Kubelets before 1.30 say only "Back-off pulling image" between two attempts."""
+    """Kubelets before 1.30 report only "Back-off pulling image" between two attempts."""
     failed = a_pod(Waiting("ErrImagePull", MESSAGES["missing_images"]["containerd"]))
     pausing = a_pod(Waiting("ImagePullBackOff", 'Back-off pulling image "x:1"'))
     verdict = judge_start(Known(job=a_job(), pod=pausing), Obstacles().with_pod(failed))

@@ -223,7 +223,7 @@ def test_success_with_unknown_subtype_adds_a_warning(subtype: str | None) -> Non
 @pytest.mark.parametrize(
     ("code", "name"), [(137, "SIGKILL"), (143, "SIGTERM"), (139, "SIGSEGV"), (132, "SIGILL")]
 )
-def test_kill_before_the_first_answer_does_not_blame_the_model(code: int, name: str) -> None:
+def test_kill_before_the_first_answer_does_not_suggest_another_model(code: int, name: str) -> None:
     observation = Observation(Exited(Terminated(code)), read(["init"]), None, None, RunFacts("job", "ns"))
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None

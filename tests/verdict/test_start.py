@@ -39,9 +39,9 @@ def judged(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool =
     return judge_start(Known(job=job, pod=pod, pod_gone=pod_gone))
 
 
-@pytest.mark.parametrize("now", [Running(), Terminated(0), Terminated(1, "Error")])
-def test_log_of_running_or_ended_container_can_be_read(now: Running | Terminated) -> None:
-    pod = a_pod(now, phase="Failed" if isinstance(now, Terminated) else "Running")
+@pytest.mark.parametrize("state", [Running(), Terminated(0), Terminated(1, "Error")])
+def test_log_of_running_or_ended_container_can_be_read(state: Running | Terminated) -> None:
+    pod = a_pod(state, phase="Failed" if isinstance(state, Terminated) else "Running")
     assert judged(a_job(), pod) == AgentStarted(pod)
 
 
@@ -188,12 +188,12 @@ def test_failed_init_container_is_final_and_named(init: Terminated | Waiting) ->
 SIDECAR_MESSAGE = "listen tcp :2376:\n address in use"
 
 
-def sidecar(now: ContainerState) -> ContainerSnapshot:
-    return ContainerSnapshot("proxy", now, sidecar=True)
+def sidecar(state: ContainerState) -> ContainerSnapshot:
+    return ContainerSnapshot("proxy", state, sidecar=True)
 
 
 @pytest.mark.parametrize(
-    ("now", "text"),
+    ("state", "text"),
     [
         (Terminated(255, "Error", SIDECAR_MESSAGE), "exit code 255: Error: listen tcp :2376: address in use"),
         (Terminated(255), "exit code 255: unknown"),
@@ -206,11 +206,11 @@ def sidecar(now: ContainerState) -> ContainerSnapshot:
 )
 @pytest.mark.parametrize("deleting", [False, True])
 def test_failing_sidecar_uses_the_start_budget_and_is_quoted(
-    now: ContainerState,
+    state: ContainerState,
     text: str,
     deleting: bool,  # noqa: FBT001
 ) -> None:
-    pod = a_pod(Waiting("PodInitializing"), init_containers=(sidecar(now),), deleting=deleting)
+    pod = a_pod(Waiting("PodInitializing"), init_containers=(sidecar(state),), deleting=deleting)
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.START

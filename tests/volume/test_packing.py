@@ -137,7 +137,7 @@ def _replace_skill_by_link(folder: Path) -> None:
 
 
 SKILL_MD = ".claude/skills/helper/SKILL.md"
-HARMS: dict[str, Callable[[Path], object]] = {
+CHANGES: dict[str, Callable[[Path], object]] = {
     "a file rewritten": lambda folder: (folder / SKILL_MD).write_text("Obey me", encoding="utf-8"),
     "a file added": lambda folder: (folder / "CLAUDE.md").write_text("Obey me", encoding="utf-8"),
     "a file removed": lambda folder: (folder / SKILL_MD).unlink(),
@@ -148,12 +148,12 @@ HARMS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("harm", HARMS)
-async def test_bundle_changed_by_an_agent_is_replaced(harm: str, volume: Path, skill: Path) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+async def test_bundle_changed_by_an_agent_is_replaced(change: str, volume: Path, skill: Path) -> None:
     packed = await pack(inputs(volume, an_entry(skill)))
     folder = local_folder(packed, volume)
     whole = contents(folder)
-    HARMS[harm](folder)
+    CHANGES[change](folder)
     assert await pack(inputs(volume, an_entry(skill))) == packed
     assert contents(folder) == whole
     assert not any(path.is_symlink() for path in (folder, *folder.rglob("*")))

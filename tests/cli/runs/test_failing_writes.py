@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 from tests.support.api_server import a_kubeconfig
@@ -75,7 +75,7 @@ class FailingDisk(Disk):
 
 
 @dataclass(slots=True)
-class Bench:
+class CommandHarness:
     """Runs commands with a cluster in memory, and with state and output folder on a disk that may fail."""
 
     folder: Path
@@ -108,7 +108,7 @@ class Bench:
         progress = CallProgress()
         return await stop_to_reply(start_or_resume(options, progress, dependencies), progress)
 
-    def jobs_made(self) -> int:
+    def count_created_jobs(self) -> int:
         return self.cluster.calls.count("create", "jobs")
 
     def record(self) -> dict[str, Any] | None:
@@ -130,35 +130,41 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(
+async def open_harness(
     folder: Path, pod_script: PodScript | Callable[[Any], PodScript] = SLOW_SCRIPT
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[CommandHarness]:
     pods = folder / "pods"
     pods.mkdir(parents=True)
     a_kubeconfig(folder)
     async with FakeCluster.start(pods, pod_script) as fake:
-        yield Bench(folder, fake)
+        yield CommandHarness(folder, fake)
 
 
-Kind = tuple[str, PodScript | Callable[[Any], PodScript], str | None, int]
-"""Name, script of the Pod, session to resume, and number of Jobs that such a run makes."""
-PLAIN: Kind = ("plain", SLOW_SCRIPT, None, 1)
-TWICE: Kind = ("second attempt", script_of_lost_session, SESSION_ID, 2)
+class RunKind(NamedTuple):
+    pod_script: PodScript | Callable[[Any], PodScript]
+    session: str | None
+    """The session that the run resumes."""
+    attempts: int
+    """How many Jobs the run creates."""
 
 
-async def good_operations(folder: Path, kind: Kind) -> list[str]:
+ONE_ATTEMPT = RunKind(SLOW_SCRIPT, None, 1)
+TWO_ATTEMPTS = RunKind(script_of_lost_session, SESSION_ID, 2)
+
+
+async def good_operations(folder: Path, kind: RunKind) -> list[str]:
     """All operations on the disk in a run without failures."""
-    async with open_bench(folder, kind[1]) as bench:
-        bench.session = kind[2]
-        bench.assert_whole(await bench.run())
-        assert bench.jobs_made() == kind[3]
-        return bench.disk.operations
+    async with open_harness(folder, kind.pod_script) as harness:
+        harness.session = kind.session
+        harness.assert_whole(await harness.run())
+        assert harness.count_created_jobs() == kind.attempts
+        return harness.disk.operations
 
 
 @pytest.mark.parametrize("reach", ["once", "folder", "everything"])
-@pytest.mark.parametrize("kind", [PLAIN, TWICE], ids=lambda kind: kind[0])
+@pytest.mark.parametrize("kind", [ONE_ATTEMPT, TWO_ATTEMPTS], ids=["one attempt", "two attempts"])
 async def test_run_with_a_failing_write_is_reported_and_can_be_resumed(
-    tmp_path: Path, kind: Kind, reach: Reach
+    tmp_path: Path, kind: RunKind, reach: Reach
 ) -> None:
     operations = await good_operations(tmp_path / "good", kind)
     assert len(operations) > 40
@@ -168,14 +174,14 @@ async def test_run_with_a_failing_write_is_reported_and_can_be_resumed(
 
 @pytest.mark.parametrize("fault", OTHER_FAULTS, ids=lambda fault: errno.errorcode[fault])
 async def test_other_disk_errors_are_reported_like_a_full_disk(tmp_path: Path, fault: int) -> None:
-    operations = await good_operations(tmp_path / "good", PLAIN)
+    operations = await good_operations(tmp_path / "good", ONE_ATTEMPT)
     for number in range(0, len(operations), 7):
-        await assert_reported_and_resumed(tmp_path, PLAIN, number, "folder", fault=fault)
+        await assert_reported_and_resumed(tmp_path, ONE_ATTEMPT, number, "folder", fault=fault)
 
 
 async def assert_reported_and_resumed(
     folder: Path,
-    kind: Kind,
+    kind: RunKind,
     number: int,
     reach: Reach,
     *,
@@ -185,42 +191,47 @@ async def assert_reported_and_resumed(
 
     Returns the error in the reply of the failed call.
     """
-    async with open_bench(folder / str(number), kind[1]) as bench:
-        bench.session = kind[2]
-        disk = bench.disk
-        disk.fails_at, disk.reach, disk.fault, disk.folders = number, reach, fault, (bench.out, bench.state)
-        reply = await bench.run()
+    async with open_harness(folder / str(number), kind.pod_script) as harness:
+        harness.session = kind.session
+        disk = harness.disk
+        disk.fails_at, disk.reach, disk.fault, disk.folders = (
+            number,
+            reach,
+            fault,
+            (harness.out, harness.state),
+        )
+        reply = await harness.run()
         assert disk.failed
-        assert_reported(bench, reply, os.strerror(fault))
+        assert_reported(harness, reply, os.strerror(fault))
         disk.make_room()
-        again = await bench.run(reply.get("run_id"))
-        bench.assert_whole(again)
-        assert bench.jobs_made() == kind[3], "a failed write must not cause a second submission"
+        again = await harness.run(reply.get("run_id"))
+        harness.assert_whole(again)
+        assert harness.count_created_jobs() == kind.attempts, "a failed write must not submit the run again"
         return reply.get("error")
 
 
-def assert_reported(bench: Bench, reply: Reply, reason: str) -> None:
+def assert_reported(harness: CommandHarness, reply: Reply, reason: str) -> None:
     """Check that the reply reports the failed operation, unless the run succeeded in spite of it."""
     if reply["status"] == "succeeded":
-        bench.assert_whole(reply)
+        harness.assert_whole(reply)
         return
     assert exit_code(reply) == 1
     failed = {
-        "output_unwritable" if str(bench.out) in operation else "state_unwritable"
-        for operation in bench.disk.failed
+        "output_unwritable" if str(harness.out) in operation else "state_unwritable"
+        for operation in harness.disk.failed
     }
-    assert reply["error"] in failed, (bench.disk.failed, reply)
+    assert reply["error"] in failed, (harness.disk.failed, reply)
     assert reason in reply["detail"], reply
-    record = bench.record()
+    record = harness.record()
     if record is None:
         assert (reply.get("run_id"), reply["run_status"]) == (None, "not_submitted")
-        assert bench.jobs_made() == 0
+        assert harness.count_created_jobs() == 0
         return
     assert reply["run_id"] == record["run_id"]
     assert reply["resume"].startswith(f"claude-k8s run --run-id {record['run_id']}")
     assert reply["run_status"] in {"not_submitted", "unknown", "polling", "succeeded"}, reply
     if reply["run_status"] == "not_submitted":
-        assert bench.jobs_made() == 0
+        assert harness.count_created_jobs() == 0
     if record["outcome"] is not None:
         assert reply["run_status"] == "succeeded", "the reply contains what is known of the run"
     if reply["run_status"] == "succeeded":

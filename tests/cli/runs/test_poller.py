@@ -7,7 +7,7 @@ import pytest
 from paperclip_claude_k8s.cli.runs.poller import PollSettings, extend_pauses, is_reported, read_schedule
 from paperclip_claude_k8s.cli.runs.replies import Stop
 
-HOUR = 3_600_000
+HOUR_MS = 3_600_000
 
 
 def test_default_schedule_polls_every_15_seconds_for_600_seconds() -> None:
@@ -20,11 +20,11 @@ def test_schedule_below_an_hour_is_extended_to_an_hour() -> None:
     pauses = extend_pauses((5_000, 10_000), PollSettings())
     assert pauses[:2] == (5_000, 10_000)
     assert set(pauses[2:]) == {30_000}
-    assert HOUR <= sum(pauses) < HOUR + 30_000
+    assert HOUR_MS <= sum(pauses) < HOUR_MS + 30_000
 
 
 def test_schedule_of_an_hour_is_not_extended() -> None:
-    assert extend_pauses((HOUR, 1), PollSettings()) == (HOUR, 1)
+    assert extend_pauses((HOUR_MS, 1), PollSettings()) == (HOUR_MS, 1)
 
 
 def test_poll_schedule_has_no_timeout_unless_one_is_given() -> None:
