@@ -49,7 +49,7 @@ async def _execute(
     inputs, narrator = ResultInputs(now=process.settings.now()), None
     try:
         ctx = read_context(given)
-        narrator = Narrator(ctx)
+        narrator = Narrator(ctx, process.journal)
         identity, config = identity_of(ctx), read_config(ctx)
         async with process.poller.with_stop_signal(ctx) as ctx:
             await begin_run(ctx, config, process.settings, narrator)

@@ -154,6 +154,10 @@ class RunJournal(Protocol):
         """The run has this Job, and its Pod can start. Next, `output` gets all of its output."""
         ...
 
+    def status(self, stream: Literal["stdout", "stderr"], text: str) -> None:
+        """One line of the adapter itself, without a newline; on stderr if it is a warning."""
+        ...
+
     async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
         """Whole lines of the agent's output, unchanged."""
         ...
@@ -175,6 +179,9 @@ class NullJournal:
         return True
 
     async def launched(self, job: JobRef) -> None:
+        """Nothing is recorded."""
+
+    def status(self, stream: Literal["stdout", "stderr"], text: str) -> None:
         """Nothing is recorded."""
 
     async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:

@@ -14,7 +14,7 @@ from paperclip_claude_k8s.cli.live import LiveView
 def test_control_sequences_do_not_reach_the_terminal(stream: str, line: str) -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out, force_terminal=False), quiet=False)
-    live.show_line(stream, line)
+    live.show_agent_line(stream, line)
     assert "\x1b" not in out.getvalue()
     assert "\x07" not in out.getvalue()
     assert "x" in out.getvalue()
@@ -30,7 +30,7 @@ CAPTURED = (
 def test_footer_shows_time_lines_tokens_and_cost_in_one_line() -> None:
     live = LiveView(Console(file=io.StringIO(), width=60, force_terminal=True), quiet=False)
     live.show_agent_output("stdout", CAPTURED, CAPTURED)
-    live.show_status(f"[paperclip] {'long ' * 40}\n")
+    live.show_status("long " * 40)
     footer = str(live.footer().text)
     assert footer.startswith("0:00  2 lines  2.0k tokens  $0.2500  long long")
     assert len(footer) <= 56
@@ -61,15 +61,15 @@ def test_known_lines_are_counted_but_not_shown_again() -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out), quiet=False)
     live.show_agent_output("stdout", b"first\nsecond\n", b"second\n")
-    assert (live.lines, out.getvalue()) == (2, "second\n")
+    assert (live.lines, out.getvalue()) == (2, "│ second\n")
     live.show_agent_output("stdout", b"third\n", b"")
-    assert (live.lines, out.getvalue()) == (3, "second\n")
+    assert (live.lines, out.getvalue()) == (3, "│ second\n")
 
 
 def test_keepalive_and_progress_are_not_printed_with_a_footer() -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out, force_terminal=True), quiet=False)
-    live.show_status("[paperclip] keepalive — job j running (15s since last output)\n")
+    live.show_status("keepalive — job j running (15s since last output)")
     live.show_progress("  [15s] run=r  status=RUNNING")
     assert out.getvalue() == ""
     assert "keepalive" in str(live.footer().text)

@@ -125,11 +125,12 @@ def jobs(devcluster: Devcluster = False, kubeconfig: Kubeconfig = None, namespac
 def logs(
     run_id: Annotated[str, typer.Argument(help="Id of the run.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the run ends.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="On a terminal: do not neutralise anything.")] = False,
 ) -> None:
-    """Print the agent's stdout so far, byte for byte. Never affects the run."""
+    """Print the agent's stdout so far: to a file or pipe byte for byte. Never affects the run."""
     from paperclip_claude_k8s.cli import logs as work  # noqa: PLC0415
 
-    raise typer.Exit(work.logs(run_id, follow=follow))
+    raise typer.Exit(work.logs(run_id, follow=follow, raw=raw))
 
 
 app.add_typer(cluster_app, name="devcluster")

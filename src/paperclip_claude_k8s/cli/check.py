@@ -9,6 +9,7 @@ from rich.text import Text
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cli.command_options import CheckOptions
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
 from paperclip_claude_k8s.host.checkup import Check, Checkup
@@ -55,13 +56,13 @@ def show(checkup: Checkup, console: Console) -> None:
     for level, style in STYLES.items():
         for result in checkup.checks:
             if result.level == level:
-                table.add_row(Text(level, style=style), result.code, _message(result))
+                table.add_row(Text(level, style=style), Text(result.code), _message(result))
     console.print(table)
     console.print(Text(f"environment test: {checkup.status}"))
 
 
 def _message(result: Check) -> Text:
-    text = Text(result.message)
+    text = Text(neutral(result.message))
     if result.hint is not None and result.level != "info":
-        text.append(f"\n→ {result.hint}", style="dim")
+        text.append(f"\n→ {neutral(result.hint)}", style="dim")
     return text

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from paperclip_claude_k8s.base.strict_json import strict_json
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, Interrupted, reraise_signal
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -121,6 +122,11 @@ def _discard(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
+def print_traceback(error: Exception) -> None:
+    """Print the exception on stderr, neutralised: its message may quote what an agent or a server wrote."""
+    print(neutral("".join(traceback.format_exception(error))), end="", file=sys.stderr)  # noqa: T201
+
+
 def stdout_unwritable(message: bytes) -> StdoutUnwritable:
     """Write the message to stderr, and return an exception that the caller raises."""
     if sys.stdout is not None:
@@ -140,7 +146,7 @@ def _report_exception(error: Exception, argv: list[str]) -> int:
             return USAGE
         code = FAILED if RUN_COMMANDS.intersection(argv[:1]) else USAGE
         return print_reply({"status": "failed", "error": "usage", "detail": format_message()}, code)
-    traceback.print_exception(error)
+    print_traceback(error)
     return print_reply(
         {"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"}
     )

@@ -6,7 +6,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
@@ -73,7 +75,7 @@ def _show_table(rows: list[dict[str, Any]]) -> None:
         return
     table = Table(*COLUMNS, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(str(row[column] or "") for column in COLUMNS))
+        table.add_row(*(Text(neutral(str(row[column] or ""))) for column in COLUMNS))
     console.print(table)
 
 

@@ -2,6 +2,9 @@
 
 On a terminal: the transcript, and below it a footer with elapsed time, lines, tokens, cost and the latest
 activity. Elsewhere: the transcript, and a progress line for each reported poll.
+
+Every line of the agent has a bar before it, also where a terminal breaks the line. A line without a bar is
+the adapter's or the command's, so an agent that prints the words of a status line deceives nobody.
 """
 
 import time
@@ -19,10 +22,11 @@ from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import count
 from paperclip_claude_k8s.claude.terminal import format_line
-from paperclip_claude_k8s.run.narrate import PREFIX
 
 REDRAWS_PER_SECOND = 4
 """Enough that the spinner turns, too few to flicker."""
+BAR = "│ "
+"""Before each line of the agent's output."""
 KEEPALIVE = "keepalive"
 """First word of the status line that the adapter repeats while the agent prints nothing."""
 _USAGE_MARKERS = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
@@ -54,9 +58,11 @@ class LiveView:
     def has_footer(self) -> bool:
         return self._console.is_terminal and not self._quiet
 
-    def show_status(self, text: str) -> None:
+    def show_status(self, text: str, *, warning: bool = False) -> None:
         """Show one status line of the adapter."""
-        self.show_line("stdout", text.removesuffix("\n"))
+        self._activity = neutral(text)
+        if not (self.has_footer and text.startswith(KEEPALIVE)):  # the footer shows it already
+            self._print(Text(self._activity, style="yellow" if warning else "dim"))
 
     def show_agent_output(self, stream: str, block: bytes, new: bytes) -> None:
         """Count the agent's lines in `block`, and show those in `new`.
@@ -68,30 +74,26 @@ class LiveView:
             for line in block.split(b"\n"):
                 self._count_usage(line)
         for shown in new.decode("utf-8", "replace").removesuffix("\n").split("\n") if new else ():
-            self.show_line(stream, shown)
+            self.show_agent_line(stream, shown)
 
-    def show_line(self, stream: str, line: str) -> None:
-        """Show one line of the agent's output or of the adapter."""
-        if line.startswith(PREFIX):
-            self._activity = neutral(line.removeprefix(PREFIX))
-            if not (self.has_footer and self._activity.startswith(KEEPALIVE)):  # the footer shows it already
-                self._print(Text(self._activity, style="dim" if stream == "stdout" else "yellow"))
-        elif stream == "stderr":
-            self._print(Text(neutral(line), style="red"))
-        else:
-            for shown in format_line(line, colour=self._console.is_terminal):
-                text = Text.from_ansi(shown)
-                self._activity = text.plain
-                self._print(text)
+    def show_agent_line(self, stream: str, line: str) -> None:
+        """Show one line of the agent's output."""
+        if stream == "stderr":
+            self._print_with_bar(Text(neutral(line), style="red"))
+            return
+        for shown in format_line(line, colour=self._console.is_terminal):
+            text = Text.from_ansi(shown)
+            self._activity = f"agent: {text.plain}"
+            self._print_with_bar(text)
 
     def show_note(self, text: str) -> None:
         """Show a message of the command itself."""
-        self._print(Text(text, style="bold"))
+        self._print(Text(neutral(text), style="bold"))
 
     def show_progress(self, line: str) -> None:
         """Show the result of a poll, unless the footer shows the progress."""
         if not self.has_footer:
-            self._print(Text(line))
+            self._print(Text(neutral(line)))
 
     def elapsed(self) -> float:
         """Seconds since the view was opened."""
@@ -123,10 +125,20 @@ class LiveView:
                     usage = get_object(get_object(event, "message"), "usage")
                     self.tokens = sum(count(usage, name) for name in _CONTEXT_TOKENS) or self.tokens
 
+    def _print_with_bar(self, text: Text) -> None:
+        width = max(self._console.width - len(BAR), 1)
+        for line in text.wrap(self._console, width) if self._console.is_terminal else (text,):
+            self._print(Text(BAR).append_text(line))
+
     def _print(self, text: Text) -> None:
         if not self._quiet:
             with suppress(OSError):  # a closed or full stderr does not affect the run
                 self._console.print(text, soft_wrap=not self._console.is_terminal)
+
+
+def with_bars(lines: str) -> str:
+    """Lines of the agent as a text file shows them: neutral and with a bar, without a newline at the end."""
+    return "\n".join(f"{BAR}{line}" for line in neutral(lines).removesuffix("\n").split("\n"))
 
 
 def _short(count: int) -> str:

@@ -2,9 +2,13 @@
 
 While another process works on the run, or after the run's end, the output comes from the state folder.
 Otherwise the part that the folder does not have yet is read from the Pod; nothing is written.
+
+A file or pipe gets the output byte for byte. A terminal gets it with control characters made visible, unless
+`--raw` is given, because the agent could otherwise control the terminal.
 """
 
 import asyncio
+import codecs
 import os
 import sys
 from collections.abc import Coroutine
@@ -13,9 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_reply, stdout_unwritable
 from paperclip_claude_k8s.cli.run_command import run_to_reply
-from paperclip_claude_k8s.cli.runs.call import CallProgress
+from paperclip_claude_k8s.cli.runs.call import CallProgress, ignore_log
 from paperclip_claude_k8s.cli.runs.output import CHUNK
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
@@ -38,10 +43,24 @@ START_TIMEOUT = 0.5
 """Without --follow, the wait for the agent's start ends after this many seconds without news of the Job."""
 
 
-class StdoutJournal(NullJournal):
-    """Writes the agent's stdout to this process's stdout, except the first `already_printed` bytes."""
+class LogPrinter:
+    """Writes the agent's output to stdout: as it is if `raw`, else neutralised."""
 
-    def __init__(self, already_printed: int) -> None:
+    def __init__(self, *, raw: bool) -> None:
+        self._decoder = None if raw else codecs.getincrementaldecoder("utf-8")("replace")
+
+    def print(self, content: bytes) -> None:
+        """Raises `StdoutUnwritable`, and explains it on stderr unless a reader such as `head` ended."""
+        if self._decoder is not None:
+            content = neutral(self._decoder.decode(content)).encode()
+        write_stdout(content)
+
+
+class StdoutJournal(NullJournal):
+    """Prints the agent's stdout, except the first `already_printed` bytes."""
+
+    def __init__(self, printer: LogPrinter, already_printed: int) -> None:
+        self._printer = printer
         self._skip = already_printed
         self.unwritable: FirstResult[StdoutUnwritable] = FirstResult()
 
@@ -51,54 +70,59 @@ class StdoutJournal(NullJournal):
         skipped = min(self._skip, len(block))
         self._skip -= skipped
         try:
-            write_stdout(block[skipped:])
+            self._printer.print(block[skipped:])
         except StdoutUnwritable as error:
             self.unwritable.offer(error)
 
 
-def logs(run_id: str, *, follow: bool) -> int:
-    """Print the output as it is. If that fails, print one JSON object and return exit code 1."""
-    reply = run_to_reply(lambda: _logs(run_id, follow=follow), CallProgress())
+def logs(run_id: str, *, follow: bool, raw: bool = False) -> int:
+    """Print the output. If that fails, print one JSON object and return exit code 1."""
+    printer = LogPrinter(raw=raw or sys.stdout is None or not sys.stdout.isatty())
+    reply = run_to_reply(lambda: _logs(run_id, printer, follow=follow), CallProgress())
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
     return print_reply(reply, FAILED) if reply else DONE
 
 
-async def _logs(run_id: str, *, follow: bool) -> Reply:
+async def _logs(run_id: str, printer: LogPrinter, *, follow: bool) -> Reply:
     """Always returns {}. Raises `Stop` and `StdoutUnwritable`."""
     state = State(state_folder(os.environ))
     transcript = state.files(run_id).transcript
-    record, offset = state.read(run_id), _print_file(transcript, 0)
+    record, offset = state.read(run_id), _print_file(transcript, 0, printer)
     while record.outcome is None:
         with state.files(run_id).try_lock() as locked:
             pass
         if locked:  # no other process works on the run
-            await _print_from_cluster(record, offset, follow=follow)
+            journal = StdoutJournal(printer, offset - _job_start(record))
+            await _print_from_cluster(record, journal, follow=follow)
             return {}
         if not follow:
             return {}
         await asyncio.sleep(FILE_CHECK_INTERVAL)
         record = state.read(run_id)  # before the file is read: the file of an ended run is complete
-        offset = _print_file(transcript, offset)
+        offset = _print_file(transcript, offset, printer)
     return {}
 
 
-def _print_file(path: Path, offset: int) -> int:
+def _print_file(path: Path, offset: int, printer: LogPrinter) -> int:
     """Print the file from the offset on, and return the offset of its end."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(offset)
         while chunk := file.read(CHUNK):
-            write_stdout(chunk)
+            printer.print(chunk)
         return file.tell()
     return offset
 
 
-async def _print_from_cluster(record: Record, offset: int, *, follow: bool) -> None:
-    """Print the Pod's output from where the file ended: its first `offset` bytes are already printed."""
+def _job_start(record: Record) -> int:
+    """Where the output of the run's newest Job begins in the file."""
+    return record.jobs[-1].stdout if record.jobs else 0
+
+
+async def _print_from_cluster(record: Record, journal: StdoutJournal, *, follow: bool) -> None:
+    """Print the Pod's output from where the file ended."""
     if record.phase != "polling":  # there is no Job yet
         return
-    start = record.jobs[-1].stdout if record.jobs else 0  # where this Job's output begins in the file
-    journal = StdoutJournal(offset - start)
     process = Process(ProcessSettings(env=os.environ), journal=journal)
     try:
         ports = process.ports(record.kubeconfig)
@@ -173,9 +197,5 @@ def write_stdout(content: bytes) -> None:
 
 
 def _silent_context() -> ExecutionContext:
-    """A context whose callback drops the adapter's status lines: only the agent's output is wanted."""
-
-    async def drop(_stream: str, _text: str) -> None:
-        pass
-
-    return ExecutionContext.model_validate({"runId": "-", "agent": {"id": "-"}, "onLog": drop})
+    """A context whose callback drops everything: the agent's output is taken from the journal."""
+    return ExecutionContext.model_validate({"runId": "-", "agent": {"id": "-"}, "onLog": ignore_log})

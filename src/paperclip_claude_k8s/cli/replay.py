@@ -54,8 +54,8 @@ def _observe(options: ReplayOptions) -> Observation:
                 reader.feed(chunk)
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    live.show_line("stdout", line.decode("utf-8", "replace"))
-            live.show_line("stdout", rest.decode("utf-8", "replace"))
+                    live.show_agent_line("stdout", line.decode("utf-8", "replace"))
+            live.show_agent_line("stdout", rest.decode("utf-8", "replace"))
     except (OSError, EOFError) as error:
         raise ReplayInvalid(f"{options.file} cannot be read: {error}") from None
     return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))

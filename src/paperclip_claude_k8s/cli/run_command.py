@@ -6,7 +6,6 @@ bug — becomes a reply too, with what is known of the run and the command that 
 
 import asyncio
 import os
-import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import Any
 
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.command_options import RunOptions
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text, print_traceback
 from paperclip_claude_k8s.cli.live import open_live_view
 from paperclip_claude_k8s.cli.options import (
     OptionsInvalid,
@@ -87,7 +86,7 @@ async def stop_to_reply(work: Awaitable[Reply], progress: CallProgress) -> Reply
     except Exception as bug:
         if progress.run_id is None:
             raise
-        traceback.print_exception(bug)
+        print_traceback(bug)
         return _stop_reply(Stop("internal", f"{type(bug).__name__}: {bug}"), progress)
 
 

@@ -8,6 +8,7 @@ from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
 from paperclip_claude_k8s.host.redact import mask_values
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
+from paperclip_claude_k8s.ports import NullJournal, RunJournal
 from paperclip_claude_k8s.run.host_callbacks import host_errors_contained
 from paperclip_claude_k8s.verdict.result_builder import HostFailures
 from paperclip_claude_k8s.verdict.wording import error_text
@@ -25,10 +26,14 @@ class Narrator:
 
     An exception in the callback does not end the run. The first one is logged, and every chunk that the host
     did not accept is counted for `resultJson.log`.
+
+    The adapter's own lines also go to the journal, which can therefore tell them from the agent's output. In
+    `onLog` both look alike, because an agent can print `PREFIX`, too.
     """
 
-    def __init__(self, ctx: ExecutionContext) -> None:
+    def __init__(self, ctx: ExecutionContext, journal: RunJournal | None = None) -> None:
         self._on_log = ctx.on_log
+        self._journal = journal or NullJournal()
         self._ctx = ctx
         self._lock = asyncio.Lock()
         self.host_failures = HostFailures()
@@ -37,16 +42,20 @@ class Narrator:
 
     async def status(self, text: str) -> None:
         """Send one line of the adapter itself, as a separate chunk."""
-        await self._send("stdout", f"{PREFIX}{_one_line(text)}\n")
+        await self._send_own("stdout", _one_line(text))
 
     async def warn(self, text: str) -> None:
-        await self._send("stderr", f"{PREFIX}{_one_line(text)}\n")
+        await self._send_own("stderr", _one_line(text))
 
     async def output(self, stream: LogStreamName, block: bytes) -> None:
         """Send whole lines of the agent in chunks that the host does not truncate unless a line is longer."""
         self.last_output = loop_time()
         for chunk in chunks_of_lines(block, CHUNK_BYTES):
             await self._send(stream, chunk.decode("utf-8", "replace"))
+
+    async def _send_own(self, stream: LogStreamName, line: str) -> None:
+        self._journal.status(stream, line)
+        await self._send(stream, f"{PREFIX}{line}\n")
 
     async def _send(self, stream: LogStreamName, text: str) -> None:
         async with self._lock:

@@ -39,6 +39,10 @@ class RunCall:
     output: Output | None
 
 
+async def ignore_log(_stream: str, _text: str) -> None:
+    """An `onLog` that drops everything: a journal gets the same lines, and knows who wrote them."""
+
+
 @dataclass(slots=True)
 class CallProgress:
     """What is known so far of the run that a call is about."""

@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult, loop_time
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.cli.live import with_bars
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.decide import may_create
 from paperclip_claude_k8s.cli.runs.disk import check_not_deleted
@@ -16,7 +18,6 @@ from paperclip_claude_k8s.cli.runs.state import State, state_error
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import utc_now
-from paperclip_claude_k8s.run.narrate import PREFIX
 
 POSITION_INTERVAL = 1.0
 """Seconds between two updates of the position in the record while output arrives."""
@@ -68,12 +69,10 @@ class FileJournal:
         self.write(self._with_position().ended(outcome, cleaned_up=cleaned_up))
         return outcome
 
-    async def on_log(self, _stream: str, text: str) -> None:
-        """The callback of `execute`. Uses status lines only: the agent's output comes through `output`."""
-        if text.startswith(PREFIX):
-            self._live.show_status(text)
-            stamped = f"{format_time(utc_now())} {text.removeprefix(PREFIX)}"
-            self._append_to_log(stamped.encode("utf-8", "backslashreplace"))
+    def status(self, stream: Literal["stdout", "stderr"], text: str) -> None:
+        shown = neutral(text)
+        self._live.show_status(shown, warning=stream == "stderr")
+        self._append_to_log(f"{format_time(utc_now())} {shown}\n")
 
     async def may_create(self) -> bool:
         self.creation_refused = not may_create(self.record, utc_now())
@@ -96,8 +95,8 @@ class FileJournal:
         try:
             new = self._streams[stream].feed(block)
             self._live.show_agent_output(stream, block, new)
-            if stream == "stderr":
-                self._append_to_log(new)
+            if stream == "stderr" and new:
+                self._append_to_log(with_bars(new.decode("utf-8", "replace")) + "\n")
             self._write_position()
         except (OSError, Stop) as error:
             self._set_error(error)
@@ -148,9 +147,9 @@ class FileJournal:
     def _with_position(self) -> Record:
         return replace(self.record, position=self._streams["stdout"].size)
 
-    def _append_to_log(self, text: bytes) -> None:
+    def _append_to_log(self, lines: str) -> None:
         try:
-            self._state.disk.append(self._log, text)
+            self._state.disk.append(self._log, lines.encode())
         except OSError as error:
             self._set_error(error)
 

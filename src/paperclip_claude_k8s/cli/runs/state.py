@@ -64,7 +64,7 @@ class RunFiles:
 
     @property
     def log(self) -> Path:
-        """The adapter's status lines with timestamps, interleaved with the agent's stderr."""
+        """The adapter's status lines with timestamps, and between them the agent's stderr, with bars."""
         return self.folder / "log"
 
     @property

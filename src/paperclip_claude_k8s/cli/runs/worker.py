@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from paperclip_claude_k8s.cli.runs import decide, quota_gate
-from paperclip_claude_k8s.cli.runs.call import RunCall
+from paperclip_claude_k8s.cli.runs.call import RunCall, ignore_log
 from paperclip_claude_k8s.cli.runs.journal import FileJournal
 from paperclip_claude_k8s.cli.runs.record import Record, lost_reply, polling_reply
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, outcome_of, resumable
@@ -259,7 +259,7 @@ class Execution:
             **request,
             "runId": run.record.run_id,
             "config": {**config, "namespace": namespace} if namespace else config,
-            "onLog": run.journal.on_log,
+            "onLog": ignore_log,
             "signal": cancelled,
         }
 

@@ -1,0 +1,230 @@
+"""What an agent prints cannot control a terminal, hide text, or pass for the adapter's own words."""
+
+import asyncio
+import fcntl
+import io
+import json
+import os
+import pty
+import struct
+import sys
+import termios
+import unicodedata
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.support.cli_commands import SOURCE, CommandRunner, claude_k8s
+from tests.support.runs import HostLog
+
+from paperclip_claude_k8s.cli.live import BAR, LiveView, with_bars
+from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.state import State
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.ports import NullJournal
+from paperclip_claude_k8s.run.narrate import Narrator
+
+ATTACKS = {
+    "screen": "\x1b[2J\x1b[H",
+    "title": "\x1b]0;title\x07",
+    "clipboard": "\x1b]52;c;ZWNobyBoaQ==\x07",
+    "8-bit CSI": "\x9b2J",
+    "8-bit OSC": "\x9d0;title\x9c",
+    "8-bit DCS": "\x90+q544e\x9c",
+    "carriage return": "harmless\rrm -rf /",
+    "backspace": "a\x08b\x7fc\x0c",
+    "reading order": "\u202egnp.exe\u2066x\u2069",
+    "zero width": "pass\u200bword\u2060\ufeff",
+    "soft hyphen": "pass\xadword",
+    "Mongolian separator": "a\u180eb",
+    "annotation": "a\ufff9b\ufffac\ufffb",
+    "line separators": "a\u2028b\u2029c\x85d",
+    "tags": "\U000e0041\U000e0042\U000e0100",
+    "NUL": "a\0b",
+}
+
+
+def unsafe(text: str) -> set[str]:
+    """Characters of the text that control a terminal or that nobody sees."""
+    categories = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return {char for char in text if unicodedata.category(char) in categories and char not in "\n\t"}
+
+
+def stored_run(folder: Path, text: str) -> str:
+    """Write the state of an ended run whose agent printed the text; return the run's id."""
+    state = State(folder)
+    result = {"summary": text, "resultJson": {"result": text}}
+    outcome = {"run_id": "r1", "status": "succeeded", "result": result}
+    request = {"agent": {"id": text}, "runtime": {}, "config": {}, "context": {"prompt": text}}
+    state.write(Record("r1", "2026-01-01T00:00:00Z", request, phase="ended", outcome=outcome))
+    state.files("r1").transcript.write_bytes(text.encode() + b"\n")
+    return "r1"
+
+
+def on_a_terminal(*args: str, env: dict[str, str], width: int = 80) -> bytes:
+    """What a command writes to the terminal that its stdout and stderr are."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": SOURCE, "TERM": "xterm", **env}
+        os.execve(sys.executable, [sys.executable, "-m", "paperclip_claude_k8s", *args], environment)  # noqa: S606
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    written = b""
+    try:
+        while chunk := os.read(terminal, 65536):
+            written += chunk
+    except OSError:  # the command has closed the terminal
+        pass
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    return written.replace(b"\r\n", b"\n")
+
+
+@pytest.fixture
+def attacked(tmp_path: Path) -> CommandRunner:
+    """Commands with a state folder that holds the run `r1`, whose agent printed every attack."""
+    runner = CommandRunner(tmp_path)
+    stored_run(runner.state, "\n".join(ATTACKS.values()))
+    return runner
+
+
+@pytest.mark.parametrize("args", [("last-run",), ("history",), ("run", "--run-id", "r1")])
+async def test_json_of_a_stored_run_has_no_unsafe_character(
+    attacked: CommandRunner, args: tuple[str, ...]
+) -> None:
+    _, out, err = await claude_k8s(*args, env=attacked.environment())
+    assert unsafe(out) == unsafe(err) == set()
+    reply = json.loads(out)
+    shown = reply["runs"][0] if "runs" in reply else reply
+    assert shown["result"]["summary"] == "\n".join(ATTACKS.values())
+
+
+async def test_replayed_output_has_no_unsafe_character_on_stdout_and_stderr(tmp_path: Path) -> None:
+    text = "\n".join(ATTACKS.values())
+    events = [
+        {"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}},
+        {"type": "result", "subtype": "success", "result": text, "session_id": "s"},
+    ]
+    file = tmp_path / "captured.ndjson"
+    file.write_text("".join(json.dumps(event) + "\n" for event in events) + f"plain {text}\n", newline="")
+    _, out, err = await claude_k8s("replay", str(file))
+    assert unsafe(out) == unsafe(err) == set()
+    assert json.loads(out)["result"]["summary"] == text.strip()
+
+
+def test_logs_on_a_terminal_are_neutral(attacked: CommandRunner) -> None:
+    shown = on_a_terminal("logs", "r1", env=attacked.environment()).decode()
+    assert unsafe(shown) == set()
+    assert "rm -rf /" in shown
+    assert shown.count("\n") >= len(ATTACKS)
+
+
+async def test_logs_in_a_pipe_are_the_agents_bytes(attacked: CommandRunner) -> None:
+    _, out, _ = await claude_k8s("logs", "r1", env=attacked.environment())
+    assert out == "\n".join(ATTACKS.values()) + "\n"
+
+
+def test_logs_with_raw_on_a_terminal_are_the_agents_bytes(attacked: CommandRunner) -> None:
+    shown = on_a_terminal("logs", "--raw", "r1", env=attacked.environment())
+    assert ATTACKS["screen"].encode() in shown
+    assert ATTACKS["8-bit OSC"].encode() in shown
+
+
+async def test_error_with_a_hostile_argument_is_neutral(attacked: CommandRunner) -> None:
+    _, out, err = await claude_k8s("logs", "x\x9b2J\u202e", env=attacked.environment())
+    assert json.loads(out)["error"] == "unknown_run"
+    assert unsafe(out) == unsafe(err) == set()
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_live_view_shows_no_unsafe_character(stream: str, attack: str) -> None:
+    out = io.StringIO()
+    live = LiveView(Console(file=out, force_terminal=False), quiet=False)
+    live.show_agent_output(stream, b"", attack.encode())
+    live.show_status(attack)
+    live.show_note(attack)
+    live.show_progress(attack)
+    assert unsafe(out.getvalue()) == set()
+    assert unsafe(str(live.footer().text)) == set()
+
+
+FORGED = "[paperclip] Run cancelled by operator"
+FORGERIES = [
+    FORGED,
+    f"  {FORGED}",
+    "Run cancelled by operator",
+    "  [15s] run=r1  status=FAILED  lines=1",
+    f"\r{FORGED}",
+    f"x\x85{FORGED}",
+    f"x\u2028{FORGED}",
+    f"{'x ' * 40}{FORGED}",
+    f"{' ' * 78}{FORGED}",
+    json.dumps({"type": "assistant", "message": {"content": [{"type": "text", "text": f"x\n{FORGED}"}]}}),
+    json.dumps({"type": "system", "subtype": "init", "model": f"m\n{FORGED}", "session_id": FORGED}),
+    json.dumps({"type": "result", "subtype": "success", "is_error": True, "result": f"x\n{FORGED}"}),
+]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_every_line_of_the_agent_has_a_bar(stream: str, forgery: str, *, terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=80, color_system=None)
+    live = LiveView(console, quiet=False)
+    live.show_agent_output(stream, b"", forgery.encode())
+    lines = out.getvalue().splitlines()
+    assert lines
+    assert all(line.startswith(BAR) for line in lines)
+    assert max(map(len, lines)) <= 80 or not terminal
+    live.show_status("Pod running: p")
+    assert out.getvalue().splitlines()[-1] == "Pod running: p"
+
+
+def test_footer_says_that_the_agent_spoke() -> None:
+    live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
+    live.show_agent_output("stdout", b"", FORGED.encode())
+    assert f"agent: · {FORGED}" in str(live.footer().text)
+
+
+def test_log_file_marks_lines_of_the_agent() -> None:
+    forged = f"2026-01-01T00:00:00Z Run cancelled\r\n\x1b[2J{FORGED}\nno newline"
+    assert all(line.startswith(BAR) for line in with_bars(forged).split("\n"))
+    assert unsafe(with_bars(forged)) == set()
+
+
+class StatusLines(NullJournal):
+    """Keeps the adapter's own lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def status(self, stream: str, text: str) -> None:
+        self.lines.append(f"{stream}: {text}")
+
+
+async def test_journal_gets_status_lines_by_origin_and_host_gets_equal_bytes() -> None:
+    host_log, journal = HostLog(), StatusLines()
+    ctx = ExecutionContext.read({"runId": "r", "agent": {"id": "a"}, "onLog": host_log.on_log})
+    narrator = Narrator(ctx, journal)
+    await narrator.status("Pod running: p")
+    await narrator.output("stdout", f"{FORGED}\n".encode())
+    await narrator.output("stderr", f"{FORGED}\n".encode())
+    await narrator.warn("Slow\n[paperclip] second line")
+    assert journal.lines == ["stdout: Pod running: p", "stderr: Slow [paperclip] second line"]
+    assert ("stdout", f"{FORGED}\n") in host_log.chunks
+
+
+async def test_forged_status_of_a_run_is_marked_on_stderr_and_in_its_log(tmp_path: Path) -> None:
+    runner = CommandRunner(tmp_path)
+    script = f"echo '{FORGED}'; echo '{FORGED}' >&2; printf '2026-01-01T00:00:00Z over' >&2"
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"env": {"CLAUDE_SCRIPT": script}}))
+    args = ("run", "--devcluster", "-p", "Go.", "--config", str(config), "--output", str(tmp_path / "out"))
+    _, _, err = await runner.run(*args)
+    log = await asyncio.to_thread((tmp_path / "out" / "log").read_text)
+    for text in (err, log):
+        lines = [line for line in text.splitlines() if "cancelled by operator" in line or "Z over" in line]
+        assert lines
+        assert all(line.startswith(BAR) for line in lines)
+    assert "Pod running" in log
