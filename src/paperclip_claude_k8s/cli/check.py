@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.cli.command_options import CheckOptions
 from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.cli.command_options import CheckOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
 from paperclip_claude_k8s.host.checkup import Check, Checkup
