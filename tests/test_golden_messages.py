@@ -71,7 +71,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.home_pod_unavailable("ns/paperclip-0", "there is no such Pod"),
-        "The home pod ns/paperclip-0 could not be read: there is no such Pod — Jobs inherit image, volume and env from it; set `image` (and `namespace`), or run in the cluster with HOSTNAME set and the right to get pods",
+        "The home pod ns/paperclip-0 could not be read: there is no such Pod — pass the Pod's name to this process in POD_NAME (`fieldRef: metadata.name`), or set `kubeconfig` and `image`; without them, Jobs inherit image, volume and env from the host's Pod",
     ),
     (
         failures.home_pod_unavailable("ns/paperclip-0", str(DOWN), DOWN),

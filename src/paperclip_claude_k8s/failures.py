@@ -161,11 +161,16 @@ def init_needs_leases() -> Failure:
 def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None) -> Failure:
     """Built when the host's own Pod, from which Jobs inherit their settings, cannot be found or read.
 
-    `error` is the failed API call, if there was one; it decides whether a retry may succeed.
+    `which` is "" if this process does not run in a Pod. `error` is the failed API call, if there was one; it
+    decides whether a retry may succeed.
     """
     retryable = error is not None and error.may_succeed_later
-    text = f"The home pod {which} could not be read: {why}"
-    return _bootstrap(ErrorCode.HOME_POD_UNAVAILABLE, text, _home_pod_step(error), retryable=retryable)
+    text = f"The home pod {which} could not be read: {why}" if which else f"There is no home pod: {why}"
+    step = _home_pod_step(error) if which else f"set `kubeconfig` and `image`; {_INHERITS}"
+    return _bootstrap(ErrorCode.HOME_POD_UNAVAILABLE, text, step, retryable=retryable)
+
+
+_INHERITS = "without them, Jobs inherit image, volume and env from the host's Pod"
 
 
 def _home_pod_step(error: ClusterError | None) -> str:
@@ -173,10 +178,13 @@ def _home_pod_step(error: ClusterError | None) -> str:
         return "no Job was created; check the API server, and run the agent again when it responds"
     if error is not None and error.unauthorized:
         return "renew the credentials of this process: the API server does not accept them"
-    inherits = "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or "
     if error is not None and error.lacks_right:
-        return f"{inherits}give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
-    return f"{inherits}run in the cluster with HOSTNAME set and the right to get pods"
+        step = "give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
+    elif error is not None:
+        step = "resolve what the message says"
+    else:
+        step = "pass the Pod's name to this process in POD_NAME (`fieldRef: metadata.name`)"
+    return f"{step}, or set `kubeconfig` and `image`; {_INHERITS}"
 
 
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────

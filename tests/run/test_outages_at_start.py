@@ -74,7 +74,7 @@ async def test_overloaded_server_at_home_pod_read_is_retryable(tmp_path: Path, s
     [
         (401, "Unauthorized", "renew the credentials of this process"),
         (403, 'User "x" cannot get resource "pods"', "`claude-k8s rbac` prints the Role"),
-        (403, 'admission webhook "x" denied the request', "set `image`"),
+        (403, 'admission webhook "x" denied the request', "`kubeconfig` and `image`"),
     ],
 )
 async def test_refused_home_pod_read_fails_at_once_and_is_not_retryable(
@@ -95,7 +95,7 @@ async def test_missing_home_pod_is_not_retryable(tmp_path: Path) -> None:
         result, _ = await home.run()
         assert (result.error_code, result.error_family) == ("k8s_home_pod_unavailable", None)
         assert "there is no such Pod" in (result.error_message or "")
-        assert "set `image`" in (result.error_message or "")
+        assert "POD_NAME" in (result.error_message or "")
 
 
 @pytest.mark.parametrize(

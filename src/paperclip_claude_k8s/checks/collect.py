@@ -137,7 +137,7 @@ async def _find_site(
     except TimeoutError:
         why = "; ".join([f"no usable response within {limit:g}s", *log])
         timeout = ClusterError(None, "Timeout", why)
-        return failures.home_pod_unavailable(ports.settings.env.get("HOSTNAME", ""), why, timeout)
+        return failures.home_pod_unavailable(ports.settings.env.get("HOSTNAME", "(unknown)"), why, timeout)
 
 
 async def _dry_run(plan: RunPlan, manifest: JsonObject, ports: Ports) -> DryRun:

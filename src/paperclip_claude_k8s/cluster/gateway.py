@@ -66,7 +66,7 @@ class Gateway:
         self._timings = timings or Timings()
         self._http = wire or Transport(source, self._timings)
         self._rest = _Rest(self._http, self._timings)
-        self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod]] = {}
+        self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod | None]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None
 
     async def close(self) -> None:
@@ -87,8 +87,7 @@ class Gateway:
             return self._home_pods[key][1]
         path = _core(namespace, "pods", name)
         home = await self._rest.read(path, lambda pod: read_home_pod(pod, container))
-        if home is not None:
-            self._home_pods[key] = now, home
+        self._home_pods[key] = now, home
         return home
 
     # Jobs ---------------------------------------------------------------------------------------

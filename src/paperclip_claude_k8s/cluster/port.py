@@ -195,7 +195,7 @@ class Cluster(Protocol):
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
         """The Pod this process runs in, with its container of that name or else its first.
 
-        Cached for a minute.
+        Cached for a minute, also that there is none.
         """
         ...
 

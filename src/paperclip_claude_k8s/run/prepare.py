@@ -23,12 +23,10 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.admit import admit_plan, volume_refusal
+from paperclip_claude_k8s.run.home_pod import find_home_pod
 from paperclip_claude_k8s.run.mcp_servers import read_baseline, resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
-
-HOME_CONTAINER = "paperclip"
-"""Name of the host's container in the home pod; without one of that name, the first container is used."""
 
 
 async def prepare(
@@ -61,7 +59,7 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
             `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig that cannot be used.
     """
     env, own = ports.settings.env, await own_namespace(ports)
-    home = await _home_pod(config, own, ports, narrator)
+    home = await find_home_pod(config, own, ports, narrator)
     image = config.image or (home.image if home is not None else "")
     volume = await _volume_here(config, home, ports.settings)
     return RunSite(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
@@ -125,22 +123,3 @@ async def _volume_here(config: AdapterConfig, home: HomePod | None, settings: Pr
         if refusal is not None:
             raise RunFailure(failures.policy_refused(refusal))
     return volume
-
-
-async def _home_pod(
-    config: AdapterConfig, namespace: str, ports: Ports, narrator: Narrator
-) -> HomePod | None:
-    """The Pod of this process. None, and not read, if the config has both a kubeconfig and an image."""
-    if config.kubeconfig and config.image:
-        return None
-    name = ports.settings.env.get("HOSTNAME", "")
-    if not name:
-        raise RunFailure(failures.home_pod_unavailable("(HOSTNAME is not set)", "it has no name"))
-    call = Retrier(ports.settings.timings, narrator)
-    try:
-        home = await call("read home pod", lambda: ports.cluster.home_pod(namespace, name, HOME_CONTAINER))
-    except ClusterError as error:
-        raise RunFailure(failures.home_pod_unavailable(f"{namespace}/{name}", str(error), error)) from None
-    if home is None:
-        raise RunFailure(failures.home_pod_unavailable(f"{namespace}/{name}", "there is no such Pod"))
-    return home

@@ -1,0 +1,140 @@
+"""How the home pod is found, and what is reported where it cannot be."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fake_cluster import NAMESPACE, FakeCluster
+from tests.support.in_memory_runs import GOOD
+from tests.support.runs import HostLog
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.devcluster.kinds import JOBS, NAMESPACES, PODS
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import ProcessSettings
+
+pytestmark = pytest.mark.looptime
+LONG_NAME = "paperclip-" + "x" * 60
+NO_HOME_NEEDED = {"kubeconfig": "/k", "image": "own/image:1"}
+"""Settings with which a run needs no home pod."""
+Spec = dict[str, Any]
+
+
+@asynccontextmanager
+async def host(
+    folder: Path, env: Mapping[str, str], pod_name: str = "paperclip-0"
+) -> AsyncIterator[tuple[FakeCluster, Adapter]]:
+    """A host with this environment on a cluster with one home pod, whose image is `home/image:1`."""
+    async with FakeCluster.start(folder, GOOD) as fake:
+        container = {
+            "name": "paperclip",
+            "image": "home/image:1",
+            "env": [{"name": "TEAM", "value": "blue"}],
+            "volumeMounts": [{"name": "v", "mountPath": "/paperclip"}],
+        }
+        volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+        pod = {"spec": {"containers": [container], "volumes": [volume]}, "status": {}}
+        fake.store.create(PODS, {"metadata": {"name": pod_name, "namespace": NAMESPACE}, **pod})
+        settings = ProcessSettings(env={"PAPERCLIP_NAMESPACE": NAMESPACE, **env})
+        adapter = Adapter(settings, lambda *_: fake.gateway)
+        try:
+            yield fake, adapter
+        finally:
+            await adapter.shutdown()
+
+
+async def run(fake: FakeCluster, adapter: Adapter, **config: Any) -> tuple[ExecutionResult, HostLog, Spec]:
+    """The result, the host's log, and the spec of the Job's Pod; {} if there was no Job."""
+    host_log = HostLog()
+    specs: list[Spec] = [{}]
+
+    async def on_log(stream: str, text: str) -> None:
+        specs.extend(job["spec"]["template"]["spec"] for job in fake.store.list(JOBS))
+        await host_log.on_log(stream, text)
+
+    ctx = {"runId": "r", "agent": {"id": "a"}, "config": config, "onLog": on_log}
+    result = await adapter.execute(ctx)
+    return result, host_log, specs[-1]
+
+
+def image_and_claims(spec: Spec) -> tuple[str, list[str]]:
+    claims = [v["persistentVolumeClaim"] for v in spec["volumes"] if "persistentVolumeClaim" in v]
+    return spec["containers"][0]["image"], [claim["claimName"] for claim in claims]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"HOSTNAME": "paperclip-0"},
+        {"POD_NAME": "paperclip-0", "HOSTNAME": "node-7"},
+        {"POD_NAME": "wrong", "HOSTNAME": "paperclip-0"},
+    ],
+)
+async def test_home_pod_is_found_by_pod_name_then_hostname(tmp_path: Path, env: dict[str, str]) -> None:
+    async with host(tmp_path, env) as (fake, adapter):
+        result, _, spec = await run(fake, adapter)
+        assert result.error_message is None
+        assert image_and_claims(spec) == ("home/image:1", ["data"])
+
+
+async def test_home_pod_whose_name_is_cut_in_hostname_is_found(tmp_path: Path) -> None:
+    async with host(tmp_path, {"HOSTNAME": LONG_NAME[:63]}, LONG_NAME) as (fake, adapter):
+        result, _, spec = await run(fake, adapter)
+        assert result.error_message is None
+        assert image_and_claims(spec) == ("home/image:1", ["data"])
+
+
+async def test_host_network_gets_a_hint_that_works(tmp_path: Path) -> None:
+    async with host(tmp_path, {"HOSTNAME": "node-7"}) as (fake, adapter):
+        result, _, _ = await run(fake, adapter)
+        assert result.error_code == "k8s_home_pod_unavailable"
+        assert "POD_NAME (`fieldRef: metadata.name`)" in (result.error_message or "")
+
+
+async def test_host_outside_a_pod_gets_a_hint_that_works(tmp_path: Path) -> None:
+    async with host(tmp_path, {}) as (fake, adapter):
+        result, _, _ = await run(fake, adapter, kubeconfig="/k")
+        assert result.error_code == "k8s_home_pod_unavailable"
+        assert "does not run in a Pod" in (result.error_message or "")
+        assert "set `kubeconfig` and `image`" in (result.error_message or "")
+        result, _, spec = await run(fake, adapter, **NO_HOME_NEEDED)
+        assert result.error_message is None
+        assert image_and_claims(spec) == ("own/image:1", [])
+
+
+async def test_kubeconfig_and_image_still_inherit_from_a_home_pod(tmp_path: Path) -> None:
+    async with host(tmp_path, {"HOSTNAME": "paperclip-0"}) as (fake, adapter):
+        result, _, spec = await run(fake, adapter, **NO_HOME_NEEDED)
+        assert result.error_message is None
+        assert image_and_claims(spec) == ("own/image:1", ["data"])
+        assert "TEAM" in {entry["name"] for entry in spec["containers"][0]["env"]}
+
+
+async def test_home_pod_of_another_cluster_costs_one_read_a_minute(tmp_path: Path) -> None:
+    env = {"HOSTNAME": "elsewhere", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    async with host(tmp_path, env) as (fake, adapter):
+        for _ in range(3):
+            result, host_log, spec = await run(fake, adapter, **NO_HOME_NEEDED)
+            assert result.error_message is None
+            assert "home pod" not in host_log.status
+            assert image_and_claims(spec) == ("own/image:1", [])
+        assert fake.calls.made.count(("get", "pods", "elsewhere")) == 1
+
+
+async def test_unreadable_home_pod_that_is_not_needed_is_reported(tmp_path: Path) -> None:
+    async with host(tmp_path, {"POD_NAME": "paperclip-0"}) as (fake, adapter):
+        fake.faults.denied.add(("get", "pods"))
+        result, host_log, _ = await run(fake, adapter, **NO_HOME_NEEDED)
+        assert result.error_message is None
+        assert "Nothing is inherited from the home pod" in host_log.status
+
+
+async def test_home_pod_of_another_namespace_is_not_inherited_if_none_is_needed(tmp_path: Path) -> None:
+    async with host(tmp_path, {"POD_NAME": "paperclip-0"}) as (fake, adapter):
+        fake.store.create(NAMESPACES, {"metadata": {"name": "agents"}})
+        config = {**NO_HOME_NEEDED, "namespace": "agents", "imagePullTimeoutSec": 1}
+        _, host_log, spec = await run(fake, adapter, **config)  # the kubelet serves one namespace only
+        assert image_and_claims(spec) == ("own/image:1", [])
+        assert f"it is in namespace {NAMESPACE}" in host_log.status
