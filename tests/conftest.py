@@ -13,6 +13,8 @@ TEST_TIMEOUT = 180.0
 """Seconds after which the traceback of a hanging test is printed and pytest exits."""
 REAL_CLUSTER_TEST_TIMEOUT = 600.0
 """The same for tests on a real cluster, whose kubelet is slow."""
+FUZZ_TEST_TIMEOUT = 3600.0
+"""The same for a fuzz test that `tests/security/fuzz.py` runs with more inputs."""
 
 
 settings.register_profile("shared machine", deadline=None)
@@ -50,6 +52,8 @@ async def no_task_is_left() -> AsyncIterator[None]:
 @pytest.fixture(autouse=True)
 def _no_test_hangs(request: pytest.FixtureRequest) -> Iterator[None]:
     limit = REAL_CLUSTER_TEST_TIMEOUT if request.node.get_closest_marker("real") else TEST_TIMEOUT
+    if "FUZZ_EXAMPLES" in os.environ:
+        limit = FUZZ_TEST_TIMEOUT
     faulthandler.dump_traceback_later(limit, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
