@@ -337,7 +337,7 @@ async def test_killed_embedded_cluster_loses_the_result(tmp_path: Path) -> None:
         signal.SIGKILL, lambda: len(cli.transcript()) > 0, "run", "--devcluster", "-p", "Go."
     )
     record: dict[str, Any] = cli.record() or {}
-    await asyncio.to_thread(Path(record["request"]["config"]["kubeconfig"]).unlink)
+    await asyncio.to_thread(Path(record["request"]["config"]["kubeconfig"]).unlink, missing_ok=True)
     code, reply, _ = await cli.run("run", "--run-id", record["run_id"])
     assert (code, reply["error"]) == (1, "result_lost")
     assert "was embedded in the command" in reply["detail"]
@@ -365,6 +365,33 @@ async def test_devcluster_up_serves_later_commands_until_down(tmp_path: Path) ->
     finally:
         assert (await cli.run("devcluster", "down"))[:2] == (0, {"status": "down"})
     assert (await cli.run("devcluster", "status"))[1] == {"status": "down"}
+
+
+@pytest.mark.parametrize("pid", ["-1", "1", "\xe9"])
+async def test_devcluster_with_a_damaged_pid_file_signals_no_other_process(tmp_path: Path, pid: str) -> None:
+    cli = CommandRunner(tmp_path)
+    try:
+        up = (await cli.run("devcluster", "up"))[1]
+        file = Path(up["kubeconfig"]).with_name("pid")
+        file.write_text(pid, encoding="latin-1")
+        assert (await cli.run("devcluster", "status"))[:2] == (0, {**up, "pid": None})
+        code, reply, _ = await cli.run("devcluster", "down")
+        assert (code, reply["error"]) == (1, "not_down")
+        assert "lock" in reply["detail"]
+        file.write_text(str(up["pid"]), encoding="utf-8")
+    finally:
+        assert (await cli.run("devcluster", "down"))[0] == 0
+
+
+async def test_devcluster_up_reports_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    cli = CommandRunner(tmp_path)
+    up = (await cli.run("devcluster", "up"))[1]
+    assert (await cli.run("devcluster", "down"))[0] == 0
+    log = Path(up["kubeconfig"]).with_name("log")
+    log.unlink()
+    log.mkdir()
+    code, reply, _ = await cli.run("devcluster", "up")
+    assert (code, reply["error"]) == (1, "state_unwritable")
 
 
 async def test_shell_completion_lists_commands() -> None:

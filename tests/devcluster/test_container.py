@@ -18,7 +18,7 @@ async def test_signal_reaches_a_process_that_is_being_started(
     tmp_path: Path, signal: Callable[[Container], None], code: int, turns: int
 ) -> None:
     """A start takes several turns of the event loop; the process may run after the first turn."""
-    container = Container(LogFile(tmp_path / "log"))
+    container = Container(LogFile(tmp_path / "log"), tmp_path)
     command = Command(SLEEP, {"PATH": "/usr/bin:/bin"}, tmp_path)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         running = group.create_task(container.run(command))

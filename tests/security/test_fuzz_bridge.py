@@ -67,6 +67,7 @@ LINES = st.lists(
 @FUZZ
 @given(LINES)
 @example([_start_of_call(3) + b'{"a":' * 1500 + b"1" + b"}" * 1501])
+@example([_start_of_call(3) + b"{}}", b'{"type":"leave","id":3}'])
 @example([b'{"type":"call","id":1e400,"method":"models"}', b"[]", b'{"type":"ack","id":1,"n":null}'])
 def test_any_lines_leave_a_run_beside_them_alone(lines: list[bytes]) -> None:
     # Reading continues in order, so a response to LAST means that every line before it was read.

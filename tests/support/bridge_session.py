@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from paperclip_claude_k8s import __version__
+from paperclip_claude_k8s import __version__, create_server_adapter
 from paperclip_claude_k8s.bridge.channel import Channel
 from paperclip_claude_k8s.bridge.host_session import HostSession
 from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
 from paperclip_claude_k8s.bridge.wire import PROTOCOL
-from paperclip_claude_k8s.host import session
 
 Json = dict[str, Any]
 LOG_LINES = 20
@@ -33,7 +32,7 @@ class StubAdapter:
 
     value_of: Callable[[Json], object] = lambda ctx: {"exitCode": 0, "runId": ctx.get("runId")}
     models: Sequence[Json] = ()
-    session_codec: Any = session
+    session_codec: Any = create_server_adapter().session_codec
 
     async def execute(self, ctx: Json) -> StubResult:
         for number in range(LOG_LINES):

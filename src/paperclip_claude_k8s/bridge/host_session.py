@@ -9,6 +9,7 @@ import logging
 import platform
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from paperclip_claude_k8s import __version__
@@ -150,15 +151,16 @@ class HostSession:
         request = Request(call.params, Callbacks(call.id, self._channel), asyncio.Event())
         task = group.create_task(self._respond(call, request), name=f"call {call.id}")
         self._calls[call.id] = _RunningCall(request, task)
+        task.add_done_callback(partial(self._end_call, call.id))
+
+    def _end_call(self, call: int, task: asyncio.Task[None]) -> None:
+        """Respond to a cancelled call, also to one that is cancelled before its task has run."""
+        del self._calls[call]
+        if task.cancelled():
+            self._channel.write(error(call, "shutdown", ABANDONED))
 
     async def _respond(self, call: Call, request: Request) -> None:
-        try:
-            failure = await self._failure_of(call, request)
-        except asyncio.CancelledError:
-            self._channel.write(error(call.id, "shutdown", ABANDONED))
-            raise
-        finally:
-            self._calls.pop(call.id, None)
+        failure = await self._failure_of(call, request)
         if failure is not None:
             self._channel.write(failure)
 

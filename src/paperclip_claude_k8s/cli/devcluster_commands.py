@@ -44,18 +44,10 @@ def up(claude: Path | None) -> int:
     if running_devcluster(os.environ) is None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _start_serving(folder, claude)
         except OSError as error:
             stop = state_error(folder, error, "set CLAUDE_K8S_STATE_DIR to a folder")
             return print_reply(failure(stop.error, stop.detail), FAILED)
-        command = [sys.executable, "-m", "paperclip_claude_k8s", "devcluster", "serve"]
-        with (folder / "log").open("ab") as log:
-            subprocess.Popen(  # noqa: S603  # this package
-                [*command, *(["--claude", str(claude.absolute())] if claude else [])],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
         asyncio.run(_wait_until(up=True))
     if running_devcluster(os.environ) is None:
         detail = f"the development cluster did not start; see {folder / 'log'}"
@@ -63,15 +55,31 @@ def up(claude: Path | None) -> int:
     return print_reply(_up_reply(folder), DONE)
 
 
+def _start_serving(folder: Path, claude: Path | None) -> None:
+    command = [sys.executable, "-m", "paperclip_claude_k8s", "devcluster", "serve"]
+    with (folder / "log").open("ab") as log:
+        subprocess.Popen(  # noqa: S603  # this package
+            [*command, *(["--claude", str(claude.absolute())] if claude else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
 def down() -> int:
     """Stop the cluster and all its Pods. Exit code 0 even if it was not running; 1 if it does not stop."""
     folder = devcluster_folder(os.environ)
     if is_locked(folder / "lock"):
-        with suppress(OSError, ValueError):
-            os.kill(_pid(folder), signal.SIGTERM)
-        asyncio.run(_wait_until(up=False))
+        pid = _pid(folder)
+        if pid is not None:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+            asyncio.run(_wait_until(up=False))
     if is_locked(folder / "lock"):
-        detail = f"the development cluster does not stop; its pid is in {folder}"
+        detail = (
+            f"the development cluster does not stop; end the process that holds a lock on {folder / 'lock'}"
+        )
         return print_reply({"status": "failed", "error": "not_down", "detail": detail}, FAILED)
     return print_reply({"status": "down"}, DONE)
 
@@ -125,6 +133,11 @@ def _up_reply(folder: Path) -> Reply:
     }
 
 
-def _pid(folder: Path) -> int:
-    """The pid that `serve` wrote. Raises `OSError` or `ValueError` if its file cannot be read."""
-    return int(json.loads((folder / "pid").read_text(encoding="utf-8")))
+def _pid(folder: Path) -> int | None:
+    """The pid that `serve` wrote; None if the file is damaged, or names another process."""
+    try:
+        pid = int((folder / "pid").read_text(encoding="utf-8"))
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if command.endswith(b"serve\0") or b"\0serve\0" in command else None

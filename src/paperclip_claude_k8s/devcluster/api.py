@@ -9,11 +9,13 @@ from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.job_controller import FOREGROUND, delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS, Object
 from paperclip_claude_k8s.devcluster.kubelet import Kubelet
+from paperclip_claude_k8s.devcluster.queries import number
 from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
+from paperclip_claude_k8s.devcluster.shapes import ACCESS_REVIEW, DELETE_OPTIONS, decoded
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.devcluster.tables import table
 from paperclip_claude_k8s.devcluster.target import Target, missing_path
-from paperclip_claude_k8s.devcluster.validation import admitted
+from paperclip_claude_k8s.devcluster.validation import SERVER_FIELDS, admitted, admitted_new
 
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 OLD_MINOR = "28"
@@ -84,7 +86,7 @@ class Api:
 
     def _respond_without_resource(self, path: str, request: Request) -> tuple[Object, int]:
         if path == ACCESS_REVIEWS and request.method == "POST":
-            return self._review_access(request.body or {}), 201
+            return self._review_access(decoded(request.body or {}, ACCESS_REVIEW)), 201
         found = discover(path) if request.method == "GET" else None
         if found is None:
             raise missing_path()
@@ -123,7 +125,7 @@ class Api:
     def _create(self, target: Target, request: Request) -> Object:
         if target.kind.namespaced and self.store.find(NAMESPACES, "", target.namespace) is None:
             raise problems.not_found(NAMESPACES.plural, NAMESPACES.group, target.namespace)
-        obj = admitted(target.kind, target.namespace, request.body or {})
+        obj = admitted_new(target.kind, target.namespace, request.body or {})
         if target.kind == PODS and self.faults.pod_refusal:
             raise problems.Problem(403, "Forbidden", self.faults.pod_refusal)
         if target.kind == JOBS and self.faults.replaces_terminating_pods:
@@ -138,11 +140,15 @@ class Api:
 
     def _modify(self, target: Target, request: Request) -> Object:
         def change(found: Object) -> Object:
-            if request.method == "PUT":
-                after = admitted(target.kind, target.namespace, request.body or {})
-            else:
-                after = patching.patched(found, request.body, request.content_type)
+            wanted = request.body
+            if request.method == "PATCH":
+                wanted = patching.patched(found, request.body, request.content_type)
+            after = admitted(target.kind, target.namespace, wanted)
             self._check_version(target, found, after["metadata"].get("resourceVersion"))
+            for name in SERVER_FIELDS:
+                after["metadata"].pop(name, None)
+                if name in found["metadata"]:
+                    after["metadata"][name] = found["metadata"][name]
             return after
 
         return self.store.update(target.kind, target.namespace, target.name, change)
@@ -168,13 +174,13 @@ class Deletion:
         self._kubelet = kubelet
 
     def delete(self, target: Target, request: Request) -> Object:
-        options, query = request.body or {}, request.query
+        options, query = decoded(request.body or {}, DELETE_OPTIONS), request.query
         obj = self._store.get(target.kind, target.namespace, target.name)
         self._check_preconditions(target, obj, options.get("preconditions") or {})
         policy = options.get("propagationPolicy") or query.get("propagationPolicy") or "Background"
-        grace = options.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+        grace = options.get("gracePeriodSeconds", number(query, "gracePeriodSeconds"))
         if target.kind == PODS:
-            return self._delete_pod(obj, None if grace is None else float(grace))
+            return self._delete_pod(obj, grace)
         if target.kind == JOBS and policy == "Foreground":
             return self._start_foreground_deletion(target)
         if policy == "Orphan":

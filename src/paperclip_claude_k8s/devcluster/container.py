@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
+from paperclip_claude_k8s.devcluster.processes import MARK, kill_marked
 
 CHUNK_BYTES = 64 * 1024
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -25,32 +26,29 @@ class Command:
 
 
 class Container:
-    """A process in a new POSIX session, with its output in a log."""
+    """A process in a new POSIX session, with its output in a log. `pod`: folder of its Pod."""
 
-    def __init__(self, log: LogFile) -> None:
+    def __init__(self, log: LogFile, pod: Path) -> None:
         self.log = log
+        self._pod = pod
         self._process: asyncio.subprocess.Process | None = None
         self._pending_signal: Callable[[], None] | None = None
         """Called as soon as the process has started."""
 
     async def run(self, command: Command) -> int:
-        """Run the command, kill the rest of its process group, return the exit code (128 + n after signal n).
-
-        In some versions of Python, the kill comes after the end of the output, which can be long after that
-        of the command.
-        """
+        """Run the command, kill what is left of its Pod, return the exit code (128 + n after signal n)."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *command.argv,
-                env=dict(command.env),
+                env={**command.env, MARK: str(self._pod)},
                 cwd=command.cwd,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
-        except OSError as error:
-            self._log_error(f"{command.argv[0]}: {error.strerror}")
+        except (OSError, ValueError) as error:  # ValueError: a null byte
+            self._log_error(f"{command.argv[0]}: {getattr(error, 'strerror', None) or error}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
         self._process = process
         try:
@@ -69,8 +67,9 @@ class Container:
         async with asyncio.TaskGroup() as group:
             group.create_task(_copy_to_log(process.stdout, StreamWriter(self.log, "stdout")))
             group.create_task(_copy_to_log(process.stderr, StreamWriter(self.log, "stderr")))
+            await _exited(process.pid)
+            self.kill()  # what is left may keep the output open, for whose end `wait` waits in some versions
             code = await process.wait()
-            self.kill()
         return code if code >= 0 else 128 - code
 
     def _log_error(self, text: str) -> None:
@@ -87,12 +86,29 @@ class Container:
                 self._process.terminate()
 
     def kill(self) -> None:
-        """Send SIGKILL to the process group; if need be, as soon as the first process has started."""
+        """Send SIGKILL to all processes of the Pod; if need be, as soon as the first one has started."""
         if self._process is None:
             self._pending_signal = self.kill
         else:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            kill_marked(self._pod)
+
+
+async def _exited(pid: int) -> None:
+    """Wait until the process has exited, although its output may still be open."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:  # it has exited, and its exit code has been collected
+        return
+    exited = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, exited.set)
+    try:
+        await exited.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 async def _copy_to_log(pipe: asyncio.StreamReader, writer: StreamWriter) -> None:

@@ -5,6 +5,7 @@ deadline, a TTL or a delayed Job condition is due.
 """
 
 import asyncio
+import logging
 
 from paperclip_claude_k8s.devcluster import kinds
 from paperclip_claude_k8s.devcluster.event_recorder import Events
@@ -14,6 +15,7 @@ from paperclip_claude_k8s.devcluster.kinds import PODS, Object
 from paperclip_claude_k8s.devcluster.node import NODE, why_unschedulable
 from paperclip_claude_k8s.devcluster.store import Store, now
 
+log = logging.getLogger(__name__)
 MIN_WAIT = 0.01
 """Shortest wait in seconds for the next timed action."""
 
@@ -31,7 +33,10 @@ class Controller:
         while True:
             changed = self._store.next_change()  # before the pass: its own changes start another pass
             for pod in self._store.list(PODS):
-                self._scheduler.schedule(pod)
+                try:
+                    self._scheduler.schedule(pod)
+                except Exception:
+                    log.exception("Pod %s/%s", pod["metadata"]["namespace"], pod["metadata"]["name"])
             due = self._jobs.reconcile_all()
             _collect_orphans(self._store)
             if not changed.is_set():

@@ -1,16 +1,19 @@
 """The whole cluster: API server, controllers and kubelet in this process, its files in one folder."""
 
 import asyncio
+import fcntl
 import json
 import os
 import secrets
 import shutil
+import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from paperclip_claude_k8s.devcluster import processes
 from paperclip_claude_k8s.devcluster.api import Api
 from paperclip_claude_k8s.devcluster.controller import Controller
 from paperclip_claude_k8s.devcluster.faults import Faults
@@ -22,6 +25,9 @@ from paperclip_claude_k8s.devcluster.store import Store
 
 NAMESPACE = "paperclip"
 CLAIM = "paperclip-data"
+TEMPORARY_PREFIX = "claude-k8s-dev-"
+IN_USE = "in-use"
+"""File of a temporary folder that its cluster holds a lock on."""
 
 
 class DevCluster:
@@ -50,13 +56,12 @@ class DevCluster:
         `claude`: a real CLI instead of the stand-in. `folder`: where volumes, logs and kubeconfig are kept;
         None: in a temporary folder that is deleted at the end. `port`: 0 takes a free port.
         """
-        state = _state_folder(folder)
-        try:
-            async with cls._running(state, claude, port) as cluster:
+        with _state_folder(folder) as state:
+            async with (
+                _watcher(state, is_temporary=folder is None),
+                cls._running(state, claude, port) as cluster,
+            ):
                 yield cluster
-        finally:
-            if folder is None:
-                shutil.rmtree(state, ignore_errors=True)
 
     @classmethod
     @asynccontextmanager
@@ -92,10 +97,60 @@ class DevCluster:
         await self._server.start(port)
 
 
-def _state_folder(folder: Path | None) -> Path:
-    state = Path(folder or tempfile.mkdtemp(prefix="claude-k8s-dev-")).resolve()
-    state.mkdir(parents=True, exist_ok=True)
-    return state
+@contextmanager
+def _state_folder(folder: Path | None) -> Iterator[Path]:
+    """The cluster's folder without Pods of an earlier cluster; None: a temporary one, removed at the end."""
+    if folder is not None:
+        state = folder.resolve()
+        state.mkdir(parents=True, exist_ok=True)
+        _remove_pods(state)
+        yield state
+        return
+    _remove_left_folders()
+    state = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX)).resolve()
+    try:
+        with (state / IN_USE).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield state
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def _remove_left_folders() -> None:
+    """Remove the temporary folders of clusters that were killed together with their watchers."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(OSError):  # it is another user's, or in use, or its cluster is just starting
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            with (folder / IN_USE).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_pods(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_pods(state: Path) -> None:
+    processes.kill_marked(state / "pods")
+    shutil.rmtree(state / "pods", ignore_errors=True)
+
+
+@asynccontextmanager
+async def _watcher(state: Path, *, is_temporary: bool) -> AsyncIterator[None]:
+    """Have another process kill the Pods if this one is killed."""
+    program = [sys.executable, "-I", "-S", processes.__file__, str(state)]
+    watcher = await asyncio.create_subprocess_exec(
+        *program,
+        *(["remove"] if is_temporary else []),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        assert watcher.stdin is not None  # noqa: S101  # it is a pipe
+        watcher.stdin.close()
+        await watcher.wait()
 
 
 def _create_binaries(folder: Path, claude: Path | None) -> Path:

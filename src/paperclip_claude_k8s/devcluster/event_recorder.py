@@ -29,8 +29,8 @@ class Events:
     def _find(self, about: Object, reason: str, message: str) -> Object | None:
         meta = about["metadata"]
         for event in self._store.list(EVENTS, meta["namespace"]):
-            same = event["involvedObject"]["uid"] == meta["uid"] and event["reason"] == reason
-            if same and event["message"] == message:
+            same = event.get("involvedObject", {}).get("uid") == meta["uid"] and event.get("reason") == reason
+            if same and event.get("message") == message:
                 return event
         return None
 
@@ -59,7 +59,7 @@ class Events:
 
     def _count(self, event: Object) -> None:
         def change(found: Object) -> None:
-            found["count"] += 1
+            found["count"] = found.get("count", 0) + 1
             found["lastTimestamp"] = now()
 
         self._store.update(EVENTS, event["metadata"]["namespace"], event["metadata"]["name"], change)

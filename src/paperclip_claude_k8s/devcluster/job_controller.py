@@ -1,6 +1,7 @@
 """The Job controller: creates, replaces and deletes the Pods of Jobs, and writes the status of Jobs."""
 
 import copy
+import logging
 import random
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, Object
 from paperclip_claude_k8s.devcluster.store import Store, now
 
+log = logging.getLogger(__name__)
 FOREGROUND = "foregroundDeletion"
 _COMPLETED = ("Complete", "Completed", "Job completed")
 _BACKOFF = ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
@@ -30,7 +32,10 @@ class JobController:
         """One pass over all Jobs. Returns the seconds until the next timed action is due, or None."""
         self._due = None
         for job in self._store.list(JOBS):
-            self._reconcile(job)
+            try:
+                self._reconcile(job)
+            except Exception:
+                log.exception("Job %s/%s", job["metadata"]["namespace"], job["metadata"]["name"])
         return self._due
 
     def _reconcile(self, job: Object) -> None:

@@ -1,6 +1,7 @@
 """Runs Pods as local processes, like a kubelet."""
 
 import asyncio
+import logging
 import re
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from paperclip_claude_k8s.devcluster.pod_environment import Missing, PodEnvironm
 from paperclip_claude_k8s.devcluster.pod_status import PodStatus, termination_message
 from paperclip_claude_k8s.devcluster.store import Store, now
 
+log = logging.getLogger(__name__)
 MISSING_IMAGE = re.compile(r"missing|nonexistent|does-not-exist")
 """An image whose name contains such a word cannot be pulled; every other image is present already."""
 MAX_PULL_PAUSE = 60.0
@@ -93,6 +95,7 @@ class PodRun:
         self._grace = float(self._spec.get("terminationGracePeriodSeconds", 30))
         self._stopping = asyncio.Event()
         self._current_container: Container | None = None
+        self._container_name = ""
 
     def stop(self, grace: float | None) -> None:
         """Stop the Pod. `grace` in seconds; None keeps the current grace period."""
@@ -104,7 +107,7 @@ class PodRun:
         """Run the Pod until its last status is written, then remove the Pod object if it is being deleted."""
         self._folder.mkdir(parents=True, exist_ok=True)
         async with asyncio.TaskGroup() as group:
-            work = group.create_task(self._run_containers())
+            work = group.create_task(self._run_containers_or_fail())
             stop = group.create_task(self._stop_on_deletion(work))
             await asyncio.wait([work])
             stop.cancel()
@@ -125,10 +128,19 @@ class PodRun:
         if container is None:
             work.cancel()
             return
-        self._record_event("Normal", "Killing", "Stopping container claude")
+        self._record_event("Normal", "Killing", f"Stopping container {self._container_name}")
         container.terminate()
         await asyncio.sleep(self._grace)
         container.kill()
+
+    async def _run_containers_or_fail(self) -> None:
+        """Run the containers. A Pod that this machine cannot run fails; the others are unaffected."""
+        try:
+            await self._run_containers()
+        except Exception as error:
+            log.exception("Pod %s/%s failed", self._meta["namespace"], self._meta["name"])
+            self._record_event("Warning", "Failed", f"Error: {error}")
+            self._status.publish("Failed")
 
     async def _run_containers(self) -> None:
         self._status.set_waiting(
@@ -150,17 +162,17 @@ class PodRun:
         await self._until_pulled(spec)
         env: dict[str, str] = await self._until_present(lambda: self._environment.variables(spec))
         self._record_event("Normal", "Created", f"Created container {name}")
-        container = Container(self._kubelet.open_log(uid, name, self._folder))
+        container = Container(self._kubelet.open_log(uid, name, self._folder), self._folder)
         command = self._environment.command(spec, env)
         started_at = now()
         self._status.set_running(name, started_at, init=init)
         self._record_event("Normal", "Started", f"Started container {name}")
-        self._current_container = container
+        self._current_container, self._container_name = container, name
         code = await container.run(command)
         self._current_container = None
         await asyncio.sleep(self._kubelet.faults.status_delay)
-        message_file, log = self._environment.message_file(name), self._kubelet.log_of(uid, name)
-        message = termination_message(spec, code, message_file, log)
+        message_file, output = self._environment.message_file(name), self._kubelet.log_of(uid, name)
+        message = termination_message(spec, code, message_file, output)
         self._status.set_terminated(spec, code, started_at, message)
         if init:
             self._status.publish("Pending")

@@ -6,7 +6,9 @@ NODE = "devnode"
 NODE_CPU, NODE_MEMORY = 64.0, 256 * 1024.0**3
 """Cores and bytes."""
 NODE_LABELS = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}
-_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BINARY = {f"{prefix}i": 1024.0**power for power, prefix in enumerate("KMGTPE", 1)}
+_DECIMAL = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+_UNITS = _BINARY | _DECIMAL
 
 
 def why_unschedulable(spec: dict[str, Any]) -> str | None:
@@ -25,8 +27,6 @@ def why_unschedulable(spec: dict[str, Any]) -> str | None:
 def amount(quantity: object) -> float:
     """A Kubernetes quantity, such as `500m` or `2Gi`, as a number."""
     text = str(quantity)
-    if text.endswith("m"):
-        return float(text[:-1]) / 1000
     for unit, factor in _UNITS.items():
         if text.endswith(unit):
             return float(text.removesuffix(unit)) * factor

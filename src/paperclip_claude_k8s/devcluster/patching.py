@@ -4,18 +4,25 @@ import copy
 from typing import Any
 
 from paperclip_claude_k8s.devcluster.problems import Problem
+from paperclip_claude_k8s.devcluster.shapes import JSON_PATCH, decoded
 
 
-def patched(obj: dict[str, Any], patch: Any, content_type: str) -> dict[str, Any]:  # noqa: ANN401  # JSON
-    """The patched object. A strategic merge patch is applied as a merge patch. Raises 422 `Problem`."""
-    if content_type.startswith("application/json-patch"):
-        result: Any = copy.deepcopy(obj)
-        for operation in patch:
+def patched(obj: dict[str, Any], patch: Any, content_type: str) -> Any:  # noqa: ANN401  # JSON
+    """The patched object, which may be anything. A strategic merge patch is applied as a merge patch.
+
+    Raises a 400 or 422 `Problem`.
+    """
+    if not content_type.startswith("application/json-patch"):
+        return _merge(obj, patch)
+    result: Any = copy.deepcopy(obj)
+    for operation, given in zip(patch, decoded(patch, JSON_PATCH), strict=True):
+        if "path" not in given or "op" not in given:
+            raise _rejected("an operation needs an op and a path")
+        try:
             result = _apply(result, operation)
-        return result  # type: ignore[no-any-return]
-    merged = _merge(obj, patch)
-    assert isinstance(merged, dict)  # noqa: S101  # an object merged with an object
-    return merged
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError):
+            raise _rejected(f"{given['path']} is missing") from None
+    return result
 
 
 def _merge(target: Any, patch: Any) -> Any:  # noqa: ANN401
@@ -37,11 +44,11 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:  # noqa: ANN401
         return value
     parent = document
     for part in path[:-1]:
-        parent = _child(parent, part, operation)
+        parent = _child(parent, part)
     if operation["op"] == "add":
         _add(parent, path[-1], value)
         return document
-    found = _child(parent, path[-1], operation)
+    found = _child(parent, path[-1])
     at = int(path[-1]) if isinstance(parent, list) else path[-1]
     match operation["op"]:
         case "test" if found != value:
@@ -60,11 +67,8 @@ def _add(parent: Any, last: str, value: Any) -> None:  # noqa: ANN401
         parent[last] = value
 
 
-def _child(parent: Any, part: str, operation: dict[str, Any]) -> Any:  # noqa: ANN401
-    try:
-        return parent[int(part)] if isinstance(parent, list) else parent[part]
-    except (KeyError, IndexError, ValueError, TypeError):
-        raise _rejected(f"{operation['path']} is missing") from None
+def _child(parent: Any, part: str) -> Any:  # noqa: ANN401
+    return parent[int(part)] if isinstance(parent, list) else parent[part]
 
 
 def _rejected(why: str) -> Problem:

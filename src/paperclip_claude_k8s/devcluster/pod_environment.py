@@ -51,7 +51,7 @@ class PodEnvironment:
             folders[volume["name"]] = self._volume(volume)
         for spec in [*(self._spec.get("initContainers") or []), *self._spec["containers"]]:
             for mount in spec.get("volumeMounts") or []:
-                folder = folders[mount["name"]] / mount.get("subPath", "")
+                folder = _below(folders[mount["name"]], mount.get("subPath", ""))
                 folder.mkdir(parents=True, exist_ok=True)
                 self._paths.add(mount["mountPath"], folder)
 
@@ -76,19 +76,19 @@ class PodEnvironment:
     def command(self, spec: Object, env: Mapping[str, str]) -> Command:
         argv = [*(spec.get("command") or ["sh", "-c", "exit 0"]), *(spec.get("args") or [])]
         cwd = Path(self._paths.local(str(spec.get("workingDir", ""))) or self._folder)
-        if not str(cwd).startswith(str(self._state)):
+        if not cwd.resolve().is_relative_to(self._state):
             cwd = self._folder  # it is a folder of the image, which does not exist here
         cwd.mkdir(parents=True, exist_ok=True)
         return Command([self._paths.local(expand(part, env)) for part in argv], env, cwd)
 
     def message_file(self, container: str) -> Path:
         """The file behind the container's `/dev/termination-log`."""
-        return self._folder / f"{container}.message"
+        return _below(self._folder, f"{container}.message")
 
     def _volume(self, volume: Object) -> Path:
-        folder: Path = self._folder / "volumes" / volume["name"]
+        folder = _below(self._folder / "volumes", volume["name"])
         if claim := volume.get("persistentVolumeClaim"):
-            folder = self._state / "claims" / self._meta["namespace"] / claim["claimName"]
+            folder = _below(self._state / "claims", self._meta["namespace"], claim["claimName"])
         if secret := volume.get("secret"):
             found = self._store.find(SECRETS, self._meta["namespace"], secret.get("secretName", ""))
             write_secret(folder, secret, found)
@@ -121,6 +121,14 @@ class PodEnvironment:
             "status.podIP": "127.0.0.1",
         }
         return fields.get((source.get("fieldRef") or {}).get("fieldPath", ""))
+
+
+def _below(folder: Path, *parts: str) -> Path:
+    """The path below `folder`, to which neither `..` nor a link of an earlier container may add a way out."""
+    path = folder.joinpath(*parts)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{'/'.join(parts)} leads out of its volume")
+    return path
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:
@@ -162,7 +170,7 @@ def write_secret(folder: Path, volume: Object, secret: Object | None) -> None:
             if volume.get("optional"):
                 continue
             raise Missing("ContainerCreating", f"references non-existent secret key: {item['key']}")
-        path = folder / item["path"]
+        path = _below(folder, item["path"])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(data[item["key"]]))
         path.chmod(item.get("mode") or volume.get("defaultMode") or 0o644)

@@ -1,6 +1,8 @@
 """The status of one Pod, as a kubelet reports it."""
 
 import copy
+import os
+import stat
 from pathlib import Path
 
 from paperclip_claude_k8s.devcluster.crilog import LogFile
@@ -12,6 +14,8 @@ MESSAGE_BYTES = 4096
 """Most bytes of a termination message."""
 FALLBACK_BYTES, FALLBACK_LINES = 2048, 80
 """How much of the log becomes the termination message with `FallbackToLogsOnError`."""
+LOG_BYTES = 256 * 1024
+"""How much of the log is read for that."""
 
 
 class PodStatus:
@@ -87,11 +91,25 @@ class PodStatus:
 
 def termination_message(spec: Object, code: int, message_file: Path, log: LogFile | None) -> bytes:
     """The container's termination message, or the end of its log if `terminationMessagePolicy` says so."""
-    message = message_file.read_bytes()[:MESSAGE_BYTES]
+    message = _part_of(message_file, MESSAGE_BYTES, from_start=True)
     if message or code == 0 or spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
         return message
-    records = log.path.read_bytes().split(b"\n")[-FALLBACK_LINES - 1 : -1] if log is not None else []
-    return b"\n".join(record.split(b" ", 3)[3] for record in records)[-FALLBACK_BYTES:]
+    records = _part_of(log.path, LOG_BYTES).split(b"\n")[-FALLBACK_LINES - 1 : -1] if log is not None else []
+    return b"\n".join(record.split(b" ", 3)[-1] for record in records)[-FALLBACK_BYTES:]
+
+
+def _part_of(path: Path, size: int, *, from_start: bool = False) -> bytes:
+    """The first or last `size` bytes of a file. The Pod may have put anything in its place: then b""."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        file.seek(0 if from_start else max(0, found.st_size - size))
+        return file.read(size)
 
 
 def _set_condition(status: Object, kind: str, true: bool) -> None:  # noqa: FBT001

@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, is_too_deep
 from paperclip_claude_k8s.devcluster.api import Api, Request
-from paperclip_claude_k8s.devcluster.problems import Problem
+from paperclip_claude_k8s.devcluster.problems import Problem, bad_request
 from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
@@ -68,12 +69,10 @@ class Server:
         if host not in {"127.0.0.1", "localhost"}:
             raise Problem(403, "Forbidden", f"Host {request.host!r} is not served")
         first, _, rest = request.path.removeprefix("/").partition("/")
-        if hmac.compare_digest(first.encode(), self._token.encode()):
+        if _are_equal(first, self._token):
             return f"/{rest}"
-        given = request.headers.get("Authorization", "").encode()
-        if request.path not in OPEN_PATHS and not hmac.compare_digest(
-            given, f"Bearer {self._token}".encode()
-        ):
+        given = request.headers.get("Authorization", "")
+        if request.path not in OPEN_PATHS and not _are_equal(given, f"Bearer {self._token}"):
             raise Problem(401, "Unauthorized", "Unauthorized")
         return request.path
 
@@ -92,8 +91,10 @@ class Server:
         body = await request.read()
         try:
             request_object = _decode_like_go(body) if body else None
-        except ValueError:
-            raise Problem(400, "BadRequest", "the body is not JSON") from None
+        except (ValueError, RecursionError):
+            raise bad_request("the body is not JSON, or nested too deeply") from None
+        if is_too_deep(request_object):
+            raise bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
         content_type, accept = (request.headers.get(name, "") for name in ("Content-Type", "Accept"))
         api_request = Request(request.method, query, request_object, content_type, accept)
         content, code = self._api.respond(path, target, api_request)
@@ -127,6 +128,11 @@ class Server:
         finally:
             self._api.faults.log_stream_cutters.discard(cutter)
         return response
+
+
+def _are_equal(given: str, secret: str) -> bool:
+    """Compare in constant time, whatever characters are given."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
 
 
 def _cutter(request: web.Request) -> Callable[[], None]:

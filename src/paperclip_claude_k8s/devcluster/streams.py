@@ -11,6 +11,7 @@ from paperclip_claude_k8s.devcluster.api import Api, verb_of
 from paperclip_claude_k8s.devcluster.crilog import LogFile, LogOptions, read_log
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.devcluster.problems import Problem
+from paperclip_claude_k8s.devcluster.queries import number
 from paperclip_claude_k8s.devcluster.store import Change
 from paperclip_claude_k8s.devcluster.tables import table
 from paperclip_claude_k8s.devcluster.target import Target
@@ -19,6 +20,8 @@ BOOKMARK_EVERY = 10.0
 """Seconds between bookmarks; a real API server sends about one a minute."""
 MIN_WAIT = 0.001
 """A watch ends when fewer seconds than this are left: the clock is too coarse to wait for less."""
+WATCH_SECONDS = 1800
+"""How long a watch lasts if the request does not say."""
 TRUE_VALUES = frozenset({"true", "1"})
 
 Query = dict[str, str]
@@ -72,8 +75,8 @@ def _log_options(api: Api, query: Query) -> LogOptions:
         follow=query.get("follow") in TRUE_VALUES,
         timestamps=query.get("timestamps") in TRUE_VALUES,
         since=since[:19].encode(),
-        tail=int(query["tailLines"]) if "tailLines" in query else None,
-        limit=int(query["limitBytes"]) if "limitBytes" in query else None,
+        tail=number(query, "tailLines"),
+        limit=number(query, "limitBytes"),
         every_record=api.faults.every_record_stamped,
     )
 
@@ -104,10 +107,11 @@ class _Watch:
         deleted, in this state."""
         self._bookmarks = query.get("allowWatchBookmarks") in TRUE_VALUES
         self._as_table = as_table
-        self._seconds = float(query.get("timeoutSeconds", 1800))
-        given = query.get("resourceVersion", "")
-        self._from_now = given in {"", "0"}
-        self._version = api.store.version if self._from_now else int(given)
+        seconds = number(query, "timeoutSeconds")
+        self._seconds = WATCH_SECONDS if seconds is None else seconds
+        version = number({name: text for name, text in query.items() if text}, "resourceVersion") or 0
+        self._from_now = version == 0
+        self._version = version or api.store.version
         self._closing = asyncio.Event()
 
     async def events(self) -> AsyncGenerator[bytes, None]:

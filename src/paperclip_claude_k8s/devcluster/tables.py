@@ -36,8 +36,11 @@ def _age(obj: Object, since: str | None = None, until: str | None = None) -> str
     start = since or obj["metadata"].get("creationTimestamp")
     if not start:
         return "<unknown>"
-    end = datetime.fromisoformat(until) if until else datetime.now(UTC)
-    seconds = int((end - datetime.fromisoformat(start)).total_seconds())
+    try:
+        end = datetime.fromisoformat(until) if until else datetime.now(UTC)
+        seconds = int((end - datetime.fromisoformat(start)).total_seconds())
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return "<unknown>"
     if seconds < 120:
         return f"{seconds}s"
     return f"{seconds // 60}m" if seconds < 7200 else f"{seconds // 3600}h"
@@ -70,9 +73,9 @@ def _pod_status(pod: Object, statuses: list[Object]) -> str:
 
 
 def _event(event: Object) -> list[Any]:
-    about, seen = event["involvedObject"], _age(event, event.get("lastTimestamp"))
-    subject = f"{about['kind'].lower()}/{about['name']}"
-    return [seen, event["type"], event["reason"], subject, event["message"]]
+    about, seen = event.get("involvedObject", {}), _age(event, event.get("lastTimestamp"))
+    subject = f"{about.get('kind', '').lower()}/{about.get('name', '')}"
+    return [seen, event.get("type", ""), event.get("reason", ""), subject, event.get("message", "")]
 
 
 _COLUMNS: dict[Kind, tuple[list[str], Row]] = {

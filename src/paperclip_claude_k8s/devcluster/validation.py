@@ -1,66 +1,106 @@
-"""Validation of new objects: names, labels, Secret size and required fields, with the server's messages."""
+"""Validation of new and changed objects, with the server's messages for what the adapter can meet."""
 
 import base64
-import copy
-import re
+import binascii
+from collections.abc import Iterator
 
 from paperclip_claude_k8s.devcluster import problems
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS, Kind, Object
+from paperclip_claude_k8s.devcluster.pod_validation import pod_faults
+from paperclip_claude_k8s.devcluster.shapes import decoded_object
+from paperclip_claude_k8s.devcluster.valid_names import (
+    is_label_key,
+    is_label_value,
+    is_secret_key,
+    is_subdomain,
+)
 
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-_LABEL = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
 MAX_SECRET_BYTES = 1024 * 1024
+SERVER_FIELDS = ("deletionTimestamp", "deletionGracePeriodSeconds")
+"""Fields of the metadata that only the server sets."""
+_COUNTS = ("parallelism", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
 
 
-def admitted(kind: Kind, namespace: str, obj: Object) -> Object:
-    """A copy of the object as the server stores it. Raises a 422 `Problem` if the object is invalid."""
-    obj = copy.deepcopy(obj)
-    meta = obj.setdefault("metadata", {})
-    if kind.namespaced:
-        meta["namespace"] = namespace
-    _check_meta(kind, meta)
-    if kind == SECRETS:
-        _fold_string_data(kind, obj)
+def admitted_new(kind: Kind, namespace: str, obj: object) -> Object:
+    """A copy of a new object as the server stores it. Raises a 400 or 422 `Problem` if it is invalid."""
+    found = admitted(kind, namespace, obj)
+    for name in SERVER_FIELDS:
+        found["metadata"].pop(name, None)
     if kind in {JOBS, PODS}:
-        owner = obj.get("spec", {}).get("template", {}) if kind == JOBS else obj
-        _check_pod_spec(kind, meta["name"], owner.get("spec", {}))
-        obj.setdefault("status", {})
-    return obj
+        found["status"] = {"phase": "Pending"} if kind == PODS else {}
+    return found
 
 
-def _check_meta(kind: Kind, meta: Object) -> None:
+def admitted(kind: Kind, namespace: str, obj: object) -> Object:
+    """A copy of the object as the server stores it. Raises a 400 or 422 `Problem` if it is invalid."""
+    found = decoded_object(kind, obj)
+    if kind.namespaced:
+        found["metadata"]["namespace"] = namespace
+    _check(kind, found, _metadata_faults(found["metadata"]))
+    if kind == SECRETS:
+        _check(kind, found, _secret_faults(found))
+        _fold_string_data(kind, found)
+    if kind == PODS:
+        _check(kind, found, pod_faults(found.get("spec", {}), "spec"))
+        found.setdefault("status", {})
+    if kind == JOBS:
+        _check(kind, found, _job_faults(found.get("spec", {})))
+        found.setdefault("status", {})
+    return found
+
+
+def _check(kind: Kind, obj: Object, faults: Iterator[str]) -> None:
+    """Raise a 422 `Problem` for the first fault: a field's path and what is wrong with it."""
+    for fault in faults:
+        raise problems.invalid(kind.kind, obj["metadata"].get("name", ""), fault)
+
+
+def _metadata_faults(meta: Object) -> Iterator[str]:
     name = meta.get("name")
     if not name:
-        why = "metadata.name: Required value: name or generateName is required"
-        raise problems.invalid(kind.kind, "", why)
-    if not _NAME.match(name) or len(name) > 253:
-        why = f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of'
-        raise problems.invalid(kind.kind, name, f"{why} lower case alphanumeric characters, '-' or '.'")
-    for key, value in (meta.get("labels") or {}).items():
-        if not isinstance(value, str) or len(value) > 63 or not _LABEL.match(value):
-            why = f'metadata.labels: Invalid value: "{value}": a valid label must be an empty string or'
-            raise problems.invalid(kind.kind, name, f"{why} consist of alphanumeric characters ({key})")
+        yield "metadata.name: Required value: name or generateName is required"
+    elif not is_subdomain(name):
+        why = f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain must'
+        yield f"{why} consist of lower case alphanumeric characters, '-' or '.'"
+    for key, value in meta.get("labels", {}).items():
+        if not is_label_key(key):
+            yield f'metadata.labels: Invalid value: "{key}": a valid label key must be a qualified name'
+        if not is_label_value(value):
+            why = f'metadata.labels: Invalid value: "{value}": a valid label must be an empty'
+            yield f"{why} string or consist of alphanumeric characters ({key})"
+    for index, owner in enumerate(meta.get("ownerReferences", [])):
+        if not owner.get("uid"):
+            yield f"metadata.ownerReferences[{index}].uid: Required value"
+
+
+def _secret_faults(secret: Object) -> Iterator[str]:
+    for key in {**secret.get("data", {}), **secret.get("stringData", {})}:
+        if not is_secret_key(key):
+            yield f'data[{key}]: Invalid value: "{key}": a valid config key must consist of alphanumeric'
+    for key, value in secret.get("data", {}).items():
+        try:
+            base64.b64decode(value, validate=True)
+        except (ValueError, binascii.Error):
+            yield f"data[{key}]: Invalid value: illegal base64 data"
 
 
 def _fold_string_data(kind: Kind, obj: Object) -> None:
     """Move `stringData` into `data`, and check the size."""
     data = obj.setdefault("data", {})
-    for key, value in (obj.pop("stringData", None) or {}).items():
+    for key, value in obj.pop("stringData", {}).items():
         data[key] = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
     if sum(len(value) * 3 // 4 for value in data.values()) > MAX_SECRET_BYTES:
         why = "data: Too long: must have at most 1048576 bytes"
         raise problems.invalid(kind.kind, obj["metadata"]["name"], why)
 
 
-def _check_pod_spec(kind: Kind, name: str, spec: Object) -> None:
-    where = "spec.template.spec" if kind == JOBS else "spec"
-    if not spec.get("containers"):
-        raise problems.invalid(kind.kind, name, f"{where}.containers: Required value")
-    if kind == JOBS and spec.get("restartPolicy") not in {"Never", "OnFailure"}:
-        why = f'{where}.restartPolicy: Unsupported value: "{spec.get("restartPolicy", "Always")}"'
-        raise problems.invalid(kind.kind, name, f'{why}: supported values: "OnFailure", "Never"')
-    for container in spec["containers"]:
-        if not container.get("name") or not container.get("image"):
-            raise problems.invalid(kind.kind, name, f"{where}.containers[0].image: Required value")
-    if any("hostPath" in volume for volume in spec.get("volumes") or []):
-        raise problems.invalid(kind.kind, name, f"{where}.volumes: hostPath volumes are not offered here")
+def _job_faults(spec: Object) -> Iterator[str]:
+    for name in _COUNTS:
+        if spec.get(name, 0) < 0:
+            yield f"spec.{name}: Invalid value: {spec[name]}: must be greater than or equal to 0"
+    pod = spec.get("template", {}).get("spec", {})
+    yield from pod_faults(pod, "spec.template.spec")
+    policy = pod.get("restartPolicy", "Always")
+    if policy not in {"Never", "OnFailure"}:
+        why = f'spec.template.spec.restartPolicy: Unsupported value: "{policy}"'
+        yield f'{why}: supported values: "OnFailure", "Never"'
