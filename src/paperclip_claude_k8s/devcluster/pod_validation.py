@@ -19,7 +19,7 @@ _PATH = "must be a relative path without '..'"
 def pod_faults(spec: Object, where: str) -> Iterator[str]:
     """Each fault of a Pod's spec: a field's path, `where` at its start, and what is wrong with it.
 
-    The spec has the shape `shapes.POD_SPEC`.
+    The spec has the shape `shapes.POD_FIELDS`.
     """
     if not spec.get("containers"):
         yield f"{where}.containers: Required value"

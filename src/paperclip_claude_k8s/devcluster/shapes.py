@@ -60,7 +60,7 @@ VOLUME = {
         "items": [{"key": str, "path": str, "mode": int}],
     },
 }
-POD_SPEC = {
+POD_FIELDS = {
     "containers": [CONTAINER],
     "initContainers": [CONTAINER],
     "volumes": [VOLUME],
@@ -73,7 +73,7 @@ CONDITION = {"type": str, "status": str, "reason": str, "message": str, "lastTra
 CONTAINER_STATUS = {"name": str, "ready": bool, "state": {"*": {"*": ANY}}}
 SHAPES: dict[Kind, dict[str, Any]] = {
     PODS: {
-        "spec": POD_SPEC,
+        "spec": POD_FIELDS,
         "status": {
             "phase": str,
             "reason": str,
@@ -84,7 +84,7 @@ SHAPES: dict[Kind, dict[str, Any]] = {
     },
     JOBS: {
         "spec": {
-            "template": {"metadata": {"labels": TEXTS, "annotations": TEXTS}, "spec": POD_SPEC},
+            "template": {"metadata": {"labels": TEXTS, "annotations": TEXTS}, "spec": POD_FIELDS},
             "suspend": bool,
             "parallelism": int,
             "backoffLimit": int,
