@@ -18,14 +18,8 @@ from tests.support.log_sinks import (
 )
 
 from paperclip_claude_k8s.podlog import FileUnusable, FollowTimings, GapFilled, SourceInfo, Totals
-from paperclip_claude_k8s.podlog.backfill import (
-    COMPARE_TIMEOUT,
-    DIFFERS,
-    LATE,
-    READ_TIMEOUT,
-    SEARCH_BYTES,
-    TOO_SHORT,
-)
+from paperclip_claude_k8s.podlog.backfill import COMPARE_TIMEOUT, DIFFERS, TOO_SHORT
+from paperclip_claude_k8s.podlog.file_reader import LATE, READ_TIMEOUT, SEARCH_BYTES
 from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, LineBatch, LineReader
 from paperclip_claude_k8s.podlog.pipeline import Deliverer, Pipeline
 

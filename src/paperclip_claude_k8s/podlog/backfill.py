@@ -11,7 +11,8 @@ is silent while the file grows (`Backfill.is_ahead`). A stream that skips lines 
 compared with the file before they are delivered (`Backfill.first_omission`); afterwards the order could not
 be repaired.
 
-This module only reads. `pipeline` delivers what it finds.
+What an agent does to the file costs this process no more than `TOTAL_SECONDS` of searching, and the memory of
+one line. This module only reads. `pipeline` delivers what it finds.
 """
 
 import asyncio
@@ -20,43 +21,25 @@ from dataclasses import dataclass
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.counts import Counts
+from paperclip_claude_k8s.podlog.file_reader import (
+    ATTEMPT_PAUSE,
+    ATTEMPTS,
+    NUL,
+    READ_BYTES,
+    FileReader,
+    Match,
+)
 from paperclip_claude_k8s.podlog.interfaces import RelayFile
 from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, first_line
 from paperclip_claude_k8s.podlog.log_report import Totals
 
-READ_BYTES = 256 * 1024
-"""Size of one read of the file; bounds memory whatever the size of a gap."""
-SEARCH_BYTES = 1024 * 1024
-"""Longest text that is searched for in the file; a longer text would not make a match more certain."""
-ATTEMPTS = 3
-"""Attempts to find what the log has shown already: a network volume may show it later than the log does."""
-ATTEMPT_PAUSE = 0.5
-"""Seconds between two attempts."""
-READ_TIMEOUT = 10.0
-"""Longest time for one read of the file, seconds."""
 COMPARE_TIMEOUT = 3.0
 """Longest time for which lines are held back while the file is compared with them, seconds."""
 SLOW_READ = 0.25
 """Seconds. A read that takes longer is followed by `FAILURE_PAUSE` without a comparison."""
-FAILURE_PAUSE = 60.0
-"""Seconds without a comparison after the file could not be read, or was slow."""
-ABSENCE_PAUSE = 1.0
-"""Seconds without a comparison after the file did not exist: the relay may be about to create it."""
-NUL = b"\0"
-"""Content of a hole: the file was truncated and then continued. JSON never contains it."""
 # Reasons why the file cannot be used, for `Backfill.why_unusable`.
 DIFFERS = "its content differs from the log"
 TOO_SHORT = "it ends before the output does"
-LATE = "it could not be read in time"
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Where the file has the next line of the log. What the file has before that is missing in the log."""
-
-    offset: int
-    is_line_start: bool
-    """True: `offset` is the start of that line. False: its end, because the log has only the line's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,98 +49,6 @@ class Omission:
     at: int
     """Number of bytes of the block before that point."""
     match: Match
-
-
-class FileReader:
-    """Reads the file with timeouts. After a failure the file is left alone for a while."""
-
-    def __init__(self, file: RelayFile) -> None:
-        self.failure: str | None = None
-        """Why the last read failed; None if it succeeded."""
-        self._file = file
-        self._paused_until = float("-inf")
-
-    @property
-    def paused(self) -> bool:
-        return loop_time() < self._paused_until
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether the last read took too long."""
-        return self.failure == LATE
-
-    def pause(self, seconds: float = FAILURE_PAUSE) -> None:
-        self._paused_until = loop_time() + seconds
-
-    async def read(self, start: int, stop: int, timeout: float = READ_TIMEOUT) -> bytes:  # noqa: ASYNC109
-        """Return bytes [start, stop) of the file; b"" if it cannot be read, or not in time."""
-        try:
-            async with asyncio.timeout(timeout):
-                piece = await self._file.read(start, stop) if stop > start else b""
-        except TimeoutError:
-            self._fail(LATE, FAILURE_PAUSE)
-        except FileNotFoundError as error:  # may exist soon
-            self._fail(error.strerror or str(error), ABSENCE_PAUSE)
-        except OSError as error:
-            self._fail(error.strerror or str(error), FAILURE_PAUSE)
-        else:
-            self.failure = None
-            return piece
-        return b""
-
-    def _fail(self, reason: str, pause: float) -> None:
-        self.failure = reason
-        self.pause(pause)
-
-    async def find_line(self, text: bytes, rest: bytes | None, start: int) -> Match | None:
-        """Find, from `start` on, a line that starts with `text`, or a line that ends with `rest`."""
-        patterns = [(b"\n" + text[:SEARCH_BYTES], 1, True)]
-        if rest:
-            ending = rest[-SEARCH_BYTES:]
-            patterns.append((ending, len(ending), False))
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(ATTEMPT_PAUSE)
-            for pattern, length, is_line_start in patterns:
-                found = await self._find(pattern, start)
-                if found is not None:
-                    return Match(found + length, is_line_start)
-                if self.paused:
-                    return None
-        return None
-
-    async def _find(self, pattern: bytes, start: int) -> int | None:
-        """Offset of the first occurrence of the pattern, which may begin with the newline before `start`."""
-        at, window = start, b"\n"
-        while piece := await self.read(at, at + READ_BYTES):
-            window += piece
-            at += len(piece)
-            found = window.find(pattern)
-            if found >= 0:
-                return at - len(window) + found
-            window = window[-len(pattern) :]
-        return None
-
-    async def is_intact(self, start: int, stop: int, lines: int | None) -> bool:
-        """Whether the file has all of [start, stop), without NUL bytes and with the given number of lines."""
-        at, seen = start, 0
-        while piece := await self.read(at, min(at + READ_BYTES, stop)):
-            at += len(piece)
-            seen += piece.count(b"\n")
-            if NUL in piece:
-                break
-        return at == stop and lines in (None, seen) and NUL not in piece
-
-    async def blocks(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
-        """Yield [start, stop), or all from `start` on, in blocks of whole lines. The last may be partial."""
-        at, rest = start, b""
-        while piece := await self.read(at, at + READ_BYTES if stop is None else min(at + READ_BYTES, stop)):
-            at += len(piece)
-            block, newline, rest = (rest + piece).rpartition(b"\n")
-            if newline:
-                yield block + newline
-        if rest and stop in (None, at):
-            yield rest
 
 
 class Backfill:
@@ -170,6 +61,10 @@ class Backfill:
         """False from the moment a comparison finds a difference until the next bookmark."""
         self._mismatch: str | None = None
         """Why text of the file was rejected; None if none was."""
+
+    def close(self) -> None:
+        """Leave the file alone from now on: the run was stopped, and the host waits for its end."""
+        self._reader.close()
 
     async def first_omission(self, block: bytes) -> Omission | None:
         """The first point where the file has more than these lines, which come next in the log.

@@ -217,6 +217,11 @@ class Follower:
         """End a pause: the container has started, or there is another reason to try again now."""
         self._connection.pauses.end_pause()
 
+    def close_relay_file(self) -> None:
+        """Leave the relay's file alone from now on, so that the log is complete soon."""
+        if self._deliverer.backfill is not None:
+            self._deliverer.backfill.close()
+
     async def run(self, ended: Ended) -> LogReport:
         """Deliver the log until `ended` is done and everything that the server has was read.
 

@@ -54,6 +54,8 @@ NOT_ONLY_POD_CODE = 67
 """Exit code of the relay if it did not start the agent because another Pod of the Job has run it."""
 FILES_CHANGED_CODE = 68
 """Exit code of the relay if it did not start the agent because a file on the shared volume was changed."""
+ABOVE_LIMIT = 16 * 1024 * 1024
+"""More bytes than the relay copies above `LIMIT`: 8 MiB, and what one round adds to them."""
 COPIES = "volume"
 """Folder in `DIR` with the verified copies, which have the same relative paths as on the shared volume."""
 

@@ -58,14 +58,17 @@ class StreamEvents:
 class AgentLog:
     """The log of one agent container. `report` and `summary` are None until they are known."""
 
-    def __init__(self, ports: Ports, narrator: Narrator, job_watch: JobWatch, volume: str | None) -> None:
-        """`volume`: the path of the shared volume in this process; None: not mounted."""
+    def __init__(
+        self, ports: Ports, narrator: Narrator, job_watch: JobWatch, volume: str | None, limit: int = 0
+    ) -> None:
+        """`volume`: the shared volume in this process; None: not mounted. `limit`: of the output; 0: none."""
         job = job_watch.known.job
         self._ports = ports
         self._job_watch = job_watch
         annotations = job.annotations if job is not None else {}
         self._nonce = annotations.get(NONCE_ANNOTATION)
         self._volume = volume
+        self._limit = limit
         self._run_log = annotations.get(RUN_LOG_ANNOTATION)
         self._pod_uid: str | None = None
         self._sink = _Sink(narrator, ports.journal, ports.reader())
@@ -87,7 +90,7 @@ class AgentLog:
             nonce=self._nonce,
             expected_totals=self._expected_totals,
             container_id=self._container_id,
-            relay_file=run_log_of(self._volume, self._run_log, pod.uid),
+            relay_file=run_log_of(self._volume, self._run_log, pod.uid, self._limit),
             started=self._job_watch.known.agent_began,
             start_announced=start_announced,
         )
@@ -104,13 +107,19 @@ class AgentLog:
         """Read the output of a Pod that is gone from the relay's file on the shared volume, if any."""
         pod = self._job_watch.known.pod
         pod_uid = pod.uid if pod is not None else None
-        relay_file = run_log_of(self._volume, self._run_log, self._pod_uid or pod_uid)
+        relay_file = run_log_of(self._volume, self._run_log, self._pod_uid or pod_uid, self._limit)
         if relay_file is None:
             return
         self._set_ended()
         info = SourceInfo(nonce=self._nonce, relay_file=relay_file)
         follower = Follower(NoLog(), self._sink, info, rate_limiter=self._ports.rate_limiter)
+        self._follower = follower
         self.report = await follower.run(self._ended)
+
+    def close_run_log(self) -> None:
+        """Leave the run log on the shared volume alone from now on."""
+        if self._follower is not None:
+            self._follower.close_relay_file()
 
     def container_ended(self, terminated: Terminated | None) -> None:
         """The container has ended, so its log is final. Its termination message may hold the log's totals."""

@@ -71,7 +71,8 @@ class LiveRun:
     def __post_init__(self) -> None:
         job, plan, loop = self.launched.job, self.launched.plan, asyncio.get_running_loop()
         self.plan = plan
-        self.agent_log = AgentLog(self.ports, self.narrator, self.job_watch, plan.volume_here)
+        limit = plan.config.log_limit_bytes
+        self.agent_log = AgentLog(self.ports, self.narrator, self.job_watch, plan.volume_here, limit)
         secret, adopted = self.launched.secret, self.launched.adopted
         self.gate = StartGate(job, plan, secret, adopted, self.job_watch, self.ports, self.narrator)
         self.gate_task = PeriodicTask(self.group, "gate", self.gate.update)

@@ -9,12 +9,14 @@ import asyncio
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import PurePosixPath
 
+from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, is_of_run, path_of_pod
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
@@ -30,11 +32,12 @@ REMOVAL_TIMEOUT = 10.0
 class RunLogFile:
     """The run log that one Pod's relay writes."""
 
-    def __init__(self, volume: str, path: str, pod_uid: str | None) -> None:
+    def __init__(self, volume: str, path: str, pod_uid: str | None, limit: int) -> None:
         """`path`: the annotated path, into which the start of the Pod's uid is inserted.
 
-        Without `pod_uid`, the run must have only one file.
+        Without `pod_uid`, the run must have only one file. `limit`: bytes of it that are read; 0: all.
         """
+        self._limit = limit or sys.maxsize
         self._volume = volume
         self._path = path
         self._name = None if pod_uid is None else PurePosixPath(path_of_pod(path, pod_uid)).name
@@ -50,17 +53,22 @@ class RunLogFile:
         ):
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
-            return os.pread(file, stop - start, start)
+            return os.pread(file, max(min(stop, self._limit) - start, 0), start)
 
 
-def run_log_of(volume: str | None, annotated: str | None, pod_uid: str | None = None) -> RunLogFile | None:
-    """The run log of a Pod; None without a volume, or if the path in its Job's annotation is not valid."""
+def run_log_of(
+    volume: str | None, annotated: str | None, pod_uid: str | None = None, limit: int = 0
+) -> RunLogFile | None:
+    """The run log of a Pod; None without a volume, or if the path in its Job's annotation is not valid.
+
+    `limit`: the limit of the agent's output in bytes; 0: none.
+    """
     if volume is None or annotated is None:
         return None
     parts = PurePosixPath(annotated).parts
     if parts[:1] != (RUN_LOG_FOLDER,) or ".." in parts:
         return None
-    return RunLogFile(volume, annotated, pod_uid)
+    return RunLogFile(volume, annotated, pod_uid, limit and limit + relay.ABOVE_LIMIT)
 
 
 def _only_file(folder: int, run_name: str) -> str:

@@ -1,0 +1,67 @@
+"""An agent replaces its run log: the host's memory, its event loop and the end of the run do not suffer."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.hostile_run_log import AT_END, ATTACKS, LIMIT
+from tests.support.kubelet_log import KubeletLog
+from tests.support.log_sinks import RecordingSink
+
+from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.podlog import Follower, SourceInfo
+from paperclip_claude_k8s.podlog.file_reader import TOTAL_SECONDS
+
+MIB = 2**20
+DELIVERED_LINES = 170
+"""Bytes of the lines that the agent printed."""
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, *AT_END])
+async def test_replaced_run_log_costs_neither_memory_nor_time(attack: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.support.hostile_run_log", attack, str(tmp_path)]
+    async with asyncio.timeout(60):
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+    cost = json.loads(output)
+    assert cost["mib"] < 150
+    assert cost["lag"] < 0.5
+    assert cost["end"] < 15
+    assert DELIVERED_LINES <= cost["bytes"] <= LIMIT + 16 * MIB
+
+
+class EndlessRelayFile:
+    """A file without end whose lines never match the log. Each read takes some time."""
+
+    async def read(self, start: int, stop: int) -> bytes:
+        await asyncio.sleep(0.05)
+        return (b"other\n" * ((stop - start) // 6 + 1))[: stop - start]
+
+
+@pytest.mark.looptime
+async def test_search_in_an_endless_file_ends_in_time() -> None:
+    log, ended = KubeletLog(), asyncio.get_running_loop().create_future()
+    log.write(b'{"n":1}\n')
+    log.terminate()
+    ended.set_result(None)
+    await Follower(log, RecordingSink(), SourceInfo(relay_file=EndlessRelayFile())).run(ended)
+    assert loop_time() < TOTAL_SECONDS + 10
+
+
+@pytest.mark.looptime
+async def test_stopped_run_does_not_wait_for_its_run_log() -> None:
+    log, ended = KubeletLog(), asyncio.get_running_loop().create_future()
+    log.write(b'{"n":1}\n')
+    follower = Follower(log, RecordingSink(), SourceInfo(relay_file=EndlessRelayFile()))
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(follower.run(ended))
+        await asyncio.sleep(3)
+        log.terminate()
+        ended.set_result(None)
+        follower.close_relay_file()
+        closed_at = loop_time()
+        report = await following
+    assert loop_time() - closed_at < 3
+    assert report.lines == 1
