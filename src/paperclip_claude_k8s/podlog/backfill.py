@@ -56,15 +56,11 @@ class Backfill:
 
     def __init__(self, counts: Counts, file: RelayFile) -> None:
         self._counts = counts
-        self._reader = FileReader(file)
+        self.reader = FileReader(file)
         self._aligned = True
         """False from the moment a comparison finds a difference until the next bookmark."""
         self._mismatch: str | None = None
         """Why text of the file was rejected; None if none was."""
-
-    def close(self) -> None:
-        """Leave the file alone from now on: the run was stopped, and the host waits for its end."""
-        self._reader.close()
 
     async def first_omission(self, block: bytes) -> Omission | None:
         """The first point where the file has more than these lines, which come next in the log.
@@ -78,16 +74,16 @@ class Backfill:
         try:
             # no limit before the first delivery: a long beginning may be missing
             async with asyncio.timeout(COMPARE_TIMEOUT if self._counts.bytes else None):
-                seen = await self._reader.read(start, start + len(block), COMPARE_TIMEOUT)
+                seen = await self.reader.read(start, start + len(block), COMPARE_TIMEOUT)
                 if loop_time() - began > SLOW_READ:
-                    self._reader.pause()
+                    self.reader.pause()
                 if block.startswith(seen):
                     return None
                 omission = await self._locate_omission(block, seen, start)
                 if omission is not None:
                     return omission
         except TimeoutError:
-            self._reader.pause()
+            self.reader.pause()
         self.stop_comparing()
         return None
 
@@ -97,30 +93,30 @@ class Backfill:
         line = first_line(block[at:])
         rest = _after_common_records(line, seen[at:])
         partial = len(rest) < len(line) or self._counts.is_partial(line)
-        match = await self._reader.find_line(line, rest if partial else None, start + at)
+        match = await self.reader.find_line(line, rest if partial else None, start + at)
         return Omission(at, match) if match and match.offset > start + at else None
 
     async def find(self, text: bytes, rest: bytes | None) -> Match | None:
         """Find, after what was delivered, a line that starts with `text`, or a line that ends with `rest`."""
         start = self._counts.position
-        return None if start is None else await self._reader.find_line(text, rest, start)
+        return None if start is None else await self.reader.find_line(text, rest, start)
 
     async def is_ahead(self) -> bool:
         """Whether the file has a line, or the beginning of a long line, that was not delivered."""
         start = self._comparable_from()
-        piece = b"" if start is None else await self._reader.read(start, start + READ_BYTES, COMPARE_TIMEOUT)
+        piece = b"" if start is None else await self.reader.read(start, start + READ_BYTES, COMPARE_TIMEOUT)
         return b"\n" in piece or len(piece) == READ_BYTES
 
     def _comparable_from(self) -> int | None:
         """Offset of the next line in the file; None if it is unknown, or if the file is not compared now."""
-        return self._counts.position if self._aligned and not self._reader.paused else None
+        return self._counts.position if self._aligned and not self.reader.paused else None
 
     def stop_comparing(self) -> None:
         """Compare no more until the next bookmark: the offset is wrong, or the runtime stores other text.
 
         No effect after a failed or slow read, which pauses the file and proves no difference.
         """
-        self._aligned = self._aligned and self._reader.paused
+        self._aligned = self._aligned and self.reader.paused
 
     def resume_comparing(self) -> None:
         """Compare again: a bookmark has corrected the counts, so the next line's offset is right again."""
@@ -134,10 +130,10 @@ class Backfill:
         start = self._counts.position
         if start is None or stop < start or not await self._continues_at(start):
             return None
-        if not await self._reader.is_intact(start, stop, lines):
+        if not await self.reader.is_intact(start, stop, lines):
             self._mismatch = self._mismatch or DIFFERS
             return None
-        return self._reader.blocks(start, stop)
+        return self.reader.blocks(start, stop)
 
     async def missing_at_end(self, totals: Totals | None) -> AsyncIterator[bytes] | None:
         """The file from the end of the delivered output to the end of the log; None if it cannot be used.
@@ -155,7 +151,7 @@ class Backfill:
             return self._credible(start, in_file) if more and await self._continues_at(start) else None
         if not totals.sha256 or self._counts.missing:
             return await self.missing_until(totals.bytes, self._counts.lines_until(totals))
-        return self._reader.blocks(start, totals.bytes) if await self._completes(start, totals) else None
+        return self.reader.blocks(start, totals.bytes) if await self._completes(start, totals) else None
 
     async def why_unusable(self, totals: Totals | None) -> str | None:
         """Why the file cannot be used at the end of the log; None if it can, or if the relay reports why.
@@ -165,27 +161,27 @@ class Backfill:
         """
         if totals is not None and (totals.in_file is None or totals.in_file < totals.bytes):
             return None
-        if totals is None or self._reader.timed_out or self._counts.bytes != totals.bytes:
-            return self._reader.failure or self._mismatch
+        if totals is None or self.reader.timed_out or self._counts.bytes != totals.bytes:
+            return self.reader.failure or self._mismatch
         ending = self._counts.ending
         start, stop = totals.bytes - len(ending), totals.bytes + (totals.in_file == totals.bytes)
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(ATTEMPT_PAUSE)
-            seen = await self._reader.read(start, stop, COMPARE_TIMEOUT)
-            if seen == ending or self._reader.failure:
-                return self._reader.failure
+            seen = await self.reader.read(start, stop, COMPARE_TIMEOUT)
+            if seen == ending or self.reader.failure:
+                return self.reader.failure
         return DIFFERS if len(seen) >= len(ending) else TOO_SHORT
 
     async def _continues_at(self, start: int) -> bool:
         """Whether the bytes delivered last precede `start` in the file. If not, the offset is wrong."""
         ending = self._counts.ending
-        return start >= len(ending) and await self._reader.read(start - len(ending), start) == ending
+        return start >= len(ending) and await self.reader.read(start - len(ending), start) == ending
 
     async def _completes(self, start: int, totals: Totals) -> bool:
         """Whether the delivered output and the file from `start` on together have the relay's digest."""
         digest = self._counts.copy_digest()
-        async for block in self._reader.blocks(start, totals.bytes):
+        async for block in self.reader.blocks(start, totals.bytes):
             digest.update(block)
         if digest.hexdigest() == totals.sha256:
             return True
@@ -195,7 +191,7 @@ class Backfill:
     async def _credible(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
         """Yield the file up to the first line that cannot be the agent's: see `_credible_lines`."""
         events = self._counts.event_lines if self._counts.bytes else None
-        async for block in self._reader.blocks(start, stop):
+        async for block in self.reader.blocks(start, stop):
             events = block.startswith(b"{") if events is None else events
             credible = _credible_lines(block, events=events)
             if credible:

@@ -220,7 +220,7 @@ class Follower:
     def close_relay_file(self) -> None:
         """Leave the relay's file alone from now on, so that the log is complete soon."""
         if self._deliverer.backfill is not None:
-            self._deliverer.backfill.close()
+            self._deliverer.backfill.reader.close()
 
     async def run(self, ended: Ended) -> LogReport:
         """Deliver the log until `ended` is done and everything that the server has was read.
