@@ -1,13 +1,13 @@
-"""The fixture `bench`: a host in its home pod on an in-memory cluster."""
+"""The fixture `harness`: a host in its home pod on an in-memory cluster."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.checks.bench import Bench, open_bench
+from tests.checks.harness import Harness, open_harness
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(tmp_path) as opened:
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    async with open_harness(tmp_path) as opened:
         yield opened

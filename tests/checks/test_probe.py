@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.checks.bench import found, open_bench, problems
+from tests.checks.harness import found, open_harness, problems
 from tests.support.fake_cluster import NAMESPACE, PodScript
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -28,15 +28,15 @@ async def probed(
     folder: Path, pod_script: PodScript, prepare: Callable[[Any], None] = lambda _: None
 ) -> Checkup:
     """Run the environment test with a probe, and check that nothing of the probe is left."""
-    async with open_bench(folder, script_by_pod(pod_script)) as bench:
-        prepare(bench.fake)
-        checkup = await bench.test(probe=True)
+    async with open_harness(folder, script_by_pod(pod_script)) as harness:
+        prepare(harness.fake)
+        checkup = await harness.test(probe=True)
         await asyncio.sleep(60)
-        assert list(bench.fake.store.list(JOBS)) == []
-        assert [pod["metadata"]["name"] for pod in bench.fake.store.list(PODS)] == ["paperclip-0"]
-        left = {secret["metadata"]["name"] for secret in bench.fake.store.list(SECRETS)}
+        assert list(harness.fake.store.list(JOBS)) == []
+        assert [pod["metadata"]["name"] for pod in harness.fake.store.list(PODS)] == ["paperclip-0"]
+        left = {secret["metadata"]["name"] for secret in harness.fake.store.list(SECRETS)}
         assert left == {"paperclip-secrets", "registry"}
-        assert list(bench.fake.store.list(LEASES)) == []
+        assert list(harness.fake.store.list(LEASES)) == []
         return checkup
 
 
@@ -98,13 +98,13 @@ async def test_probe_is_skipped_without_the_right_to_create_secrets(tmp_path: Pa
 
 @pytest.mark.looptime
 async def test_cancelled_test_deletes_its_probe(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, script_by_pod(PodScript(ends_at=NEVER))) as bench:
+    async with open_harness(tmp_path, script_by_pod(PodScript(ends_at=NEVER))) as harness:
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(bench.test(probe=True))
+            task = group.create_task(harness.test(probe=True))
             await asyncio.sleep(5)
-            assert len(list(bench.fake.store.list(JOBS))) == 1
+            assert len(list(harness.fake.store.list(JOBS))) == 1
             task.cancel()
-        assert list(bench.fake.store.list(JOBS)) == []
+        assert list(harness.fake.store.list(JOBS)) == []
 
 
 async def test_probe_runs_on_the_development_cluster() -> None:

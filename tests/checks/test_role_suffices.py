@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.checks.bench import found, open_bench, problems
+from tests.checks.harness import found, open_harness, problems
 from tests.support.captures import capture
 from tests.support.fake_cluster import PodScript
 from tests.support.runs import SMALL, HostLog
@@ -92,10 +92,10 @@ async def test_server_warnings_are_decoded_over_http(strict_cluster: DevCluster)
 )
 async def test_run_succeeds_without_a_right_whose_lack_is_a_warning(tmp_path: Path, right: Right) -> None:
     pod_script = PodScript(output=((0.0, capture("02")),), ends_at=2.0)
-    async with open_bench(tmp_path, pod_script) as bench:
-        bench.fake.faults.denied.add((right.access.verb, right.resource))
+    async with open_harness(tmp_path, pod_script) as harness:
+        harness.fake.faults.denied.add((right.access.verb, right.resource))
         host_log = HostLog()
-        result = await bench.adapter.execute(
+        result = await harness.adapter.execute(
             {
                 "runId": "run-1",
                 "agent": {"id": "ada"},
@@ -105,4 +105,4 @@ async def test_run_succeeds_without_a_right_whose_lack_is_a_warning(tmp_path: Pa
         )
         assert result.error_message is None
         assert host_log.stdout.encode() == capture("02")
-        assert list(bench.fake.store.list(JOBS)) == []
+        assert list(harness.fake.store.list(JOBS)) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.checks.bench import Bench, found, open_bench, problems
+from tests.checks.harness import Harness, found, open_harness, problems
 from tests.support.any_json import ANY_JSON
 from tests.support.fake_cluster import NAMESPACE
 
@@ -21,18 +21,18 @@ from paperclip_claude_k8s.ports import ProcessSettings, utc_now
 pytestmark = pytest.mark.looptime
 
 
-async def test_healthy_cluster_passes_and_creates_nothing(bench: Bench) -> None:
-    checkup = await bench.test()
+async def test_healthy_cluster_passes_and_creates_nothing(harness: Harness) -> None:
+    checkup = await harness.test()
     assert (checkup.status, problems(checkup)) == ("pass", [])
     codes = {check.code for check in checkup.checks}
     assert {right.code for right in RIGHTS} <= codes
     assert {"k8s_api_reachable", "k8s_namespace_exists", "k8s_pvc_rwx", "k8s_job_dry_run"} <= codes
     assert {"k8s_secret_exists", "k8s_image_pull_secret_exists", "k8s_clock_skew"} <= codes
-    assert list(bench.fake.store.list(JOBS)) == []
+    assert list(harness.fake.store.list(JOBS)) == []
 
 
-async def test_checkup_is_json_without_secrets(bench: Bench) -> None:
-    wire = (await bench.test({"env": {"MY_TOKEN": "canary-token-0123"}})).to_wire()
+async def test_checkup_is_json_without_secrets(harness: Harness) -> None:
+    wire = (await harness.test({"env": {"MY_TOKEN": "canary-token-0123"}})).to_wire()
     text = json.dumps(wire)
     assert wire["adapterType"] == "claude_k8s"
     assert wire["testedAt"].endswith("Z")
@@ -44,9 +44,9 @@ async def test_checkup_is_json_without_secrets(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("right", [r for r in RIGHTS if r.label != "get pods"], ids=lambda right: right.code)
-async def test_missing_right_gives_exactly_one_check(bench: Bench, right: Right) -> None:
-    bench.fake.faults.denied.add((right.access.verb, right.resource))
-    checkup = await bench.test()
+async def test_missing_right_gives_exactly_one_check(harness: Harness, right: Right) -> None:
+    harness.fake.faults.denied.add((right.access.verb, right.resource))
+    checkup = await harness.test()
     (check,) = problems(checkup)
     assert (check.code, check.level) == (right.code, right.level)
     assert right.lost in check.message
@@ -56,35 +56,35 @@ async def test_missing_right_gives_exactly_one_check(bench: Bench, right: Right)
 
 
 async def test_unreadable_home_pod_is_reported_beside_the_missing_right(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
-    bench.fake.faults.denied.add(("get", "pods"))
-    checkup = await bench.test()
+    harness.fake.faults.denied.add(("get", "pods"))
+    checkup = await harness.test()
     assert {check.code for check in problems(checkup)} == {"k8s_rbac_pod_get", "k8s_home_pod_unavailable"}
     assert checkup.status == "fail"
 
 
-async def test_missing_right_to_get_pods_is_a_warning_if_no_home_pod_is_needed(bench: Bench) -> None:
-    bench.fake.faults.denied.add(("get", "pods"))
+async def test_missing_right_to_get_pods_is_a_warning_if_no_home_pod_is_needed(harness: Harness) -> None:
+    harness.fake.faults.denied.add(("get", "pods"))
     config = {"kubeconfig": "fake", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
-    checkup = await bench.test(config)
+    checkup = await harness.test(config)
     assert [check.code for check in problems(checkup)] == ["k8s_rbac_pod_get", "k8s_pvc_not_detected"]
     assert checkup.status == "warn"
 
 
-async def test_all_missing_rights_are_reported(bench: Bench) -> None:
+async def test_all_missing_rights_are_reported(harness: Harness) -> None:
     missing = {(r.access.verb, r.resource) for r in RIGHTS if r.label != "get pods"}
-    bench.fake.faults.denied |= missing
-    checkup = await bench.test()
+    harness.fake.faults.denied |= missing
+    checkup = await harness.test()
     assert [check.code for check in problems(checkup)] == [
         right.code for right in RIGHTS if right.label != "get pods"
     ]
 
 
-async def test_unreachable_api_is_one_check(bench: Bench) -> None:
-    bench.create_objects()
-    bench.fake.go_down(1000)
-    checkup = await bench.test()
+async def test_unreachable_api_is_one_check(harness: Harness) -> None:
+    harness.create_objects()
+    harness.fake.go_down(1000)
+    checkup = await harness.test()
     assert [check.code for check in checkup.checks] == ["k8s_api_unreachable"]
     assert "connection refused" in checkup.checks[0].message
     assert checkup.status == "fail"
@@ -92,8 +92,8 @@ async def test_unreachable_api_is_one_check(bench: Bench) -> None:
 
 async def test_failing_access_reviews_are_one_check(tmp_path: Path) -> None:
     """On a server without access reviews everything else is still checked."""
-    async with open_bench(tmp_path) as bench:
-        gateway = _WithoutReviews(wire=bench.fake.wire)
+    async with open_harness(tmp_path) as harness:
+        gateway = _WithoutReviews(wire=harness.fake.wire)
         adapter = Adapter(ProcessSettings(env={}), lambda _kubeconfig, _timings: gateway)
         checkup = await adapter.test_environment(
             {"config": {"kubeconfig": "x", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}}
@@ -130,9 +130,9 @@ class _Silent(Gateway):
 
 
 async def test_silent_server_delays_the_test_by_one_time_limit(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
-        bench.create_objects()
-        silent = _Silent(wire=bench.fake.wire)
+    async with open_harness(tmp_path) as harness:
+        harness.create_objects()
+        silent = _Silent(wire=harness.fake.wire)
         adapter = Adapter(
             ProcessSettings(env={"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}),
             lambda *_: silent,
@@ -148,23 +148,23 @@ async def test_silent_server_delays_the_test_by_one_time_limit(tmp_path: Path) -
 # What the Job refers to -------------------------------------------------------------------------------
 
 
-async def test_missing_required_secret_is_an_error(bench: Bench) -> None:
-    bench.secrets = ("registry",)
-    checkup = await bench.test()
+async def test_missing_required_secret_is_an_error(harness: Harness) -> None:
+    harness.secrets = ("registry",)
+    checkup = await harness.test()
     (check,) = problems(checkup)
     assert (check.code, check.level) == ("k8s_secret_missing", "error")
     assert "paperclip-secrets" in check.message
 
 
-async def test_missing_optional_secret_passes(bench: Bench) -> None:
-    bench.secrets = ("registry",)
-    bench.home["containers"][0]["envFrom"][0]["secretRef"]["optional"] = True
-    assert (await bench.test()).status == "pass"
+async def test_missing_optional_secret_passes(harness: Harness) -> None:
+    harness.secrets = ("registry",)
+    harness.home["containers"][0]["envFrom"][0]["secretRef"]["optional"] = True
+    assert (await harness.test()).status == "pass"
 
 
-async def test_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
-    bench.secrets = ("paperclip-secrets",)
-    (check,) = problems(await bench.test())
+async def test_missing_image_pull_secret_is_a_warning(harness: Harness) -> None:
+    harness.secrets = ("paperclip-secrets",)
+    (check,) = problems(await harness.test())
     assert (check.code, check.level) == ("k8s_image_pull_secret_missing", "warn")
 
 
@@ -177,30 +177,30 @@ async def test_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
     ],
 )
 async def test_volume_that_is_not_read_write_many_reports_the_consequence(
-    bench: Bench, modes: list[str], level: str, text: str
+    harness: Harness, modes: list[str], level: str, text: str
 ) -> None:
     def narrow(claim: dict[str, Any]) -> None:
         claim["spec"]["accessModes"] = modes
 
-    bench.fake.store.update(CLAIMS, NAMESPACE, "paperclip-data", narrow)
-    (check,) = problems(await bench.test())
+    harness.fake.store.update(CLAIMS, NAMESPACE, "paperclip-data", narrow)
+    (check,) = problems(await harness.test())
     assert (check.code, check.level) == ("k8s_pvc_not_rwx", level)
     assert text in check.message
     assert modes[0] in check.message
 
 
-async def test_missing_claim_is_an_error(bench: Bench) -> None:
-    bench.fake.store.remove(CLAIMS, NAMESPACE, "paperclip-data")
-    assert [check.code for check in problems(await bench.test())] == ["k8s_pvc_missing"]
+async def test_missing_claim_is_an_error(harness: Harness) -> None:
+    harness.fake.store.remove(CLAIMS, NAMESPACE, "paperclip-data")
+    assert [check.code for check in problems(await harness.test())] == ["k8s_pvc_missing"]
 
 
-async def test_missing_credentials_are_a_warning(bench: Bench) -> None:
-    checkup = await bench.test({"kubeconfig": "fake", "image": "x"})
+async def test_missing_credentials_are_a_warning(harness: Harness) -> None:
+    checkup = await harness.test({"kubeconfig": "fake", "image": "x"})
     assert found(checkup, "claude_credentials_missing").level == "warn"
 
 
-async def test_unknown_home_pod_has_the_error_code_of_a_run(bench: Bench) -> None:
-    checkup = await Adapter(ProcessSettings(env={}), lambda *_: bench.fake.gateway).test_environment(
+async def test_unknown_home_pod_has_the_error_code_of_a_run(harness: Harness) -> None:
+    checkup = await Adapter(ProcessSettings(env={}), lambda *_: harness.fake.gateway).test_environment(
         {"config": {}}
     )
     check = found(checkup, "k8s_home_pod_unavailable")
@@ -212,8 +212,8 @@ async def test_unknown_home_pod_has_the_error_code_of_a_run(bench: Bench) -> Non
 # The dry run ------------------------------------------------------------------------------
 
 
-async def test_missing_namespace_is_one_check(bench: Bench) -> None:
-    checkup = await bench.test({"namespace": "elsewhere"})
+async def test_missing_namespace_is_one_check(harness: Harness) -> None:
+    checkup = await harness.test({"namespace": "elsewhere"})
     check = found(checkup, "k8s_namespace_missing")
     assert check.level == "error"
     assert "elsewhere" in check.message
@@ -228,25 +228,25 @@ async def test_missing_namespace_is_one_check(bench: Bench) -> None:
         (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "message names"),
     ],
 )
-async def test_refused_dry_run_quotes_the_server(bench: Bench, status: int, text: str, hint: str) -> None:
-    bench.fake.faults.refuse("create", "jobs", status, message=text)
-    (check,) = problems(await bench.test())
+async def test_refused_dry_run_quotes_the_server(harness: Harness, status: int, text: str, hint: str) -> None:
+    harness.fake.faults.refuse("create", "jobs", status, message=text)
+    (check,) = problems(await harness.test())
     assert (check.code, check.level) == ("k8s_job_dry_run_refused", "error")
     assert text in check.message
     assert hint in (check.hint or "")
 
 
-async def test_webhook_without_dry_run_support_is_inconclusive(bench: Bench) -> None:
+async def test_webhook_without_dry_run_support_is_inconclusive(harness: Harness) -> None:
     text = 'admission webhook "x" does not support dry run'
-    bench.fake.faults.refuse("create", "jobs", 400, message=text)
-    (check,) = problems(await bench.test())
+    harness.fake.faults.refuse("create", "jobs", 400, message=text)
+    (check,) = problems(await harness.test())
     assert (check.code, check.level) == ("k8s_job_dry_run_failed", "warn")
 
 
-async def test_server_warning_is_quoted(bench: Bench) -> None:
+async def test_server_warning_is_quoted(harness: Harness) -> None:
     text = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true'
-    bench.fake.faults.warnings.append(text)
-    (check,) = problems(await bench.test())
+    harness.fake.faults.warnings.append(text)
+    (check,) = problems(await harness.test())
     assert (check.code, check.level) == ("k8s_job_warning", "warn")
     assert text in check.message
     assert "refused" in (check.hint or "")
@@ -261,10 +261,10 @@ async def test_server_warning_is_quoted(bench: Bench) -> None:
         ("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1", "warn"),
     ],
 )
-async def test_refused_pod_quotes_the_server(bench: Bench, text: str, level: str) -> None:
-    bench.create_objects()
-    bench.fake.faults.pod_refusal = f'pods "x" is forbidden: {text}'
-    checkup = await bench.test()
+async def test_refused_pod_quotes_the_server(harness: Harness, text: str, level: str) -> None:
+    harness.create_objects()
+    harness.fake.faults.pod_refusal = f'pods "x" is forbidden: {text}'
+    checkup = await harness.test()
     (check,) = problems(checkup)
     assert (check.code, check.level) == ("k8s_pod_dry_run_refused", level)
     assert text in check.message
@@ -272,19 +272,19 @@ async def test_refused_pod_quotes_the_server(bench: Bench, text: str, level: str
     assert checkup.status == ("fail" if level == "error" else "warn")
 
 
-async def test_probe_of_a_refused_pod_fails_within_seconds(bench: Bench) -> None:
-    bench.create_objects()
-    bench.fake.faults.denied.add(("create", "pods"))
-    bench.fake.faults.pod_refusal = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": root'
+async def test_probe_of_a_refused_pod_fails_within_seconds(harness: Harness) -> None:
+    harness.create_objects()
+    harness.fake.faults.denied.add(("create", "pods"))
+    harness.fake.faults.pod_refusal = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": root'
     began = asyncio.get_running_loop().time()
-    check = found(await bench.test(probe=True), "k8s_probe_failed")
+    check = found(await harness.test(probe=True), "k8s_probe_failed")
     assert asyncio.get_running_loop().time() - began < 6
     assert "violates PodSecurity" in check.message
 
 
-async def test_home_pod_timeout_quotes_the_last_error(bench: Bench) -> None:
-    bench.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
-    check = found(await bench.test(), "k8s_home_pod_unavailable")
+async def test_home_pod_timeout_quotes_the_last_error(harness: Harness) -> None:
+    harness.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
+    check = found(await harness.test(), "k8s_home_pod_unavailable")
     assert "no usable response within 10s" in check.message
     assert "etcd is on fire" in check.message
 
@@ -294,8 +294,8 @@ async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, text
     def now() -> datetime:
         return utc_now() + timedelta(seconds=ahead)
 
-    async with open_bench(tmp_path, now=now) as bench:
-        (check,) = problems(await bench.test())
+    async with open_harness(tmp_path, now=now) as harness:
+        (check,) = problems(await harness.test())
     assert (check.code, check.level) == ("k8s_clock_skew", "warn")
     assert text in check.message
 
@@ -303,27 +303,27 @@ async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, text
 # Settings and context ---------------------------------------------------------------------------------------
 
 
-async def test_setting_of_wrong_type_is_one_check(bench: Bench) -> None:
-    checkup = await bench.test({"timeoutSec": "soon"})
+async def test_setting_of_wrong_type_is_one_check(harness: Harness) -> None:
+    checkup = await harness.test({"timeoutSec": "soon"})
     (check,) = checkup.checks
     assert (check.code, check.level) == ("k8s_config_invalid", "error")
     assert "timeoutSec" in check.message
 
 
-async def test_argument_that_linux_refuses_is_reported(bench: Bench) -> None:
-    check = found(await bench.test({"extraArgs": ["--note", "x" * 128 * 1024]}), "k8s_config_invalid")
+async def test_argument_that_linux_refuses_is_reported(harness: Harness) -> None:
+    check = found(await harness.test({"extraArgs": ["--note", "x" * 128 * 1024]}), "k8s_config_invalid")
     assert check.level == "error"
     assert "extraArgs" in check.message
 
 
-async def test_unknown_settings_are_reported(bench: Bench) -> None:
-    checkup = await bench.test({"timeoutSecs": 5, "queueName": "q"})
+async def test_unknown_settings_are_reported(harness: Harness) -> None:
+    checkup = await harness.test({"timeoutSecs": 5, "queueName": "q"})
     check = found(checkup, "k8s_config_unknown")
     assert (check.level, "timeoutSecs" in check.message) == ("warn", True)
 
 
-async def test_each_violation_of_pod_security_is_reported(bench: Bench) -> None:
-    checkup = await bench.test({"runAsUser": 0, "podTemplate": {"hostNetwork": True}})
+async def test_each_violation_of_pod_security_is_reported(harness: Harness) -> None:
+    checkup = await harness.test({"runAsUser": 0, "podTemplate": {"hostNetwork": True}})
     messages = [check.message for check in checkup.checks if check.code == "k8s_pod_not_restricted"]
     assert [text.rpartition(": ")[2] for text in messages] == [
         "hostNetwork is on",
@@ -334,13 +334,13 @@ async def test_each_violation_of_pod_security_is_reported(bench: Bench) -> None:
 
 
 async def test_old_server_is_reported_with_the_settings_that_need_a_newer_one(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
+    async with open_harness(tmp_path) as harness:
 
         class Old(Gateway):
             async def server_version(self) -> tuple[int, int]:
                 return (1, 23)
 
-        old = Old(wire=bench.fake.wire)
+        old = Old(wire=harness.fake.wire)
         adapter = Adapter(ProcessSettings(env={}), lambda *_: old)
         config = {"kubeconfig": "x", "image": "x", "enableDocker": True, "queueName": "q"}
         checkup = await adapter.test_environment({"config": config})
@@ -355,9 +355,9 @@ async def test_old_server_is_reported_with_the_settings_that_need_a_newer_one(tm
 
 
 @pytest.mark.parametrize("context", [{}, {"config": None}, {"config": []}, {"config": "x"}, [], None, 7])
-async def test_any_context_gets_a_checkup(bench: Bench, context: Any) -> None:
-    bench.create_objects()
-    checkup = await bench.adapter.test_environment(context)
+async def test_any_context_gets_a_checkup(harness: Harness, context: Any) -> None:
+    harness.create_objects()
+    checkup = await harness.adapter.test_environment(context)
     assert checkup.status in {"pass", "fail"}
     assert checkup.checks
     assert checkup.tested_at <= datetime.now(UTC)
@@ -368,8 +368,8 @@ async def test_any_context_gets_a_checkup(bench: Bench, context: Any) -> None:
 @given(ANY_JSON)
 def test_any_json_context_gets_a_checkup(tmp_path: Path, context: Any) -> None:
     async def status() -> str:
-        async with open_bench(tmp_path) as bench:
-            bench.create_objects()
-            return (await bench.adapter.test_environment(context)).status
+        async with open_harness(tmp_path) as harness:
+            harness.create_objects()
+            return (await harness.adapter.test_environment(context)).status
 
     assert asyncio.run(status()) in {"pass", "warn", "fail"}

@@ -39,7 +39,7 @@ CLASS_OF_CAPTURE = {
     "09h-400-org-disabled": FailureClass.AUTH_REQUIRED,
     "11e-sse-error-mid": FailureClass.TRANSIENT,
 }
-"""The `FailureClass` of single captures; precedes that for the class in the sidecar."""
+"""The `FailureClass` of single captures; takes precedence over the class in the sidecar."""
 
 
 def read(stdout: bytes, stderr: str = "") -> Transcript:

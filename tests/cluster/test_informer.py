@@ -29,7 +29,7 @@ class ScriptedCluster:
     def __init__(self, *pods: PodSnapshot) -> None:
         self.pods = pods
         self.events: asyncio.Queue[WatchEvent[PodSnapshot] | ClusterError] = asyncio.Queue()
-        self.by_name: PodSnapshot | None = POD
+        self.read_result: PodSnapshot | None = POD
         """The result of reading the Pod by its name."""
         self.refusal: ClusterError | None = None
         """If set, raised by such a read."""
@@ -57,7 +57,7 @@ class ScriptedCluster:
     async def read_pod(self, *_: Any) -> PodSnapshot | None:
         if self.refusal is not None:
             raise self.refusal
-        return self.by_name
+        return self.read_result
 
     def send(self, pod: PodSnapshot, *, gone: bool = False) -> None:
         self.events.put_nowait(WatchEvent(pod, gone=gone))
@@ -120,14 +120,14 @@ async def test_job_watch_begun_after_a_deletion_polls_by_name() -> None:
             await asyncio.sleep(1)
         async with informer.job_watch(JOB) as job_watch:
             await asyncio.sleep(1)
-            cluster.by_name = None
+            cluster.read_result = None
             assert (await known_after(60, job_watch)).pod_gone
 
 
 async def test_released_pod_with_our_label_stays_watched() -> None:
     released = replace(POD, job_uid="")
     cluster = ScriptedCluster(released)
-    cluster.by_name = released
+    cluster.read_result = released
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         assert (await known_after(1, job_watch)).pod is None
         job_watch.update_from_read(JOB, [released])
@@ -140,11 +140,11 @@ async def test_released_pod_with_our_label_stays_watched() -> None:
 async def test_released_pod_without_our_label_is_polled_by_name() -> None:
     released = replace(POD, job_uid="", labels={})
     cluster = ScriptedCluster()
-    cluster.by_name = released
+    cluster.read_result = released
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         job_watch.update_from_read(JOB, [released])
         assert not (await known_after(1, job_watch)).pod_gone
-        cluster.by_name = None
+        cluster.read_result = None
         assert (await known_after(60, job_watch)).pod_gone
 
 
@@ -155,7 +155,7 @@ async def test_deleted_event_is_trusted_only_if_reads_are_forbidden(status: int 
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         cluster.send(POD, gone=True)
         assert (await known_after(30, job_watch)).pod_gone is gone
-        cluster.refusal = cluster.by_name = None
+        cluster.refusal = cluster.read_result = None
         assert (await known_after(30, job_watch)).pod_gone
 
 
@@ -163,10 +163,10 @@ async def test_deleted_event_gives_the_final_pod_state() -> None:
     last = replace(POD, phase="Failed")
     cluster = ScriptedCluster(POD)
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
-        cluster.by_name = None
+        cluster.read_result = None
         cluster.send(last, gone=True)
-        now = await known_after(1, job_watch)
-        assert (now.pod, now.pod_gone, now.pod_is_final) == (last, True, True)
+        known = await known_after(1, job_watch)
+        assert (known.pod, known.pod_gone, known.pod_is_final) == (last, True, True)
         job_watch.expect_another_pod()
         assert not job_watch.known.pod_is_final
 
@@ -174,10 +174,10 @@ async def test_deleted_event_gives_the_final_pod_state() -> None:
 async def test_pod_missing_from_a_list_has_no_final_state() -> None:
     cluster = ScriptedCluster(POD)
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
-        cluster.pods, cluster.by_name = (), None
+        cluster.pods, cluster.read_result = (), None
         cluster.events.put_nowait(ClusterError(None, "", "away"))
-        now = await known_after(30, job_watch)
-        assert (now.pod_gone, now.pod_is_final) == (True, False)
+        known = await known_after(30, job_watch)
+        assert (known.pod_gone, known.pod_is_final) == (True, False)
 
 
 async def test_pod_missing_from_a_read_has_no_final_state() -> None:
@@ -194,9 +194,9 @@ async def test_unreadable_pod_has_a_final_state_only_if_it_was_deleting(deleting
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         cluster.send(replace(POD, deleting=deleting), gone=True)
         await asyncio.sleep(1)
-        cluster.refusal = cluster.by_name = None
-        now = await known_after(30, job_watch)
-        assert (now.pod_gone, now.pod_is_final) == (True, deleting)
+        cluster.refusal = cluster.read_result = None
+        known = await known_after(30, job_watch)
+        assert (known.pod_gone, known.pod_is_final) == (True, deleting)
 
 
 async def test_pod_deleted_while_polled_has_a_final_state() -> None:
@@ -206,7 +206,7 @@ async def test_pod_deleted_while_polled_has_a_final_state() -> None:
         cluster.send(POD, gone=True)  # it lost its label,
         await asyncio.sleep(0.1)
         cluster.send(POD)  # got it back,
-        cluster.by_name = None
+        cluster.read_result = None
         cluster.send(last, gone=True)  # and is gone now
-        now = await known_after(60, job_watch)
-        assert (now.pod, now.pod_gone, now.pod_is_final) == (last, True, True)
+        known = await known_after(60, job_watch)
+        assert (known.pod, known.pod_gone, known.pod_is_final) == (last, True, True)

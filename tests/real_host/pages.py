@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from tests.real_host.paperclip import expect
-from tests.real_host.stage import ADAPTER_TYPE, Stage
+from tests.real_host.testbed import ADAPTER_TYPE, Testbed
 from tests.support.captures import capture
 
 UI_WORKER = Path(__file__).with_name("ui_worker.cjs")
@@ -17,64 +17,64 @@ OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
 """Key of the skill that the server gives every agent."""
 
 
-def _adapter_path(stage: Stage) -> str:
-    return f"/companies/{stage.host.company}/adapters/{ADAPTER_TYPE}"
+def _adapter_path(testbed: Testbed) -> str:
+    return f"/companies/{testbed.host.company}/adapters/{ADAPTER_TYPE}"
 
 
-async def the_adapter_is_loaded(stage: Stage) -> str:
-    adapter = await stage.host.call("GET", f"/adapters/{ADAPTER_TYPE}")
+async def the_adapter_is_loaded(testbed: Testbed) -> str:
+    adapter = await testbed.host.call("GET", f"/adapters/{ADAPTER_TYPE}")
     capabilities = adapter["capabilities"]
     expected = ("supportsSkills", "supportsLocalAgentJwt", "supportsInstructionsBundle")
     expect(adapter["loaded"] and all(capabilities[name] for name in expected), "a loaded adapter", adapter)
     return f"version {adapter['version']}, {adapter['modelsCount']} models"
 
 
-async def the_package_can_be_reloaded(stage: Stage) -> str:
+async def the_package_can_be_reloaded(testbed: Testbed) -> str:
     """Reload it while runs of the previously loaded package continue."""
-    response = await stage.host.call("POST", f"/adapters/{ADAPTER_TYPE}/reload", {})
-    models = await stage.host.call("GET", f"{_adapter_path(stage)}/models?refresh=1")
+    response = await testbed.host.call("POST", f"/adapters/{ADAPTER_TYPE}/reload", {})
+    models = await testbed.host.call("GET", f"{_adapter_path(testbed)}/models?refresh=1")
     expect(models, "models from the reloaded package", response)
     return f"reloaded as version {response['version']}"
 
 
-async def the_environment_test_works(stage: Stage) -> str:
-    path = f"{_adapter_path(stage)}/test-environment"
-    good = await stage.host.call("POST", path, {"adapterConfig": stage.config()})
+async def the_environment_test_works(testbed: Testbed) -> str:
+    path = f"{_adapter_path(testbed)}/test-environment"
+    good = await testbed.host.call("POST", path, {"adapterConfig": testbed.config()})
     codes = {check["code"] for check in good["checks"]}
     expect(good["status"] != "fail", "no failure where runs work", good)
     expect(
         {"k8s_bridge", "k8s_api_reachable", "k8s_job_dry_run"} <= codes, "the expected checks", sorted(codes)
     )
-    bad = await stage.host.call("POST", path, {"adapterConfig": stage.config(kubeconfig="/nowhere")})
+    bad = await testbed.host.call("POST", path, {"adapterConfig": testbed.config(kubeconfig="/nowhere")})
     expect(bad["status"] == "fail", "a failure without a cluster", bad)
     return f"{good['status']}, {len(codes)} kinds of checks; without a cluster {bad['status']}"
 
 
-async def models_work(stage: Stage) -> str:
-    listed = [model["id"] for model in await stage.host.call("GET", f"{_adapter_path(stage)}/models")]
+async def models_work(testbed: Testbed) -> str:
+    listed = [model["id"] for model in await testbed.host.call("GET", f"{_adapter_path(testbed)}/models")]
     fresh = [
-        model["id"] for model in await stage.host.call("GET", f"{_adapter_path(stage)}/models?refresh=1")
+        model["id"] for model in await testbed.host.call("GET", f"{_adapter_path(testbed)}/models?refresh=1")
     ]
     expect("claude-opus-5" in listed and fresh == listed, "models, listed and refreshed", [listed, fresh])
-    detected = await stage.host.call("GET", f"{_adapter_path(stage)}/detect-model")
+    detected = await testbed.host.call("GET", f"{_adapter_path(testbed)}/detect-model")
     expect(detected is None or "model" in detected, "a detected model, or none", detected)
     return f"{len(listed)} models"
 
 
-async def skills_work(stage: Stage) -> str:
-    agent = await stage.host.hire("Barbara", ADAPTER_TYPE, stage.config())
-    shown = await stage.host.call("GET", f"/agents/{agent}/skills")
+async def skills_work(testbed: Testbed) -> str:
+    agent = await testbed.host.create_agent("Barbara", ADAPTER_TYPE, testbed.config())
+    shown = await testbed.host.call("GET", f"/agents/{agent}/skills")
     by_key = {entry["key"]: entry for entry in shown["entries"]}
     expect(by_key.get(OPERATIONAL_SKILL, {}).get("state") == "configured", "the operational skill", shown)
     other = next(key for key, entry in by_key.items() if entry["state"] == "available")
     selection = {"desiredSkills": [other], "mode": "add"}
-    synced = await stage.host.call("POST", f"/agents/{agent}/skills/sync", selection)
+    synced = await testbed.host.call("POST", f"/agents/{agent}/skills/sync", selection)
     expect({other, OPERATIONAL_SKILL} <= set(synced["desiredSkills"]), "the selected skill as well", synced)
     return f"{len(by_key)} in the library, one more selected"
 
 
-async def the_config_form_works(stage: Stage) -> str:
-    form = await stage.host.call("GET", f"/adapters/{ADAPTER_TYPE}/config-schema")
+async def the_config_form_works(testbed: Testbed) -> str:
+    form = await testbed.host.call("GET", f"/adapters/{ADAPTER_TYPE}/config-schema")
     fields = {field["key"]: field for field in form["fields"]}
     without_default = [
         key for key, field in fields.items() if field["type"] == "number" and "default" not in field
@@ -84,8 +84,8 @@ async def the_config_form_works(stage: Stage) -> str:
     return f"{len(fields)} settings"
 
 
-async def the_quota_page_works(stage: Stage) -> str:
-    windows = await stage.host.call("GET", f"/companies/{stage.host.company}/costs/quota-windows")
+async def the_quota_page_works(testbed: Testbed) -> str:
+    windows = await testbed.host.call("GET", f"/companies/{testbed.host.company}/costs/quota-windows")
     expect(
         any(reply.get("provider") == "anthropic" for reply in windows),
         "quota windows of the adapter",
@@ -94,8 +94,8 @@ async def the_quota_page_works(stage: Stage) -> str:
     return f"{len(windows)} provider(s)"
 
 
-async def the_ui_loads_the_parser(stage: Stage) -> str:
-    async with stage.host.http.get(f"{stage.host.api}/adapters/{ADAPTER_TYPE}/ui-parser.js") as response:
+async def the_ui_loads_the_parser(testbed: Testbed) -> str:
+    async with testbed.host.http.get(f"{testbed.host.api}/adapters/{ADAPTER_TYPE}/ui-parser.js") as response:
         source = await response.text()
     lines = [line for line in capture("01").decode().split("\n") if line]
     node = shutil.which("node") or ""
@@ -104,7 +104,7 @@ async def the_ui_loads_the_parser(stage: Stage) -> str:
         node, str(UI_WORKER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     request = {
-        "assets": str(stage.rig.ui_assets),
+        "assets": str(testbed.rig.ui_assets),
         "source": source,
         "lines": lines,
         "ts": "2026-11-21T00:00:00.000Z",

@@ -58,7 +58,7 @@ class Paperclip:
         expect(status < 300, f"{method} {path} → {status}", response)
         return response
 
-    async def hire(self, name: str, kind: str, config: Mapping[str, Any]) -> str:
+    async def create_agent(self, name: str, kind: str, config: Mapping[str, Any]) -> str:
         """Create an agent and return its id."""
         fields = {"name": name, "role": "engineer", "adapterType": kind, "adapterConfig": dict(config)}
         no_heartbeat = {"runtimeConfig": {"heartbeat": {"enabled": False}}}

@@ -16,9 +16,9 @@ from tests.real_host.pages import PAGES
 from tests.real_host.paperclip import CheckFailed, Paperclip, Pods
 from tests.real_host.rig import RigFailed, real_host
 from tests.real_host.runs import RUNS, a_stopped_server_leaves_its_jobs
-from tests.real_host.stage import Stage
+from tests.real_host.testbed import Testbed
 
-Check = Callable[[Stage], Awaitable[str]]
+Check = Callable[[Testbed], Awaitable[str]]
 TOTAL_TIMEOUT = 540.0
 """Seconds for everything, including the installation of the server."""
 
@@ -30,22 +30,22 @@ async def run_all_checks(folder: Path) -> list[str]:
             real_host(folder) as rig,
             Paperclip.at(rig.api) as host,
         ):
-            stage = Stage(rig, host, Pods(host.http, rig.kubeconfig))
-            failed = await _run_checks([*PAGES, *RUNS], stage)
-            return failed + await _run_checks([a_stopped_server_leaves_its_jobs], stage)
+            testbed = Testbed(rig, host, Pods(host.http, rig.kubeconfig))
+            failed = await _run_checks([*PAGES, *RUNS], testbed)
+            return failed + await _run_checks([a_stopped_server_leaves_its_jobs], testbed)
 
 
-async def _run_checks(checks: Iterable[Check], stage: Stage) -> list[str]:
+async def _run_checks(checks: Iterable[Check], testbed: Testbed) -> list[str]:
     """Run the checks concurrently, because they mostly wait; return the names of the failed ones."""
     async with asyncio.TaskGroup() as group:
-        tasks = {check: group.create_task(_run_check(check, stage)) for check in checks}
+        tasks = {check: group.create_task(_run_check(check, testbed)) for check in checks}
     return [check.__name__ for check, task in tasks.items() if not task.result()]
 
 
-async def _run_check(check: Check, stage: Stage) -> bool:
+async def _run_check(check: Check, testbed: Testbed) -> bool:
     name = check.__name__.replace("_", " ")
     try:
-        print(f"ok      {name}: {await check(stage)}", flush=True)
+        print(f"ok      {name}: {await check(testbed)}", flush=True)
     except (CheckFailed, KeyError, ValueError, OSError) as error:
         print(f"FAILED  {name}: {type(error).__name__} {error}", flush=True)
         return False

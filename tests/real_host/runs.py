@@ -8,7 +8,7 @@ import json
 from datetime import UTC, datetime
 
 from tests.real_host.paperclip import CheckFailed, eventually, expect
-from tests.real_host.stage import ADAPTER_TYPE, RUN_TIMEOUT, Stage
+from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
 
 EXPECTED_USAGE = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
 EXPECTED_ANSWER = "Second part: alpha and beta."
@@ -37,9 +37,9 @@ FAILING_OUTPUT = "; ".join(
 FAILING_SCRIPT = f"{FAILING_OUTPUT}; exit 1"
 
 
-async def a_run_succeeds(stage: Stage) -> str:
-    host = stage.host
-    agent = await host.hire("Ada", ADAPTER_TYPE, stage.config({"ANTHROPIC_API_KEY": CANARY}))
+async def a_run_succeeds(testbed: Testbed) -> str:
+    host = testbed.host
+    agent = await host.create_agent("Ada", ADAPTER_TYPE, testbed.config({"ANTHROPIC_API_KEY": CANARY}))
     issue = await host.assign(agent, "First")
     run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     usage = run["usageJson"] or {}
@@ -64,7 +64,7 @@ async def a_run_succeeds(stage: Stage) -> str:
         "the cost in the company's ledger",
         RUN_TIMEOUT,
     )
-    await _check_resume(stage, agent, issue, run["sessionIdAfter"])
+    await _check_resume(testbed, agent, issue, run["sessionIdAfter"])
     stored = json.dumps([await host.run(one["id"]) for one in await host.runs(agent)])
     events = json.dumps(await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200"))
     expect(
@@ -75,12 +75,12 @@ async def a_run_succeeds(stage: Stage) -> str:
     return f"usage, cost ${EXPECTED_USAGE['cost']}, comment; a second run resumed session {session}…"
 
 
-async def _check_resume(stage: Stage, agent: str, issue: str, session: str) -> None:
+async def _check_resume(testbed: Testbed, agent: str, issue: str, session: str) -> None:
     """Check that a second run resumes the session.
 
     The server may start that run by itself; otherwise a comment does.
     """
-    host = stage.host
+    host = testbed.host
     try:
         second = await host.nth_run(agent, 2, 5)
     except CheckFailed:
@@ -92,35 +92,35 @@ async def _check_resume(stage: Stage, agent: str, issue: str, session: str) -> N
     expect("Starting a fresh session" not in await host.log(run["id"]), "no fresh session")
 
 
-async def stop_is_acknowledged(stage: Stage) -> str:
-    host = stage.host
-    agent = await host.hire("Grace", ADAPTER_TYPE, stage.config({"CLAUDE_SLEEP": "300"}))
+async def stop_is_acknowledged(testbed: Testbed) -> str:
+    host = testbed.host
+    agent = await host.create_agent("Grace", ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": "300"}))
     issue = await host.assign(agent, "Long")
     run = (await host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
-    await stage.pods.wait_until_running(run, RUN_TIMEOUT)
+    await testbed.pods.wait_until_running(run, RUN_TIMEOUT)
     began = asyncio.get_running_loop().time()
     status, response = await host.request("POST", f"/heartbeat-runs/{run}/cancel", {})
     took = asyncio.get_running_loop().time() - began
     expect(status == 200, f"a Stop with status 200, not {status}", response)
-    expect(await stage.pods.of_run(run) == [], "no Pod after the response to Stop")
-    expect(await stage.pods.of_run(run, "jobs") == [], "no Job either")
+    expect(await testbed.pods.of_run(run) == [], "no Pod after the response to Stop")
+    expect(await testbed.pods.of_run(run, "jobs") == [], "no Job either")
     stored = await host.run(run)
     state = (stored["resultJson"] or {}).get("executionCancellation", {}).get("state")
     expect(
         (stored["status"], state) == ("cancelled", "acknowledged"), "a cancelled, acknowledged run", stored
     )
-    await stage.reconfigure(agent)
+    await testbed.reconfigure(agent)
     await host.call("POST", f"/issues/{issue}/comments", {"body": "Start over, please."})
     again = await host.wait_for_end((await host.nth_run(agent, 2, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     expect(again["status"] == "succeeded", "a comment starts the stopped task again", again)
     return f"HTTP 200 after {took:.1f}s, Pod and Job gone; a comment started the task again"
 
 
-async def an_early_failure_is_retried(stage: Stage) -> str:
+async def an_early_failure_is_retried(testbed: Testbed) -> str:
     """A Pod cannot be scheduled; after the cause is removed, the server retries by itself."""
-    host = stage.host
-    agent = await host.hire(
-        "Joan", ADAPTER_TYPE, stage.config(nodeSelector="disk=none", scheduleTimeoutSec=2)
+    host = testbed.host
+    agent = await host.create_agent(
+        "Joan", ADAPTER_TYPE, testbed.config(nodeSelector="disk=none", scheduleTimeoutSec=2)
     )
     await host.assign(agent, "Unschedulable")
     run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
@@ -133,23 +133,23 @@ async def an_early_failure_is_retried(stage: Stage) -> str:
     second = await host.nth_run(agent, 2, RUN_TIMEOUT)
     expect(second["retryOfRunId"] == run["id"], "a retry of that run", second)
     expect(second["scheduledRetryReason"] == "transient_failure", "scheduled by the server", second)
-    await stage.reconfigure(agent)
+    await testbed.reconfigure(agent)
     retry = await host.wait_for_end(second["id"], RETRY_TIMEOUT)
     expect(retry["status"] == "succeeded", "the retry succeeds after the cause was removed", retry)
     return "k8s_pod_schedule_failed; the server's own retry succeeded"
 
 
-async def a_late_failure_lets_a_comment_wake_the_task(stage: Stage) -> str:
-    host = stage.host
-    agent = await host.hire("Mary", ADAPTER_TYPE, stage.config({"CLAUDE_SCRIPT": FAILING_SCRIPT}))
+async def a_late_failure_lets_a_comment_wake_the_task(testbed: Testbed) -> str:
+    host = testbed.host
+    agent = await host.create_agent("Mary", ADAPTER_TYPE, testbed.config({"CLAUDE_SCRIPT": FAILING_SCRIPT}))
     issue = await host.assign(agent, "Breaks")
     run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     expect((run["status"], run["errorCode"]) == ("failed", "claude_failed"), "the failure's code", run)
-    await _wait_until_idle(stage, agent)
+    await _wait_until_idle(testbed, agent)
     actions = await host.call("GET", f"/issues/{issue}/recovery-actions")
     hold = (actions["active"] or {}).get("cause")
     expect(hold != "legacy_execution_requires_reconciliation", "no reconciliation hold", actions)
-    await stage.reconfigure(agent)
+    await testbed.reconfigure(agent)
     known = len(await host.runs(agent))
     await host.call("POST", f"/issues/{issue}/comments", {"body": "Please try once more."})
     woken = await host.wait_for_end((await host.nth_run(agent, known + 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
@@ -157,29 +157,29 @@ async def a_late_failure_lets_a_comment_wake_the_task(stage: Stage) -> str:
     return f"claude_failed; a comment started run {known + 1}, which succeeded"
 
 
-async def _wait_until_idle(stage: Stage, agent: str) -> None:
+async def _wait_until_idle(testbed: Testbed, agent: str) -> None:
     """Wait until no run of the agent is active; after a failure the server starts another run at once."""
     active = {"queued", "running"}
     await asyncio.sleep(2)
     await eventually(
-        lambda: stage.host.runs(agent),
+        lambda: testbed.host.runs(agent),
         lambda runs: not any(run["status"] in active for run in runs),
         "no active run",
         RUN_TIMEOUT,
     )
 
 
-async def the_run_without_an_issue_succeeded(stage: Stage) -> str:
+async def the_run_without_an_issue_succeeded(testbed: Testbed) -> str:
     """Check the run that `up.sh` started, which belongs to no issue."""
-    run = stage.rig.up_output["run"]
+    run = testbed.rig.up_output["run"]
     expect(run["status"] == "succeeded", "the run succeeds", run)
     return f"session {run['sessionIdAfter'][:8]}…"
 
 
-async def the_prompt_is_that_of_the_server(stage: Stage) -> str:
+async def the_prompt_is_that_of_the_server(testbed: Testbed) -> str:
     """The agent's prompt has the same content as with the server's own adapters."""
-    host = stage.host
-    agent = await host.hire("Edith", ADAPTER_TYPE, stage.config())
+    host = testbed.host
+    agent = await host.create_agent("Edith", ADAPTER_TYPE, testbed.config())
     await host.assign(agent, "Prompted")
     run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     events = await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200")
@@ -193,17 +193,17 @@ async def the_prompt_is_that_of_the_server(stage: Stage) -> str:
     return f"{meta['promptMetrics']['promptChars']} characters of the server's own text"
 
 
-async def a_stopped_server_leaves_its_jobs(stage: Stage) -> str:
+async def a_stopped_server_leaves_its_jobs(testbed: Testbed) -> str:
     """Stop the server during a run, so that the server's lease on it expires while the server drains."""
-    host = stage.host
-    agent = await host.hire("Radia", ADAPTER_TYPE, stage.config({"CLAUDE_SLEEP": "300"}))
+    host = testbed.host
+    agent = await host.create_agent("Radia", ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": "300"}))
     await host.assign(agent, "Outlives")
     run = (await host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
-    await stage.pods.wait_until_running(run, RUN_TIMEOUT)
+    await testbed.pods.wait_until_running(run, RUN_TIMEOUT)
     started = datetime.fromisoformat((await host.run(run))["startedAt"])
     await asyncio.sleep(max(0.0, STOP_AFTER - (datetime.now(UTC) - started).total_seconds()))
-    await stage.rig.stop_server()
-    (pod,) = await stage.pods.of_run(run)
+    await testbed.rig.stop_server()
+    (pod,) = await testbed.pods.of_run(run)
     expect(pod["status"]["phase"] == "Running", "the Pod still runs", pod["status"])
     return f"Pod {pod['metadata']['name']} still runs"
 

@@ -34,6 +34,9 @@ class Timings:
     host_file: float = 10.0
     """Time limit for reading a file of the host, such as a kubeconfig: a network volume can hang."""
 
+    host_links: float = 10.0
+    """Time limit for following the links in a path of the host: a network volume can hang."""
+
     exec_plugin: float = 25.0
     """Time limit for the exec plugin of a kubeconfig; shorter than `request`, for an error of its own."""
 
@@ -75,9 +78,6 @@ class Timings:
 
     models_cached: float = 60.0
     """How long the live list of models is cached."""
-
-    host_files: float = 10.0
-    """How long links in paths of this host may take to resolve, on volumes that may hang."""
 
     check: float = 10.0
     """Time limit for one request of the environment test. The requests run concurrently; a person waits."""

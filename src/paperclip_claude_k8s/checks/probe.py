@@ -97,13 +97,13 @@ async def _remove(job: JobSnapshot, ports: Ports) -> None:
 async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _LastStatus) -> Check:
     narrator = Narrator(_context(plan, status))
     async with ports.informer(plan.namespace).job_watch(job) as job_watch:
-        pod = await wait_for_pod(job_watch, plan.config, ports, narrator)
-        if isinstance(pod, NotStarted | PodLost):
-            what, hint = pod.failure.what, pod.failure.next_step
+        started = await wait_for_pod(job_watch, plan.config, ports, narrator)
+        if isinstance(started, NotStarted | PodLost):
+            what, hint = started.failure.what, started.failure.next_step
             return Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
-        if isinstance(pod, DeadlinePassed):
-            return _assess(pod, plan, "")
-        return _assess(await _wait_for_end(job_watch), plan, await _output(pod, ports))
+        if isinstance(started, DeadlinePassed):
+            return _assess(started, plan, "")
+        return _assess(await _wait_for_end(job_watch), plan, await _output(started, ports))
 
 
 def _context(plan: RunPlan, status: _LastStatus) -> ExecutionContext:

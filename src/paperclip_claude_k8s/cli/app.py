@@ -107,18 +107,18 @@ def cancel(
     quiet: Quiet = False,
 ) -> None:
     """Cancel a run: the agent gets SIGTERM, and its output is kept. Exit code 0 if the run was cancelled."""
-    from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import jobs as implementation  # noqa: PLC0415
 
     override = kubeconfig if is_typed(ctx, "kubeconfig") else None
-    raise typer.Exit(work.cancel(run_id, timeout, override, quiet=quiet))
+    raise typer.Exit(implementation.cancel(run_id, timeout, override, quiet=quiet))
 
 
 @app.command()
 def jobs(devcluster: Devcluster = False, kubeconfig: Kubeconfig = None, namespace: Namespace = None) -> None:
     """List all Jobs of the adapter in a namespace: a table on stderr, one JSON object on stdout."""
-    from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import jobs as implementation  # noqa: PLC0415
 
-    raise typer.Exit(work.jobs(kubeconfig, namespace, devcluster=devcluster))
+    raise typer.Exit(implementation.jobs(kubeconfig, namespace, devcluster=devcluster))
 
 
 @app.command()
@@ -128,9 +128,9 @@ def logs(
     raw: Annotated[bool, typer.Option("--raw", help="On a terminal: do not neutralise anything.")] = False,
 ) -> None:
     """Print the agent's stdout so far: to a file or pipe byte for byte. Never affects the run."""
-    from paperclip_claude_k8s.cli import logs as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import logs as implementation  # noqa: PLC0415
 
-    raise typer.Exit(work.logs(run_id, follow=follow, raw=raw))
+    raise typer.Exit(implementation.logs(run_id, follow=follow, raw=raw))
 
 
 app.add_typer(cluster_app, name="devcluster")
@@ -219,6 +219,6 @@ def node_shim(
     ] = sys.executable,
 ) -> None:
     """Write the npm package with which the Paperclip server (Node) loads this adapter."""
-    from paperclip_claude_k8s.cli import node_shim as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import node_shim as implementation  # noqa: PLC0415
 
-    raise typer.Exit(work.node_shim(out, python))
+    raise typer.Exit(implementation.node_shim(out, python))

@@ -117,10 +117,10 @@ def _stop_reply(stop: Stop | OptionsInvalid, progress: CallProgress) -> Reply:
     record = _read_record(progress)
     if record is not None and record.outcome is not None and stop.error in CUT_SHORT:
         return record.outcome  # the run ended while the call was being interrupted
-    run_id = progress.run_id or stop.more.get("run_id")
+    run_id = progress.run_id or stop.fields.get("run_id")
     if record is not None:
         stop.about(record.run_status, record.outcome)
-    reply = failure(stop.error, stop.detail, run_id, **_without_run_id(stop.more))
+    reply = failure(stop.error, stop.detail, run_id, **_without_run_id(stop.fields))
     if stop.error in UNWRITABLE and (run_id is not None or stop.run_status is not None):
         reply = unwritable_reply(stop, run_id)
     if progress.embedded and record is not None and record.outcome is None:
@@ -132,8 +132,8 @@ def _stop_reply(stop: Stop | OptionsInvalid, progress: CallProgress) -> Reply:
     return {**reply, "resume": resume}
 
 
-def _without_run_id(more: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in more.items() if key != "run_id"}
+def _without_run_id(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != "run_id"}
 
 
 def _end_embedded_run(reply: Reply, record: Record, progress: CallProgress, outcome: Reply | None) -> Reply:

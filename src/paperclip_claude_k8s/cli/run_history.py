@@ -86,7 +86,7 @@ def summary(record: Record) -> Reply:
 
 
 def _unreadable(stop: Stop) -> Reply:
-    return failure(stop.error, stop.detail, stop.more.get("run_id"))
+    return failure(stop.error, stop.detail, stop.fields.get("run_id"))
 
 
 def _print(reply: Reply) -> int:

@@ -51,7 +51,7 @@ async def find_refusals(
 ) -> tuple[Refusal, ...]:
     """What the policy does not allow in a config."""
     paths = [*_named_paths(given, config, settings.folders)]
-    allowed = [await _is_allowed(path, settings.timings.host_files) for path in paths]
+    allowed = [await _is_allowed(path, settings.timings.host_links) for path in paths]
     refused = [path.refusal for path, is_allowed in zip(paths, allowed, strict=True) if not is_allowed]
     return (*config_refusals(config, settings.policy), *refused)
 

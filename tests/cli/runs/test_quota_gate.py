@@ -57,9 +57,9 @@ def new_run_args(cli: CommandRunner) -> list[str]:
 def test_code_of_a_refusal_decides_its_error(body: str, code: int, error: str) -> None:
     stop = find_refusal(QuotaResponse(200, body.encode()))
     assert stop is not None
-    assert (stop.error, stop.more["api_code"]) == (error, code)
-    assert stop.more["failure_stage"] == "consume_quota"
-    assert stop.more["agent_instruction"]
+    assert (stop.error, stop.fields["api_code"]) == (error, code)
+    assert stop.fields["failure_stage"] == "consume_quota"
+    assert stop.fields["agent_instruction"]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_explicit_code_0_approves_the_run(body: str) -> None:
 def test_2xx_response_without_a_valid_code_is_a_refusal(status: int, body: str) -> None:
     stop = find_refusal(QuotaResponse(status, body.encode("latin-1")))
     assert stop is not None
-    assert (stop.error, stop.more["api_code"]) == ("consume_param_error", -1)
+    assert (stop.error, stop.fields["api_code"]) == ("consume_param_error", -1)
     assert stop.detail
 
 
@@ -124,7 +124,7 @@ def test_2xx_response_without_a_valid_code_is_a_refusal(status: int, body: str) 
 def test_two_codes_of_which_one_refuses_are_a_refusal(body: str) -> None:
     stop = find_refusal(QuotaResponse(200, body.encode()))
     assert stop is not None
-    assert (stop.error, stop.more["api_code"]) == ("membership_required", 60001)
+    assert (stop.error, stop.fields["api_code"]) == ("membership_required", 60001)
 
 
 def test_refusal_without_a_code_says_so_or_quotes_the_error() -> None:
@@ -158,7 +158,7 @@ def test_response_that_is_not_2xx_is_a_refusal(status: int | None) -> None:
 def test_link_in_the_detail_is_the_pricing_url(detail: str, url: str | None) -> None:
     stop = find_refusal(QuotaResponse(200, json.dumps({"code": 60001, "detail": detail}).encode()))
     assert stop is not None
-    assert stop.more.get("pricing_url") == url
+    assert stop.fields.get("pricing_url") == url
     assert stop.detail == detail
 
 
@@ -197,7 +197,7 @@ async def test_silent_gate_is_a_refusal_after_the_timeout(service: QuotaService)
     service.delay = 600.0
     loop = asyncio.get_running_loop()
     began = loop.time()
-    stop = find_refusal(await ask(service.url, "r1", {}, patience=0.5))
+    stop = find_refusal(await ask(service.url, "r1", {}, seconds=0.5))
     assert loop.time() - began >= 0.4
     assert stop is not None
     assert "no response within 0.5s" in stop.detail

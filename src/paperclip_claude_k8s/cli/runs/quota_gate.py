@@ -75,21 +75,21 @@ def refusal_without_response() -> Stop:
     )
 
 
-def _refusal(error: Error, detail: str, code: int, **more: str) -> Stop:
+def _refusal(error: Error, detail: str, code: int, **fields: str) -> Stop:
     stage = {
         "failure_stage": "consume_quota",
         "api_code": code,
         "agent_instruction": _AGENT_INSTRUCTION[error],
     }
-    return Stop(error, detail, **stage, **more)
+    return Stop(error, detail, **stage, **fields)
 
 
 async def ask(
-    url: str, run_id: str, fields: Mapping[str, Any], patience: float = QUOTA_TIMEOUT
+    url: str, run_id: str, fields: Mapping[str, Any], seconds: float = QUOTA_TIMEOUT
 ) -> QuotaResponse:
     """POST `{run_id, …fields}` once. Never retries, follows no redirect, and raises nothing.
 
-    `patience`: seconds for the whole exchange.
+    `seconds`: time limit for the whole exchange.
     """
     import aiohttp  # noqa: PLC0415  # slow to import, and most runs have no quota gate
 
@@ -98,14 +98,14 @@ async def ask(
     headers = {"Idempotency-Key": run_id, "Accept": "application/json"}
     try:
         async with (
-            open_session(proxy_for(url, os.environ), total=patience) as session,
+            open_session(proxy_for(url, os.environ), total=seconds) as session,
             session.post(
                 url, json={"run_id": run_id, **fields}, headers=headers, allow_redirects=False
             ) as response,
         ):
             return QuotaResponse(response.status, await _read_body(response.content))
     except TimeoutError:
-        return QuotaResponse(None, f"no response within {patience:g}s".encode())
+        return QuotaResponse(None, f"no response within {seconds:g}s".encode())
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return QuotaResponse(None, f"it cannot be reached ({type(error).__name__})".encode())
 

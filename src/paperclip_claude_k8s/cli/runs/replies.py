@@ -47,13 +47,13 @@ _RUN_STATUS_TEXT: Mapping[RunStatus, str] = {
 
 
 class Stop(Exception):
-    """The call cannot continue. Contains the error of its reply; `more` are further keys of that reply."""
+    """The call cannot continue. Contains the error of its reply, and further `fields` of that reply."""
 
-    def __init__(self, error: Error, detail: str, **more: Any) -> None:  # noqa: ANN401  # any JSON
+    def __init__(self, error: Error, detail: str, **fields: Any) -> None:  # noqa: ANN401  # any JSON
         super().__init__(detail)
         self.error: Error = error
         self.detail = detail
-        self.more = more
+        self.fields = fields
         self.outcome: Reply | None = None
         """The run's outcome, if the run has ended and this is known."""
         self.run_status: RunStatus | None = None
@@ -75,11 +75,11 @@ def find_stop(error: BaseException) -> Stop | None:
     return find_stop(error.exceptions[0])
 
 
-def failure(error: Error, detail: str, run_id: str | None = None, **more: Any) -> Reply:  # noqa: ANN401
+def failure(error: Error, detail: str, run_id: str | None = None, **fields: Any) -> Reply:  # noqa: ANN401
     """The reply that reports a failed call, or a failed or cancelled run. `run_id`: None if there is none."""
     status: Status = "cancelled" if error == "cancelled" else "failed"
     run = {"run_id": run_id} if run_id is not None else {}
-    return {**run, "status": status, "error": error, "detail": detail, **more}
+    return {**run, "status": status, "error": error, "detail": detail, **fields}
 
 
 def resumable(reply: Reply) -> Reply:
@@ -107,9 +107,9 @@ def unwritable_reply(stop: Stop, run_id: str | None) -> Reply:
     detail = f"{stop.detail}; {_RUN_STATUS_TEXT[run_status]}"
     if outcome.get("detail"):
         detail = f"{detail}: {outcome['detail']}"
-    more = {key: value for key, value in stop.more.items() if key != "run_id"}
+    fields = {key: value for key, value in stop.fields.items() if key != "run_id"}
     result = {key: outcome[key] for key in ("error_code", "result") if key in outcome}
-    return failure(stop.error, detail, run_id, **more, run_status=run_status, **result)
+    return failure(stop.error, detail, run_id, **fields, run_status=run_status, **result)
 
 
 def exit_code(reply: Reply) -> int:

@@ -55,8 +55,8 @@ async def _reply_in_time(call: RunCall) -> Reply:
             raise
         phase = call.state.read(call.run_id).phase
         run_state = RUN_CONTINUES if phase == "polling" else "no Job of the run was observed yet"
-        more = resumable({"run_id": call.run_id})
-        raise Stop("poll_timeout", f"no end within {limit:g}s; {run_state}", **more) from None
+        resume = resumable({"run_id": call.run_id})
+        raise Stop("poll_timeout", f"no end within {limit:g}s; {run_state}", **resume) from None
     except ExceptionGroup as errors:
         stop = find_stop(errors)
         if stop is None:
@@ -146,5 +146,5 @@ def _with_output_error(call: RunCall, error: BaseException) -> BaseException:
     if call.output is not None:
         call.output.update()
         if call.output.error is not None and isinstance(error, Stop):
-            error.more.setdefault("output_error", call.output.error.detail)
+            error.fields.setdefault("output_error", call.output.error.detail)
     return error

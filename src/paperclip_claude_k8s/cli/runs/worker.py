@@ -61,10 +61,10 @@ class LockedRun:
         """Write the result as the run's outcome, and return the outcome."""
         return self.journal.end(outcome_of(self.call.run_id, result.to_wire()))
 
-    def stop(self, reason: str, **more: Any) -> Stop:  # noqa: ANN401  # any JSON
+    def stop(self, reason: str, **fields: Any) -> Stop:  # noqa: ANN401  # any JSON
         """The `Stop` of a call that cannot determine the run's state."""
         hint = resumable({"run_id": self.call.run_id})
-        return Stop("poll_aborted", f"cannot query the run: {reason}", **{**hint, **more})
+        return Stop("poll_aborted", f"cannot query the run: {reason}", **{**hint, **fields})
 
 
 class Worker:
@@ -181,7 +181,7 @@ class Worker:
         return None
 
     def _refuse(self, stop: Stop) -> Reply:
-        return self._run.journal.end(failure(stop.error, stop.detail, self._run.record.run_id, **stop.more))
+        return self._run.journal.end(failure(stop.error, stop.detail, self._run.record.run_id, **stop.fields))
 
     async def _delete_leftover_jobs(self) -> None:
         """Delete the Jobs of an ended run, if the process that wrote its outcome was killed before that."""
@@ -237,7 +237,7 @@ class Execution:
         if run.record.outcome is not None:
             return run.record.outcome
         stop = await poller.gave_up.wait()
-        raise Stop(stop.error, stop.detail, **{**resumable({"run_id": run.record.run_id}), **stop.more})
+        raise Stop(stop.error, stop.detail, **{**resumable({"run_id": run.record.run_id}), **stop.fields})
 
     async def _raise_write_error(self) -> None:
         """Raises `Stop` if any file of the run could not be written, whatever the run's result is."""

@@ -1,4 +1,4 @@
-"""What each check gets: the running server and cluster, and clients for both."""
+"""The argument of each check: the running server and cluster, and clients for both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ RUN_TIMEOUT = 40.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Testbed:
     """The running server and cluster, and clients for both."""
 
     rig: Rig

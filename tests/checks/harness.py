@@ -36,7 +36,7 @@ def home_spec() -> Object:
 
 
 @dataclass(slots=True)
-class Bench:
+class Harness:
     """An adapter on an in-memory cluster. Tests may change spec and Secrets before `create_objects`."""
 
     fake: FakeCluster
@@ -61,18 +61,18 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(
+async def open_harness(
     folder: Path,
     pod_script: PodScript | Callable[[Object], PodScript] | None = None,
     now: Callable[[], datetime] = utc_now,
     cluster: Cluster | None = None,
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[Harness]:
     async with FakeCluster.start(folder, pod_script) as fake:
         adapter = Adapter(
             ProcessSettings(env=HOME_ENV, now=now), lambda _kubeconfig, _timings: cluster or fake.gateway
         )
         try:
-            yield Bench(fake, adapter)
+            yield Harness(fake, adapter)
         finally:
             await adapter.shutdown()
 
