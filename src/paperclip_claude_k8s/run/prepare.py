@@ -102,9 +102,19 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
     """Pack instructions and skills: on the shared volume if host and agent mount it, else in the Secret."""
     settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
     volume = site.volume_here if in_pod else None
-    company, path = ctx.agent.company_id, config.instructions_file_path
+    trusted = settings.folders.trusted_volume(config.shared_volume_dir) if in_pod else None
+    inputs = PackInputs(
+        ctx.config,
+        config.instructions_file_path,
+        ctx.agent.company_id,
+        settings.env,
+        volume,
+        settings.limits,
+        settings.folders.instructions(trusted),
+        settings.folders.skills(trusted),
+    )
     try:
-        return await pack(PackInputs(ctx.config, path, company, settings.env, volume, settings.limits))
+        return await pack(inputs)
     except PathRefused as error:
         raise RunFailure(failures.config_invalid(str(error))) from None
 

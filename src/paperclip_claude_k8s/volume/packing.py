@@ -13,9 +13,14 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from functools import partial
+from pathlib import Path, PurePosixPath
 
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.folder_rules import FolderRule
 from paperclip_claude_k8s.base.settings import Limits
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.host.skills import (
     DesiredSkills,
     Skill,
@@ -74,6 +79,9 @@ class PackInputs:
     env: Mapping[str, str] = field(repr=False)
     volume: str | None
     limits: Limits = field(default_factory=Limits)
+    instruction_rule: FolderRule = field(default_factory=FolderRule)
+    """Where the administrator allows instructions; `skill_rule` is the same for skills."""
+    skill_rule: FolderRule = field(default_factory=FolderRule)
 
 
 async def pack(inputs: PackInputs) -> Packed:
@@ -84,6 +92,7 @@ async def pack(inputs: PackInputs) -> Packed:
 
     Raises:
         PathRefused: the company's or the instance's id cannot be the name of a folder.
+        RunFailure: `k8s_policy_refused`, if instructions or a skill are really elsewhere than allowed.
     """
     return await asyncio.to_thread(_pack, inputs)
 
@@ -158,7 +167,7 @@ def _read_skills(
     for skill in skills:
         remaining = replace(budget, skipped=[])
         try:
-            found = _read_skill(skill, inputs.volume, remaining, names)
+            found = _read_skill(skill, inputs, remaining, names)
         except (OSError, ValueError) as error:
             refused[skill.key] = _reason(error)
             continue
@@ -171,12 +180,13 @@ def _read_skills(
     return files, refused
 
 
-def _read_skill(skill: Skill, volume: str | None, budget: Budget, names: set[str]) -> Files:
+def _read_skill(skill: Skill, inputs: PackInputs, budget: Budget, names: set[str]) -> Files:
     if not PurePosixPath(skill.source).is_absolute():
         raise PathRefused(f"its folder {skill.source[:80]!r} is not an absolute path")
     if skill.runtime_name in names:
         raise PathRefused(f"another skill has the same name, {skill.runtime_name}")
-    with open_path(skill.source, volume) as folder:
+    with open_path(skill.source, inputs.volume) as folder:
+        _check_place(folder, inputs.skill_rule, f"the folder of skill {skill.key[:80]}", "skillRoots")
         return skill_files(skill.runtime_name, read_tree(folder, budget))
 
 
@@ -188,7 +198,9 @@ def _read_instructions(inputs: PackInputs, notes: list[str]) -> str | None:
     try:
         if not PurePosixPath(path).is_absolute():
             raise PathRefused("it is not an absolute path")
-        return read_file(path, inputs.volume, inputs.limits.instructions_bytes).decode("utf-8", "replace")
+        limit, rule = inputs.limits.instructions_bytes, inputs.instruction_rule
+        check = partial(_check_place, rule=rule, key="instructionsFilePath", policy_field="instructionRoots")
+        return read_file(path, inputs.volume, limit, check).decode("utf-8", "replace")
     except (OSError, ValueError) as error:
         notes.append(f"Instructions file {path} could not be read: {_reason(error)}")
         return None
@@ -203,6 +215,17 @@ def _own_bundle_folder(bundles: BundleFolder) -> BundleFolder:
                     if is_ours(home):
                         return bundles.below(name)
     return bundles.below(f".paperclip-{secrets.token_hex(4)}")
+
+
+def _check_place(opened: int, rule: FolderRule, key: str, policy_field: str) -> None:
+    """Examine where an open file really is: links may have changed since its path was examined.
+
+    Raises RunFailure `k8s_policy_refused`.
+    """
+    real = str(Path(f"/proc/self/fd/{opened}").readlink())
+    if not rule.allows(real):
+        why = f"it is really {real[:200]}, which is not where {policy_field} allows it"
+        raise RunFailure(failures.policy_refused(Refusal(key, why, policy_field)))
 
 
 def _write_bundle(bundles: BundleFolder, bundle: Bundle) -> None:

@@ -8,7 +8,7 @@ descriptors of open folders.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -81,9 +81,15 @@ def open_path(path: str, volume: str | None, flags: int = FOLDER_FLAGS) -> Itera
         os.close(opened)
 
 
-def read_file(path: str, volume: str | None, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises `OSError`; `TooLarge` if it has more."""
+def read_file(
+    path: str, volume: str | None, limit: int, check: Callable[[int], None] = lambda _: None
+) -> bytes:
+    """The content of a regular file of at most `limit` bytes. Raises `OSError`; `TooLarge` if it has more.
+
+    `check` is called with the open file before it is read, and may raise.
+    """
     with open_path(path, volume, FILE_FLAGS) as file:
+        check(file)
         return _read_content(file, Budget(limit, 1))
 
 
