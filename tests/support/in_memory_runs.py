@@ -39,11 +39,11 @@ Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, HostLog]]]
 
 @asynccontextmanager
 async def one_host(
-    folder: Path, pod_script: PodScript | Callable[[Any], PodScript]
+    folder: Path, pod_script: PodScript | Callable[[Any], PodScript], settings: ProcessSettings | None = None
 ) -> AsyncIterator[tuple[FakeCluster, Run]]:
     """A cluster whose Pods follow this script, and a function that runs an agent on it."""
     async with FakeCluster.start(folder, pod_script) as fake:
-        adapter = Adapter(ProcessSettings(), lambda _kubeconfig, _timings: fake.gateway)
+        adapter = Adapter(settings or ProcessSettings(), lambda _kubeconfig, _timings: fake.gateway)
 
         async def run(host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
             host_log = host_log or HostLog()
