@@ -105,6 +105,45 @@ def test_root_gets_a_tool_list_instead_of_skip_permissions() -> None:
     assert pod_spec(runAsUser=0)["securityContext"]["runAsNonRoot"] is False
 
 
+@pytest.mark.parametrize(
+    ("template", "user", "as_root"),
+    [
+        ({"spec": {"securityContext": {"runAsUser": 0}}}, 1000, True),
+        ({"spec": {"containers": [{"name": "claude", "securityContext": {"runAsUser": 0}}]}}, 1000, True),
+        ({"spec": {"containers": [{"name": "other", "securityContext": {"runAsUser": 0}}]}}, 1000, False),
+        ({"spec": {"securityContext": {"runAsUser": 1000}}}, 0, False),
+        (
+            {
+                "spec": {
+                    "securityContext": {"runAsUser": 0},
+                    "containers": [{"name": "claude", "securityContext": {"runAsUser": 7}}],
+                }
+            },
+            1000,
+            False,
+        ),
+        ({"spec": {"securityContext": {"runAsUser": None}}}, 1000, False),
+    ],
+)
+def test_root_by_pod_template_gets_the_command_of_root(
+    template: dict[str, Any],
+    user: int,
+    as_root: bool,  # noqa: FBT001
+) -> None:
+    containers = pod_spec(podTemplate=template, runAsUser=user)["containers"]
+    (command,) = (" ".join(each["command"]) for each in containers if each["name"] == "claude")
+    assert ("--dangerously-skip-permissions" in command) is not as_root
+    assert ("--allowedTools" in command) is as_root
+
+
+def test_user_null_leaves_user_and_groups_to_the_cluster() -> None:
+    spec = pod_spec(runAsUser=None)
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert "--dangerously-skip-permissions" in agent(runAsUser=None)["command"]
+    (run,) = [volume for volume in spec["volumes"] if volume["name"] == "run"]
+    assert run["secret"]["defaultMode"] == 0o444  # no fsGroup may make it readable to a group
+
+
 def test_placement_is_inherited_unless_configured() -> None:
     home = HomePod(
         namespace="ns",

@@ -137,7 +137,7 @@ class AdapterConfig(BaseModel):
     labels: TextMap = {}
     tolerations: Objects | None = None
     pod_template: PodTemplate | None = Field(default=None, repr=False)
-    run_as_user: Whole = 1000
+    run_as_user: Whole | None = 1000
 
     ttl_seconds_after_finished: Seconds = 3600
     timeout_sec: Seconds = 0
@@ -255,11 +255,13 @@ def _with_form_env(given: JsonMap) -> JsonMap:
 
 
 def _without_unset(given: JsonMap) -> JsonMap:
-    """Return `given` without values that mean "unset": null, blank text, and 0 where it makes no sense."""
+    """Return `given` without values that mean "unset": blank text, nulls, and 0 where it makes no sense."""
     return {key: value for key, value in given.items() if not _is_unset(key, value)}
 
 
 def _is_unset(key: str, value: object) -> bool:
+    if key == "runAsUser" and value is None:
+        return False  # leaves the user to the cluster
     if value is None or (isinstance(value, str) and not value.strip()):
         return True
     return key in ZERO_MEANS_DEFAULT and value == 0 and not isinstance(value, bool)

@@ -146,16 +146,13 @@ def _placement(plan: RunPlan) -> JsonObject:
     return {key: value for key, value in placement.items() if value}
 
 
-def _pod_security_context(user: int) -> JsonObject:
+def _pod_security_context(user: int | None) -> JsonObject:
+    context: JsonObject = {"runAsNonRoot": user != 0, "seccompProfile": {"type": "RuntimeDefault"}}
+    if user is None:
+        return context  # the cluster, or else the image, chooses user and group
     group = user or 1000
-    return {
-        "runAsNonRoot": user != 0,
-        "runAsUser": user,
-        "runAsGroup": group,
-        "fsGroup": group,
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+    ids = {"runAsUser": user, "runAsGroup": group, "fsGroup": group, "fsGroupChangePolicy": "OnRootMismatch"}
+    return {**context, **ids}
 
 
 def _init_containers(plan: RunPlan) -> list[JsonObject]:

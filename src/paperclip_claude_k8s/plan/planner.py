@@ -9,8 +9,9 @@ config or needs attention. `manifest.py` turns the plan into a Job and a Secret.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from paperclip_claude_k8s.base.json_readers import as_object
+from paperclip_claude_k8s.base.json_readers import as_object, get_object, get_objects
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.models import is_bedrock_id
@@ -23,7 +24,7 @@ from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.pod_security import violations
-from paperclip_claude_k8s.plan.pod_template import apply_overlay, read_overlay, refused_paths
+from paperclip_claude_k8s.plan.pod_template import Overlay, apply_overlay, read_overlay, refused_paths
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.run_log import plan_run_log, tee_run_log_notes
@@ -192,7 +193,7 @@ def _options(config: AdapterConfig, packed: Packed, parts: SecretParts, resume: 
     return CommandOptions(
         resume=resume,
         skip_permissions=config.dangerously_skip_permissions,
-        as_root=config.run_as_user == 0,
+        as_root=_runs_as_root(config, parts.overlay),
         allowed_tools=config.allowed_tools,
         model=_model_to_pass(config, parts.environment),
         effort=config.effort,
@@ -202,6 +203,17 @@ def _options(config: AdapterConfig, packed: Packed, parts: SecretParts, resume: 
         mcp_config=parts.mcp.file,
         extra_args=(*rtk_arguments(config), *config.extra_args),
     )
+
+
+def _runs_as_root(config: AdapterConfig, overlay: Overlay) -> bool:
+    """Whether the agent is root: by its container or the Pod in `podTemplate`, or else by the config."""
+    spec = get_object(overlay.template, "spec")
+    agents = [c for c in get_objects(spec, "containers") if c.get("name") == AGENT_CONTAINER]
+    for part in (*agents, spec):
+        context = get_object(part, "securityContext")
+        if "runAsUser" in context:
+            return bool(context["runAsUser"] == 0)
+    return config.run_as_user == 0
 
 
 def _session_params(ctx: ExecutionContext, workdir: str, packed: Packed, mcp: McpPlan) -> dict[str, str]:

@@ -21,6 +21,8 @@ _RUN_SIZE = "16Mi"
 
 _GROUP_READABLE = 0o440
 """Mode of the Secret's files, which belong to root and the Pod's fsGroup; the agent is in that group."""
+_READABLE = 0o444
+"""Mode if the cluster chooses the agent's groups, and may set no fsGroup. Only the agent mounts the files."""
 
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
@@ -111,7 +113,8 @@ def _run_volumes(plan: RunPlan) -> list[JsonObject]:
     files = plan.delivery.secret
     # Only the files: the Secret also holds values of variables, which must not become files.
     items = [{"key": name, "path": name} for name in sorted(files)]
-    secret = {"secretName": plan.secret_name, "defaultMode": _GROUP_READABLE, "items": items}
+    mode = _READABLE if plan.config.run_as_user is None else _GROUP_READABLE
+    secret = {"secretName": plan.secret_name, "defaultMode": mode, "items": items}
     if not plan.by_init:
         return [{"name": "run", "secret": secret}]
     written: JsonObject = {"name": "run", "emptyDir": {"sizeLimit": _RUN_SIZE}}
