@@ -93,7 +93,7 @@ async def test_unreachable_api_is_one_check(harness: Harness) -> None:
 async def test_failing_access_reviews_are_one_check(tmp_path: Path) -> None:
     """On a server without access reviews everything else is still checked."""
     async with open_harness(tmp_path) as harness:
-        gateway = _WithoutReviews(wire=harness.fake.wire)
+        gateway = _WithoutReviews(http=harness.fake.connection)
         adapter = Adapter(ProcessSettings(env={}), lambda _kubeconfig, _timings: gateway)
         checkup = await adapter.test_environment(
             {"config": {"kubeconfig": "x", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}}
@@ -132,7 +132,7 @@ class _Silent(Gateway):
 async def test_silent_server_delays_the_test_by_one_time_limit(tmp_path: Path) -> None:
     async with open_harness(tmp_path) as harness:
         harness.create_objects()
-        silent = _Silent(wire=harness.fake.wire)
+        silent = _Silent(http=harness.fake.connection)
         adapter = Adapter(
             ProcessSettings(env={"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}),
             lambda *_: silent,
@@ -340,7 +340,7 @@ async def test_old_server_is_reported_with_the_settings_that_need_a_newer_one(tm
             async def server_version(self) -> tuple[int, int]:
                 return (1, 23)
 
-        old = Old(wire=harness.fake.wire)
+        old = Old(http=harness.fake.connection)
         adapter = Adapter(ProcessSettings(env={}), lambda *_: old)
         config = {"kubeconfig": "x", "image": "x", "enableDocker": True, "queueName": "q"}
         checkup = await adapter.test_environment({"config": config})

@@ -31,11 +31,11 @@ def tool_result(tool: str, parent: str | None = None) -> Event:
     return {"type": "user", "message": {"role": "user", "content": content}, "parent_tool_use_id": parent}
 
 
-def task(subtype: str, **fields: Any) -> Event:
+def task_event(subtype: str, **fields: Any) -> Event:
     return {"type": "system", "subtype": subtype, "task_id": "t1", "tool_use_id": "toolu_1", **fields}
 
 
-def tasks(*listed: Event) -> Event:
+def list_of_tasks(*listed: Event) -> Event:
     return {"type": "system", "subtype": "background_tasks_changed", "tasks": list(listed)}
 
 
@@ -128,45 +128,45 @@ def test_result_before_an_init_or_message_is_not_final() -> None:
 @pytest.mark.parametrize(
     "end",
     [
-        task("task_notification", status="completed"),
-        task("task_notification", status="stopped"),
-        task("task_updated", patch={"status": "killed"}),
-        task("task_updated", patch={"end_time": 1}),
-        tasks(),
-        tasks({"task_id": "t1", "ambient": True}),
+        task_event("task_notification", status="completed"),
+        task_event("task_notification", status="stopped"),
+        task_event("task_updated", patch={"status": "killed"}),
+        task_event("task_updated", patch={"end_time": 1}),
+        list_of_tasks(),
+        list_of_tasks({"task_id": "t1", "ambient": True}),
     ],
 )
 def test_background_task_is_open_until_its_end(end: Event) -> None:
-    begin = (INIT, message(call("Bash")), task("task_started", is_backgrounded=True), RESULT)
+    begin = (INIT, message(call("Bash")), task_event("task_started", is_backgrounded=True), RESULT)
     assert read(*begin).allowed_silence() is None
-    assert read(*begin, task("task_updated", patch={"status": "running"})).allowed_silence() is None
+    assert read(*begin, task_event("task_updated", patch={"status": "running"})).allowed_silence() is None
     assert read(*begin, end).allowed_silence() == 0.0
 
 
 def test_foreground_task_is_open_after_it_is_moved_to_the_background() -> None:
-    begin = (INIT, message(call("Agent")), task("task_started", is_backgrounded=False), RESULT)
+    begin = (INIT, message(call("Agent")), task_event("task_started", is_backgrounded=False), RESULT)
     assert read(*begin).allowed_silence() == 0.0
-    moved = task("task_updated", patch={"is_backgrounded": True})
+    moved = task_event("task_updated", patch={"is_backgrounded": True})
     assert read(*begin[:-1], moved, RESULT).allowed_silence() is None
 
 
 def test_list_of_background_tasks_replaces_the_known_ones() -> None:
-    begin = (INIT, message(), task("task_started"), RESULT)
-    assert read(*begin, tasks({"task_id": "other"})).allowed_silence() is None
-    assert read(*begin, tasks({"task_id": "other"}), tasks()).allowed_silence() == 0.0
-    assert read(*begin, tasks(), task("task_started", task_id="t2")).allowed_silence() is None
-    assert read(INIT, message(), tasks({"task_id": "t1"}), RESULT).allowed_silence() is None
-    malformed = tasks() | {"tasks": "none"}
+    begin = (INIT, message(), task_event("task_started"), RESULT)
+    assert read(*begin, list_of_tasks({"task_id": "other"})).allowed_silence() is None
+    assert read(*begin, list_of_tasks({"task_id": "other"}), list_of_tasks()).allowed_silence() == 0.0
+    assert read(*begin, list_of_tasks(), task_event("task_started", task_id="t2")).allowed_silence() is None
+    assert read(INIT, message(), list_of_tasks({"task_id": "t1"}), RESULT).allowed_silence() is None
+    malformed = list_of_tasks() | {"tasks": "none"}
     assert read(*begin, malformed).allowed_silence() is None
 
 
 def test_ambient_tasks_are_not_waited_for() -> None:
-    started = task("task_started", ambient=True)
+    started = task_event("task_started", ambient=True)
     assert read(INIT, message(), started, RESULT).allowed_silence() == 0.0
 
 
 def test_task_without_an_id_is_not_open() -> None:
-    assert read(INIT, message(), task("task_started", task_id=7), RESULT).allowed_silence() == 0.0
+    assert read(INIT, message(), task_event("task_started", task_id=7), RESULT).allowed_silence() == 0.0
 
 
 def test_result_before_the_turn_of_the_prompt_is_not_final() -> None:
@@ -187,7 +187,7 @@ def test_sub_agent_is_open_until_its_tool_result() -> None:
     assert read(*begin, tool_result("toolu_2", parent="toolu_1")).allowed_silence() == SUB_AGENT_SILENCE
     assert read(*begin, tool_result("toolu_2")).allowed_silence() == SUB_AGENT_SILENCE
     assert read(*begin, tool_result("toolu_1")).allowed_silence() == 0.0
-    assert read(*begin, task("task_notification", status="failed")).allowed_silence() == 0.0
+    assert read(*begin, task_event("task_notification", status="failed")).allowed_silence() == 0.0
 
 
 def test_sub_agent_that_ended_before_the_result_is_not_open() -> None:
@@ -212,11 +212,11 @@ def test_quoted_tool_result_does_not_end_a_sub_agent() -> None:
 
 
 def test_sub_agent_with_task_events_is_tracked_by_them_only() -> None:
-    begin = (INIT, message(call("Agent")), task("task_started"), tool_result("toolu_1"), RESULT)
+    begin = (INIT, message(call("Agent")), task_event("task_started"), tool_result("toolu_1"), RESULT)
     late = message(parent="toolu_1")
     assert read(*begin, late).allowed_silence() is None
-    assert read(*begin, late, task("task_notification", status="completed")).allowed_silence() == 0.0
-    assert read(*begin, task("task_updated", patch={"status": "failed"}), late).allowed_silence() == 0.0
+    assert read(*begin, late, task_event("task_notification", status="completed")).allowed_silence() == 0.0
+    assert read(*begin, task_event("task_updated", patch={"status": "failed"}), late).allowed_silence() == 0.0
 
 
 # ── wake-ups ─────────────────────────────────────────────────────────────────────────────────────

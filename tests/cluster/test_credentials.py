@@ -166,7 +166,7 @@ async def test_hanging_plugin_is_killed_with_its_group(tmp_path: Path) -> None:
     async with opened_gateway(a_kubeconfig(tmp_path, user=user), timings) as gateway:
         with pytest.raises(ClusterError, match="did not end in time and was killed"):
             await gateway.read_job("ns", "job")
-    await all_gone(tmp_path / "pids")
+    await wait_until_gone(tmp_path / "pids")
 
 
 async def test_plugin_is_killed_when_nobody_waits_any_more(tmp_path: Path) -> None:
@@ -175,18 +175,19 @@ async def test_plugin_is_killed_when_nobody_waits_any_more(tmp_path: Path) -> No
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await gateway.read_job("ns", "job")
-    await all_gone(tmp_path / "pids")
+    await wait_until_gone(tmp_path / "pids")
 
 
-async def all_gone(pids: Path) -> None:
+async def wait_until_gone(pids: Path) -> None:
+    """Wait until none of the processes with the ids in this file is running."""
     numbers = (await asyncio.to_thread(pids.read_text, "utf-8")).split()
     assert len(numbers) == 2
     async with asyncio.timeout(10):
-        while await asyncio.to_thread(lambda: any(map(_runs, numbers))):  # noqa: ASYNC110  # other processes
+        while await asyncio.to_thread(lambda: any(map(_is_running, numbers))):  # noqa: ASYNC110  # other processes
             await asyncio.sleep(0.02)
 
 
-def _runs(pid: str) -> bool:
+def _is_running(pid: str) -> bool:
     """Whether the process exists and is no zombie: nobody may reap it in a container."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"

@@ -484,7 +484,7 @@ async def test_closed_watch_is_closed_at_the_server(tmp_path: Path) -> None:
         await ended.wait()
 
 
-class HomeWire(Transport):
+class OnePodClient(Transport):
     """Responds to every call with the same Pod, without a socket."""
 
     def __init__(self) -> None:
@@ -498,14 +498,14 @@ class HomeWire(Transport):
 
 @pytest.mark.looptime
 async def test_home_pod_is_cached_for_a_minute() -> None:
-    wire = HomeWire()
-    gateway = Gateway(wire=wire)
+    client = OnePodClient()
+    gateway = Gateway(http=client)
     first = await gateway.home_pod("ns", "host-0", "c")
     await asyncio.sleep(HOME_POD_CACHED - 1)
     assert await gateway.home_pod("ns", "host-0", "c") == first
-    assert wire.calls == 1
+    assert client.calls == 1
     await gateway.home_pod("ns", "host-1", "c")
-    assert wire.calls == 2
+    assert client.calls == 2
     await asyncio.sleep(1)
     await gateway.home_pod("ns", "host-0", "c")
-    assert wire.calls == 3
+    assert client.calls == 3

@@ -34,7 +34,7 @@ async def run_on(
     folder: Path, version: tuple[int, int] | None, **config: Any
 ) -> tuple[ExecutionResult, HostLog, VersionedGateway, int]:
     async with FakeCluster.start(folder) as fake:
-        server, host_log = VersionedGateway(wire=fake.wire), HostLog()
+        server, host_log = VersionedGateway(http=fake.connection), HostLog()
         server.version = version
         adapter = Adapter(ProcessSettings(), lambda *_: server)
         given = {"kubeconfig": "fake", "image": "x", **config}

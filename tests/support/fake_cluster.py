@@ -17,7 +17,7 @@ from typing import Any
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.cluster.transport import Request as WireRequest
+from paperclip_claude_k8s.cluster.transport import Request as HttpRequest
 from paperclip_claude_k8s.cluster.transport import Response
 from paperclip_claude_k8s.devcluster.api import Api, Request, verb_of
 from paperclip_claude_k8s.devcluster.controller import Controller
@@ -121,8 +121,8 @@ class FakeCluster:
         self.down_until = 0.0
         self.kubelet = _Kubelet(self, folder, pod_script)
         self.api = Api(self.store, self.kubelet, self.faults)  # type: ignore[arg-type]  # the part Api uses
-        self.wire = HostConnection(self)
-        self.gateway = Gateway(wire=self.wire)
+        self.connection = HostConnection(self)
+        self.gateway = Gateway(http=self.connection)
         seed(self.store)
 
     @classmethod
@@ -154,7 +154,7 @@ class FakeCluster:
 
 
 class HostConnection:
-    """The connection of one host process: a `cluster.transport.Wire` that calls the API directly.
+    """The connection of one host process: a `cluster.transport.HttpClient` that calls the API directly.
 
     It can be cut without affecting the cluster and other hosts.
     """
@@ -178,11 +178,11 @@ class HostConnection:
     def restore(self) -> None:
         self.is_cut = False
 
-    async def exchange(self, request: WireRequest) -> Response:
+    async def exchange(self, request: HttpRequest) -> Response:
         body = await self.call(request)
         return Response(body, tuple(self._fake.faults.warnings) if request.method == "POST" else ())
 
-    async def call(self, request: WireRequest) -> Object:
+    async def call(self, request: HttpRequest) -> Object:
         await self._record_and_check_connection(request)
         wanted = Request(
             request.method, dict(request.query), _as_decoded_by_go(request.body), request.content_type, ""
@@ -201,7 +201,7 @@ class HostConnection:
         return json.loads(json.dumps(response))  # type: ignore[no-any-return]  # as if it was sent over a connection
 
     @asynccontextmanager
-    async def stream(self, request: WireRequest, *, silence: float | None = None) -> AsyncIterator["_Body"]:
+    async def stream(self, request: HttpRequest, *, silence: float | None = None) -> AsyncIterator["_Body"]:
         await self._record_and_check_connection(request)
         target = parse_target(request.path)
         assert isinstance(target, Target)
@@ -245,7 +245,7 @@ class HostConnection:
     async def close(self) -> None:
         pass
 
-    async def _record_and_check_connection(self, request: WireRequest) -> None:
+    async def _record_and_check_connection(self, request: HttpRequest) -> None:
         await asyncio.sleep(0.001)
         target = parse_target(request.path)
         if isinstance(target, Target):

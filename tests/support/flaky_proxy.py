@@ -126,16 +126,16 @@ async def flaky_proxy(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[Flak
     server = urlsplit(cluster["server"])
     assert server.hostname is not None
     assert server.port is not None
-    wire = FlakyProxy(server.hostname, server.port)
-    proxy = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
-    port = proxy.sockets[0].getsockname()[1]
+    flaky = FlakyProxy(server.hostname, server.port)
+    listener = await asyncio.start_server(flaky.serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
     cluster["server"] = f"{server.scheme}://127.0.0.1:{port}{server.path}"
     path = folder / "flaky-kubeconfig"
     await asyncio.to_thread(path.write_text, yaml.safe_dump(config), "utf-8")
     try:
-        yield wire, str(path)
+        yield flaky, str(path)
     finally:
-        proxy.close()
-        wire.cut()
+        listener.close()
+        flaky.cut()
         await asyncio.sleep(0.1)
-        await proxy.wait_closed()
+        await listener.wait_closed()

@@ -44,7 +44,7 @@ class Host:
         """`hook` may cut the process off at one of its API calls."""
         self.fake = fake
         self.connection = HostConnection(fake)
-        self.cluster = TracedCluster(Gateway(wire=self.connection), hook or _never_cut_off)
+        self.cluster = TracedCluster(Gateway(http=self.connection), hook or _never_cut_off)
         cluster = cast("Cluster", self.cluster)
         self.adapter = Adapter(ProcessSettings(now=virtual_now, me=ProcessId(name)), lambda _k, _t: cluster)
 

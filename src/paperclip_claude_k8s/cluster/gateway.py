@@ -38,9 +38,9 @@ from paperclip_claude_k8s.cluster.model import (
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
 from paperclip_claude_k8s.cluster.transport import (
     Chunks,
+    HttpClient,
     Request,
     Transport,
-    Wire,
     parse_watch_event,
     split_lines,
 )
@@ -60,11 +60,11 @@ class Gateway:
         self,
         source: str | Credentials | None = None,
         timings: Timings | None = None,
-        wire: Wire | None = None,
+        http: HttpClient | None = None,
     ) -> None:
         """`source`: the path of a kubeconfig, credentials, or None for those of the Pod."""
         self._timings = timings or Timings()
-        self._http = wire or Transport(source, self._timings)
+        self._http = http or Transport(source, self._timings)
         self._rest = _Rest(self._http, self._timings)
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod | None]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None
@@ -206,8 +206,8 @@ class Gateway:
 class _Rest:
     """Operations that are the same for all kinds of objects."""
 
-    def __init__(self, wire: Wire, timings: Timings) -> None:
-        self._http = wire
+    def __init__(self, http: HttpClient, timings: Timings) -> None:
+        self._http = http
         self._timings = timings
 
     async def read(self, path: str, read: Callable[[Any], S]) -> S | None:

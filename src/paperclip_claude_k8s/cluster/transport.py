@@ -79,7 +79,7 @@ class Response:
     warnings: tuple[str, ...] = ()
 
 
-class Wire(Protocol):
+class HttpClient(Protocol):
     """The interface through which `Gateway` uses HTTP; unit tests implement it without sockets."""
 
     async def call(self, request: Request) -> dict[str, Any]: ...
