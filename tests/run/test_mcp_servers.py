@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from tests.support.plans import a_context
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import StoppableContext
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.host.session import SESSION_CODEC
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.run.mcp_servers import BASELINE_BYTES, BASELINE_PATH, read_baseline, resolve_servers
+from paperclip_claude_k8s.run.mcp_baseline import BASELINE_PATH, read_baseline
+from paperclip_claude_k8s.run.mcp_servers import resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
 
 SERVER = {"name": "s", "url": "https://x.example", "token": "t", "connectionId": "c"}
@@ -138,7 +141,7 @@ async def test_session_is_resumed_only_with_the_same_mcp_servers(tmp_path: Path)
 
 # The baseline file ------------------------------------------------------------------------------------
 
-WANTED: Mapping[str, Any] = {"mcpServers": {"mine": {"command": "x"}}}
+WANTED: Mapping[str, Any] = {"mcpServers": {"mine": {"command": "x"}}, "runAsUser": os.geteuid() + 1}
 BASE = {"mcpServers": {"base": {"command": "b"}}}
 
 
@@ -146,7 +149,9 @@ async def read_baseline_of(
     volume: Path | None, env: Mapping[str, str] | None = None, config: Mapping[str, Any] = WANTED
 ) -> Mapping[str, object]:
     read = AdapterConfig.read(config)
-    return await read_baseline(a_context(), read, env or {}, str(volume) if volume else None)
+    settings = ProcessSettings(env=env or {})
+    baseline = await read_baseline(a_context(), read, settings, str(volume) if volume else None)
+    return baseline.servers
 
 
 async def test_mcp_baseline_is_read_from_the_root_of_the_volume(tmp_path: Path) -> None:
@@ -168,7 +173,9 @@ async def test_mcp_baseline_is_not_read_if_not_needed(tmp_path: Path) -> None:
     assert await read_baseline_of(None) == {}
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", '{"mcpServers": 3}', "x" * (BASELINE_BYTES + 1)])
+@pytest.mark.parametrize(
+    "text", ["", "no json", "[]", '{"mcpServers": 3}', "x" * (Limits().mcp_baseline_bytes + 1)]
+)
 async def test_malformed_mcp_baseline_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / ".mcp.json").write_text(text)
     assert await read_baseline_of(tmp_path) == {}

@@ -117,5 +117,8 @@ class Limits:
     kubeconfig_bytes: int = 1024 * 1024
     """Largest size of a kubeconfig, and of each file it names; one with a hundred clusters has 400 KiB."""
 
+    mcp_baseline_bytes: int = 256 * 1024
+    """Largest size of the baseline file with MCP servers, which are part of each run's Secret."""
+
     launch_rounds: int = 3
     """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""

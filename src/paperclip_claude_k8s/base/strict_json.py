@@ -45,10 +45,10 @@ def strict_value(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any J
     return value
 
 
-def is_too_deep(value: object) -> bool:
-    """Whether JSON is nested deeper than `MAX_DEPTH` levels."""
+def is_too_deep(value: object, levels: int = MAX_DEPTH) -> bool:
+    """Whether JSON is nested deeper than this many levels."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(levels + 1):
         level = [inner for container in level for inner in _containers_in(container)]
     return bool(level)
 

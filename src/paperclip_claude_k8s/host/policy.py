@@ -87,6 +87,7 @@ class Policy(BaseModel):
     instruction_roots: Folders = (f"{PAPERCLIP_INSTANCE}/companies/*/agents/*/instructions", *_WORKSPACES)
     skill_roots: Folders = (f"{PAPERCLIP_INSTANCE}/skills", SERVER_SKILLS, *_WORKSPACES)
     shared_volume_dirs: Folders | None = None
+    mcp_baseline: Flag | None = None
 
     namespaces: Patterns = EVERYTHING
     images: Patterns = EVERYTHING

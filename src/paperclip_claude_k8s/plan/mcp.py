@@ -43,7 +43,7 @@ class McpPlan:
         """File name → text."""
         if not self.servers:
             return {}
-        text = json.dumps({"mcpServers": dict(self.servers)}, ensure_ascii=False, indent=1)
+        text = json.dumps({"mcpServers": dict(self.servers)}, ensure_ascii=False)
         return {MCP_FILE: encodable(text)}
 
     @property

@@ -24,7 +24,8 @@ from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.admit import admit_plan, volume_refusal
 from paperclip_claude_k8s.run.home_pod import find_home_pod
-from paperclip_claude_k8s.run.mcp_servers import read_baseline, resolve_servers
+from paperclip_claude_k8s.run.mcp_baseline import read_baseline
+from paperclip_claude_k8s.run.mcp_servers import resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
@@ -41,9 +42,11 @@ async def prepare(
     await _check_server_version(config, ports, narrator)
     resolved = await resolve_servers(ctx, narrator)
     site = await find_site(config, ports, narrator)
-    baseline = await read_baseline(resolved, config, ports.settings.env, site.volume_here)
+    baseline = await read_baseline(resolved, config, ports.settings, site.volume_here)
+    if baseline.note is not None:
+        await narrator.warn(baseline.note)
     packed = await _pack(resolved, config, site, ports)
-    planner = Planner(resolved, identity, config, replace(site, packed=packed, mcp_baseline=baseline))
+    planner = Planner(resolved, identity, config, replace(site, packed=packed, mcp_baseline=baseline.servers))
     plan = planner.plan()
     admit_plan(plan, ports.settings)
     for note in plan.notes:

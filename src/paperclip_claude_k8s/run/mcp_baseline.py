@@ -1,0 +1,89 @@
+"""The baseline file on the shared volume: MCP servers for every agent, merged into those of host and config.
+
+A server can be a command, which the agent's Pod runs. So a file that agents can change would let each of them
+run commands in the Pods of all others. It is read only if agents cannot change it, or if the administrator's
+policy says so (`mcpBaseline`).
+"""
+
+import json
+import os
+import posixpath
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from paperclip_claude_k8s.base.json_readers import as_object
+from paperclip_claude_k8s.base.strict_json import is_too_deep
+from paperclip_claude_k8s.base.threads import call_in_thread
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.mcp import MCP_BASELINE
+from paperclip_claude_k8s.plan.paths import POD_HOME
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.volume.safefs import read_file
+
+BASELINE_PATH = "PAPERCLIP_SHARED_MCP_BASELINE_PATH"
+"""Environment variable with the path of another baseline file in the Pod; empty: no baseline."""
+MAX_DEPTH = 32
+"""Levels of nesting of a file with servers; a server has three or four."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The servers by name; `note` says why an existing file is not used."""
+
+    servers: Mapping[str, object] = field(default_factory=dict, repr=False)
+    note: str | None = None
+
+
+async def read_baseline(
+    ctx: ExecutionContext, config: AdapterConfig, settings: ProcessSettings, volume: str | None
+) -> Baseline:
+    """The servers of the baseline file; none if there is no such file, or if it is not needed.
+
+    It is not needed if neither host nor config has servers: the CLI then reads the file itself. `volume`: the
+    path of the shared volume in this process.
+    """
+    path = posixpath.normpath(settings.env.get(BASELINE_PATH, f"{POD_HOME}/{MCP_BASELINE}").strip())
+    wanted = config.mcp_servers or as_object(ctx.runtime_mcp).get("servers")
+    if not wanted or volume is None or not path.startswith(f"{POD_HOME}/"):
+        return Baseline()
+    if settings.policy.mcp_baseline is False:
+        return Baseline()
+    agent = None if settings.policy.mcp_baseline else config.run_as_user
+    here = f"{volume.rstrip('/')}/{path.removeprefix(f'{POD_HOME}/')}"
+    try:
+        reading = partial(_read, here, volume, agent, settings.limits.mcp_baseline_bytes)
+        return await call_in_thread(reading, settings.timings.host_files)
+    except FileNotFoundError:
+        return Baseline()
+    except (OSError, ValueError, RecursionError) as error:  # OSError includes TimeoutError
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no answer in time"
+        return Baseline(note=f"MCP servers in {path} are left out: {reason[:200]}")
+
+
+def _read(path: str, volume: str, agent: int | None, limit: int) -> Baseline:
+    """Read the file. `agent`: uid of the agent, who must not be able to change it; None: whoever owns it.
+
+    Raises:
+        OSError, ValueError, RecursionError: it cannot be read, or not be trusted, or is not JSON.
+    """
+
+    def check(file: int) -> None:
+        if agent is not None:
+            _check_owner(os.fstat(file), agent)
+
+    content = json.loads(read_file(path, volume, limit, check))
+    if is_too_deep(content, MAX_DEPTH):
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    return Baseline(as_object(as_object(content).get("mcpServers")))
+
+
+def _check_owner(status: os.stat_result, agent: int) -> None:
+    """Raises `ValueError`: agents can change the file."""
+    step = "let root own it, writable for its owner only, or set `mcpBaseline` in the policy"
+    if status.st_uid not in {0, os.geteuid()} or status.st_uid == agent:
+        raise ValueError(f"its owner is user {status.st_uid}, as whom agents may run; {step}")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ValueError(f"users other than its owner may change it; {step}")
