@@ -55,7 +55,7 @@ async def read_baseline(
     here = f"{volume.rstrip('/')}/{path.removeprefix(f'{POD_HOME}/')}"
     try:
         reading = partial(_read, here, volume, agent, settings.limits.mcp_baseline_bytes)
-        return await call_in_thread(reading, settings.timings.host_files)
+        return await call_in_thread(reading, settings.timings.host_file)
     except FileNotFoundError:
         return Baseline()
     except (OSError, ValueError, RecursionError) as error:  # OSError includes TimeoutError
