@@ -70,7 +70,7 @@ def parse_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
     """The JSON value in the text; None if the text is not JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -22,7 +22,7 @@ def test_strict_json_of_any_value_is_read_equally_by_two_parsers(value: Any, ind
 
 @given(ANY_TEXT)
 def test_strict_json_keeps_valid_text(text: str) -> None:
-    if not any("\ud800" <= char <= "\udfff" for char in text):
+    if not any("\ud800" <= char <= "\udfff" or char == "\0" for char in text):
         assert strict_value(text) == text
 
 
@@ -30,6 +30,7 @@ def test_strict_json_keeps_valid_text(text: str) -> None:
     ("value", "printed"),
     [
         ("a\ud800b", '"a\ufffdb"'),
+        ("a\0b", '"a\ufffdb"'),
         ("\ud83d\ude00", '"\U0001f600"'),
         ({"\udfff": 1}, '{"\ufffd":1}'),
         ([math.nan, math.inf, -math.inf, 10**400], "[null,null,null,null]"),

@@ -257,7 +257,7 @@ def test_failure_is_classified_by_its_text(text: str, failure_class: FailureClas
     ],
 )
 def test_reset_time_is_parsed(text: str, moment: datetime | None) -> None:
-    assert classify(failed(text), NOW).retry_at == moment
+    assert classify(failed(text), NOW, recorded=True).retry_at == moment
 
 
 def test_throttling_is_not_a_quota() -> None:

@@ -9,11 +9,14 @@ copy, `get_*` do not; whether empty values are kept is stated for each function.
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeAlias, TypeVar
 
 Json: TypeAlias = Mapping[str, Any]
 D = TypeVar("D")
+_MAX_BITS = sys.float_info.max_exp - 1
+"""Integers with more bits cannot be converted to a float."""
 
 
 def as_text(value: object, default: str = "") -> str:
@@ -22,10 +25,15 @@ def as_text(value: object, default: str = "") -> str:
 
 
 def as_number(value: object, default: D) -> float | D:
-    """A finite int or float; otherwise the default. Booleans and numeric strings are not numbers."""
+    """A finite int or float; otherwise the default.
+
+    Booleans and numeric strings are not numbers, nor are integers larger than any float.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else default
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value.bit_length() <= _MAX_BITS else default
+    return default
 
 
 def as_flag(value: object, *, default: bool = False) -> bool:

@@ -122,3 +122,65 @@ class Limits:
 
     launch_rounds: int = 3
     """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""
+
+    # ── the agent's output: see "Bounds" in docs/security.md ──────────────────────────────────────────
+
+    log_line_bytes: int = 32 * 1024 * 1024
+    """Longest line of output that is kept. Tool results with images and PDF files reach 20 MB."""
+
+    host_chunk_bytes: int = 8 * 1024 * 1024
+    """A longer line is passed to `onLog` in parts of this size, because one emoji makes a text four times as
+    large in memory."""
+
+    event_bytes: int = 4 * 1024 * 1024
+    """Longest line that is parsed. A model's message has at most 0.5 MB, a result with denied calls 2 MB."""
+
+    event_values: int = 500_000
+    """Most commas and opening brackets of a line that is parsed: each may become an object of 100 bytes. The
+    longest message of a model has 150,000, if it is a table."""
+
+    repaired_values: int = 100_000
+    """The same for a line with lone surrogates or broken UTF-8, which takes ten times as long."""
+
+    control_bytes: int = 1024 * 1024
+    """Longest line in which events are searched beside terminal control sequences and other text."""
+
+    events_per_line: int = 100
+    """Most events that are read from one line: a lost newline joins two."""
+
+    answer_chars: int = 2 * 1024 * 1024
+    """Longest answer (`summary`), four times as long as the longest message of a model."""
+
+    text_chars: int = 4096
+    """Longest text that is kept of any other field of an event."""
+
+    name_chars: int = 256
+    """Longest name of a model, version, subtype or the like."""
+
+    id_chars: int = 128
+    """Longest id of a session, message, task or tool call. The CLI's ids have at most 40 characters."""
+
+    remembered_ids: int = 10_000
+    """Ids of one kind (messages, results, tasks, calls) that are remembered; the oldest are forgotten."""
+
+    warnings: int = 50
+    """Most warnings in `resultJson`, each of at most `text_chars` characters."""
+
+    result_json_bytes: int = 256 * 1024
+    """Largest size of the CLI's fields in `resultJson`; the host stores it in a database row."""
+
+    result_json_depth: int = 32
+    """Deepest nesting of the CLI's fields in `resultJson`. Structured output of real agents has about 10."""
+
+    cost_usd: float = 1e6
+    """Highest cost that is believed. A cost below 0 or above this is unknown."""
+
+    tokens: int = 10**12
+    """Highest number of tokens that is believed: 1,000 times what the largest known run used."""
+
+    retry_days: int = 8
+    """Latest retry time that is believed, in days from now: usage limits reset every week."""
+
+
+LIMITS = Limits()
+"""For modules without access to `ProcessSettings`."""

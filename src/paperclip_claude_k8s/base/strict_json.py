@@ -1,4 +1,4 @@
-"""Writes JSON that strict readers accept: valid UTF-8, finite numbers, limited nesting."""
+"""Writes JSON that strict readers accept: valid UTF-8, no NUL, finite numbers, limited nesting."""
 
 import json
 import math
@@ -10,6 +10,7 @@ from paperclip_claude_k8s.base.text import escape_in_json
 MAX_DEPTH = 200
 """Levels of nesting that are kept. jq before 1.7 reads 256 levels; real values need fewer than 200."""
 TOO_DEEP = "(nested too deeply)"
+REPLACEMENT = "\ufffd"
 _FLOAT_FROM = 2**63
 """Integers from this size on are written as floats, because many readers parse them as floats."""
 
@@ -17,9 +18,9 @@ _FLOAT_FROM = 2**63
 def strict_json(value: object, *, indent: int | None = None) -> bytes:
     """The value as one JSON text without a newline at its end.
 
-    Lone surrogates become U+FFFD; NaN, infinities and integers too large for a float become null; what is
-    nested too deeply becomes `TOO_DEEP`. With `indent` the text is for people as well: characters that
-    control a terminal or that nobody sees are escaped.
+    Lone surrogates and NUL, which PostgreSQL cannot store, become U+FFFD; NaN, infinities and integers too
+    large for a float become null; what is nested too deeply becomes `TOO_DEEP`. With `indent` the text is for
+    people as well: characters that control a terminal or that nobody sees are escaped.
 
     Raises:
         TypeError: the value contains something that is not a JSON value.
@@ -67,7 +68,9 @@ def _strict_container(
 
 
 def _encodable(text: str) -> str:
-    """The text with the halves of each surrogate pair joined, and lone halves replaced by U+FFFD."""
+    """The text with surrogate pairs joined, and with lone surrogates and NUL replaced by U+FFFD."""
+    if "\0" in text:
+        text = text.replace("\0", REPLACEMENT)
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -20,14 +20,19 @@ With 2.1.270 the run cost $2.30. With 2.1.285 its cost is unknown. With 2.1.309 
 """
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from itertools import islice
 
-from paperclip_claude_k8s.base.json_readers import get_number, get_object, get_text
-from paperclip_claude_k8s.claude.events import Event, count
+from paperclip_claude_k8s.base.json_readers import get_object, get_text
+from paperclip_claude_k8s.base.recent_texts import RecentTexts
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.claude.events import Event, believable_cost, count, get_name
 
 FIRST_SESSION_TOTALS = (2, 1, 271)
 """The earliest version whose totals may cover the whole session: 2.1.270 starts at 0, 2.1.285 does not."""
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+MAX_MODELS = 1000
+"""Models of one result that are counted. A run uses a handful."""
+_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", re.ASCII)
 _MODEL_USAGE_KEYS = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
 """Keys of `modelUsage`: uncached input, cache writes, output, cache reads."""
 _USAGE_KEYS = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
@@ -57,6 +62,11 @@ class RunUsage:
     usage: TokenUsage | None = None
     cost_usd: float | None = None
     warning: str = ""
+
+    def believable(self) -> "RunUsage":
+        """With tokens and cost within `Limits`: the sum of believable numbers may be above them."""
+        usage = self.usage and TokenUsage(*(min(tokens, LIMITS.tokens) for tokens in astuple(self.usage)))
+        return replace(self, usage=usage, cost_usd=believable_cost(self.cost_usd))
 
     def with_earlier(self, earlier: "RunUsage | None") -> "RunUsage":
         """The sum of two usages; its cost is unknown if either cost is. Ignores `earlier` without tokens."""
@@ -124,12 +134,12 @@ class UsageTracker:
     """Adds up results as they arrive. A result with a uuid that was read before is ignored."""
 
     reported: ReportedUsage = field(default_factory=ReportedUsage)
-    _result_uuids: set[str] = field(default_factory=set)
+    _result_uuids: RecentTexts = field(default_factory=RecentTexts)
 
     def take_version(self, event: Event) -> None:
         """Take the CLI version from an `init` event."""
         self.reported = replace(
-            self.reported, version=get_text(event, "claude_code_version") or self.reported.version
+            self.reported, version=get_name(event, "claude_code_version") or self.reported.version
         )
 
     def add_result(self, event: Event) -> None:
@@ -139,7 +149,7 @@ class UsageTracker:
             return
         self._result_uuids.add(uuid)
         reported = self.reported
-        per_model, cost = get_object(event, "modelUsage"), get_number(event, "total_cost_usd")
+        per_model, cost = get_object(event, "modelUsage"), believable_cost(event.get("total_cost_usd"))
         reported = replace(
             reported,
             turns=(reported.turns or TokenUsage()) + _tokens([get_object(event, "usage")], _USAGE_KEYS),
@@ -148,7 +158,7 @@ class UsageTracker:
         )
         since = event.get("model_usage_since_last_result")
         if isinstance(since, dict):
-            cost = sum(get_number(row, "costUSD") or 0.0 for row in _rows(since))
+            cost = sum(believable_cost(row.get("costUSD")) or 0.0 for row in _rows(since))
             usage = (reported.since or TokenUsage()) + tokens_per_model(since)
             reported = replace(reported, since=usage, since_cost=reported.since_cost + cost)
         self.reported = reported
@@ -160,8 +170,8 @@ def tokens_per_model(usage: Event) -> TokenUsage:
 
 
 def _rows(usage: Event) -> list[Event]:
-    """The values of a `modelUsage` object, without those that are not objects."""
-    return [row for row in usage.values() if isinstance(row, dict)]
+    """The first values of a `modelUsage` object, without those that are not objects."""
+    return [row for row in islice(usage.values(), MAX_MODELS) if isinstance(row, dict)]
 
 
 def _tokens(rows: list[Event], names: tuple[str, str, str, str]) -> TokenUsage:

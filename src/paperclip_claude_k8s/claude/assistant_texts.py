@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
-from paperclip_claude_k8s.claude.events import Event, read_event
+from paperclip_claude_k8s.base.recent_texts import RecentTexts
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.claude.events import Event, get_name, is_parsed, read_event
 
 KEPT_BYTES = 1024 * 1024
 """Limit of the total size of the kept lines, larger than the longest message of a model. Beyond it the oldest
@@ -30,9 +32,11 @@ class AssistantTexts:
         self._lines: list[bytes] = []
         self._size = 0
         self._last_line = b""
-        self._retracted: set[str] = set()
+        self._retracted = RecentTexts()
 
     def add(self, line: bytes, *, has_text: bool) -> None:
+        if not is_parsed(line):
+            return
         self._last_line = line
         if has_text:
             self._lines.append(line)
@@ -42,11 +46,11 @@ class AssistantTexts:
 
     def retract(self, uuids: list[object]) -> None:
         """Ignore these events from now on (`supersedes`, `retracted_message_uuids`)."""
-        self._retracted.update(uuid for uuid in uuids if isinstance(uuid, str))
+        self._retracted.update(uuids)
 
     def model(self) -> str:
         """The model of the last kept message that a model wrote, not the CLI; empty if there is none."""
-        last = get_text(get_object(read_event(self._last_line) or {}, "message"), "model")
+        last = get_name(get_object(read_event(self._last_line) or {}, "message"), "model")
         if last and last != SYNTHETIC:
             return last
         names = (message.model for message in reversed(self._messages()))
@@ -54,15 +58,18 @@ class AssistantTexts:
 
     def stop_reason(self) -> str | None:
         """The `stop_reason` of the last message; None if it is missing or null."""
-        return get_text(get_object(read_event(self._last_line) or {}, "message"), "stop_reason") or None
+        return get_name(get_object(read_event(self._last_line) or {}, "message"), "stop_reason") or None
 
     def summary(self, result: Event | None) -> str:
-        """The agent's answer, for the host.
+        """The agent's answer, for the host: the first `Limits.answer_chars` characters of it.
 
         If the text of `result` is the last text of the last message: all texts of that message. If it is not:
         the text of `result`. Without a text in `result`: the texts of all kept messages. Texts are separated
         by blank lines.
         """
+        return self._answer(result)[: LIMITS.answer_chars]
+
+    def _answer(self, result: Event | None) -> str:
         messages = self._messages()
         result_text = get_text(result or {}, "result")
         if not result_text.strip():
@@ -88,7 +95,7 @@ class AssistantTexts:
                 yield AssistantText(
                     get_text(event, "uuid"),
                     get_text(message, "id"),
-                    get_text(message, "model"),
+                    get_name(message, "model"),
                     _texts_of(message),
                 )
 

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.failure_texts import terminal_text
 from paperclip_claude_k8s.claude.known_texts import (
     RESULT_TEXTS,
@@ -78,8 +80,13 @@ _BY_ERROR = {
     "server_error": FailureClass.TRANSIENT,
 }
 """By `error` of `assistant` events."""
-_LOGIN_URL = re.compile(r"https://\S*(?:login|oauth|auth)\S*", re.IGNORECASE)
+MAX_URL_CHARS = 2048
+_URL = re.compile(rf"https://[\w!#$%&()*+,./:;=?@\[\]~-]{{1,{MAX_URL_CHARS}}}", re.IGNORECASE | re.ASCII)
+_LOGIN_WORD = re.compile("login|oauth|auth", re.IGNORECASE)
+_LOGIN_HOSTS = ("claude.ai", "claude.com", "anthropic.com")
+"""The only hosts, with those below them, at which a person is asked to log in."""
 SERVER_ERRORS = range(500, 600)
+LATEST_RETRY = timedelta(days=LIMITS.retry_days)
 MAX_RESET_EPOCH = 4_102_444_800
 """2100-01-01 in epoch seconds; later times are not reset times."""
 _RESETS_AT = re.compile(
@@ -93,14 +100,19 @@ DEFAULT_ZONE = "UTC"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def classify(transcript: Transcript, now: datetime) -> ClassifiedFailure:
-    """Classify the last result. Call it only for results that are not a success."""
+def classify(transcript: Transcript, now: datetime, *, recorded: bool = False) -> ClassifiedFailure:
+    """Classify the last result. Call it only for results that are not a success.
+
+    `recorded`: the CLI printed it at an unknown time before `now`, so that any retry time is believed.
+    """
     result = transcript.result or {}
     text = terminal_text(result)
     failure_class = _by_fields(result, transcript) or _by_text(text, transcript) or FailureClass.OTHER
     if failure_class in {FailureClass.TRANSIENT, FailureClass.OTHER} and _is_quota(transcript, text):
         failure_class = FailureClass.QUOTA
     retry_at = _retry_at(transcript, text, now) if failure_class is FailureClass.QUOTA else None
+    if retry_at is not None and not recorded:
+        retry_at = min(retry_at, now + LATEST_RETRY)
     login_url = None
     if failure_class is FailureClass.AUTH_REQUIRED:
         login_url = find_login_url(f"{text}\n{transcript.stderr_tail}")
@@ -113,9 +125,24 @@ def reports_unusable_session(result: Mapping[str, Any]) -> bool:
 
 
 def find_login_url(text: str) -> str | None:
-    """The first login address in the text, or None."""
-    found = _LOGIN_URL.search(text)
-    return found[0].rstrip(".,;:)]}'\"") if found else None
+    """The first login address of Anthropic in the text, or None."""
+    found = (url[0].rstrip(".,;:)]}'\"") for url in _URL.finditer(text))
+    return next((url for url in found if _is_login_url(url)), None)
+
+
+def _is_login_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return (
+        bool(_LOGIN_WORD.search(url))
+        and parts.username is None
+        and port in {None, 443}
+        and any(host == known or host.endswith(f".{known}") for known in _LOGIN_HOSTS)
+    )
 
 
 def refused_session(transcript: Transcript) -> str:

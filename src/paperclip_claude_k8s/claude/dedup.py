@@ -3,18 +3,25 @@
 The adapter's own log stream needs no such filter: it continues by position (`podlog`).
 """
 
+import json
 from hashlib import blake2b
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
+from paperclip_claude_k8s.base.recent_texts import RecentTexts
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.base.strict_json import strict_value
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import Event
 
 MAX_REMEMBERED_EVENTS = 100_000
 """Number of the last events with which a new one is compared; a replay goes back seconds, not hours."""
+_UUID = "uuid "
 
 
 class LogLineDedupFilter:
     """Passes each event of the CLI once. Plain lines always pass: two equal lines may both be original.
+
+    So do lines above `Limits.log_line_bytes`; at most so much of an incomplete line is held back.
 
     An event is identified by its `uuid`; without one, by its type, its ids and its whole content.
     `message.id` alone is not unique: the CLI prints one event per content block, all with the id of their
@@ -22,8 +29,9 @@ class LogLineDedupFilter:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, None] = {}
+        self._seen = RecentTexts(MAX_REMEMBERED_EVENTS)
         self._partial_line: list[str] = []
+        self._partial_size = 0
 
     def filter(self, text: str) -> str:
         """The new lines of this chunk. An incomplete last line is held back until it is complete."""
@@ -31,13 +39,20 @@ class LogLineDedupFilter:
         if lines:
             lines[0] = "".join([*self._partial_line, lines[0]])
             self._partial_line = []
+            self._partial_size = 0
         self._partial_line.append(rest)
-        return "".join(f"{line}\n" for line in lines if self._is_new(line))
+        self._partial_size += len(rest)
+        new = "".join(f"{line}\n" for line in lines if self._is_new(line))
+        return new + self._release() if self._partial_size > LIMITS.log_line_bytes else new
 
     def flush(self) -> str:
         """The held-back last line, if it is new."""
-        rest, self._partial_line = "".join(self._partial_line), []
+        rest = self._release()
         return rest if rest and self._is_new(rest) else ""
+
+    def _release(self) -> str:
+        rest, self._partial_line, self._partial_size = "".join(self._partial_line), [], 0
+        return rest
 
     def _is_new(self, line: str) -> bool:
         found = next(events_on(line.encode("utf-8", "surrogatepass")), None) if "{" in line else None
@@ -46,16 +61,14 @@ class LogLineDedupFilter:
         key = _identity(found[0])
         if key in self._seen:
             return False
-        self._seen[key] = None
-        if len(self._seen) > MAX_REMEMBERED_EVENTS:
-            del self._seen[next(iter(self._seen))]
+        self._seen.add(key)
         return True
 
 
-def _identity(event: Event) -> bytes:
+def _identity(event: Event) -> str:
     uuid = get_text(event, "uuid")
-    if uuid:
-        return f"uuid {uuid}".encode("utf-8", "surrogatepass")
+    if 0 < len(uuid) <= LIMITS.id_chars - len(_UUID):
+        return f"{_UUID}{uuid}"
     ids = [get_text(event, "session_id"), get_text(get_object(event, "message"), "id")]
-    content = [get_text(event, "type"), *ids, repr(sorted(event.items(), key=lambda pair: pair[0]))]
-    return blake2b("\0".join(content).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    content = [get_text(event, "type"), *ids, json.dumps(strict_value(event), sort_keys=True)]
+    return blake2b("\0".join(content).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

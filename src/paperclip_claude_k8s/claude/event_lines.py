@@ -24,6 +24,7 @@ import re
 from collections.abc import Iterator
 
 from paperclip_claude_k8s.base.json_readers import get_text
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.events import BOM, Event, read_event, read_json
 
 TOP_LEVEL_TYPES = frozenset(
@@ -49,6 +50,8 @@ _CONTROL = re.compile(
     rb"|\x1b[ -/]*[0-~]"  # short sequences: save the cursor, select a character set
     rb"|[\x00-\x08\x0a-\x1f\x7f]"  # control characters by themselves
 )
+MAX_BOMS = 4
+"""Byte order marks that are removed at each end of a line: each takes a copy of the line."""
 _BLANK = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 
@@ -66,8 +69,8 @@ def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, 
 
 
 def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
-    """As `events_on`, for a line that as a whole is not an event."""
-    if b"{" not in line:
+    """As `events_on`, for a line that as a whole is not an event. None on a long line: it is plain text."""
+    if b"{" not in line or len(line) > LIMITS.control_bytes:
         return
     bare = without_control(line)
     event = read_event(bare) if bare != line else None
@@ -82,7 +85,9 @@ def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Eve
 def without_control(line: bytes) -> bytes:
     """The line without terminal control sequences, and without byte order marks and blanks at its ends."""
     bare = _CONTROL.sub(b"", line).strip()
-    while bare.startswith(BOM) or bare.endswith(BOM):
+    for _ in range(MAX_BOMS):
+        if not (bare.startswith(BOM) or bare.endswith(BOM)):
+            break
         bare = bare.removeprefix(BOM).removesuffix(BOM).strip()
     return bare
 
@@ -102,7 +107,7 @@ def _objects_from(bare: str, at: int) -> tuple[list[tuple[Event, str]], int]:
     """The consecutive JSON objects from this offset on, and the offset at which the last one ends."""
     found: list[tuple[Event, str]] = []
     end = at
-    while bare.startswith("{", at):
+    while bare.startswith("{", at) and len(found) < LIMITS.events_per_line:
         try:
             value, end = _DECODER.raw_decode(bare, at)
         except (ValueError, RecursionError):

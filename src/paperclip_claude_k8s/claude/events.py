@@ -1,29 +1,45 @@
-"""Parses one line into an event; reads a count that may be missing or have an unexpected type."""
+"""Parses one line into an event; reads its fields, which may be missing, hostile or of unexpected types."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import orjson
 
-from paperclip_claude_k8s.base.json_readers import get_number, get_text
+from paperclip_claude_k8s.base.json_readers import as_number, get_number, get_text
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.strict_json import strict_value
 
 Event: TypeAlias = Mapping[str, Any]
-MAX_COUNT = 10**15
-"""Numbers from this on are not counts of tokens or turns."""
+MAX_COUNT = LIMITS.tokens
+"""Numbers above this are not counts of tokens or turns."""
 BOM = b"\xef\xbb\xbf"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def is_parsed(line: bytes) -> bool:
+    """Whether the line is small enough to be parsed, in size and in the number of values in it."""
+    return len(line) <= LIMITS.event_bytes and _has_at_most(LIMITS.event_values, line)
+
+
+def _has_at_most(values: int, line: bytes) -> bool:
+    return len(line) <= values or line.count(b",") + line.count(b"[") + line.count(b"{") <= values
 
 
 def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """The JSON value on this line, or None if it is not JSON.
+    """The JSON value on this line, or None if it is not JSON, or too large: see `is_parsed`.
 
     Real output contains lone surrogates and broken UTF-8, which only the standard library accepts. They
     become U+FFFD.
     """
+    if not is_parsed(line):
+        return None
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
+        if not _has_at_most(LIMITS.repaired_values, line):
+            return None
         try:
             return strict_value(json.loads(line.removeprefix(BOM).decode("utf-8", "replace")))
         except (ValueError, RecursionError):
@@ -37,6 +53,22 @@ def read_event(line: bytes) -> Event | None:
 
 
 def count(source: Event, key: str) -> int:
-    """A count of tokens or turns; 0 if it is missing, not a number, negative or at least `MAX_COUNT`."""
+    """A count of tokens or turns; 0 if it is missing, not a number, negative or above `MAX_COUNT`."""
     value = get_number(source, key)
-    return int(value) if value is not None and 0 <= value < MAX_COUNT else 0
+    return int(value) if value is not None and 0 <= value <= MAX_COUNT else 0
+
+
+def believable_cost(value: object) -> float | None:
+    """A cost in US dollars; None if it is not a number, negative or above `Limits.cost_usd`."""
+    cost = as_number(value, None)
+    return cost if cost is not None and 0 <= cost <= LIMITS.cost_usd else None
+
+
+def get_name(source: Event, key: str) -> str:
+    """A name for people, such as that of a model: one line of bounded length; empty if it is missing."""
+    return as_name(get_text(source, key))
+
+
+def as_name(text: str) -> str:
+    """The text without control characters and blanks at its ends, cut to `Limits.name_chars`."""
+    return _CONTROL.sub("", text[: LIMITS.name_chars]).strip()

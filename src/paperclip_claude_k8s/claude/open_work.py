@@ -11,9 +11,12 @@
   field tells which later turn belongs to a wake-up, so a wake-up counts as pending until its time has passed.
 """
 
+import re
 from collections.abc import Iterable
 
 from paperclip_claude_k8s.base.json_readers import get_number, get_object, get_objects, get_text
+from paperclip_claude_k8s.base.recent_texts import RecentTexts
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.events import Event
 from paperclip_claude_k8s.claude.results import answers_the_prompt
 
@@ -26,6 +29,7 @@ WAKE_UP_LATENESS = 60.0
 SUB_AGENT_SILENCE = 600.0
 """Seconds for which a sub-agent known only by its output may print nothing: none of its shell commands runs
 longer, and by default the CLI itself does not wait longer for background work."""
+_TOOL_CALL = re.compile(rb'"tool_use_id":"([^"\\]{1,%d})"' % LIMITS.id_chars)
 _END_STATUSES = frozenset({"completed", "failed", "killed", "stopped", "cancelled"})
 """Values of a task's status after which it does nothing more."""
 
@@ -34,13 +38,13 @@ class OpenWork:
     """Tracks open work from the events that the reader passes on."""
 
     def __init__(self) -> None:
-        self.tasks: set[str] = set()
+        self.tasks = RecentTexts()
         """Ids of background tasks that have not ended."""
-        self.sub_agents: set[str] = set()
+        self.sub_agents = RecentTexts()
         """Tool call ids of open sub-agents that are known only by their output."""
         self._prompt_pending = True
         """No result has answered the run's own prompt yet."""
-        self._calls_with_task: set[str] = set()
+        self._calls_with_task = RecentTexts()
         """Tool call ids of sub-agents and commands that have task events."""
         self._wake_up: float | None = None
         """What `take_wake_up` returns next."""
@@ -73,27 +77,28 @@ class OpenWork:
 
     def may_end_sub_agent(self, line: bytes) -> bool:
         """Whether this line may hold the result of a sub-agent's call. A cheap check with false positives."""
-        return any(f'"tool_use_id":"{call}"'.encode() in line for call in self.sub_agents)
+        calls = _TOOL_CALL.findall(line)
+        return any(call.decode("utf-8", "replace") in self.sub_agents for call in calls)
 
     def tool_output(self, event: Event) -> None:
         """Take a `user` event: the result of a call by the main agent ends the sub-agent it started."""
         if not event.get("parent_tool_use_id"):
-            blocks = get_objects(get_object(event, "message"), "content")
-            self.sub_agents.difference_update(get_text(block, "tool_use_id") for block in blocks)
+            for block in get_objects(get_object(event, "message"), "content"):
+                self.sub_agents.discard(get_text(block, "tool_use_id"))
 
     def task_started(self, event: Event) -> None:
         if call := get_text(event, "tool_use_id"):
             self._calls_with_task.add(call)
             self.sub_agents.discard(call)
         if not event.get("ambient") and event.get("is_backgrounded") is not False:
-            self._add_task(event)
+            self.tasks.add(get_text(event, "task_id"))
 
     def task_updated(self, event: Event) -> None:
         patch = get_object(event, "patch")
         if get_text(patch, "status") in _END_STATUSES or get_number(patch, "end_time") is not None:
             self.tasks.discard(get_text(event, "task_id"))
         elif patch.get("is_backgrounded") is True:
-            self._add_task(event)
+            self.tasks.add(get_text(event, "task_id"))
 
     def task_ended(self, event: Event) -> None:
         """Take a `task_notification`: the CLI prints one for every task that has ended, in whatever way."""
@@ -103,11 +108,7 @@ class OpenWork:
     def tasks_changed(self, event: Event) -> None:
         if isinstance(event.get("tasks"), list):
             tasks = get_objects(event, "tasks")
-            self.tasks = {get_text(task, "task_id") for task in tasks if not task.get("ambient")} - {""}
-
-    def _add_task(self, event: Event) -> None:
-        if task := get_text(event, "task_id"):
-            self.tasks.add(task)
+            self.tasks.replace(get_text(task, "task_id") for task in tasks if not task.get("ambient"))
 
     def _request_wake_up(self, tool_input: Event) -> None:
         if tool_input.get("stop") is True:

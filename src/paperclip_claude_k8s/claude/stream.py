@@ -14,13 +14,24 @@ result B is the run's end, and result A counts for usage and cost only.
 
 from collections.abc import Callable, Iterator
 
-from paperclip_claude_k8s.base.json_readers import get_list, get_object, get_objects, get_text
+from paperclip_claude_k8s.base.json_readers import get_list, get_number, get_object, get_objects, get_text
+from paperclip_claude_k8s.base.session_ids import as_session_id
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.assistant_texts import AssistantTexts
 from paperclip_claude_k8s.claude.event_lines import events_beside, without_control
-from paperclip_claude_k8s.claude.events import Event, count, read_event, read_json
+from paperclip_claude_k8s.claude.events import (
+    Event,
+    count,
+    get_name,
+    is_parsed,
+    read_event,
+    read_json,
+)
 from paperclip_claude_k8s.claude.excerpt import Excerpt
 from paperclip_claude_k8s.claude.open_work import WAKE_UP, OpenWork
+from paperclip_claude_k8s.claude.partial_line import PartialLine
+from paperclip_claude_k8s.claude.result_fields import known_fields
 from paperclip_claude_k8s.claude.results import is_success, unexpected_subtype
 from paperclip_claude_k8s.claude.transcript import ModelChange, Transcript
 
@@ -33,6 +44,8 @@ SKIPPED_PREFIXES = (
 """First bytes of events that do not matter for the outcome, except the end of a sub-agent (`user`)."""
 _INIT = b'{"type":"system","subtype":"init"'
 _ASSISTANT = b'{"type":"assistant",'
+_RESULT = b'"type":"result"'
+"""Part of a result. Text of the model never contains it unescaped, but the input of a tool call may."""
 _MAIN_AGENT = b'"parent_tool_use_id":null'
 _ERROR, _SUPERSEDES = b'"error":', b'"supersedes":'
 """Fields for which a message must be parsed. Text of the model never contains them unescaped."""
@@ -41,6 +54,7 @@ _WAKE_UP = f'"name":"{WAKE_UP}"'.encode()
 _OBJECT_START = b'{"'
 PLAIN_CHARS = 2000
 """Characters kept of each plain line; an error message may quote them."""
+PLAIN_BYTES = 4 * PLAIN_CHARS
 PLAIN_LINES = 20
 """Number of plain lines kept, from the start: enough for the messages of a CLI that cannot start."""
 LAST_ITEMS = 100
@@ -58,7 +72,9 @@ class StreamReader:
         """The model that `init` announced."""
         self.api_key_source = ""
         self.result: Event | None = None
-        """The last result, until the CLI continues after it."""
+        """The known fields of the last result, until the CLI continues after it."""
+        self.unread_result = False
+        """The last result is on a line that is too large to be parsed."""
         self.overtaken = False
         """The CLI continued after the last result."""
         self.open_work = OpenWork()
@@ -70,29 +86,27 @@ class StreamReader:
         """Number of `assistant` events of the main agent."""
         self.assistant_errors: tuple[str, ...] = ()
         self.rate_limit: Event | None = None
-        self.retries = 0
-        self.compactions = 0
+        self.retries = self.compactions = self._lines = 0
         self.model_changes: tuple[ModelChange, ...] = ()
         self._plain_lines: tuple[str, ...] = ()
         self._stderr = b""
-        self._partial_line: list[bytes] = []
+        self._partial_line = PartialLine()
         self._excerpt = Excerpt()
-        self._lines = 0
 
     def feed(self, block: bytes) -> None:
         self._excerpt.add(block)
         lines = block.split(b"\n")
         rest = lines.pop()
         if lines and self._partial_line:
-            lines[0] = b"".join([*self._partial_line, lines[0]])
-            self._partial_line = []
+            self._partial_line.add(lines[0])
+            lines[0] = self._partial_line.take()
         for line in lines:
             self._add_line(line)
         if rest:
-            self._partial_line.append(rest)
+            self._partial_line.add(rest)
 
     def feed_stderr(self, block: bytes) -> None:
-        self._stderr = (self._stderr + block)[-STDERR_BYTES:]
+        self._stderr = (self._stderr + block[-STDERR_BYTES:])[-STDERR_BYTES:]
 
     def allowed_silence(self) -> float | None:
         """Seconds for which the CLI may now print nothing and still have work to do.
@@ -105,8 +119,7 @@ class StreamReader:
 
     def finish(self) -> Transcript:
         """The transcript of everything fed so far. A last line without a newline is read as complete."""
-        rest, self._partial_line = b"".join(self._partial_line), []
-        self._add_line(rest)
+        self._add_line(self._partial_line.take())
         result, announced = self.result, self.announced_model
         return Transcript(
             session_id=self.session_id,
@@ -116,11 +129,12 @@ class StreamReader:
             reported_usage=self.usage.reported,
             result=result,
             overtaken=self.overtaken,
-            cut_short=result is None and (self.has_content or self.overtaken),
+            cut_short=result is None and (self.has_content or self.overtaken or self.unread_result),
             has_content=self.has_content,
             empty_reply=self._is_empty_reply(),
             stop_reason=self.assistant_texts.stop_reason(),
-            warnings=tuple(_warnings(result, self.model_changes, overtaken=self.overtaken)),
+            unread_result=self.unread_result,
+            warnings=tuple(self._warnings()),
             assistant_errors=self.assistant_errors,
             retries=self.retries,
             compactions=self.compactions,
@@ -145,7 +159,7 @@ class StreamReader:
                 open_work.sub_agents and open_work.may_end_sub_agent(line)
             ):
                 return
-            only_text_matters = self.has_content and self.result is None
+            only_text_matters = self.has_content and self.result is None and not self.unread_result
             if only_text_matters and line.startswith(_ASSISTANT) and _is_plain_message(line):
                 self.main_events += 1
                 self.assistant_texts.add(line, has_text=b'"type":"text"' in line)
@@ -153,6 +167,9 @@ class StreamReader:
         self._parse_line(line)
 
     def _parse_line(self, line: bytes) -> None:
+        if not is_parsed(line):
+            self._add_large_line(line)
+            return
         event = read_event(line)
         if event is not None:
             self._handle(event, line)
@@ -161,12 +178,12 @@ class StreamReader:
         for event, source in found:
             self._handle(event, source)
         if not found:
-            self._add_non_event(without_control(line))
+            self._add_non_event(line if len(line) > LIMITS.control_bytes else without_control(line))
 
     def note_continuation(self) -> None:
         """Note that the CLI continues: the last result was not the run's end, and counts for usage only."""
-        self.overtaken = self.overtaken or self.result is not None
-        self.result = None
+        self.overtaken = self.overtaken or self.result is not None or self.unread_result
+        self.result, self.unread_result = None, False
 
     def _handle(self, event: Event, line: bytes) -> None:
         handle = _HANDLERS.get((get_text(event, "type"), get_text(event, "subtype")))
@@ -186,7 +203,29 @@ class StreamReader:
             self.note_continuation()
         truncated = line.startswith(_OBJECT_START) and read_json(line) is None
         if line and not truncated and len(self._plain_lines) < PLAIN_LINES:
-            self._plain_lines += (line[: 4 * PLAIN_CHARS].decode("utf-8", "replace").strip()[:PLAIN_CHARS],)
+            self._plain_lines += (line[:PLAIN_BYTES].decode("utf-8", "replace").strip()[:PLAIN_CHARS],)
+
+    def _add_large_line(self, line: bytes) -> None:
+        """Take a line that is too large to be parsed: of a result, the relay's summary is used instead."""
+        if line.startswith(_ASSISTANT):
+            self._add_non_event(line)
+        elif not line.startswith(SKIPPED_PREFIXES) and _RESULT in line:
+            self.note_continuation()
+            self.unread_result = True
+        else:
+            self._add_non_event(line[:PLAIN_BYTES])
+
+    def _warnings(self) -> Iterator[str]:
+        """Reasons to distrust the result or its usage."""
+        for change in self.model_changes:
+            trigger = f" ({change.trigger})" if change.trigger else ""
+            yield f"the CLI continued with model {change.used} instead of {change.requested}{trigger}"
+        if self.overtaken:
+            yield "the CLI continued after its last result: usage and cost are those up to that result"
+        if self.unread_result:
+            yield "the last result is too large to be read: see the agent's output"
+        if self.result is not None:
+            yield from _result_warnings(self.result)
 
     def _is_empty_reply(self) -> bool:
         """No result and only empty messages, or a result by which the CLI itself reports an empty reply."""
@@ -210,12 +249,12 @@ def _init(reader: StreamReader, event: Event, _: bytes) -> None:
     """A run has several `init` events if the CLI continues after a result; all name the same session."""
     reader.note_continuation()
     reader.usage.take_version(event)
-    reader.announced_model, reader.api_key_source = get_text(event, "model"), get_text(event, "apiKeySource")
-    reader.session_id = get_text(event, "session_id") or reader.session_id
+    reader.announced_model, reader.api_key_source = get_name(event, "model"), get_name(event, "apiKeySource")
+    reader.session_id = as_session_id(event.get("session_id")) or reader.session_id
 
 
 def _assistant(reader: StreamReader, event: Event, line: bytes) -> None:
-    if error := get_text(event, "error"):
+    if error := get_name(event, "error"):
         reader.assistant_errors = (*reader.assistant_errors[1 - LAST_ITEMS :], error)
     reader.assistant_texts.retract(get_list(event, "supersedes"))
     message = get_object(event, "message")
@@ -233,13 +272,15 @@ def _assistant(reader: StreamReader, event: Event, line: bytes) -> None:
 
 def _result(reader: StreamReader, event: Event, _: bytes) -> None:
     """The last result counts: a background task that ends makes the CLI continue with another turn."""
-    reader.result, reader.overtaken = event, False
+    reader.result = known_fields(event)
+    reader.overtaken = reader.unread_result = False
     reader.open_work.add_result(event)
     reader.usage.add_result(event)
 
 
 def _rate_limit(reader: StreamReader, event: Event, _: bytes) -> None:
-    reader.rate_limit = get_object(event, "rate_limit_info")
+    info = get_object(event, "rate_limit_info")
+    reader.rate_limit = {"status": get_name(info, "status"), "resetsAt": get_number(info, "resetsAt")}
 
 
 def _retry(reader: StreamReader, _event: Event, _line: bytes) -> None:
@@ -253,7 +294,7 @@ def _compaction(reader: StreamReader, _event: Event, _line: bytes) -> None:
 def _model_change(reader: StreamReader, event: Event, _: bytes) -> None:
     reader.assistant_texts.retract(get_list(event, "retracted_message_uuids"))
     names = ("original_model", "fallback_model", "trigger")
-    change = ModelChange(*(get_text(event, name) for name in names))
+    change = ModelChange(*(get_name(event, name) for name in names))
     reader.model_changes = (*reader.model_changes[1 - LAST_ITEMS :], change)
 
 
@@ -279,14 +320,11 @@ _HANDLERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] =
 }
 
 
-def _warnings(result: Event | None, changes: tuple[ModelChange, ...], *, overtaken: bool) -> Iterator[str]:
-    """Reasons to distrust the result or its usage. They never make it a failure."""
-    for change in changes:
-        trigger = f" ({change.trigger})" if change.trigger else ""
-        yield f"the CLI continued with model {change.used} instead of {change.requested}{trigger}"
-    if overtaken:
-        yield "the CLI continued after its last result: usage and cost are those up to that result"
-    if result is None or not is_success(result):
+def _result_warnings(result: Event) -> Iterator[str]:
+    """What is wrong with the result although it may be a success. It stays one."""
+    if "structured_output" in result and result["structured_output"] is None:
+        yield "structured_output is too large for resultJson: see the agent's output"
+    if not is_success(result):
         return
     if subtype := unexpected_subtype(result):
         yield f"the result's subtype is {subtype} instead of success; no error is flagged, so it is a success"
@@ -295,6 +333,6 @@ def _warnings(result: Event | None, changes: tuple[ModelChange, ...], *, overtak
     if "stop_reason" in result and result["stop_reason"] is None and result.get("terminal_reason"):
         yield "stop_reason is null: the answer may have been truncated"
     denials = get_objects(result, "permission_denials")
-    denied = {get_text(denial, "tool_name") for denial in denials}
+    denied = {get_name(denial, "tool_name") for denial in denials}
     if denied - {""}:
         yield f"permission denied for tools: {', '.join(sorted(denied - {''}))}"

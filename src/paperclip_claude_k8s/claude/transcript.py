@@ -31,7 +31,10 @@ class Transcript:
     reported_usage: ReportedUsage = field(default_factory=ReportedUsage)
     """Tokens and cost of all results, including those after which the CLI continued."""
     result: Mapping[str, Any] | None = None
-    """How the run ended: the last `result`, unless an `init` or a message of the main agent follows it."""
+    """How the run ended: the known fields (`result_fields`) of the last `result`, unless an `init` or a
+    message of the main agent follows it."""
+    unread_result: bool = False
+    """The last `result` is too large to be read, and nothing follows it. `result` is None then."""
     overtaken: bool = False
     """The CLI continued after its last result, which is therefore not the run's end."""
     cut_short: bool = False
@@ -58,7 +61,7 @@ class Transcript:
     """The last 4 KiB of stderr."""
     api_key_source: str = ""
     rate_limit: Mapping[str, Any] | None = None
-    """The last `rate_limit_info`."""
+    """`status` and `resetsAt` of the last `rate_limit_info`."""
     excerpt: bytes = b""
     """First and last bytes of stdout, with a note between them of how many were left out."""
     lines: int = 0

@@ -610,11 +610,23 @@ function eventEntries(event) {
 
 const STATUS = "[paperclip] ";
 const MAX_DEPTH = 200;
+const MAX_VALUES = 500000;
 const HEAD = /^\{"type":"([A-Za-z_]{1,40})"/;
 const SESSION = /"session_id":"[0-9a-f-]{36}"/;
 const UUID = /"uuid":"[0-9a-f-]{36}"/;
 
+// Each comma and each opening bracket may become an object.
+function tooLarge(text) {
+  let values = 0;
+  if (text.length <= MAX_VALUES) return false;
+  for (const mark of ",[{") {
+    for (let at = text.indexOf(mark); at >= 0 && values <= MAX_VALUES; at = text.indexOf(mark, at + 1)) values += 1;
+  }
+  return values > MAX_VALUES;
+}
+
 function readJson(text) {
+  if (tooLarge(text)) return null;
   try {
     const value = JSON.parse(text);
     return tooDeep(value) ? null : value;

@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rich.console import Console
 
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cli.command_options import ReplayOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
@@ -19,7 +22,7 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 CHUNK = 256 * 1024
-"""Bytes per read of the captured file."""
+"""Bytes per read of the rest of a line that is cut."""
 
 
 class ReplayInvalid(Exception):
@@ -36,7 +39,7 @@ def replay(options: ReplayOptions) -> int:
     except ReplayInvalid as error:
         return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
     now, resumed = utc_now(), options.resumed
-    failure = classify_end(observation, OutcomeInputs(now, resumed=resumed))
+    failure = classify_end(observation, OutcomeInputs(now, resumed=resumed, recorded=True))
     result = build_result(failure, observation, ResultInputs(now, resumed=resumed)).to_wire()
     status = "succeeded" if failure is None else "failed"
     return print_reply({"status": status, "result": result}, DONE if failure is None else FAILED)
@@ -49,20 +52,27 @@ def _observe(options: ReplayOptions) -> Observation:
     live = LiveView(Console(stderr=True, highlight=False), quiet=options.quiet)
     try:
         with _open(options.file) as source:
-            rest = b""
-            while chunk := source.read(CHUNK):
-                reader.feed(chunk)
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    live.show_agent_line("stdout", line.decode("utf-8", "replace"))
-            live.show_agent_line("stdout", rest.decode("utf-8", "replace"))
-    except (OSError, EOFError) as error:
+            for line in _lines_of(source):
+                reader.feed(line)
+                if not options.quiet:
+                    live.show_agent_line("stdout", line.removesuffix(b"\n").decode("utf-8", "replace"))
+    except (OSError, EOFError, zlib.error) as error:
         raise ReplayInvalid(f"{options.file} cannot be read: {error}") from None
     return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))
 
 
-def _open(path: Path) -> Any:  # noqa: ANN401  # gzip.GzipFile or BufferedReader
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+def _lines_of(source: BinaryIO) -> Iterator[bytes]:
+    """Each line with its newline. A line above `Limits.log_line_bytes` is cut, as a run would not keep it."""
+    while line := source.readline(LIMITS.log_line_bytes):
+        yield line
+        if not line.endswith(b"\n"):
+            while not line.endswith(b"\n") and (line := source.readline(CHUNK)):
+                pass
+            yield b"\n"
+
+
+def _open(path: Path) -> BinaryIO:
+    return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def _ending(options: ReplayOptions) -> Ending:

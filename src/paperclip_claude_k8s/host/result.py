@@ -86,7 +86,8 @@ class ExecutionResult(_WireModel):
     summary: str | None = None
     """The agent's final answer."""
     result_json: JsonMap | None = None
-    """The CLI's result event, with `log` (counts, `complete`), `warnings` and failure evidence beside it."""
+    """The known fields of the CLI's result event, with `log` (counts, `complete`), `warnings` and failure
+    evidence, which come from the adapter only."""
 
     @model_validator(mode="before")
     @classmethod

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from paperclip_claude_k8s.podlog.log_report import Gap, Totals
 from paperclip_claude_k8s.podlog.marks import Bookmark
 
+MAX_GAPS = 100
+"""Gaps that are listed separately. Each reconnect causes one at most, unless the agent forges marks."""
 ENDING_BYTES = 256
 """Bytes of the delivered output that are kept to recognise the same position in the relay's file."""
 
@@ -83,7 +85,7 @@ class Counts:
         """Record a gap of known size."""
         self.missing += gap.bytes or 0
         self._missing_lines += gap.lines or 0
-        self.gaps.append(gap)
+        self._keep(gap)
         return gap
 
     def add_possible_gap(self, since: int | None, until: int | None) -> None:
@@ -126,8 +128,18 @@ class Counts:
             return None
         gap = Gap(self._possible_gaps[0].since, self._possible_gaps[-1].until)
         self._possible_gaps.clear()
-        self.gaps.append(gap)
+        self._keep(gap)
         return gap
+
+    def _keep(self, gap: Gap) -> None:
+        """Add the gap to the list; to its last gap, if the list is full."""
+        if len(self.gaps) < MAX_GAPS:
+            self.gaps.append(gap)
+            return
+        last = self.gaps[-1]
+        known = None not in {last.bytes, gap.bytes, last.lines, gap.lines}
+        size, lines = (last.bytes or 0) + (gap.bytes or 0), (last.lines or 0) + (gap.lines or 0)
+        self.gaps[-1] = Gap(last.since, gap.until, size if known else None, lines if known else None)
 
     def matches(self, totals: Totals | None) -> bool:
         """Whether everything that the relay counted was delivered."""

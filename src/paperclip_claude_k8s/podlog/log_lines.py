@@ -20,6 +20,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.times import NANO
 
 STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ")
@@ -27,8 +28,10 @@ SECOND_BYTES = 20
 """Length of the date, the time and the dot: what the stamps of one second have in common."""
 RECORD_BYTES = 16 * 1024
 """Largest number of bytes of a line that a runtime stores in one record."""
-LINE_LIMIT = 32 * 1024 * 1024
-"""Bytes. Longer lines are counted but not kept, so that memory is bounded whatever the container writes."""
+LINE_LIMIT = LIMITS.log_line_bytes
+"""Longer lines are counted but not kept, so that memory is bounded whatever the container writes."""
+LONG_LINE_BYTES = 1024 * 1024
+"""Lines from this size on are not copied more often than necessary."""
 TRUST_WIDTH_AFTER = 1000
 """After this many lines with stamps of one width the rest of the response is assumed to have the same width:
 one kubelet uses one format."""
@@ -215,13 +218,15 @@ class LineReader:
         if self._partial_size > self._limit:
             out.append(oversize_batch(self.partial_line, self._partial_size + len(lines.pop(0))))
         elif self._partial_size:
-            lines[0] = self.partial_line + lines[0]
+            self._partial.append(lines[0])
+            lines[0] = self.partial_line
         self._partial, self._partial_size = [], 0
         self._keep(partial_line)
         if within_limit and self._is_uniform(lines, chunk, end):
             width = self._width
-            text = b"\n".join([line[width:] for line in lines] + [b""])
-            return [LineBatch(self._second, text, lines)]
+            bodies: list[bytes | memoryview] = [line[width:] for line in lines[1:]]
+            first = memoryview(lines[0])[width:] if len(lines[0]) > LONG_LINE_BYTES else lines[0][width:]
+            return [LineBatch(self._second, b"\n".join([first, *bodies, b""]), lines)]
         return out + self._parse_each(lines)
 
     def _keep(self, piece: bytes) -> None:

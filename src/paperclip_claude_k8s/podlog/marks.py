@@ -60,9 +60,12 @@ class Marks:
     def parts(self, text: bytes) -> Iterator[Part]:
         """Split whole lines into parts, in order. Marked lines of an unknown kind are skipped."""
         plain: list[bytes] = []
-        for line in text[:-1].split(b"\n"):
+        start = 0
+        while start < len(text):
+            end = text.find(b"\n", start) + 1 or len(text)
+            line, start = text[start:end], end
             if self.none_in(line):
-                plain.append(line + b"\n")
+                plain.append(line)
                 continue
             if plain:
                 yield Stdout(b"".join(plain), len(plain))
@@ -76,10 +79,9 @@ class Marks:
     def _parse(self, line: bytes) -> Part | None:
         prefix = self._prefix or b""
         if not line.startswith(prefix):
-            unended = line.removesuffix(prefix + b"n")
-            return Stdout(unended if unended != line else line + b"\n", 1)
-        rest = line[len(prefix) :]
-        if rest[:2] == b"e ":
-            return Stderr(rest[2:] + b"\n")
-        counts = _COUNTS.fullmatch(rest)
+            return Stdout(line.removesuffix(prefix + b"n\n"), 1)
+        start = len(prefix)
+        if line.startswith(b"e ", start):
+            return Stderr(line[start + 2 :])
+        counts = _COUNTS.fullmatch(line, start)
         return Bookmark(int(counts[1]), int(counts[2])) if counts else None

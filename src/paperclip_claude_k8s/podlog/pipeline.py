@@ -110,9 +110,12 @@ class Deliverer:
         elif self.marks.none_in(batch.text):
             await self.stdout(batch.text, batch.count, time)
         else:
-            for part in self.marks.parts(batch.text):
-                await self._part(part, time)
+            await self._parts(batch.text, time)
         self.position.add(batch)
+
+    async def _parts(self, text: bytes, time: int) -> None:
+        for part in self.marks.parts(text):
+            await self._part(part, time)
 
     async def _part(self, part: Part, time: int) -> None:
         match part:

@@ -14,6 +14,9 @@ from typing import Any
 
 import orjson
 
+from paperclip_claude_k8s.base.json_readers import get_int
+from paperclip_claude_k8s.base.session_ids import as_session_id
+
 DIR = "PAPERCLIP_RELAY_DIR"
 """Folder of the relay's internal files, on an emptyDir."""
 PROMPT = "PAPERCLIP_RELAY_PROMPT"
@@ -107,15 +110,15 @@ def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
         return None
     if not isinstance(summary, dict) or summary.get("relay") != nonce:
         return None
-    size, lines, code = (summary.get(key) for key in ("bytes", "lines", "exit"))
-    if not (isinstance(size, int) and isinstance(lines, int) and isinstance(code, int)):
+    size, lines, code = (get_int(summary, key) for key in ("bytes", "lines", "exit"))
+    if size is None or lines is None or code is None or not min(size, lines) >= 0:
         return None
     return RelaySummary(
         bytes=size,
         lines=lines,
         sha256=_typed(summary, "sha256", str),
         exit_code=code,
-        session_id=_typed(summary, "session", str),
+        session_id=as_session_id(summary.get("session")),
         subtype=_typed(summary, "subtype", str),
         is_error=_typed(summary, "is_error", bool),
         cost_usd=_typed(summary, "cost", (int, float)),

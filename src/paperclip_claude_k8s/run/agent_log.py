@@ -71,7 +71,7 @@ class AgentLog:
         self._limit = limit
         self._run_log = annotations.get(RUN_LOG_ANNOTATION)
         self._pod_uid: str | None = None
-        self._sink = _Sink(narrator, ports.journal, ports.reader())
+        self._sink = OutputSink(narrator, ports.journal, ports.reader())
         self._ended = asyncio.get_running_loop().create_future()
         self._follower: Follower | None = None
         self.report: LogReport | None = None
@@ -156,7 +156,7 @@ class ReceiverFailed(Exception):
     """The parser or the journal raised on a block of output; the cause is that exception."""
 
 
-class _Sink:
+class OutputSink:
     """Passes each block to parser, journal and host, even if one of them raises."""
 
     def __init__(self, narrator: Narrator, journal: RunJournal, reader: StreamReader) -> None:

@@ -5,6 +5,9 @@ import logging
 from collections.abc import Iterator
 
 from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.base.strict_json import REPLACEMENT
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
 from paperclip_claude_k8s.host.redact import mask_values
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
@@ -15,6 +18,8 @@ from paperclip_claude_k8s.verdict.wording import error_text
 
 PREFIX = "[paperclip] "
 """Beginning of every line of the adapter in the host's log."""
+LINE_BYTES = LIMITS.host_chunk_bytes
+"""Lines up to this size are not split."""
 CHUNK_BYTES = 60 * 1024
 """Size limit for chunks of whole lines: the host truncates chunks of more than 64 Ki characters."""
 
@@ -50,7 +55,7 @@ class Narrator:
     async def output(self, stream: LogStreamName, block: bytes) -> None:
         """Send whole lines of the agent in chunks that the host does not truncate unless a line is longer."""
         self.last_output = loop_time()
-        for chunk in chunks_of_lines(block, CHUNK_BYTES):
+        for chunk in chunks_of_lines(block, CHUNK_BYTES, LINE_BYTES):
             await self._send(stream, chunk.decode("utf-8", "replace"))
 
     async def _send_own(self, stream: LogStreamName, line: str) -> None:
@@ -60,7 +65,7 @@ class Narrator:
     async def _send(self, stream: LogStreamName, text: str) -> None:
         async with self._lock:
             with host_errors_contained(self._on_error):
-                await self._on_log(stream, text)
+                await self._on_log(stream, text.replace("\0", REPLACEMENT))
 
     def _on_error(self, error: Exception) -> None:
         text = mask_values(error_text(error), bearer_tokens(self._ctx))
@@ -69,23 +74,28 @@ class Narrator:
         self.host_failures = self.host_failures.with_one_more(text)
 
 
-def chunks_of_lines(block: bytes, limit: int) -> Iterator[bytes]:
-    """Split a block at line ends into pieces of at most `limit` bytes; a longer line stays whole.
+def chunks_of_lines(block: bytes, limit: int, line_limit: int) -> Iterator[bytes]:
+    """Split a block at line ends into pieces of at most `limit` bytes.
 
-    Joined, the pieces equal the block. Every piece but the last ends with a newline.
+    A longer line is a piece of its own; if it is longer than `line_limit`, it is split between characters.
+    Joined, the pieces equal the block.
     """
     start = 0
-    while len(block) - start > limit:
-        end = block.rfind(b"\n", start, start + limit) + 1
+    while start < len(block):
+        end = len(block) if len(block) - start <= limit else block.rfind(b"\n", start, start + limit) + 1
         if not end:
-            end = block.find(b"\n", start + limit) + 1
-        if not end:
-            break
-        yield block[start:end]
+            end = block.find(b"\n", start + limit) + 1 or len(block)
+        if end - start > max(limit, line_limit):
+            end = _character_start(block, start + line_limit)
+        yield block[start:end] if end - start < len(block) else block
         start = end
-    if start < len(block):
-        yield block[start:] if start else block
+
+
+def _character_start(block: bytes, at: int) -> int:
+    """The offset at or before `at` at which a UTF-8 character starts; `at` if the text is not UTF-8."""
+    return next((at - back for back in range(4) if block[at - back] & 0xC0 != 0x80), at)
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split("\n")).strip()
+    """The text in one line, cut, and without control characters: it may quote the agent or an Event."""
+    return neutral(" ".join(text[: LIMITS.text_chars].split("\n")).strip())

@@ -7,6 +7,8 @@ sees all of its output, leaves a summary in the container's termination message.
 from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s.claude import Transcript
+from paperclip_claude_k8s.claude.events import believable_cost
+from paperclip_claude_k8s.claude.result_fields import known_fields
 from paperclip_claude_k8s.cluster.model import Condition, Known, Terminated
 from paperclip_claude_k8s.podlog.log_report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
@@ -111,7 +113,7 @@ def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transc
 
 def _may_have_missed_the_end(transcript: Transcript, relay: RelaySummary) -> bool:
     has_result = transcript.result is not None or transcript.overtaken
-    return not has_result or transcript.bytes < relay.bytes
+    return transcript.unread_result or not has_result or transcript.bytes < relay.bytes
 
 
 def _is_result_read(transcript: Transcript, relay: RelaySummary) -> bool:
@@ -128,9 +130,10 @@ def _with_result(transcript: Transcript, relay: RelaySummary) -> Transcript:
     facts = {"type": "result", "subtype": relay.subtype, "is_error": relay.is_error}
     return replace(
         transcript,
-        result={key: value for key, value in facts.items() if value is not None},
+        result=known_fields({key: value for key, value in facts.items() if value is not None}),
         session_id=transcript.session_id or (None if relay.is_error else relay.session_id),
-        reported_usage=transcript.reported_usage.with_lost_result(relay.cost_usd),
+        reported_usage=transcript.reported_usage.with_lost_result(believable_cost(relay.cost_usd)),
+        unread_result=False,
         overtaken=False,
         cut_short=False,
         empty_reply=False,

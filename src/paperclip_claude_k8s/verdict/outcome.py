@@ -50,6 +50,8 @@ class OutcomeInputs:
     log_limit: str = ""
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
+    recorded: bool = False
+    """The agent ended at an unknown time before `now`, not just before it."""
 
 
 _EARLIER_TURN = " — an earlier turn ended with a result, but the turn after it did not"
@@ -173,7 +175,7 @@ def _failed_result(observation: Observation, inputs: OutcomeInputs) -> Failure |
     if result is None:
         return None
     message = describe_claude_failure(result) or exited_message(observation.exit_code)
-    classified = classify(observation.transcript, inputs.now)
+    classified = classify(observation.transcript, inputs.now, recorded=inputs.recorded)
     return failures.reported_by_claude(classified, message, resumed=inputs.resumed is True)
 
 

@@ -10,8 +10,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.claude.accounting import RunUsage
+from paperclip_claude_k8s.claude.result_fields import fields_for_host
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
@@ -57,7 +60,7 @@ class ResultInputs:
 def build_result(failure: Failure | None, observation: Observation, inputs: ResultInputs) -> ExecutionResult:
     """The result of a run that was observed."""
     reported = observation.transcript.reported_usage
-    run_usage = reported.for_run(resumed=inputs.resumed).with_earlier(inputs.earlier)
+    run_usage = reported.for_run(resumed=inputs.resumed).with_earlier(inputs.earlier).believable()
     observed = _observed_fields(observation, run_usage, inputs)
     if failure is None:
         return ExecutionResult(
@@ -109,7 +112,7 @@ def _failure_fields(failure: Failure, inputs: ResultInputs, extra: JsonMap, exit
         "exit_code": None if interrupted else exit_code,
         "signal": "SIGTERM" if interrupted else None,
         "timed_out": failure.code == "timeout",
-        "error_message": failure.message,
+        "error_message": neutral(failure.message),
         "error_code": str(failure.code),
         "error_family": failure.family,
         "retry_not_before": failure.retry_not_before,
@@ -150,23 +153,24 @@ def _evidence(failure: Failure, inputs: ResultInputs) -> JsonMap:
 def _result_json(
     observation: Observation, run_usage: RunUsage, inputs: ResultInputs, *, with_output: bool = False
 ) -> JsonMap:
-    """`resultJson`: the result event as the CLI printed it, with the adapter's own fields."""
+    """`resultJson`: the known fields of the CLI's result, and the adapter's own, which no event can set."""
     transcript = observation.transcript
     of_run = (*transcript.warnings, *_stop_warning(observation), run_usage.warning)
     warnings = [
-        *filter(None, of_run),
         *_copy_warnings(observation),
         *_delivery_warnings(observation, inputs.host_failures),
+        *filter(None, of_run),
     ]
     ours: JsonMap = {
         "containerExitCode": observation.exit_code,
         "log": _log_fields(observation, inputs.host_failures),
         "phases": dict(observation.phases) or None,
-        "warnings": warnings or None,
+        "warnings": [warning[: LIMITS.text_chars] for warning in warnings[: LIMITS.warnings]] or None,
         "stdout": transcript.excerpt.decode("utf-8", "replace") or None if with_output else None,
         "stderr": transcript.stderr_tail or None if with_output else None,
     }
-    return {**(transcript.result or {}), **{key: value for key, value in ours.items() if value is not None}}
+    known = fields_for_host(transcript.result or {})
+    return known | {key: value for key, value in ours.items() if value is not None}
 
 
 def _copy_warnings(observation: Observation) -> Iterator[str]:

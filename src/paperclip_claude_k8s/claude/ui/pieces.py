@@ -8,7 +8,9 @@ from paperclip_claude_k8s.claude.ui.values import Entry, counted, utf16_length
 
 REST_MISSING = "\n[the rest of this line is missing]"
 
-_STRING_BODY = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*')
+_STRING_BODY = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*+')
+# `*+` keeps no state for each escape, of which a line may have millions
+
 _CALL = re.compile(r'\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":')
 _BLOCKS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"thinking","thinking":"'))
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Never
 
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.ui.values import BLANKS, Json
 
 STATUS = "[paperclip] "
@@ -13,6 +14,8 @@ STATUS = "[paperclip] "
 MAX_DEPTH = 200
 """Levels of nesting that are read. No event is deeper, and Python's JSON parser supports fewer levels than
 JavaScript's."""
+MAX_VALUES = LIMITS.event_values
+"""Commas and opening brackets of an event: each may become an object. A larger line is shown as a piece."""
 MAX_INTEGER_CHARS = 15
 """Integers with more characters are read as floats, as in JavaScript."""
 
@@ -48,7 +51,7 @@ def read_line(line: str) -> Json | Piece | Plain:
         return Plain("")
     if text.startswith(STATUS):
         return Plain(text, status=True)
-    value = _read_json(bare) if bare.startswith("{") else None
+    value = _read_json(bare) if bare.startswith("{") and not _too_large(bare) else None
     if isinstance(value, dict):
         kind = value.get("type")
         return value if isinstance(kind, str) and kind else Plain(text)
@@ -67,6 +70,10 @@ def _read_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
     except (ValueError, RecursionError):
         return None
     return None if _too_deep(value) else value
+
+
+def _too_large(text: str) -> bool:
+    return len(text) > MAX_VALUES and sum(map(text.count, ",[{")) > MAX_VALUES
 
 
 def _integer(digits: str) -> int | float | None:

@@ -1,0 +1,24 @@
+"""The beginning of a line whose end has not arrived yet."""
+
+from paperclip_claude_k8s.base.settings import LIMITS
+
+
+class PartialLine:
+    """Keeps the pieces of a line. What exceeds `Limits.log_line_bytes` is dropped."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return self._size > 0
+
+    def add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= LIMITS.log_line_bytes:
+            self._pieces.append(piece)
+
+    def take(self) -> bytes:
+        """The line so far, which is then empty."""
+        line, self._pieces, self._size = b"".join(self._pieces), [], 0
+        return line
