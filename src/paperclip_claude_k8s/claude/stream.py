@@ -131,10 +131,10 @@ class StreamReader:
             overtaken=self.overtaken,
             cut_short=result is None and (self.has_content or self.overtaken or self.unread_result),
             has_content=self.has_content,
-            empty_reply=self._is_empty_reply(),
+            empty_reply=_is_empty_reply(self),
             stop_reason=self.assistant_texts.stop_reason(),
             unread_result=self.unread_result,
-            warnings=tuple(self._warnings()),
+            warnings=tuple(_warnings(self)),
             assistant_errors=self.assistant_errors,
             retries=self.retries,
             compactions=self.compactions,
@@ -215,31 +215,20 @@ class StreamReader:
         else:
             self._add_non_event(line[:PLAIN_BYTES])
 
-    def _warnings(self) -> Iterator[str]:
-        """Reasons to distrust the result or its usage."""
-        for change in self.model_changes:
-            trigger = f" ({change.trigger})" if change.trigger else ""
-            yield f"the CLI continued with model {change.used} instead of {change.requested}{trigger}"
-        if self.overtaken:
-            yield "the CLI continued after its last result: usage and cost are those up to that result"
-        if self.unread_result:
-            yield "the last result is too large to be read: see the agent's output"
-        if self.result is not None:
-            yield from _result_warnings(self.result)
-
-    def _is_empty_reply(self) -> bool:
-        """No result and only empty messages, or a result by which the CLI itself reports an empty reply."""
-        if self.result is None:
-            return self.main_events > 0 and not self.has_content
-        completed = self.result.get("terminal_reason") == "completed"
-        failed = self.result.get("subtype") == "error_during_execution"
-        return completed and failed and not self.main_events
-
 
 def _is_plain_message(line: bytes) -> bool:
     """Whether the line is a message of the main agent that need not be parsed."""
     must_parse = _ERROR in line or _SUPERSEDES in line or _WAKE_UP in line
     return line.rfind(_MAIN_AGENT) >= 0 and not must_parse  # rfind: the field stands near the end
+
+
+def _is_empty_reply(reader: StreamReader) -> bool:
+    """No result and only empty messages, or a result by which the CLI itself reports an empty reply."""
+    if reader.result is None:
+        return reader.main_events > 0 and not reader.has_content
+    completed = reader.result.get("terminal_reason") == "completed"
+    failed = reader.result.get("subtype") == "error_during_execution"
+    return completed and failed and not reader.main_events
 
 
 # ── one handler per kind of event ───────────────────────────────────────────────────────────────────
@@ -318,6 +307,19 @@ _HANDLERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] =
     ("result", ""): _result,
     ("rate_limit_event", ""): _rate_limit,
 }
+
+
+def _warnings(reader: StreamReader) -> Iterator[str]:
+    """Reasons to distrust the result or its usage."""
+    for change in reader.model_changes:
+        trigger = f" ({change.trigger})" if change.trigger else ""
+        yield f"the CLI continued with model {change.used} instead of {change.requested}{trigger}"
+    if reader.overtaken:
+        yield "the CLI continued after its last result: usage and cost are those up to that result"
+    if reader.unread_result:
+        yield "the last result is too large to be read: see the agent's output"
+    if reader.result is not None:
+        yield from _result_warnings(reader.result)
 
 
 def _result_warnings(result: Event) -> Iterator[str]:
