@@ -102,8 +102,7 @@ class StreamReader:
             lines[0] = self._partial_line.take()
         for line in lines:
             self._add_line(line)
-        if rest:
-            self._partial_line.add(rest)
+        self._partial_line.add(rest)
 
     def feed_stderr(self, block: bytes) -> None:
         self._stderr = (self._stderr + block[-STDERR_BYTES:])[-STDERR_BYTES:]
@@ -120,11 +119,11 @@ class StreamReader:
     def finish(self) -> Transcript:
         """The transcript of everything fed so far. A last line without a newline is read as complete."""
         self._add_line(self._partial_line.take())
-        result, announced = self.result, self.announced_model
+        result = self.result
         return Transcript(
             session_id=self.session_id,
-            init_model=announced,
-            model=self.assistant_texts.model() or announced,
+            init_model=self.announced_model,
+            model=self.assistant_texts.model() or self.announced_model,
             summary=self.assistant_texts.summary(result),
             reported_usage=self.usage.reported,
             result=result,
@@ -181,7 +180,7 @@ class StreamReader:
             self._add_non_event(line if len(line) > LIMITS.control_bytes else without_control(line))
 
     def note_continuation(self) -> None:
-        """Note that the CLI continues: the last result was not the run's end, and counts for usage only."""
+        """The CLI continues: the last result was not the run's end, and counts for usage only."""
         self.overtaken = self.overtaken or self.result is not None or self.unread_result
         self.result, self.unread_result = None, False
 
@@ -207,13 +206,11 @@ class StreamReader:
 
     def _add_large_line(self, line: bytes) -> None:
         """Take a line that is too large to be parsed: of a result, the relay's summary is used instead."""
-        if line.startswith(_ASSISTANT):
-            self._add_non_event(line)
-        elif not line.startswith(SKIPPED_PREFIXES) and _RESULT in line:
+        if _RESULT in line and not line.startswith((*SKIPPED_PREFIXES, _ASSISTANT)):
             self.note_continuation()
             self.unread_result = True
         else:
-            self._add_non_event(line[:PLAIN_BYTES])
+            self._add_non_event(line if line.startswith(_ASSISTANT) else line[:PLAIN_BYTES])
 
 
 def _is_plain_message(line: bytes) -> bool:
