@@ -125,7 +125,7 @@ class Adapter:
 
     def get_config_schema(self) -> JsonMap:
         """Return the form: `{fields: [{key, label, type, hint, group, default?, options?}]}`."""
-        return config_schema(known_models(self._settings.env))
+        return config_schema(known_models(self._settings.env), self._settings.policy)
 
     async def get_quota_windows(self) -> JsonMap:
         """Return how much of a Claude subscription's limits is used.

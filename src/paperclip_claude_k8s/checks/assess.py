@@ -6,11 +6,13 @@ from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, 
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.error_texts import describe_error
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.failures import Failure, policy_refused
 from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.plan.manifest import job_manifest
+from paperclip_claude_k8s.plan.pod_admission import reach_notes
 from paperclip_claude_k8s.plan.pod_security import violations
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, Version, unmet
 
@@ -39,6 +41,12 @@ def config_checks(given: JsonMap) -> Iterator[Check]:
     if unknown:
         text = f"Unknown settings: {', '.join(unknown)}"
         yield Check(code="k8s_config_unknown", level="warn", message=text, hint="check the spelling")
+
+
+def policy_checks(refusals: tuple[Refusal, ...]) -> Iterator[Check]:
+    """One check for each thing that the administrator's policy does not allow."""
+    for refusal in refusals:
+        yield failure_check(policy_refused(refusal))
 
 
 # Server --------------------------------------------------------------------------------------------
@@ -194,6 +202,13 @@ def pod_security_checks(run: PlannedRun) -> Iterator[Check]:
             message=f"The Pod is weaker than the Pod Security Standard `restricted`: {violation}",
             hint="check podTemplate, runAsUser and enableDocker; namespaces that enforce it refuse the Pod",
         )
+
+
+def reach_checks(run: PlannedRun) -> Iterator[Check]:
+    """One check for each way in which the Pod reaches beyond itself."""
+    for note in reach_notes(run.plan):
+        hint = "the administrator's policy can forbid it; see docs/policy.md"
+        yield Check(code="k8s_pod_reaches_further", level="warn", message=note, hint=hint)
 
 
 def credentials_check(run: PlannedRun) -> Check:

@@ -21,8 +21,10 @@ from paperclip_claude_k8s.failures import Failure, RunFailure
 from paperclip_claude_k8s.host.checkup import Check, Checkup, CheckupContext, worst_status
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ContextInvalid
+from paperclip_claude_k8s.plan.pod_admission import plan_refusals
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.run.admit import find_refusals
 from paperclip_claude_k8s.run.prepare import own_namespace
 
 
@@ -49,6 +51,9 @@ test_environment.__test__ = False  # type: ignore[attr-defined]  # pytest would 
 async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) -> list[Check]:
     ctx = CheckupContext.read(given)
     config = AdapterConfig.read(ctx.config)
+    refusals = await find_refusals(ctx.config, config, process.settings)
+    if refusals:
+        return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
     ports = process.ports(config.kubeconfig)
     version = await call_within(ports.cluster.server_version, ports.settings.timings.check)
     checks = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
@@ -59,6 +64,8 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
         rights = group.create_task(collect_rights(namespace, ports))
         planned = group.create_task(collect_run(ctx, config, ports))
     checks += _assess(rights.result(), planned.result(), namespace)
+    if isinstance(run := planned.result(), PlannedRun):
+        checks += assess.policy_checks(plan_refusals(run.plan, process.settings.policy))
     if ctx.probe:
         checks += await _probe(checks, rights.result(), planned.result(), ports)
     return checks
@@ -76,6 +83,7 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
     yield from assess.volume_checks(run, granted)
     yield assess.credentials_check(run)
     yield from assess.pod_security_checks(run)
+    yield from assess.reach_checks(run)
     yield from clock_checks(run.dry_run)
     yield from dry_run_checks(run, granted)
     yield from pod_dry_run_checks(run, granted)

@@ -4,6 +4,8 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.fields import SETTINGS, Setting
 from paperclip_claude_k8s.host.models import Models
+from paperclip_claude_k8s.host.policy import Policy
+from paperclip_claude_k8s.host.policy_fields import POLICY_FIELDS
 
 FORM_TURNS = 1000
 """Initial value of `maxTurnsPerRun` in a form; a config without the key has no limit."""
@@ -11,13 +13,26 @@ FORM_TURNS = 1000
 _DEFAULTS = AdapterConfig()
 
 
-def config_schema(models: Models) -> JsonMap:
+NOT_ALLOWED = "Not allowed by this host's policy."
+
+
+def config_schema(models: Models, policy: Policy | None = None) -> JsonMap:
     """Return the form. Each number and each select has a default.
+
+    The hint of a setting that the policy forbids altogether says so: the host's form cannot know values.
 
     When an agent is created, the host writes each default that is not "" into the new agent's config. Without
     a default it would write 0 for a number and the first option for a select.
     """
-    return {"fields": [_field(setting, models) for setting in SETTINGS]}
+    forbidden = frozenset() if policy is None else _forbidden(policy)
+    return {"fields": [_field(setting, models, forbidden) for setting in SETTINGS]}
+
+
+def _forbidden(policy: Policy) -> frozenset[str]:
+    """The settings for which the policy allows no value."""
+    values = [(field, getattr(policy, field.name)) for field in POLICY_FIELDS]
+    empty = (field for field, value in values if value is False or value == ())
+    return frozenset(name for field in empty for name in field.settings)
 
 
 def form_default(setting: Setting) -> str | float | bool:
@@ -41,12 +56,13 @@ def shown_default(setting: Setting) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _field(setting: Setting, models: Models) -> JsonMap:
+def _field(setting: Setting, models: Models, forbidden: frozenset[str]) -> JsonMap:
+    not_allowed = NOT_ALLOWED if setting.name in forbidden else ""
     field: JsonMap = {
         "key": setting.form_key or setting.key,
         "label": setting.label,
         "type": setting.kind,
-        "hint": f"{setting.hint} {setting.form_hint}".strip(),
+        "hint": " ".join(filter(None, (not_allowed, setting.hint, setting.form_hint))),
         "group": setting.group,
     }
     default = form_default(setting)

@@ -23,6 +23,7 @@ from paperclip_claude_k8s.plan.inherited import inherited_environment
 from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
+from paperclip_claude_k8s.plan.pod_admission import reach_notes
 from paperclip_claude_k8s.plan.pod_security import violations
 from paperclip_claude_k8s.plan.pod_template import Overlay, apply_overlay, read_overlay, refused_paths
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
@@ -143,6 +144,7 @@ def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:
         yield f"podTemplate: required fields were not overridden: {', '.join(refused)}"
     for violation in violations(apply_overlay(template, plan.overlay)):
         yield f"Weaker than the Pod Security Standard `restricted`: {violation}"
+    yield from reach_notes(plan)
     if plan.config.enable_docker:
         yield "enableDocker: its daemon is privileged, so whoever controls the agent controls the node"
 

@@ -19,6 +19,13 @@ from paperclip_claude_k8s.plan.pod_security import Pod
 from paperclip_claude_k8s.plan.pod_template import CONTAINERS, apply_overlay
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
+_REACHED = {
+    "secrets": "podTemplate lets the agent's Pod use Secrets that are not of this run: {}",
+    "claims": "podTemplate lets the agent's Pod use volume claims: {}",
+    "nodeNames": "podTemplate puts the Pod on node {}, without the scheduler",
+}
+"""Field of the policy → note about what is in use."""
+
 
 def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
     """What the policy does not allow in the plan's namespace and Pod."""
@@ -46,6 +53,21 @@ def added_fields(plan: RunPlan) -> tuple[SensitiveField, ...]:
     return tuple(
         field for field in added if (field.policy_field, field.name) != ("secrets", plan.secret_name)
     )
+
+
+def reach_notes(plan: RunPlan) -> Iterator[str]:
+    """What the agent can reach that an ordinary run cannot, beside weaknesses that `pod_security` names."""
+    found: dict[str, list[str]] = {}
+    for field in added_fields(plan):
+        found.setdefault(field.policy_field, []).append(field.name)
+    account = plan.config.service_account_name
+    if account is not None:
+        yield f"The agent gets a token of service account {account}, with all its rights"
+    elif "serviceAccountTokens" in found:
+        yield "podTemplate gives the agent a token of its service account, with all its rights"
+    for policy_field, text in _REACHED.items():
+        if policy_field in found:
+            yield text.format(", ".join(sorted(set(found[policy_field]))))
 
 
 def _namespace(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:

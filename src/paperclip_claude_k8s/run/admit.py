@@ -32,8 +32,6 @@ async def admit(given: JsonMap, config: AdapterConfig, settings: ProcessSettings
     Raises:
         RunFailure: `k8s_policy_refused`, naming everything that is not allowed.
     """
-    if settings.policy_error is not None:
-        raise RunFailure(failures.policy_unusable(settings.policy_error))
     refusals = await find_refusals(given, config, settings)
     if refusals:
         raise RunFailure(failures.policy_refused(*refusals))
@@ -49,7 +47,13 @@ def admit_plan(plan: RunPlan, settings: ProcessSettings) -> None:
 async def find_refusals(
     given: JsonMap, config: AdapterConfig, settings: ProcessSettings
 ) -> tuple[Refusal, ...]:
-    """What the policy does not allow in a config."""
+    """What the policy does not allow in a config.
+
+    Raises:
+        RunFailure: `k8s_policy_refused`, because the policy itself cannot be used.
+    """
+    if settings.policy_error is not None:
+        raise RunFailure(failures.policy_unusable(settings.policy_error))
     paths = [*_named_paths(given, config, settings.folders)]
     allowed = [await _is_allowed(path, settings.timings.host_links) for path in paths]
     refused = [path.refusal for path, is_allowed in zip(paths, allowed, strict=True) if not is_allowed]
