@@ -17,7 +17,7 @@ from tests.support.api_server import DEFAULT_TIMINGS, SHORT_TIMEOUTS, Handler, g
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.gateway import HOME_POD_CACHED, Gateway
 from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, PodSnapshot, SecretSnapshot, WatchEvent
-from paperclip_claude_k8s.cluster.port import Access, ClusterError, LogRequest
+from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS, Access, ClusterError, LogRequest
 from paperclip_claude_k8s.cluster.transport import Request, Transport
 
 REF = JobRef("ns", "job", "uid-1")
@@ -70,7 +70,7 @@ async def test_list_is_a_consistent_read_with_a_label_selector(tmp_path: Path) -
     async with gateway_to(server, tmp_path) as gateway:
         await gateway.list_jobs("ns", {"b": "2", "a": "1"})
     assert server.last.path == "/apis/batch/v1/namespaces/ns/jobs"
-    assert dict(server.last.query) == {"labelSelector": "a=1,b=2"}
+    assert dict(server.last.query) == {"labelSelector": "a=1,b=2", "limit": "250"}
 
 
 async def test_delete_job_sends_its_uid_as_precondition(tmp_path: Path) -> None:
@@ -391,13 +391,30 @@ async def test_log_that_looks_like_json_is_not_parsed(tmp_path: Path) -> None:
         assert await read_log(gateway) == body
 
 
-async def test_compressed_list_is_decoded(tmp_path: Path) -> None:
+async def test_compressed_list_is_an_error(tmp_path: Path) -> None:
     async def zipped(_: web.Request) -> web.Response:
         body = gzip.compress(b'{"metadata":{"resourceVersion":"9"},"items":[]}')
         return web.Response(body=body, headers={"Content-Encoding": "gzip"})
 
     async with gateway_to(zipped, tmp_path) as gateway:
-        assert (await gateway.list_pods("ns", {})).resource_version == "9"
+        with pytest.raises(ClusterError, match="is compressed"):
+            await gateway.list_pods("ns", {})
+
+
+async def test_list_is_read_in_pages(tmp_path: Path) -> None:
+    asked: list[dict[str, str]] = []
+
+    async def paged(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        number = len(asked)
+        meta = {"resourceVersion": "9", "continue": f"page-{number}" if number < 3 else ""}
+        return web.json_response({"metadata": meta, "items": [{"metadata": {"name": f"pod-{number}"}}]})
+
+    async with gateway_to(paged, tmp_path) as gateway:
+        listing = await gateway.list_pods("ns", {})
+    assert [pod.name for pod in listing.items] == ["pod-1", "pod-2", "pod-3"]
+    assert listing.resource_version == "9"
+    assert [query.get("continue") for query in asked] == [None, "page-1", "page-2"]
 
 
 async def test_watch_reads_objects_larger_than_a_buffer(tmp_path: Path) -> None:
@@ -414,7 +431,10 @@ async def test_watch_reads_objects_larger_than_a_buffer(tmp_path: Path) -> None:
     async with gateway_to(large, tmp_path) as gateway:
         events = [event async for event in gateway.watch_pods("ns", {}, "1")]
     assert [isinstance(event, WatchEvent) and event.gone for event in events] == [False, True]
-    assert all(isinstance(event, WatchEvent) and event.snapshot.message == note for event in events)
+    assert all(
+        isinstance(event, WatchEvent) and event.snapshot.message == note[:MAX_MESSAGE_CHARS]
+        for event in events
+    )
 
 
 class OpenLogs:

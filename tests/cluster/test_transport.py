@@ -27,7 +27,7 @@ async def test_watch_lines_do_not_depend_on_chunks(whole: list[bytes], data: st.
     raw = b"".join(line + b"\n" for line in whole) + b'{"cut off'
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
     pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert [line async for line in split_lines(Pieces(pieces))] == whole
+    assert [line async for line in split_lines(Pieces(pieces), 1000)] == whole
 
 
 def event(kind: str, subject: Any) -> bytes:

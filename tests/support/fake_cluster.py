@@ -201,7 +201,9 @@ class HostConnection:
         return json.loads(json.dumps(response))  # type: ignore[no-any-return]  # as if it was sent over a connection
 
     @asynccontextmanager
-    async def stream(self, request: HttpRequest, *, silence: float | None = None) -> AsyncIterator["_Body"]:
+    async def stream(
+        self, request: HttpRequest, *, silence: float | None = None, total: float | None = None
+    ) -> AsyncIterator["_Body"]:
         await self._record_and_check_connection(request)
         target = parse_target(request.path)
         assert isinstance(target, Target)

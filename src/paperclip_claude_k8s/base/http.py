@@ -7,6 +7,7 @@ Each caller opens a session with `open_session` and chooses the proxy with `prox
   networks in NO_PROXY, sends loopback addresses through the proxy, and reads passwords from ~/.netrc.)
 - Certificate authorities: those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR. Only an API server has
   its own, from the kubeconfig or the service account.
+- No compression: a short response could otherwise become very long in memory.
 - No cookies. Callers pass `allow_redirects=False`: a redirect could carry a credential to another server.
 """
 
@@ -30,7 +31,8 @@ def open_session(proxy: str | None = None, *, total: float | None = None) -> aio
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT},
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+        auto_decompress=False,
         proxy=proxy,
         read_bufsize=READ_BUFFER_BYTES,
         timeout=aiohttp.ClientTimeout(total=total),

@@ -120,6 +120,25 @@ class Limits:
     mcp_baseline_bytes: int = 256 * 1024
     """Largest size of the baseline file with MCP servers, which are part of each run's Secret."""
 
+    response_bytes: int = 16 * 1024 * 1024
+    """Largest response of the API server to one call; a page of a list has 2 MB, the largest object 3 MB."""
+
+    response_values: int = 300_000
+    """Most commas and opening brackets in one response: all runs wait while it is parsed, 0.1 s at most. A
+    page of a list has 200,000; a short text can describe many more."""
+
+    watch_line_bytes: int = 4 * 1024 * 1024
+    """Longest line of a watch, which is one object; etcd does not store larger ones than 1.5 MiB."""
+
+    list_page: int = 250
+    """Objects that are requested in one call of a list."""
+
+    list_objects: int = 10_000
+    """Most objects of a list, and of a shared watch: Jobs or Pods of the adapter in one namespace."""
+
+    list_bytes: int = 64 * 1024 * 1024
+    """Largest size in JSON of the objects of a list, and of those that a shared watch keeps."""
+
     launch_rounds: int = 3
     """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""
 

@@ -10,6 +10,7 @@
   `run`).
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
@@ -17,7 +18,8 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from paperclip_claude_k8s.base.aio import jittered, loop_time
-from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.base.json_readers import get_object, get_text
+from paperclip_claude_k8s.base.settings import Limits, Timings
 from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
 from paperclip_claude_k8s.cluster.credentials import Credentials
@@ -36,7 +38,9 @@ from paperclip_claude_k8s.cluster.model import (
     WatchEvent,
 )
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
+from paperclip_claude_k8s.cluster.refusals import network_errors_translated
 from paperclip_claude_k8s.cluster.transport import (
+    DEFAULT_LIMITS,
     Chunks,
     HttpClient,
     Request,
@@ -65,7 +69,7 @@ class Gateway:
         """`source`: the path of a kubeconfig, credentials, or None for those of the Pod."""
         self._timings = timings or Timings()
         self._http = http or Transport(source, self._timings)
-        self._rest = _Rest(self._http, self._timings)
+        self._rest = _Rest(self._http, self._timings, DEFAULT_LIMITS)
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod | None]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None
 
@@ -206,9 +210,10 @@ class Gateway:
 class _Rest:
     """Operations that are the same for all kinds of objects."""
 
-    def __init__(self, http: HttpClient, timings: Timings) -> None:
+    def __init__(self, http: HttpClient, timings: Timings, limits: Limits) -> None:
         self._http = http
         self._timings = timings
+        self._limits = limits
 
     async def read(self, path: str, read: Callable[[Any], S]) -> S | None:
         try:
@@ -245,9 +250,26 @@ class _Rest:
         return True
 
     async def list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
-        """A consistent read, because the request names no resourceVersion."""
-        response = await self._http.call(Request("GET", path, {"labelSelector": _selector(labels)}))
-        return reading.listing(response, read)
+        """A consistent read, in pages, because the requests name no resourceVersion.
+
+        Raises `ClusterError`, also for a list that is too large or does not end within `Timings.request`.
+        """
+        found: list[S] = []
+        size, token, limits = 0, "", self._limits
+        with network_errors_translated(f"list of {path}"):
+            async with asyncio.timeout(self._timings.request):
+                for _ in range(limits.list_objects // limits.list_page):
+                    query = {"labelSelector": _selector(labels), "limit": str(limits.list_page)}
+                    query |= {"continue": token} if token else {}
+                    response = await self._http.exchange(Request("GET", path, query))
+                    page, size = reading.listing(response.body, read), size + response.size
+                    found += page.items
+                    token = get_text(get_object(response.body, "metadata"), "continue")
+                    if not token and len(found) <= limits.list_objects:
+                        return Listing(tuple(found), page.resource_version, size)
+                    if size > limits.list_bytes or len(found) > limits.list_objects:
+                        break
+        raise ClusterError(None, "TooLarge", f"the list of {path} is too large or does not end")
 
     async def watch(
         self, path: str, labels: Labels, version: str, read: Callable[[Any], S]
@@ -259,8 +281,15 @@ class _Rest:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(int(jittered(self._timings.watch))),
         }
-        stream = self._http.stream(Request("GET", path, query), silence=self._timings.watch_silence)
-        async with stream as response, aclosing(split_lines(response)) as lines:
+        silence = self._timings.watch_silence
+        total = (
+            2 * self._timings.watch + silence
+        )  # a server that sends a byte from time to time is not silent
+        stream = self._http.stream(Request("GET", path, query), silence=silence, total=total)
+        async with (
+            stream as response,
+            aclosing(split_lines(response, self._limits.watch_line_bytes)) as lines,
+        ):
             async for line in lines:
                 yield parse_watch_event(line, read)
 

@@ -262,6 +262,8 @@ class WatchEvent(Generic[Snapshot]):
 
     snapshot: Snapshot
     gone: bool = False
+    size: int = field(default=0, compare=False)
+    """Size of the event in JSON, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +279,5 @@ class Listing(Generic[Snapshot]):
 
     items: tuple[Snapshot, ...]
     resource_version: str
+    size: int = 0
+    """Size of the items in JSON, in bytes."""

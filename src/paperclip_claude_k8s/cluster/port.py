@@ -23,6 +23,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
     EventSnapshot,
@@ -45,6 +46,10 @@ UNUSABLE_CREDENTIALS = "Kubeconfig"
 """Reason of a `ClusterError` without a status: no usable kubeconfig or service account; never retried."""
 POLICY_REFUSED = "PolicyRefused"
 """The same, because the administrator's policy does not allow what the kubeconfig needs; never retried."""
+MAX_REASON_CHARS = 200
+MAX_MESSAGE_CHARS = 8192
+"""How much is kept of a text of the API server. The longest usual ones list every wrong field of an object; a
+termination message, which is read by the program, has 4 KiB."""
 _NO_NAMESPACE = re.compile(r'namespaces? "[^"]*" not found')
 
 
@@ -52,12 +57,14 @@ class ClusterError(Exception):
     """A call that failed.
 
     `status` is the HTTP status, or None if no complete response arrived. `message` is the API server's, if it
-    sent a message; it never contains the value of a Secret. `retry_after` is in seconds.
+    sent a message, cut and without control characters; it never contains the value of a Secret. `retry_after`
+    is in seconds.
     """
 
     def __init__(
         self, status: int | None, reason: str, message: str, *, retry_after: float | None = None
     ) -> None:
+        reason, message = neutral(reason[:MAX_REASON_CHARS]), neutral(message[:MAX_MESSAGE_CHARS])
         super().__init__(f"{reason}: {message}" if reason else message)
         self.status = status
         self.reason = reason

@@ -14,8 +14,9 @@ from paperclip_claude_k8s.base.json_readers import (
     get_text,
     get_text_map,
 )
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import parse_time
-from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY, PREFIX
 from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerSnapshot,
@@ -31,6 +32,7 @@ from paperclip_claude_k8s.cluster.model import (
     Terminated,
     Waiting,
 )
+from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS
 
 S = TypeVar("S")
 
@@ -43,7 +45,7 @@ def job_snapshot(job: Json) -> JobSnapshot:
         resource_version=get_text(meta, "resourceVersion"),
         created=parse_time(meta.get("creationTimestamp")),
         labels=get_text_map(meta, "labels"),
-        annotations=get_text_map(meta, "annotations"),
+        annotations=_our_annotations(meta),
         conditions=_conditions(get_object(job, "status")),
         image=get_text(containers[0], "image") if containers else "",
         deleting=bool(meta.get("deletionTimestamp")),
@@ -67,8 +69,8 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         resource_version=get_text(meta, "resourceVersion"),
         job_uid=_controlling_job(meta),
         phase=get_text(status, "phase"),
-        reason=get_text(status, "reason"),
-        message=get_text(status, "message"),
+        reason=_shown(status, "reason"),
+        message=_shown(status, "message"),
         node=get_text(spec, "nodeName"),
         created=parse_time(meta.get("creationTimestamp")),
         labels=get_text_map(meta, "labels"),
@@ -102,8 +104,8 @@ def event_snapshot(event: Json) -> EventSnapshot:
     return EventSnapshot(
         uid=get_text(get_object(event, "metadata"), "uid"),
         type=get_text(event, "type"),
-        reason=get_text(event, "reason"),
-        message=get_text(event, "message"),
+        reason=_shown(event, "reason"),
+        message=_shown(event, "message"),
         about=f"{get_text(about, 'kind')}/{get_text(about, 'name')}",
         seen=parse_time(seen),
         count=get_int(series, "count") or get_int(event, "count") or 1,
@@ -118,7 +120,7 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
         resource_version=get_text(meta, "resourceVersion"),
         holder=get_text(spec, "holderIdentity"),
         labels=get_text_map(meta, "labels"),
-        annotations=get_text_map(meta, "annotations"),
+        annotations=_our_annotations(meta),
         renewed=parse_time(spec.get("renewTime")),
     )
 
@@ -151,9 +153,19 @@ def is_allowed(review: Json) -> bool:
     return get_object(review, "status").get("allowed") is True
 
 
+def _shown(source: Json, key: str) -> str:
+    """A text for people, cut and without control characters, whoever wrote it."""
+    return neutral(get_text(source, key)[:MAX_MESSAGE_CHARS])
+
+
+def _our_annotations(meta: Json) -> dict[str, str]:
+    """The adapter's own annotations; others, which may be long, are not needed."""
+    return {key: text for key, text in get_text_map(meta, "annotations").items() if key.startswith(PREFIX)}
+
+
 def _conditions(status: Json) -> tuple[Condition, ...]:
     return tuple(
-        Condition(get_text(c, "type"), get_text(c, "status"), get_text(c, "reason"), get_text(c, "message"))
+        Condition(get_text(c, "type"), get_text(c, "status"), _shown(c, "reason"), _shown(c, "message"))
         for c in get_objects(status, "conditions")
     )
 
@@ -179,8 +191,8 @@ def _state(state: Json) -> ContainerState | None:
         end = get_object(state, "terminated")
         return Terminated(
             exit_code=get_int(end, "exitCode"),
-            reason=get_text(end, "reason"),
-            message=get_text(end, "message"),
+            reason=_shown(end, "reason"),
+            message=_shown(end, "message"),
             signal=get_int(end, "signal") or None,
             started=parse_time(end.get("startedAt")),
             finished=parse_time(end.get("finishedAt")),
@@ -189,5 +201,5 @@ def _state(state: Json) -> ContainerState | None:
         return Running(parse_time(get_object(state, "running").get("startedAt")))
     if "waiting" in state:
         waiting = get_object(state, "waiting")
-        return Waiting(get_text(waiting, "reason"), get_text(waiting, "message"))
+        return Waiting(_shown(waiting, "reason"), _shown(waiting, "message"))
     return None

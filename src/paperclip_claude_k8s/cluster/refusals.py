@@ -1,6 +1,7 @@
 """Turns failed requests into `ClusterError`: responses other than 2xx (refusals), and network errors."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ MAX_BODY_BYTES = 1024 * 1024
 """How much is read of a refusal; the longest real one names every field of one object."""
 BAD_REQUEST = 400
 WITHHELD = "the message is withheld because it may quote a secret that was sent"
+_USERINFO = re.compile(r"://[^/\s]*@")
+"""Name and password in the address of a server or a proxy."""
 MIN_SECRET_CHARS = 4
 """Shorter values are not redacted: they occur in any text by chance."""
 
@@ -55,7 +58,8 @@ def _translate(error: BaseException | None) -> tuple[str, str] | None:
             reason = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
             return reason, f"no connection to {error.host}:{error.port}: {_os_message(error.os_error)}"
         case aiohttp.ClientError() | OSError():
-            return "Broken", f"the connection broke: {str(error) or type(error).__name__}"
+            why = _USERINFO.sub("://***@", str(error)) or type(error).__name__
+            return "Broken", f"the connection broke: {why}"
     return None
 
 

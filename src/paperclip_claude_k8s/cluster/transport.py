@@ -4,8 +4,10 @@ The HTTP client is written by hand because kubernetes_asyncio does not fit: its 
 normal responses, its other mode rewrites log lines, and it has no time limits.
 
 * `Transport.exchange` sends one short call, bounded by `Timings.request` from start to last byte.
-* `Transport.stream` opens a response of unknown length. Nothing bounds its duration; `silence` bounds the
-  pause between bytes.
+* `Transport.stream` opens a response of unknown length. `silence` bounds the pause between bytes, `total`
+  the time from the request to the last byte.
+* A response that is too large, has too many values or is compressed is an error: nothing that the server
+  sends may fill the memory or stop the event loop. The bounds are in `Limits`.
 * A response with a status other than 2xx is raised as `ClusterError` with the server's own message. After a
   401 the credentials are read again and the request is repeated once, since tokens expire.
 """
@@ -16,6 +18,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, Protocol, Self, TypeVar
 from urllib.parse import urlencode
 
@@ -25,13 +28,16 @@ from yarl import URL
 
 from paperclip_claude_k8s.base.http import open_session
 from paperclip_claude_k8s.base.json_readers import get_int, get_object, get_text
-from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.base.settings import Limits, Timings
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.model import Bookmark, WatchEvent
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS, ClusterError
 from paperclip_claude_k8s.cluster.refusals import network_errors_translated, read_refusal
 
 S = TypeVar("S")
+DEFAULT_LIMITS = Limits()
+MAX_WARNINGS = 20
 UNAUTHORIZED = 401
 SUCCESS = range(200, 300)
 
@@ -73,10 +79,11 @@ class Chunks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The JSON object of a short call, and the texts of the server's `Warning` headers."""
+    """The JSON object of a short call, the texts of the server's `Warning` headers, and the size in bytes."""
 
     body: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    size: int = 0
 
 
 class HttpClient(Protocol):
@@ -87,7 +94,7 @@ class HttpClient(Protocol):
     async def exchange(self, request: Request) -> Response: ...
 
     def stream(
-        self, request: Request, *, silence: float | None = None
+        self, request: Request, *, silence: float | None = None, total: float | None = None
     ) -> AbstractAsyncContextManager[Chunks]: ...
 
     async def default_namespace(self) -> str | None: ...
@@ -129,9 +136,12 @@ class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
 class Transport:
     """HTTP to one API server. Connects at the first call; belongs to the event loop of that call."""
 
-    def __init__(self, source: str | Credentials | None, timings: Timings) -> None:
+    def __init__(
+        self, source: str | Credentials | None, timings: Timings, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self._credentials = source if isinstance(source, Credentials) else Credentials(source)
         self._timings = timings
+        self._limits = limits
         self._session: aiohttp.ClientSession | None = None
 
     async def call(self, request: Request) -> dict[str, Any]:
@@ -149,18 +159,28 @@ class Transport:
                 limits = aiohttp.ClientTimeout(connect=self._timings.connect)
                 response = await self._send_checked(request, limits)
                 async with response:
-                    content = await response.read()
-        try:
-            body = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            body = None
+                    content = await self._read_body(request, response)
+        body = parse_json(content, self._limits)
         if not isinstance(body, dict):
             raise ClusterError(None, "BrokenResponse", f"the response to {request} is not a JSON object")
-        return Response(body, parse_warnings(response.headers.getall("Warning", ())))
+        return Response(body, parse_warnings(response.headers.getall("Warning", ())), len(content))
 
-    def stream(self, request: Request, *, silence: float | None = None) -> OpenResponse:
-        """Open a response of unknown length; reading it fails after `silence` seconds without a byte."""
-        limits = aiohttp.ClientTimeout(connect=self._timings.connect, sock_read=silence)
+    async def _read_body(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
+        body, limit = bytearray(), self._limits.response_bytes
+        while block := await response.content.readany():
+            body += block
+            if len(body) > limit:
+                raise ClusterError(None, "TooLarge", f"the response to {request} has more than {limit} bytes")
+        return bytes(body)
+
+    def stream(
+        self, request: Request, *, silence: float | None = None, total: float | None = None
+    ) -> OpenResponse:
+        """Open a response of unknown length.
+
+        Reading it fails after `silence` seconds without a byte, and `total` seconds after the request.
+        """
+        limits = aiohttp.ClientTimeout(total=total, connect=self._timings.connect, sock_read=silence)
         return OpenResponse(request, limits, self._send_checked)
 
     async def default_namespace(self) -> str | None:
@@ -185,6 +205,7 @@ class Transport:
                 await self._credentials.renew(used)
             response = await self._send(request, limits)
         if response.status in SUCCESS:
+            _check_encoding(request, response)
             return response
         async with asyncio.timeout(self._timings.request), response:
             raise await read_refusal(str(request), response, request.body if request.confidential else None)
@@ -214,6 +235,29 @@ class Transport:
         return self._session
 
 
+def _check_encoding(request: Request, response: aiohttp.ClientResponse) -> None:
+    """Raise `ClusterError` for a compressed response: inflated, a short one could become very long."""
+    if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
+        response.close()
+        raise ClusterError(None, "BrokenResponse", f"the response to {request} is compressed, unasked")
+
+
+def parse_json(text: bytes, limits: Limits) -> object:
+    """Parse JSON of the server; None if it is not JSON.
+
+    Raises:
+        ClusterError: status None; it has so many values that all runs would wait for the parser.
+    """
+    if text.count(b",") + text.count(b"[") + text.count(b"{") > limits.response_values:
+        raise ClusterError(
+            None, "TooLarge", f"the server sent more than {limits.response_values} values at once"
+        )
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
 def _encoded(body: object) -> bytes:
     """The body as JSON. The standard library encodes lone surrogates and large integers; orjson does not."""
     try:
@@ -228,17 +272,26 @@ _WARNING = re.compile(r'\b299 \S+ "((?:[^"\\]|\\.)*)"')
 def parse_warnings(headers: Iterable[str]) -> tuple[str, ...]:
     """The texts of `Warning: 299 - "..."` headers (RFC 7234 5.5), which Kubernetes uses for warnings."""
     quoted = (text for header in headers for text in _WARNING.findall(header))
-    return tuple(re.sub(r"\\(.)", r"\1", text) for text in quoted)
+    texts = (re.sub(r"\\(.)", r"\1", text) for text in islice(quoted, MAX_WARNINGS))
+    return tuple(neutral(text[:MAX_MESSAGE_CHARS]) for text in texts)
 
 
-async def split_lines(response: Chunks) -> AsyncGenerator[bytes, None]:
-    """The complete, non-blank lines of a response, of any length. An unfinished last line is dropped."""
-    rest = b""
+async def split_lines(response: Chunks, limit: int) -> AsyncGenerator[bytes, None]:
+    """The complete, non-blank lines of a response. An unfinished last line is dropped.
+
+    Raises:
+        ClusterError: status None; a line has more than `limit` bytes.
+    """
+    rest = bytearray()
     while block := await response.read():
-        *complete, rest = (rest + block).split(b"\n")
-        for line in complete:
-            if line.strip():
-                yield line
+        first, *others = block.split(b"\n")
+        rest += first
+        for other in others:
+            if rest.strip():
+                yield bytes(rest)
+            rest = bytearray(other)
+        if len(rest) > limit:
+            raise ClusterError(None, "TooLarge", f"a watch sent a line of more than {limit} bytes")
 
 
 def parse_watch_event(line: bytes, read: Callable[[Any], S]) -> WatchEvent[S] | Bookmark:
@@ -248,10 +301,7 @@ def parse_watch_event(line: bytes, read: Callable[[Any], S]) -> WatchEvent[S] | 
         ClusterError: an ERROR event, with the code in it (410: the version is too old); or, with status None,
             a line that is not a watch event.
     """
-    try:
-        event = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        event = None
+    event: Any = parse_json(line, DEFAULT_LIMITS)
     subject = event.get("object") if isinstance(event, dict) else None
     if not isinstance(subject, dict):
         raise ClusterError(None, "BrokenResponse", "a watch sent a line that is not a watch event")
@@ -262,4 +312,4 @@ def parse_watch_event(line: bytes, read: Callable[[Any], S]) -> WatchEvent[S] | 
         case "BOOKMARK":
             return Bookmark(get_text(get_object(subject, "metadata"), "resourceVersion"))
         case kind:
-            return WatchEvent(read(subject), gone=kind == "DELETED")
+            return WatchEvent(read(subject), gone=kind == "DELETED", size=len(line))

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, Listing, PodSnapshot, WatchEvent
-from paperclip_claude_k8s.cluster.port import Labels
+from paperclip_claude_k8s.cluster.port import ClusterError, Labels
 
 S = TypeVar("S", JobSnapshot, PodSnapshot)
 Change: TypeAlias = Literal["present", "missing", "deleted"]
@@ -63,14 +64,22 @@ class WatchCache(Generic[S]):
     """Loop time since which every request has been refused with 401 or 403; None if the last one was not."""
     _job_of: dict[str, str] = field(default_factory=dict)
     """Object's uid → uid of the Job under which it is filed."""
+    limits: Limits = field(default_factory=Limits)
+    """`list_objects` and `list_bytes` hold for present and departed objects together."""
+    _sizes: dict[str, int] = field(default_factory=dict)
+    """Object's uid → its size in JSON, in bytes."""
+    _bytes: int = 0
+    """Sum of the sizes."""
 
-    def put(self, snapshot: S) -> None:
+    def put(self, snapshot: S, size: int = 0) -> None:
+        """Add or replace an object. Raises `ClusterError` if there are more objects than there can be."""
         uid = self.uid(snapshot)
+        self._hold(uid, size)
         job_uid = self._job_of[uid] = self._job_of.get(uid) or self.job_uid(snapshot)
         self.present.setdefault(job_uid, {})[uid] = snapshot
         self.on_change(job_uid, snapshot, "present")
 
-    def drop(self, snapshot: S, change: Change) -> None:
+    def drop(self, snapshot: S, change: Change, size: int = 0) -> None:
         uid = self.uid(snapshot)
         job_uid = self._job_of.pop(uid, "") or self.job_uid(snapshot)
         siblings = self.present.get(job_uid, {})
@@ -78,9 +87,32 @@ class WatchCache(Generic[S]):
         if not siblings:
             self.present.pop(job_uid, None)
         self.departed[uid] = job_uid, snapshot
+        self._hold(uid, size or self._sizes.get(uid, 0))
         while len(self.departed) > _MAX_DEPARTED:
-            del self.departed[next(iter(self.departed))]
+            self._forget_departed()
         self.on_change(job_uid, snapshot, change)
+
+    def _hold(self, uid: str, size: int) -> None:
+        """Count an object of this size. Departed ones make room; `ClusterError` if there is none."""
+        self._bytes += size - self._sizes.get(uid, 0)
+        self._sizes[uid] = size
+        while self._is_full() and self.departed:
+            self._forget_departed()
+        if self._is_full():
+            self._release(uid)
+            raise ClusterError(None, "TooLarge", "the server sends more Jobs or Pods than can be watched")
+
+    def _is_full(self) -> bool:
+        return self._bytes > self.limits.list_bytes or len(self._sizes) > self.limits.list_objects
+
+    def _forget_departed(self) -> None:
+        uid = next(iter(self.departed))
+        del self.departed[uid]
+        if uid not in self._job_of:
+            self._release(uid)
+
+    def _release(self, uid: str) -> None:
+        self._bytes -= self._sizes.pop(uid, 0)
 
     def replace_all(self, listing: Listing[S]) -> None:
         """Apply a complete list: an object that it does not contain has left the selection."""
@@ -88,17 +120,18 @@ class WatchCache(Generic[S]):
         before = [snapshot for siblings in self.present.values() for snapshot in siblings.values()]
         for missing in [snapshot for snapshot in before if self.uid(snapshot) not in listed]:
             self.drop(missing, "missing")
+        size = listing.size // max(1, len(listing.items))
         for snapshot in oldest_first(listing.items):
-            self.put(snapshot)
+            self.put(snapshot, size)
 
     def apply(self, event: WatchEvent[S] | Bookmark) -> str:
         """Apply one event of a watch; return the version from which the next watch continues."""
         if isinstance(event, Bookmark):
             return event.resource_version
         if event.gone:
-            self.drop(event.snapshot, "deleted")
+            self.drop(event.snapshot, "deleted", event.size)
         else:
-            self.put(event.snapshot)
+            self.put(event.snapshot, event.size)
         return event.snapshot.resource_version
 
     def has(self, snapshot: S) -> bool:
@@ -128,4 +161,6 @@ class WatchCache(Generic[S]):
         self.present.clear()
         self.departed.clear()
         self._job_of.clear()
+        self._sizes.clear()
+        self._bytes = 0
         self.failing_since = self.refused_since = None

@@ -1,0 +1,69 @@
+"""An API server that answers without end or without measure costs the host little memory and no time."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support.api_server import a_kubeconfig
+from tests.support.hostile_api import hostile_api
+
+MAX_MEGABYTES = 150
+MAX_LAG = 0.5
+MAX_SECONDS = 10
+
+
+async def measured(call: str, answers: list[str], folder: Path) -> list[dict[str, Any]]:
+    """What the client measured for each answer; fails if it used too much memory or time."""
+    calls = [f"{call}:{answer}" for answer in answers]
+    async with hostile_api() as url:
+        command = (sys.executable, "-m", "tests.support.hostile_api", a_kubeconfig(folder, url), *calls)
+        child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        printed, _ = await child.communicate()
+    assert child.returncode == 0
+    found: list[dict[str, Any]] = json.loads(printed)
+    for answer in found:
+        print(answer)
+    assert max(answer["megabytes"] for answer in found) <= MAX_MEGABYTES
+    assert max(answer["lag"] for answer in found) <= MAX_LAG
+    assert max(answer["seconds"] for answer in found) <= MAX_SECONDS
+    return found
+
+
+async def test_lists_without_measure_are_errors(tmp_path: Path) -> None:
+    expected = {
+        "endless body": "has more than 16777216 bytes",
+        "endless spaces": "has more than 16777216 bytes",
+        "compressed": "is compressed",
+        "compressed by another name": "is compressed",
+        "endless pages": "too large or does not end",
+        "pages of large objects": "too large or does not end",
+        "many lists": "values at once",
+        "many keys": "values at once",
+        "deep": "not a JSON object",
+        "large number": "not a JSON object",
+        "a byte a second": "in time",
+        "endless headers": "ClusterError",
+        "a long header": "ClusterError",
+        "endless refusal": "Internal Server Error",
+        "compressed refusal": "Forbidden",
+    }
+    found = await measured("list", list(expected), tmp_path)
+    assert [answer["answer"] for answer in found if expected[answer["answer"]] not in answer["error"]] == []
+
+
+async def test_watches_without_measure_are_errors(tmp_path: Path) -> None:
+    answers = ["endless line", "a byte a second", "empty lines for ever", "compressed", "endless headers"]
+    found = await measured("watch", answers, tmp_path)
+    assert [answer for answer in found if not answer["error"].startswith("ClusterError")] == []
+
+
+async def test_shared_watch_keeps_a_bounded_number_of_objects(tmp_path: Path) -> None:
+    answers = ["many objects", "large objects", "one object for ever", "bookmarks for ever"]
+    await measured("informer", answers, tmp_path)
+
+
+async def test_compressed_log_is_an_error(tmp_path: Path) -> None:
+    [found] = await measured("log", ["compressed"], tmp_path)
+    assert "is compressed" in found["error"]
