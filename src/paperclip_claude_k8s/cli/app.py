@@ -209,6 +209,14 @@ def rbac(
     typer.echo(to_yaml(objects), nl=False)
 
 
+@app.command()
+def policy() -> None:
+    """Print the policy in force, as YAML with the meaning and the default of each field."""
+    from paperclip_claude_k8s.cli import policy_command  # noqa: PLC0415
+
+    raise typer.Exit(policy_command.policy())
+
+
 @app.command(name="node-shim")
 def node_shim(
     out: Annotated[

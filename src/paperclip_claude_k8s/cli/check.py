@@ -1,6 +1,7 @@
 """`claude-k8s check`: the environment test, as JSON on stdout and as a table on stderr."""
 
 import asyncio
+import os
 from typing import Any
 
 from rich.console import Console
@@ -11,8 +12,10 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.command_options import CheckOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
+from paperclip_claude_k8s.cli.grants import grants, with_grants
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
 from paperclip_claude_k8s.host.checkup import Check, Checkup
+from paperclip_claude_k8s.ports import ProcessSettings
 
 STYLES = {"info": "green", "warn": "yellow", "error": "bold red"}
 """Level of a check → style of its row. The table has the levels in this order."""
@@ -39,7 +42,9 @@ async def _test_environment(options: CheckOptions) -> Checkup:
     }
     settings = merge_config(options.config, overrides)
     async with on_cluster(settings, devcluster=options.devcluster) as config:
-        adapter = Adapter()
+        chosen = config["kubeconfig"] if options.kubeconfig or options.devcluster else None
+        granted = grants(chosen, options.config)
+        adapter = Adapter(with_grants(ProcessSettings.read(os.environ), granted))
         try:
             context: dict[str, Any] = {"config": config, "probe": options.probe}
             return await adapter.test_environment(context)

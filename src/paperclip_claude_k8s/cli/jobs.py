@@ -12,6 +12,7 @@ from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
+from paperclip_claude_k8s.cli.grants import grants, with_grants
 from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.run_command import run, run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
@@ -41,7 +42,7 @@ def jobs(kubeconfig: Path | None, namespace: str | None, *, devcluster: bool) ->
 
 
 async def _jobs(config: dict[str, Any]) -> Reply:
-    process = Process(ProcessSettings(env=os.environ))
+    process = Process(with_grants(ProcessSettings.read(os.environ), grants(config["kubeconfig"], None)))
     try:
         ports = process.ports(config["kubeconfig"])
         namespace = config["namespace"] or await own_namespace(ports)

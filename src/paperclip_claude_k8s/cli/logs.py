@@ -19,6 +19,7 @@ from typing import Any, Literal
 from paperclip_claude_k8s.base.aio import FirstResult
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_reply, stdout_unwritable
+from paperclip_claude_k8s.cli.grants import with_grants
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress, ignore_log
 from paperclip_claude_k8s.cli.runs.output import CHUNK
@@ -123,7 +124,8 @@ async def _print_from_cluster(record: Record, journal: StdoutJournal, *, follow:
     """Print the Pod's output from where the file ended."""
     if record.phase != "polling":  # there is no Job yet
         return
-    process = Process(ProcessSettings(env=os.environ), journal=journal)
+    settings = with_grants(ProcessSettings.read(os.environ), record.grants)
+    process = Process(settings, journal=journal)
     try:
         ports = process.ports(record.kubeconfig)
         jobs = (await ports.cluster.list_jobs(record.target.namespace, run_labels(record.run_id))).items

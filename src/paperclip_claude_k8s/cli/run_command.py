@@ -14,6 +14,7 @@ from typing import Any
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text, print_traceback
+from paperclip_claude_k8s.cli.grants import grants
 from paperclip_claude_k8s.cli.live import open_live_view
 from paperclip_claude_k8s.cli.options import (
     OptionsInvalid,
@@ -243,7 +244,9 @@ def new_record(options: RunOptions, config: dict[str, Any]) -> Record:
         "context": {"prompt": options.prompt},
     }
     run_id, created = str(uuid.uuid4()), format_time(utc_now())
-    return Record(run_id, created, request, phase="reserved", embedded=is_embedded(options))
+    chosen = config["kubeconfig"] if options.kubeconfig or options.devcluster else None
+    granted = grants(chosen, options.config)
+    return Record(run_id, created, request, "reserved", embedded=is_embedded(options), grants=granted)
 
 
 def new_config(options: RunOptions) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A policy is one JSON or YAML object. Its keys are the fields in camelCase; a fie
 default. "Config" stands for everything that the host passes in: an agent's settings and the context of a run.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, TypeAlias
@@ -138,6 +138,12 @@ class Policy(BaseModel):
     def allows_exec_plugin(self, command: str) -> bool:
         """Whether a kubeconfig may run this command on the host. `command`: as the kubeconfig spells it."""
         return matches(command, self.exec_plugins)
+
+    def extended(self, more: Mapping[str, Sequence[str]]) -> "Policy":
+        """The policy with more entries in these lists; a list that is null has only the new entries then."""
+        added = {to_snake(key): tuple(entries) for key, entries in more.items()}
+        lists = {name: (*(getattr(self, name) or ()), *entries) for name, entries in added.items()}
+        return self.model_copy(update=lists)
 
     def to_wire(self) -> dict[str, Any]:
         """Return every field in camelCase, as JSON."""

@@ -23,7 +23,7 @@ class Dependencies:
 
     disk: Disk = REAL_DISK
     connect: Connect = connect
-    settings: ProcessSettings = field(default_factory=lambda: ProcessSettings(env=os.environ))
+    settings: ProcessSettings = field(default_factory=lambda: ProcessSettings.read(os.environ))
 
 
 @dataclass(frozen=True, slots=True)

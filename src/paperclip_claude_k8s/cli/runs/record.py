@@ -61,6 +61,8 @@ class Record:
     """Bytes of the agent's stdout that were saved when this was written."""
     outcome: Reply | None = None
     """The reply that reports how the run ended; None before."""
+    grants: Mapping[str, list[str]] = field(default_factory=dict)
+    """What the person who started the run may use beyond the policy, see `cli/grants.py`."""
     cleaned_up: bool = True
     """False if the run has ended and its Job has not been deleted yet."""
 

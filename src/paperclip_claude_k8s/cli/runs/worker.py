@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from paperclip_claude_k8s.cli.grants import grants, with_grants
 from paperclip_claude_k8s.cli.runs import decide, quota_gate
 from paperclip_claude_k8s.cli.runs.call import RunCall, ignore_log
 from paperclip_claude_k8s.cli.runs.journal import FileJournal
@@ -73,7 +74,10 @@ class Worker:
     def __init__(self, call: RunCall, record: Record) -> None:
         """Raises `Stop` if the run's files cannot be opened."""
         journal = FileJournal(call, record)
-        process = Process(call.dependencies.settings, call.dependencies.connect, journal=journal)
+        override = call.options.kubeconfig_override
+        granted = {**record.grants, **(grants(override, None) if override else {})}
+        settings = with_grants(call.dependencies.settings, granted)
+        process = Process(settings, call.dependencies.connect, journal=journal)
         self._run = LockedRun(call, journal, process, is_new=record.phase == "reserved")
 
     async def work(self) -> Reply | None:

@@ -1,0 +1,28 @@
+"""What the person at the shell may use beyond the policy, because they could start those programs anyway.
+
+A kubeconfig that an option or KUBECONFIG names may run exec plugins, as with kubectl; one that only a file of
+settings names may not. Instructions and skills may be in the folder of the file given by `--config`. The
+record of a run keeps its grants, so that any later command can continue the run.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from paperclip_claude_k8s.ports import ProcessSettings
+
+
+def grants(kubeconfig: object, config_file: Path | None) -> dict[str, list[str]]:
+    """The grants of a command, as additions to fields of the policy. None: the command names no such file."""
+    granted: dict[str, list[str]] = {}
+    if isinstance(kubeconfig, str):
+        granted |= {"kubeconfigs": [str(Path(kubeconfig).expanduser().absolute())], "execPlugins": ["*"]}
+    if config_file is not None:
+        folder = str(config_file.absolute().parent)
+        granted |= {"instructionRoots": [folder], "skillRoots": [folder]}
+    return granted
+
+
+def with_grants(settings: ProcessSettings, granted: Mapping[str, Sequence[str]]) -> ProcessSettings:
+    """The settings with a policy that also allows what was granted."""
+    return replace(settings, policy=settings.policy.extended(granted))

@@ -1,0 +1,182 @@
+"""The policy's fields, how it is read, and which folders it allows."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s import create_server_adapter
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.policy import Policy, PolicyInvalid
+from paperclip_claude_k8s.host.policy_fields import POLICY_FIELDS
+from paperclip_claude_k8s.host.policy_file import POLICY_BYTES, read_policy
+from paperclip_claude_k8s.host.policy_folders import HostFolders
+from paperclip_claude_k8s.ports import ProcessSettings
+
+HOME = {"HOME": "/home/me"}
+INSTANCE = "/home/me/.paperclip/instances/default"
+
+
+def folders(env: dict[str, str] = HOME, **policy: Any) -> HostFolders:
+    return HostFolders(Policy(**policy), env, "/paperclip")
+
+
+def test_every_field_is_documented_once() -> None:
+    assert sorted(field.name for field in POLICY_FIELDS) == sorted(Policy.model_fields)
+    settings = [name for field in POLICY_FIELDS for name in field.settings]
+    assert set(settings) <= set(AdapterConfig.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"imagez": []}, "imagez is not a field"),
+        ({"images": "x"}, "images: expected a list of names or patterns"),
+        ({"images": [""]}, "images: expected a list"),
+        ({"images": [1]}, "images: expected a list"),
+        ({"docker": "no"}, "docker: expected true or false"),
+        ({"kubeconfigs": ["relative"]}, "kubeconfigs: expected a list of paths"),
+        ({"instructionRoots": ["$HOME/x"]}, "instructionRoots: expected a list of paths"),
+        ({"maxCpu": "many"}, "maxCpu: expected a Kubernetes quantity"),
+        ({"maxTimeoutSec": -1}, "maxTimeoutSec: expected a number of seconds"),
+        ([], "expected one object"),
+        ("x", "expected one object"),
+        (None, "expected one object"),
+    ],
+)
+def test_invalid_policy_names_field_and_expectation(given: Any, message: str) -> None:
+    with pytest.raises(PolicyInvalid, match=message):
+        Policy.read(given)
+
+
+def test_policy_file_is_json_or_yaml(tmp_path: Path) -> None:
+    for text in ('{"docker": false}', "docker: false\n"):
+        (tmp_path / "policy").write_text(text)
+        assert read_policy({"CLAUDE_K8S_POLICY": str(tmp_path / "policy")}) == Policy(docker=False)
+
+
+def test_policy_file_must_be_a_regular_file_of_bounded_size(tmp_path: Path) -> None:
+    (tmp_path / "large").write_text(" " * (POLICY_BYTES + 1))
+    for path in (tmp_path / "large", tmp_path, "/dev/zero", "/proc/self/environ"):
+        with pytest.raises(PolicyInvalid, match=str(path)):
+            read_policy({"CLAUDE_K8S_POLICY": str(path)})
+
+
+def test_policy_can_be_passed_to_the_adapter() -> None:
+    adapter = create_server_adapter(policy={"docker": False})
+    hints = {field["key"]: field["hint"] for field in adapter.get_config_schema()["fields"]}
+    assert hints["enableDocker"].startswith("Not allowed by this host's policy.")
+    with pytest.raises(ValueError, match="imagez"):
+        Adapter(policy={"imagez": []})
+
+
+def test_unusable_file_does_not_keep_the_host_from_starting(tmp_path: Path) -> None:
+    settings = ProcessSettings.read({"CLAUDE_K8S_POLICY": str(tmp_path / "nowhere")})
+    assert settings.policy_error is not None
+    assert Adapter(settings).get_config_schema()["fields"]
+
+
+SYSTEM = """
+    / // /. /home /home/ /home/me /home/me/.ssh /home/me/work/.git /etc /etc/x /root /root/x /usr/lib /var
+    /var/lib/kubelet /run/secrets /boot /bin /lib64 /sbin /proc /proc/1/root /sys /dev /dev/shm //etc
+    /tmp/../etc /paperclip/x
+"""
+
+
+@pytest.mark.parametrize("path", SYSTEM.split())
+def test_system_folder_is_no_shared_volume(path: str) -> None:
+    assert not folders().volumes.allows(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/paperclip", "/mnt/x", "/srv/x", "/data", "/tmp/x", "/home/me/volume", "/opt/volume"]
+)
+def test_other_folder_may_be_the_shared_volume(path: str) -> None:
+    assert folders().volumes.allows(path)
+
+
+def test_policy_decides_on_shared_volumes() -> None:
+    rule = folders(shared_volume_dirs=("/var/lib/volumes/*/data", "~/volume")).volumes
+    allowed = ("/var/lib/volumes/a/data", "/var/lib/volumes/a/data/below", "/home/me/volume")
+    assert all(map(rule.allows, allowed))
+    refused = ("/var/lib/volumes/a", "/var/lib/volumes/a/b/data", "/mnt/x", "/paperclip", "/home/me/volume2")
+    assert not any(map(rule.allows, refused))
+
+
+def test_instructions_are_where_the_server_keeps_them_and_on_the_volume() -> None:
+    rule = folders().instructions("/paperclip")
+    allowed = (
+        f"{INSTANCE}/companies/c/agents/a/instructions/AGENTS.md",
+        f"{INSTANCE}/workspaces/a/AGENTS.md",
+        f"{INSTANCE}/projects/c/p/_default/AGENTS.md",
+        "/paperclip/any",
+    )
+    assert all(map(rule.allows, allowed))
+    refused = (
+        "/etc/shadow",
+        "/proc/self/environ",
+        "/home/me/.ssh/id_rsa",
+        f"{INSTANCE}/secrets/master.key",
+        f"{INSTANCE}/.env",
+        f"{INSTANCE}/config.json",
+        f"{INSTANCE}/data/backups/x.sql",
+        f"{INSTANCE}/companies/c/codex-home/auth.json",
+        f"{INSTANCE}/companies/c/agents/a/codex-home/auth.json",
+        f"{INSTANCE}/companies/c/agents/a/instructions/../codex-home/auth.json",
+        f"{INSTANCE}/workspaces/../secrets/master.key",
+        f"{INSTANCE}/workspaces-of-others/x",
+        "/paperclip/../etc/shadow",
+    )
+    assert not any(map(rule.allows, refused))
+
+
+def test_volume_that_only_the_config_names_is_no_root() -> None:
+    assert folders().trusted_volume("/srv/secrets") == "/paperclip"
+    named = folders(shared_volume_dirs=("/srv",))
+    assert named.trusted_volume("/srv/volume") == "/srv/volume"
+    assert named.trusted_volume("/srv/../etc") == "/paperclip"
+    assert not folders().instructions(None).allows("/paperclip/x")
+
+
+def test_skills_of_the_server_are_allowed() -> None:
+    env = HOME | {"CLAUDE_K8S_SERVER_SKILLS": "/app/server/skills:/app/skills", "PAPERCLIP_HOME": "/data"}
+    rule = folders(env).skills(None)
+    assert rule.allows("/app/server/skills/paperclip")
+    assert rule.allows("/data/instances/default/skills/c/__runtime__/one")
+    assert not rule.allows("/app/server/dist")
+    assert not folders().skills(None).allows("/app/server/skills/paperclip")
+
+
+def test_kubeconfig_may_be_anywhere_but_where_agents_and_users_write() -> None:
+    rule = folders(shared_volume_dirs=("/mnt/volume",)).kubeconfigs
+    assert all(map(rule.allows, ("/home/me/.kube/config", "/etc/kubernetes/admin.conf", "/srv/kubeconfig")))
+    refused = (
+        "/paperclip/x",
+        "/mnt/volume/x",
+        f"{INSTANCE}/data/storage/upload",
+        "/proc/self/environ",
+        "/dev/fd/3",
+    )
+    assert not any(map(rule.allows, refused))
+
+
+def test_links_in_roots_are_resolved(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    rule = folders(instruction_roots=(str(tmp_path / "link"),)).instructions(None)
+    assert rule.allows(str(tmp_path / "real" / "AGENTS.md"))
+    assert not rule.allows(str(tmp_path / "AGENTS.md"))
+
+
+def test_only_the_star_is_special_in_a_folder() -> None:
+    rule = folders(instruction_roots=("/srv/[ab]/?",)).instructions(None)
+    assert rule.allows("/srv/[ab]/?/x")
+    assert not rule.allows("/srv/a/b/x")
+
+
+def test_instance_and_home_without_environment() -> None:
+    assert not folders({}).instructions(None).allows("/instances/default/workspaces/x")
+    other = folders({"PAPERCLIP_HOME": "/data", "PAPERCLIP_INSTANCE_ID": "two"}).instructions(None)
+    assert other.allows("/data/instances/two/workspaces/x")
+    assert not other.allows("/data/instances/default/workspaces/x")
