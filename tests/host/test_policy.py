@@ -90,7 +90,7 @@ def test_system_folder_is_no_shared_volume(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/paperclip", "/mnt/x", "/srv/x", "/data", "/tmp/x", "/home/me/volume", "/opt/volume"]
+    "path", ["/paperclip", "/mnt/x", "/srv/x", "/data", "/var-of-mine", "/home/me/volume", "/opt/volume"]
 )
 def test_other_folder_may_be_the_shared_volume(path: str) -> None:
     assert folders().volumes.allows(path)
