@@ -168,8 +168,8 @@ async def test_bundle_is_not_written_through_a_link(part: int, volume: Path, ski
     at.parent.mkdir(parents=True, exist_ok=True)
     at.symlink_to(elsewhere)
     packed = await pack(inputs(volume, an_entry(skill)))
-    assert packed.root is None
-    assert any("refused the prompt bundle" in note for note in packed.notes)
+    assert any("Instructions and skills are in .paperclip-" in note for note in packed.notes)
+    assert SKILL_MD in contents(local_folder(packed, volume))
     assert contents(elsewhere) == {}
 
 
@@ -290,9 +290,9 @@ async def test_without_a_volume_only_instructions_are_delivered(skill: Path, tmp
 async def test_instructions_are_delivered_if_the_bundle_cannot_be_written(
     volume: Path, tmp_path: Path
 ) -> None:
-    (volume / ".paperclip").write_text("in the way", encoding="utf-8")
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
-    packed = await pack(inputs(volume, instructions=tmp_path / "AGENTS.md"))
+    (volume / "file").write_text("a file in place of the volume", encoding="utf-8")
+    packed = await pack(inputs(volume / "file", instructions=tmp_path / "AGENTS.md"))
     assert packed.files == {"agent-instructions.md": "Be kind."}
 
 

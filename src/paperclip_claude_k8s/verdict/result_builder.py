@@ -182,6 +182,8 @@ def _copy_warnings(observation: Observation) -> Iterator[str]:
 
 
 def _stop_warning(observation: Observation) -> Iterator[str]:
+    if observation.relay is not None and observation.relay.limit_hit:
+        yield "the agent printed more than logSizeLimit and was stopped; the log may lack its last output"
     if isinstance(observation.ending, StoppedAfterResult):
         yield f"{StopReason.NO_EXIT.value} within {observation.ending.grace:g} s; it was stopped"
 

@@ -3,8 +3,8 @@
 The packed files form a bundle, a folder on the shared volume whose name is derived from its content. Runs
 with equal bundles share one folder. Agents can write to that volume, so a bundle is compared with its name
 before it is used again. Without a shared volume the instructions go into the run Secret, and skills are left
-out. If a folder above the bundles belongs to another user, who could replace a bundle before its agent
-starts, they are written elsewhere on the volume.
+out. If an agent prevents that, or owns a folder above the bundles and could therefore replace a bundle before
+it is read, they are written elsewhere on the volume.
 """
 
 import asyncio
@@ -48,7 +48,6 @@ from paperclip_claude_k8s.plan.paths import to_pod_path
 from paperclip_claude_k8s.volume.removal import names_in, remove_abandoned, remove_tree
 from paperclip_claude_k8s.volume.safefs import (
     Budget,
-    NotOurs,
     is_ours,
     make_folders,
     open_at,
@@ -108,9 +107,10 @@ def _pack(inputs: PackInputs) -> Packed:
     try:
         try:
             _write_bundle(bundles, bundle)
-        except NotOurs:
+        except OSError as error:
             bundles = _own_bundle_folder(bundles)
             _write_bundle(bundles, bundle)
+            collected.notes.append(f"Instructions and skills are in {bundles.path}: {_reason(error)}")
     except OSError as error:
         return _without_volume(collected, f"the shared volume refused the prompt bundle: {_reason(error)}")
     return packed_on_volume(bundle, bundles, tuple(collected.notes))
