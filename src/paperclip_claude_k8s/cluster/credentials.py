@@ -12,7 +12,7 @@ import aiohttp
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.http import proxy_for
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
-from paperclip_claude_k8s.base.settings import Limits, Timings
+from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
 from paperclip_claude_k8s.cluster.access import (
     ServerAccess,
     bearer,
@@ -30,7 +30,7 @@ from paperclip_claude_k8s.cluster.kubeconfig import (
 )
 from paperclip_claude_k8s.cluster.port import ClusterError
 
-TIMINGS, LIMITS = Timings(), Limits()
+TIMINGS = Timings()
 LOGIN_ERRORS = (
     *(ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError),
     *(ArithmeticError, RecursionError, aiohttp.ClientError),

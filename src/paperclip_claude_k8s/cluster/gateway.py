@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from paperclip_claude_k8s.base.aio import jittered, loop_time
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
-from paperclip_claude_k8s.base.settings import Limits, Timings
+from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
 from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
 from paperclip_claude_k8s.cluster.credentials import Credentials
@@ -40,7 +40,6 @@ from paperclip_claude_k8s.cluster.model import (
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
 from paperclip_claude_k8s.cluster.refusals import network_errors_translated
 from paperclip_claude_k8s.cluster.transport import (
-    DEFAULT_LIMITS,
     Chunks,
     HttpClient,
     Request,
@@ -69,7 +68,7 @@ class Gateway:
         """`source`: the path of a kubeconfig, credentials, or None for those of the Pod."""
         self._timings = timings or Timings()
         self._http = http or Transport(source, self._timings)
-        self._rest = _Rest(self._http, self._timings, DEFAULT_LIMITS)
+        self._rest = _Rest(self._http, self._timings, LIMITS)
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod | None]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None
 

@@ -28,7 +28,7 @@ from yarl import URL
 
 from paperclip_claude_k8s.base.http import open_session
 from paperclip_claude_k8s.base.json_readers import get_int, get_object, get_text
-from paperclip_claude_k8s.base.settings import Limits, Timings
+from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.model import Bookmark, WatchEvent
@@ -36,7 +36,6 @@ from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS, ClusterError
 from paperclip_claude_k8s.cluster.refusals import network_errors_translated, read_refusal
 
 S = TypeVar("S")
-DEFAULT_LIMITS = Limits()
 MAX_WARNINGS = 20
 UNAUTHORIZED = 401
 SUCCESS = range(200, 300)
@@ -136,9 +135,7 @@ class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
 class Transport:
     """HTTP to one API server. Connects at the first call; belongs to the event loop of that call."""
 
-    def __init__(
-        self, source: str | Credentials | None, timings: Timings, limits: Limits = DEFAULT_LIMITS
-    ) -> None:
+    def __init__(self, source: str | Credentials | None, timings: Timings, limits: Limits = LIMITS) -> None:
         self._credentials = source if isinstance(source, Credentials) else Credentials(source)
         self._timings = timings
         self._limits = limits
@@ -301,7 +298,7 @@ def parse_watch_event(line: bytes, read: Callable[[Any], S]) -> WatchEvent[S] | 
         ClusterError: an ERROR event, with the code in it (410: the version is too old); or, with status None,
             a line that is not a watch event.
     """
-    event: Any = parse_json(line, DEFAULT_LIMITS)
+    event: Any = parse_json(line, LIMITS)
     subject = event.get("object") if isinstance(event, dict) else None
     if not isinstance(subject, dict):
         raise ClusterError(None, "BrokenResponse", "a watch sent a line that is not a watch event")
