@@ -139,6 +139,15 @@ class Limits:
     list_bytes: int = 64 * 1024 * 1024
     """Largest size in JSON of the objects of a list, and of those that a shared watch keeps."""
 
+    input_depth: int = 64
+    """Deepest nesting of a config, a context or JSON text in them; a Pod template has about 12 levels."""
+
+    input_values: int = 200_000
+    """Most values in a config or in a context; the largest real ones, long conversations, have 20,000."""
+
+    credentials_bytes: int = 256 * 1024
+    """Largest size of the CLI's login file on the host, which usually has less than 4 KiB."""
+
     launch_rounds: int = 3
     """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from paperclip_claude_k8s.base.aio import loop_time
-from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.base.host_files import HostFileError, read_host_file
+from paperclip_claude_k8s.base.settings import LIMITS, Timings
 from paperclip_claude_k8s.host import models, quota, skills
 from paperclip_claude_k8s.host.anthropic import PUBLIC_API, AnthropicApi, AnthropicError
 from paperclip_claude_k8s.host.context import JsonMap
@@ -75,7 +76,7 @@ class Catalogue:
         if models.uses_bedrock(self._env):
             return quota.no_limits("bedrock")
         reply = quota.no_login()
-        for token in await asyncio.to_thread(self._oauth_tokens):
+        for token in await self._oauth_tokens():
             headers = {**quota.USAGE_HEADERS, "Authorization": f"Bearer {token}"}
             try:
                 return quota.quota_reply(await self._api.get(self._base_url + quota.USAGE_PATH, headers))
@@ -85,7 +86,7 @@ class Catalogue:
                     break
         return reply
 
-    def _oauth_tokens(self) -> list[str]:
+    async def _oauth_tokens(self) -> list[str]:
         """Return the OAuth tokens to try, in order.
 
         The token of the CLI's login comes first, because the long-lived CLAUDE_CODE_OAUTH_TOKEN may lack the
@@ -96,8 +97,10 @@ class Catalogue:
         file = Path(folder) / _CREDENTIALS_FILE if folder else Path(home, ".claude", _CREDENTIALS_FILE)
         found: list[str | None] = []
         if file.is_absolute():
-            with suppress(OSError, UnicodeDecodeError):
-                found.append(quota.oauth_token(file.read_text(encoding="utf-8")))
+            with suppress(HostFileError):
+                limit, seconds = LIMITS.credentials_bytes, self._timings.host_file
+                login = await read_host_file(str(file), limit=limit, seconds=seconds)
+                found.append(quota.oauth_token(login.content.decode("utf-8", "replace")))
         found.append(self._env.get("CLAUDE_CODE_OAUTH_TOKEN", "").strip())
         return list(dict.fromkeys(token for token in found if token))
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, cast, run
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from paperclip_claude_k8s.host.input_bounds import find_excess
+
 JsonMap: TypeAlias = dict[str, Any]
 LogStreamName = Literal["stdout", "stderr"]
 OnLog: TypeAlias = Callable[[LogStreamName, str], Awaitable[None]]
@@ -144,11 +146,14 @@ class ExecutionContext(_HostModel):
             ContextInvalid: a field is missing or has the wrong type; the message says what is expected.
         """
         if isinstance(given, cls):
+            _check_bounds(given)
             return given
         try:
-            return cls.model_validate(given if isinstance(given, Mapping) else vars(given))
-        except (ValidationError, TypeError) as error:
+            ctx = cls.model_validate(given if isinstance(given, Mapping) else vars(given))
+        except (ValidationError, TypeError, RecursionError) as error:
             raise ContextInvalid(_explain(error)) from None
+        _check_bounds(ctx)
+        return ctx
 
 
 class StoppableContext(ExecutionContext):
@@ -164,6 +169,18 @@ class ResolvedContext(StoppableContext):
     """A context whose MCP servers are known: `runtime_mcp` is `{"servers": [...]}`, or None without any."""
 
 
+def _check_bounds(ctx: ExecutionContext) -> None:
+    """Raise `ContextInvalid` for objects whose nesting or number of values would stop the process."""
+    for name in ("config", "context", "runtime_tools", "execution_target"):
+        for key, value in (getattr(ctx, name) or {}).items():
+            if excess := find_excess(value):
+                raise ContextInvalid(f"ctx.{to_camel(name)}.{str(key)[:80]} {excess}")
+    if isinstance(ctx.runtime_mcp, Mapping) and (excess := find_excess(ctx.runtime_mcp)):
+        raise ContextInvalid(f"ctx.runtimeMcp {excess}")
+    if excess := find_excess(ctx.runtime.session_params):
+        raise ContextInvalid(f"ctx.runtime.sessionParams {excess}")
+
+
 _EXPECTED = {
     "runId": "the id that the host gave this run, a non-empty string",
     "agent": "an object with at least an id",
@@ -174,9 +191,9 @@ _EXPECTED = {
 }
 
 
-def _explain(error: ValidationError | TypeError) -> str:
+def _explain(error: ValidationError | TypeError | RecursionError) -> str:
     """Describe the first error by the field's camelCase name, without its value, which may hold tokens."""
-    if isinstance(error, TypeError):
+    if not isinstance(error, ValidationError):
         return "ctx must be a mapping or an ExecutionContext"
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     where = ".".join(to_camel(str(part)) for part in first["loc"]) or "ctx"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.host.input_bounds import find_excess
 
 MERGE_KEYS = {
     "containers": "name",
@@ -44,7 +45,7 @@ def read_pod_template(value: object) -> JsonMap:
     template = given if _TEMPLATE_KEYS & set(given) else {"spec": given}
     unknown = sorted(set(template) - _TEMPLATE_KEYS - _IGNORED_KEYS)
     if unknown:
-        raise ValueError(f"{_EXPECTED} (not {', '.join(unknown)})")
+        raise ValueError(f"{_EXPECTED} (not {', '.join(unknown[:5])[:200]})")
     read = {
         part: _read_object(template[part], f"{part} as an object")
         for part in sorted(_TEMPLATE_KEYS & set(template))
@@ -57,8 +58,10 @@ def _read_object(value: object, expected: str) -> JsonMap:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(expected) from None
+        if excess := find_excess(value):
+            raise ValueError(f"{expected}; its JSON text {excess}")
     if not isinstance(value, Mapping):
         raise ValueError(expected)  # noqa: TRY004  # pydantic reads ValueError, not TypeError
     return {str(key): item for key, item in value.items()}

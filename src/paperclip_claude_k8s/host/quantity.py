@@ -9,7 +9,7 @@ _SUFFIXES = {
     **{unit: Decimal(1000) ** (power + 1) for power, unit in enumerate("kMGTPE")},
     **{f"{unit}i": Decimal(1024) ** (power + 1) for power, unit in enumerate("KMGTPE")},
 }
-_QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)([a-zA-Z]{0,2})$")
+_QUANTITY = re.compile(r"^([0-9]{1,18}(?:\.[0-9]{1,18})?)([a-zA-Z]{0,2})$")
 
 
 def _parse(value: object, example: str) -> Decimal:

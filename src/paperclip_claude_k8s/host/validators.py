@@ -7,7 +7,11 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BeforeValidator
 
 from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.host.input_bounds import find_excess
 from paperclip_claude_k8s.host.pod_template_reader import read_pod_template
+
+MAX_NUMBER = 2**31 - 1
+"""Largest number of a setting: Kubernetes stores numbers of seconds and ids of users in 32 bits."""
 
 
 def _validator(expected: str, test: Callable[[Any], bool]) -> BeforeValidator:
@@ -22,7 +26,7 @@ def _validator(expected: str, test: Callable[[Any], bool]) -> BeforeValidator:
 
 
 def _is_finite_and_not_negative(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
 
 
 def _is_whole_number(value: object) -> bool:
@@ -33,9 +37,12 @@ def _is_whole_number(value: object) -> bool:
 
 def _parse_json(text: str, expected: str) -> object:
     try:
-        return json.loads(text)
-    except ValueError:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
         raise ValueError(expected) from None
+    if excess := find_excess(parsed):
+        raise ValueError(f"{expected}; its JSON text {excess}")
+    return parsed
 
 
 def _read_string_list(value: object) -> object:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from paperclip_claude_k8s.base.json_readers import get_object, get_objects
+from paperclip_claude_k8s.base.json_readers import get_list, get_object, get_objects
 from paperclip_claude_k8s.host.context import JsonMap
 
 
@@ -78,6 +78,7 @@ _ALLOWED_SYSCTLS = frozenset(
 _ALLOWED_SELINUX_TYPES = frozenset(
     {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 )
+_ALLOWED_APPARMOR_ANNOTATIONS = frozenset({"", "runtime/default"})
 _ALLOWED_PROFILES = frozenset({"RuntimeDefault", "Localhost"})
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -89,6 +90,11 @@ def violations(template: JsonMap) -> tuple[str, ...]:
     """One sentence for each violation of `restricted`."""
     pod = Pod.of(template)
     return tuple(found for rule in RULES for found in rule(pod))
+
+
+def _is_one_of(value: object, allowed: frozenset[str]) -> bool:
+    """Whether the value is one of these texts; it may be anything, also what a set cannot contain."""
+    return isinstance(value, str) and value in allowed
 
 
 # The Pod as a whole ------------------------------------------------------------------------------------
@@ -108,13 +114,13 @@ def _volume_types(pod: Pod) -> Iterator[str]:
 
 def _sysctls(pod: Pod) -> Iterator[str]:
     for sysctl in get_objects(pod.security_context, "sysctls"):
-        if sysctl.get("name") not in _ALLOWED_SYSCTLS:
+        if not _is_one_of(sysctl.get("name"), _ALLOWED_SYSCTLS):
             yield f"sysctl {sysctl.get('name')} is set"
 
 
 def _apparmor_annotations(pod: Pod) -> Iterator[str]:
     for key, value in pod.annotations.items():
-        allowed = value in {"", "runtime/default"} or str(value).startswith("localhost/")
+        allowed = _is_one_of(value, _ALLOWED_APPARMOR_ANNOTATIONS) or str(value).startswith("localhost/")
         if key.startswith(_APPARMOR_ANNOTATION) and not allowed:
             yield f"AppArmor profile of {key.removeprefix(_APPARMOR_ANNOTATION)} is {value}"
 
@@ -132,7 +138,7 @@ def _selinux(pod: Pod) -> Iterator[str]:
     for subject, context in pod.security_contexts:
         options = get_object(context, "seLinuxOptions")
         if (
-            options.get("type", "") not in _ALLOWED_SELINUX_TYPES
+            not _is_one_of(options.get("type", ""), _ALLOWED_SELINUX_TYPES)
             or options.get("user")
             or options.get("role")
         ):
@@ -142,7 +148,7 @@ def _selinux(pod: Pod) -> Iterator[str]:
 def _apparmor(pod: Pod) -> Iterator[str]:
     for subject, context in pod.security_contexts:
         profile = get_object(context, "appArmorProfile").get("type")
-        if profile is not None and profile not in _ALLOWED_PROFILES:
+        if profile is not None and not _is_one_of(profile, _ALLOWED_PROFILES):
             yield f"{subject} has AppArmor profile {profile}"
 
 
@@ -161,7 +167,7 @@ def _run_as_non_root(pod: Pod) -> Iterator[str]:
 def _seccomp(pod: Pod) -> Iterator[str]:
     for subject, profile in pod.effective("seccompProfile"):
         kind = profile.get("type") if isinstance(profile, Mapping) else None
-        if kind not in _ALLOWED_PROFILES:
+        if not _is_one_of(kind, _ALLOWED_PROFILES):
             yield f"{subject} has seccomp profile {kind or 'none'}"
 
 
@@ -183,16 +189,16 @@ def _escalation(pod: Pod) -> Iterator[str]:
 def _capabilities(pod: Pod) -> Iterator[str]:
     for subject, _, context in pod.containers:
         capabilities = get_object(context, "capabilities")
-        if "ALL" not in (capabilities.get("drop") or ()):
+        if "ALL" not in get_list(capabilities, "drop"):
             yield f"{subject} does not drop ALL capabilities"
-        for added in capabilities.get("add") or ():
+        for added in get_list(capabilities, "add"):
             if added != "NET_BIND_SERVICE":
                 yield f"{subject} adds capability {added}"
 
 
 def _proc_mount(pod: Pod) -> Iterator[str]:
     for subject, _, context in pod.containers:
-        if context.get("procMount") not in {None, "", "Default"}:
+        if context.get("procMount") and context["procMount"] != "Default":
             yield f"{subject} has procMount {context['procMount']}"
 
 
