@@ -15,7 +15,7 @@ class PartialLine:
 
     def add(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._size <= LIMITS.log_line_bytes:
+        if piece and self._size <= LIMITS.log_line_bytes:
             self._pieces.append(piece)
 
     def take(self) -> bytes:
