@@ -11,6 +11,8 @@ from paperclip_claude_k8s.claude.events import Event, get_name, is_parsed, read_
 KEPT_BYTES = 1024 * 1024
 """Limit of the total size of the kept lines, larger than the longest message of a model. Beyond it the oldest
 lines are dropped, except the newest line."""
+SHORT_LINE = 64 * 1024
+"""Bytes. Shorter lines are never too large to be parsed."""
 SYNTHETIC = "<synthetic>"
 """The model named in messages that the CLI wrote itself."""
 
@@ -35,7 +37,7 @@ class AssistantTexts:
         self._retracted = RecentTexts()
 
     def add(self, line: bytes, *, has_text: bool) -> None:
-        if not is_parsed(line):
+        if len(line) > SHORT_LINE and not is_parsed(line):
             return
         self._last_line = line
         if has_text:

@@ -18,7 +18,7 @@ from paperclip_claude_k8s.base.json_readers import get_list, get_number, get_obj
 from paperclip_claude_k8s.base.session_ids import as_session_id
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.accounting import UsageTracker
-from paperclip_claude_k8s.claude.assistant_texts import AssistantTexts
+from paperclip_claude_k8s.claude.assistant_texts import SHORT_LINE, AssistantTexts
 from paperclip_claude_k8s.claude.event_lines import events_beside, without_control
 from paperclip_claude_k8s.claude.events import (
     Event,
@@ -71,8 +71,8 @@ class StreamReader:
         self.announced_model = ""
         """The model that `init` announced."""
         self.api_key_source = ""
-        self.result: Event | None = None
-        """The known fields of the last result, until the CLI continues after it."""
+        self.result: bytes | None = None
+        """The last result, until the CLI continues after it."""
         self.unread_result = False
         """The last result is on a line that is too large to be parsed."""
         self.overtaken = False
@@ -119,7 +119,7 @@ class StreamReader:
     def finish(self) -> Transcript:
         """The transcript of everything fed so far. A last line without a newline is read as complete."""
         self._add_line(self._partial_line.take())
-        result = self.result
+        result = None if self.result is None else known_fields(read_event(self.result) or {})
         return Transcript(
             session_id=self.session_id,
             init_model=self.announced_model,
@@ -130,10 +130,10 @@ class StreamReader:
             overtaken=self.overtaken,
             cut_short=result is None and (self.has_content or self.overtaken or self.unread_result),
             has_content=self.has_content,
-            empty_reply=_is_empty_reply(self),
+            empty_reply=_is_empty_reply(self, result),
             stop_reason=self.assistant_texts.stop_reason(),
             unread_result=self.unread_result,
-            warnings=tuple(_warnings(self)),
+            warnings=tuple(_warnings(self, result)),
             assistant_errors=self.assistant_errors,
             retries=self.retries,
             compactions=self.compactions,
@@ -166,7 +166,7 @@ class StreamReader:
         self._parse_line(line)
 
     def _parse_line(self, line: bytes) -> None:
-        if not is_parsed(line):
+        if len(line) > SHORT_LINE and not is_parsed(line):
             self._add_large_line(line)
             return
         event = read_event(line)
@@ -219,12 +219,12 @@ def _is_plain_message(line: bytes) -> bool:
     return line.rfind(_MAIN_AGENT) >= 0 and not must_parse  # rfind: the field stands near the end
 
 
-def _is_empty_reply(reader: StreamReader) -> bool:
+def _is_empty_reply(reader: StreamReader, result: Event | None) -> bool:
     """No result and only empty messages, or a result by which the CLI itself reports an empty reply."""
-    if reader.result is None:
+    if result is None:
         return reader.main_events > 0 and not reader.has_content
-    completed = reader.result.get("terminal_reason") == "completed"
-    failed = reader.result.get("subtype") == "error_during_execution"
+    completed = result.get("terminal_reason") == "completed"
+    failed = result.get("subtype") == "error_during_execution"
     return completed and failed and not reader.main_events
 
 
@@ -256,9 +256,9 @@ def _assistant(reader: StreamReader, event: Event, line: bytes) -> None:
     )
 
 
-def _result(reader: StreamReader, event: Event, _: bytes) -> None:
+def _result(reader: StreamReader, event: Event, line: bytes) -> None:
     """The last result counts: a background task that ends makes the CLI continue with another turn."""
-    reader.result = known_fields(event)
+    reader.result = line
     reader.overtaken = reader.unread_result = False
     reader.open_work.add_result(event)
     reader.usage.add_result(event)
@@ -306,7 +306,7 @@ _HANDLERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] =
 }
 
 
-def _warnings(reader: StreamReader) -> Iterator[str]:
+def _warnings(reader: StreamReader, result: Event | None) -> Iterator[str]:
     """Reasons to distrust the result or its usage."""
     for change in reader.model_changes:
         trigger = f" ({change.trigger})" if change.trigger else ""
@@ -315,8 +315,8 @@ def _warnings(reader: StreamReader) -> Iterator[str]:
         yield "the CLI continued after its last result: usage and cost are those up to that result"
     if reader.unread_result:
         yield "the last result is too large to be read: see the agent's output"
-    if reader.result is not None:
-        yield from _result_warnings(reader.result)
+    if result is not None:
+        yield from _result_warnings(result)
 
 
 def _result_warnings(result: Event) -> Iterator[str]:

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Literal, Self
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.events import Event
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATION, RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Terminated
@@ -167,7 +166,7 @@ class OutputSink:
         self._busy = 0
         """Number of blocks that are being passed on; until it is 0, later output may be waiting."""
         self._parser_failed = False
-        self._result_before_gap: Event | None = None
+        self._result_before_gap: bytes | None = None
         """The last result before a gap: later events may be lost in the gap."""
 
     def allowed_silence(self) -> float | None:
