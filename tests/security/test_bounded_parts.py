@@ -1,0 +1,183 @@
+"""Parts of the path of an output whose memory or time could grow with it."""
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.fuzzing import FUZZ
+from tests.support.judged_output import result_line, transcript_of
+from tests.support.ui_parser import TIMESTAMP, as_json, parsed_by_javascript
+
+from paperclip_claude_k8s.base.recent_texts import RecentTexts
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
+from paperclip_claude_k8s.claude.partial_line import PartialLine
+from paperclip_claude_k8s.claude.ui import parse_stdout_line
+from paperclip_claude_k8s.podlog.counts import MAX_GAPS, Counts
+from paperclip_claude_k8s.podlog.log_report import Gap
+from paperclip_claude_k8s.podlog.marks import Bookmark
+from paperclip_claude_k8s.run.narrate import chunks_of_lines
+
+INIT = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
+REPLAY_MEMORY = 220
+"""MB of a `replay` in all, of which the program itself has 60."""
+
+
+# ── ids ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_recent_texts_forget_the_oldest_and_ignore_what_is_no_id() -> None:
+    texts = RecentTexts(3)
+    texts.update(["a", "b", "a", "", "x" * (LIMITS.id_chars + 1), 5, None, "c", "d"])
+    assert list(texts) == ["b", "c", "d"]
+    texts.discard("c")
+    texts.discard("missing")
+    assert ("c" in texts, "d" in texts, 5 in texts, len(texts)) == (False, True, False, 2)
+
+
+def test_many_recent_texts_take_linear_time() -> None:
+    texts = RecentTexts()
+    began = time.thread_time()
+    for number in range(200_000):
+        texts.add(str(number))
+    assert len(texts) == LIMITS.remembered_ids
+    assert time.thread_time() - began < 5
+
+
+# ── lines ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_partial_line_keeps_a_bounded_beginning() -> None:
+    line = PartialLine()
+    piece = b"x" * (LIMITS.log_line_bytes // 4)
+    for _ in range(20):
+        line.add(piece)
+        line.add(b"")
+    assert line
+    assert len(line.take()) == LIMITS.log_line_bytes
+    assert not line
+    assert line.take() == b""
+
+
+def test_repeat_filter_releases_a_line_that_never_ends() -> None:
+    repeats = LogLineDedupFilter()
+    piece = "x" * (LIMITS.log_line_bytes // 4)
+    passed = "".join(repeats.filter(piece) for _ in range(9)) + repeats.flush()
+    assert passed == piece * 9
+
+
+@FUZZ
+@given(st.lists(st.binary(max_size=9) | st.text(max_size=9).map(str.encode), max_size=9), st.integers(4, 30))
+def test_chunks_of_any_block_join_to_the_block(parts: list[bytes], line_limit: int) -> None:
+    block = b"\n".join(parts)
+    chunks = list(chunks_of_lines(block, 8, line_limit))
+    assert b"".join(chunks) == block
+    assert all(0 < len(chunk) <= max(8, line_limit) for chunk in chunks)
+
+
+@given(st.text("aé€😀", min_size=1, max_size=60))
+def test_long_line_is_split_between_characters(text: str) -> None:
+    chunks = list(chunks_of_lines(text.encode(), 8, 10))
+    assert "".join(chunk.decode() for chunk in chunks) == text
+
+
+# ── gaps ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_forged_bookmarks_list_a_bounded_number_of_gaps() -> None:
+    counts = Counts()
+    for number in range(1, 5000):
+        counts.check(Bookmark(number * 10, number), number)
+    assert len(counts.gaps) == MAX_GAPS
+    assert sum(gap.bytes or 0 for gap in counts.gaps) == counts.missing == 49_990
+    counts.add_gap(Gap(1, 2))
+    assert counts.gaps[-1].bytes is None
+
+
+# ── the page ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("part", "size"), [("[],", 3_000_000), ('{"a":1},', 3_000_000), ("[],", 1_200_000), ('"x, ",', 600_000)]
+)
+def test_both_page_parsers_show_a_large_line_in_the_same_way(part: str, size: int) -> None:
+    line = '{"type":"assistant","message":{"content":[' + part * (size // len(part)) + "0]}}"
+    began = time.thread_time()
+    shown = parse_stdout_line(line, TIMESTAMP)
+    assert time.thread_time() - began < 5
+    assert as_json(shown) == parsed_by_javascript([line])[0]
+
+
+def test_piece_of_a_line_with_many_escapes_is_shown_in_bounded_memory() -> None:
+    line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + "\\n" * 1_000_000
+    (entry,) = parse_stdout_line(line, TIMESTAMP)
+    assert entry["kind"] == "assistant"
+
+
+# ── replay ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def replayed(file: Path, *arguments: str) -> tuple[dict[str, Any], float]:
+    """The reply of a `replay` in a process of its own, and its peak memory in MB."""
+    program = (
+        "import resource, sys\n"
+        "from paperclip_claude_k8s.__main__ import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", program, "replay", str(file), *arguments]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    peak = int(done.stderr.split()[-1]) * 1024 / 1e6
+    return json.loads(done.stdout), peak
+
+
+@pytest.mark.parametrize("quiet", [("--quiet",), ()])
+def test_replay_of_a_compressed_line_without_end_has_a_bound(quiet: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "captured.gz"
+    with gzip.open(file, "wb", compresslevel=1) as out:
+        out.write(b'{"type":"result","x":[')
+        for _ in range(300):
+            out.write(b"[]," * 300_000)
+        out.write(b"0]}\n" + INIT + result_line())
+    assert file.stat().st_size < 2_000_000
+    reply, peak = replayed(file, *quiet)
+    assert reply["status"] == "succeeded"
+    assert reply["result"]["sessionId"] == "s"
+    assert peak < REPLAY_MEMORY
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b\x08\x00", b"not gzip"])
+def test_replay_of_a_damaged_archive_says_so(damage: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "captured.gz"
+    file.write_bytes(damage or gzip.compress(INIT * 1000)[:-20])
+    reply, _ = replayed(file, "--quiet")
+    assert (reply["status"], reply["error"]) == ("failed", "usage")
+
+
+# ── state of the parser ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_answer_of_many_messages_is_the_last_ones() -> None:
+    message = (
+        b'{"type":"assistant","message":{"id":"m%d","content":[{"type":"text","text":"%b"}]},"uuid":"u"}\n'
+    )
+    transcript = transcript_of(b"".join(message % (n, b"t" * 10_000) for n in range(500)))
+    assert len(transcript.summary) <= LIMITS.answer_chars
+
+
+def test_background_tasks_above_the_bound_still_keep_the_run_open() -> None:
+    reader = StreamReader()
+    started = b'{"type":"system","subtype":"task_started","task_id":"t%d","tool_use_id":"u%d"}\n'
+    reader.feed(INIT + b"".join(started % (n, n) for n in range(20_000)) + result_line())
+    assert len(reader.open_work.tasks) == LIMITS.remembered_ids
+    assert reader.allowed_silence() is None
