@@ -25,7 +25,7 @@ def api_error(message: str, status: int = 400, kind: str = "invalid_request_erro
     return f"API Error: {status} {json.dumps(error, separators=(',', ':'))}"
 
 
-def failed(text: str, **fields: Any) -> Transcript:
+def failed_run(text: str, **fields: Any) -> Transcript:
     return read(INIT, {"type": "result", "subtype": "success", "is_error": True, "result": text, **fields})
 
 
@@ -113,10 +113,10 @@ POISONED = [
 @pytest.mark.parametrize("text", POISONED)
 @pytest.mark.parametrize("resumed", [True, False, None])
 def test_poisoned_session_is_cleared(text: str, resumed: bool | None) -> None:  # noqa: FBT001
-    failure = failure_of(failed(text, api_error_status=400), resumed=resumed)
+    failure = failure_of(failed_run(text, api_error_status=400), resumed=resumed)
     assert failure.code == "claude_poisoned_previous_message_id"
     assert failure.clear_session
-    assert failure_of(failed(text)).clear_session
+    assert failure_of(failed_run(text)).clear_session
 
 
 @pytest.mark.parametrize("text", POISONED)
@@ -146,7 +146,7 @@ def test_quoted_error_text_does_not_clear_the_session(text: str) -> None:
 def test_too_long_prompt_clears_only_a_resumed_session(
     result: dict[str, Any],
 ) -> None:
-    transcript = failed(**{"text": "", **result})
+    transcript = failed_run(**{"text": "", **result})
     for resumed in (True, False, None):
         failure = failure_of(transcript, resumed=resumed)
         assert failure.code == "claude_prompt_too_long"
@@ -242,7 +242,7 @@ TEXTS: list[tuple[str, FailureClass]] = [
 
 @pytest.mark.parametrize(("text", "failure_class"), TEXTS)
 def test_failure_is_classified_by_its_text(text: str, failure_class: FailureClass) -> None:
-    assert classify(failed(text), NOW).failure_class is failure_class
+    assert classify(failed_run(text), NOW).failure_class is failure_class
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_failure_is_classified_by_its_text(text: str, failure_class: FailureClas
     ],
 )
 def test_reset_time_is_parsed(text: str, moment: datetime | None) -> None:
-    assert classify(failed(text), NOW, recorded=True).retry_at == moment
+    assert classify(failed_run(text), NOW, recorded=True).retry_at == moment
 
 
 def test_throttling_is_not_a_quota() -> None:
@@ -290,7 +290,7 @@ def test_throttling_is_not_a_quota() -> None:
     ],
 )
 def test_failure_is_classified_by_its_fields(fields: dict[str, Any], failure_class: FailureClass) -> None:
-    assert classify(failed("x", **fields), NOW).failure_class is failure_class
+    assert classify(failed_run("x", **fields), NOW).failure_class is failure_class
 
 
 def test_known_text_rows_name_a_version_and_are_searched_in_the_text() -> None:

@@ -259,15 +259,15 @@ TOOL = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command"
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 16_000}}
 
 
-def output(content: Any, **fields: Any) -> dict[str, Any]:
+def tool_result_block(content: Any, **fields: Any) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": "toolu_1", "content": content, **fields}
 
 
-def result_of_tool(content: str, *, is_error: bool = False, **more: Any) -> dict[str, Any]:
+def tool_result_entry(content: str, *, is_error: bool = False, **more: Any) -> dict[str, Any]:
     return {"kind": "tool_result", "toolUseId": "toolu_1", "content": content, "isError": is_error, **more}
 
 
-def outcome(**fields: Any) -> dict[str, Any]:
+def result_entry(**fields: Any) -> dict[str, Any]:
     blank = {"inputTokens": 0, "outputTokens": 0, "cachedTokens": 0, "costUsd": 0, "errors": []}
     return {"kind": "result", "text": "", "subtype": "success", "isError": False, **blank, **fields}
 
@@ -312,22 +312,26 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
         message(
             "assistant",
             {
-                **output([{"type": "web_search_result", "title": "A page", "url": "https://a.example"}]),
+                **tool_result_block(
+                    [{"type": "web_search_result", "title": "A page", "url": "https://a.example"}]
+                ),
                 "type": "web_search_tool_result",
             },
         ),
-        [result_of_tool("[web_search_result, A page, https://a.example]", toolName="web_search")],
+        [tool_result_entry("[web_search_result, A page, https://a.example]", toolName="web_search")],
     ),
     (
         message(
             "assistant",
             {
-                **output({"type": "web_search_tool_result_error", "error_code": "max_uses_exceeded"}),
+                **tool_result_block(
+                    {"type": "web_search_tool_result_error", "error_code": "max_uses_exceeded"}
+                ),
                 "type": "web_search_tool_result",
             },
         ),
         [
-            result_of_tool(
+            tool_result_entry(
                 "[web_search_tool_result_error, max_uses_exceeded]", is_error=True, toolName="web_search"
             )
         ],
@@ -374,23 +378,29 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
         ],
     ),
     (
-        message("user", output("0"), parent_tool_use_id="toolu_A"),
-        [result_of_tool("0", parentToolUseId="toolu_A")],
+        message("user", tool_result_block("0"), parent_tool_use_id="toolu_A"),
+        [tool_result_entry("0", parentToolUseId="toolu_A")],
     ),
     (
         message("user", {"type": "text", "text": "Find it."}, parent_tool_use_id="toolu_A"),
         [entry("user", "[sub-agent] Find it.", parentToolUseId="toolu_A")],
     ),
-    (message("user", output("no such file", is_error=True)), [result_of_tool("no such file", is_error=True)]),
     (
-        message("user", output([{"type": "text", "text": "an image"}, IMAGE])),
-        [result_of_tool("an image\n[image/png, 12 kB]")],
+        message("user", tool_result_block("no such file", is_error=True)),
+        [tool_result_entry("no such file", is_error=True)],
     ),
     (
-        message("user", output([{"type": "tool_reference", "tool_name": "Grep"}, {"x": 1}, None, 3, "s"])),
-        [result_of_tool("[tool_reference, Grep]\n[unnamed content]\ns")],
+        message("user", tool_result_block([{"type": "text", "text": "an image"}, IMAGE])),
+        [tool_result_entry("an image\n[image/png, 12 kB]")],
     ),
-    (message("user", output(None)), [result_of_tool("")]),
+    (
+        message(
+            "user",
+            tool_result_block([{"type": "tool_reference", "tool_name": "Grep"}, {"x": 1}, None, 3, "s"]),
+        ),
+        [tool_result_entry("[tool_reference, Grep]\n[unnamed content]\ns")],
+    ),
+    (message("user", tool_result_block(None)), [tool_result_entry("")]),
     (message("user", IMAGE), [entry("user", "[image/png, 12 kB]")]),
     (
         event("user", message={"role": "user", "content": "The summary."}, isSynthetic=True),
@@ -417,7 +427,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
                 "b": {"inputTokens": 1, "cacheReadInputTokens": 3},
             },
         ),
-        [outcome(text="Done.", inputTokens=16, outputTokens=7, cachedTokens=3, costUsd=0.5)],
+        [result_entry(text="Done.", inputTokens=16, outputTokens=7, cachedTokens=3, costUsd=0.5)],
     ),
     (
         event(
@@ -430,7 +440,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
         ),
         [
             entry("system", "denied in this run: Bash, Write"),
-            outcome(
+            result_entry(
                 subtype="error_max_turns",
                 isError=True,
                 errors=["Reached maximum number of turns (2)", "more"],
@@ -442,7 +452,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
     ),
     (
         event("result", "success", is_error=True, result="API Error: 529 Overloaded."),
-        [outcome(text="API Error: 529 Overloaded.", isError=True)],
+        [result_entry(text="API Error: 529 Overloaded.", isError=True)],
     ),
     (
         event(
@@ -476,7 +486,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
             '{"type":"user","message":{"role":"user","content":[{"tool_use_id":"toolu_1","type":"tool_result",'
             '"content":"line 1\\nli'
         ),
-        [result_of_tool("line 1\nli\n[the rest of this line is missing]")],
+        [tool_result_entry("line 1\nli\n[the rest of this line is missing]")],
     ),
     (
         '{"type":"result","subtype":"success","result":"Hel',
@@ -525,7 +535,7 @@ def test_no_recorded_event_is_unknown() -> None:
 def test_long_contents_are_kept_whole() -> None:
     text = "0123456789abcdef\n" * 100_000
     assert parsed(message("assistant", {"type": "text", "text": text})) == [entry("assistant", text)]
-    assert parsed(message("user", output(text))) == [result_of_tool(text)]
+    assert parsed(message("user", tool_result_block(text))) == [tool_result_entry(text)]
 
 
 def test_every_init_and_result_of_a_run_is_shown() -> None:

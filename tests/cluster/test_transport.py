@@ -23,11 +23,11 @@ class Pieces:
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda b: b.strip() and b"\n" not in b)), st.data())
-async def test_watch_lines_do_not_depend_on_chunks(whole: list[bytes], data: st.DataObject) -> None:
-    raw = b"".join(line + b"\n" for line in whole) + b'{"cut off'
+async def test_watch_lines_do_not_depend_on_chunks(lines: list[bytes], data: st.DataObject) -> None:
+    raw = b"".join(line + b"\n" for line in lines) + b'{"cut off'
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
     pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert [line async for line in split_lines(Pieces(pieces), 1000)] == whole
+    assert [line async for line in split_lines(Pieces(pieces), 1000)] == lines
 
 
 def event(kind: str, subject: Any) -> bytes:

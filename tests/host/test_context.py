@@ -13,12 +13,12 @@ async def on_log(stream: str, text: str) -> None:
     pass
 
 
-def minimal(**more: Any) -> dict[str, Any]:
+def minimal_context(**more: Any) -> dict[str, Any]:
     return {"runId": "run-1", "agent": {"id": "agent-1"}, "onLog": on_log, **more}
 
 
 def test_context_reads_camel_case_and_snake_case() -> None:
-    camel = ExecutionContext.read(minimal(authToken="t", runtime={"sessionId": "s"}))
+    camel = ExecutionContext.read(minimal_context(authToken="t", runtime={"sessionId": "s"}))
     snake = ExecutionContext.read(
         {
             "run_id": "run-1",
@@ -32,26 +32,28 @@ def test_context_reads_camel_case_and_snake_case() -> None:
 
 
 def test_context_with_both_spellings_uses_camel_case() -> None:
-    ctx = ExecutionContext.read(minimal(on_log=on_log, run_id="other"))
+    ctx = ExecutionContext.read(minimal_context(on_log=on_log, run_id="other"))
     assert ctx.run_id == "run-1"
 
 
 def test_context_ignores_unknown_fields_and_reads_null_as_absent() -> None:
     ctx = ExecutionContext.read(
-        minimal(config=None, context=None, runtime=None, executionTransport=None, stopRemoteStartup=object())
+        minimal_context(
+            config=None, context=None, runtime=None, executionTransport=None, stopRemoteStartup=object()
+        )
     )
     assert (ctx.config, ctx.context, ctx.runtime.session_id) == ({}, {}, None)
 
 
 def test_context_id_may_be_a_uuid_or_a_number() -> None:
     run = uuid.uuid4()
-    assert ExecutionContext.read(minimal(runId=run)).run_id == str(run)
-    assert ExecutionContext.read(minimal(runId=7)).run_id == "7"
+    assert ExecutionContext.read(minimal_context(runId=run)).run_id == str(run)
+    assert ExecutionContext.read(minimal_context(runId=7)).run_id == "7"
 
 
 def test_context_signal_may_be_an_asyncio_event() -> None:
     event = asyncio.Event()
-    assert ExecutionContext.read(minimal(signal=event)).signal is event
+    assert ExecutionContext.read(minimal_context(signal=event)).signal is event
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_context_signal_may_be_an_asyncio_event() -> None:
 )
 def test_context_error_names_field_and_expectation(wrong: dict[str, Any], start: str) -> None:
     with pytest.raises(ContextInvalid) as caught:
-        ExecutionContext.read(minimal(**wrong))
+        ExecutionContext.read(minimal_context(**wrong))
     assert str(caught.value).startswith(start)
     assert "expected" in str(caught.value)
 
@@ -87,6 +89,6 @@ def test_context_that_is_a_number_is_context_invalid() -> None:
 
 def test_context_repr_has_no_secrets() -> None:
     ctx = ExecutionContext.read(
-        minimal(authToken="canary-1", config={"env": {"K": "canary-2"}}, context={"x": "canary-3"})
+        minimal_context(authToken="canary-1", config={"env": {"K": "canary-2"}}, context={"x": "canary-3"})
     )
     assert "canary" not in repr(ctx)

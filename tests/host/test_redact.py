@@ -153,7 +153,7 @@ def test_redact_text_takes_linear_time(piece: str) -> None:
         ("", False),
     ],
 )
-def test_holds_secret_recognizes_credentials_by_shape(text: str, secret: bool) -> None:  # noqa: FBT001
+def test_looks_like_credential_recognizes_credentials_by_shape(text: str, secret: bool) -> None:  # noqa: FBT001
     assert looks_like_credential(text) is secret
 
 

@@ -127,16 +127,16 @@ async def test_one_of_five_concurrent_runs_without_wait_runs_and_four_are_blocke
 
 
 async def test_runs_of_other_agents_and_tasks_do_not_wait(tmp_path: Path) -> None:
-    task: dict[str, Any] = {"config": {"concurrencyScope": "task"}, "agent": {"id": "agent-3"}}
+    task_scope: dict[str, Any] = {"config": {"concurrencyScope": "task"}, "agent": {"id": "agent-3"}}
     async with one_host(tmp_path) as (fake, host, group):
         slow = [
             await start_run(group, host, "run-1", onMeta=sleep_in_meta(1000)),
-            await start_run(group, host, "run-2", onMeta=sleep_in_meta(1000), **task),
+            await start_run(group, host, "run-2", onMeta=sleep_in_meta(1000), **task_scope),
         ]
         start = now()
         other = group.create_task(host.run(runId="run-3", agent={"id": "agent-2"}))
-        else_ = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
-        beside = group.create_task(host.run(runId="run-4", context=else_, **task))
+        other_task = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
+        beside = group.create_task(host.run(runId="run-4", context=other_task, **task_scope))
         for run in (other, beside):
             assert (await run)[0].error_message is None
         assert now() - start < LONG.ends_at + 10

@@ -183,9 +183,7 @@ async def test_links_and_special_files_of_a_skill_are_left_out_and_noted(volume:
     assert packed.notes == ("Skill co/helper: 3 links or special files left out (key, pipe, up)",)
 
 
-async def test_skill_that_is_a_link_is_left_out_and_missing_in_the_manifest(
-    volume: Path, skill: Path
-) -> None:
+async def test_skill_that_is_a_link_is_left_out_and_listed_as_unavailable(volume: Path, skill: Path) -> None:
     (volume / "skills").mkdir()
     (volume / "skills" / "helper").symlink_to(skill)
     packed = await pack(inputs(volume, an_entry(volume / "skills" / "helper")))

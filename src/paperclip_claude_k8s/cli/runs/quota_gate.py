@@ -76,12 +76,12 @@ def refusal_without_response() -> Stop:
 
 
 def _refusal(error: Error, detail: str, code: int, **fields: str) -> Stop:
-    stage = {
+    of_every_refusal = {
         "failure_stage": "consume_quota",
         "api_code": code,
         "agent_instruction": _AGENT_INSTRUCTION[error],
     }
-    return Stop(error, detail, **stage, **fields)
+    return Stop(error, detail, **of_every_refusal, **fields)
 
 
 async def ask(
