@@ -1,0 +1,122 @@
+"""Two agents share a volume, and one attacks: the other is told what its host wrote, and its stop takes no longer."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.home_pod import RECEIVED_PATH, Home, home_on_dev, home_on_real
+from tests.support.runs import HostLog
+
+from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.error_codes import ErrorCode
+
+INIT = '{"type":"system","subtype":"init","session_id":"0c6c1f0e-5d5c-4f63-9c1e-3a2f6a1b7d10"}'
+RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"done","type":"result"}'
+VICTIM = f"""
+echo '{INIT}'
+while [ $# -gt 0 ]; do [ "$1" != --append-system-prompt-file ] || echo "instructions: $(cat "$2")"; shift; done
+echo "evil prompts: $(grep -c EVIL {RECEIVED_PATH})"
+echo '{RESULT}'
+"""
+"""Prints what it was told."""
+REPLACE_ALL = f"""
+echo '{INIT}'; cd "$HOME"; touch attack-runs
+while [ ! -e attack-ends ]; do
+  for file in .paperclip*/instances/*/companies/*/claude-prompt-cache/*/agent-instructions.md run-files/*/prompt.txt; do
+    [ -f "$file" ] && ! grep -q EVIL "$file" || continue
+    mv "${{file%/*}}" "${{file%/*}}.stolen$$" && mkdir "${{file%/*}}" && echo EVIL >"$file"
+  done 2>/dev/null
+done
+rm -f attack-runs; echo '{RESULT}'
+"""
+"""Puts its own folders in place of those that the host has written."""
+REPLACE_RUN_LOGS = f"""
+echo '{INIT}'; cd "$HOME"; touch attack-runs
+while [ ! -e attack-ends ]; do
+  for file in run-logs/co/VICTIM/*.ndjson; do
+    [ -e "$file" ] && rm -rf "$file" && truncate -s 1T "$file"
+  done 2>/dev/null
+  sleep 0.2
+done
+rm -f attack-runs; echo '{RESULT}'
+"""
+
+
+@pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
+async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
+    async with home_on_dev(tmp_path) if request.param == "devcluster" else home_on_real() as opened:
+        for name in ("attack-runs", "attack-ends"):
+            (opened.volume / name).unlink(missing_ok=True)
+        yield opened
+
+
+def an_agent() -> dict[str, str]:
+    return {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+
+
+async def wait_for(path: Path) -> None:
+    async with asyncio.timeout(60):
+        while not path.exists():  # noqa: ASYNC110, ASYNC240  # an agent makes it
+            await asyncio.sleep(0.1)
+
+
+async def test_agent_cannot_change_what_another_agent_is_told(home: Home, tmp_path: Path) -> None:
+    instructions = tmp_path / "AGENTS.md"
+    instructions.write_text("Count calmly.", encoding="utf-8")
+    context = {"taskId": "t", "paperclipTaskMarkdown": "count " * 200_000}
+    config = {"instructionsFilePath": str(instructions)}
+    results = []
+    async with asyncio.TaskGroup() as group:
+        attacking = group.create_task(home.site.run({"CLAUDE_SCRIPT": REPLACE_ALL}, agent=an_agent()))
+        await wait_for(home.volume / "attack-runs")
+        try:
+            for _ in range(5):
+                victim: Any = home.site.run(
+                    {"CLAUDE_SCRIPT": VICTIM}, agent=an_agent(), config=config, context=context
+                )
+                results.append(await victim)
+        finally:
+            (home.volume / "attack-ends").touch()
+    assert attacking.result()[0].error_message is None
+    for result, host_log in results:
+        assert result.error_code in {None, ErrorCode.FILES_CHANGED}, result.error_message
+        if result.error_code is None:
+            assert "instructions: Count calmly.\n" in host_log.stdout
+            assert "evil prompts: 0\n" in host_log.stdout
+        else:
+            assert host_log.stdout == ""
+            assert "another" in (result.error_message or "") or "changed before" in (
+                result.error_message or ""
+            )
+    assert any(result.error_code for result, _ in results) or home.dev is None
+
+
+async def test_agent_cannot_delay_the_stop_of_another_agent(home: Home) -> None:
+    victim, stop, host_log = an_agent(), asyncio.Event(), HostLog()
+    script = REPLACE_RUN_LOGS.replace("VICTIM", victim["id"])
+    printing = f"echo '{INIT}'; while :; do echo '{{\"type\":\"user\"}}'; sleep 0.1; done"
+    async with asyncio.TaskGroup() as group:
+        group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=an_agent()))
+        await wait_for(home.volume / "attack-runs")
+        running = group.create_task(
+            home.site.run(
+                {"CLAUDE_SCRIPT": printing},
+                agent=victim,
+                host_log=host_log,
+                signal=stop,
+                config={"stopGraceSec": 2},
+            )
+        )
+        async with asyncio.timeout(60):
+            while host_log.stdout.count("\n") < 30:  # noqa: ASYNC110  # polls a run
+                await asyncio.sleep(0.1)
+        stop.set()
+        stopped_at = loop_time()
+        result, _ = await running
+        took = loop_time() - stopped_at
+        (home.volume / "attack-ends").touch()
+    assert result.error_code == ErrorCode.CANCELLED
+    assert took < 2 + 20
