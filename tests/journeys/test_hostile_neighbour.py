@@ -1,6 +1,7 @@
-"""Two agents share a volume, and one attacks: the other is told what its host wrote, and its stop takes no longer."""
+"""Two agents share a volume and one attacks: it changes neither what the other is told nor its stop."""
 
 import asyncio
+import shutil
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,9 +16,13 @@ from paperclip_claude_k8s.error_codes import ErrorCode
 
 INIT = '{"type":"system","subtype":"init","session_id":"0c6c1f0e-5d5c-4f63-9c1e-3a2f6a1b7d10"}'
 RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"done","type":"result"}'
+CACHES = ".paperclip*/instances/*/companies/*/claude-prompt-cache"
 VICTIM = f"""
 echo '{INIT}'
-while [ $# -gt 0 ]; do [ "$1" != --append-system-prompt-file ] || echo "instructions: $(cat "$2")"; shift; done
+while [ $# -gt 0 ]; do
+  [ "$1" != --append-system-prompt-file ] || echo "instructions: $(cat "$2")"
+  shift
+done
 echo "evil prompts: $(grep -c EVIL {RECEIVED_PATH})"
 echo '{RESULT}'
 """
@@ -25,7 +30,7 @@ echo '{RESULT}'
 REPLACE_ALL = f"""
 echo '{INIT}'; cd "$HOME"; touch attack-runs
 while [ ! -e attack-ends ]; do
-  for file in .paperclip*/instances/*/companies/*/claude-prompt-cache/*/agent-instructions.md run-files/*/prompt.txt; do
+  for file in .paperclip*/instances/*/companies/*/*/*/agent-instructions.md run-files/*/prompt.txt; do
     [ -f "$file" ] && ! grep -q EVIL "$file" || continue
     mv "${{file%/*}}" "${{file%/*}}.stolen$$" && mkdir "${{file%/*}}" && echo EVIL >"$file"
   done 2>/dev/null
@@ -51,6 +56,11 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         for name in ("attack-runs", "attack-ends"):
             (opened.volume / name).unlink(missing_ok=True)
         yield opened
+        for stolen in (
+            *opened.volume.glob("run-files/*.stolen*"),
+            *opened.volume.glob(f"{CACHES}/*.stolen*"),
+        ):
+            shutil.rmtree(stolen)
 
 
 def an_agent() -> dict[str, str]:
@@ -88,10 +98,7 @@ async def test_agent_cannot_change_what_another_agent_is_told(home: Home, tmp_pa
             assert "evil prompts: 0\n" in host_log.stdout
         else:
             assert host_log.stdout == ""
-            assert "another" in (result.error_message or "") or "changed before" in (
-                result.error_message or ""
-            )
-    assert any(result.error_code for result, _ in results) or home.dev is None
+            assert "was changed before the agent started" in (result.error_message or "")
 
 
 async def test_agent_cannot_delay_the_stop_of_another_agent(home: Home) -> None:
