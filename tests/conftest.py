@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import settings
+from tests.support.real_namespace import use_own_namespace
 
 TEST_TIMEOUT = 180.0
 """Seconds after which the traceback of a hanging test is printed and pytest exits."""
@@ -22,11 +23,12 @@ settings.load_profile("shared machine")
 
 
 def pytest_configure() -> None:
-    """Set the event loop to None.
+    """Set the event loop to None, and give each worker a namespace of the real cluster, if there is one.
 
     Otherwise looptime, which gets it, makes Python create one that stays open.
     """
     asyncio.set_event_loop(None)
+    use_own_namespace()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.captures import capture, capture_file
 from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.real_cluster import IN_HOME_POD
+from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -24,7 +25,7 @@ REAL_KUBECONFIG = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     """Each of the two clusters, with an adapter that uses it."""
     if request.param == "real":
-        async with _open("real", _real_config(), "paperclip", IN_HOME_POD, capture_file) as real_site:
+        async with _open("real", _real_config(), NAMESPACE, IN_HOME_POD, capture_file) as real_site:
             yield real_site
         return
 
@@ -55,7 +56,7 @@ async def _open(
 @pytest.fixture
 async def real() -> AsyncIterator[Site]:
     """The real cluster alone, for journeys that need a real kubelet."""
-    async with _open("real", _real_config(), "paperclip", IN_HOME_POD, capture_file) as site:
+    async with _open("real", _real_config(), NAMESPACE, IN_HOME_POD, capture_file) as site:
         yield site
 
 

@@ -18,6 +18,7 @@ from tests.support.cli_commands import claude_k8s
 from tests.support.fake_cluster import Refusal
 from tests.support.home_pod import Home, home_on_dev, home_on_real
 from tests.support.programs import as_admin
+from tests.support.real_namespace import HOST_POD, NAMESPACE
 from tests.support.runs import SMALL, HostLog
 
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -145,7 +146,7 @@ async def watched(home: Home, seen: Seen) -> AsyncIterator[None]:
     yield
     for obj in await history():
         meta = obj["metadata"]
-        if meta["name"] != "paperclip-0":
+        if meta["name"] != HOST_POD:
             seen.objects[f"{obj['kind']} {meta['name']} {meta['resourceVersion']}"] = json.dumps(obj)
 
 
@@ -180,7 +181,7 @@ def _watch_query(begin: str) -> str:
 
 async def _get_raw(kind: Kind, query: str = "limit=1") -> str:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
-    return await as_admin("get", "--raw", f"{root}/namespaces/paperclip/{kind.plural}?{query}")
+    return await as_admin("get", "--raw", f"{root}/namespaces/{NAMESPACE}/{kind.plural}?{query}")
 
 
 def denied(*rights: tuple[str, str]) -> Callable[[Home], None]:

@@ -12,6 +12,7 @@ import os
 import pytest
 from tests.support.programs import as_admin
 from tests.support.real_cluster import MOMENTS, STAMP_COUNT, Disruption, Stamps, disrupt
+from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -31,7 +32,7 @@ async def delete_by_force(pod: str, _job: str) -> None:
 
 async def evict(pod: str, _job: str) -> None:
     group = "policy/v1" if await server_version() >= (1, 22) else "policy/v1beta1"
-    body = {"apiVersion": group, "kind": "Eviction", "metadata": {"name": pod, "namespace": "paperclip"}}
+    body = {"apiVersion": group, "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
     path = f"/api/v1/namespaces/paperclip/pods/{pod}/eviction"
     await as_admin("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.programs import as_admin
+from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
@@ -98,9 +99,9 @@ async def restricted_namespace() -> AsyncIterator[None]:
     if int(version["minor"].rstrip("+")) < 23:
         pytest.skip("this server does not enforce Pod Security")
     label = "pod-security.kubernetes.io/enforce"
-    await as_admin("label", "namespace", "paperclip", f"{label}=restricted")
+    await as_admin("label", "namespace", NAMESPACE, f"{label}=restricted")
     yield
-    await as_admin("label", "namespace", "paperclip", f"{label}-")
+    await as_admin("label", "namespace", NAMESPACE, f"{label}-")
 
 
 @pytest.mark.usefixtures("restricted_namespace")

@@ -19,6 +19,7 @@ import pytest_asyncio
 import yaml
 from tests.support.programs import as_admin
 from tests.support.real_cluster import IN_HOME_POD
+from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -33,7 +34,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.real
 KUBECONFIG = os.environ.get("KUBECONFIG_FOR_TESTS", "")
-NAMESPACE, ACCOUNT = "paperclip", "rights-test"
+ACCOUNT = "rights-test"
 
 IMPATIENT = replace(Timings(), retry_budget=4.0)
 """Calls are retried for 4 s only, because a missing right stays missing."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.policies import TEMPORARY_FOLDERS
+from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -65,7 +66,7 @@ async def home_on_real() -> AsyncIterator[Home]:
     volume = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
     assert volume, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     config = {"kubeconfig": os.environ["KUBECONFIG_FOR_TESTS"], "imagePullPolicy": "Never"}
-    async with _open("real", config, "paperclip", Path(volume)) as site:
+    async with _open("real", config, NAMESPACE, Path(volume)) as site:
         yield Home(site, Path(volume))
 
 

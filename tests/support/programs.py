@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from tests.support.real_namespace import NAMESPACE
 
 EXPECTED = "PROGRAMS_EXPECTED"
 """Name of an environment variable.
@@ -64,4 +65,4 @@ async def kubectl(kubeconfig: str, *arguments: str, stdin: str = "") -> str:
 
 async def as_admin(*arguments: str, stdin: str = "") -> str:
     """Run kubectl as the real cluster's administrator, in the Paperclip host's namespace."""
-    return await kubectl(ADMIN, "--namespace", "paperclip", *arguments, stdin=stdin)
+    return await kubectl(ADMIN, "--namespace", NAMESPACE, *arguments, stdin=stdin)

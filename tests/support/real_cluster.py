@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.programs import as_admin
+from tests.support.real_namespace import HOST_POD, NAMESPACE
 from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 VOLUME = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
-IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
+IN_HOME_POD = {"HOSTNAME": HOST_POD, "PAPERCLIP_NAMESPACE": NAMESPACE}
 """Environment of a Paperclip host in its home Pod, from which Jobs inherit image, volume and env."""
 RESULT = (
     r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
