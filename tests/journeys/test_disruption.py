@@ -33,7 +33,7 @@ async def delete_by_force(pod: str, _job: str) -> None:
 async def evict(pod: str, _job: str) -> None:
     group = "policy/v1" if await server_version() >= (1, 22) else "policy/v1beta1"
     body = {"apiVersion": group, "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
-    path = f"/api/v1/namespaces/paperclip/pods/{pod}/eviction"
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
     await as_admin("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
 
 

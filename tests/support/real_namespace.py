@@ -1,9 +1,9 @@
 """The namespace of the real cluster in which this pytest process works.
 
 A single process uses the namespace `paperclip`, which the cluster's script creates. Each worker of
-pytest-xdist creates a namespace of its own with the same objects: the Paperclip host's Pod, its service account
-with the Role that `claude-k8s rbac` prints, and a shared volume, which is a folder of this machine. So workers
-do not meet each other's Jobs, quotas and labels. They still share the node.
+pytest-xdist creates a namespace of its own with the same objects: the Paperclip host's Pod, its service
+account with the Role that `claude-k8s rbac` prints, and a shared volume, which is a folder of this machine. So
+workers do not meet each other's Jobs, quotas and labels. They still share the node.
 """
 
 import base64
@@ -33,9 +33,8 @@ def use_own_namespace() -> None:
     volume = shared.with_name(NAMESPACE)
     volume.mkdir(exist_ok=True)
     volume.chmod(0o777)
-    _kubectl(
-        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": _objects(volume)})
-    )
+    objects = {"apiVersion": "v1", "kind": "List", "items": _objects(volume)}
+    _kubectl("apply", "-f", "-", stdin=json.dumps(objects))
     leftovers = ("jobs,leases,resourcequotas,limitranges", "--all", "--cascade=foreground", "--timeout=2m")
     _kubectl("--namespace", NAMESPACE, "delete", *leftovers)
     kubeconfig = shared.with_name(f"{NAMESPACE}.kubeconfig")
