@@ -18,17 +18,17 @@ FUZZ_TEST_TIMEOUT = 3600.0
 """The same for a fuzz test that `tests/security/fuzz.py` runs with more inputs."""
 
 
+use_own_namespace()  # before other modules are imported, because they read the variables that it sets
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 
 def pytest_configure() -> None:
-    """Set the event loop to None, and give each worker a namespace of the real cluster, if there is one.
+    """Set the event loop to None.
 
     Otherwise looptime, which gets it, makes Python create one that stays open.
     """
     asyncio.set_event_loop(None)
-    use_own_namespace()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

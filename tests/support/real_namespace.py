@@ -2,8 +2,8 @@
 
 A single process uses the namespace `paperclip`, which the cluster's script creates. Each worker of
 pytest-xdist creates a namespace of its own with the same objects: the Paperclip host's Pod, its service
-account with the Role that `claude-k8s rbac` prints, and a shared volume, which is a folder of this machine. So
-workers do not meet each other's Jobs, quotas and labels. They still share the node.
+account with the Role that `claude-k8s rbac` prints, and a shared volume, which is a folder of this machine.
+So workers do not meet each other's Jobs, quotas and labels. They still share the node.
 """
 
 import base64
