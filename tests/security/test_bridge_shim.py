@@ -83,25 +83,25 @@ async def test_hostile_contexts_fail_alone(shim: Path, cluster: DevCluster) -> N
         for name, (change, _) in HOSTILE_CONTEXTS.items()
     ]
     outcome, _ = await node_host(shim, [[victim, *hostile]])
-    answers = outcome["answers"]
-    _assert_ran_well(answers["victim"])
+    results = outcome["results"]
+    _assert_ran_well(results["victim"])
     for name, (_, words) in HOSTILE_CONTEXTS.items():
-        answer = answers[name]
-        assert words in answer["errorMessage"], name
-        assert len(answer["errorMessage"]) < 1000, name
-        assert answer["errorCode"] in {"adapter_failed", "k8s_config_invalid", "k8s_context_invalid"}, name
-        assert answer["executionRecovery"]["providerWorkStarted"] is False, name
+        result = results[name]
+        assert words in result["errorMessage"], name
+        assert len(result["errorMessage"]) < 1000, name
+        assert result["errorCode"] in {"adapter_failed", "k8s_config_invalid", "k8s_context_invalid"}, name
+        assert result["executionRecovery"]["providerWorkStarted"] is False, name
 
 
-def _assert_ran_well(answer: dict[str, Any]) -> None:
-    assert answer["exitCode"] == 0, answer
-    assert answer["resultJson"]["log"]["complete"] is True
+def _assert_ran_well(result: dict[str, Any]) -> None:
+    assert result["exitCode"] == 0, result
+    assert result["resultJson"]["log"]["complete"] is True
 
 
 async def test_odd_values_without_harm_do_not_fail_a_run(shim: Path, cluster: DevCluster) -> None:
     step = {"name": "odd", "method": "execute", "ctx": a_context(cluster, "run-1"), "change": HARMLESS}
     outcome, err = await node_host(shim, [step])
-    _assert_ran_well(outcome["answers"]["odd"])
+    _assert_ran_well(outcome["results"]["odd"])
     assert err == ""
 
 
@@ -134,12 +134,12 @@ async def test_hostile_callbacks_count_as_failures_of_their_run_only(shim: Path,
         for n, (name, change) in enumerate(HOSTILE_CALLBACKS.items(), 1)
     ]
     outcome, _ = await node_host(shim, [[victim, *hostile]])
-    _assert_ran_well(outcome["answers"]["victim"])
+    _assert_ran_well(outcome["results"]["victim"])
     for name in HOSTILE_CALLBACKS:
-        answer = outcome["answers"][name]
-        assert answer["exitCode"] == 0, name
-        assert answer["resultJson"]["log"]["hostFailures"] > 0, name
-        assert len(str(answer["resultJson"]["log"]["firstHostError"])) < 1000, name
+        result = outcome["results"][name]
+        assert result["exitCode"] == 0, name
+        assert result["resultJson"]["log"]["hostFailures"] > 0, name
+        assert len(str(result["resultJson"]["log"]["firstHostError"])) < 1000, name
 
 
 async def test_callback_that_never_ends_holds_back_its_own_run_only(shim: Path, cluster: DevCluster) -> None:
@@ -153,8 +153,8 @@ async def test_callback_that_never_ends_holds_back_its_own_run_only(shim: Path, 
     victim = {"name": "victim", "method": "execute", "ctx": a_context(cluster, "run-0")}
     last = {"name": "last", "method": "listModels"}
     outcome, _ = await node_host(shim, [stuck, victim, last])
-    _assert_ran_well(outcome["answers"]["victim"])
-    assert outcome["answers"]["last"]
+    _assert_ran_well(outcome["results"]["victim"])
+    assert outcome["results"]["last"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ async def test_stop_with_an_odd_reason_stops_the_run(shim: Path, cluster: DevClu
     outcome, _ = await node_host(
         shim, [{"name": "stopped", "method": "execute", "ctx": ctx, "change": change}]
     )
-    assert outcome["answers"]["stopped"]["errorCode"] == "cancelled"
+    assert outcome["results"]["stopped"]["errorCode"] == "cancelled"
 
 
 @pytest.mark.parametrize("method", ["testEnvironment", "listSkills", "syncSkills"])
@@ -180,8 +180,8 @@ async def test_other_methods_report_contexts_that_are_no_json(shim: Path, method
     throws = {"name": "throws", "method": method, "ctx": {"config": {}}, "change": getter}
     outcome, _ = await node_host(shim, [cycle, throws])
     for name, words in (("cycle", "circular"), ("throws", "cannot be read")):
-        answer = outcome["answers"][name]
-        message = answer["checks"][0]["message"] if method == "testEnvironment" else answer["warnings"][0]
+        result = outcome["results"][name]
+        message = result["checks"][0]["message"] if method == "testEnvironment" else result["warnings"][0]
         assert words in message
 
 
@@ -192,7 +192,7 @@ async def test_noise_before_the_hello_is_ignored(shim: Path, tmp_path: Path, noi
     python.chmod(0o755)
     env = {"CLAUDE_K8S_PYTHON": str(python), "ANTHROPIC_MODEL": "m"}
     outcome, err = await node_host(shim, [{"name": "model", "method": "detectModel"}], env)
-    assert outcome["answers"]["model"]["model"] == "m"
+    assert outcome["results"]["model"]["model"] == "m"
     assert err == ""
 
 
@@ -217,4 +217,4 @@ async def test_line_that_belongs_to_no_call_ends_all_calls_with_a_reason(
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
     step = {"name": "run", "method": "execute", "ctx": ctx}
     outcome, _ = await node_host(shim, [step], {"CLAUDE_K8S_PYTHON": str(python)})
-    assert outcome["answers"]["run"]["errorCode"] == "k8s_bridge_lost"
+    assert outcome["results"]["run"]["errorCode"] == "k8s_bridge_lost"
