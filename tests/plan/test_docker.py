@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.support.plans import a_plan, the_job
+from tests.support.plans import a_plan, the_job, the_secret
 
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.plan.requirements import unmet
@@ -41,7 +41,9 @@ def test_agent_has_address_group_and_mount_of_the_docker_socket() -> None:
 
 
 def test_configured_docker_host_is_kept() -> None:
-    assert agent_env(env={"DOCKER_HOST": "tcp://elsewhere:2375"})["DOCKER_HOST"] == "tcp://elsewhere:2375"
+    env = {"DOCKER_HOST": "tcp://elsewhere:2375"}
+    assert agent_env(env=env)["DOCKER_HOST"] is None
+    assert the_secret(enableDocker=True, env=env)["stringData"]["env.DOCKER_HOST"] == "tcp://elsewhere:2375"
 
 
 def test_docker_volumes_have_limits_and_daemon_mounts_home() -> None:

@@ -175,7 +175,7 @@ def test_later_layer_overrides_earlier_ones_except_the_run_id(order: tuple[str, 
         env={"X": "config", "PAPERCLIP_RUN_ID": "config"} if "config" in order else {},
         home=home if "home" in order else None,
     )
-    assert env.literals["X"] == order[-1]
+    assert values_of(env)["X"] == order[-1]
     assert env.literals["PAPERCLIP_RUN_ID"] == "run-1"
     assert env.literals.get("Y") == ("home" if "home" in order else None)
 
@@ -279,13 +279,13 @@ def test_paths_are_translated_from_configured_mount_point() -> None:
     config = AdapterConfig(env={"TMPDIR": "/mnt/pc/tmp"}, shared_volume_dir="/mnt/pc")
     site = RunSite("ns", "image", home_pod(), {}, "0123abcd")
     env = layer_environment(ctx, read_wake_payload(None), config, site, "/paperclip")
-    assert env.literals["TMPDIR"] == "/paperclip/tmp"
+    assert env.secrets["TMPDIR"] == "/paperclip/tmp"
 
 
 @pytest.mark.parametrize("name", ["1X", "A B", "A=B", "", "A\nB", "ü", "A" * 300, "A.B"])
 def test_illegal_names_are_dropped_and_reported(name: str) -> None:
     env = environment(env={name: "v", "OK": "v"})
-    assert env.literals["OK"] == "v"
+    assert env.secrets["OK"] == "v"
     assert name not in values_of(env)
     (dropped_name,) = env.dropped
     assert dropped_name.isprintable()
@@ -295,7 +295,7 @@ def test_illegal_names_are_dropped_and_reported(name: str) -> None:
 def test_value_with_nul_is_dropped_and_surrogate_replaced() -> None:
     env = environment(env={"NUL": "a\0b", "HALF": "a\ud800"})
     assert env.dropped == ("NUL",)
-    assert env.literals["HALF"] == "a?"
+    assert env.secrets["HALF"] == "a?"
 
 
 @pytest.mark.parametrize(
@@ -349,8 +349,8 @@ def test_variable_becomes_a_file_only_above_the_limit(over: int) -> None:
     env = environment(env={"BIG": value, "BIG_FILE": "mine"})
     assert env.oversized == (("BIG",) if over else ())
     assert env.files == ({"env-BIG": value} if over else {})
-    assert env.literals["BIG_FILE"] == (f"{RUN_DIR}/env-BIG" if over else "mine")
-    assert ("BIG" in env.literals) is not bool(over)
+    assert values_of(env)["BIG_FILE"] == (f"{RUN_DIR}/env-BIG" if over else "mine")
+    assert ("BIG" in env.secrets) is not bool(over)
 
 
 @given(st.dictionaries(st.sampled_from("ABCD"), st.integers(90_000, 120_000), max_size=4))
@@ -373,7 +373,7 @@ def test_home_references_are_kept_unless_overridden() -> None:
     assert [entry["name"] for entry in env.value_from] == ["ANTHROPIC_API_KEY"]
     assert env.env_from == ({"secretRef": {}},)
     assert env.names >= {"ANTHROPIC_API_KEY", "MINE", "PAPERCLIP_API_KEY"}
-    assert env.literals["MINE"] == "literal"
+    assert env.secrets["MINE"] == "literal"
 
 
 def test_secrets_of_the_host_never_reach_the_agent() -> None:

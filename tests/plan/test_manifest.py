@@ -67,8 +67,9 @@ def test_job_does_not_contain_secret_values() -> None:
     config: dict[str, Any] = {"env": {"MY_PASSWORD": "canary-password", "PLAIN": "shown"}}
     job = json.dumps(the_job(**config))
     assert "canary" not in job
-    assert "shown" in job
+    assert "shown" not in job
     secret = the_secret(**config)
+    assert secret["stringData"]["env.PLAIN"] == "shown"
     assert secret["stringData"]["env.MY_PASSWORD"] == "canary-password"
     assert secret["stringData"]["env.PAPERCLIP_API_KEY"] == "canary-token"
 
@@ -85,7 +86,9 @@ def test_secret_is_created_with_its_job_as_owner() -> None:
 
 def test_dollars_in_env_and_arguments_are_escaped() -> None:
     assert escaped("$(HOME) $$ $x") == "$$(HOME) $$$$ $$x"
-    assert env(env={"PRICE": "$(NOT_A_REF)"})["PRICE"]["value"] == "$$(NOT_A_REF)"
+    home = replace(HOME, env=({"name": "PRICE", "value": "$(NOT_A_REF)"},))
+    assert env(home=home)["PRICE"]["value"] == "$$(NOT_A_REF)"
+    assert the_secret(env={"PRICE": "$(NOT_A_REF)"})["stringData"]["env.PRICE"] == "$(NOT_A_REF)"
     assert agent(extraArgs=["--x", "$(y)"])["command"][-1] == "$$(y)"
 
 

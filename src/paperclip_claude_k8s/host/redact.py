@@ -1,39 +1,128 @@
 """Masks secrets in text for people. A secret is recognized by the name before it, its shape, or its value.
 
-`mask_values` masks known values only. `mask_credentials` masks credentials that are recognizable by their
-shape and leaves prose alone. `redact_text` is for command lines and errors: it masks too much rather than too
-little.
+`SECRET_WORDS` and `SHAPES` are the tables of names and shapes. `mask_values` masks known values only.
+`mask_credentials` masks shapes that no prose has. `redact_text` is for command lines and errors: it masks too
+much rather than too little.
 """
 
+import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 MASK = "***REDACTED***"
 
-_SENSITIVE_WORDS = "key|token|secret|password|passwd|authorization|cookie"
-_SECRET_NAME = re.compile(_SENSITIVE_WORDS, re.IGNORECASE)
+SECRET_WORDS = (
+    "key",
+    "token",
+    "secret",
+    "passw",  # password, passwd
+    "passphrase",
+    "passcode",
+    "authorization",
+    "cookie",
+    "credential",
+    "webhook",
+    "connstr",
+    "conn_str",
+    "conn-str",
+    "connectionstr",
+    "connection_str",
+    "connection-str",
+)
+"""A name that contains one of these counts as secret; upper and lower case are the same."""
+SECRET_PARTS = (
+    "pass",
+    "pwd",
+    "auth",
+    "dsn",
+    "private",
+    "cred",
+    "creds",
+    "jwt",
+    "bearer",
+    "pat",
+    "otp",
+    "sas",
+)
+"""A name with one of these as a whole word counts as secret: `DB_PASS`, `dbPass`, not `COMPASS`."""
+
+
+def _any_whole_word(words: Collection[str]) -> str:
+    """A pattern for the words between other characters than letters, and for their form in camelCase."""
+    lower = "|".join(f"[{word[0]}{word[0].upper()}]{word[1:]}" for word in words)
+    upper, title = "|".join(words).upper(), "|".join(word.title() for word in words)
+    alone = rf"(?<![A-Za-z])(?:(?:{lower})(?![a-z])|(?:{upper})(?![A-Za-z]))"
+    return rf"{alone}|(?<=[a-z0-9])(?:{title})(?![a-z])"
+
+
+_NAME_PATTERN = f"(?:(?i:{'|'.join(SECRET_WORDS)})|{_any_whole_word(SECRET_PARTS)})"
+_SECRET_NAME = re.compile(_NAME_PATTERN)
+
+SHAPES: tuple[tuple[str, str], ...] = (
+    ("API key of Anthropic, OpenAI and others", r"\bsk-[\w-]{8,}+"),
+    ("key of Stripe", r"\b[sr]k_(?:live|test)_\w{8,}+"),
+    ("token of GitHub", r"\bgh[a-z]_\w{8,}+|\bgithub_pat_\w{8,}+"),
+    ("token of GitLab", r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent|oas|imt)-[\w-]{8,}+"),
+    ("access key of AWS", r"\bA(?:KIA|SIA)[A-Z0-9]{12,}+"),
+    ("token of Slack", r"\bx(?:ox[a-z]|app)-[\w-]{8,}+"),
+    ("key or token of Google", r"\bAIza[\w-]{16,}+|\bya29\.[\w-]{8,}+|\bGOCSPX-[\w-]{8,}+"),
+    ("token of npm", r"\bnpm_[A-Za-z0-9]{16,}+"),
+    ("token of Hugging Face", r"\bhf_[A-Za-z0-9]{16,}+"),
+    ("token of PyPI", r"\bpypi-[\w-]{16,}+"),
+    ("token of Docker Hub", r"\bdckr_[a-z]{3}_[\w-]{8,}+"),
+    ("key of SendGrid", r"\bSG\.[\w-]{8,}+\.[\w-]{8,}+"),
+    ("token of Vault", r"\bhv[sbr]\.[\w-]{16,}+"),
+    ("token of DigitalOcean", r"\bdo[opr]_v1_[a-f0-9]{16,}+"),
+    ("token of Telegram", r"\b\d{8,10}:[\w-]{32,}+"),
+    ("other tokens with a prefix", r"\b(?:gsk_|xai-|lin_api_|shp(?:at|ss|ca|pa)_|ATATT|dapi)[\w-]{16,}+"),
+    ("JSON web token", r"eyJ(?<![\w-]eyJ)[\w-]{4,}+\.[\w-]{4,}+\.[\w-]*+"),
+    (
+        "private key in PEM",
+        (
+            r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,20}-----(?:(?!-----)[\s\S])*+"
+            r"(?:-----END [A-Z0-9 ]{0,70}-----)?"
+        ),
+    ),
+    ("key of age", r"\bAGE-SECRET-KEY-1[A-Z0-9]{8,}+"),
+    (
+        "key in a connection string of Azure",
+        r"\b(?i:(?:AccountKey|SharedAccess(?:Key|Signature))=[^\s;\"']++)",
+    ),
+    ("password in a connection string", r"\b(?i:(?:password|passwd|pwd)=[^\s;&\"',]++)"),
+    (
+        "address of a webhook",
+        r"\b(?:hooks\.slack\.com|discord(?:app)?\.com/api/webhooks|webhook\.office\.com)/[\w/@.-]{8,}+",
+    ),
+    (
+        "user and password in Base64",
+        r"\b[Bb]asic\s{1,4}(?=[A-Za-z+/]*?(?:[a-z][A-Z]|[0-9=]))(?:[A-Za-z0-9+/]{4}){2,}+(?:[A-Za-z0-9+/]{2,3}=?=)?(?![\w+/=-])",
+    ),
+)
+"""Credentials that no prose has: what it is, and its pattern. Each pattern takes linear time."""
 
 _MIN_KNOWN_VALUE_CHARS = 8
 """Shorter values occur in ordinary text, so they are not masked by value."""
 
-_SECRET_NAME_AHEAD = rf"(?=[\w.-]*?(?:{_SENSITIVE_WORDS}))"
+_SECRET_NAME_AHEAD = rf"(?=[\w.-]*?{_NAME_PATTERN})"
 """Lookahead: the name that begins here contains a secret word. Tried once per name, for linear time."""
 
 _WORD = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
 """One shell word of quoted and bare pieces. An unclosed quote reaches to the end of the text."""
 
-_BEARER = re.compile(r"\b(bearer\s+)[^\s\"',;]+", re.IGNORECASE)
+_AUTHENTICATION = re.compile(r"\b((?:bearer|basic)\s+)[^\s\"',;]+", re.IGNORECASE)
 _USERINFO = re.compile(r"(://)[^\s/@\"']+(?=@)")
-_KNOWN_SHAPES = re.compile(
-    r"\b(?:sk-[\w-]{8,}|gh[a-z]_\w{8,}|github_pat_\w{8,}|eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*)"
+_FIRST = r"ABGPSXabdghlnprswxy\d"
+_IN_WORDS = [pattern for _, pattern in SHAPES if pattern.startswith(r"\b")]
+_KNOWN_SHAPES = (
+    re.compile(rf"(?<!\w)(?=[{_FIRST}])(?:{'|'.join(_IN_WORDS)})"),
+    *(re.compile(pattern) for _, pattern in SHAPES if pattern not in _IN_WORDS),
 )
-"""API keys, tokens of GitHub, and JSON web tokens."""
 
 _PROSE_MASKS = (
     (re.compile(r"\b(bearer\s+)(?=[\w.~+/=-]{12})[^\s\"',;]+", re.IGNORECASE), rf"\1{MASK}"),
     (_USERINFO, rf"\1{MASK}"),
-    (_KNOWN_SHAPES, MASK),
+    *((shape, MASK) for shape in _KNOWN_SHAPES),
 )
 """Pattern and replacement for what cannot be prose.
 
@@ -42,16 +131,22 @@ In this order: bearer tokens of 12 characters or more, URL credentials, well-kno
 
 _COMMAND_MASKS = (
     (re.compile(r"\b((?:authorization|cookie)\s*:\s*)[^\s\"'][^\r\n\"']*", re.IGNORECASE), rf"\1{MASK}"),
-    (_BEARER, rf"\1{MASK}"),
+    (re.compile(r"\b(bearer\s+)[^\s\"',;]+", re.IGNORECASE), rf"\1{MASK}"),
     (_USERINFO, rf"\1{MASK}"),
-    (_KNOWN_SHAPES, MASK),
-    (re.compile(rf"(?is)(?<![\w.-]){_SECRET_NAME_AHEAD}([\w.-]++[\"']?\s*[=:]\s*){_WORD}"), rf"\1{MASK}"),
-    (re.compile(rf"(?is)(?<![\w-])(-{{1,2}}{_SECRET_NAME_AHEAD}[\w.-]++\s+)(?!--){_WORD}"), rf"\1{MASK}"),
+    *((shape, MASK) for shape in _KNOWN_SHAPES),
+    (re.compile(rf"(?s)(?<![\w.-]){_SECRET_NAME_AHEAD}([\w.-]++[\"']?\s*[=:]\s*){_WORD}"), rf"\1{MASK}"),
+    (re.compile(rf"(?s)(?<![\w.-])(-{{1,2}}{_SECRET_NAME_AHEAD}[\w.-]++\s+)(?!--){_WORD}"), rf"\1{MASK}"),
 )
 """Pattern and replacement for command lines and errors.
 
 In this order: headers, bearer tokens, URL credentials, well-known shapes, NAME=value, --option value.
 """
+_HEADER_OPTIONS = frozenset({"-H", "--header", "--headers"})
+_HEADER_NAME = re.compile(r"[\w-]{1,80}")
+_VALUES_ARE_SECRET = frozenset({"env", "headers"})
+"""Keys of objects in JSON whose values all count as secret."""
+_MAX_JSON_CHARS = 256 * 1024
+"""A longer JSON argument counts as secret without being read."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -63,8 +158,11 @@ def is_secret_name(name: str) -> bool:
 
 
 def looks_like_credential(text: str) -> bool:
-    """Return whether a value contains a credential that is recognizable by its shape, or any bearer token."""
-    return any(shape.search(text) for shape in (_KNOWN_SHAPES, _USERINFO, _BEARER))
+    """Return whether a value contains a credential that is recognizable by its shape.
+
+    Whatever follows the words Bearer or Basic counts as one.
+    """
+    return any(shape.search(text) for shape in (*_KNOWN_SHAPES, _USERINFO, _AUTHENTICATION))
 
 
 def mask_credentials(text: str) -> str:
@@ -90,13 +188,17 @@ def redact_command(argv: Iterable[str]) -> list[str]:
     """Return arguments with credentials masked.
 
     Each is examined separately, because a value may contain spaces. The argument after an option with a
-    secret name is masked as a whole.
+    secret name is masked as a whole, that after `--header` up to the header's name.
     """
     shown: list[str] = []
-    next_is_secret = False
+    option = ""
     for part in argv:
-        shown.append(MASK if next_is_secret and not part.startswith("--") else _redact_argument(part))
-        next_is_secret = part.startswith("-") and "=" not in part and is_secret_name(part)
+        if option and not part.startswith("--"):
+            shown.append(_redact_header(part) if option in _HEADER_OPTIONS else MASK)
+        else:
+            shown.append(_redact_argument(part))
+        takes_secret = part in _HEADER_OPTIONS or ("=" not in part and is_secret_name(part))
+        option = part if part.startswith("-") and takes_secret else ""
     return shown
 
 
@@ -124,8 +226,51 @@ def mask_tree(value: Any, secrets: Collection[str]) -> Any:  # noqa: ANN401  # a
     return value
 
 
+def secret_texts(value: object) -> Iterator[str]:
+    """Yield each text of a JSON value that is secret by its key, by its shape, or as an argument.
+
+    Secret are also all values of `env` and `headers`. Works at any depth.
+    """
+    waiting: list[tuple[str, object, bool]] = [("", value, False)]
+    while waiting:
+        name, item, secret = waiting.pop()
+        if isinstance(item, str):
+            if item.strip() and (secret or looks_like_credential(item) or redact_text(item) != item):
+                yield item
+        elif isinstance(item, dict):
+            inner = secret or name in _VALUES_ARE_SECRET
+            waiting += [(str(key), part, inner or is_secret_name(str(key))) for key, part in item.items()]
+        elif isinstance(item, list):
+            texts = [part if isinstance(part, str) else "" for part in item]
+            hidden = [text != shown for text, shown in zip(texts, redact_command(texts), strict=True)]
+            waiting += [(name, part, secret or hide) for part, hide in zip(item, hidden, strict=True)]
+
+
+def _redact_header(part: str) -> str:
+    name, separator, _ = part.partition(":")
+    return f"{name}: {MASK}" if separator and _HEADER_NAME.fullmatch(name) else MASK
+
+
 def _redact_argument(part: str) -> str:
-    name, separator, _ = part.partition("=")
-    if separator and " " not in name and is_secret_name(name):
-        return f"{name}={MASK}"
-    return redact_text(part)
+    name, separator, value = part.partition("=")
+    if separator and " " not in name:
+        if is_secret_name(name):
+            return f"{name}={MASK}"
+        if name in _HEADER_OPTIONS:
+            return f"{name}={_redact_header(value)}"
+        if _is_secret_json(value):
+            return f"{name}={MASK}"
+    return MASK if _is_secret_json(part) else redact_text(part)
+
+
+def _is_secret_json(text: str) -> bool:
+    """Whether the text is JSON, such as settings of the CLI, that contains a secret."""
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    if len(text) > _MAX_JSON_CHARS:
+        return True
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return next(secret_texts(value), None) is not None

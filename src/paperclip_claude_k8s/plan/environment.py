@@ -7,8 +7,9 @@ Of three layers, a later one overrides the earlier ones:
 3. the config's `env`, which may override everything but HOME and the PAPERCLIP_* variables of the run.
 
 Then each variable gets a route to the Pod. Secret ones go into the run Secret, because many people may read
-the Job. Secret are: variables with a secret name, values that contain a credential or another secret, and
-JSON and headers, which may quote one. Values longer than Linux accepts become files, and a variable with the
+the Job. Secret are: all variables of the config, because hosts resolve bound secrets into it under any name;
+variables with a secret name, values that contain a credential or another secret, and JSON and headers, which
+may quote one. Values longer than Linux accepts become files, and a variable with the
 suffix `_FILE` holds the path. All other variables are plain values in the Job. `valueFrom` and `envFrom`
 entries of the home pod are passed on, because only the cluster can resolve them.
 """
@@ -69,6 +70,8 @@ class Environment:
     """File name → value that is too long for an environment string."""
     oversized: tuple[str, ...] = ()
     """Names of the variables that became files."""
+    ordinary: frozenset[str] = frozenset()
+    """Names among `secrets` and `oversized` of variables of the config that nothing else marks as secret."""
     dropped: tuple[str, ...] = ()
     """Names of the variables that were left out: useless or harmful in a Pod, or not representable there."""
     overruled: tuple[str, ...] = ()
@@ -78,6 +81,11 @@ class Environment:
     def api_url(self) -> str:
         """The host's address as the Pod reaches it; "" if only the cluster can resolve it."""
         return self.literals.get(API_URL) or self.secrets.get(API_URL, "")
+
+    @property
+    def confidential(self) -> Mapping[str, str]:
+        """The secret variables that name or value marks as secret; their values may be shown nowhere."""
+        return {name: value for name, value in self.secrets.items() if name not in self.ordinary}
 
     @property
     def on_bedrock(self) -> bool:
@@ -113,7 +121,7 @@ def layer_environment(
     # those that the config may set. The header is added at the end, because it extends the resulting value.
     on_top = {name: usable[name] for name in configured if name in usable}
     merged = _with_agent_header({**usable, **set_by_run, **on_top}, ctx, inherited)
-    environment = _choose_routes(merged, inherited, bearer_tokens(ctx))
+    environment = _choose_routes(merged, inherited, bearer_tokens(ctx), frozenset(on_top))
     return replace(
         environment,
         overruled=tuple(sorted(_loggable(name) for name in overruled)),
@@ -162,7 +170,9 @@ def _with_agent_header(
     return {**variables, _HEADERS_VARIABLE: f"{present.rstrip()}\n{header}" if present.strip() else header}
 
 
-def _choose_routes(variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str]) -> Environment:
+def _choose_routes(
+    variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str], configured: frozenset[str]
+) -> Environment:
     """Choose the route of each variable. The host's own secrets that an `envFrom` may bring become ""."""
     hidden = dict.fromkeys(SERVER_SECRETS - variables.keys(), "") if inherited.env_from else {}
     large = {
@@ -170,7 +180,10 @@ def _choose_routes(variables: Mapping[str, str], inherited: Inherited, tokens: f
     }
     fixed = {"HOME": POD_HOME, **{_path_variable(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
     small = {name: value for name, value in variables.items() if name not in large and name not in fixed}
-    secrets = hidden | _secret_variables(small, tokens)
+    marked = hidden | _secret_variables(small, tokens)
+    ordinary = {name for name in configured & small.keys() if name not in marked}
+    ordinary |= {name for name in configured & large.keys() if not _is_secret(name, large[name])}
+    secrets = marked | {name: small[name] for name in ordinary & small.keys()}
     literals = {name: value for name, value in small.items() if name not in secrets} | fixed
     known = {*literals, *secrets, *large}
     return Environment(
@@ -180,6 +193,7 @@ def _choose_routes(variables: Mapping[str, str], inherited: Inherited, tokens: f
         env_from=inherited.env_from,
         files={_file_name(name): large[name] for name in sorted(large)},
         oversized=tuple(sorted(large)),
+        ordinary=frozenset(ordinary),
     )
 
 

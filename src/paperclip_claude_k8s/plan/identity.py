@@ -21,6 +21,7 @@ from paperclip_claude_k8s.cluster.labels import (
     TASK_LABEL,
 )
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.redact import looks_like_credential
 
 LABEL_CHARS = 63
 """Kubernetes' limit for a label value, and for a Job name whose Pods have a legal host name."""
@@ -49,11 +50,12 @@ def label_value(text: str | None) -> str | None:
 def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The configured labels that a Job can carry, and the keys that were skipped.
 
-    Skipped are reserved keys, illegal keys, and keys whose value holds no ASCII letter or digit.
+    Skipped are reserved keys, illegal keys, and keys whose value holds no ASCII letter or digit, or holds a
+    credential.
     """
     accepted: dict[str, str] = {}
     for key, value in configured.items():
-        legal = label_value(value)
+        legal = None if looks_like_credential(value) else label_value(value)
         if legal is not None and _LABEL_KEY.match(key) and not key.startswith(RESERVED_PREFIXES):
             accepted[key] = legal
     return accepted, tuple(sorted(set(configured) - set(accepted)))

@@ -205,7 +205,7 @@ def _agent_env(plan: RunPlan) -> list[JsonObject]:
             "name": name,
             "valueFrom": {"secretKeyRef": {"name": plan.secret_name, "key": SECRET_ENV_PREFIX + name}},
         }
-        for name in sorted(plan.secret_env.keys() - values.keys())
+        for name in sorted(plan.secret_env.keys() - values.keys() - references.keys())
     ]
     relay_references: list[JsonObject] = [
         {"name": name, "valueFrom": source} for name, source in references.items()

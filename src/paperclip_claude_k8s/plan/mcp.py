@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
+from paperclip_claude_k8s.host.redact import secret_texts
 from paperclip_claude_k8s.plan.addresses import rebase
 from paperclip_claude_k8s.plan.paths import RUN_DIR
 from paperclip_claude_k8s.plan.templates import encodable
@@ -48,14 +49,11 @@ class McpPlan:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Values that may not be shown: variables, headers, and the token in a header (its last word)."""
-        values = [
-            value
-            for server in self.servers.values()
-            for part in _CREDENTIAL_PARTS
-            for value in as_object(server.get(part)).values()
-            if isinstance(value, str) and value.strip()
-        ]
+        """Values that may not be shown, and the last word of each, such as the token in a header.
+
+        These are all variables and headers, and what name or shape marks as secret among arguments and URLs.
+        """
+        values = [value for server in self.servers.values() for value in secret_texts(server)]
         return frozenset({*values, *(value.split()[-1] for value in values)})
 
 

@@ -142,6 +142,11 @@ def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:
     refused = refused_paths(template, plan.overlay)
     if refused:
         yield f"podTemplate: required fields were not overridden: {', '.join(refused)}"
+    if plan.overlay.left_out:
+        yield (
+            f"podTemplate: left out {', '.join(plan.overlay.left_out)}: the value looks like a credential, "
+            "and everyone who may read Pods could read it; use a Secret"
+        )
     for violation in violations(apply_overlay(template, plan.overlay)):
         yield f"Weaker than the Pod Security Standard `restricted`: {violation}"
     yield from reach_notes(plan)
@@ -166,6 +171,11 @@ def _notes(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts
         yield f"Too long for the environment, delivered as files: {', '.join(environment.oversized)}"
     if mcp.servers:
         yield f"MCP servers ({len(mcp.servers)}): {', '.join(sorted(mcp.servers))}"
+    if parts.shown:
+        yield (
+            f"Plain in the Job, where others may read them: {', '.join(parts.shown)}; with the right "
+            "`create secrets` all of config `env` travels in a Secret"
+        )
     if parts.lost:
         yield (
             f"The agent runs without {', '.join(parts.lost)}: this process may not create Secrets, and a Job "

@@ -15,13 +15,15 @@ Example: `{"spec": {"containers": [{"name": "claude", "command": ["sh"], "tty": 
 `spec.containers.claude.command` is refused.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, RESERVED_PREFIXES
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
+from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential, redact_command
 from paperclip_claude_k8s.plan.paths import RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.strategic_merge import merge
 
@@ -36,16 +38,30 @@ _FIXED_MOUNTS = frozenset({RUN_DIR, SCRATCH_DIR})
 _FIXED_VOLUMES = frozenset({"run", "run-secret"})
 
 
+Keep: TypeAlias = Callable[[str, str], JsonMap]
+"""Puts the value of a variable into the run Secret, and returns the reference to it."""
+_REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*+\$\(")
+"""The beginning of `$(NAME)`, which Kubernetes resolves, but not of `$$(NAME)`, which stands for itself."""
+_ARGUMENT = "PAPERCLIP_ARGUMENT_"
+"""Prefix of the names of variables that stand for secret arguments of a container of the overlay."""
+
+
 @dataclass(frozen=True, slots=True)
 class Overlay:
     """The patch, with references in place of secret values, which go into the run Secret: key → value."""
 
     template: JsonMap = field(default_factory=dict, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    left_out: tuple[str, ...] = ()
+    """Labels and annotations with a credential: they cannot refer to a Secret."""
 
 
 def read_overlay(template: JsonMap | None, secret_name: str) -> Overlay:
-    """The configured overlay with each value that looks secret replaced by a reference to the run Secret."""
+    """The configured overlay with each value that looks secret replaced by a reference to the run Secret.
+
+    A value with a `$(NAME)` of its own stays: Kubernetes resolves it only where it stands, and the secret is
+    in the variable that it names.
+    """
     if not template:
         return Overlay()
     secrets: dict[str, str] = {}
@@ -53,22 +69,61 @@ def read_overlay(template: JsonMap | None, secret_name: str) -> Overlay:
     for kind in CONTAINERS:
         if kind in spec:
             spec[kind] = [_with_references(container, secret_name, secrets) for container in spec[kind] or ()]
-    return Overlay({**template, "spec": spec}, secrets)
+    metadata, left_out = _without_credentials(template.get("metadata") or {})
+    named = {"metadata": metadata} if metadata else {}
+    return Overlay({**template, **named, "spec": spec}, secrets, left_out)
+
+
+def _without_credentials(metadata: JsonMap) -> tuple[JsonMap, tuple[str, ...]]:
+    """The metadata without labels and annotations that hold a credential, and the names of these."""
+    kept, left_out = dict(metadata), []
+    for part in ("labels", "annotations"):
+        entries = metadata.get(part)
+        if isinstance(entries, Mapping):
+            shown = {key: value for key, value in entries.items() if not looks_like_credential(str(value))}
+            left_out += [f"metadata.{part}.{key}" for key in entries if key not in shown]
+            kept[part] = shown
+    return kept, tuple(sorted(left_out))
 
 
 def _with_references(container: JsonMap, secret_name: str, secrets: dict[str, str]) -> JsonMap:
-    env = [_reference(entry, container, secret_name, secrets) for entry in container.get("env") or ()]
-    return {**container, "env": env} if env else dict(container)
+    keep = partial(_keep, f"pod.{container.get('name', '')}.", secret_name, secrets)
+    env = [_reference(entry, keep) for entry in container.get("env") or ()]
+    arguments: JsonMap = {}
+    if container.get("name") != AGENT_CONTAINER:  # whose arguments stay as the adapter sets them
+        for part in ("command", "args"):
+            if isinstance(given := container.get(part), list):
+                arguments[part], hidden = _hidden_arguments(part, given, keep)
+                env += hidden
+    return {**container, **arguments, **({"env": env} if env else {})}
 
 
-def _reference(entry: JsonMap, container: JsonMap, secret_name: str, secrets: dict[str, str]) -> JsonMap:
+def _hidden_arguments(part: str, given: list[Any], keep: Keep) -> tuple[list[Any], list[JsonMap]]:
+    """The arguments with `$(NAME)` in place of secret ones, and the entries of these variables."""
+    texts = [argument if isinstance(argument, str) else "" for argument in given]
+    masked, shown, hidden = redact_command(texts), list(given), list[JsonMap]()
+    for number, (text, redacted) in enumerate(zip(texts, masked, strict=True)):
+        if text != redacted and not _REFERENCE.search(text):
+            name = f"{_ARGUMENT}{part.upper()}_{number}"
+            shown[number] = f"$({name})"
+            hidden.append({"name": name, **keep(name, text)})
+    return shown, hidden
+
+
+def _reference(entry: JsonMap, keep: Keep) -> JsonMap:
     name, value = str(entry.get("name", "")), entry.get("value")
-    if not isinstance(value, str) or not value or not (is_secret_name(name) or looks_like_credential(value)):
+    if not isinstance(value, str) or not value or _REFERENCE.search(value):
         return dict(entry)
-    key = f"pod.{container.get('name', '')}.{name}"
-    secrets[key] = value
-    rest = {part: given for part, given in entry.items() if part != "value"}
-    return {**rest, "valueFrom": {"secretKeyRef": {"name": secret_name, "key": key}}}
+    if not (is_secret_name(name) or looks_like_credential(value)):
+        return dict(entry)
+    return {**{part: given for part, given in entry.items() if part != "value"}, **keep(name, value)}
+
+
+def _keep(prefix: str, secret_name: str, secrets: dict[str, str], name: str, value: str) -> JsonMap:
+    """Put the value into the run Secret as Kubernetes would resolve it, and return a reference to it."""
+    key = f"{prefix}{name}"
+    secrets[key] = value.replace("$$", "$")
+    return {"valueFrom": {"secretKeyRef": {"name": secret_name, "key": key}}}
 
 
 def apply_overlay(template: JsonMap, overlay: Overlay) -> JsonMap:

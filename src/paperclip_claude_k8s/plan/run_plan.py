@@ -23,7 +23,7 @@ from paperclip_claude_k8s.plan.delivery import (
     is_private,
     size,
 )
-from paperclip_claude_k8s.plan.environment import Environment
+from paperclip_claude_k8s.plan.environment import FILE_PREFIX, Environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.mcp import MCP_FILE, McpPlan
 from paperclip_claude_k8s.plan.pod_template import Overlay
@@ -97,8 +97,15 @@ class RunPlan:
     def secret_values(self) -> frozenset[str]:
         """All secret values of this plan; none of them may be shown anywhere."""
         return (
-            frozenset({*self.environment.secrets.values(), *self.overlay.secrets.values()}) | self.mcp.secrets
+            frozenset({*self.environment.confidential.values(), *self.overlay.secrets.values()})
+            | self.mcp.secrets
         )
+
+    @cached_property
+    def values_hidden_in_arguments(self) -> frozenset[str]:
+        """All secret values, and values of config `env`, which may be secrets, except paths."""
+        ordinary = (self.environment.secrets.get(name, "") for name in self.environment.ordinary)
+        return self.secret_values | {value for value in ordinary if not value.startswith("/")}
 
     @cached_property
     def delivery(self) -> Delivery:
@@ -142,6 +149,8 @@ class RunPlan:
             return False
         if (name == MCP_FILE and self.mcp.secrets) or is_private(name, text):
             return True
+        if name.removeprefix(FILE_PREFIX) in self.environment.ordinary:
+            return size(text) <= OBJECT_BYTES  # a longer one has to be staged
         # An init container's files are part of the Job, except a file that is too large and has to be staged.
         small = size(text) <= OBJECT_BYTES
         return self.by_init and small and would_be_masked(text, self.secret_values)
@@ -149,7 +158,7 @@ class RunPlan:
     @cached_property
     def secret_arguments(self) -> Mapping[str, str]:
         """Name of a variable → argument of the agent that it stands for, which the Job must not show."""
-        return secret_arguments(self.argv, self.secret_values) if not self.secretless else {}
+        return secret_arguments(self.argv, self.values_hidden_in_arguments) if not self.secretless else {}
 
     @property
     def secret_env(self) -> Mapping[str, str]:

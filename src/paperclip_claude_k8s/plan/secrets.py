@@ -45,18 +45,22 @@ def command_with_references(argv: Sequence[str], hidden: Mapping[str, str]) -> l
 
 @dataclass(frozen=True, slots=True)
 class SecretParts:
-    """The parts of a plan that may hold secrets; `lost` names what was dropped from them."""
+    """The parts of a plan that may hold secrets.
+
+    `lost` names what was dropped from them, `shown` the variables of the config that the Job shows.
+    """
 
     environment: Environment
     mcp: McpPlan
     overlay: Overlay
     lost: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
     @property
     def secrets(self) -> frozenset[str]:
         """All secret values; none of them may be shown anywhere."""
         return frozenset(
-            {*self.environment.secrets.values(), *self.overlay.secrets.values(), *self.mcp.secrets}
+            {*self.environment.confidential.values(), *self.overlay.secrets.values(), *self.mcp.secrets}
         )
 
 
@@ -64,10 +68,11 @@ def without_secrets(parts: SecretParts) -> SecretParts:
     """The same parts without anything that only a Secret may hold."""
     environment, files = _public_environment(parts.environment, parts.secrets)
     mcp = McpPlan() if parts.mcp.secrets else parts.mcp
-    names = {name for name, value in parts.environment.secrets.items() if value} | files
+    names = {name for name, value in parts.environment.confidential.items() if value} | files
     lost = (*sorted(names), *sorted(key.rpartition(".")[2] for key in parts.overlay.secrets))
     servers = ("its MCP servers",) if mcp is not parts.mcp else ()
-    return SecretParts(environment, mcp, _public_overlay(parts.overlay), (*lost, *servers))
+    shown = tuple(sorted(parts.environment.ordinary - files))
+    return SecretParts(environment, mcp, _public_overlay(parts.overlay), (*lost, *servers), shown)
 
 
 def public_command(argv: tuple[str, ...], secrets: frozenset[str]) -> tuple[str, ...]:
@@ -90,6 +95,7 @@ def _public_environment(environment: Environment, secrets: frozenset[str]) -> tu
     """The environment without secrets, and the names of the variables whose files were dropped.
 
     Secret variables that are set to "" stay as plain ones: they hide a value from the home pod's `envFrom`.
+    Variables of the config that nothing marks as secret become plain ones, because no run works without them.
     """
     files = {
         name: text
@@ -98,9 +104,13 @@ def _public_environment(environment: Environment, secrets: frozenset[str]) -> tu
     }
     dropped = {f"{RUN_DIR}/{name}" for name in environment.files.keys() - files.keys()}
     literals = {name: value for name, value in environment.literals.items() if value not in dropped}
-    hiding = {name: "" for name, value in environment.secrets.items() if not value}
+    plain = {
+        name: value
+        for name, value in environment.secrets.items()
+        if not value or name in environment.ordinary
+    }
     lost = {name.removesuffix("_FILE") for name in environment.literals.keys() - literals.keys()}
-    return replace(environment, literals={**literals, **hiding}, secrets={}, files=files), lost
+    return replace(environment, literals={**literals, **plain}, secrets={}, files=files), lost
 
 
 def _public_overlay(overlay: Overlay) -> Overlay:
@@ -111,7 +121,7 @@ def _public_overlay(overlay: Overlay) -> Overlay:
     for kind in CONTAINERS:
         if kind in spec:
             spec[kind] = [_public_container(container, overlay.secrets) for container in spec[kind]]
-    return Overlay({**overlay.template, "spec": spec})
+    return replace(overlay, template={**overlay.template, "spec": spec}, secrets={})
 
 
 def _public_container(container: JsonMap, secrets: Mapping[str, str]) -> JsonMap:
