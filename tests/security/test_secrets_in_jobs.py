@@ -39,7 +39,7 @@ def test_every_value_of_config_env_is_in_the_secret_only(delivery: str) -> None:
 
 
 def test_ordinary_values_of_the_home_pod_stay_plain() -> None:
-    env = (
+    env: tuple[dict[str, object], ...] = (
         {"name": "FOO", "value": "plain"},
         {"name": "SMTP_AUTH", "value": "c4n4ry"},
         {"name": "ANY", "value": "glpat-c4n4ryc4n4ry"},

@@ -22,6 +22,7 @@ from paperclip_claude_k8s.cli.options import (
     is_locked,
     running_devcluster,
 )
+from paperclip_claude_k8s.cli.runs.disk import REAL_DISK, private_opener
 from paperclip_claude_k8s.cli.runs.replies import Reply, failure
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder, state_error
 
@@ -43,7 +44,7 @@ def up(claude: Path | None) -> int:
         return print_reply(failure("usage", str(invalid)), USAGE)
     if running_devcluster(os.environ) is None:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private_folder(folder)
             _start_serving(folder, claude)
         except OSError as error:
             stop = state_error(folder, error, "set CLAUDE_K8S_STATE_DIR to a folder")
@@ -57,7 +58,7 @@ def up(claude: Path | None) -> int:
 
 def _start_serving(folder: Path, claude: Path | None) -> None:
     command = [sys.executable, "-m", "paperclip_claude_k8s", "devcluster", "serve"]
-    with (folder / "log").open("ab") as log:
+    with open(folder / "log", "ab", opener=private_opener) as log:  # Path has no opener
         subprocess.Popen(  # noqa: S603  # this package
             [*command, *(["--claude", str(claude.absolute())] if claude else [])],
             stdin=subprocess.DEVNULL,
@@ -94,15 +95,21 @@ def status() -> int:
 def serve(claude: Path | None) -> int:
     """Run the cluster until SIGTERM or SIGINT. Return at once if another process runs it."""
     folder = devcluster_folder(os.environ)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "lock").open("ab") as lock:
+    _make_private_folder(folder)
+    with open(folder / "lock", "ab", opener=private_opener) as lock:  # Path has no opener
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return DONE
-        (folder / "pid").write_text(json.dumps(os.getpid()), encoding="utf-8")
+        with open(folder / "pid", "w", encoding="utf-8", opener=private_opener) as pid:  # as above
+            pid.write(json.dumps(os.getpid()))
         asyncio.run(_serve(folder, claude))
     return DONE
+
+
+def _make_private_folder(folder: Path) -> None:
+    REAL_DISK.make_folder(folder)
+    REAL_DISK.make_private(folder)
 
 
 async def _serve(folder: Path, claude: Path | None) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from typing import Any
 
 from paperclip_claude_k8s.base.times import format_time
@@ -208,7 +208,8 @@ async def _wait(
             live.show_note(f"Run {run_id}")
         output = Output(options.output, state.files(run_id)) if options.output is not None else None
         poller = Poller(run_id, schedule, live)
-        return await wait_for_reply(RunCall(state, run_id, options, dependencies, live, poller, output))
+        with closing(output) if output is not None else nullcontext():
+            return await wait_for_reply(RunCall(state, run_id, options, dependencies, live, poller, output))
 
 
 def check_options(options: RunOptions) -> None:

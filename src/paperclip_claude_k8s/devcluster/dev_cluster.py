@@ -102,7 +102,8 @@ def _state_folder(folder: Path | None) -> Iterator[Path]:
     """The cluster's folder without Pods of an earlier cluster; None: a temporary one, removed at the end."""
     if folder is not None:
         state = folder.resolve()
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)
         _remove_pods(state)
         yield state
         return

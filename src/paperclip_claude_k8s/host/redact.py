@@ -143,7 +143,7 @@ In this order: headers, bearer tokens, URL credentials, well-known shapes, NAME=
 """
 _HEADER_OPTIONS = frozenset({"-H", "--header", "--headers"})
 _HEADER_NAME = re.compile(r"[\w-]{1,80}")
-_VALUES_ARE_SECRET = frozenset({"env", "headers"})
+VALUES_ARE_SECRET = frozenset({"env", "headers"})
 """Keys of objects in JSON whose values all count as secret."""
 _MAX_JSON_CHARS = 256 * 1024
 """A longer JSON argument counts as secret without being read."""
@@ -238,7 +238,7 @@ def secret_texts(value: object) -> Iterator[str]:
             if item.strip() and (secret or looks_like_credential(item) or redact_text(item) != item):
                 yield item
         elif isinstance(item, dict):
-            inner = secret or name in _VALUES_ARE_SECRET
+            inner = secret or name in VALUES_ARE_SECRET
             waiting += [(str(key), part, inner or is_secret_name(str(key))) for key, part in item.items()]
         elif isinstance(item, list):
             texts = [part if isinstance(part, str) else "" for part in item]

@@ -53,7 +53,10 @@ class FailingDisk(Disk):
     """Operations that failed."""
 
     def before(self, operation: str, file: Path | int) -> None:
-        path = str(Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else file)
+        if isinstance(file, int):
+            path = Path(f"/proc/self/fd/{file}").readlink()
+        else:
+            path = file.parent.resolve() / file.name
         self.operations.append(f"{operation} {path}")
         if self._fails(len(self.operations) - 1):
             self.failed.append(f"{operation} {path}")

@@ -1,6 +1,12 @@
-"""All file writes of commands about runs. A test replaces `Disk` to make any single write fail."""
+"""All file writes of commands about runs. A test replaces `Disk` to make any single write fail.
 
+Files and folders belong to this user and are readable by this user only, whatever the umask. A file is never
+reached through a link at its place, which another user may have put there.
+"""
+
+import errno
 import os
+import stat
 from pathlib import Path
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
@@ -14,10 +20,12 @@ class Disk:
         """Called before each operation that may change the disk. Tests override it to raise `OSError`."""
 
     def make_folder(self, folder: Path) -> None:
-        """Create the folder and its parents, unless it exists."""
+        """Create the folder and its parents, unless it exists. New parents are private, too."""
         if not folder.is_dir():
             self.before("make a folder", folder)
-            folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+            for part in (*reversed(folder.parents), folder):
+                if not part.is_dir():
+                    part.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
     def make_private(self, folder: Path) -> None:
         if folder.stat().st_mode & 0o777 != PRIVATE_FOLDER:
@@ -25,10 +33,19 @@ class Disk:
             folder.chmod(PRIVATE_FOLDER)
 
     def open(self, path: Path, *, new: bool = False) -> int:
-        """A file descriptor for reading and writing. With `new`, raises if the file exists."""
+        """A file descriptor for reading and writing. With `new`, raises if the file exists.
+
+        Raises also if the file is a link, no regular file, or another user's.
+        """
         self.before("open", path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0)
-        return os.open(path, flags, PRIVATE_FILE)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_EXCL if new else 0)
+        handle = private_opener(str(path), flags)
+        try:
+            _make_private_file(handle, path.name)
+        except OSError:
+            os.close(handle)
+            raise
+        return handle
 
     def append(self, handle: int, content: bytes) -> None:
         self.write_at(handle, content, os.fstat(handle).st_size)
@@ -55,6 +72,46 @@ class Disk:
 
 
 REAL_DISK = Disk()
+
+
+def private_opener(path: str, flags: int) -> int:
+    """The `opener` of files that only this user may read. Raises `OSError` for a link."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, PRIVATE_FILE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, f"{Path(path).name} is a link") from None
+        raise
+
+
+def _make_private_file(handle: int, name: str) -> None:
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"{name} is not a regular file")
+    if status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, f"{name} belongs to another user")
+    if status.st_mode & 0o077:
+        os.fchmod(handle, PRIVATE_FILE)
+
+
+def open_own_folder(path: Path) -> int:
+    """A file descriptor of a folder that only this user, or this user's group, can write to.
+
+    Raises `OSError` for another user's folder or link, and for a folder that all may write to: somebody could
+    put links and files into it.
+    """
+    if os.lstat(path).st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it belongs to another user")
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    status = os.fstat(handle)
+    others = stat.S_IWOTH | (stat.S_IWGRP if status.st_gid != os.getegid() else 0)
+    reason = "other users can write to it; `chmod go-w` changes that" if status.st_mode & others else ""
+    if status.st_uid != os.geteuid():
+        reason = "it belongs to another user"
+    if reason:
+        os.close(handle)
+        raise PermissionError(errno.EPERM, reason)
+    return handle
 
 
 def check_not_deleted(handle: int) -> None:

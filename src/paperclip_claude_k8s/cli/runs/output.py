@@ -1,11 +1,15 @@
-"""`--output DIR`: result.json, transcript.ndjson and log of a run in a folder that the user names."""
+"""`--output DIR`: result.json, transcript.ndjson and log of a run in a folder that the user names.
+
+The folder stays open, and its files are reached through its descriptor: nobody can put another folder in its
+place while the run lasts.
+"""
 
 import os
 import shlex
 from pathlib import Path
 
 from paperclip_claude_k8s.base.strict_json import strict_json
-from paperclip_claude_k8s.cli.runs.disk import Disk
+from paperclip_claude_k8s.cli.runs.disk import Disk, open_own_folder
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, resume_command
 from paperclip_claude_k8s.cli.runs.state import RunFiles, write_atomically
 
@@ -26,9 +30,14 @@ class Output:
         """Why the last `update` failed; None if the copies are up to date."""
         try:
             self._disk.make_folder(self._folder)
+            self._handle = open_own_folder(self._folder)
+            self._opened = Path(f"/proc/self/fd/{self._handle}")
             self._synchronize()
         except OSError as error:
             raise self._stop(error) from None
+
+    def close(self) -> None:
+        os.close(self._handle)
 
     def update(self) -> None:
         """Append what the originals have gained since, by their length. Sets `error` instead of raising."""
@@ -44,21 +53,21 @@ class Output:
         try:
             self._synchronize()
             for _, name in self._copies:
-                self._sync(self._folder / name)
+                self._sync(self._opened / name)
             text = strict_json(reply, indent=2) + b"\n"
-            write_atomically(self._folder / "result.json", text, self._disk)
+            write_atomically(self._opened / "result.json", text, self._disk)
         except OSError as error:
             raise self._stop(error).about("unknown", reply) from None
 
     def _synchronize(self) -> None:
         """Make the copies equal to the originals, whatever the files contained before. Raises `OSError`."""
         for source, name in self._copies:
-            self._cut_after_difference(source, self._folder / name)
+            self._cut_after_difference(source, self._opened / name)
         self._append_new()
 
     def _append_new(self) -> None:
         for source, name in self._copies:
-            self._append(source, self._folder / name)
+            self._append(source, self._opened / name)
 
     def _append(self, source: Path, target: Path) -> None:
         handle = self._disk.open(target)
@@ -80,11 +89,13 @@ class Output:
             os.close(handle)
 
     def _cut_after_difference(self, source: Path, target: Path) -> None:
-        if not target.exists():
-            return
-        same = _common_length(source, target) if source.exists() else 0
-        if target.stat().st_size > same:
-            self._disk.cut(target, same)
+        handle = self._disk.open(target)
+        try:
+            same = _common_length(source, handle) if source.exists() else 0
+            if os.fstat(handle).st_size > same:
+                self._disk.cut(handle, same)
+        finally:
+            os.close(handle)
 
     def _stop(self, error: OSError) -> Stop:
         reason = f"--output {self._folder} cannot be written: {error.strerror or error}"
@@ -92,10 +103,10 @@ class Output:
         return Stop("output_unwritable", f"{reason}; make room there or choose another folder", resume=resume)
 
 
-def _common_length(source: Path, target: Path) -> int:
+def _common_length(source: Path, target: int) -> int:
     """Number of equal bytes at the start of both files, counted in whole chunks."""
     same = 0
-    with source.open("rb") as original, target.open("rb") as copy:
+    with source.open("rb") as original, open(target, "rb", closefd=False) as copy:  # a descriptor
         while (chunk := copy.read(CHUNK)) and original.read(len(chunk)) == chunk:
             same += len(chunk)
     return same

@@ -5,7 +5,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from paperclip_claude_k8s.cli.runs.replies import Reply, RunStatus, failure, resumable
-from paperclip_claude_k8s.host.redact import MASK, is_secret_name, looks_like_credential
+from paperclip_claude_k8s.host.redact import (
+    MASK,
+    VALUES_ARE_SECRET,
+    is_secret_name,
+    mask_credentials,
+    redact_command,
+    redact_text,
+)
 
 VERSION = 1
 """Version of the file format. A higher one was written by a newer claude-k8s."""
@@ -152,20 +159,42 @@ def lost_reply(record: Record) -> Reply:
     return failure("result_lost", f"{reason}; start a new run", record.run_id)
 
 
+_SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off"})
+"""Values of variables that are kept: they are no secrets, and decide for example how a run is billed."""
+
+
 def redact_request(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with each value masked whose name or format marks it as a secret. The prompt is kept."""
+    """The request without the values of variables and headers, and without other secrets.
+
+    Others are marked as secret by their name, their shape, or the option before them. The prompt stays.
+    """
     redacted = {**request, "config": _redact(request.get("config", {}))}
     return {key: value for key, value in redacted.items() if key != "authToken"}
 
 
-def _redact(value: Any, name: str = "") -> Any:  # noqa: ANN401  # any JSON
+def _redact(value: Any, name: str = "", *, hidden: bool = False) -> Any:  # noqa: ANN401  # any JSON
+    """`hidden`: each text in the value is a secret."""
     if isinstance(value, Mapping):
-        return {key: _redact(item, str(key)) for key, item in value.items()}
+        inner = hidden or name in VALUES_ARE_SECRET
+        redacted = {key: _redact(item, str(key), hidden=inner) for key, item in value.items()}
+        if isinstance(value.get("name"), str) and isinstance(value.get("value"), str):  # a variable in a list
+            redacted |= {"name": value["name"], "value": _masked(value["value"])}
+        return redacted
     if isinstance(value, list):
-        return [_redact(item, name) for item in value]
-    if isinstance(value, str) and (is_secret_name(name) or looks_like_credential(value)):
-        return MASK
-    return value
+        if not hidden and all(isinstance(item, str) for item in value):
+            return redact_command(value)
+        return [_redact(item, name, hidden=hidden) for item in value]
+    return _redact_text(value, name, hidden=hidden) if isinstance(value, str) else value
+
+
+def _redact_text(text: str, name: str, *, hidden: bool) -> str:
+    if hidden or is_secret_name(name):
+        return _masked(text)
+    return redact_text(text) if name == "extraArgs" else mask_credentials(text)
+
+
+def _masked(text: str) -> str:
+    return text if text.lower() in _SWITCHES else MASK
 
 
 def _resumes_session(request: Mapping[str, Any]) -> bool:
