@@ -48,10 +48,10 @@ SECRET_PARTS = (
 """A name with one of these as a whole word counts as secret: `DB_PASS`, `dbPass`, not `COMPASS`."""
 
 
-def _any_whole_word(words: Collection[str]) -> str:
-    """A pattern for the words between other characters than letters, and for their form in camelCase."""
-    lower = "|".join(f"[{word[0]}{word[0].upper()}]{word[1:]}" for word in words)
-    upper, title = "|".join(words).upper(), "|".join(word.title() for word in words)
+def _any_whole_word(parts: Collection[str]) -> str:
+    """A pattern for the parts between other characters than letters, and for their form in camelCase."""
+    lower = "|".join(f"[{part[0]}{part[0].upper()}]{part[1:]}" for part in parts)
+    upper, title = "|".join(parts).upper(), "|".join(part.title() for part in parts)
     alone = rf"(?<![A-Za-z])(?:(?:{lower})(?![a-z])|(?:{upper})(?![A-Za-z]))"
     return rf"{alone}|(?<=[a-z0-9])(?:{title})(?![a-z])"
 
