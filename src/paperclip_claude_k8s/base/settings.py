@@ -191,6 +191,9 @@ class Limits:
     remembered_ids: int = 10_000
     """Ids of one kind (messages, results, tasks, calls) that are remembered; the oldest are forgotten."""
 
+    message_chars: int = 16 * 1024
+    """Longest `errorMessage`, which may quote the CLI, Kubernetes and a kubeconfig."""
+
     warnings: int = 50
     """Most warnings in `resultJson`, each of at most `text_chars` characters."""
 

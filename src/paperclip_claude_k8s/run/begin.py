@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.strict_json import strict_value
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
@@ -73,7 +74,7 @@ async def begin_run(
 async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
     """Report to the host what is about to run, with secrets masked."""
     if ctx.on_meta is not None:
-        await call_safely("onMeta", partial(ctx.on_meta, _meta(ctx, plan)))
+        await call_safely("onMeta", partial(ctx.on_meta, strict_value(_meta(ctx, plan))))
     if ctx.on_dispatch is not None:
         await call_safely("onDispatch", ctx.on_dispatch)
 

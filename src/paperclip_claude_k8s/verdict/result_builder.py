@@ -112,7 +112,7 @@ def _failure_fields(failure: Failure, inputs: ResultInputs, extra: JsonMap, exit
         "exit_code": None if interrupted else exit_code,
         "signal": "SIGTERM" if interrupted else None,
         "timed_out": failure.code == "timeout",
-        "error_message": neutral(failure.message),
+        "error_message": neutral(failure.message[: LIMITS.message_chars]),
         "error_code": str(failure.code),
         "error_family": failure.family,
         "retry_not_before": failure.retry_not_before,
