@@ -1,5 +1,9 @@
 // One Python process for all calls: started by the first call, started again if it has ended, ended when idle.
 import { spawn } from "node:child_process";
+import fs from "node:fs";
+import * as nodeModule from "node:module";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
 
 // Matches the reason of the abort signal if the server could not renew its own lease on a run, for example while it
 // shuts down. Then the agent must not be stopped.
@@ -75,6 +79,7 @@ class Connection {
     this.#onEnd = onEnd;
     this.python = process.env.CLAUDE_K8S_PYTHON || facts.python;
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SERVER_SECRETS.includes(name)));
+    env.CLAUDE_K8S_SERVER_SKILLS ??= serverSkills().join(":");
     env.PYTHONSAFEPATH = "1"; // do not import modules from the server's working directory
     this.#child = spawn(this.python, ["-m", "paperclip_claude_k8s.bridge"], { env, stdio: "pipe" });
     this.#child.on("error", (error) => this.#end(unavailable(this.#notStarted(error))));
@@ -247,4 +252,17 @@ function parsed(line) {
   } catch {
     return null;
   }
+}
+
+/** Returns the folders of the server's own skills, from which Python may read; the server searches the same ones. */
+function serverSkills() {
+  const folders = [process.cwd()];
+  try {
+    const entry = pathToFileURL(fs.realpathSync(process.argv[1]));
+    const folder = path.dirname(nodeModule.findPackageJSON("@paperclipai/server", entry));
+    folders.push(folder, path.dirname(folder));
+  } catch {
+    // not started by the server's program: only its working directory is known
+  }
+  return folders.flatMap((folder) => [path.join(folder, "skills"), path.join(folder, "skills-releases")]);
 }
