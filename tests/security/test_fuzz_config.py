@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.any_json import ODD_JSON
 from tests.support.fake_cluster import FakeCluster
@@ -204,8 +204,8 @@ def is_forbidden(key: str, value: Any, own_secret: str) -> bool:
         case "capabilities":
             return isinstance(value, dict) and bool(value.get("add"))
         case "seccompProfile" | "appArmorProfile":
-            return value == {"type": "Unconfined"}
-    return key in {"hostPath", "procMount"} and value not in (None, "", "Default")
+            return isinstance(value, dict) and value.get("type") == "Unconfined"
+    return key in {"hostPath", "procMount"} and not (value is None or value in {"", "Default"})
 
 
 def forbidden_in_container(container: Mapping[str, Any], pod: Mapping[str, Any]) -> Iterator[str]:
@@ -238,12 +238,14 @@ def test_changed_config_ends_with_a_result_and_within_the_policy(config: dict[st
 
 
 @FUZZ
+@example(config={"rtkMaxOutputBytes": 10**400})
 @given(config=st.dictionaries(KEYS, VALUES, max_size=6) | VALUES)
 def test_any_config_ends_with_a_result(config: Any) -> None:
     check(config, {})
 
 
 @FUZZ
+@example(more={"runId": "\ud800"}, config=BASE)
 @given(more=st.dictionaries(st.sampled_from(CONTEXT_KEYS), VALUES, max_size=4), config=st.just(BASE))
 def test_any_context_ends_with_a_result(more: dict[str, Any], config: dict[str, Any]) -> None:
     check(config, more)

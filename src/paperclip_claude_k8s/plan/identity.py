@@ -68,7 +68,7 @@ def _slug(text: str) -> str:
 def job_name(agent_id: str, run_id: str, attempt: int = 1) -> str:
     """`ac-{agent}-{run}-{hash}`. An attempt has one name, so creating it twice gives 409."""
     whole = f"{agent_id}:{run_id}" + (f":{attempt}" if attempt > 1 else "")
-    digest = hashlib.sha256(whole.encode()).hexdigest()[:_HASH_CHARS]
+    digest = hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
     return "-".join(part for part in ("ac", _slug(agent_id), _slug(run_id), digest) if part)
 
 

@@ -1,9 +1,9 @@
 """From what the host passed in to a plan. Everything is resolved before anything is created."""
 
 import asyncio
+import os
 import secrets
 from dataclasses import replace
-from pathlib import Path
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
@@ -128,11 +128,11 @@ async def _volume_here(config: AdapterConfig, home: HomePod | None, settings: Pr
     Raises RunFailure `k8s_policy_refused`: links lead from the configured path to another folder.
     """
     inherited = POD_HOME if home is not None and home.claim_name else None
-    volume = config.shared_volume_dir or inherited
-    if volume is None or not await asyncio.to_thread(Path(volume).is_dir):
-        return None
     if config.shared_volume_dir is not None:
-        refusal = await asyncio.to_thread(volume_refusal, volume, settings)
+        refusal = await asyncio.to_thread(volume_refusal, config.shared_volume_dir, settings)
         if refusal is not None:
             raise RunFailure(failures.policy_refused(refusal))
+    volume = config.shared_volume_dir or inherited
+    if volume is None or not await asyncio.to_thread(os.path.isdir, volume):
+        return None
     return volume
