@@ -89,7 +89,7 @@ def secret_snapshot(secret: Json) -> SecretSnapshot:
         name=get_text(meta, "name"),
         uid=get_text(meta, "uid"),
         owners=tuple(get_text(owner, "uid") for owner in get_objects(meta, "ownerReferences")),
-        only_pod=b64decode(get_text(get_object(secret, "data"), ONLY_POD_KEY)).decode(errors="replace"),
+        only_pod=_decoded(get_text(get_object(secret, "data"), ONLY_POD_KEY)),
     )
 
 
@@ -141,7 +141,7 @@ def events_in_order(response: Json) -> tuple[EventSnapshot, ...]:
 def server_version(response: Json) -> tuple[int, int]:
     """Major and minor version; some providers write the minor version as "29+"."""
     digits = ["".join(c for c in get_text(response, key) if c.isdecimal()) for key in ("major", "minor")]
-    return int(digits[0] or 0), int(digits[1] or 0)
+    return int(digits[0][:9] or 0), int(digits[1][:9] or 0)
 
 
 def access_modes(claim: Json) -> tuple[str, ...]:
@@ -151,6 +151,14 @@ def access_modes(claim: Json) -> tuple[str, ...]:
 def is_allowed(review: Json) -> bool:
     """The result of an access review."""
     return get_object(review, "status").get("allowed") is True
+
+
+def _decoded(data: str) -> str:
+    """A value of a Secret; "" if it is not base64."""
+    try:
+        return b64decode(data).decode(errors="replace")
+    except ValueError:
+        return ""
 
 
 def _shown(source: Json, key: str) -> str:

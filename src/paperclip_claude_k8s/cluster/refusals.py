@@ -19,6 +19,8 @@ BAD_REQUEST = 400
 WITHHELD = "the message is withheld because it may quote a secret that was sent"
 _USERINFO = re.compile(r"://[^/\s]*@")
 """Name and password in the address of a server or a proxy."""
+MAX_RETRY_AFTER = 3600.0
+"""Seconds that a server may have us wait; callers have shorter limits of their own."""
 MIN_SECRET_CHARS = 4
 """Shorter values are not redacted: they occur in any text by chance."""
 
@@ -125,4 +127,4 @@ def _retry_after(response: aiohttp.ClientResponse, status: Mapping[str, Any]) ->
     if seconds is None:
         seconds = get_object(status, "details").get("retryAfterSeconds")
     text = str(seconds or "").strip()
-    return float(text) if text.isdecimal() else None
+    return min(float(text[:9]), MAX_RETRY_AFTER) if text.isdecimal() else None

@@ -1,9 +1,11 @@
 """Limits on what a host passes in, checked first: deep or numerous values cost stack and time."""
 
-import math
 from collections.abc import Mapping
 
 from paperclip_claude_k8s.base.settings import LIMITS
+
+_TOO_LARGE = 2**64
+"""From here on neither Kubernetes nor most JSON readers accept a whole number."""
 
 
 def find_excess(value: object) -> str | None:
@@ -21,18 +23,11 @@ def find_excess(value: object) -> str | None:
                 below += item.values()
             elif isinstance(item, (list, tuple)):
                 below += item
-            elif isinstance(item, int) and not _fits_a_float(item):
-                return "contains a number that is too large"
+            elif isinstance(item, int) and abs(item) >= _TOO_LARGE:
+                return "contains a whole number that has more than 64 bits"
         if count + len(below) > LIMITS.input_values:
             return f"has more than {LIMITS.input_values} values"
         if not below:
             return None
         level = below
     return f"is nested deeper than {LIMITS.input_depth} levels"
-
-
-def _fits_a_float(number: int) -> bool:
-    try:
-        return math.isfinite(float(number))
-    except OverflowError:
-        return False

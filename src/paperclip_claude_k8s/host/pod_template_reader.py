@@ -50,6 +50,9 @@ def read_pod_template(value: object) -> JsonMap:
         part: _read_object(template[part], f"{part} as an object")
         for part in sorted(_TEMPLATE_KEYS & set(template))
     }
+    for part in ("labels", "annotations"):
+        if not isinstance(read.get("metadata", {}).get(part) or {}, Mapping):
+            raise ValueError(f"metadata.{part} as an object")  # noqa: TRY004
     _check_lists(read.get("spec", {}), "spec")
     return read
 

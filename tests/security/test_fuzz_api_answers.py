@@ -1,0 +1,272 @@
+"""Any answer of an API server to a call is read or is a `ClusterError`; by none of them a run succeeds."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.support.any_json import ODD_JSON
+from tests.support.api_server import a_kubeconfig
+from tests.support.fuzzing import FUZZ
+from tests.support.hosts import basic_context
+from tests.support.runs import HostLog
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.model import JobRef, PodSnapshot, SecretSnapshot
+from paperclip_claude_k8s.cluster.port import Access, ClusterError, LogRequest
+from paperclip_claude_k8s.ports import ProcessSettings
+
+TIMINGS = Timings(
+    connect=1.0,
+    request=0.5,
+    watch=0.2,
+    watch_silence=0.2,
+    retry=0.01,
+    retry_cap=0.02,
+    retry_budget=0.1,
+    cleanup=0.3,
+)
+REF = JobRef("ns", "job", "uid")
+SECRET = SecretSnapshot("ns", "secret", "uid")
+_KEYS = st.sampled_from(
+    [
+        *(
+            "metadata",
+            "items",
+            "status",
+            "spec",
+            "kind",
+            "message",
+            "reason",
+            "code",
+            "type",
+            "object",
+            "labels",
+        ),
+        *(
+            "annotations",
+            "uid",
+            "name",
+            "namespace",
+            "resourceVersion",
+            "continue",
+            "conditions",
+            "creationTimestamp",
+        ),
+        *(
+            "containerStatuses",
+            "state",
+            "terminated",
+            "exitCode",
+            "ownerReferences",
+            "data",
+            "details",
+            "allowed",
+        ),
+        *(
+            "retryAfterSeconds",
+            "major",
+            "minor",
+            "series",
+            "lastObservedTime",
+            "spec",
+            "template",
+            "containers",
+        ),
+        *(
+            "renewTime",
+            "holderIdentity",
+            "accessModes",
+            "deletionTimestamp",
+            "parallelism",
+            "only-pod",
+            "phase",
+        ),
+    ]
+)
+_LEAVES = ODD_JSON | st.sampled_from(
+    [
+        "Status",
+        "ERROR",
+        "ADDED",
+        "DELETED",
+        "BOOKMARK",
+        "Running",
+        "Succeeded",
+        "Failed",
+        "True",
+        "\x1b[2J",
+        "\u202e",
+        410,
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ]
+)
+ANY_OBJECT = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return repr(value).encode("utf-8", "replace")
+
+
+BODIES = ANY_OBJECT.map(_encoded) | st.binary(max_size=100) | st.just(b"<html>login page</html>")
+STATUSES = st.sampled_from(
+    [200, 200, 200, 201, 204, 301, 302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 503, 99, 999]
+)
+HEADERS = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "Retry-After: 9",
+                "Retry-After: -1",
+                "Retry-After: 9e999",
+                "Content-Encoding: gzip",
+                "Content-Length: 7",
+            ),
+            *(
+                "Transfer-Encoding: chunked",
+                "Location: file:///etc/passwd",
+                'Warning: 299 - "\x1b[2J"',
+                "Set-Cookie: a=b",
+            ),
+            *(
+                "Content-Type: \xff",
+                "Warning: 299",
+                "Content-Length: -1",
+                "X: \x00",
+                "X",
+                ": y",
+                "Connection: upgrade",
+            ),
+        ]
+    ),
+    max_size=3,
+)
+ANSWERS = st.tuples(STATUSES, HEADERS, BODIES | st.lists(BODIES, max_size=3).map(b"\n".join), st.booleans())
+Answer = tuple[int, list[str], bytes, bool]
+
+
+@asynccontextmanager
+async def answering(answers: list[Answer]) -> AsyncIterator[str]:
+    """A server that gives these answers in turn, one per connection."""
+    count = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            status, headers, body, whole = answers[count % len(answers)]
+            count += 1
+            lines = [f"HTTP/1.1 {status} \x1b[31mWhy", *headers, "Connection: close"]
+            if whole:
+                lines.append(f"Content-Length: {len(body)}")
+            writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+            await writer.drain()
+            writer.write_eof()
+            await reader.read()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await asyncio.sleep(0)
+
+
+async def _drain(events: AsyncIterator[Any]) -> None:
+    async for _ in events:
+        pass
+
+
+async def _read_log(gateway: Gateway, *, follow: bool) -> None:
+    async with gateway.log(LogRequest("ns", "pod", "claude", follow=follow)) as log:
+        while await log.read():
+            pass
+
+
+CALLS: dict[str, Callable[[Gateway], Awaitable[object]]] = {
+    "create_job": lambda g: g.create_job("ns", {}),
+    "read_job": lambda g: g.read_job("ns", "job"),
+    "list_jobs": lambda g: g.list_jobs("ns", {}),
+    "patch_job": lambda g: g.patch_job(REF, []),
+    "delete_job": lambda g: g.delete_job(REF, "Background"),
+    "watch_jobs": lambda g: _drain(g.watch_jobs("ns", {}, "1")),
+    "read_pod": lambda g: g.read_pod("ns", "pod"),
+    "list_pods": lambda g: g.list_pods("ns", {}),
+    "watch_pods": lambda g: _drain(g.watch_pods("ns", {}, "1")),
+    "delete_pod": lambda g: g.delete_pod(PodSnapshot("ns", "pod", "uid")),
+    "log": lambda g: _read_log(g, follow=False),
+    "followed_log": lambda g: _read_log(g, follow=True),
+    "create_secret": lambda g: g.create_secret("ns", {}),
+    "read_secret": lambda g: g.read_secret("ns", "secret"),
+    "patch_secret": lambda g: g.patch_secret(SECRET, []),
+    "delete_secret": lambda g: g.delete_secret(SECRET),
+    "claim_access_modes": lambda g: g.claim_access_modes("ns", "claim"),
+    "list_events": lambda g: g.list_events("ns", "uid"),
+    "read_lease": lambda g: g.read_lease("ns", "lease"),
+    "list_leases": lambda g: g.list_leases("ns", {}),
+    "create_lease": lambda g: g.create_lease("ns", {}),
+    "replace_lease": lambda g: g.replace_lease("ns", {"metadata": {"name": "lease"}}),
+    "delete_lease": lambda g: g.delete_lease("ns", "lease", "1"),
+    "may": lambda g: g.may("ns", Access("get", "pods")),
+    "server_version": lambda g: g.server_version(),
+    "home_pod": lambda g: g.home_pod("ns", "pod", "claude"),
+}
+
+
+@FUZZ
+@given(st.sampled_from(sorted(CALLS)), st.lists(ANSWERS, min_size=1, max_size=3))
+@example("read_secret", [(200, [], b'{"data":{"only-pod":"%%%"}}', True)])
+@example("server_version", [(200, [], b'{"major":"' + b"9" * 5000 + b'","minor":"1"}', True)])
+def test_any_answer_to_a_call_is_read_or_is_an_error(call: str, answers: list[Answer]) -> None:
+    async def run(folder: Path) -> None:
+        async with answering(answers) as url:
+            gateway = Gateway(a_kubeconfig(folder, url), TIMINGS)
+            try:
+                async with asyncio.timeout(20):
+                    await CALLS[call](gateway)
+            except ClusterError as error:
+                assert "\x1b" not in str(error)  # the property
+                assert "\u202e" not in str(error)
+            finally:
+                await gateway.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder)))
+
+
+@FUZZ
+@given(st.lists(ANSWERS, min_size=1, max_size=6))
+def test_any_answers_make_no_run_succeed(answers: list[Answer]) -> None:
+    async def run(folder: Path) -> None:
+        host_log = HostLog()
+        async with answering(answers) as url:
+            config = {"image": "i", "kubeconfig": a_kubeconfig(folder, url), "startTimeoutSec": 1}
+            config |= {"scheduleTimeoutSec": 1, "imagePullTimeoutSec": 1, "timeoutSec": 1, "graceSec": 0}
+            adapter = Adapter(ProcessSettings(timings=TIMINGS))
+            ctx = basic_context(host_log, config=config)
+            try:
+                async with asyncio.timeout(30):
+                    result = await adapter.execute(ctx)
+                assert result.error_code is not None
+                assert "\x1b" not in host_log.stdout + host_log.stderr + (result.error_message or "")
+            finally:
+                await adapter.shutdown()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder)))
