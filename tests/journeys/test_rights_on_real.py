@@ -63,7 +63,9 @@ OUTCOMES = {
     "list pods": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
     "delete jobs": Outcome(message="failed to clean up Job", leaves=("jobs",), unreported=()),
     "get pods": Outcome("k8s_home_pod_unavailable", "cannot get resource"),
-    "get pods/log": Outcome(message="lost between the beginning and the end", unreported=(), summary=None),
+    "get pods/log": Outcome(
+        message="the log could not be read", leaves=("jobs",), unreported=(), summary=None
+    ),
     "create secrets": Outcome(message="the prompt goes by an init container instead", unreported=()),
     "create leases": Outcome(message="Leases cannot be used", unreported=()),
     "delete leases": Outcome(leaves=("leases",)),

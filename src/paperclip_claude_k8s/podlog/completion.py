@@ -38,6 +38,7 @@ class Completion:
         self._partial_line = b""
         self._empty_reads = 0
         self._file_trouble: str | None = None
+        self._unread = ""
 
     async def run(self, *, may_omit_lines: bool, cut_short: bool) -> None:
         """Complete the log, and report if the relay's file was unusable.
@@ -76,7 +77,9 @@ class Completion:
 
     async def _finish(self, *, read_all: bool) -> None:
         if not self._connection.matches_totals():
-            await self._connection.pipeline.finish(self._source_info.expected_totals(), read_all=read_all)
+            self._unread = "" if read_all else self._connection.last_error
+            totals = self._source_info.expected_totals()
+            await self._connection.pipeline.finish(totals, read_all=read_all, unread=self._unread)
 
     def report(self) -> LogReport:
         counts, sink = self._deliverer.counts, self._deliverer.sink
@@ -91,6 +94,7 @@ class Completion:
             sink_failures=sink.failures,
             first_sink_error=sink.first_error,
             sha256=counts.sha256,
+            unread=self._unread,
             file_trouble=self._file_trouble,
         )
 

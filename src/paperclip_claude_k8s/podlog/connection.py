@@ -113,6 +113,8 @@ class Connection:
         """Streams opened after one that broke, and streams opened after a normal end that returned lines."""
         self.not_found = 0
         """Consecutive responses with status 404."""
+        self.last_error = ""
+        """Why the last request failed; "" if it succeeded, or the server has no log."""
         self._dialer = dialer
         self._deliverer = deliverer
         self._source_info = source_info
@@ -141,6 +143,7 @@ class Connection:
         except LogRefused as refusal:
             self.pauses.unreachable = False
             self.not_found = self.not_found + 1 if refusal.status == NOT_FOUND else 0
+            self.last_error = "" if refusal.status == NOT_FOUND else str(refusal)
             self.pauses.retry_after = refusal.retry_after or 0.0
             if self.pauses.waiting_since is None or refusal.status != NOT_STARTED:
                 broke = refusal.status not in {NOT_STARTED, NOT_FOUND}
@@ -148,10 +151,11 @@ class Connection:
             return None
         except LogBroken as broken:
             self.pauses.unreachable = True
+            self.last_error = str(broken)
             await self.report_reconnect(str(broken))
             return None
         self.pauses.unreachable, self.pauses.waiting_since = False, None
-        self.not_found = 0
+        self.not_found, self.last_error = 0, ""
         if follow:
             self.reconnects += self._broke and not self._first
             self._counted = self._first or self._broke

@@ -22,7 +22,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Lines that the container wrote and that could not be read: rotated away, or deleted with the Pod."""
+    """Lines that the container wrote and that could not be read."""
 
     since: int | None
     """Time of the last line before the gap; None if there was none."""
@@ -31,6 +31,8 @@ class Gap:
     bytes: int | None = None
     """Missing bytes of stdout; None if unknown; then it is possible that nothing is missing."""
     lines: int | None = None
+    unread: str = ""
+    """The error with which the server refused to return them; "" if it no longer had them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +106,5 @@ class LogReport:
     """Hex digest of the stdout that was delivered."""
     file_trouble: str | None = None
     """Why the relay's file was unusable at the end of the log; None if it was usable or not expected."""
+    unread: str = ""
+    """The error because of which the log could not be read to its end; "" if it was, or no longer existed."""

@@ -14,6 +14,7 @@ What happens to a chunk of the log:
 
 import logging
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 
 from paperclip_claude_k8s.podlog.backfill import Backfill
 from paperclip_claude_k8s.podlog.counts import Counts
@@ -204,10 +205,10 @@ class Pipeline:
             if text and self._deliverer.marks.none_in(text):
                 await self._deliverer.stdout(text, 1, end.first().time)
 
-    async def finish(self, totals: Totals | None, *, read_all: bool) -> None:
+    async def finish(self, totals: Totals | None, *, read_all: bool, unread: str = "") -> None:
         """The log has ended: fill its end from the relay's file, and report what is missing.
 
-        `read_all`: the server's log was read to its end.
+        `read_all`: the server's log was read to its end. `unread`: as in `Gap`.
         """
         counts, sink, backfill = self._deliverer.counts, self._deliverer.sink, self._deliverer.backfill
         if backfill:
@@ -221,7 +222,8 @@ class Pipeline:
         if not read_all or self._in_gap or lost_after_last:
             complete_until = self._gap_since if self._in_gap else self._position.last_time
             counts.add_possible_gap(complete_until, None)
-        await sink.notify(counts.check(totals, None) if totals else counts.add_unmeasured_gap())
+        gap = counts.check(totals, None) if totals else counts.add_unmeasured_gap()
+        await sink.notify(replace(gap, unread=unread) if gap is not None else None)
 
     async def _after_gap(self, stream: LogStream, batch: LineBatch) -> LineBatch | None:
         """Return the lines to deliver as usual, after the first ones were used to measure a gap, if any."""

@@ -68,7 +68,7 @@ class JobCleanup:
         """Takes at most `Timings.cleanup` seconds. A failure is a warning and does not affect the result."""
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
         retain = plan.config.retain_jobs and self.end is not None and self.end.observation.agent_ended
-        kept = reason_to_keep(reason, retain=retain)
+        kept = reason_to_keep(reason, retain=retain, log_unread=self._log_is_unread())
         try:
             async with asyncio.timeout(ports.settings.timings.cleanup):
                 if kept is None:
@@ -87,6 +87,13 @@ class JobCleanup:
             return
         if kept is not None:
             await self.narrator.status(f"Retaining Job {job.ref.name}: {kept}")
+
+    def _log_is_unread(self) -> bool:
+        """Whether the Pod may have output that the API server refused to return."""
+        if self.end is None or not self.end.observation.agent_ended:
+            return False
+        observation = self.end.observation
+        return observation.log is not None and bool(observation.log.unread) and not observation.known.pod_gone
 
     async def _delete_released_pod(self) -> None:
         """Delete a released Pod, or name it for the administrator if that is refused."""

@@ -191,6 +191,8 @@ def _stop_warning(observation: Observation) -> Iterator[str]:
 def _delivery_warnings(observation: Observation, host: HostFailures) -> Iterator[str]:
     """Why the host may lack a part of the output although the cluster had it."""
     log = observation.log
+    if log is not None and log.unread:
+        yield f"the agent's log could not be read to its end: {log.unread}"
     if log is not None and log.first_sink_error is not None:
         bug = f"a bug in the adapter, {log.sink_failures} times: {error_text(log.first_sink_error)}"
         yield f"{bug}; this result may not cover all of the output"

@@ -7,18 +7,22 @@ LeaveReason: TypeAlias = Literal["done", "end_unknown", "not_recorded", "taken_o
 another host process took it over, this process shuts down, or a bug ended the observation."""
 
 
-def reason_to_keep(reason: LeaveReason, *, retain: bool) -> str | None:
-    """Why the Job stays, or None to delete it. The garbage collector deletes the run Secret with it."""
-    match reason:
-        case "shutdown":
-            return "this host process is shutting down; the next one adopts it"
-        case "taken_over":
-            return "another host process took it over while this one did not renew its Lease"
-        case "end_unknown":
-            return "its end could not be observed"
-        case "not_recorded":
-            return "its result could not be recorded"
-        case "bug":
-            return "a bug in the adapter ended the observation; the next process adopts it"
-        case "done":
-            return "retainJobs=true" if retain else None
+_REASONS: dict[LeaveReason, str] = {
+    "shutdown": "this host process is shutting down; the next one adopts it",
+    "taken_over": "another host process took it over while this one did not renew its Lease",
+    "end_unknown": "its end could not be observed",
+    "not_recorded": "its result could not be recorded",
+    "bug": "a bug in the adapter ended the observation; the next process adopts it",
+}
+
+
+def reason_to_keep(reason: LeaveReason, *, retain: bool, log_unread: bool = False) -> str | None:
+    """Why the Job stays, or None to delete it. The garbage collector deletes the run Secret with it.
+
+    `log_unread`: the API server refused to return the end of the log, which the Pod may still have.
+    """
+    if reason != "done":
+        return _REASONS[reason]
+    if retain:
+        return "retainJobs=true"
+    return "its log could not be read; `kubectl logs` may show it" if log_unread else None

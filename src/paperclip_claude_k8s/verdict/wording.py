@@ -36,9 +36,10 @@ def describe_notice(notice: Notice) -> str:  # noqa: PLR0911  # one for each kin
         case Reconnecting(why, attempts):
             tries = f" ({attempts} tries)" if attempts > 1 else ""
             return f"Log stream: {why} — reconnecting{tries}"
-        case Gap(since, until, size, lines):
-            what = f"{_amount(size, lines)} lost {_between(since, until)}"
-            return f"Log stream: {what}; no longer available from the cluster"
+        case Gap(since, until, size, lines, unread):
+            what = f"Log stream: {_amount(size, lines)} lost {_between(since, until)}"
+            why = f"the log could not be read: {unread}" if unread else "no longer available from the cluster"
+            return f"{what}; {why}"
         case GapFilled(since, until, size, lines):
             what = f"{_amount(size, lines)} {_between(since, until)}"
             return f"Log stream: {what} were restored from the shared volume"
