@@ -205,7 +205,7 @@ def is_forbidden(key: str, value: Any, own_secret: str) -> bool:
             return isinstance(value, dict) and bool(value.get("add"))
         case "seccompProfile" | "appArmorProfile":
             return isinstance(value, dict) and value.get("type") == "Unconfined"
-    return key in {"hostPath", "procMount"} and not (value is None or value in {"", "Default"})
+    return key in {"hostPath", "procMount"} and str(value) not in {"None", "", "Default"}
 
 
 def forbidden_in_container(container: Mapping[str, Any], pod: Mapping[str, Any]) -> Iterator[str]:
