@@ -4,19 +4,22 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.home_pod import RECEIVED_PATH, Home, home_on_dev, home_on_real
+from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.runs import HostLog
 
+from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.error_codes import ErrorCode
+from paperclip_claude_k8s.ports import ProcessSettings
 
 INIT = '{"type":"system","subtype":"init","session_id":"0c6c1f0e-5d5c-4f63-9c1e-3a2f6a1b7d10"}'
 RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"done","type":"result"}'
-CACHES = ".paperclip*/instances/*/companies/*/claude-prompt-cache"
 VICTIM = f"""
 echo '{INIT}'
 while [ $# -gt 0 ]; do
@@ -56,10 +59,7 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         for name in ("attack-runs", "attack-ends"):
             (opened.volume / name).unlink(missing_ok=True)
         yield opened
-        for stolen in (
-            *opened.volume.glob("run-files/*.stolen*"),
-            *opened.volume.glob(f"{CACHES}/*.stolen*"),
-        ):
+        for stolen in opened.volume.glob("**/*.stolen*"):
             shutil.rmtree(stolen)
 
 
@@ -99,6 +99,36 @@ async def test_agent_cannot_change_what_another_agent_is_told(home: Home, tmp_pa
         else:
             assert host_log.stdout == ""
             assert "was changed before the agent started" in (result.error_message or "")
+
+
+ESCAPE = {"name": "claude", "volumeMounts": [{"name": "home", "mountPath": "/all"}]}
+
+
+async def test_agents_of_other_companies_see_nothing_of_a_company(home: Home, tmp_path: Path) -> None:
+    policy = TEMPORARY_FOLDERS.model_copy(update={"company_volumes": True})
+    env = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": home.site.namespace}
+    adapter = Adapter(ProcessSettings(env=env, policy=policy))
+    site, instructions = replace(home.site, adapter=adapter), tmp_path / "AGENTS.md"
+    instructions.write_text("Count calmly.", encoding="utf-8")
+    context = {"taskId": "t", "paperclipTaskMarkdown": "count " * 200_000}
+    config = {"instructionsFilePath": str(instructions), "retainRunLogs": True}
+    listing = f"echo '{INIT}'; ls -A \"$HOME\"; find \"$HOME/\" | grep -c co-a; echo '{RESULT}'"
+    ada, bob = an_agent() | {"companyId": "co-a"}, an_agent() | {"companyId": "co-b"}
+    try:
+        told, host_log = await site.run({"CLAUDE_SCRIPT": VICTIM}, agent=ada, config=config, context=context)
+        assert told.error_message is None
+        assert "instructions: Count calmly.\n" in host_log.stdout
+        assert "evil prompts: 0\n" in host_log.stdout
+        (run_log,) = (home.volume / "companies" / "co-a" / "run-logs" / "co-a" / ada["id"]).iterdir()
+        assert run_log.read_text(encoding="utf-8") == host_log.stdout
+        seen, host_log = await site.run({"CLAUDE_SCRIPT": listing}, agent=bob)
+        assert seen.error_message is None
+        assert "\n0\n" in host_log.stdout
+        assert "companies" not in host_log.stdout
+        refused, _ = await site.run(agent=bob, config={"podTemplate": {"spec": {"containers": [ESCAPE]}}})
+        assert refused.error_code == ErrorCode.POLICY_REFUSED
+    finally:
+        await adapter.shutdown()
 
 
 async def test_agent_cannot_delay_the_stop_of_another_agent(home: Home) -> None:

@@ -88,6 +88,7 @@ class Policy(BaseModel):
     skill_roots: Folders = (f"{PAPERCLIP_INSTANCE}/skills", SERVER_SKILLS, *_WORKSPACES)
     shared_volume_dirs: Folders | None = None
     mcp_baseline: Flag | None = None
+    company_volumes: Flag = False
 
     namespaces: Patterns = EVERYTHING
     images: Patterns = EVERYTHING

@@ -10,6 +10,9 @@ POD_HOME = SHARED_MOUNT
 RUN_DIR = "/var/run/paperclip/run"
 """Folder with the run's files: prompt.txt, mcp.json and others."""
 
+COMPANY_FOLDERS = "companies"
+"""Folder of the shared volume with one folder per company, if the policy separates companies."""
+
 SCRATCH_DIR = "/var/run/paperclip/scratch"
 """The relay's folder, where it buffers the agent's stdout and stderr."""
 

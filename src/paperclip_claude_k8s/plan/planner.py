@@ -91,6 +91,7 @@ class Planner:
             retry_of=_retry_of(ctx),
             run_log=plan_run_log(config, self.identity, claim_name, site.volume_here, attempt),
             volume_here=site.volume_here,
+            company_folder=site.company_folder,
             home=site.home,
             bundle_files=public_files(files, known_secrets) if secretless else files,
             bundle_on_volume=site.packed.shared,

@@ -38,6 +38,7 @@ def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
             _added_fields(plan, policy),
             _token(own, pod, policy),
             _root(own, pod, policy),
+            _other_companies(plan, own, pod),
             _resources(pod, policy, "cpu", "maxCpu", parse_cpu),
             _resources(pod, policy, "memory", "maxMemory", parse_bytes),
         )
@@ -91,6 +92,33 @@ def _token(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
         yield Refusal(
             path, "without it, the Pod gets a token: serviceAccountTokens is false", "serviceAccountTokens"
         )
+
+
+def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap) -> Iterator[Refusal]:
+    """Mounts by `podTemplate` that show more of the shared volume than the company's folder."""
+    claim = plan.home.claim_name if plan.home is not None else ""
+    if not (claim and plan.company_folder):
+        return
+    ours = {sub_path for _, sub_path in _mounts_of_claim(own, claim)}
+    for container, sub_path in _mounts_of_claim(pod, claim):
+        if sub_path not in ours:
+            why = f"{container} mounts the shared volume of other companies too: companyVolumes is true"
+            yield Refusal(f"{TEMPLATE}.spec", why, "companyVolumes")
+
+
+def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, str | None]]:
+    """Container and `subPath` of each mount of this claim; None for a mount with a computed one."""
+    shared = {
+        volume.get("name")
+        for volume in get_objects(template["spec"], "volumes")
+        if get_object(volume, "persistentVolumeClaim").get("claimName") == claim
+    }
+    for kind in CONTAINERS:
+        for container in get_objects(template["spec"], kind):
+            for mount in get_objects(container, "volumeMounts"):
+                if mount.get("name") in shared:
+                    fixed = "subPathExpr" not in mount
+                    yield str(container.get("name")), str(mount.get("subPath", "")) if fixed else None
 
 
 def _root(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:

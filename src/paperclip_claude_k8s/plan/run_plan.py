@@ -65,6 +65,8 @@ class RunPlan:
     """Where the agent's stdout is copied to on the shared volume; None for no copy."""
     volume_here: str | None = None
     """Mount point of the shared volume in this process's file system; None if it is not mounted here."""
+    company_folder: str = ""
+    """Folder of the shared volume that is mounted in its place; "" if the whole volume is."""
     home: HomePod | None = field(default=None, repr=False)
     bundle_files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Instructions that cannot be put on the shared volume, as files of the run Secret."""

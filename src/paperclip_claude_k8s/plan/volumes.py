@@ -5,6 +5,7 @@ and `run-secret`. `scratch` holds the relay's buffers. `home` is the shared volu
 and `docker-data` belong to the Docker daemon. All others, named `home-…`, are volumes of the home pod.
 """
 
+import posixpath
 from collections.abc import Sequence
 
 from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
@@ -46,6 +47,9 @@ def mounts(plan: RunPlan) -> list[JsonObject]:
     shared = [_mount("home", mount) for mount in from_home if _is_shared(mount)]
     if not any(mount["mountPath"] == POD_HOME for mount in shared):
         shared.insert(0, {"name": "home", "mountPath": POD_HOME})
+    if plan.company_folder:  # nothing else of the shared volume
+        home = next(mount for mount in shared if mount["mountPath"] == POD_HOME)
+        shared = [{**home, "subPath": posixpath.join(str(home.get("subPath", "")), plan.company_folder)}]
     others = [mount for mount in from_home if not _is_shared(mount)]
     return [
         *_own_mounts(plan),

@@ -9,7 +9,7 @@ import json
 import os
 import posixpath
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -51,10 +51,10 @@ async def read_baseline(
         return Baseline()
     if settings.policy.mcp_baseline is False:
         return Baseline()
-    agent = None if settings.policy.mcp_baseline else config.run_as_user
+    check = _nothing if settings.policy.mcp_baseline else partial(_check_owner, config.run_as_user)
     here = f"{volume.rstrip('/')}/{path.removeprefix(f'{POD_HOME}/')}"
     try:
-        reading = partial(_read, here, volume, agent, settings.limits.mcp_baseline_bytes)
+        reading = partial(_read, here, volume, check, settings.limits.mcp_baseline_bytes)
         return await call_in_thread(reading, settings.timings.host_file)
     except FileNotFoundError:
         return Baseline()
@@ -63,27 +63,28 @@ async def read_baseline(
         return Baseline(note=f"MCP servers in {path} are left out: {reason[:200]}")
 
 
-def _read(path: str, volume: str, agent: int | None, limit: int) -> Baseline:
-    """Read the file. `agent`: uid of the agent, who must not be able to change it; None: whoever owns it.
+def _read(path: str, volume: str, check: Callable[[int], None], limit: int) -> Baseline:
+    """Read the file. `check` is called with the open file.
 
     Raises:
         OSError, ValueError, RecursionError: it cannot be read, or not be trusted, or is not JSON.
     """
-
-    def check(file: int) -> None:
-        if agent is not None:
-            _check_owner(os.fstat(file), agent)
-
     content = json.loads(read_file(path, volume, limit, check))
     if is_too_deep(content, MAX_DEPTH):
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     return Baseline(as_object(as_object(content).get("mcpServers")))
 
 
-def _check_owner(status: os.stat_result, agent: int) -> None:
-    """Raises `ValueError`: agents can change the file."""
+def _nothing(_: int) -> None:
+    """The check of a file that the policy trusts."""
+
+
+def _check_owner(agent: int | None, file: int) -> None:
+    """Raises `ValueError`: agents can change the file. `agent`: their uid; None: the cluster chooses it."""
+    status = os.fstat(file)
     step = "let root own it, writable for its owner only, or set `mcpBaseline` in the policy"
-    if status.st_uid not in {0, os.geteuid()} or status.st_uid == agent:
+    ours = {0} if agent is None else {0, os.geteuid()} - {agent}
+    if status.st_uid not in ours:
         raise ValueError(f"its owner is user {status.st_uid}, as whom agents may run; {step}")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ValueError(f"users other than its owner may change it; {step}")

@@ -4,8 +4,10 @@ import asyncio
 import os
 import secrets
 from dataclasses import replace
+from functools import partial
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.threads import call_in_thread
 from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -14,9 +16,9 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
 from paperclip_claude_k8s.host.policy import Refusal
-from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
+from paperclip_claude_k8s.plan.bundle import Packed, PathRefused, path_part
 from paperclip_claude_k8s.plan.identity import Identity
-from paperclip_claude_k8s.plan.paths import POD_HOME
+from paperclip_claude_k8s.plan.paths import COMPANY_FOLDERS, POD_HOME
 from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.requirements import requirements, unmet
 from paperclip_claude_k8s.plan.run_plan import RunPlan
@@ -27,6 +29,7 @@ from paperclip_claude_k8s.run.home_pod import find_home_pod
 from paperclip_claude_k8s.run.mcp_baseline import read_baseline
 from paperclip_claude_k8s.run.mcp_servers import resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.volume.company_folders import make_company_folder
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
 
@@ -42,6 +45,9 @@ async def prepare(
     await _check_server_version(config, ports, narrator)
     resolved = await resolve_servers(ctx, narrator)
     site = await find_site(config, ports, narrator)
+    if ports.settings.policy.company_volumes:
+        seconds = ports.settings.timings.host_file
+        config, site = await _in_company_folder(ctx.agent.company_id, config, site, seconds)
     baseline = await read_baseline(resolved, config, ports.settings, site.volume_here)
     if baseline.note is not None:
         await narrator.warn(baseline.note)
@@ -106,6 +112,8 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
     settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
     volume = site.volume_here if in_pod else None
     trusted = settings.folders.trusted_volume(config.shared_volume_dir) if in_pod else None
+    if site.company_folder:
+        trusted = volume  # not the folders of other companies
     inputs = PackInputs(
         ctx.config,
         config.instructions_file_path,
@@ -120,6 +128,26 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
         return await pack(inputs)
     except PathRefused as error:
         raise RunFailure(failures.config_invalid(str(error))) from None
+
+
+async def _in_company_folder(
+    company: str | None, config: AdapterConfig, site: RunSite, seconds: float
+) -> tuple[AdapterConfig, RunSite]:
+    """The config and the site with the company's folder in place of the shared volume.
+
+    Raises RunFailure `k8s_config_invalid`: the company's id cannot name a folder, or it cannot be made.
+    """
+    try:
+        folder = f"{COMPANY_FOLDERS}/{path_part(company or 'none')}"
+        if site.volume_here is None:
+            return config, replace(site, company_folder=folder)
+        here = await call_in_thread(partial(make_company_folder, site.volume_here, folder), seconds)
+    except (PathRefused, OSError) as error:
+        reason = str(error) or "no answer in time"
+        why = f"the company's folder on the shared volume cannot be used: {reason}"
+        raise RunFailure(failures.config_invalid(why)) from None
+    inside = config.model_copy(update={"shared_volume_dir": here})
+    return inside, replace(site, volume_here=here, company_folder=folder)
 
 
 async def _volume_here(config: AdapterConfig, home: HomePod | None, settings: ProcessSettings) -> str | None:

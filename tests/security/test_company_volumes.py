@@ -1,0 +1,83 @@
+"""`companyVolumes`: no `podTemplate` shows an agent another company's part of the shared volume."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.plans import HOME, a_plan
+
+from paperclip_claude_k8s.cluster.model import HomeMount
+from paperclip_claude_k8s.host.policy import Policy
+from paperclip_claude_k8s.plan.manifest import pod_template
+from paperclip_claude_k8s.plan.pod_admission import plan_refusals
+from paperclip_claude_k8s.volume.company_folders import make_company_folder
+
+FOLDER = "companies/co"
+POLICY = Policy(company_volumes=True)
+HOME_AT_A = {"name": "home", "mountPath": "/a"}
+DATA: dict[str, object] = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+
+
+def mount(**fields: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "claude", "volumeMounts": [fields]}]}}
+
+
+def test_only_the_companys_folder_is_mounted() -> None:
+    home = replace(HOME, mounts=(HomeMount("/paperclip", DATA, "sub"), HomeMount("/all", DATA)))
+    plan = replace(a_plan(home=home), company_folder=FOLDER)
+    (container,) = pod_template(plan)["spec"]["containers"]
+    mounts = [entry for entry in container["volumeMounts"] if entry["name"] == "home"]
+    assert mounts == [{"name": "home", "mountPath": "/paperclip", "subPath": f"sub/{FOLDER}"}]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        mount(name="home", mountPath="/all"),
+        mount(name="home", mountPath="/all", subPath=""),
+        mount(name="home", mountPath="/paperclip", subPath="companies"),
+        mount(name="home", mountPath="/paperclip", subPath="companies/other"),
+        mount(name="home", mountPath="/all", subPath=f"{FOLDER}/../other"),
+        mount(name="home", mountPath="/all", subPathExpr="$(X)"),
+        {
+            "spec": {
+                "initContainers": [
+                    {"name": "i", "image": "x", "volumeMounts": [{"name": "home", "mountPath": "/a"}]}
+                ]
+            }
+        },
+        {
+            "spec": {
+                "volumes": [{"name": "again", "persistentVolumeClaim": {"claimName": "data"}}],
+                "containers": [{"name": "claude", "volumeMounts": [{"name": "again", "mountPath": "/a"}]}],
+            }
+        },
+    ],
+)
+def test_template_that_mounts_more_is_refused(template: dict[str, Any]) -> None:
+    plan = replace(a_plan(podTemplate=template), company_folder=FOLDER)
+    assert "companyVolumes" in {refusal.field for refusal in plan_refusals(plan, POLICY)}
+
+
+def test_template_without_such_a_mount_is_allowed() -> None:
+    template = mount(name="home", mountPath="/again", subPath=FOLDER)
+    assert plan_refusals(replace(a_plan(podTemplate=template), company_folder=FOLDER), POLICY) == ()
+
+
+def test_company_folder_is_made_for_the_users_of_the_volume(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2775)
+    folder = Path(make_company_folder(str(tmp_path), FOLDER))
+    assert folder == tmp_path / FOLDER
+    assert folder.stat().st_mode == tmp_path.stat().st_mode
+    folder.chmod(0o700)
+    make_company_folder(str(tmp_path), FOLDER)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_company_folder_is_not_made_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume" / "companies").symlink_to(tmp_path)
+    with pytest.raises(OSError):  # noqa: PT011  # which one depends on the system
+        make_company_folder(str(tmp_path / "volume"), FOLDER)
+    assert [path.name for path in tmp_path.iterdir()] == ["volume"]
