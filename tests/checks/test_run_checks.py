@@ -195,6 +195,7 @@ async def test_missing_claim_is_an_error(harness: Harness) -> None:
 
 
 async def test_missing_credentials_are_a_warning(harness: Harness) -> None:
+    harness.home = {"containers": [{"name": "paperclip", "image": "x"}]}
     checkup = await harness.test({"kubeconfig": "fake", "image": "x"})
     assert found(checkup, "claude_credentials_missing").level == "warn"
 

@@ -68,7 +68,7 @@ def literal(name: str, value: str) -> JsonObject:
     return {"name": name, "value": value}
 
 
-def referring(name: str) -> JsonObject:
+def reference(name: str) -> JsonObject:
     """An entry of the home pod that refers to a Secret."""
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": name}}}
 
@@ -364,9 +364,9 @@ def test_environment_strings_fit_the_limit_and_longer_ones_become_files(sizes: d
 
 def test_home_references_are_kept_unless_overridden() -> None:
     home = home_pod(
-        referring("ANTHROPIC_API_KEY"),
-        referring("MINE"),
-        referring("PAPERCLIP_API_KEY"),
+        reference("ANTHROPIC_API_KEY"),
+        reference("MINE"),
+        reference("PAPERCLIP_API_KEY"),
         env_from=({"secretRef": {}},),
     )
     env = environment(env={"MINE": "literal"}, home=home)
@@ -377,7 +377,7 @@ def test_home_references_are_kept_unless_overridden() -> None:
 
 
 def test_secrets_of_the_host_never_reach_the_agent() -> None:
-    home = home_pod(literal("DATABASE_URL", "postgres://u:p@db"), referring("BETTER_AUTH_SECRET"))
+    home = home_pod(literal("DATABASE_URL", "postgres://u:p@db"), reference("BETTER_AUTH_SECRET"))
     env = environment(home=home)
     assert not env.names & {"DATABASE_URL", "BETTER_AUTH_SECRET"}
     assert env.dropped == ("BETTER_AUTH_SECRET", "DATABASE_URL")
@@ -394,7 +394,7 @@ def test_secrets_of_the_host_in_env_from_are_hidden_by_empty_values_unless_confi
 
 
 def test_variables_of_another_run_are_not_inherited() -> None:
-    home = home_pod(literal("PAPERCLIP_WAKE_COMMENT_ID", "stale"), referring("PAPERCLIP_APPROVAL_ID"))
+    home = home_pod(literal("PAPERCLIP_WAKE_COMMENT_ID", "stale"), reference("PAPERCLIP_APPROVAL_ID"))
     env = environment(home=home)
     assert not env.names & {"PAPERCLIP_WAKE_COMMENT_ID", "PAPERCLIP_APPROVAL_ID"}
 
@@ -415,7 +415,7 @@ def test_home_values_are_expanded_as_kubernetes_does() -> None:
 
 
 def test_last_of_two_home_entries_counts() -> None:
-    env = environment(home=home_pod(referring("X"), literal("X", "1"), literal("Y", "1"), referring("Y")))
+    env = environment(home=home_pod(reference("X"), literal("X", "1"), literal("Y", "1"), reference("Y")))
     assert env.literals["X"] == "1"
     assert [entry["name"] for entry in env.value_from] == ["Y"]
     assert "Y" not in env.literals
@@ -429,7 +429,7 @@ LOOPBACK = {"PAPERCLIP_API_URL": "http://127.0.0.1:3100"}
     [
         (home_pod(literal("PAPERCLIP_API_URL", API)), {}, API),
         (home_pod(literal("PAPERCLIP_API_URL", API)), {"PAPERCLIP_API_URL": "http://configured"}, API),
-        (home_pod(referring("PAPERCLIP_API_URL")), {}, None),  # only the cluster knows the address
+        (home_pod(reference("PAPERCLIP_API_URL")), {}, None),  # only the cluster knows the address
         (None, {"PAPERCLIP_API_URL": "http://configured"}, "http://configured"),
         (None, {}, "http://127.0.0.1:3100"),
     ],
@@ -495,7 +495,7 @@ def test_agent_header_is_added_unless_the_headers_have_one(headers: str, sent: s
 
 
 @pytest.mark.parametrize(
-    "home", [home_pod(referring("ANTHROPIC_CUSTOM_HEADERS")), home_pod(env_from=({"a": 1},))]
+    "home", [home_pod(reference("ANTHROPIC_CUSTOM_HEADERS")), home_pod(env_from=({"a": 1},))]
 )
 def test_agent_header_does_not_hide_unresolved_headers(home: HomePod) -> None:
     assert "ANTHROPIC_CUSTOM_HEADERS" not in values_of(environment(home=home))

@@ -197,7 +197,7 @@ def test_overlay_cannot_change_restarts_of_the_adapters_init_containers(
 
 
 @pytest.mark.parametrize("kind", ["containers", "initContainers"])
-def test_overlays_container_may_restart_only_itself(kind: str) -> None:
+def test_container_of_the_overlay_may_restart_only_itself(kind: str) -> None:
     safe = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
     def rules(*given: Object) -> Any:

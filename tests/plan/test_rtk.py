@@ -15,7 +15,7 @@ from tests.support.programs import program
 from paperclip_claude_k8s.plan import rtk
 
 SCRIPT = Path(rtk.__file__).with_name(rtk.SCRIPT)
-COMMON = {
+COMMON_FIELDS = {
     "session_id": "s",
     "transcript_path": "/paperclip/.claude/projects/x/s.jsonl",
     "cwd": "/paperclip",
@@ -58,7 +58,7 @@ def hook(payload: Any, limit: int) -> dict[str, Any] | None:
     ],
 )
 def test_long_output_is_cut_and_keeps_its_structure(tool: str, response: Any, key: str) -> None:
-    changed = hook({**COMMON, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000)
+    changed = hook({**COMMON_FIELDS, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000)
     assert changed is not None
     assert changed["hookEventName"] == "PostToolUse"
     output = changed[key]
@@ -71,12 +71,12 @@ def test_long_output_is_cut_and_keeps_its_structure(tool: str, response: Any, ke
 
 @pytest.mark.parametrize("response", [BASH, READ, MCP, "short", None, 7, []])
 def test_short_output_is_unchanged(response: Any) -> None:
-    assert hook({**COMMON, "tool_name": "Bash", "tool_response": response}, 100_000) is None
+    assert hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": response}, 100_000) is None
 
 
 @pytest.mark.parametrize("limit", range(1, 12))
 def test_hook_does_not_split_characters(limit: int) -> None:
-    changed = hook({**COMMON, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
+    changed = hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
     if changed is not None:
         kept = changed["updatedToolOutput"].split("\n[")[0]
         assert "é漢🙂é".startswith(kept)
@@ -92,7 +92,7 @@ def test_invalid_payload_changes_nothing(payload: bytes) -> None:
 @given(ANY_JSON, st.integers(1, 60))
 @settings(max_examples=15, deadline=None)
 def test_any_response_keeps_its_shape(response: Any, limit: int) -> None:
-    changed = hook({**COMMON, "tool_name": "Bash", "tool_response": response}, limit)
+    changed = hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": response}, limit)
     if changed is not None:
         assert shape(changed["updatedToolOutput"]) == shape(response)
 

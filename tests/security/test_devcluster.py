@@ -47,8 +47,8 @@ def pod(name: str = "odd", *, spec: Json | None = None, **container: Any) -> Jso
     }
 
 
-async def phase(dev: DevCluster, name: str) -> str:
-    """Wait until the Pod has ended, and return how."""
+async def final_phase(dev: DevCluster, name: str) -> str:
+    """Wait until the Pod has ended, and return its phase."""
     async with asyncio.timeout(30):
         while True:
             changed = dev.store.next_change()
@@ -60,7 +60,7 @@ async def phase(dev: DevCluster, name: str) -> str:
 
 async def assert_still_works(dev: DevCluster) -> None:
     assert (await send(dev, "POST", PODS_PATH, pod("good")))[0] == 201
-    assert await phase(dev, "good") == "Succeeded"
+    assert await final_phase(dev, "good") == "Succeeded"
 
 
 def volume(**source: Any) -> Json:
@@ -217,14 +217,14 @@ async def test_pods_that_cannot_run_fail_alone(dev: DevCluster) -> None:
         status, text = await send(dev, "POST", PODS_PATH, {**body, "metadata": {"name": f"odd-{number}"}})
         assert status == 201, (name, text)
     for number, name in enumerate(STRANGE_PODS):
-        assert await phase(dev, f"odd-{number}") == "Failed", name
+        assert await final_phase(dev, f"odd-{number}") == "Failed", name
     linked = pod(
         "linked",
         spec=volume(persistentVolumeClaim={"claimName": "c"}),
         volumeMounts=[{**MOUNT, "subPath": "out"}],
     )
     assert (await send(dev, "POST", PODS_PATH, linked))[0] == 201
-    assert await phase(dev, "linked") == "Failed"
+    assert await final_phase(dev, "linked") == "Failed"
     await assert_still_works(dev)
 
 
@@ -389,7 +389,7 @@ LEAVES_CHILDREN = "setsid sleep 300 & setsid sh -c 'sleep 301; sleep 302' >/dev/
 async def test_child_in_a_session_of_its_own_ends_with_its_pod(dev: DevCluster) -> None:
     script = ["sh", "-c", LEAVES_CHILDREN]
     assert (await send(dev, "POST", PODS_PATH, pod("parent", command=script)))[0] == 201
-    assert await phase(dev, "parent") == "Succeeded"
+    assert await final_phase(dev, "parent") == "Succeeded"
     await until_none_is_left(dev.folder)
 
 

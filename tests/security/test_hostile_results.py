@@ -1,4 +1,4 @@
-"""Results that an agent may print: fields of the host, numbers, addresses and ids are believed in reason."""
+"""Results that an agent may print: fields of the host, numbers, addresses and ids are believed only within limits."""
 
 import json
 from datetime import timedelta
@@ -102,7 +102,7 @@ def test_cost_that_cannot_be_true_is_unknown(number: str) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 0.5, 1e6])
-def test_cost_within_reason_is_believed(number: float) -> None:
+def test_cost_within_the_limit_is_believed(number: float) -> None:
     assert wire_of(result_line(total_cost_usd=number))["costUsd"] == number
 
 
@@ -117,7 +117,7 @@ def test_token_count_that_cannot_be_true_is_no_count(number: object) -> None:
     assert_storable(wire)
 
 
-def test_sums_of_believable_numbers_stay_within_reason() -> None:
+def test_sums_of_believable_numbers_stay_within_the_limits() -> None:
     since = {"m": {"inputTokens": 10**12, "costUSD": 1e6}}
     line = result_line(usage={"input_tokens": 10**12}, model_usage_since_last_result=since)
     wire = wire_of(b"".join(line.replace(b'"ok"', b'"ok","uuid":"%d"' % n) for n in range(50)))
@@ -274,7 +274,7 @@ def test_retry_time_far_in_the_future_is_cut(resets: float) -> None:
 
 
 @pytest.mark.parametrize("resets", [10**400, -1, True, "9", None, [], 1e300, 5])
-def test_retry_time_that_is_none_is_ignored(resets: object) -> None:
+def test_retry_time_that_is_no_time_is_ignored(resets: object) -> None:
     limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": resets}}
     text = "You've hit your session limit"
     wire = wire_of(json.dumps(limit).encode() + b"\n" + result_line(is_error=True, result=text))
@@ -331,7 +331,7 @@ def test_names_are_short_and_have_no_control_characters() -> None:
         {"bytes": 1, "lines": 1, "exit": 0, "cost": True, "is_error": False},
     ],
 )
-def test_forged_summary_of_the_relay_is_believed_in_reason(summary: dict[str, Any]) -> None:
+def test_forged_summary_of_the_relay_is_believed_only_within_limits(summary: dict[str, Any]) -> None:
     read = read_summary(json.dumps({"relay": "n", **summary}), "n")
     wire = wire_of(b"", relay=read)
     assert_storable(wire)

@@ -1,4 +1,4 @@
-"""An agent that prints too much: the relay stops it, keeps the log small, and does not hang on to the Pod."""
+"""An agent that prints too much: the relay stops it, keeps the log small, and lets the Pod end."""
 
 import asyncio
 from pathlib import Path

@@ -28,7 +28,7 @@ def agent(**fields: Any) -> dict[str, Any]:
     return pod(containers=[{"name": "claude", **fields}])
 
 
-def context(**fields: Any) -> dict[str, Any]:
+def security_context(**fields: Any) -> dict[str, Any]:
     return agent(securityContext=fields)
 
 
@@ -64,19 +64,23 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"queues": ["agents"]}, {"queueName": "vip"}, "queueName"),
     ({"docker": False}, {"enableDocker": True}, "enableDocker"),
     ({"rootUser": False}, {"runAsUser": 0}, "runAsUser"),
-    ({"rootUser": False}, context(runAsUser=0), "securityContext.runAsUser"),
+    ({"rootUser": False}, security_context(runAsUser=0), "securityContext.runAsUser"),
     ({"rootUser": False}, pod(securityContext={"runAsNonRoot": False}), "securityContext.runAsNonRoot"),
-    ({"rootUser": False}, context(allowPrivilegeEscalation=True), "allowPrivilegeEscalation"),
+    ({"rootUser": False}, security_context(allowPrivilegeEscalation=True), "allowPrivilegeEscalation"),
     ({"rootUser": False}, pod(securityContext={"$patch": "delete"}), "podTemplate.spec"),
-    ({"rootUser": False}, context(allowPrivilegeEscalation=None), "podTemplate.spec"),
+    ({"rootUser": False}, security_context(allowPrivilegeEscalation=None), "podTemplate.spec"),
     ({"rootUser": False}, pod(containers=[{"name": "side", "image": "x"}]), "podTemplate.spec"),
     ({"podTemplate": False}, pod(), "podTemplate"),
-    ({"privileged": False}, context(privileged=True), "securityContext.privileged"),
-    ({"privileged": False}, context(procMount="Unmasked"), "securityContext.procMount"),
-    ({"privileged": False}, context(seLinuxOptions={"type": "spc_t"}), "seLinuxOptions"),
-    ({"privileged": False}, context(seccompProfile={"type": "Unconfined"}), "seccompProfile.type"),
-    ({"privileged": False}, context(appArmorProfile={"type": "Unconfined"}), "appArmorProfile.type"),
-    ({"privileged": False}, context(windowsOptions={"hostProcess": True}), "windowsOptions.hostProcess"),
+    ({"privileged": False}, security_context(privileged=True), "securityContext.privileged"),
+    ({"privileged": False}, security_context(procMount="Unmasked"), "securityContext.procMount"),
+    ({"privileged": False}, security_context(seLinuxOptions={"type": "spc_t"}), "seLinuxOptions"),
+    ({"privileged": False}, security_context(seccompProfile={"type": "Unconfined"}), "seccompProfile.type"),
+    ({"privileged": False}, security_context(appArmorProfile={"type": "Unconfined"}), "appArmorProfile.type"),
+    (
+        {"privileged": False},
+        security_context(windowsOptions={"hostProcess": True}),
+        "windowsOptions.hostProcess",
+    ),
     (
         {"privileged": False},
         pod(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}),
@@ -93,8 +97,12 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         },
         "podTemplate.metadata.annotations",
     ),
-    ({"capabilities": []}, context(capabilities={"add": ["SYS_ADMIN"]}), "capabilities.add"),
-    ({"capabilities": ["NET_*"]}, context(capabilities={"add": ["NET_RAW", "BPF"]}), "capabilities.add"),
+    ({"capabilities": []}, security_context(capabilities={"add": ["SYS_ADMIN"]}), "capabilities.add"),
+    (
+        {"capabilities": ["NET_*"]},
+        security_context(capabilities={"add": ["NET_RAW", "BPF"]}),
+        "capabilities.add",
+    ),
     ({"hostNamespaces": False}, pod(hostNetwork=True), "podTemplate.spec.hostNetwork"),
     ({"hostNamespaces": False}, pod(hostPID=True), "podTemplate.spec.hostPID"),
     ({"hostNamespaces": False}, pod(hostIPC=True), "podTemplate.spec.hostIPC"),
@@ -169,11 +177,11 @@ ALLOWED: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-def under(policy: dict[str, Any]) -> ProcessSettings:
+def settings_with(policy: dict[str, Any]) -> ProcessSettings:
     return ProcessSettings(policy=Policy.read(policy))
 
 
-def created(fake: FakeCluster) -> Iterator[Any]:
+def created_objects(fake: FakeCluster) -> Iterator[Any]:
     for kind in (JOBS, SECRETS, LEASES):
         yield from fake.store.list(kind)
 
@@ -182,13 +190,13 @@ def created(fake: FakeCluster) -> Iterator[Any]:
 async def test_config_against_the_policy_creates_nothing(
     policy: dict[str, Any], config: dict[str, Any], key: str, tmp_path: Path
 ) -> None:
-    async with one_host(tmp_path, GOOD, under(policy)) as (fake, run):
+    async with one_host(tmp_path, GOOD, settings_with(policy)) as (fake, run):
         result, _ = await run(config=config)
         assert result.error_code == "k8s_policy_refused"
         assert key in (result.error_message or "")
         assert next(iter(policy)) in (result.error_message or "")
         assert "CLAUDE_K8S_POLICY" in (result.error_message or "")
-        assert list(created(fake)) == []
+        assert list(created_objects(fake)) == []
         assert result.error_family is None
 
 
@@ -196,7 +204,7 @@ async def test_config_against_the_policy_creates_nothing(
 async def test_config_within_the_policy_runs(
     policy: dict[str, Any], config: dict[str, Any], tmp_path: Path
 ) -> None:
-    async with one_host(tmp_path, GOOD, under(policy)) as (_, run):
+    async with one_host(tmp_path, GOOD, settings_with(policy)) as (_, run):
         assert_whole(*await run(config=config))
 
 
@@ -210,7 +218,7 @@ def test_default_policy_leaves_the_cluster_to_the_config(config: dict[str, Any])
 async def test_all_refusals_are_named_at_once(tmp_path: Path) -> None:
     policy = {"images": ["x"], "docker": False, "nodeNames": [], "secrets": []}
     config = pod(nodeName="n", imagePullSecrets=[{"name": "s"}]) | {"enableDocker": True, "image": "evil"}
-    async with one_host(tmp_path, GOOD, under(policy)) as (_, run):
+    async with one_host(tmp_path, GOOD, settings_with(policy)) as (_, run):
         result, _ = await run(config=config)
         for key in ("image:", "enableDocker:", "podTemplate.spec.nodeName:", "imagePullSecrets[s].name:"):
             assert key in (result.error_message or "")
@@ -226,5 +234,5 @@ async def test_unusable_policy_starts_no_run(tmp_path: Path) -> None:
             assert result.error_code == "k8s_policy_refused", content[:20]
             assert "policy cannot be used" in (result.error_message or "")
             assert str(file) in (result.error_message or "")
-            assert list(created(fake)) == []
+            assert list(created_objects(fake)) == []
             assert count_jobs(fake) == 0
