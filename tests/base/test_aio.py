@@ -171,7 +171,7 @@ async def test_periodic_task_that_suppresses_cancellation_is_not_repeated() -> N
     assert len(began) == 1
 
 
-class Eager(asyncio.TaskGroup):
+class EagerTaskGroup(asyncio.TaskGroup):
     """Runs a task in `create_task`, as an eager task factory does; for work that never waits."""
 
     def create_task(self, coro: Any, **_: Any) -> Any:
@@ -189,7 +189,7 @@ async def test_periodic_task_repeats_with_an_eager_task_factory() -> None:
         began.append(asyncio.get_running_loop().time())
         return 10.0
 
-    async with Eager() as group:
+    async with EagerTaskGroup() as group:
         task = PeriodicTask(group, "rounds", work)
         task.call()
         await asyncio.sleep(35)

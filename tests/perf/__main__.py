@@ -8,14 +8,14 @@
 import sys
 import time
 
-from tests.perf import crowd, latency, leak, recovery, startup, stopping, streams, traffic
+from tests.perf import capacity, latency, leak, recovery, startup, stopping, streams, traffic
 from tests.perf.bench import Bench
 
 TOPICS = {
     "latency": latency.measure,
     "traffic": traffic.measure,
     "streams": streams.measure,
-    "crowd": crowd.measure,
+    "capacity": capacity.measure,
     "leak": leak.measure,
     "startup": startup.measure,
     "stopping": stopping.measure,

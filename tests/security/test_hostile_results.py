@@ -1,4 +1,4 @@
-"""Results that an agent may print: fields of the host, numbers, addresses and ids are believed only within limits."""
+"""Results that an agent may print: fields, numbers, addresses and ids are believed only within limits."""
 
 import json
 from datetime import timedelta
