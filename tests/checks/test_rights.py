@@ -122,7 +122,7 @@ def test_host_in_another_namespace_may_read_its_own_pod() -> None:
     assert granted(at_home) == Counter({("", "pods", "get"): 1})
 
 
-def test_network_policy_denies_ingress_and_link_local_addresses() -> None:
+def test_network_policy_denies_ingress_private_addresses_and_other_dns_servers() -> None:
     policy = documents(network_policy=True)[-1]
     assert policy["kind"] == "NetworkPolicy"
     spec = policy["spec"]
@@ -130,8 +130,10 @@ def test_network_policy_denies_ingress_and_link_local_addresses() -> None:
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert spec["ingress"] == []
     blocks = [peer["ipBlock"] for rule in spec["egress"] for peer in rule.get("to", []) if "ipBlock" in peer]
-    assert {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]} in blocks
-    assert all(rule["ports"] for rule in spec["egress"])
+    outside = {block["cidr"]: block.get("except", []) for block in blocks}
+    assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(outside["0.0.0.0/0"])
+    assert {"fc00::/7", "fe80::/10"} <= set(outside["::/0"])
+    assert all(rule["ports"] and rule["to"] for rule in spec["egress"])
 
 
 def test_network_policy_is_optional() -> None:

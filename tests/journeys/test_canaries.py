@@ -31,6 +31,13 @@ CANARIES = {
     "auth token": AUTH,
     "config env": "c4n4ry-config-0123456789",
     "config env, by shape": "c4n4ry-dsn-0123456789",
+    "config env, ordinary name": "c4n4ry-ordinary-0123456789",
+    "config env, quoted": "c4n4ry-quoted-0123456789",
+    "header argument": "c4n4ry-hdrarg-0123456789",
+    "settings argument": "c4n4ry-settings-0123456789",
+    "MCP argument": "c4n4ry-mcparg-0123456789",
+    "pod template argument": "c4n4ry-sidearg-0123456789",
+    "pod template annotation": "ghp_c4n4ryannotation0123456789",
     "home pod env": "c4n4ry-home-0123456789",
     "MCP header": "c4n4ry-header-0123456789",
     "MCP env": "c4n4ry-mcpenv-0123456789",
@@ -71,20 +78,43 @@ def a_context(script: str, **config: Any) -> dict[str, Any]:
             "env": {
                 "CLAUDE_SCRIPT": script,
                 "MY_TOKEN": CANARIES["config env"],
+                "FOO": CANARIES["config env, ordinary name"],
+                "BAR": CANARIES["config env, quoted"],
                 "DATABASE": f"postgres://u:{CANARIES['config env, by shape']}@db/x",
             },
             "mcpServers": {
                 "web": {"type": "http", "url": "https://x.example", "headers": header},
-                "local": {"command": "x", "env": {"ANYTHING": CANARIES["MCP env"]}},
+                "local": {
+                    "command": "x",
+                    "args": ["--api-key", CANARIES["MCP argument"]],
+                    "env": {"ANYTHING": CANARIES["MCP env"]},
+                },
             },
             "extraArgs": [
                 "--api-key",
                 CANARIES["argument"],
                 f"--header=Bearer {AUTH}",
+                "--header",
+                f"X-Gateway: {CANARIES['header argument']}",
+                "--settings",
+                json.dumps({"env": {"ANYTHING": CANARIES["settings argument"]}}),
+                f"--quoted={CANARIES['config env, quoted']}",
                 "--plain",
                 "$(HOME) $$",
             ],
-            "podTemplate": {"spec": {"containers": [{"name": "claude", "env": template_env}]}},
+            "podTemplate": {
+                "metadata": {"annotations": {"note": CANARIES["pod template annotation"]}},
+                "spec": {
+                    "containers": [
+                        {"name": "claude", "env": template_env},
+                        {
+                            "name": "side",
+                            "image": "local/agent:1",
+                            "command": ["true", "--pass", CANARIES["pod template argument"]],
+                        },
+                    ]
+                },
+            },
             **config,
         },
         "context": {"taskId": "t", "paperclipTaskMarkdown": prompt, "paperclipRuntimeTools": tools},
@@ -217,7 +247,11 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name of a run → the agent's script, and config."""
 ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
-    "secrets forbidden": ("sleep 1", {}, denied(("create", "secrets"))),
+    "secrets forbidden": (
+        "",
+        {"env": {"CLAUDE_SCRIPT": "sleep 1", "MY_TOKEN": AUTH}},
+        denied(("create", "secrets")),
+    ),
     "a secret refused": ("true", {}, refused("create", "secrets", 422)),
     "leases forbidden": ("sleep 1", {}, denied(("create", "leases"))),
 }

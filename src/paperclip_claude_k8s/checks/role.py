@@ -14,8 +14,14 @@ RBAC_GROUP = "rbac.authorization.k8s.io"
 DEFAULT_HOST_PORT = 3100
 """The port on which a Paperclip host listens by default."""
 
-_LINK_LOCAL = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10"]}
-"""All addresses, and the link-local ranges to exclude: clouds serve the node's credentials there."""
+_OUTSIDE = {
+    "0.0.0.0/0": ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"],
+    "::/0": ["fc00::/7", "fe80::/10"],
+}
+"""All addresses, and the ranges to exclude: private ones, where the cluster and its API server are, and
+link-local ones, where clouds serve the node's credentials."""
+_NODE_LOCAL_DNS = "169.254.20.10/32"
+"""Address of the DNS cache that some clusters have on each node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +82,16 @@ def _binding(namespace: str, account: Account) -> JsonObject:
 
 
 def agent_policy(namespace: str, host_namespace: str) -> JsonObject:
-    """NetworkPolicy for agents: no ingress; egress to DNS, HTTPS except link-local, and the host."""
+    """NetworkPolicy for agents: no ingress; egress to DNS, HTTPS outside the cluster, and the host."""
+    dns: list[JsonObject] = [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        },
+        {"ipBlock": {"cidr": _NODE_LOCAL_DNS}},
+    ]
     host = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": host_namespace}}}
-    outside = [{"ipBlock": {"cidr": cidr, "except": closed}} for cidr, closed in _LINK_LOCAL.items()]
+    outside = [{"ipBlock": {"cidr": cidr, "except": closed}} for cidr, closed in _OUTSIDE.items()]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -88,7 +101,7 @@ def agent_policy(namespace: str, host_namespace: str) -> JsonObject:
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [],
             "egress": [
-                {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
+                {"to": dns, "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
                 {"to": outside, "ports": [{"protocol": "TCP", "port": 443}]},
                 {"to": [host], "ports": [{"protocol": "TCP", "port": DEFAULT_HOST_PORT}]},
             ],
