@@ -173,6 +173,8 @@ def forbidden(namespace: str, job: Mapping[str, Any]) -> list[str]:
     fields = ("hostPID", "hostNetwork", "hostIPC", "nodeName", "serviceAccount", "priorityClassName")
     found = [field for field in fields if spec.get(field)]
     found += [key for key, value in entries(spec) if is_forbidden(key, value, job["metadata"]["name"])]
+    allowed = {"name", "emptyDir", "secret", "configMap", "projected", "persistentVolumeClaim", "$patch"}
+    found += [kind for volume in spec["volumes"] for kind in volume if kind not in allowed]
     found += [] if namespace == "paperclip" else [f"namespace {namespace}"]
     found += [] if spec.get("automountServiceAccountToken") is False else ["token"]
     found += [] if 0 < job["spec"].get("activeDeadlineSeconds", 0) < 2000 else ["deadline"]
@@ -205,11 +207,13 @@ def is_forbidden(key: str, value: Any, own_secret: str) -> bool:
             return isinstance(value, dict) and bool(value.get("add"))
         case "seccompProfile" | "appArmorProfile":
             return isinstance(value, dict) and value.get("type") == "Unconfined"
-    return key in {"hostPath", "procMount"} and str(value) not in {"None", "", "Default"}
+    return False
 
 
 def forbidden_in_container(container: Mapping[str, Any], pod: Mapping[str, Any]) -> Iterator[str]:
     context = {**pod, **(container.get("securityContext") or {})}
+    if context.get("procMount") not in (None, "", "Default"):
+        yield "procMount"
     if context.get("privileged") or context.get("allowPrivilegeEscalation") is not False:
         yield "privileges"
     if context.get("runAsUser") == 0 or not (context.get("runAsNonRoot") or context.get("runAsUser")):
