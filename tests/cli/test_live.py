@@ -14,7 +14,7 @@ from paperclip_claude_k8s.cli.live import LiveView
 def test_control_sequences_do_not_reach_the_terminal(stream: str, line: str) -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out, force_terminal=False), quiet=False)
-    live.show_agent_line(stream, line)
+    live.show_agent_line(stream, line.encode())
     assert "\x1b" not in out.getvalue()
     assert "\x07" not in out.getvalue()
     assert "x" in out.getvalue()

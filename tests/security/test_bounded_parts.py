@@ -128,12 +128,14 @@ def test_piece_of_a_line_with_many_escapes_is_shown_in_bounded_memory() -> None:
 def replayed(file: Path, *arguments: str) -> tuple[dict[str, Any], float]:
     """The reply of a `replay` in a process of its own, and its peak memory in MB."""
     program = (
-        "import resource, sys\n"
+        "import sys\n"
+        "from pathlib import Path\n"
         "from paperclip_claude_k8s.__main__ import main\n"
         "try:\n"
         "    main()\n"
         "finally:\n"
-        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+        "    status = Path('/proc/self/status').read_text().split()\n"
+        "    print(status[status.index('VmHWM:') + 1], file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", program, "replay", str(file), *arguments]
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
@@ -153,6 +155,15 @@ def test_replay_of_a_compressed_line_without_end_has_a_bound(quiet: tuple[str, .
     reply, peak = replayed(file, *quiet)
     assert reply["status"] == "succeeded"
     assert reply["result"]["sessionId"] == "s"
+    assert peak < REPLAY_MEMORY
+
+
+@pytest.mark.parametrize("start", ["", '{"type":"assistant","message":{"content":[{"type":"text","text":"'])
+def test_replay_of_a_long_line_with_an_emoji_has_a_bound(start: str, tmp_path: Path) -> None:
+    file = tmp_path / "captured.ndjson"
+    file.write_bytes(f"{start}\U0001f600".encode() + b"x" * 31_000_000 + b"\n" + INIT + result_line())
+    reply, peak = replayed(file)
+    assert reply["status"] == "succeeded"
     assert peak < REPLAY_MEMORY
 
 

@@ -17,12 +17,15 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import count
 from paperclip_claude_k8s.claude.terminal import format_line
 
+MAX_STDERR_BYTES = 16 * 1024
+"""Bytes of a line on stderr that are shown."""
 REDRAWS_PER_SECOND = 4
 """Enough that the spinner turns, too few to flicker."""
 BAR = "│ "
@@ -73,18 +76,22 @@ class LiveView:
         if stream == "stdout":
             for line in block.split(b"\n"):
                 self._count_usage(line)
-        for shown in new.decode("utf-8", "replace").removesuffix("\n").split("\n") if new else ():
-            self.show_agent_line(stream, shown)
+        for line in new.removesuffix(b"\n").split(b"\n") if new else ():
+            self.show_agent_line(stream, line)
 
-    def show_agent_line(self, stream: str, line: str) -> None:
-        """Show one line of the agent's output."""
-        if stream == "stderr":
-            self._print_with_bar(Text(neutral(line), style="red"))
+    def show_agent_line(self, stream: str, line: bytes) -> None:
+        """Show one line of the agent's output, or the beginning of a very long one."""
+        if self._quiet:
             return
-        for shown in format_line(line, colour=self._console.is_terminal):
-            text = Text.from_ansi(shown)
-            self._activity = f"agent: {text.plain}"
-            self._print_with_bar(text)
+        if stream == "stderr":
+            text = line[:MAX_STDERR_BYTES].decode("utf-8", "replace")
+            self._print_with_bar(Text(neutral(text) + "…" * (len(line) > MAX_STDERR_BYTES), style="red"))
+            return
+        text = line[: LIMITS.host_chunk_bytes].decode("utf-8", "replace")
+        for shown in format_line(text, colour=self._console.is_terminal):
+            styled = Text.from_ansi(shown)
+            self._activity = f"agent: {styled.plain}"
+            self._print_with_bar(styled)
 
     def show_note(self, text: str) -> None:
         """Show a message of the command itself."""

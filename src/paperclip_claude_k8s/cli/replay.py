@@ -54,8 +54,7 @@ def _observe(options: ReplayOptions) -> Observation:
         with _open(options.file) as source:
             for line in _lines_of(source):
                 reader.feed(line)
-                if not options.quiet:
-                    live.show_agent_line("stdout", line.removesuffix(b"\n").decode("utf-8", "replace"))
+                live.show_agent_line("stdout", line.removesuffix(b"\n"))
     except (OSError, EOFError, zlib.error) as error:
         raise ReplayInvalid(f"{options.file} cannot be read: {error}") from None
     return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))
