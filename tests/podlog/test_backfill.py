@@ -189,7 +189,7 @@ async def test_any_omitted_lines_are_filled_in_order(
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 40)), max_size=14))
-async def test_late_file_neither_repeats_nor_reorders_lines(
+async def test_file_behind_the_log_neither_repeats_nor_reorders_lines(
     lines: list[tuple[bool, bool, int]],
 ) -> None:
     """Each line: whether it is blank and whether the log has it, and how much of the file is then hidden."""
@@ -260,7 +260,7 @@ async def test_unrelated_file_removes_no_line_of_the_log(
     assert all(text in out for text, _ in lines)
 
 
-async def test_late_file_delays_no_line_and_fills_later() -> None:
+async def test_file_behind_the_log_delays_no_line_and_fills_later() -> None:
     file = MemoryRelayFile(bytearray(b"one\n"))
     harness = DelivererHarness(file)
     began = asyncio.get_running_loop().time()

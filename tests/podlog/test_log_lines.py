@@ -14,7 +14,7 @@ from paperclip_claude_k8s.podlog.log_lines import (
 )
 
 TIME = 1_790_000_000 * NANO
-STAMPED = 1_790_000_000_123_456_789
+STAMP_TIME = 1_790_000_000_123_456_789
 """The time 2026-09-21T14:13:20.123456789Z."""
 TEXTS = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b" "))
 
@@ -42,10 +42,10 @@ def test_any_chunking_gives_the_same_lines(lines: list[tuple[int, bytes]], cuts:
 
 
 @given(st.integers(1, 5 * RECORD_BYTES), st.booleans(), st.lists(st.integers(0, 10**6), max_size=4))
-def test_long_line_is_joined_from_its_records(size: int, inner: bool, cuts: list[int]) -> None:  # noqa: FBT001
+def test_long_line_is_joined_from_its_records(size: int, all_stamped: bool, cuts: list[int]) -> None:  # noqa: FBT001
     text = bytes(n % 251 for n in range(size)).replace(b"\n", b" ") + b"\n"
     pieces = [text[at : at + RECORD_BYTES] for at in range(0, len(text), RECORD_BYTES)]
-    stamps = [stamp(TIME + n) if inner or not n else b"" for n in range(len(pieces))]
+    stamps = [stamp(TIME + n) if all_stamped or not n else b"" for n in range(len(pieces))]
     block = b"".join(a + b for a, b in zip(stamps, pieces, strict=True))
     assert texts(read(block, cuts)) == text
 
@@ -90,7 +90,7 @@ def test_line_above_limit_is_counted_and_not_kept(cuts: list[int]) -> None:
 )
 def test_stamp_time_is_independent_of_zone(raw: bytes) -> None:
     time, start = read_stamp(raw) or (0, 0)
-    assert time == STAMPED
+    assert time == STAMP_TIME
     assert raw[start:] == b"text"
 
 
