@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from paperclip_claude_k8s.base.settings import Limits, Timings
 from paperclip_claude_k8s.cluster.access import (
     TOKEN_REREAD_SECONDS,
     ServerAccess,
+    bound_pod,
     kubeconfig_access,
     service_account_access,
 )
@@ -152,3 +154,26 @@ def test_plain_kubeconfig_does_not_import_the_library(tmp_path: Path) -> None:
         f"asyncio.run(Credentials({path!r}).load()); sys.exit('kubernetes_asyncio' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("claims", "pod"),
+    [
+        ({"kubernetes.io": {"namespace": "ns", "pod": {"name": "paperclip-0", "uid": "u"}}}, "paperclip-0"),
+        ({"kubernetes.io": {"namespace": "ns"}}, ""),
+        ({"kubernetes.io": "odd"}, ""),
+        ([], ""),
+    ],
+)
+async def test_pod_is_read_from_its_token(tmp_path: Path, claims: Any, pod: str) -> None:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    folder = a_service_account(tmp_path)
+    (folder / "token").write_text(f"e30.{payload}.c2ln")
+    assert (await service_account_access(ENV, TIMINGS, folder)).pod == pod
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer abc", "Bearer a.b", "Bearer a.!!!.c", "Bearer a.gA.c", "Bearer ..."]
+)
+def test_token_that_is_not_a_jwt_names_no_pod(header: str) -> None:
+    assert bound_pod(header) == ""

@@ -86,6 +86,14 @@ async def test_home_pod_whose_name_is_cut_in_hostname_is_found(tmp_path: Path) -
         assert image_and_claims(spec) == ("home/image:1", ["data"])
 
 
+async def test_home_pod_with_host_network_is_found_by_its_token(tmp_path: Path) -> None:
+    async with host(tmp_path, {"HOSTNAME": "node-7"}) as (fake, adapter):
+        fake.connection.own_pod_name = "paperclip-0"
+        result, _, spec = await run(fake, adapter)
+        assert result.error_message is None
+        assert image_and_claims(spec) == ("home/image:1", ["data"])
+
+
 async def test_host_network_gets_a_hint_that_works(tmp_path: Path) -> None:
     async with host(tmp_path, {"HOSTNAME": "node-7"}) as (fake, adapter):
         result, _, _ = await run(fake, adapter)

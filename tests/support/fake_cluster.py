@@ -166,6 +166,8 @@ class HostConnection:
         self.watches_flowing = asyncio.Event()
         """While this is cleared, watches on this connection deliver nothing, not even an error."""
         self.watches_flowing.set()
+        self.own_pod_name = ""
+        """Name of the Pod to which the token of this connection is bound."""
         self.loses_response_of: tuple[str, str] | None = None
         """(verb, resource) of one call that is executed and whose response is lost."""
 
@@ -243,6 +245,9 @@ class HostConnection:
 
     async def default_namespace(self) -> str | None:
         return NAMESPACE
+
+    async def own_pod(self) -> str:
+        return self.own_pod_name
 
     async def close(self) -> None:
         pass

@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import orjson
 from yarl import URL
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.host_files import HostFileError, anywhere, read_host_file
+from paperclip_claude_k8s.base.json_readers import as_object, get_object, get_text
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.exec_plugin import run_plugin
 from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigReader, KubeconfigRules
@@ -53,6 +55,8 @@ class ServerAccess:
     server_hostname: str | None = None
     proxy: str | None = field(default=None, repr=False)
     namespace: str | None = None
+    pod: str = ""
+    """Name of the Pod that the service account's token is bound to; "" if it is bound to none."""
     renew_after: float | None = None
     """Seconds after which everything has to be read again, because a plugin's credential expires."""
 
@@ -86,7 +90,8 @@ async def service_account_access(
     with suppress(LookupError):
         namespace = await read("namespace")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    return ServerAccess(server, token.authorization, ca_text=authority, namespace=namespace)
+    pod = bound_pod(await token.authorization())
+    return ServerAccess(server, token.authorization, ca_text=authority, namespace=namespace, pod=pod)
 
 
 class TokenFile:
@@ -107,6 +112,16 @@ class TokenFile:
             with suppress(ClusterError, LookupError):  # keep the old one; the server sends 401 if it expired
                 await self.read()
         return self._header
+
+
+def bound_pod(header: str) -> str:
+    """Name of the Pod that a token is bound to, from its claims; "" if it is bound to none."""
+    payload = header.partition(".")[2].partition(".")[0]
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except ValueError:
+        return ""
+    return get_text(get_object(as_object(as_object(claims).get("kubernetes.io")), "pod"), "name")
 
 
 def bearer(token: object) -> str:

@@ -60,6 +60,7 @@ class Credentials:
         self._reading = asyncio.Lock()
         self.version = 0
         self.namespace: str | None = None
+        self.pod = ""
         self.server = ""
         self.server_hostname: str | None = None
         self.proxy: str | None = None
@@ -127,6 +128,7 @@ class Credentials:
         self.server_hostname = access.server_hostname
         self.proxy = access.proxy or proxy_for(self.server, os.environ)
         self.namespace = access.namespace
+        self.pod = access.pod
         self._access = access
         after = access.renew_after
         self._renew_at = None if after is None else loop_time() + after

@@ -78,6 +78,9 @@ class Gateway:
     async def default_namespace(self) -> str | None:
         return await self._http.default_namespace()
 
+    async def own_pod(self) -> str:
+        return await self._http.own_pod()
+
     async def server_version(self) -> tuple[int, int]:
         now = loop_time()
         if self._version is None or now - self._version[0] >= VERSION_CACHED:

@@ -328,6 +328,10 @@ class Cluster(Protocol):
         """The namespace of the kubeconfig's context, or of the Pod this process runs in."""
         ...
 
+    async def own_pod(self) -> str:
+        """Name of the Pod this process runs in, by its service account's token; "" if unknown."""
+        ...
+
     async def close(self) -> None:
         """Close every connection. The object cannot be used afterwards."""
         ...

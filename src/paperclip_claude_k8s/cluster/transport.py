@@ -98,6 +98,8 @@ class HttpClient(Protocol):
 
     async def default_namespace(self) -> str | None: ...
 
+    async def own_pod(self) -> str: ...
+
     async def close(self) -> None: ...
 
 
@@ -183,6 +185,10 @@ class Transport:
     async def default_namespace(self) -> str | None:
         await self._credentials.load()
         return self._credentials.namespace
+
+    async def own_pod(self) -> str:
+        await self._credentials.load()
+        return self._credentials.pod
 
     async def close(self) -> None:
         session, self._session = self._session, None

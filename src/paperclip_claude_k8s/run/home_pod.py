@@ -1,7 +1,8 @@
 """Find the Pod of this process, the home pod, from which Jobs inherit image, environment and volumes.
 
-Its name is in POD_NAME if the Pod's author passed it there, else in HOSTNAME. In Pods with `hostNetwork`,
-HOSTNAME is the name of the node, and in others it is cut after 63 characters.
+Its name is in POD_NAME if the Pod's author passed it there, else in the token of its service account (since
+Kubernetes 1.21), else in HOSTNAME. In Pods with `hostNetwork`, HOSTNAME is the name of the node, and in
+others it is cut after 63 characters.
 
 With a kubeconfig and an image no home pod is needed. If it is in the Job's cluster and namespace, Jobs
 inherit from it all the same. In another namespace its claims, Secrets and ConfigMaps would be missing.
@@ -33,12 +34,15 @@ async def find_home_pod(
     env = ports.settings.env
     needed = not (config.kubeconfig and config.image)
     in_pod = config.kubeconfig is None or any(env.get(name) for name in _SET_IN_PODS)
-    names = [name for name in dict.fromkeys(env.get(key, "") for key in ("POD_NAME", "HOSTNAME")) if name]
+    names: list[str] = []
     try:
+        given = (env.get("POD_NAME", ""), await ports.cluster.own_pod(), env.get("HOSTNAME", ""))
+        names = [name for name in dict.fromkeys(given) if name]
         home = await _find(names, namespace, ports, narrator, needed=needed)
     except ClusterError as error:
         if needed:
-            failure = failures.home_pod_unavailable(f"{namespace}/{names[0]}", str(error), error)
+            which = f"{namespace}/{names[0] if names else '(unknown)'}"
+            failure = failures.home_pod_unavailable(which, str(error), error)
             raise RunFailure(failure) from None
         if in_pod:
             await narrator.warn(f"Nothing is inherited from the home pod: {error}")
