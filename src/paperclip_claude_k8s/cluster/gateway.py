@@ -88,13 +88,11 @@ class Gateway:
         return self._version[1]
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
-        key, now = (namespace, name, container), loop_time()
-        if key in self._home_pods and now - self._home_pods[key][0] < HOME_POD_CACHED:
-            return self._home_pods[key][1]
-        path = _core(namespace, "pods", name)
-        home = await self._rest.read(path, lambda pod: read_home_pod(pod, container))
-        self._home_pods[key] = now, home
-        return home
+        key, path, now = (namespace, name, container), _core(namespace, "pods", name), loop_time()
+        if key not in self._home_pods or now - self._home_pods[key][0] >= HOME_POD_CACHED:
+            home = await self._rest.read(path, lambda pod: read_home_pod(pod, container))
+            self._home_pods[key] = now, home
+        return self._home_pods[key][1]
 
     # Jobs ---------------------------------------------------------------------------------------
 
