@@ -269,3 +269,14 @@ def test_violations_by_settings_are_notes_of_the_plan() -> None:
     ]
     assert reported(podTemplate={"spec": {"hostNetwork": True}}) == ["hostNetwork is on"]
     assert "container docker is privileged" in reported(enableDocker=True)
+
+
+@pytest.mark.parametrize("odd", [7, "x", [["ALL"]], {"a": []}, True, [{}]])
+def test_rules_accept_values_of_any_type(odd: Any) -> None:
+    context = {"capabilities": {"add": odd, "drop": odd}, "procMount": odd, "seccompProfile": {"type": odd}}
+    context |= {"seLinuxOptions": {"type": odd}, "appArmorProfile": {"type": odd}}
+    annotations = {"container.apparmor.security.beta.kubernetes.io/claude": odd}
+    spec = {"containers": [{"name": "claude", "securityContext": context}], "securityContext": context}
+    spec |= {"volumes": [{"name": odd, "hostPath": odd}]}
+    assert violations({"metadata": {"annotations": annotations}, "spec": spec})
+    assert isinstance(violations({"spec": {"securityContext": {"sysctls": [{"name": odd}]}}}), tuple)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel, to_snake
 
 from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.host.input_bounds import find_excess
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.validators import (
     AutoFlag,
@@ -182,8 +183,11 @@ class AdapterConfig(BaseModel):
         """Read the config of a run as the host passes it; unknown keys are ignored.
 
         Raises:
-            ConfigInvalid: a setting has a wrong value.
+            ConfigInvalid: a setting has a wrong value, or any key has more in it than a config can need.
         """
+        for key, value in given.items():
+            if excess := find_excess(value):
+                raise ConfigInvalid(f"config.{str(key)[:80]} {excess}")
         try:
             return cls.model_validate(given)
         except ValidationError as error:

@@ -171,7 +171,7 @@ class ResolvedContext(StoppableContext):
 
 def _check_bounds(ctx: ExecutionContext) -> None:
     """Raise `ContextInvalid` for objects whose nesting or number of values would stop the process."""
-    for name in ("config", "context", "runtime_tools", "execution_target"):
+    for name in ("context", "runtime_tools", "execution_target"):
         for key, value in (getattr(ctx, name) or {}).items():
             if excess := find_excess(value):
                 raise ContextInvalid(f"ctx.{to_camel(name)}.{str(key)[:80]} {excess}")

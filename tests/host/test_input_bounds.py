@@ -1,0 +1,71 @@
+"""Configs and contexts with more in them than a run can need."""
+
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
+from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
+from paperclip_claude_k8s.host.input_bounds import find_excess
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def endless() -> list[Any]:
+    value: list[Any] = []
+    value += [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value", [nested(LIMITS.input_depth), [0] * 199_000, 2**64 - 1, -(2**63), 1e308, None, "x"]
+)
+def test_value_within_the_limits_has_no_excess(value: object) -> None:
+    assert find_excess(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (nested(LIMITS.input_depth + 1), "deeper than 64"),
+        (nested(100_000), "deeper than 64"),
+        ([0] * 200_001, "more than 200000 values"),
+        ([[0] * 1000] * 1000, "more than 200000 values"),
+        (endless(), "more than 200000 values"),
+        ([{"a": 2**64}], "more than 64 bits"),
+        ([-(10**5000)], "more than 64 bits"),
+    ],
+)
+def test_excess_is_named_with_its_key(value: Any, why: str) -> None:
+    with pytest.raises(ConfigInvalid, match=f"config.podTemplate .*{why}"):
+        AdapterConfig.read({"podTemplate": value})
+    with pytest.raises(ContextInvalid, match=f"ctx.context.wake .*{why}"):
+        ExecutionContext.read(
+            {"runId": "r", "agent": {"id": "a"}, "onLog": print, "context": {"wake": value}}
+        )
+
+
+@pytest.mark.parametrize("key", ["podTemplate", "env", "mcpServers", "tolerations"])
+def test_json_text_within_a_config_has_the_same_limits(key: str) -> None:
+    for text in ("[" * 100_000, '{"a":' * 70 + "1" + "}" * 70, "[" + "1," * 300_000 + "1]", "{" * 2000):
+        with pytest.raises(ConfigInvalid, match=f"config.{key}"):
+            AdapterConfig.read({key: text})
+
+
+@pytest.mark.parametrize("key", ["maxTurnsPerRun", "timeoutSec", "runAsUser", "graceSec"])
+@pytest.mark.parametrize("number", [2**31, 1e300, float("inf"), float("nan"), -1])
+def test_number_beyond_32_bits_is_invalid(key: str, number: float) -> None:
+    with pytest.raises(ConfigInvalid, match=key):
+        AdapterConfig.read({key: number})
+
+
+@pytest.mark.parametrize("metadata", [{"labels": ["a"]}, {"annotations": "a"}, {"labels": 7}])
+def test_metadata_of_a_pod_template_with_odd_maps_is_invalid(metadata: dict[str, Any]) -> None:
+    with pytest.raises(ConfigInvalid, match="metadata"):
+        AdapterConfig.read({"podTemplate": {"metadata": metadata}})
