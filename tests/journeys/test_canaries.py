@@ -246,12 +246,13 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "another wrong setting": ("true", {"mcpServers": {"a": AUTH}}),
 }
 """Name of a run → the agent's script, and config."""
+NOTHING_ORDINARY: dict[str, Any] = {
+    "env": {"CLAUDE_SCRIPT": "sleep 1", "MY_TOKEN": AUTH},
+    "extraArgs": ["--api-key", CANARIES["argument"], f"--repeated={AUTH}"],
+}
 ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
-    "secrets forbidden": (
-        "",
-        {"env": {"CLAUDE_SCRIPT": "sleep 1", "MY_TOKEN": AUTH}},
-        denied(("create", "secrets")),
-    ),
+    # without Secrets, values that nothing marks as secret are plain
+    "secrets forbidden": ("", NOTHING_ORDINARY, denied(("create", "secrets"))),
     "a secret refused": ("true", {}, refused("create", "secrets", 422)),
     "leases forbidden": ("sleep 1", {}, denied(("create", "leases"))),
 }
