@@ -469,7 +469,7 @@ async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) 
         result, host_log = await one.run(runtime=runtime)
         assert result.error_message is None
         assert result.session_id is not None
-        assert result.session_id != "asked"
+        assert result.session_id != SESSION
         assert "trying once more with a fresh session" in host_log.status
         names = {name for verb, what, name in fake.calls.made if (verb, what) == ("delete", "jobs")}
         assert len(names) == 2

@@ -28,9 +28,9 @@ LONG = PodScript(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_a
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 """Id of a session to resume; `WHOLE` is the output of another session."""
 UNKNOWN_SESSION_OUTPUT = (
-    b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
-    b'"errors":["No conversation found with session ID: asked"]}\n'
-)
+    '{"type":"result","subtype":"error_during_execution","is_error":true,"num_turns":0,'
+    f'"session_id":"{SESSION}","errors":["No conversation found with session ID: {SESSION}"]}}\n'
+).encode()
 """Printed by a CLI that cannot find the session that it should resume."""
 
 Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, HostLog]]]

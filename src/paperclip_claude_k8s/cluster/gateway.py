@@ -282,9 +282,8 @@ class _Rest:
             "timeoutSeconds": str(int(jittered(self._timings.watch))),
         }
         silence = self._timings.watch_silence
-        total = (
-            2 * self._timings.watch + silence
-        )  # a server that sends a byte from time to time is not silent
+        # `total` is for a server that sends a byte from time to time, and thus is never silent
+        total = 2 * self._timings.watch + silence
         stream = self._http.stream(Request("GET", path, query), silence=silence, total=total)
         async with (
             stream as response,

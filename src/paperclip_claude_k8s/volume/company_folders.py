@@ -16,14 +16,13 @@ def make_company_folder(volume: str, folder: str) -> str:
     """
     parent, _, name = folder.partition("/")
     with open_volume(volume) as top:
-        whole = os.fstat(top)
+        volume_stat = os.fstat(top)
         with make_folders(top, parent) as companies:
             is_new = name not in names_in(companies)
             with make_folders(companies, name) as made:
                 if is_new:
-                    with suppress(
-                        PermissionError
-                    ):  # only root may give it away; else it is ours as the volume is
-                        os.fchown(made, whole.st_uid, whole.st_gid)
-                    os.fchmod(made, stat.S_IMODE(whole.st_mode))
+                    # only root may change the owner; any other user owns the new folder already
+                    with suppress(PermissionError):
+                        os.fchown(made, volume_stat.st_uid, volume_stat.st_gid)
+                    os.fchmod(made, stat.S_IMODE(volume_stat.st_mode))
     return f"{volume.rstrip('/')}/{folder}"
