@@ -48,6 +48,8 @@ def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
 
 def added_fields(plan: RunPlan) -> tuple[SensitiveField, ...]:
     """The sensitive fields that the Pod has because of `podTemplate`, not counting the run Secret."""
+    if not plan.overlay.template:
+        return ()
     own = pod_template(plan)
     before = set(sensitive_fields(own))
     added = (field for field in sensitive_fields(apply_overlay(own, plan.overlay)) if field not in before)
