@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, cast, run
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from paperclip_claude_k8s.host.input_bounds import find_excess
+from paperclip_claude_k8s.host.input_bounds import CONTEXT_NUMBERS, find_excess
 
 JsonMap: TypeAlias = dict[str, Any]
 LogStreamName = Literal["stdout", "stderr"]
@@ -173,11 +173,11 @@ def _check_bounds(ctx: ExecutionContext) -> None:
     """Raise `ContextInvalid` for objects whose nesting or number of values would stop the process."""
     for name in ("context", "runtime_tools", "execution_target"):
         for key, value in (getattr(ctx, name) or {}).items():
-            if excess := find_excess(value):
+            if excess := find_excess(value, CONTEXT_NUMBERS):
                 raise ContextInvalid(f"ctx.{to_camel(name)}.{str(key)[:80]} {excess}")
-    if isinstance(ctx.runtime_mcp, Mapping) and (excess := find_excess(ctx.runtime_mcp)):
+    if isinstance(ctx.runtime_mcp, Mapping) and (excess := find_excess(ctx.runtime_mcp, CONTEXT_NUMBERS)):
         raise ContextInvalid(f"ctx.runtimeMcp {excess}")
-    if excess := find_excess(ctx.runtime.session_params):
+    if excess := find_excess(ctx.runtime.session_params, CONTEXT_NUMBERS):
         raise ContextInvalid(f"ctx.runtime.sessionParams {excess}")
 
 

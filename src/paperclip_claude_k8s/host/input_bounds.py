@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 from paperclip_claude_k8s.base.settings import LIMITS
 
-_TOO_LARGE = 2**64
-"""From here on neither Kubernetes nor most JSON readers accept a whole number."""
+CONFIG_NUMBERS = 2**64
+"""From here on Kubernetes accepts no whole number."""
+CONTEXT_NUMBERS = 10**308
+"""From here on a whole number is no floating-point number. JavaScript writes 1e20 as a whole number."""
 
 
-def find_excess(value: object) -> str | None:
+def find_excess(value: object, too_large: int = CONFIG_NUMBERS) -> str | None:
     """Why a value is more than a config or a context may contain, as a phrase; None if it is not.
 
     Tuples count as lists, and what is not JSON as one value.
@@ -23,8 +25,8 @@ def find_excess(value: object) -> str | None:
                 below += item.values()
             elif isinstance(item, (list, tuple)):
                 below += item
-            elif isinstance(item, int) and abs(item) >= _TOO_LARGE:
-                return "contains a whole number that has more than 64 bits"
+            elif isinstance(item, int) and abs(item) >= too_large:
+                return f"contains a whole number that has more than {too_large.bit_length() - 1} bits"
         if count + len(below) > LIMITS.input_values:
             return f"has more than {LIMITS.input_values} values"
         if not below:
