@@ -36,7 +36,8 @@ async def find_home_pod(
     in_pod = config.kubeconfig is None or any(env.get(name) for name in _SET_IN_PODS)
     names: list[str] = []
     try:
-        given = (env.get("POD_NAME", ""), await ports.cluster.own_pod(), env.get("HOSTNAME", ""))
+        bound = await ports.cluster.own_pod() if config.kubeconfig is None else ""
+        given = (env.get("POD_NAME", ""), bound, env.get("HOSTNAME", ""))
         names = [name for name in dict.fromkeys(given) if name]
         home = await _find(names, namespace, ports, narrator, needed=needed)
     except ClusterError as error:
