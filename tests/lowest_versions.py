@@ -26,7 +26,7 @@ def constraints(pyproject: Path = PYPROJECT) -> Iterator[str]:
     """One `name==version` for each requirement of the package and its extras.
 
     Raises:
-        ValueError: a requirement has no lower bound, or more than that.
+        ValueError: a requirement is not just a lower bound.
     """
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"].values()

@@ -133,7 +133,7 @@ GOLDEN: list[tuple[Failure, str]] = [
         failures.job_create_failed("ac-ada-1", INVALID),
         (
             "Failed to create Kubernetes Job: HTTP 422 Invalid: spec.template.spec.tolerations[0].operator: Invalid "
-            "value — Job ac-ada-1 was refused; correct the setting behind what the message names"
+            "value — Job ac-ada-1 was refused; correct the setting that the message is about"
         ),
     ),
     (

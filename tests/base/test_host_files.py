@@ -82,7 +82,7 @@ def test_host_file_is_allowed_by_where_it_really_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere/file"])
-def test_missing_host_file_is_missing(path: str) -> None:
+def test_missing_host_file_has_an_error_of_its_own(path: str) -> None:
     with pytest.raises(HostFileMissing):
         read_host_file_now(path, limit=100)
 

@@ -23,7 +23,7 @@ async def test_thread_that_hangs_is_given_up_and_blocks_nothing() -> None:
         release.set()
 
 
-async def test_threads_that_hang_are_bounded() -> None:
+async def test_number_of_threads_that_hang_is_bounded() -> None:
     release = threading.Event()
     try:
         for _ in range(MAX_HANGING_THREADS):

@@ -85,8 +85,7 @@ def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_capture_gives_the_session_cost_and_outcome_of_its_sidecar(folder: str, name: str) -> None:
-    """They are in the result that the host gets for a run with this output."""
+def test_host_gets_the_session_the_cost_and_the_outcome_of_the_sidecar(folder: str, name: str) -> None:
     stdout, sidecar = recorded(name, folder)
     facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
     transcript = read(stdout, sidecar["stderr"])

@@ -29,7 +29,7 @@ MESSAGE = line(
 )
 RESULT = {"type": "result", "subtype": "success", "is_error": False, "result": "Hello", **IDS}
 NEWER_RESULT = {"duration_api_ms": 7, **{key: RESULT[key] for key in reversed(RESULT)}}
-"""As since 2.1.243: `type` is near the end of the line."""
+"""The order of the fields since version 2.1.243: `type` is near the end of the line."""
 CONTROL = {
     "clear screen": b"\x1b[2J\x1b[3J\x1b[H",
     "cursor": b"\x1b[?25h",
@@ -139,7 +139,7 @@ QUOTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", QUOTED)
 def test_quoted_event_is_not_read_wherever_the_line_is_truncated(kind: str) -> None:
-    """Except if the piece is exactly the nested object, which looks just like an event."""
+    """A piece that is exactly the nested object looks just like an event, and is therefore not tried."""
     whole = line(QUOTED[kind] | IDS)
     forged = line(FORGED)
     cuts = [(0, end) for end in range(len(whole))] + [(begin, len(whole)) for begin in range(1, len(whole))]

@@ -1,4 +1,7 @@
-"""Open work: what keeps the CLI running after a result; in captures, cut anywhere, and in synthetic runs."""
+"""Open work, which keeps the CLI running after a result: in captures, whole or cut, and in synthetic runs.
+
+`allowed_silence()` is 0 if the last result is final, and None if the CLI may be silent for any time.
+"""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +17,7 @@ Event = dict[str, Any]
 INIT: Event = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 RESULT: Event = {"type": "result", "subtype": "success", "is_error": False, "num_turns": 1, "result": "done"}
 NOTIFIED: Event = {"origin": {"kind": "task-notification"}}
-"""Field of a result that a notification about an ended task caused."""
+"""This field is in a result that the CLI prints because of a notification about an ended task."""
 
 
 def message(*blocks: Event, parent: str | None = None) -> Event:

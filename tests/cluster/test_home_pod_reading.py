@@ -41,7 +41,7 @@ def test_recorded_home_pod_has_what_jobs_inherit_without_its_token() -> None:
     assert recorded.affinity is None
 
 
-def test_home_pod_without_the_named_container_is_its_first_container() -> None:
+def test_home_pod_without_the_named_container_is_read_from_its_first_one() -> None:
     pod = {"spec": {"containers": [{"name": "web", "image": "a"}, {"name": "db", "image": "b"}]}}
     assert read_home_pod(pod, "paperclip").image == "a"
     assert read_home_pod(pod, "db").image == "b"
@@ -95,7 +95,7 @@ def test_sub_path_expression_is_resolved_with_the_home_pods_values() -> None:
     assert found.mounts == (HomeMount("/paperclip", CLAIM, "team-a/x/paperclip-0"),)
 
 
-def test_sub_path_expression_with_an_unknown_value_hides_the_whole_claim() -> None:
+def test_claim_whose_sub_path_expression_has_an_unknown_value_is_not_inherited() -> None:
     env = [{"name": "TEAM", "valueFrom": {"secretKeyRef": {"name": "s", "key": "team"}}}]
     found = home([CLAIM], [{"name": "data", "mountPath": "/paperclip", "subPathExpr": "$(TEAM)"}], env)
     assert (found.claim_name, found.mounts) == ("", ())

@@ -1,4 +1,4 @@
-"""Configs and contexts with more in them than a run can need."""
+"""Configs and contexts that are deeper, longer or larger than a run can need."""
 
 from typing import Any
 

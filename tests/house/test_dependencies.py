@@ -1,4 +1,4 @@
-"""Requirements: every one has a lower bound that CI tests, and everything that is imported is declared."""
+"""Every requirement has a lower bound that CI tests, and every imported package is a requirement."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Two agents share a volume and one attacks: it changes neither what the other is told nor its stop."""
+"""Two agents share a volume, and one attacks: it cannot change what the other is told, nor delay its stop."""
 
 import asyncio
 import shutil

@@ -69,7 +69,7 @@ def test_volumes_that_are_not_inherited_are_reported() -> None:
     assert "Volumes of the home pod that the agent does not get: /cache (emptyDir)" in plan.notes
 
 
-# Variables that name files of such volumes ---------------------------------------------------------------
+# Variables that name files on volumes that are not inherited ------------------------------------
 
 
 def identity_home() -> HomePod:

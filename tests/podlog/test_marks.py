@@ -17,7 +17,7 @@ def test_marked_lines_are_separated_from_stdout_in_order() -> None:
     ]
 
 
-def test_unended_output_has_no_final_newline() -> None:
+def test_last_line_that_had_no_newline_is_delivered_without_one() -> None:
     assert list(Marks("0badc0de").parts(b"one\nend" + PREFIX + b"n\n")) == [
         Stdout(b"one\n", 1),
         Stdout(b"end", 1),

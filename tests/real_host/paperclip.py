@@ -44,7 +44,7 @@ class Paperclip:
             yield cls(http, api, company["id"])
 
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, Json]:
-        """Return status and body of the response, also of an error response."""
+        """Return status and body of the response, even if it is an error."""
         async with self.http.request(method, self.api + path, json=body) as response:
             text = await response.text()
         try:

@@ -81,7 +81,7 @@ async def test_pod_failed_before_the_start_is_reported_with_its_cause(
 
 
 @pytest.mark.parametrize("readmitted_after", [0.5, 200.0])
-async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
+async def test_pod_that_failed_because_its_queued_job_was_suspended_gets_a_successor(
     tmp_path: Path, readmitted_after: float
 ) -> None:
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
@@ -142,7 +142,9 @@ async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("refused", [0, 6])  # how many reads of Pods fail first
-async def test_adopted_job_whose_only_pod_is_gone_is_a_disruption(tmp_path: Path, refused: int) -> None:
+async def test_missing_only_pod_of_an_adopted_job_is_reported_as_a_disruption(
+    tmp_path: Path, refused: int
+) -> None:
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
         fake.faults.replaces_terminating_pods = True
         fake.faults.jobs_never_finish = True

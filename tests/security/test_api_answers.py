@@ -1,4 +1,4 @@
-"""An API server that answers without end or without measure costs the host little memory and no time."""
+"""An API server whose answers never end or are far too large costs the host little memory and time."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ async def measured(call: str, answers: list[str], folder: Path) -> list[dict[str
     return found
 
 
-async def test_lists_without_measure_are_errors(tmp_path: Path) -> None:
+async def test_lists_that_are_endless_or_too_large_are_errors(tmp_path: Path) -> None:
     expected = {
         "endless body": "has more than 16777216 bytes",
         "endless spaces": "has more than 16777216 bytes",
@@ -53,7 +53,7 @@ async def test_lists_without_measure_are_errors(tmp_path: Path) -> None:
     assert [answer["answer"] for answer in found if expected[answer["answer"]] not in answer["error"]] == []
 
 
-async def test_watches_without_measure_are_errors(tmp_path: Path) -> None:
+async def test_watches_that_are_endless_or_too_large_are_errors(tmp_path: Path) -> None:
     answers = ["endless line", "a byte a second", "empty lines for ever", "compressed", "endless headers"]
     found = await measured("watch", answers, tmp_path)
     assert [answer for answer in found if not answer["error"].startswith("ClusterError")] == []

@@ -1,4 +1,4 @@
-"""Parts of the path of an output whose memory or time could grow with it."""
+"""Each part of the adapter that an output passes through needs bounded memory and time for it."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ from paperclip_claude_k8s.run.narrate import chunks_of_lines
 
 INIT = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
 REPLAY_MEMORY = 220
-"""MB of a `replay` in all, of which the program itself has 60."""
+"""Most memory of a `replay` in MB; the program alone needs 60."""
 
 
 # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -178,7 +178,7 @@ def test_replay_of_a_damaged_archive_says_so(damage: bytes, tmp_path: Path) -> N
 # ── state of the parser ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_answer_of_many_messages_is_the_last_ones() -> None:
+def test_answer_of_many_messages_is_bounded() -> None:
     message = (
         b'{"type":"assistant","message":{"id":"m%d","content":[{"type":"text","text":"%b"}]},"uuid":"u"}\n'
     )

@@ -1,4 +1,4 @@
-"""Lines that are too long, too deep, or no message, beside a run that must not notice them."""
+"""Lines that are too long, too deep, or no message: they must not affect a concurrent run."""
 
 import json
 import resource
@@ -48,7 +48,7 @@ HOSTILE_LINES = {
 
 
 @pytest.mark.parametrize("line", HOSTILE_LINES.values(), ids=HOSTILE_LINES)
-async def test_hostile_call_gets_one_error_and_the_run_beside_it_none(line: bytes) -> None:
+async def test_hostile_call_gets_one_error_and_a_concurrent_run_gets_none(line: bytes) -> None:
     host = await talk(
         StubAdapter(),
         call_line(RUN, "execute", ctx={"runId": "victim"}),
@@ -146,7 +146,7 @@ for piece in (b"[],", b"{{}},", b'{{"token":"t"}},', b"1,"):
 
 
 def test_largest_lines_are_read_within_600_mb() -> None:
-    """An address space of 600 MB suffices; the interpreter with its libraries takes 150 of them."""
+    """The limit is the address space, of which the interpreter with its libraries takes 150 MB."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (600 * 2**20,) * 2)

@@ -46,7 +46,7 @@ HOSTILE_CONTEXTS = {
         "Object.defineProperty(ctx, 'config', {get() { throw null; }});",
         "cannot be read",
     ),
-    "a getter that throws what has no text": (
+    "a getter that throws an object without a text": (
         "Object.defineProperty(ctx, 'agent', {get() { throw Object.create(null); }});",
         "without a readable text",
     ),
@@ -98,7 +98,7 @@ def _assert_ran_well(result: dict[str, Any]) -> None:
     assert result["resultJson"]["log"]["complete"] is True
 
 
-async def test_odd_values_without_harm_do_not_fail_a_run(shim: Path, cluster: DevCluster) -> None:
+async def test_odd_but_harmless_values_do_not_fail_a_run(shim: Path, cluster: DevCluster) -> None:
     step = {"name": "odd", "method": "execute", "ctx": a_context(cluster, "run-1"), "change": HARMLESS}
     outcome, err = await node_host(shim, [step])
     _assert_ran_well(outcome["results"]["odd"])
@@ -107,7 +107,7 @@ async def test_odd_values_without_harm_do_not_fail_a_run(shim: Path, cluster: De
 
 HOSTILE_CALLBACKS = {
     "throws null": "ctx.onLog = () => { throw null; };",
-    "throws what has no text": "ctx.onLog = async () => { throw Object.create(null); };",
+    "throws an object without a text": "ctx.onLog = async () => { throw Object.create(null); };",
     "throws a message that throws": (
         "ctx.onLog = () => { const e = new Error(); "
         "Object.defineProperty(e, 'message', {get() { throw 1; }}); throw e; };"

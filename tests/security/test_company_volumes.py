@@ -60,7 +60,7 @@ def test_template_that_mounts_more_is_refused(template: dict[str, Any]) -> None:
     assert "companyVolumes" in {refusal.field for refusal in plan_refusals(plan, POLICY)}
 
 
-def test_template_without_such_a_mount_is_allowed() -> None:
+def test_template_that_mounts_only_the_companys_folder_is_allowed() -> None:
     template = mount(name="home", mountPath="/again", subPath=FOLDER)
     assert plan_refusals(replace(a_plan(podTemplate=template), company_folder=FOLDER), POLICY) == ()
 

@@ -180,7 +180,7 @@ async def test_fields_of_odd_types_are_refused(dev: DevCluster) -> None:
     await assert_still_works(dev)
 
 
-STRANGE_PODS = {
+UNRUNNABLE_PODS = {
     "NUL in an argument": pod(args=["a\0b"]),
     "NUL in a value": pod(env=[{"name": "A", "value": "\0"}]),
     "NUL in the program": pod(command=["\0"]),
@@ -213,10 +213,10 @@ STRANGE_PODS = {
 
 
 async def test_pods_that_cannot_run_fail_alone(dev: DevCluster) -> None:
-    for number, (name, body) in enumerate(STRANGE_PODS.items()):
+    for number, (name, body) in enumerate(UNRUNNABLE_PODS.items()):
         status, text = await send(dev, "POST", PODS_PATH, {**body, "metadata": {"name": f"odd-{number}"}})
         assert status == 201, (name, text)
-    for number, name in enumerate(STRANGE_PODS):
+    for number, name in enumerate(UNRUNNABLE_PODS):
         assert await final_phase(dev, f"odd-{number}") == "Failed", name
     linked = pod(
         "linked",
@@ -355,8 +355,8 @@ async def test_events_and_objects_without_usual_fields_do_not_stop_the_controlle
     await assert_still_works(dev)
 
 
-async def test_status_of_a_new_object_is_the_servers(dev: DevCluster) -> None:
-    """A client that could write it would have the controllers read any condition."""
+async def test_client_cannot_set_the_status_of_a_new_object(dev: DevCluster) -> None:
+    """Otherwise the controllers would act on conditions that a client has made up."""
     status = {"conditions": [{"type": "Complete"}], "startTime": "yesterday"}
     body = {"metadata": {"name": "job", "deletionTimestamp": "x"}, "status": status}
     spec = {"spec": {"template": {"spec": pod()["spec"]}, "ttlSecondsAfterFinished": 0}}

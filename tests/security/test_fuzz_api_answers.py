@@ -1,4 +1,4 @@
-"""Any answer of an API server to a call is read or is a `ClusterError`; by none of them a run succeeds."""
+"""Any answer of an API server is read or raises `ClusterError`; no such answer lets a run succeed."""
 
 import asyncio
 import tempfile
@@ -242,7 +242,7 @@ def test_any_answer_to_a_call_is_read_or_is_an_error(call: str, answers: list[An
                 async with asyncio.timeout(20):
                     await CALLS[call](gateway)
             except ClusterError as error:
-                assert "\x1b" not in str(error)  # the property
+                assert "\x1b" not in str(error)
                 assert "\u202e" not in str(error)
             finally:
                 await gateway.close()
@@ -253,7 +253,7 @@ def test_any_answer_to_a_call_is_read_or_is_an_error(call: str, answers: list[An
 
 @FUZZ
 @given(st.lists(ANSWERS, min_size=1, max_size=6))
-def test_any_answers_make_no_run_succeed(answers: list[Answer]) -> None:
+def test_no_random_answers_make_a_run_succeed(answers: list[Answer]) -> None:
     async def run(folder: Path) -> None:
         host_log = HostLog()
         async with answering(answers) as url:

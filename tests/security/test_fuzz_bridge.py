@@ -69,7 +69,7 @@ LINES = st.lists(
 @example([_start_of_call(3) + b'{"a":' * 1500 + b"1" + b"}" * 1501])
 @example([_start_of_call(3) + b"{}}", b'{"type":"leave","id":3}'])
 @example([b'{"type":"call","id":1e400,"method":"models"}', b"[]", b'{"type":"ack","id":1,"n":null}'])
-def test_any_lines_leave_a_run_beside_them_alone(lines: list[bytes]) -> None:
+def test_any_lines_do_not_affect_a_concurrent_run(lines: list[bytes]) -> None:
     # Reading continues in order, so a response to LAST means that every line before it was read.
     expected = {call for line in lines if (call := _id_of_valid_call(line)) is not None} - {RUN, LAST}
     host = asyncio.run(

@@ -1,4 +1,4 @@
-"""Any output, also damaged recordings: no exception, a result that can be stored, state within its bounds.
+"""Any output, such as damaged recordings, raises no exception and has a result that can be stored.
 
 A run is a success only if the output, or the relay, reported one.
 """
@@ -96,7 +96,7 @@ VALUES = ODD_NUMBERS | ODD_TEXTS | INNER | ODD_JSON | st.dictionaries(ODD_TEXTS,
 
 @st.composite
 def made_up_lines(draw: st.DrawFn) -> bytes:
-    """An event with odd values in fields that are read, and in others."""
+    """An event with odd values, in fields that the adapter reads and in others."""
     kind, subtype = draw(st.sampled_from(TYPES))
     event: dict[str, Any] = {"type": kind} | ({} if subtype is None else {"subtype": subtype})
     event |= draw(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6))
@@ -196,7 +196,7 @@ def test_transcript_does_not_depend_on_how_the_output_arrives(output: bytes, cut
 
 @FUZZ
 @given(st.lists(LINES, max_size=6))
-def test_views_of_any_line_never_fail(lines: list[bytes]) -> None:
+def test_any_line_can_be_shown_and_filtered(lines: list[bytes]) -> None:
     repeats = LogLineDedupFilter()
     for line in lines:
         text = line.decode("utf-8", "replace")

@@ -61,7 +61,7 @@ def test_result_event_sets_no_field_of_the_host(is_error: object) -> None:
     assert "executionRecovery" not in wire
 
 
-def test_stop_that_is_not_proven_is_not_acknowledged_by_the_agent() -> None:
+def test_agent_cannot_acknowledge_a_stop_that_is_not_proven() -> None:
     wire = wire_of(result_line(**CONTROL_FIELDS), ending=Stopped(proven=False))
     assert "executionCancellation" not in wire["resultJson"]
     assert wire["errorCode"] == "cancelled"
@@ -107,7 +107,7 @@ def test_cost_within_the_limit_is_believed(number: float) -> None:
 
 
 @pytest.mark.parametrize("number", [10**400, -5, 1e308, True, 10**12 + 1, "7", [7]])
-def test_token_count_that_cannot_be_true_is_no_count(number: object) -> None:
+def test_token_count_that_cannot_be_true_counts_as_zero(number: object) -> None:
     wire = wire_of(
         result_line(
             usage={"input_tokens": number, "output_tokens": 3}, modelUsage={"m": {"inputTokens": number}}

@@ -1,4 +1,4 @@
-"""A kubeconfig of a config author runs no program, sends no file of the host, and stops nothing."""
+"""A kubeconfig of a config author runs no program, sends no file of the host, and delays no other run."""
 
 import asyncio
 import os
@@ -68,7 +68,7 @@ async def error_of(kubeconfig: str, rules: KubeconfigRules = ALL_PROGRAMS, **tim
     return caught.value
 
 
-async def test_plugin_is_not_run_without_leave(tmp_path: Path) -> None:
+async def test_plugin_is_not_run_without_permission(tmp_path: Path) -> None:
     kubeconfig = a_kubeconfig(tmp_path, user=a_plugin(tmp_path, f"touch {tmp_path}/ran"))
     result = await result_of(kubeconfig)
     assert result.error_code == "k8s_policy_refused"
@@ -78,7 +78,7 @@ async def test_plugin_is_not_run_without_leave(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gcp", "azure", "oidc", "exec"])
-async def test_auth_provider_runs_and_asks_nothing_without_leave(name: str, tmp_path: Path) -> None:
+async def test_auth_provider_runs_and_contacts_nothing_without_permission(name: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     config = {"cmd-path": "/usr/bin/touch", "cmd-args": str(ran), "idp-issuer-url": "http://127.0.0.1:1"}
     kubeconfig = a_kubeconfig(tmp_path, user={"auth-provider": {"name": name, "config": config}})
@@ -86,14 +86,14 @@ async def test_auth_provider_runs_and_asks_nothing_without_leave(name: str, tmp_
     assert not ran.exists()
 
 
-async def test_gcp_auth_provider_runs_nothing_even_with_leave(tmp_path: Path) -> None:
+async def test_gcp_auth_provider_runs_nothing_even_with_permission(tmp_path: Path) -> None:
     config = {"cmd-path": "/usr/bin/touch", "cmd-args": f"{tmp_path}/ran"}
     kubeconfig = a_kubeconfig(tmp_path, user={"auth-provider": {"name": "gcp", "config": config}})
     assert "other than oidc" in (await error_of(kubeconfig)).message
     assert not (tmp_path / "ran").exists()
 
 
-async def test_kubeconfig_outside_the_policy_is_refused_through_links(tmp_path: Path) -> None:
+async def test_link_to_a_kubeconfig_that_the_policy_does_not_allow_is_refused(tmp_path: Path) -> None:
     allowed = tmp_path / "allowed"
     allowed.mkdir()
     (allowed / "link").symlink_to(a_kubeconfig(tmp_path))
@@ -119,7 +119,7 @@ async def test_plugin_gets_no_secret_of_the_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["PATH", "LD_PRELOAD", "ld_audit", "PYTHONPATH", "BASH_ENV", "NODE_OPTIONS", ""]
 )
-async def test_plugin_is_not_given_other_code_by_its_environment(name: str, tmp_path: Path) -> None:
+async def test_plugin_with_a_variable_that_loads_other_code_is_refused(name: str, tmp_path: Path) -> None:
     user = a_plugin(tmp_path, f"touch {tmp_path}/ran", env=[{"name": name, "value": str(tmp_path)}])
     assert "must not set" in (await error_of(a_kubeconfig(tmp_path, user=user))).message
     assert not (tmp_path / "ran").exists()
@@ -168,7 +168,7 @@ class TokenServer:
 @pytest.mark.parametrize(
     "name", ["/proc/self/environ", "/etc/hostname", "../secret", "link", "/dev/zero", "fifo", "."]
 )
-async def test_token_file_elsewhere_is_not_sent(name: str, tmp_path: Path) -> None:
+async def test_token_file_outside_the_kubeconfigs_folder_is_not_sent(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "secret").write_text("canary", encoding="utf-8")
@@ -189,7 +189,7 @@ async def test_file_that_is_no_token_is_not_sent(content: str, tmp_path: Path) -
     assert "not a token" in error.message
 
 
-async def test_trusted_kubeconfig_names_a_token_file_elsewhere(tmp_path: Path) -> None:
+async def test_trusted_kubeconfig_may_name_a_token_file_in_any_folder(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "token").write_text("secret\n", encoding="utf-8")
@@ -240,7 +240,7 @@ def _alias_bomb() -> str:
         ("x" * (1024 * 1024 + 1), "more than 1048576 bytes"),
     ],
 )
-async def test_yaml_without_measure_is_an_error(content: str, why: str, tmp_path: Path) -> None:
+async def test_yaml_that_is_too_large_or_unsafe_is_an_error(content: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(content, encoding="utf-8")
     assert why in (await error_of(str(path))).message

@@ -1,4 +1,4 @@
-"""An agent writes the file with MCP servers for all agents: no run fails, and none gets its commands."""
+"""An agent writes the file with MCP servers for all agents: no run fails, and no run uses its servers."""
 
 import json
 import os
@@ -58,7 +58,7 @@ async def test_file_that_others_may_write_is_ignored(baseline: Path, bit: int) -
     assert "may change it" in (found.note or "")
 
 
-async def test_policy_decides_whether_a_doubtful_file_is_merged(baseline: Path) -> None:
+async def test_policy_decides_whether_a_file_that_agents_can_change_is_merged(baseline: Path) -> None:
     change_mode(baseline, 0o666)
     assert (await read(baseline.parent, mcp_baseline=True)).servers == EVIL["mcpServers"]
     assert await read(baseline.parent, mcp_baseline=False) == Baseline()

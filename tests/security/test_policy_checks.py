@@ -96,7 +96,7 @@ def test_form_names_settings_that_the_policy_forbids() -> None:
         ),
     ],
 )
-async def test_allowed_reach_of_a_pod_is_in_the_log(
+async def test_log_names_what_the_pod_can_reach_beyond_an_ordinary_one(
     config: dict[str, Any], note: str, tmp_path: Path
 ) -> None:
     async with one_host(tmp_path, GOOD) as (_, run):

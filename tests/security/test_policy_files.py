@@ -60,7 +60,7 @@ def assert_refused(result: ExecutionResult, created: list[Any], field: str) -> N
         "{instance}/companies/co/agents/a/instructions/../codex-home/auth.json",
     ],
 )
-async def test_instructions_elsewhere_are_refused(path: str, tmp_path: Path) -> None:
+async def test_instructions_outside_the_roots_are_refused(path: str, tmp_path: Path) -> None:
     path = path.replace("{instance}", str(instance(tmp_path)))
     assert_refused(*await run_with(tmp_path, {"instructionsFilePath": path}), "instructionsFilePath")
 
@@ -97,12 +97,12 @@ def with_skill(source: Path | str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("source", ["/root/.ssh", "/etc", "/proc/self", "{instance}/secrets", "{instance}"])
-async def test_skill_elsewhere_is_refused(source: str, tmp_path: Path) -> None:
+async def test_skill_outside_the_roots_is_refused(source: str, tmp_path: Path) -> None:
     source = source.replace("{instance}", str(instance(tmp_path)))
     assert_refused(*await run_with(tmp_path, with_skill(source)), "paperclipRuntimeSkills[co/one].source")
 
 
-async def test_skill_that_is_not_selected_refuses_no_run(tmp_path: Path) -> None:
+async def test_skill_that_is_not_selected_is_not_examined(tmp_path: Path) -> None:
     config = {**with_skill("/root/.ssh"), "paperclipSkillSync": {"desiredSkills": []}}
     result, _ = await run_with(tmp_path, config)
     assert result.error_message is None

@@ -160,7 +160,7 @@ def prepare_device(out: Path, _victim: Path, name: str) -> None:
 
 @pytest.mark.parametrize("prepare", [prepare_link, prepare_pipe, prepare_folder, prepare_device])
 @pytest.mark.parametrize("name", ["transcript.ndjson", "log"])
-def test_output_is_refused_where_something_else_stands(
+def test_output_that_would_replace_something_else_is_refused(
     files: RunFiles, tmp_path: Path, prepare: Callable[[Path, Path, str], None], name: str
 ) -> None:
     out, victim = tmp_path / "out", tmp_path / "victim"
@@ -231,7 +231,7 @@ def test_output_of_another_user_is_refused(files: RunFiles, tmp_path: Path, thei
     assert (out / "log").read_bytes() == b"theirs"
 
 
-async def test_run_with_a_prepared_output_folder_ends_before_it_costs_anything(tmp_path: Path) -> None:
+async def test_run_with_a_prepared_output_folder_is_refused_at_once(tmp_path: Path) -> None:
     out, victim = tmp_path / "out", tmp_path / "victim"
     out.mkdir()
     victim.write_bytes(b"mine")

@@ -164,7 +164,7 @@ def secretless(**config: Any) -> RunPlan:
     return Planner(ctx, identity, AdapterConfig.read(config), site).plan(secretless=True)
 
 
-def test_without_secrets_only_values_that_nothing_marks_as_secret_are_plain() -> None:
+def test_without_a_run_secret_only_values_that_look_ordinary_are_plain() -> None:
     env = {
         "AWS_REGION": "eu-west-1",
         "DB_PASS": "c4n4ry-1",

@@ -1,4 +1,4 @@
-"""Names and shapes of secrets: each row of the tables, what is not masked, and the time that it takes."""
+"""Names and shapes of secrets: each row of the tables, what is not masked, and how long masking takes."""
 
 import time
 
@@ -75,12 +75,12 @@ def test_shape_is_recognised_alone_and_inside_of_text(secret: str) -> None:
 
 
 @pytest.mark.parametrize("word", SECRET_WORDS)
-def test_word_makes_a_name_secret_wherever_it_stands(word: str) -> None:
+def test_name_that_contains_a_secret_word_is_secret(word: str) -> None:
     assert all(map(is_secret_name, (word, f"my{word}", f"X_{word.upper()}_Y", word.title())))
 
 
 @pytest.mark.parametrize("part", SECRET_PARTS)
-def test_part_makes_a_name_secret_as_a_whole_word(part: str) -> None:
+def test_name_with_a_secret_part_is_secret_if_the_part_is_a_whole_word(part: str) -> None:
     names = (
         part,
         f"DB_{part.upper()}",

@@ -112,7 +112,7 @@ def _replace_by_huge_file(file: Path) -> None:
 
 
 def _rename_parents(file: Path) -> None:
-    """What an agent can do that owns the folder above: put its own folder in place of the host's."""
+    """Put another folder in place of the host's. An agent that owns the folder above can do this."""
     file.parent.rename(file.parent.with_name("stolen"))
     file.parent.mkdir()
     file.write_text("EVIL", encoding="utf-8")

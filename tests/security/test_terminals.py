@@ -1,4 +1,4 @@
-"""What an agent prints cannot control a terminal, hide text, or pass for the adapter's own words."""
+"""What an agent prints cannot control a terminal, hide text, or look like the adapter's own lines."""
 
 import asyncio
 import fcntl
@@ -181,13 +181,13 @@ def test_every_line_of_the_agent_has_a_bar(stream: str, forgery: str, *, termina
     assert out.getvalue().splitlines()[-1] == "Pod running: p"
 
 
-def test_footer_says_that_the_agent_spoke() -> None:
+def test_footer_marks_the_output_of_the_agent() -> None:
     live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
     live.show_agent_output("stdout", b"", FORGED.encode())
     assert f"agent: · {FORGED}" in str(live.footer().text)
 
 
-def test_log_file_marks_lines_of_the_agent() -> None:
+def test_log_file_marks_each_line_of_the_agent() -> None:
     forged = f"2026-01-01T00:00:00Z Run cancelled\r\n\x1b[2J{FORGED}\nno newline"
     assert all(line.startswith(BAR) for line in with_bars(forged).split("\n"))
     assert unsafe(with_bars(forged)) == set()

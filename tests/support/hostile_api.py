@@ -1,7 +1,7 @@
-"""An API server that answers without end or without measure, and a client in a process of its own.
+"""An API server whose answers never end or are far too large, and a client in a process of its own.
 
 `python -m tests.support.hostile_api KUBECONFIG CALL:ANSWER...` makes calls in a process with limited memory.
-It prints for each `{answer, error, seconds, megabytes, lag}`: the error, how far the memory grew,
+For each call it prints `{answer, error, seconds, megabytes, lag}`: the error, by how much the memory grew,
 and how long the event loop was blocked. The namespace of a call names the answer.
 """
 
@@ -84,7 +84,7 @@ ANSWERS: dict[str, Answer] = {
 
 @asynccontextmanager
 async def hostile_api() -> AsyncIterator[str]:
-    """A server that gives the answer of this name to each request for Pods in the namespace NAME."""
+    """A server that answers each request for Pods in the namespace NAME with `ANSWERS[NAME]`."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

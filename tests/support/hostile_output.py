@@ -139,7 +139,7 @@ def _answer(size: int, text: bytes = b"answer, ") -> Iterator[bytes]:
 _MESSAGE = b'{"type":"assistant","message":{"id":"m%d","content":[{"type":"text","text":"a"}]},'
 
 OUTPUTS: dict[str, Callable[[], Pieces]] = {
-    # what a review found
+    # large fields of single events
     "result of empty lists": lambda: result_with(b"[],", 30 * MB),
     "result of small objects": lambda: result_with(b'{"a":1},', 30 * MB),
     "many supersedes": lambda: several(8, superseding),

@@ -1,4 +1,4 @@
-"""A program that follows a log whose run log an agent has replaced, and prints what that cost this process.
+"""A program that follows the log of an agent that replaces its run log, and prints what that cost.
 
     python -m tests.support.hostile_run_log ATTACK FOLDER
 

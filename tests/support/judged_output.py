@@ -1,4 +1,4 @@
-"""The result of a run with a given output, without cluster and log; and what every result has to satisfy."""
+"""The result of a run with a given output, without cluster and log; and checks that every result passes."""
 
 import json
 from collections.abc import Iterator

@@ -33,7 +33,7 @@ def test_final_refusal_of_the_pod_ends_the_wait(message: str) -> None:
     assert not verdict.retryable
 
 
-@each("passing_refusals")
+@each("temporary_refusals")
 def test_refusal_that_may_pass_uses_the_schedule_budget(message: str) -> None:
     assert not refusal_is_final(message)
     verdict = judge_start(Known(job=a_job()), Obstacles(refusal=message))

@@ -26,13 +26,14 @@ class FolderRule:
     def allows(self, path: str) -> bool:
         """Whether the rule allows this path, in which the caller has resolved all links.
 
-        Never what is below /proc, /sys or /dev. Blocks, because links in the rule's own paths are resolved.
+        No rule allows a path below /proc, /sys or /dev. This call blocks, because it resolves the links in
+        the rule's own paths.
         """
         roots = None if self.roots is None else _with_real(self.roots)
         return FolderRule(roots, _with_real(self.refused), self.refused_themselves).allows_name(path)
 
     def allows_name(self, path: str) -> bool:
-        """The same by names alone, without looking at any file."""
+        """As `allows`, but compare the names only: no link is resolved."""
         if is_in(path, KERNEL_FOLDERS):
             return False
         if self.roots is not None:

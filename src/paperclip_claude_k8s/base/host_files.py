@@ -1,8 +1,9 @@
 """Reads files of the host whose paths a config author chose: kubeconfigs, instructions, credentials.
 
 * Only regular files: a FIFO or a device could block the read for ever or never end.
-* The path may contain links. Where the opened file really is decides: the caller may restrict it, and it is
-  never below /proc, /sys or /dev, which show the host's processes and devices.
+* The path may contain links, so the rules apply to the real path of the opened file. The caller may allow
+  only some folders. Files below /proc, /sys and /dev are never read: they show the host's processes and
+  devices.
 * The size is limited before and while the file is read, since it may grow.
 * `read_host_file` reads in a thread of its own, so that a network volume that hangs blocks neither the event
   loop nor the end of the process.
@@ -18,7 +19,7 @@ from typing import TypeAlias
 from paperclip_claude_k8s.base.threads import call_in_thread
 
 KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
-"""Never read from, whatever the allowed folders are."""
+"""No file in them is ever read, whatever the caller allows."""
 _KERNEL_FILE_SYSTEMS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs"})
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 

@@ -1,4 +1,4 @@
-r"""Makes text of others safe to show: characters that a person does not see, or that control a terminal.
+r"""Makes text of others safe to show: replaces characters that control a terminal or that nobody sees.
 
 These are control characters (Unicode's category Cc, except tab and newline), format characters (Cf, such as
 zero-width spaces and changes of the reading order), line separators that are not a newline, other invisible
@@ -11,9 +11,9 @@ equal, with `\u` and four digits in place of each.
 import re
 
 _JOINERS = "\u00ad\u200c\u200d"
-"""Soft hyphen, non-joiner and joiner. Ordinary text contains them, so `neutral` removes them without a trace.
+"""Soft hyphen, non-joiner and joiner. Ordinary text contains them, so `neutral` removes them.
 
-An emoji of a family is then shown as its persons, next to each other.
+Without its joiners, the emoji of a family is shown as one emoji for each person.
 """
 
 _UNSAFE_CHARS = (

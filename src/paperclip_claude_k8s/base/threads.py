@@ -1,8 +1,8 @@
 """Blocking calls that may hang, such as those on a network volume.
 
-The threads of `asyncio.to_thread` are few, and the process waits for them when it ends: system calls that
-hang would block both. `call_in_thread` starts a daemon thread for each call, and leaves it behind if it
-hangs.
+The threads of `asyncio.to_thread` are few, and the process waits for them when it ends. System calls that
+hang would therefore block other calls and the end of the process. `call_in_thread` starts a daemon thread for
+each call, and no longer waits for a thread that hangs.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 MAX_HANGING_THREADS = 16
-"""Threads that may hang at a time; each costs a stack and perhaps a descriptor."""
+"""Most threads that may hang at the same time; each costs a stack and perhaps a descriptor."""
 _hanging: set[threading.Thread] = set()
 
 

@@ -51,7 +51,7 @@ _CONTROL = re.compile(
     rb"|[\x00-\x08\x0a-\x1f\x7f]"  # control characters by themselves
 )
 MAX_BOMS = 4
-"""Byte order marks that are removed at each end of a line: each takes a copy of the line."""
+"""Most byte order marks that are removed at each end of a line, since each removal copies the line."""
 _BLANK = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 
@@ -69,7 +69,7 @@ def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, 
 
 
 def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
-    """As `events_on`, for a line that as a whole is not an event. None on a long line: it is plain text."""
+    """As `events_on`, for a line that is not an event as a whole. A long line has none: it is plain text."""
     if b"{" not in line or len(line) > LIMITS.control_bytes:
         return
     bare = without_control(line)

@@ -61,7 +61,7 @@ SESSION_TEXTS = (
     KnownText(_SESSION, r"\bunknown session\b", "reported"),
     KnownText(_SESSION, r"\bsession \S+ (?:was )?not found\b", "reported"),
 )
-"""Before it calls the model, the CLI refuses the session; it reports this in a result or as plain text."""
+"""The CLI refused the session before it called the model. It prints the text in a result or as plain text."""
 
 _POISONED = FailureClass.POISONED_SESSION
 _THINKING = r"`?thinking`?(?: or `?redacted_thinking`?)?"

@@ -19,6 +19,6 @@ class PartialLine:
             self._pieces.append(piece)
 
     def take(self) -> bytes:
-        """The line so far, which is then empty."""
+        """Return the line so far, and begin a new one."""
         line, self._pieces, self._size = b"".join(self._pieces), [], 0
         return line

@@ -36,9 +36,9 @@ def known_fields(event: Event) -> dict[str, Any]:
 
 
 def fields_for_host(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `known_fields` for `resultJson`, which have at most `Limits.result_json_bytes`.
+    """The fields for `resultJson`, from those of `known_fields`: at most `Limits.result_json_bytes` in all.
 
-    The fields that are read most are kept first; one for which there is no more room is left out.
+    The most important fields are kept first; a field for which there is no room left is left out.
     """
     fields: dict[str, Any] = {}
     room = LIMITS.result_json_bytes
@@ -61,7 +61,7 @@ def _cut_to_bytes(text: str, limit: int) -> str:
 
 
 def _name(value: object) -> str:
-    """A name. Another type is named, because it is no reason to take a failed result for a good one."""
+    """A name. For another type of value, the type in parentheses: null would look like a missing field."""
     return as_name(value) if isinstance(value, str) else f"({type(value).__name__})"
 
 

@@ -1,7 +1,7 @@
 """The options of each command: one dataclass per command, whose fields are the options.
 
-A field has the option's type, default and help. `takes_options` makes a typer command of a function that
-takes such a dataclass.
+A field has the option's type, default and help. `takes_options` turns a function whose parameter is such a
+dataclass into a typer command.
 """
 
 import inspect
@@ -67,7 +67,10 @@ class RunOptions:
         ),
     ] = None
     poll_schedule: Annotated[
-        str | None, typer.Option(help="Milliseconds between polls: 5000,10000,...; extended to 1 hour.")
+        str | None,
+        typer.Option(
+            help="Milliseconds between polls: 5000,10000,...; more are added until they sum to 1 hour."
+        ),
     ] = None
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for result.json, transcript.ndjson and log.")
@@ -86,7 +89,7 @@ class RunOptions:
     config: Config = None
     quiet: Quiet = False
     kubeconfig_from_option: bool = False
-    """The option was typed: it replaces the kubeconfig of a known run. The variable KUBECONFIG does not."""
+    """The option is on the command line: it replaces the kubeconfig of a known run. KUBECONFIG does not."""
     expects_cancelled: bool = False
     """True for `cancel`: exit code 0 means that the run was cancelled."""
 
@@ -163,9 +166,10 @@ class ReplayOptions:
 def takes_options(
     options: type[Options], names: tuple[str, ...] = (), required: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
-    """Make a typer command of a function from options to an exit code.
+    """Turn a function into a typer command. It takes the options and returns an exit code.
 
-    `names`: the fields that are options of this command; all if empty. `required`: those without a default.
+    `names`: the fields that are options of this command; all if empty. `required`: the options that must be
+    given.
     """
     hints = get_type_hints(options, include_extras=True)
     parameters = [

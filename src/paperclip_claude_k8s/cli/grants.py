@@ -1,4 +1,4 @@
-"""What the person at the shell may use beyond the policy, because they could start those programs anyway.
+"""What the person at the shell may use beyond the policy, because they can read and run it themselves.
 
 A kubeconfig that an option or KUBECONFIG names may run exec plugins, as with kubectl; one that only a file of
 settings names may not. Instructions and skills may be in the folder of the file given by `--config`. The

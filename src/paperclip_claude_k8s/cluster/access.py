@@ -29,7 +29,8 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_REREAD_SECONDS = 60.0
 """Seconds after which a token's file is read again. The kubelet renews it long before it expires."""
 EXPIRY_MARGIN_SECONDS = 60.0
-"""How long before its expiry a plugin's credential is renewed; also the shortest time between two runs."""
+"""How long before its expiry a plugin's credential is renewed, and the shortest time between two runs of the
+plugin."""
 SERVICE_ACCOUNT_FILE_BYTES = 1024 * 1024
 MAX_TOKEN_CHARS = 16 * 1024
 """Servers accept headers of this size at most; tokens have up to 4 KiB."""

@@ -21,7 +21,7 @@ def refusal_step(error: ClusterError) -> str:
     if error.lacks_right:
         return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
     if error.forbidden or error.status == 400 or error.invalid:
-        return "correct the setting behind what the message names"
+        return "correct the setting that the message is about"
     return "retrying may succeed"
 
 

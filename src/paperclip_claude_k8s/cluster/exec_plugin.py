@@ -54,8 +54,9 @@ INHERITED = frozenset(
         *("AZURE_CONFIG_DIR", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
     }
 )
-"""Variables of this process that a plugin gets: where things are, and who it is. None contains a secret,
-except a proxy's password. A secret that a plugin needs must be in a file, or in `env` of the kubeconfig."""
+"""Variables of this process that a plugin gets: paths, proxies, language, and the account in a cloud. None
+contains a secret, except a proxy's password. A secret that a plugin needs must be in a file, or in
+`env` of the kubeconfig."""
 CODE_VARIABLES = ("LD_", "PYTHON", "PERL", "RUBY", "NODE_", "JAVA_", "_JAVA", "JDK_", "BASH_", "GCONV_")
 """Prefixes of variables that make a program load other code. A kubeconfig must not set them, nor PATH."""
 

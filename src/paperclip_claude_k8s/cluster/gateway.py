@@ -252,7 +252,7 @@ class _Rest:
     async def list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
         """A consistent read, in pages, because the requests name no resourceVersion.
 
-        Raises `ClusterError`, also for a list that is too large or does not end within `Timings.request`.
+        Raises `ClusterError`, for example if the list is too large or does not end within `Timings.request`.
         """
         found: list[S] = []
         size, token, limits = 0, "", self._limits

@@ -1,9 +1,9 @@
 """What Jobs inherit from the home pod: its container's image, environment and volumes, read from its JSON.
 
-Volumes are inherited with every mount of the container: path, `subPath`, `readOnly`. Inherited are the claim
-that is mounted at `/paperclip`, Secrets, ConfigMaps, and projections of these. Other volumes have no meaning
-in another Pod (emptyDir, tokens of the home pod's service account), or may not be given to an agent (folders
-of the node, other claims). `HomePod.not_inherited` lists them for the run's log.
+Jobs inherit the claim that is mounted at `/paperclip`, Secrets, ConfigMaps, and projections of these, with
+every mount of the container: path, `subPath`, `readOnly`. Other volumes have no meaning in another Pod
+(emptyDir, tokens of the home pod's service account), or may not be given to an agent (folders of the node,
+other claims). `HomePod.not_inherited` lists them for the run's log.
 
 A `subPathExpr` becomes a `subPath` here, because its variables have other values in the agent's Pod. A mount
 whose variables are unknown here is not inherited: without its `subPath` it would show other folders.
@@ -27,7 +27,7 @@ _PROJECTED = frozenset({"secret", "configMap", "downwardAPI"})
 
 
 def read_home_pod(pod: Json, container_name: str) -> HomePod:
-    """The parts of this Pod that Jobs inherit, including those of its container of that name or its first."""
+    """What Jobs inherit from this Pod and from its container of that name, or else its first container."""
     meta, spec = get_object(pod, "metadata"), get_object(pod, "spec")
     containers = get_objects(spec, "containers")
     named = [container for container in containers if container.get("name") == container_name]

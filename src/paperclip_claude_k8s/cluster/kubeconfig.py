@@ -58,7 +58,7 @@ NO_PROGRAMS = KubeconfigRules()
 
 
 class KubeconfigRefused(ClusterError):
-    """The rules do not allow what a kubeconfig needs. `allowed_by` is the field of the policy that may."""
+    """The rules do not allow what a kubeconfig needs. `allowed_by`: the policy's field that can allow it."""
 
     def __init__(self, rule: str, allowed_by: str) -> None:
         super().__init__(None, POLICY_REFUSED, f"{rule}, which `{allowed_by}` of this host's policy forbids")

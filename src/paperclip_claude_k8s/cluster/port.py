@@ -130,7 +130,7 @@ class ClusterError(Exception):
 
     @property
     def invalid(self) -> bool:
-        """The server rejects the object or the patch; also for a failed `test` of a JSON patch."""
+        """The server rejects the object or the patch, or a `test` of a JSON patch failed."""
         return self.status == 422
 
     @property
@@ -202,7 +202,7 @@ class Cluster(Protocol):
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
         """The Pod this process runs in, with its container of that name or else its first.
 
-        Cached for a minute, also that there is none.
+        The answer is cached for a minute, even if there is none.
         """
         ...
 
@@ -229,7 +229,7 @@ class Cluster(Protocol):
         ...
 
     async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
-        """Delete exactly this Job. False if it no longer exists, also if the name belongs to a later Job."""
+        """Delete exactly this Job. False if it no longer exists, even if a later Job has its name."""
         ...
 
     def watch_jobs(

@@ -17,7 +17,7 @@ _PATH = "must be a relative path without '..'"
 
 
 def pod_faults(spec: Object, where: str) -> Iterator[str]:
-    """Each fault of a Pod's spec: a field's path, `where` at its start, and what is wrong with it.
+    """Each fault of a Pod's spec, as a text: the path of a field, which begins with `where`, and its fault.
 
     The spec has the shape `shapes.POD_FIELDS`.
     """

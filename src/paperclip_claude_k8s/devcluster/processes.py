@@ -1,8 +1,8 @@
-"""Finds and kills the processes of Pods, also those that left the process group of their container.
+"""Finds and kills the processes of Pods, including those that left the process group of their container.
 
-A container's processes inherit the variable `MARK`, whose value is the folder of their Pod; one that clears
-its environment is not found. As a program, this file waits until the cluster's process has ended, however it
-ended, and then kills what is left of the cluster's Pods:
+A container's processes inherit the variable `MARK`, whose value is the folder of their Pod. A process that
+clears its environment is not found. As a program, this file waits until the cluster's process has ended in
+any way, and then kills what is left of the cluster's Pods:
 
     python -I -S processes.py FOLDER [remove]
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 MARK = "DEVCLUSTER_POD"
 ROUNDS = 50
-"""How often processes are searched: while one is killed, it may have started another."""
+"""Most searches for processes: a process may start another while it is killed."""
 
 
 def kill_marked(folder: Path) -> None:

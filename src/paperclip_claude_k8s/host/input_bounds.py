@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from paperclip_claude_k8s.base.settings import LIMITS
 
 CONFIG_NUMBERS = 2**64
-"""From here on Kubernetes accepts no whole number."""
+"""Kubernetes accepts no whole number of this size or larger."""
 CONTEXT_NUMBERS = 10**308
-"""From here on a whole number is no floating-point number. JavaScript writes 1e20 as a whole number."""
+"""A whole number of this size or larger cannot become a floating-point number. Contexts may contain larger
+numbers than configs, because JavaScript writes 1e20 as a whole number."""
 
 
 def find_excess(value: object, too_large: int = CONFIG_NUMBERS) -> str | None:
-    """Why a value is more than a config or a context may contain, as a phrase; None if it is not.
+    """Why a value is too deep, too numerous or too large, as a phrase; None if it is within the limits.
 
-    Tuples count as lists, and what is not JSON as one value.
+    `too_large`: the limit for whole numbers. A tuple counts as a list, and a value that is not JSON
+    counts as one value.
     """
     level: list[object] = [value]
     count = 0

@@ -12,7 +12,7 @@ POLICY_BYTES = 256 * 1024
 
 
 def read_policy(env: Mapping[str, str]) -> Policy:
-    """Return the policy of this host: the default one if the variable is not set. Blocks for one small file.
+    """Return the policy of this host, by default `Policy()`. Blocks while it reads the file.
 
     Raises:
         PolicyInvalid: the file cannot be read or is no policy. The message names the file and the cause.

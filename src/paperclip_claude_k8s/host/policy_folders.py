@@ -1,4 +1,4 @@
-"""Where on this host the files and folders may be that a config names, by the administrator's policy.
+"""The folders of this host in which files that a config names may be, by the administrator's policy.
 
 In the policy's lists of folders, `$PAPERCLIP_INSTANCE` is the server's folder for this instance
 (PAPERCLIP_HOME or `~/.paperclip`, then `instances` and PAPERCLIP_INSTANCE_ID or `default`), `$SHARED_VOLUME`
@@ -30,7 +30,7 @@ class HostFolders:
 
     @property
     def kubeconfigs(self) -> FolderRule:
-        """Where a kubeconfig may be; by default not where agents, or users of the server, can write files."""
+        """Where a kubeconfig may be; by default not where agents or users of the server can write."""
         if self.policy.kubeconfigs is not None:
             return FolderRule(self._resolve(self.policy.kubeconfigs, self.mount))
         written = (SHARED_VOLUME, PAPERCLIP_INSTANCE, *(self.policy.shared_volume_dirs or ()))
@@ -46,17 +46,20 @@ class HostFolders:
 
     @property
     def volumes(self) -> FolderRule:
-        """Which folders a config may name as `sharedVolumeDir`; agents can make links in the volume."""
+        """Which folders a config may name as `sharedVolumeDir`.
+
+        By default no folder in the mounted volume: agents can put links there.
+        """
         if self.policy.shared_volume_dirs is not None:
             return FolderRule(self._resolve(self.policy.shared_volume_dirs, self.mount))
         refused = self._resolve((*KERNEL_FOLDERS, *_SYSTEM, *_HIDDEN, f"{self.mount}/*"), self.mount)
         return FolderRule(None, refused, refused_themselves=("/", "/home", "/home/*"))
 
     def trusted_volume(self, configured: str | None) -> str:
-        """The shared volume's folder on this host, if there is a volume, as the administrator decides it.
+        """The folder of this host in which the rules expect the shared volume, whether there is one or not.
 
-        `configured` is `sharedVolumeDir`. It counts only if the policy names it: a config could otherwise
-        make any folder the shared volume, and read the files in it.
+        `configured` is `sharedVolumeDir`. It is returned only if the policy names it, else `mount`: a config
+        could otherwise make any folder the shared volume, and read the files in it.
         """
         named = FolderRule(self._resolve(self.policy.shared_volume_dirs or (), self.mount))
         chosen = None if configured is None else normal_path(configured)

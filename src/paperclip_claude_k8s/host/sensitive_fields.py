@@ -1,6 +1,7 @@
-"""Finds what reaches beyond the Pod in a Pod template: the node, other objects, root, rights in the cluster.
+"""Finds the fields of a Pod template that give access to more than the Pod.
 
-A field of the policy governs each of these fields. The log of a run names those that are in use.
+They are about the node, other objects, root, and rights in the cluster. A field of the policy governs each of
+them. The log of a run names those that are in use.
 """
 
 from collections.abc import Iterator, Mapping
@@ -63,7 +64,7 @@ _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 
 @dataclass(frozen=True, slots=True)
 class SensitiveField:
-    """A field of a Pod template that reaches beyond the Pod."""
+    """A field of a Pod template that gives access to more than the Pod."""
 
     path: str
     """Such as `spec.volumes[data].hostPath`. Items of lists are named by their name, if they have one."""
@@ -74,7 +75,7 @@ class SensitiveField:
 
 
 def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]:
-    """Find them in a Pod template or a part of one, in any shape; nesting costs no stack."""
+    """Find such fields in a Pod template or a part of one. It may have any shape and depth."""
     waiting: list[tuple[str, str, object]] = [("", "", template)]
     while waiting:
         path, within, value = waiting.pop()

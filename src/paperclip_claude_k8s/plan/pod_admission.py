@@ -59,7 +59,7 @@ def added_fields(plan: RunPlan) -> tuple[SensitiveField, ...]:
 
 
 def reach_notes(plan: RunPlan) -> Iterator[str]:
-    """What the agent can reach that an ordinary run cannot, beside weaknesses that `pod_security` names."""
+    """What this agent can reach but an ordinary one cannot. `pod_security` reports weaknesses of the Pod."""
     found: dict[str, list[str]] = {}
     for field in added_fields(plan):
         found.setdefault(field.policy_field, []).append(field.name)
@@ -76,7 +76,7 @@ def reach_notes(plan: RunPlan) -> Iterator[str]:
 def _namespace(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:
     if plan.config.namespace is None and not policy.allows("namespaces", plan.namespace):
         why = refused_name("namespaces", plan.namespace, policy)
-        yield Refusal("namespace", f"without it, {why}", "namespaces")
+        yield Refusal("namespace", f"without this setting, {why}", "namespaces")
 
 
 def _added_fields(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:
@@ -92,7 +92,9 @@ def _token(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
     if removed and not policy.service_account_tokens:
         path = f"{TEMPLATE}.spec.{key}"
         yield Refusal(
-            path, "without it, the Pod gets a token: serviceAccountTokens is false", "serviceAccountTokens"
+            path,
+            "podTemplate removes it, so the Pod gets a token: serviceAccountTokens is false",
+            "serviceAccountTokens",
         )
 
 
@@ -104,7 +106,7 @@ def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap) -> Iterator[Refu
     ours = {sub_path for _, sub_path in _mounts_of_claim(own, claim)}
     for container, sub_path in _mounts_of_claim(pod, claim):
         if sub_path not in ours:
-            why = f"{container} mounts the shared volume of other companies too: companyVolumes is true"
+            why = f"{container} mounts more of the shared volume than its company's: companyVolumes is true"
             yield Refusal(f"{TEMPLATE}.spec", why, "companyVolumes")
 
 

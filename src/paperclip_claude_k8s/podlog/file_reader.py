@@ -35,7 +35,7 @@ CLOSED = "the run was stopped before it was read"
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where the file has the next line of the log. What the file has before that is missing in the log."""
+    """Where the next line of the log is in the file. The log lacks what the file has before it."""
 
     offset: int
     is_line_start: bool

@@ -58,7 +58,7 @@ offset() {
   done </proc/self/fdinfo/"$1"
 }
 
-# Whether the stdout sent so far ends with a newline. Only then a marked line may be inserted.
+# Whether the stdout sent so far ends with a newline. A marked line may be inserted only then.
 at_line_end() {
   if [ "$sent" != "$checked" ]; then
     checked=$sent at_end=

@@ -44,7 +44,7 @@ RETRY_INTERVAL = 2.0
 
 Step: TypeAlias = Callable[[], Awaitable[Any]]
 DELETE, ANNOTATE, PIN = "delete secret", "patch job", "patch secret"
-"""Names of the gate's calls, also in warnings. Each is repeated until it succeeds or is refused."""
+"""Names of the gate's calls; warnings show them. Each is repeated until it succeeds or is refused."""
 
 
 async def open_gate(

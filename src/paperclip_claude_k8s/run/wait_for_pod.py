@@ -263,7 +263,7 @@ class _Waiting:
         return newest
 
     async def _on_budget_spent(self) -> StartResult | None:
-        """Read Job and Pod once more and judge them. None: the wait goes on, also if the read failed."""
+        """Read Job and Pod once more and judge them. None: the wait goes on, as after a failed read."""
         if not await read_now(self.job_watch, self.ports.cluster):
             return None
         verdict = await self._judge_after_reads()

@@ -2,9 +2,9 @@
 
 The packed files form a bundle, a folder on the shared volume whose name is derived from its content. Runs
 with equal bundles share one folder. Agents can write to that volume, so a bundle is compared with its name
-before it is used again. Without a shared volume the instructions go into the run Secret, and skills are left
-out. If an agent prevents that, or owns a folder above the bundles and could therefore replace a bundle before
-it is read, they are written elsewhere on the volume.
+before it is used again. If an agent prevents the write, or owns a folder above the bundles and could
+therefore replace a bundle before it is read, the bundle is written to another folder of the volume. Without a
+shared volume the instructions go into the run Secret, and skills are left out.
 """
 
 import asyncio
@@ -59,7 +59,8 @@ from paperclip_claude_k8s.volume.safefs import (
 )
 
 OWN_HOME = re.compile(r"\.paperclip-[0-9a-f]{8}")
-"""Name of a folder that is used in place of the home if folders of the home belong to other users."""
+"""Name of a top folder of the volume that belongs to this host. It is used in place of the home that
+`bundle_folder` names, if that home or a folder in it belongs to another user."""
 _WRITE_ATTEMPTS = 3
 """Attempts to write a bundle that other processes write or change at the same time."""
 
@@ -91,7 +92,7 @@ async def pack(inputs: PackInputs) -> Packed:
 
     Raises:
         PathRefused: the company's or the instance's id cannot be the name of a folder.
-        RunFailure: `k8s_policy_refused`, if instructions or a skill are really elsewhere than allowed.
+        RunFailure: `k8s_policy_refused`, if links lead from instructions or a skill to where none may be.
     """
     return await asyncio.to_thread(_pack, inputs)
 

@@ -38,7 +38,7 @@ class Allowance:
 
 
 def names_in(at: int, allowance: Allowance | None = None) -> Iterator[str]:
-    """The names in an open folder, without a list of all of them, as far as the allowance reaches."""
+    """Yield the names in an open folder one by one, until the allowance is used up."""
     allowance = allowance or Allowance()
     with os.scandir(at) as entries:
         for entry in entries:

@@ -35,7 +35,7 @@ class Disk:
     def open(self, path: Path, *, new: bool = False) -> int:
         """A file descriptor for reading and writing. With `new`, raises if the file exists.
 
-        Raises also if the file is a link, no regular file, or another user's.
+        It also raises if the file is a link, no regular file, or another user's.
         """
         self.before("open", path)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_EXCL if new else 0)

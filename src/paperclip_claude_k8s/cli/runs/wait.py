@@ -45,7 +45,7 @@ def _is_cut_short(error: BaseException) -> bool:
 
 
 async def _reply_in_time(call: RunCall) -> Reply:
-    """The reply, if there is one within --timeout. Raises `Stop`, also when the time is over."""
+    """The reply, if there is one within --timeout. Raises `Stop`, for example when the time is over."""
     limit = call.poller.schedule.timeout
     try:
         async with asyncio.timeout(limit) as scope:
