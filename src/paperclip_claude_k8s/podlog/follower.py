@@ -121,7 +121,11 @@ class LiveReader:
             probes = 0
 
     async def _next_chunk(self, stream: LogStream, ended: Ended, limit: float) -> bytes:
-        """Return the next bytes. Raises `TimeoutError`, or `LogBroken`, such as if the relay's file has more."""
+        """Return the next bytes.
+
+        Raises `TimeoutError`, or `LogBroken`: the stream broke, or it stays silent although the relay's
+        file has more.
+        """
         early, linger = self._timings.file_check_after, self._timings.linger
         backfill = self._deliverer.backfill
         if backfill is None or limit <= early:
