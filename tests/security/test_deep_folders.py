@@ -81,8 +81,9 @@ def test_removal_ends_in_time_while_an_agent_adds_files(tmp_path: Path) -> None:
     (tmp_path / "x" / "y").mkdir(parents=True)
     stop = threading.Event()
 
+    at = os.open(tmp_path / "x" / "y", os.O_RDONLY)
+
     def add() -> None:
-        at = os.open(tmp_path / "x" / "y", os.O_RDONLY)
         number = 0
         while not stop.is_set():
             number += 1

@@ -9,3 +9,5 @@ FUZZ = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+FUZZ_RUNS = settings(FUZZ, max_examples=max(FUZZ.max_examples // 5, 1))
+"""For tests in which an input takes a second or two."""
