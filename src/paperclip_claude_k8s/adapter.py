@@ -112,7 +112,7 @@ class Adapter:
         return self._catalogue.models
 
     async def list_models(self) -> list[JsonMap]:
-        """Return `[{id, label}]`; with an ANTHROPIC_API_KEY also what the API lists, cached for a minute."""
+        """Return `[{id, label}]`; with an ANTHROPIC_API_KEY, it includes the API's, cached for a minute."""
         return await self._catalogue.list_models()
 
     async def refresh_models(self) -> list[JsonMap]:

@@ -138,7 +138,7 @@ async def test_log_is_whole_after_a_kubelet_restart(real: Site, ctl: Ctl) -> Non
 async def test_long_lines_arrive_whole_across_reconnects(
     real: Site, tmp_path: Path, length: int, count: int, cuts: list[int]
 ) -> None:
-    """The connection is cut within lines, also within the runtime's records of 16 KiB."""
+    """The connection is cut within lines, even within the runtime's records of 16 KiB."""
     body = f"head -c {length - 10} /dev/zero | tr '\\0' a"
     line = f"printf %010d $i; {body}; echo; i=$((i+1)); sleep 0.05"
     script = f"i=1; while [ $i -le {count} ]; do {line}; done; {RESULT}"

@@ -15,7 +15,7 @@ from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
 SOON = 12.0
-"""Seconds within which a final refusal ends a run, also on a busy machine. A spent budget takes 120 s."""
+"""Seconds within which a final refusal ends a run, even on a busy machine. A spent budget takes 120 s."""
 
 
 async def apply(*objects: dict[str, Any]) -> None:

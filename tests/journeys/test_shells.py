@@ -143,7 +143,7 @@ async def test_waiting_command_takes_over_from_a_killed_one(site: Site, cli: Com
 
 async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: CommandRunner) -> None:
     """Each `--poll-once` has exit code 2 while the run is active, and 0 after its end."""
-    run_id = await submit(cli, site, delay="1")  # still active at the first poll, also on a busy machine
+    run_id = await submit(cli, site, delay="1")  # still active at the first poll, even on a busy machine
     codes: list[int] = []
     reply: dict[str, Any] = {}
     async with asyncio.timeout(100):

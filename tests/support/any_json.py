@@ -21,7 +21,7 @@ ODD_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
     max_leaves=20,
 )
-"""Everything that Python's `json.loads` may return, also NaN, infinities and lone surrogates."""
+"""Everything that Python's `json.loads` may return, including NaN, infinities and lone surrogates."""
 
 _WAKE_KEYS = [to_camel(field.name) for field in fields(WakePayload)]
 

@@ -128,7 +128,7 @@ class HostSession:
                 call.request.callbacks.host_gone()
 
     def _reject_line(self, call: int | None, kind: ErrorKind, reason: str) -> None:
-        # A running call has its own response, which a second line with its id must not anticipate.
+        # A second line with the id of a running call must not get that call's only response.
         self._channel.write(error(None if call in self._calls else call, kind, reason))
 
     def _text_of(self, bug: Exception) -> str:
@@ -154,7 +154,7 @@ class HostSession:
         task.add_done_callback(partial(self._end_call, call.id))
 
     def _end_call(self, call: int, task: asyncio.Task[None]) -> None:
-        """Respond to a cancelled call, also to one that is cancelled before its task has run."""
+        """Respond to a cancelled call, even if it was cancelled before its task began."""
         del self._calls[call]
         if task.cancelled():
             self._channel.write(error(call, "shutdown", ABANDONED))

@@ -36,7 +36,7 @@ PROTOCOL = 1
 ERROR_CHARS = 1000
 """How much of a refusal's text is kept."""
 _MAX_ID = 2**53
-"""JavaScript counts no further."""
+"""The largest id: JavaScript has no exact whole numbers above it."""
 _START_OF_CALL = re.compile(rb'\s*\{\s*"type"\s*:\s*"call"\s*,\s*"id"\s*:\s*(-?\d{1,16})\s*[,}]')
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 

@@ -205,7 +205,7 @@ def pod_security_checks(run: PlannedRun) -> Iterator[Check]:
 
 
 def reach_checks(run: PlannedRun) -> Iterator[Check]:
-    """One check for each way in which the Pod reaches beyond itself."""
+    """One check for each thing outside the Pod that `podTemplate` or a setting gives it access to."""
     for note in reach_notes(run.plan):
         hint = "the administrator's policy can forbid it; see docs/policy.md"
         yield Check(code="k8s_pod_reaches_further", level="warn", message=note, hint=hint)

@@ -115,7 +115,7 @@ class ReportedUsage:
         return replace(self, total_cost=total_cost, since_cost=self.since_cost + added)
 
     def _starts_at_zero(self, *, resumed: bool | None) -> bool:
-        """Whether the totals contain only this run. Without a version: only if `resumed` is unknown too."""
+        """Whether the totals contain only this run. If the version is unknown: whether `resumed` is too."""
         if resumed is False or not self.total_cost:
             return True
         if self.total is not None and self.total == self.turns:

@@ -3,8 +3,8 @@
 On a terminal: the transcript, and below it a footer with elapsed time, lines, tokens, cost and the latest
 activity. Elsewhere: the transcript, and a progress line for each reported poll.
 
-Every line of the agent has a bar before it, also where a terminal breaks the line. A line without a bar is
-the adapter's or the command's, so an agent that prints the words of a status line deceives nobody.
+Every line of the agent has a bar before it, even if a terminal wraps the line. A line without a bar is the
+adapter's or the command's, so a status line that an agent has forged can be told from a real one.
 """
 
 import time

@@ -90,7 +90,7 @@ class Credentials:
                 self.version += 1
 
     async def headers(self) -> dict[str, str]:
-        """The Authorization header. A credential that is about to expire is renewed; a failure keeps it."""
+        """The Authorization header. A credential that expires soon is renewed, or else kept if that fails."""
         now = loop_time()
         if self._renew_at is not None and now >= self._renew_at:
             self._renew_at = None

@@ -167,7 +167,7 @@ class Informer:
             self._publish_outage()
 
     def _note_failure(self, cache: WatchCache[S], error: ClusterError) -> None:
-        """Record the failure. Report a refusal that lasts to the runs, which will see no further change."""
+        """Record the failure. If refusals last, tell the runs that they will see no further changes."""
         now = loop_time()
         cache.failing_since = cache.failing_since if cache.failing_since is not None else now
         if not (error.unauthorized or error.forbidden):

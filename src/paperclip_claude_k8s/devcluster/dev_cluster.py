@@ -27,7 +27,7 @@ NAMESPACE = "paperclip"
 CLAIM = "paperclip-data"
 TEMPORARY_PREFIX = "claude-k8s-dev-"
 IN_USE = "in-use"
-"""File of a temporary folder that its cluster holds a lock on."""
+"""A file in each temporary folder. The cluster that uses the folder holds a lock on this file."""
 
 
 class DevCluster:

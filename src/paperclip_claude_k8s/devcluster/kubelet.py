@@ -19,7 +19,7 @@ from paperclip_claude_k8s.devcluster.store import Store, now
 
 log = logging.getLogger(__name__)
 MISSING_IMAGE = re.compile(r"missing|nonexistent|does-not-exist")
-"""An image whose name contains such a word cannot be pulled; every other image is present already."""
+"""An image cannot be pulled if its name contains one of these words; every other image is present already."""
 MAX_PULL_PAUSE = 60.0
 """Longest pause in seconds between two attempts to pull an image."""
 

@@ -124,7 +124,7 @@ class PodEnvironment:
 
 
 def _below(folder: Path, *parts: str) -> Path:
-    """The path below `folder`, to which neither `..` nor a link of an earlier container may add a way out."""
+    """The path below `folder`. Raises ValueError if `..` or a link by an earlier container leads out."""
     path = folder.joinpath(*parts)
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{'/'.join(parts)} leads out of its volume")

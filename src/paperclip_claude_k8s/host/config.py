@@ -183,7 +183,7 @@ class AdapterConfig(BaseModel):
         """Read the config of a run as the host passes it; unknown keys are ignored.
 
         Raises:
-            ConfigInvalid: a setting has a wrong value, or any key has more in it than a config can need.
+            ConfigInvalid: a setting has a wrong value, or a value is too deep, too long or too large.
         """
         for key, value in given.items():
             if excess := find_excess(value):

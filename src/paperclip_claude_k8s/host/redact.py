@@ -229,7 +229,7 @@ def mask_tree(value: Any, secrets: Collection[str]) -> Any:  # noqa: ANN401  # a
 def secret_texts(value: object) -> Iterator[str]:
     """Yield each text of a JSON value that is secret by its key, by its shape, or as an argument.
 
-    Secret are also all values of `env` and `headers`. Works at any depth.
+    All values of `env` and `headers` are secret too. Works at any depth.
     """
     waiting: list[tuple[str, object, bool]] = [("", value, False)]
     while waiting:

@@ -7,10 +7,10 @@ Of three layers, a later one overrides the earlier ones:
 3. the config's `env`, which may override everything but HOME and the PAPERCLIP_* variables of the run.
 
 Then each variable gets a route to the Pod. Secret ones go into the run Secret, because many people may read
-the Job. Secret are: all variables of the config, because hosts resolve bound secrets into it under any name;
-variables with a secret name, values that contain a credential or another secret, and JSON and headers, which
-may quote one. Values longer than Linux accepts become files, and a variable with the
-suffix `_FILE` holds the path. All other variables are plain values in the Job. `valueFrom` and `envFrom`
+the Job. These are secret: all variables of the config, because hosts resolve bound secrets into it under any
+name; variables with a secret name; values that contain a credential or another secret; and JSON and headers,
+which may quote one. Values longer than Linux accepts become files, and a variable with the suffix `_FILE`
+holds the path. All other variables are plain values in the Job. `valueFrom` and `envFrom`
 entries of the home pod are passed on, because only the cluster can resolve them.
 """
 
@@ -71,7 +71,7 @@ class Environment:
     oversized: tuple[str, ...] = ()
     """Names of the variables that became files."""
     ordinary: frozenset[str] = frozenset()
-    """Names among `secrets` and `oversized` of variables of the config that nothing else marks as secret."""
+    """Names in `secrets` and `oversized` that are there only because the config sets these variables."""
     dropped: tuple[str, ...] = ()
     """Names of the variables that were left out: useless or harmful in a Pod, or not representable there."""
     overruled: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class Environment:
 
     @property
     def confidential(self) -> Mapping[str, str]:
-        """The secret variables that name or value marks as secret; their values may be shown nowhere."""
+        """The variables whose name or value marks them as secret; their values may be shown nowhere."""
         return {name: value for name, value in self.secrets.items() if name not in self.ordinary}
 
     @property

@@ -50,7 +50,7 @@ def label_value(text: str | None) -> str | None:
 def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The configured labels that a Job can carry, and the keys that were skipped.
 
-    Skipped are reserved keys, illegal keys, and keys whose value holds no ASCII letter or digit, or holds a
+    A key is skipped if it is reserved or illegal, or if its value has no ASCII letter or digit, or has a
     credential.
     """
     accepted: dict[str, str] = {}

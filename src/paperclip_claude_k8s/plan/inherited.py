@@ -41,7 +41,7 @@ class Inherited:
     identity: tuple[str, ...] = ()
     """Those of them that describe the cloud identity of the home pod's service account."""
     fileless: tuple[str, ...] = ()
-    """Names of variables that are inherited, and name a file that is not."""
+    """Names of inherited variables that contain the path of a file that is not inherited."""
 
 
 def inherited_environment(home: HomePod | None) -> Inherited:

@@ -51,7 +51,7 @@ class McpPlan:
     def secrets(self) -> frozenset[str]:
         """Values that may not be shown, and the last word of each, such as the token in a header.
 
-        These are all variables and headers, and what name or shape marks as secret among arguments and URLs.
+        These are all variables and headers, and the parts of arguments and URLs that look secret.
         """
         values = [value for server in self.servers.values() for value in secret_texts(server)]
         return frozenset({*values, *(value.split()[-1] for value in values)})

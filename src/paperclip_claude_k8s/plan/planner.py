@@ -197,7 +197,10 @@ def _workspace(ctx: ExecutionContext) -> JsonMap:
 
 
 def _model_to_pass(config: AdapterConfig, environment: Environment) -> str | None:
-    """The model for the command line; None lets the CLI choose, also on Bedrock instead of a foreign name."""
+    """The model for the command line; None lets the CLI choose.
+
+    On Bedrock a name that is no Bedrock id is not passed on.
+    """
     foreign = config.model and environment.on_bedrock and not is_bedrock_id(config.model)
     return None if foreign else config.model
 

@@ -93,7 +93,7 @@ def violations(template: JsonMap) -> tuple[str, ...]:
 
 
 def _is_one_of(value: object, allowed: frozenset[str]) -> bool:
-    """Whether the value is one of these texts; it may be anything, also what a set cannot contain."""
+    """Whether the value is one of these texts; it may have any type, even one that cannot be hashed."""
     return isinstance(value, str) and value in allowed
 
 

@@ -131,7 +131,7 @@ class AgentLog:
         self._sink.on_output = callback
 
     def allowed_silence(self) -> float | None:
-        """As `StreamReader.allowed_silence`; None also while the parser's state is not reliable."""
+        """As `StreamReader.allowed_silence`; None while the parser's state is not reliable."""
         return self._sink.allowed_silence()
 
     def transcript(self) -> Transcript:

@@ -23,7 +23,7 @@ SEARCHED_BYTES = 4096
 
 
 class MirroredFile:
-    """The file at `path`. Only NUL bytes at its end are ever removed from it, and what `cut_rest` removes."""
+    """The file at `path`. Nothing is removed from it but NUL bytes at its end and what `cut_rest` removes."""
 
     def __init__(self, path: Path, disk: Disk = REAL_DISK) -> None:
         self._disk = disk

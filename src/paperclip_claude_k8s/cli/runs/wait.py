@@ -23,7 +23,7 @@ async def wait_for_reply(call: RunCall) -> Reply:
     """The run's outcome, or a reply with `"status": "polling"` if the call does not wait for the end.
 
     Raises:
-        Stop: The wait is over or cannot continue; the run may continue. Also if --output cannot be written,
+        Stop: the wait is over or cannot continue, and the run may continue; or --output cannot be written,
             whatever the run's outcome is.
     """
     try:
