@@ -16,6 +16,9 @@ REAL_CLUSTER_TEST_TIMEOUT = 600.0
 """The same for tests on a real cluster, whose kubelet is slow."""
 FUZZ_TEST_TIMEOUT = 3600.0
 """The same for a fuzz test that `tests/security/fuzz.py` runs with more inputs."""
+VIRTUAL_STEP = 0.01
+"""Seconds by which virtual time goes on at once while a thread runs. Without such a step, it goes on to the
+next timer, and does not wait for the thread if the machine was slow before."""
 
 
 use_own_namespace()  # before other modules are imported, because they read the variables that it sets
@@ -32,7 +35,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests that need a real cluster if there is none; check every async test for leaked tasks."""
+    """Deselect tests that need a real cluster if there is none; mark the others with the rules for all."""
     if "KUBECONFIG_FOR_TESTS" not in os.environ:
         real = [item for item in items if item.get_closest_marker("real")]
         config.hook.pytest_deselected(items=real)
@@ -40,6 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.usefixtures("no_task_is_left"))
+        if item.get_closest_marker("looptime"):
+            item.add_marker(pytest.mark.looptime(idle_step=VIRTUAL_STEP))
 
 
 @pytest.fixture

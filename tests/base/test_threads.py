@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -43,3 +44,11 @@ async def test_error_of_a_thread_is_raised_where_it_is_awaited() -> None:
 
     with pytest.raises(LookupError, match="a"):
         await call_in_thread(fail, 10)
+
+
+@pytest.mark.looptime
+async def test_virtual_time_does_not_outrun_a_thread() -> None:
+    await asyncio.sleep(0.05)
+    time.sleep(0.6)  # noqa: ASYNC251  # a slow machine
+    async with asyncio.timeout(0.5):
+        assert await call_in_thread(lambda: time.sleep(0.2) or 7, 20) == 7

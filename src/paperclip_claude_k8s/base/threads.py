@@ -8,9 +8,9 @@ each call, and no longer waits for a thread that hangs.
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Executor, Future
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 MAX_HANGING_THREADS = 16
@@ -19,7 +19,10 @@ _hanging: set[threading.Thread] = set()
 
 
 async def call_in_thread(work: Callable[[], T], seconds: float) -> T:
-    """Call a blocking function in a thread, and give up after `seconds` of real time.
+    """Call a blocking function in a thread, and give up after `seconds`.
+
+    The event loop knows of the call, because it is made by `run_in_executor`. So a loop with virtual time, as
+    in tests, waits for it in real time.
 
     Raises:
         TimeoutError: `work` has not returned in time; or too many earlier calls hang, so it was not called.
@@ -28,48 +31,34 @@ async def call_in_thread(work: Callable[[], T], seconds: float) -> T:
         _hanging.discard(earlier)
     if len(_hanging) >= MAX_HANGING_THREADS:
         raise TimeoutError
-    call = _Call(work)
-    thread = threading.Thread(target=call.run, daemon=True)
-    timer = threading.Timer(seconds, call.give_up)  # not of the loop, whose clock may be another in tests
-    timer.daemon = True
-    thread.start()
-    timer.start()
+    executor = _OneThread()
     try:
-        return await call.outcome
+        async with asyncio.timeout(seconds):
+            return await asyncio.get_running_loop().run_in_executor(executor, work)
     except (TimeoutError, asyncio.CancelledError):
-        _hanging.add(thread)
+        _hanging.update(executor.threads)
         raise
-    finally:
-        timer.cancel()
 
 
-class _Call(Generic[T]):
-    """One call and its outcome, which is set from other threads."""
+class _OneThread(Executor):
+    """Calls each function in a daemon thread of its own, for which nobody waits when the process ends."""
 
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._loop = asyncio.get_running_loop()
-        self.outcome: asyncio.Future[T] = self._loop.create_future()
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
 
-    def run(self) -> None:
-        try:
-            result = self._work()
-        except Exception as error:  # noqa: BLE001  # raised where the call is awaited
-            self._post(partial(self._fail, error))
-        else:
-            self._post(partial(self._succeed, result))
+    def submit(self, work: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        outcome: Future[T] = Future()
+        outcome.set_running_or_notify_cancel()  # it cannot be cancelled any more, so only its thread settles it
+        call = partial(_settle, outcome, partial(work, *args, **kwargs))
+        self.threads.append(threading.Thread(target=call, daemon=True))
+        self.threads[-1].start()
+        return outcome
 
-    def give_up(self) -> None:
-        self._post(partial(self._fail, TimeoutError()))
 
-    def _post(self, settle: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(settle)
-
-    def _succeed(self, result: T) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(result)
-
-    def _fail(self, error: Exception) -> None:
-        if not self.outcome.done():
-            self.outcome.set_exception(error)
+def _settle(outcome: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result = work()
+    except Exception as error:  # noqa: BLE001  # raised where the call is awaited
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(result)

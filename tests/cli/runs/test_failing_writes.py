@@ -19,7 +19,6 @@ from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.run_command import start_or_resume, stop_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies
 from paperclip_claude_k8s.cli.runs.disk import Disk
-from paperclip_claude_k8s.cli.runs.record import RunTarget
 from paperclip_claude_k8s.cli.runs.replies import Reply, exit_code
 from paperclip_claude_k8s.ports import ProcessSettings
 
@@ -78,11 +77,6 @@ class FailingDisk(Disk):
         self.fails_at = None
 
 
-async def a_target(_kubeconfig: str | None, namespace: str) -> RunTarget:
-    """The target of all runs. No thread reads a kubeconfig: virtual time would pass during that."""
-    return RunTarget("https://127.0.0.1:6443", "0123456789abcdef", namespace)
-
-
 @dataclass(slots=True)
 class CommandHarness:
     """Runs commands with a cluster in memory, and with state and output folder on a disk that may fail."""
@@ -113,7 +107,7 @@ class CommandHarness:
             **more,
         )
         settings = ProcessSettings(env={"CLAUDE_K8S_STATE_DIR": str(self.state)})
-        dependencies = Dependencies(self.disk, lambda *_: self.cluster.gateway, settings, a_target)
+        dependencies = Dependencies(self.disk, lambda *_: self.cluster.gateway, settings)
         progress = CallProgress()
         return await stop_to_reply(start_or_resume(options, progress, dependencies), progress)
 

@@ -12,7 +12,6 @@ from paperclip_claude_k8s.cli.live import LiveView
 from paperclip_claude_k8s.cli.runs.disk import REAL_DISK, Disk
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.poller import Poller
-from paperclip_claude_k8s.cli.runs.run_target import ResolveTarget, resolve_target
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Connect, connect
@@ -25,7 +24,6 @@ class Dependencies:
     disk: Disk = REAL_DISK
     connect: Connect = connect
     settings: ProcessSettings = field(default_factory=lambda: ProcessSettings.read(os.environ))
-    resolve_target: ResolveTarget = resolve_target
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,6 @@
 """Which cluster a run is on, and the status of its Jobs there."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from paperclip_claude_k8s.cli.runs.decide import JobStatus
@@ -13,9 +11,6 @@ from paperclip_claude_k8s.cluster.labels import ALL_OURS, RUN_LABEL
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.plan.identity import label_value
-
-ResolveTarget: TypeAlias = Callable[[str | None, str], Awaitable[RunTarget]]
-"""From kubeconfig and namespace to the target of a run; raises `ClusterError`."""
 
 
 async def resolve_target(kubeconfig: str | None, namespace: str) -> RunTarget:

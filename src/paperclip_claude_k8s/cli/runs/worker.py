@@ -19,7 +19,7 @@ from paperclip_claude_k8s.cli.runs.call import RunCall, ignore_log
 from paperclip_claude_k8s.cli.runs.journal import FileJournal
 from paperclip_claude_k8s.cli.runs.record import Record, lost_reply, polling_reply
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, outcome_of, resumable
-from paperclip_claude_k8s.cli.runs.run_target import check_target, read_job_status
+from paperclip_claude_k8s.cli.runs.run_target import check_target, read_job_status, resolve_target
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.execute import execute, submit
@@ -138,8 +138,7 @@ class Worker:
         if (kubeconfig := run.call.options.kubeconfig_override) is not None:
             run.journal.record = run.record.with_kubeconfig(kubeconfig)
         try:
-            resolve = run.call.dependencies.resolve_target
-            current = await resolve(run.record.kubeconfig, await self._namespace())
+            current = await resolve_target(run.record.kubeconfig, await self._namespace())
         except (ClusterError, RunFailure) as error:
             if not run.is_new:
                 raise run.stop(str(error)) from None
