@@ -12,7 +12,7 @@ from tests.support.objects import a_job, a_pod
 
 from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.base.settings import Timings
-from paperclip_claude_k8s.cluster.informer import Informer
+from paperclip_claude_k8s.cluster.informer import MAX_POLLS, Informer
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, Known, Listing, PodSnapshot, WatchEvent
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
@@ -210,3 +210,15 @@ async def test_pod_deleted_while_polled_has_a_final_state() -> None:
         cluster.send(last, gone=True)  # and is gone now
         known = await known_after(60, job_watch)
         assert (known.pod, known.pod_gone, known.pod_is_final) == (last, True, True)
+
+
+async def test_server_that_reports_any_number_of_deleted_pods_gets_a_few_reads() -> None:
+    cluster = ScriptedCluster()
+    async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
+        before = len(asyncio.all_tasks())
+        for number in range(1000):
+            cluster.send(replace(POD, name=f"pod-{number}", uid=f"uid-{number}"), gone=True)
+        cluster.read_result = replace(POD, name="pod-0", uid="uid-0")
+        await asyncio.sleep(0.5)
+        assert len(asyncio.all_tasks()) - before <= MAX_POLLS
+        assert (await known_after(10, job_watch)).pod == cluster.read_result

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 MAX_HANGING_THREADS = 16
 """Most threads that may hang at the same time; each costs a stack and perhaps a descriptor."""
@@ -46,9 +47,9 @@ class _OneThread(Executor):
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
 
-    def submit(self, work: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         outcome: Future[T] = Future()
-        outcome.set_running_or_notify_cancel()  # it cannot be cancelled any more, so only its thread settles it
+        outcome.set_running_or_notify_cancel()  # from now on, only the thread settles it
         call = partial(_settle, outcome, partial(work, *args, **kwargs))
         self.threads.append(threading.Thread(target=call, daemon=True))
         self.threads[-1].start()

@@ -29,6 +29,9 @@ FROM_CACHE = "0"
 the server's cache, which may be slightly behind: harmless here, because the missing changes follow."""
 QUICK_WATCH = 1.0
 """Seconds: after a watch that ends sooner than this there is a pause."""
+MAX_POLLS = 20
+"""Objects of one run that are read by name at a time: its Job and its Pods, of which it has a few. A server
+can report any number of Pods that have left the selection."""
 
 
 class _Update(Protocol[T_contra]):
@@ -186,13 +189,16 @@ class Informer:
 
 
 class _Polls:
-    """Reads objects that left the selection by name, repeatedly: one task per run and object."""
+    """Reads objects that left the selection by name, repeatedly: one task per run and object.
+
+    At most `MAX_POLLS` tasks per run; further objects are not read.
+    """
 
     def __init__(self, is_watched: Callable[[JobWatch], bool], timings: Timings) -> None:
         self._is_watched = is_watched
         self._timings = timings
         self._group: asyncio.TaskGroup | None = None
-        self._tasks: dict[tuple[JobWatch, str], asyncio.Task[None]] = {}
+        self._tasks: dict[JobWatch, dict[str, asyncio.Task[None]]] = {}
 
     def use_group(self, group: asyncio.TaskGroup) -> None:
         """Start tasks in `group` from now on."""
@@ -204,22 +210,27 @@ class _Polls:
         self._tasks.clear()
 
     def is_running(self, watch: JobWatch, uid: str) -> bool:
-        return (watch, uid) in self._tasks
+        return uid in self._tasks.get(watch, {})
 
     def start(self, watch: JobWatch, uid: str, work: Coroutine[Any, Any, None]) -> None:
         """Run `work`, the coroutine of `poll`, and cancel an earlier poll of the same object."""
-        if self._group is None:
+        of_run = self._tasks.get(watch, {})
+        before = of_run.get(uid)
+        if self._group is None or (before is None and len(of_run) >= MAX_POLLS):
             work.close()
             return
-        before = self._tasks.get((watch, uid))
         if before is not None:
             before.cancel()
-        task = self._tasks[watch, uid] = self._group.create_task(work, name=f"read {uid}")
-        task.add_done_callback(partial(self._on_done, (watch, uid)))
+        task = self._group.create_task(work, name=f"read {uid}")
+        self._tasks.setdefault(watch, {})[uid] = task
+        task.add_done_callback(partial(self._on_done, watch, uid))
 
-    def _on_done(self, key: tuple[JobWatch, str], task: asyncio.Task[None]) -> None:
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
+    def _on_done(self, watch: JobWatch, uid: str, task: asyncio.Task[None]) -> None:
+        of_run = self._tasks.get(watch, {})
+        if of_run.get(uid) is task:
+            del of_run[uid]
+        if not of_run:
+            self._tasks.pop(watch, None)
 
     async def poll(  # noqa: PLR0913  # what to read, and where to report it
         self,
