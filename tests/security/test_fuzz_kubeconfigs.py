@@ -126,7 +126,7 @@ def _read(content: bytes, *, programs: bool) -> str | None:
             credentials = Credentials(str(path), rules, timings=TIMINGS)
             await credentials.load()
             assert credentials.server.startswith(("http://", "https://"))
-            header = (await credentials.headers()).get("Authorization", "")
+            header = dict(await credentials.headers()).get("Authorization", "")
             assert "\n" not in header
 
         try:

@@ -196,7 +196,7 @@ async def test_trusted_kubeconfig_may_name_a_token_file_in_any_folder(tmp_path: 
     path = a_kubeconfig(folder, user={"tokenFile": "../token"})
     credentials = Credentials(path, KubeconfigRules(trusted=True))
     await credentials.load()
-    assert await credentials.headers() == {"Authorization": "Bearer secret"}
+    assert await credentials.headers() == [("Authorization", "Bearer secret")]
 
 
 @pytest.mark.parametrize("field", ["certificate-authority", "client-certificate", "client-key"])

@@ -56,6 +56,8 @@ class ServerAccess:
     server_hostname: str | None = None
     proxy: str | None = field(default=None, repr=False)
     namespace: str | None = None
+    impersonation: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Headers by which requests act as another user."""
     pod: str = ""
     """Name of the Pod that the service account's token is bound to; "" if it is bound to none."""
     renew_after: float | None = None

@@ -21,6 +21,7 @@ from paperclip_claude_k8s.cluster.access import (
     server_of,
     service_account_access,
 )
+from paperclip_claude_k8s.cluster.impersonation import impersonation
 from paperclip_claude_k8s.cluster.kubeconfig import (
     NO_PROGRAMS,
     Kubeconfig,
@@ -89,23 +90,31 @@ class Credentials:
                 self._apply(await self._read())
                 self.version += 1
 
-    async def headers(self) -> dict[str, str]:
-        """The Authorization header. A credential that expires soon is renewed, or else kept if that fails."""
+    async def headers(self) -> list[tuple[str, str]]:
+        """The headers that say who we are; names may occur several times.
+
+        A credential that expires soon is renewed, or else kept if that fails.
+        """
         now = loop_time()
         if self._renew_at is not None and now >= self._renew_at:
             self._renew_at = None
             with suppress(ClusterError):  # after it expires the server sends 401
                 await self.renew(self.version)
-        header = await self._access.authorization() if self._access is not None else None
-        return {"Authorization": header} if header else {}
+        if self._access is None:
+            return []
+        header = await self._access.authorization()
+        return [*([("Authorization", header)] if header else []), *self._access.impersonation]
 
     async def _read(self) -> ServerAccess:
         if self._kubeconfig is None:
             return await self._service_account()
         kubeconfig = await self._reader.read(self._kubeconfig)
+        headers = impersonation(kubeconfig)
         if kubeconfig.user.get("auth-provider"):
-            return await self._oidc_access(kubeconfig)
-        return await kubeconfig_access(kubeconfig, self._reader, self._rules, self._timings)
+            access = await self._oidc_access(kubeconfig)
+        else:
+            access = await kubeconfig_access(kubeconfig, self._reader, self._rules, self._timings)
+        return replace(access, impersonation=headers)
 
     async def _service_account(self) -> ServerAccess:
         try:

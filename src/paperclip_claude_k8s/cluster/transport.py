@@ -215,10 +215,10 @@ class Transport:
 
     async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         credentials = self._credentials
-        headers = {"Accept": "application/json, */*"}
+        headers = [("Accept", "application/json, */*")]
         if request.body is not None:
-            headers["Content-Type"] = request.content_type
-        headers |= await credentials.headers()
+            headers.append(("Content-Type", request.content_type))
+        headers += await credentials.headers()
         return await self._get_session().request(
             request.method,
             URL(f"{credentials.server}{request.target}", encoded=True),
