@@ -383,7 +383,7 @@ def test_secrets_of_the_host_never_reach_the_agent() -> None:
     assert env.dropped == ("BETTER_AUTH_SECRET", "DATABASE_URL")
 
 
-def test_secrets_of_the_host_in_env_from_are_hidden_by_empty_values_unless_configured() -> None:
+def test_empty_values_hide_secrets_of_the_host_in_env_from_unless_the_config_sets_them() -> None:
     env = environment(home=home_pod(env_from=({"secretRef": {"name": "all"}},)))
     assert env.secrets["BETTER_AUTH_SECRET"] == env.secrets["DATABASE_URL"] == ""
     assert not env.names & {"BETTER_AUTH_SECRET", "DATABASE_URL"}

@@ -28,7 +28,7 @@ from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
 pytestmark = pytest.mark.looptime
 
 
-async def test_lines_are_delivered_at_once_and_met_totals_end_the_log_without_a_request() -> None:
+async def test_lines_are_delivered_at_once_and_matching_totals_need_no_further_request() -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE, expected_totals=lambda: totals(b"one\ntwo\n")))
     async with scenario.running():
         scenario.write_lines("one")

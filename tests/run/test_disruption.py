@@ -65,14 +65,14 @@ async def test_disruption_is_reported_with_its_cause_and_starts_no_second_agent(
         assert list(fake.store.list(SECRETS)) == []
 
 
-async def test_deleted_pod_without_output_is_a_disruption(tmp_path: Path) -> None:
+async def test_deleted_pod_without_output_is_reported_as_a_disruption(tmp_path: Path) -> None:
     async with one_host(tmp_path, PodScript(ends_at=9999.0)) as (fake, run):
         result, _ = await run_disrupted(fake, run, delete_pod)
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
 
 
-async def test_pod_deleted_after_a_successful_result_is_a_success(tmp_path: Path) -> None:
+async def test_run_whose_pod_is_deleted_after_its_result_succeeds(tmp_path: Path) -> None:
     done = PodScript(output=((0.0, capture("02")),), ends_at=25.0)
     async with one_host(tmp_path, done) as (fake, run):
         result, _ = await run_disrupted(fake, run, delete_pod)
@@ -179,7 +179,9 @@ async def test_released_pod_that_cannot_be_deleted_is_named(tmp_path: Path) -> N
         assert "`kubectl delete pod ac-agent-1-run-1" in host_log.status
 
 
-async def test_job_suspended_by_its_queue_before_the_start_runs_later(tmp_path: Path) -> None:
+async def test_job_that_its_queue_suspends_before_the_start_runs_after_its_readmission(
+    tmp_path: Path,
+) -> None:
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
 
     def pod_script_of(_pod: Object) -> PodScript:

@@ -164,7 +164,7 @@ async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
         assert warnings_of(result) == []
 
 
-async def test_agent_is_stopped_a_grace_after_a_wake_up_that_did_not_happen(tmp_path: Path) -> None:
+async def test_agent_is_stopped_if_it_does_not_wake_up_within_the_grace(tmp_path: Path) -> None:
     pod_script = PodScript(output=((0.0, turn("sleeping", wake_up_call(600))),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
         took, result, _ = await run_timed(run)

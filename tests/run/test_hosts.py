@@ -116,7 +116,7 @@ async def test_adopted_run_can_be_cancelled(tmp_path: Path) -> None:
         assert jobs(fake) == []
 
 
-async def test_run_of_a_disconnected_process_is_adopted_after_its_lease_expired(tmp_path: Path) -> None:
+async def test_run_of_a_disconnected_process_is_adopted_after_its_lease_has_expired(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one):
             one.disconnect()
@@ -133,7 +133,7 @@ async def test_run_of_a_disconnected_process_is_adopted_after_its_lease_expired(
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_process_that_reconnects_leaves_a_job_alone_that_was_taken_over(tmp_path: Path) -> None:
+async def test_process_that_reconnects_does_not_touch_a_job_that_was_taken_over(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         first_log = HostLog()
         async with asyncio.TaskGroup() as group:
@@ -279,7 +279,7 @@ async def test_finished_job_without_its_pod_fails_at_once(tmp_path: Path) -> Non
         assert jobs(fake) == []
 
 
-async def test_unobserved_job_past_its_deadline_is_a_timeout(tmp_path: Path) -> None:
+async def test_job_that_passed_its_deadline_unobserved_is_reported_as_a_timeout(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finish_unobserved(fake, one)
         remove_pods(fake)

@@ -142,7 +142,7 @@ def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], read_cou
         assert failure.code == ENDINGS[end][1]
 
 
-def test_overtaken_result_contributes_its_usage_and_no_success() -> None:
+def test_overtaken_result_counts_for_usage_but_not_as_a_success() -> None:
     transcript = read(["init", "answer", "success", "init"])
     observation = Observation(Exited(Terminated(143)), transcript, None, None, RunFacts("job", "ns"))
     wire = build_result(

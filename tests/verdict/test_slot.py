@@ -157,7 +157,7 @@ SAME_WAKE = {"paperclip.io/wake-digest": "d1"}
         ("other", SAME_WAKE | {"paperclip.io/result-taken": "yes"}, False),
     ],
 )
-def test_finished_job_is_adopted_if_uncollected_and_own_or_retried_or_of_the_same_wake(
+def test_uncollected_result_is_adopted_by_the_same_run_its_retry_or_the_same_wake(
     run: str,
     annotations: dict[str, str],
     adopted: bool,  # noqa: FBT001

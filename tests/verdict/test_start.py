@@ -83,7 +83,7 @@ def test_old_pod_of_a_readmitted_job_is_waited_for_and_then_lost() -> None:
     assert isinstance(judge_start(replace(known, pod_gone=True)), LostBeforeStart)
 
 
-def test_pod_suspended_by_queue_ignores_init_exit_code() -> None:
+def test_init_exit_code_of_a_pod_suspended_by_queue_is_ignored() -> None:
     init = (ContainerSnapshot("setup", Terminated(143, "Error")),)
     pod = a_pod(Waiting("PodInitializing"), init_containers=init, deleting=True)
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod)

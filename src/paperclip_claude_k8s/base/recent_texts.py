@@ -11,7 +11,9 @@ class RecentTexts:
 
     def __init__(self, limit: int = LIMITS.remembered_ids) -> None:
         self._limit = limit
-        self._texts: OrderedDict[str, None] = OrderedDict()  # a dict takes long to find its oldest key
+        self._texts: OrderedDict[str, None] = (
+            OrderedDict()
+        )  # finds the oldest key quickly, unlike a dict after many deletions
 
     def __contains__(self, text: object) -> bool:
         return text in self._texts

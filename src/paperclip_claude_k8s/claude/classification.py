@@ -103,7 +103,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 def classify(transcript: Transcript, now: datetime, *, recorded: bool = False) -> ClassifiedFailure:
     """Classify the last result. Call it only for results that are not a success.
 
-    `recorded`: the CLI printed it at an unknown time before `now`, so that any retry time is believed.
+    `recorded`: the result was printed at an unknown time before `now`, so any retry time in it is believed.
     """
     result = transcript.result or {}
     text = terminal_text(result)

@@ -40,9 +40,10 @@ def build_partial_run_error(
 
     It quotes plain lines only, never events. `truncated_message` is for answers that were cut.
     """
-    model_seen = any(f'"model":{blank}"{model}"' in stdout for blank in ("", " "))
+    # in output without an answer, an `init` event names the model
+    init_seen = any(f'"model":{blank}"{model}"' in stdout for blank in ("", " "))
     return no_answer_message(
-        exit_code, model, first_plain_line(stdout), started=bool(stdout.strip()), init=model_seen
+        exit_code, model, first_plain_line(stdout), started=bool(stdout.strip()), init=init_seen
     ) + pod_cause(exit_code, pod_state)
 
 

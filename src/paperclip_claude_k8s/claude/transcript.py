@@ -69,10 +69,10 @@ class Transcript:
 
     @property
     def usage(self) -> TokenUsage | None:
-        """The run's own tokens, if it is unknown whether it resumed a session."""
+        """The run's own tokens, computed without knowing whether it resumed a session."""
         return self.reported_usage.for_run(resumed=None).usage
 
     @property
     def cost_usd(self) -> float | None:
-        """The run's own cost, if it is unknown whether it resumed a session."""
+        """The run's own cost, computed without knowing whether it resumed a session."""
         return self.reported_usage.for_run(resumed=None).cost_usd
