@@ -38,6 +38,7 @@ def connect(kubeconfig: str | None, settings: ProcessSettings) -> Cluster:
     rules = KubeconfigRules(
         may_be_read=settings.folders.kubeconfigs.allows,
         may_run=policy.allows_exec_plugin,
+        may_inherit=policy.allows_plugin_variable,
         trusted=policy.kubeconfigs is not None,
         mask=redact_text,
     )

@@ -226,7 +226,7 @@ async def test_missing_namespace_is_one_check(harness: Harness) -> None:
     [
         (403, "exceeded quota: small, requested: count/jobs.batch=1, used: 5, limited: 5", "quota"),
         (403, 'admission webhook "policy.example" denied the request: no', "policy"),
-        (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "message names"),
+        (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "the message is about"),
     ],
 )
 async def test_refused_dry_run_quotes_the_server(harness: Harness, status: int, text: str, hint: str) -> None:

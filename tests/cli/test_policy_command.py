@@ -43,6 +43,7 @@ def test_kubeconfig_of_an_option_may_run_exec_plugins(tmp_path: Path) -> None:
     file = tmp_path / "kubeconfig"
     settings = with_grants(ProcessSettings(), grants(str(file), None))
     assert settings.policy.allows_exec_plugin("aws")
+    assert settings.policy.allows_plugin_variable("AWS_SECRET_ACCESS_KEY")
     assert settings.folders.kubeconfigs.allows(str(file))
     assert not settings.folders.kubeconfigs.allows(str(tmp_path / "other"))
 

@@ -51,7 +51,7 @@ def test_invalid_policy_names_field_and_expectation(given: Any, message: str) ->
 
 
 def test_policy_file_is_json_or_yaml(tmp_path: Path) -> None:
-    for text in ('{"docker": false}', "docker: false\n"):
+    for text in ('{"docker": false}', '{\n\t"docker":\tfalse\n}', "docker: false\n"):
         (tmp_path / "policy").write_text(text)
         assert read_policy({"CLAUDE_K8S_POLICY": str(tmp_path / "policy")}) == Policy(docker=False)
 

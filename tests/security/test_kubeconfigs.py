@@ -116,6 +116,20 @@ async def test_plugin_gets_no_secret_of_the_host(tmp_path: Path) -> None:
     assert "KUBERNETES_EXEC_INFO=" in given
 
 
+async def test_plugin_gets_the_variables_that_the_policy_names(tmp_path: Path) -> None:
+    user = a_plugin(tmp_path, f"env > {tmp_path}/env; exit 1")
+    os.environ["BETTER_AUTH_SECRET"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "canary"
+    policy = Policy(exec_plugins=("*",), exec_plugin_variables=("AWS_*",))
+    try:
+        result = await result_of(a_kubeconfig(tmp_path, user=user), policy)
+    finally:
+        del os.environ["BETTER_AUTH_SECRET"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    given = (tmp_path / "env").read_text(encoding="utf-8")
+    assert "AWS_SECRET_ACCESS_KEY=canary" in given
+    assert "BETTER_AUTH_SECRET" not in given
+    assert "execPluginVariables" in (result.error_message or "")
+
+
 @pytest.mark.parametrize(
     "name", ["PATH", "LD_PRELOAD", "ld_audit", "PYTHONPATH", "BASH_ENV", "NODE_OPTIONS", ""]
 )

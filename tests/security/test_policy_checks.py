@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.api_server import a_kubeconfig
 from tests.support.fake_cluster import FakeCluster
 from tests.support.in_memory_runs import GOOD, one_host
 
@@ -55,6 +56,19 @@ async def test_environment_test_examines_the_merged_pod_too(tmp_path: Path) -> N
     config = {"image": "x", "podTemplate": {"securityContext": {"$patch": "delete"}}}
     checkup = await check(tmp_path, settings, config)
     assert [found.code for found in checkup.checks if found.level == "error"] == ["k8s_policy_refused"]
+
+
+async def test_environment_test_names_what_a_kubeconfig_would_be_refused(tmp_path: Path) -> None:
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws"}}
+    adapter = Adapter(ProcessSettings())
+    config = {"kubeconfig": a_kubeconfig(tmp_path, user=user), "image": "x"}
+    try:
+        (found,) = (await adapter.test_environment({"config": config})).checks
+    finally:
+        await adapter.shutdown()
+    assert found.code == "k8s_policy_refused"
+    assert "'aws'" in found.message
+    assert "execPlugins" in (found.hint or "")
 
 
 async def test_environment_test_fails_with_an_unusable_policy(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from paperclip_claude_k8s.checks.dry_run import (
 )
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun
 from paperclip_claude_k8s.checks.probe import probe
+from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import Failure, RunFailure
 from paperclip_claude_k8s.host.checkup import Check, Checkup, CheckupContext, worst_status
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ContextInvalid
+from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.plan.pod_admission import plan_refusals
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.process import Process
@@ -56,6 +58,9 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
         return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
     ports = process.ports(config.kubeconfig)
     version = await call_within(ports.cluster.server_version, ports.settings.timings.check)
+    if isinstance(version, KubeconfigRefused):
+        refusals = (Refusal("kubeconfig", version.rule, version.allowed_by),)
+        return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
     checks = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
     if isinstance(version, ClusterError):
         return checks  # every other call would fail in the same way

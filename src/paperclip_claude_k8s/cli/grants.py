@@ -1,8 +1,9 @@
 """What the person at the shell may use beyond the policy, because they can read and run it themselves.
 
-A kubeconfig that an option or KUBECONFIG names may run exec plugins, as with kubectl; one that only a file of
-settings names may not. Instructions and skills may be in the folder of the file given by `--config`. The
-record of a run keeps its grants, so that any later command can continue the run.
+A kubeconfig that an option or KUBECONFIG names may run exec plugins with all variables of the shell, as with
+kubectl; one that only a file of settings names may not. Instructions and skills may be in the folder of the
+file given by `--config`. The record of a run keeps its grants, so that any later command can continue the
+run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ def grants(kubeconfig: object, config_file: Path | None) -> dict[str, list[str]]
     """The grants of a command, as additions to fields of the policy. None: the command names no such file."""
     granted: dict[str, list[str]] = {}
     if isinstance(kubeconfig, str):
-        granted |= {"kubeconfigs": [str(Path(kubeconfig).expanduser().absolute())], "execPlugins": ["*"]}
+        granted["kubeconfigs"] = [str(Path(kubeconfig).expanduser().absolute())]
+        granted |= {"execPlugins": ["*"], "execPluginVariables": ["*"]}
     if config_file is not None:
         folder = str(config_file.absolute().parent)
         granted |= {"instructionRoots": [folder], "skillRoots": [folder]}

@@ -54,9 +54,8 @@ INHERITED = frozenset(
         *("AZURE_CONFIG_DIR", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
     }
 )
-"""Variables of this process that a plugin gets: paths, proxies, language, and the account in a cloud. None
-contains a secret, except a proxy's password. A secret that a plugin needs must be in a file, or in
-`env` of the kubeconfig."""
+"""Variables of this process that every plugin gets: paths, proxies, language, and the account in a cloud.
+None contains a secret, except a proxy's password. The policy may name more."""
 CODE_VARIABLES = ("LD_", "PYTHON", "PERL", "RUBY", "NODE_", "JAVA_", "_JAVA", "JDK_", "BASH_", "GCONV_")
 """Prefixes of variables that make a program load other code. A kubeconfig must not set them, nor PATH."""
 
@@ -94,11 +93,11 @@ async def run_plugin(kubeconfig: Kubeconfig, rules: KubeconfigRules, seconds: fl
         why = f"runs the program {shown!r} on this host to get its credentials"
         raise kubeconfig.refused(why, "execPlugins")
     try:
-        plugin = _Plugin(_arguments(kubeconfig, spec, command), _environment(spec, version))
+        plugin = _Plugin(_arguments(kubeconfig, spec, command), _environment(spec, version, rules))
         return _credential(await plugin.run(seconds), version)
     except PluginFailed as error:
         why = rules.mask(f"has the exec plugin {shown!r}, which {error}")
-        raise kubeconfig.unusable(why) from None
+        raise kubeconfig.unusable(f"{why}{_withheld_note(rules)}") from None
 
 
 def _arguments(kubeconfig: Kubeconfig, spec: Mapping[str, Any], command: str) -> list[str]:
@@ -110,13 +109,24 @@ def _arguments(kubeconfig: Kubeconfig, spec: Mapping[str, Any], command: str) ->
     return [program, *as_texts(spec.get("args"))]
 
 
-def _environment(spec: Mapping[str, Any], version: str) -> dict[str, str]:
+def _environment(spec: Mapping[str, Any], version: str, rules: KubeconfigRules) -> dict[str, str]:
     own = {get_text(entry, "name"): get_text(entry, "value") for entry in get_objects(spec, "env")}
     if any(name in {"", "PATH", "ENV"} or name.upper().startswith(CODE_VARIABLES) for name in own):
         raise PluginFailed("is given a variable that a kubeconfig must not set, such as PATH or LD_PRELOAD")
     info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
-    inherited = {name: value for name, value in os.environ.items() if name in INHERITED}
+    inherited = {name: value for name, value in os.environ.items() if _is_inherited(name, rules)}
     return {**inherited, **own, "KUBERNETES_EXEC_INFO": json.dumps(info)}
+
+
+def _is_inherited(name: str, rules: KubeconfigRules) -> bool:
+    return name in INHERITED or rules.may_inherit(name)
+
+
+def _withheld_note(rules: KubeconfigRules) -> str:
+    """For a plugin that failed: it may lack variables that it has in a shell."""
+    if all(_is_inherited(name, rules) for name in os.environ):
+        return ""
+    return " (it gets few of this host's variables; `execPluginVariables` of the policy names more)"
 
 
 class _Plugin:

@@ -30,7 +30,7 @@ from paperclip_claude_k8s.cluster.port import POLICY_REFUSED, UNUSABLE_CREDENTIA
 
 
 def nothing(_: str) -> bool:
-    """Allow no program."""
+    """Allow no program, and no variable."""
     return False
 
 
@@ -46,6 +46,8 @@ class KubeconfigRules:
     """Whether a kubeconfig may be used, by its path with all links resolved."""
     may_run: Callable[[str], bool] = nothing
     """Whether a kubeconfig may run this exec plugin, spelled as in the file; or use this `auth-provider`."""
+    may_inherit: Callable[[str], bool] = nothing
+    """Whether exec plugins get this variable of the host, beside those that every plugin gets."""
     trusted: bool = False
     """The administrator named the kubeconfigs that may be used, so the token files that they name may be
     anywhere. Any other kubeconfig could send a token of the host, such as that of its service account, to a

@@ -84,6 +84,7 @@ class Policy(BaseModel):
 
     kubeconfigs: Folders | None = None
     exec_plugins: Patterns = ()
+    exec_plugin_variables: Patterns = ()
     instruction_roots: Folders = (f"{PAPERCLIP_INSTANCE}/companies/*/agents/*/instructions", *_WORKSPACES)
     skill_roots: Folders = (f"{PAPERCLIP_INSTANCE}/skills", SERVER_SKILLS, *_WORKSPACES)
     shared_volume_dirs: Folders | None = None
@@ -139,6 +140,10 @@ class Policy(BaseModel):
     def allows_exec_plugin(self, command: str) -> bool:
         """Whether a kubeconfig may run this command on the host. `command`: as the kubeconfig spells it."""
         return matches(command, self.exec_plugins)
+
+    def allows_plugin_variable(self, name: str) -> bool:
+        """Whether exec plugins get this variable of the host beside the ordinary ones."""
+        return matches(name, self.exec_plugin_variables)
 
     def extended(self, more: Mapping[str, Sequence[str]]) -> "Policy":
         """The policy with more entries in these lists; a list that is null has only the new entries then."""

@@ -1,6 +1,8 @@
 """Reads the policy from the file that CLAUDE_K8S_POLICY names."""
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
@@ -22,6 +24,15 @@ def read_policy(env: Mapping[str, str]) -> Policy:
         return Policy()
     try:
         content = read_host_file_now(path, limit=POLICY_BYTES).content
-        return Policy.read(yaml.safe_load(content))  # JSON is YAML
+        return Policy.read(_parse(content))
     except (HostFileError, PolicyInvalid, yaml.YAMLError, RecursionError, ValueError) as error:
         raise PolicyInvalid(f"{path}: {' '.join(str(error).split())[:500]}") from None
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    """Read JSON or YAML. To the YAML parser, JSON with tabs is an error."""
+    try:
+        parsed: dict[str, Any] = json.loads(content)
+    except ValueError:
+        parsed = yaml.safe_load(content)
+    return parsed  # of any type: `Policy.read` checks it
