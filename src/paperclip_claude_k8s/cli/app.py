@@ -125,7 +125,9 @@ def jobs(devcluster: Devcluster = False, kubeconfig: Kubeconfig = None, namespac
 def logs(
     run_id: Annotated[str, typer.Argument(help="Id of the run.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the run ends.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="On a terminal: do not neutralise anything.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print control characters unchanged on a terminal too.")
+    ] = False,
 ) -> None:
     """Print the agent's stdout so far: to a file or pipe byte for byte. Never affects the run."""
     from paperclip_claude_k8s.cli import logs as implementation  # noqa: PLC0415

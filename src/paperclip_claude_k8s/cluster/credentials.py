@@ -153,7 +153,7 @@ class Credentials:
         """
         provider = get_object(kubeconfig.user, "auth-provider")
         if get_text(provider, "name") != "oidc":
-            raise kubeconfig.unusable("has an auth-provider other than oidc, the only one of kubectl")
+            raise kubeconfig.unusable("has an auth-provider other than oidc, the only one that is supported")
         if not self._rules.may_run("oidc"):
             raise kubeconfig.refused("logs in with the auth-provider 'oidc'", "execPlugins")
         access = server_of(kubeconfig)

@@ -242,7 +242,9 @@ def _check_encoding(request: Request, response: aiohttp.ClientResponse) -> None:
     """Raise `ClusterError` for a compressed response: inflated, a short one could become very long."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
         response.close()
-        raise ClusterError(None, "BrokenResponse", f"the response to {request} is compressed, unasked")
+        raise ClusterError(
+            None, "BrokenResponse", f"the response to {request} is compressed, which was not requested"
+        )
 
 
 def parse_json(text: bytes, limits: Limits) -> object:

@@ -106,7 +106,7 @@ def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap) -> Iterator[Refu
     ours = {sub_path for _, sub_path in _mounts_of_claim(own, claim)}
     for container, sub_path in _mounts_of_claim(pod, claim):
         if sub_path not in ours:
-            why = f"{container} mounts more of the shared volume than its company's: companyVolumes is true"
+            why = f"{container} mounts more than its company's folder: companyVolumes is true"
             yield Refusal(f"{TEMPLATE}.spec", why, "companyVolumes")
 
 

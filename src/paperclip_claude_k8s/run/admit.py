@@ -87,7 +87,7 @@ class _NamedPath:
         shown = shorten(self.path)
         if is_in(self.path, KERNEL_FOLDERS):
             return Refusal(self.key, f"{shown} is below {', '.join(KERNEL_FOLDERS)}", "")
-        return Refusal(self.key, f"{shown} is not where {self.policy_field} allows it", self.policy_field)
+        return Refusal(self.key, f"{self.policy_field} does not allow {shown}", self.policy_field)
 
 
 def _named_paths(given: JsonMap, config: AdapterConfig, folders: HostFolders) -> Iterator[_NamedPath]:

@@ -225,7 +225,7 @@ def _check_place(opened: int, rule: FolderRule, key: str, policy_field: str) -> 
     """
     real = str(Path(f"/proc/self/fd/{opened}").readlink())
     if not rule.allows(real):
-        why = f"it is really {real[:200]}, which is not where {policy_field} allows it"
+        why = f"links lead to {real[:200]}, which {policy_field} does not allow"
         raise RunFailure(failures.policy_refused(Refusal(key, why, policy_field)))
 
 
