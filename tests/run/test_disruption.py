@@ -21,13 +21,15 @@ from tests.support.disruptions import (
     suspend,
     taint,
 )
-from tests.support.fake_cluster import FakeCluster, PodScript
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import started
 from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
+from paperclip_claude_k8s.devcluster.api import Deletion, Request
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
+from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
 pytestmark = pytest.mark.looptime
 
@@ -277,3 +279,23 @@ async def test_of_two_pods_of_an_adopted_job_the_running_one_is_followed(tmp_pat
             assert [pod for _, pod in fake.kubelet.started] == [first["metadata"]["name"]]
             result, _ = await running
         assert first["metadata"]["name"] in (result.error_message or "")
+
+
+async def test_job_deleted_without_its_dependents_leaves_nothing_behind(tmp_path: Path) -> None:
+    """`kubectl delete job --cascade=orphan` leaves the Pod and the run Secret without an owner."""
+    script = PodScript(output=((0.0, WHOLE[:2000]), (20.0, WHOLE[2000:])), ends_at=25.0)
+    async with one_host(tmp_path, script) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(run())
+            await asyncio.sleep(10)
+            job = only(fake, JOBS)["metadata"]["name"]
+            target = parse_target(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{job}")
+            assert isinstance(target, Target)
+            options = {"propagationPolicy": "Orphan"}
+            delete = Request("DELETE", {}, options, "application/json", "application/json")
+            Deletion(fake.store, fake.kubelet).delete(target, delete)  # type: ignore[arg-type]  # unused part
+            assert [secret["metadata"]["ownerReferences"] for secret in fake.store.list(SECRETS)] == [[]]
+        result, host_log = running.result()
+        assert result.error_message is None
+        assert host_log.stdout.encode() == WHOLE
+        assert [list(fake.store.list(kind)) for kind in (JOBS, PODS, SECRETS)] == [[], [], []]

@@ -7,7 +7,7 @@ from paperclip_claude_k8s.devcluster import patching, problems
 from paperclip_claude_k8s.devcluster.discovery import discover
 from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.job_controller import FOREGROUND, delete_gracefully
-from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS, Object
+from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS, SECRETS, Object
 from paperclip_claude_k8s.devcluster.kubelet import Kubelet
 from paperclip_claude_k8s.devcluster.queries import number
 from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
@@ -184,7 +184,7 @@ class Deletion:
         if target.kind == JOBS and policy == "Foreground":
             return self._start_foreground_deletion(target)
         if policy == "Orphan":
-            self._orphan_pods(obj)
+            self._orphan_dependents(obj)
         self._store.remove(target.kind, target.namespace, target.name)
         return obj
 
@@ -210,15 +210,16 @@ class Deletion:
 
         return self._store.update(target.kind, target.namespace, target.name, change)
 
-    def _orphan_pods(self, owner: Object) -> None:
+    def _orphan_dependents(self, owner: Object) -> None:
         uid = owner["metadata"]["uid"]
 
         def release(found: Object) -> None:
             owners = found["metadata"].get("ownerReferences") or []
             found["metadata"]["ownerReferences"] = [o for o in owners if o["uid"] != uid]
 
-        for pod in self._store.list(PODS, owner["metadata"]["namespace"]):
-            self._store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], release)
+        for kind in (PODS, SECRETS):
+            for obj in list(self._store.list(kind, owner["metadata"]["namespace"])):
+                self._store.update(kind, obj["metadata"]["namespace"], obj["metadata"]["name"], release)
 
 
 def verb_of(method: str, target: Target, *, watch: bool) -> str:

@@ -73,7 +73,11 @@ class JobCleanup:
             async with asyncio.timeout(ports.settings.timings.cleanup):
                 if kept is None:
                     call = Retrier(ports.settings.timings, self.narrator)
-                    await call("delete job", lambda: ports.cluster.delete_job(job.ref, "Background"))
+                    existed = await call(
+                        "delete job", lambda: ports.cluster.delete_job(job.ref, "Background")
+                    )
+                    if not existed and self.end is not None and self.end.observation.known.pod_released:
+                        await self._delete_left_secret()
                     await self._delete_released_pod()
                 elif reason == "done":
                     await annotate_as_taken(job, ports)
@@ -94,6 +98,13 @@ class JobCleanup:
             return False
         observation = self.end.observation
         return observation.log is not None and bool(observation.log.unread) and not observation.known.pod_gone
+
+    async def _delete_left_secret(self) -> None:
+        """Delete the run Secret of a Job that somebody deleted with `--cascade=orphan`: it has no owner."""
+        job, cluster = self.launched.job.ref, self.ports.cluster
+        secret = await cluster.read_secret(job.namespace, self.launched.plan.secret_name)
+        if secret is not None and (not secret.owners or job.uid in secret.owners):
+            await cluster.delete_secret(secret)
 
     async def _delete_released_pod(self) -> None:
         """Delete a released Pod, or name it for the administrator if that is refused."""
