@@ -185,7 +185,7 @@ def forbidden(namespace: str, job: Mapping[str, Any]) -> list[str]:
 
 
 def entries(part: Any) -> Iterator[tuple[str, Any]]:
-    """Every key of every object, with its value, but not in `env` and `nodeSelector`."""
+    """Every key of every object, with its value, but none inside of `value` and `nodeSelector`."""
     for key, value in part.items() if isinstance(part, dict) else ():
         yield key, value
         if key not in {"nodeSelector", "value"}:

@@ -222,7 +222,7 @@ class Writer:
             self.log.rotate()
 
     def _may_rotate(self) -> bool:
-        """Whether to rotate the log: without a file, a loss before the first read leaves no trace."""
+        """Whether to rotate the log: without a file, a loss before the first read cannot be detected."""
         return self.schedule.rotates and (self.schedule.file_readable or len(self._sink.out) > 0)
 
     def _step_clock_or_stderr(self) -> None:
@@ -238,7 +238,7 @@ class Writer:
             self._remember(text, time)
 
     def _may_step(self) -> bool:
-        """Whether to set the clock: without counts, early lines leave no trace while no stream is open."""
+        """Whether to set the clock: without a relay, only an open stream sees lines with early times."""
         return self.schedule.has_relay or any(r.is_healthy_and_complete for r in self.log.open_responses)
 
     def _last_line_without_newline(self) -> None:

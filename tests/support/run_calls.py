@@ -92,9 +92,9 @@ class Scenario:
     during: Callable[[FakeCluster], None] | None = None
     """Disrupts the run some seconds after its start; None: nothing does."""
     max_agents: dict[str, int] = field(default_factory=lambda: {"": 1})
-    """How many agents may run in all, by the last of these calls that finished before the cut.
+    """Call → how many agents may run in all, if it was the last of these calls to finish before the cut.
 
-    "": none of these calls finished."""
+    "": none of these calls had finished."""
 
 
 def delete_its_pod(fake: FakeCluster) -> None:

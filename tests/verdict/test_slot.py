@@ -256,7 +256,7 @@ def test_finished_own_job_without_task_is_adopted(task: str | None) -> None:
 
 
 def test_runs_without_task_exclude_each_other_in_task_scope() -> None:
-    """Jobs without a task exclude each other, but are never adopted as each other."""
+    """Jobs without a task exclude each other, but no run without a task adopts the Job of another run."""
     one, two = a_job("one", labels={RUN_LABEL: "other"}), a_job("two", labels={})
     verdict = judge_slot([one], Claimant("run-1", only_task=True))
     assert isinstance(verdict, Blocked)

@@ -55,7 +55,7 @@ class _RunningCall:
         match message:
             case Ack(_, n, refusal):
                 self.request.callbacks.acknowledge(n, refusal)
-            case Cancel():  # the run is to end: its agent is stopped
+            case Cancel():  # the host stops the run, and the agent is stopped
                 self.request.stop.set()
             case Leave():  # the host detaches: the Job is left running
                 self.task.cancel("the host has detached from the run")

@@ -166,7 +166,8 @@ _SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off"})
 def redact_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """The request without the values of variables and headers, and without other secrets.
 
-    Others are marked as secret by their name, their shape, or the option before them. The prompt stays.
+    The other secrets are recognised by their name, their shape, or the option before them. The prompt
+    stays.
     """
     redacted = {**request, "config": _redact(request.get("config", {}))}
     return {key: value for key, value in redacted.items() if key != "authToken"}
