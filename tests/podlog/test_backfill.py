@@ -21,7 +21,7 @@ from paperclip_claude_k8s.podlog import FileUnusable, FollowTimings, GapFilled, 
 from paperclip_claude_k8s.podlog.backfill import COMPARE_TIMEOUT, DIFFERS, TOO_SHORT
 from paperclip_claude_k8s.podlog.file_reader import LATE, READ_TIMEOUT, SEARCH_BYTES
 from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, LineBatch, LineReader
-from paperclip_claude_k8s.podlog.pipeline import Deliverer, Pipeline
+from paperclip_claude_k8s.podlog.pipeline import OMISSIONS_PER_BLOCK, Deliverer, Pipeline
 
 pytestmark = pytest.mark.looptime
 
@@ -186,6 +186,16 @@ async def test_any_omitted_lines_are_filled_in_order(
     assert harness.sink.out == file.content
     assert harness.counts.matches(totals(bytes(file.content)))
     assert harness.counts.lines == len(lines)
+
+
+async def test_file_with_something_before_every_line_is_compared_a_few_times_only() -> None:
+    texts = [b"%d" % number for number in range(3000)]
+    file = MemoryRelayFile(bytearray(b"".join(b"other\n" + text + b"\n" for text in texts)))
+    harness = DelivererHarness(file)
+    await harness.take(*texts)
+    lines = harness.sink.out.splitlines()
+    assert [line for line in lines if line != b"other"] == texts
+    assert lines.count(b"other") == OMISSIONS_PER_BLOCK
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 40)), max_size=14))

@@ -52,6 +52,19 @@ def test_many_recent_texts_take_linear_time() -> None:
     assert time.thread_time() - began < 5
 
 
+def test_whole_events_are_recognised_without_parsing_large_lines() -> None:
+    counts = Counts()
+    counts.add(b'{"n":1}\n', 1)
+    many_values = b'{"a":[' + b"[]," * 3_000_000
+    began = time.thread_time()
+    assert not counts.is_partial(many_values + b"1]}\n")
+    assert counts.is_partial(many_values)
+    assert counts.is_partial(many_values[1:] + b"1]}\n")
+    assert time.thread_time() - began < 0.5
+    assert not counts.is_partial(b'{"n":2}\n')
+    assert counts.is_partial(b'{"n":2}, 3}\n')
+
+
 # ── lines ────────────────────────────────────────────────────────────────────────────────────────────
 
 

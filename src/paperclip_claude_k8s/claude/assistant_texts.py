@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
+from paperclip_claude_k8s.base.json_sizes import is_parsed
 from paperclip_claude_k8s.base.recent_texts import RecentTexts
 from paperclip_claude_k8s.base.settings import LIMITS
-from paperclip_claude_k8s.claude.events import Event, get_name, is_parsed, read_event
+from paperclip_claude_k8s.claude.events import Event, get_name, read_event
 
 KEPT_BYTES = 1024 * 1024
 """Limit of the total size of the kept lines, larger than the longest message of a model. Beyond it the oldest

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from paperclip_claude_k8s.base.json_readers import as_number, get_number, get_text
+from paperclip_claude_k8s.base.json_sizes import has_at_most, is_parsed
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.strict_json import strict_value
 
@@ -16,15 +17,6 @@ MAX_COUNT = LIMITS.tokens
 """Numbers above this are not counts of tokens or turns."""
 BOM = b"\xef\xbb\xbf"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def is_parsed(line: bytes) -> bool:
-    """Whether the line is small enough to be parsed, in size and in the number of values in it."""
-    return len(line) <= LIMITS.event_bytes and _has_at_most(LIMITS.event_values, line)
-
-
-def _has_at_most(values: int, line: bytes) -> bool:
-    return len(line) <= values or line.count(b",") + line.count(b"[") + line.count(b"{") <= values
 
 
 def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
@@ -38,7 +30,7 @@ def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
-        if not _has_at_most(LIMITS.repaired_values, line):
+        if not has_at_most(LIMITS.repaired_values, line):
             return None
         try:
             return strict_value(json.loads(line.removeprefix(BOM).decode("utf-8", "replace")))

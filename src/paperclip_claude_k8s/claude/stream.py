@@ -15,6 +15,7 @@ result B is the run's end, and result A counts for usage and cost only.
 from collections.abc import Callable, Iterator
 
 from paperclip_claude_k8s.base.json_readers import get_list, get_number, get_object, get_objects, get_text
+from paperclip_claude_k8s.base.json_sizes import is_parsed
 from paperclip_claude_k8s.base.session_ids import as_session_id
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.accounting import UsageTracker
@@ -24,7 +25,6 @@ from paperclip_claude_k8s.claude.events import (
     Event,
     count,
     get_name,
-    is_parsed,
     read_event,
     read_json,
 )

@@ -15,6 +15,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 
+from paperclip_claude_k8s.base.json_sizes import is_parsed
 from paperclip_claude_k8s.podlog.log_report import Gap, Totals
 from paperclip_claude_k8s.podlog.marks import Bookmark
 
@@ -151,7 +152,12 @@ class Counts:
 
 
 def _is_event(line: bytes) -> bool:
-    """Whether this is a whole JSON object. The end of an object alone never is."""
+    """Whether this is a whole JSON object. The end of an object alone never is.
+
+    Of a line that is too large to be parsed, only both ends are examined.
+    """
+    if not line.startswith(b"{") or not is_parsed(line):
+        return line.startswith(b"{") and line.rstrip().endswith(b"}")
     with suppress(ValueError, RecursionError):
-        return line.startswith(b"{") and isinstance(json.loads(line), dict)
+        return isinstance(json.loads(line), dict)
     return False

@@ -29,6 +29,9 @@ KUBELET_ERROR = b"unable to retrieve container logs for "
 """Start of the message that the kubelet inserts, without a newline, when a log is gone."""
 QUOTED_BYTES = 500
 """Longest quotation of text that is not a log line."""
+OMISSIONS_PER_BLOCK = 30
+"""Points of one block at which the file may have more than the log. A log omits lines where it is rotated,
+every 10 MiB or so, and a block is smaller. A file with more of them is an agent's, and comparing it takes time."""
 _log = logging.getLogger("paperclip_claude_k8s")
 
 
@@ -143,7 +146,10 @@ class Deliverer:
 
     async def _fill_omissions(self, backfill: Backfill, block: bytes, time: int) -> bytes:
         """Deliver the lines up to the last omission, and what was omitted. Returns the remaining lines."""
-        while block and (omission := await backfill.first_omission(block)):
+        for _ in range(OMISSIONS_PER_BLOCK):
+            omission = await backfill.first_omission(block) if block else None
+            if omission is None:
+                return block
             before, block = block[: omission.at], block[omission.at :]
             if before:
                 await self.sink.stdout(before, before.count(b"\n"))
@@ -152,6 +158,7 @@ class Deliverer:
                 backfill.stop_comparing()
             elif not match.is_line_start:  # the file had the whole line, the log only its end
                 block = block[len(first_line(block)) :]
+        backfill.stop_comparing()
         return block
 
     async def fill_to_bookmark(self, bookmark: Bookmark, since: int | None, until: int) -> None:

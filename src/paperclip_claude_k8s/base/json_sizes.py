@@ -1,0 +1,13 @@
+"""Which lines of an agent are small enough to be parsed as JSON: each value in them may take 100 bytes."""
+
+from paperclip_claude_k8s.base.settings import LIMITS
+
+
+def is_parsed(line: bytes) -> bool:
+    """Whether the line is small enough to be parsed, in size and in the number of values in it."""
+    return len(line) <= LIMITS.event_bytes and has_at_most(LIMITS.event_values, line)
+
+
+def has_at_most(values: int, line: bytes) -> bool:
+    """Whether a JSON text has at most this many commas and opening brackets."""
+    return len(line) <= values or line.count(b",") + line.count(b"[") + line.count(b"{") <= values
