@@ -32,7 +32,7 @@ FILES = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "a\\b", "a\0b", "../up"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "a\\b", "a\0b", "a\nb", "../up"])
 def test_name_that_is_not_a_path_component_is_refused(name: str) -> None:
     with pytest.raises(PathRefused):
         path_part(name)

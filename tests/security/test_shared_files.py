@@ -18,6 +18,7 @@ FILES = {
     f"{FOLDER}/.claude/skills/s/SKILL.md": b"# Skill",
     f"{FOLDER}/.claude/skills/s/bin/run it": b"#!/bin/sh\necho the skill runs\n",
     f"{FOLDER}/.claude/skills/s/empty": b"",
+    f"{FOLDER}/.claude/skills/s/bin/-n 3.04\u202fPM  \U0001f468\u200d\U0001f467: OK": b"odd name",
     "run-files/job/prompt.txt": b"y" + b"x" * 100_000,
 }
 PROMPT = "run-files/job/prompt.txt"

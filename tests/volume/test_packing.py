@@ -180,7 +180,22 @@ async def test_links_and_special_files_of_a_skill_are_left_out_and_noted(volume:
     os.mkfifo(skill / "pipe")
     packed = await pack(inputs(volume, an_entry(skill)))
     assert not any("key" in path or "up" in path for path in contents(local_folder(packed, volume)))
-    assert packed.notes == ("Skill co/helper: 3 links or special files left out (key, pipe, up)",)
+    assert packed.notes == ("Skill co/helper: 3 links, special files or odd names left out (key, pipe, up)",)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("3.04\u202fPM", True), ("\U0001f468\u200d\U0001f467", True), ("a\nb", False), ("a\\b", False)],
+)
+async def test_odd_names_are_kept_if_the_relay_can_read_them(
+    name: str,
+    kept: bool,  # noqa: FBT001
+    volume: Path,
+    skill: Path,
+) -> None:
+    (skill / name).write_text("x", encoding="utf-8")
+    packed = await pack(inputs(volume, an_entry(skill)))
+    assert (f".claude/skills/helper/{name}" in contents(local_folder(packed, volume))) is kept
 
 
 async def test_skill_that_is_a_link_is_left_out_and_listed_as_unavailable(volume: Path, skill: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
-from paperclip_claude_k8s.plan.shared_files import SharedFile, path_of_copy
+from paperclip_claude_k8s.plan.shared_files import SharedFile, is_listable, path_of_copy
 
 INSTRUCTIONS = "agent-instructions.md"
 SKILLS = ".claude/skills"
@@ -88,9 +88,9 @@ def path_part(name: str) -> str:
     """Return `name` if it is a single component of a path.
 
     Raises:
-        PathRefused: `name` is empty, `.` or `..`, or holds a separator or NUL.
+        PathRefused: `name` is empty, `.` or `..`, or holds a separator or a control character.
     """
-    if name in {"", ".", ".."} or any(char in name for char in "/\\\0"):
+    if name in {"", ".", ".."} or "/" in name or not is_listable(name.strip(" ")):
         raise PathRefused(f"{name[:80]!r} cannot be the name of a file or folder")
     return name
 

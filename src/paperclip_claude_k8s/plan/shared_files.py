@@ -11,6 +11,7 @@ copies. The list itself is in the run Secret, where no agent can write.
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +22,7 @@ from paperclip_claude_k8s.plan.paths import SCRATCH_DIR
 
 LIST_FILE = "shared-files.txt"
 """The list, among the run's files."""
+_UNLISTABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ def path_of_copy(path: str) -> str:
 
 
 def is_listable(name: str) -> bool:
-    """Whether the list can hold this name: printable, in one line, and read by the shell as it is."""
-    return name.isprintable() and name == name.strip() and "\\" not in name
+    """Whether the list can hold this name: UTF-8 in one line, which the shell reads as it is."""
+    return not _UNLISTABLE.search(name) and name == name.strip(" ")
 
 
 def render_list(files: Iterable[SharedFile]) -> str:

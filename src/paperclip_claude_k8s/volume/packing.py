@@ -8,6 +8,7 @@ shared volume the instructions go into the run Secret, and skills are left out.
 """
 
 import asyncio
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -48,11 +49,11 @@ from paperclip_claude_k8s.plan.paths import to_pod_path
 from paperclip_claude_k8s.volume.removal import names_in, remove_abandoned, remove_tree
 from paperclip_claude_k8s.volume.safefs import (
     Budget,
-    is_ours,
     make_folders,
     open_at,
     open_path,
     open_volume,
+    our_uids,
     read_file,
     read_tree,
     write_tree,
@@ -177,7 +178,9 @@ def _read_skills(
         files.update(found)
         if skipped := remaining.skipped:
             shown = ", ".join(skipped[:3])
-            notes.append(f"Skill {skill.key}: {len(skipped)} links or special files left out ({shown})")
+            notes.append(
+                f"Skill {skill.key}: {len(skipped)} links, special files or odd names left out ({shown})"
+            )
     return files, refused
 
 
@@ -210,10 +213,11 @@ def _read_instructions(inputs: PackInputs, notes: list[str]) -> str | None:
 def _own_bundle_folder(bundles: BundleFolder) -> BundleFolder:
     """The same folder below a top folder of our own, whose name no agent could know before it existed."""
     with open_volume(bundles.volume) as volume:
+        ours = our_uids(volume)
         for name in names_in(volume):
             if OWN_HOME.fullmatch(name):
                 with suppress(OSError), open_at(volume, name) as home:
-                    if is_ours(home):
+                    if os.fstat(home).st_uid in ours:
                         return bundles.below(name)
     return bundles.below(f".paperclip-{secrets.token_hex(4)}")
 

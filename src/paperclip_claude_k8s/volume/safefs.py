@@ -41,7 +41,7 @@ class Budget:
     bytes_left: int
     entries_left: int
     skipped: list[str] = field(default_factory=list)
-    """Paths of what was left out: links, special files, names with characters that cannot be printed."""
+    """Paths of what was left out: links, special files, names with control characters."""
 
     def skip(self, path: str) -> None:
         """Leave out an entry, which counts too. Raises `TooLarge`."""
@@ -58,9 +58,19 @@ class Budget:
             raise TooLarge("it has too many files")
 
 
-def is_ours(opened: int) -> bool:
-    """Whether this process's user or root owns an open file or folder."""
-    return os.fstat(opened).st_uid in {0, os.geteuid()}
+def our_uids(volume: int) -> set[int]:
+    """The owners of what root and this process's user create on an open volume.
+
+    Some network volumes give everything to one user, whoever creates it: an example is a squashed root.
+    Raises `OSError`: nothing can be created.
+    """
+    name = temporary_name("owner")
+    os.mkdir(name, 0o700, dir_fd=volume)
+    try:
+        made = os.stat(name, dir_fd=volume, follow_symlinks=False)
+    finally:
+        discard(volume, name)
+    return {0, os.geteuid(), made.st_uid}
 
 
 @contextmanager
@@ -162,14 +172,16 @@ def make_folders(at: int, *parts: str, only_ours: bool = False) -> Iterator[int]
 
     `only_ours`: raise `NotOurs` if a folder belongs to another user, who could replace what is in it.
     """
-    here = os.dup(at)
+    here, ours = os.dup(at), {0, os.geteuid()}
     try:
         for part in parts:
             below = _open_or_make(here, part)
             os.close(here)
             here = below
-            if only_ours and not is_ours(here):
-                raise NotOurs(f"its folder {part} belongs to another user")
+            if only_ours and (owner := os.fstat(here).st_uid) not in ours:
+                ours = our_uids(at)
+                if owner not in ours:
+                    raise NotOurs(f"its folder {part} belongs to another user")
         yield here
     finally:
         os.close(here)
