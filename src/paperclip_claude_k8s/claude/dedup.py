@@ -21,7 +21,7 @@ _UUID = "uuid "
 class LogLineDedupFilter:
     """Passes each event of the CLI once. Plain lines always pass: two equal lines may both be original.
 
-    So do lines above `Limits.log_line_bytes`; at most so much of an incomplete line is held back.
+    Lines above `Limits.log_line_bytes` pass too: no more than this is held back of an incomplete line.
 
     An event is identified by its `uuid`; without one, by its type, its ids and its whole content.
     `message.id` alone is not unique: the CLI prints one event per content block, all with the id of their

@@ -205,7 +205,7 @@ class StreamReader:
             self._plain_lines += (line[:PLAIN_BYTES].decode("utf-8", "replace").strip()[:PLAIN_CHARS],)
 
     def _add_large_line(self, line: bytes) -> None:
-        """Take a line that is too large to be parsed: of a result, the relay's summary is used instead."""
+        """Take a line that is too large to be parsed. The relay's summary replaces it if it is a result."""
         if _RESULT in line and not line.startswith((*SKIPPED_PREFIXES, _ASSISTANT)):
             self.note_continuation()
             self.unread_result = True

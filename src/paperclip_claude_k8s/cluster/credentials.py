@@ -91,7 +91,7 @@ class Credentials:
                 self.version += 1
 
     async def headers(self) -> list[tuple[str, str]]:
-        """The headers that say who we are; names may occur several times.
+        """The headers that authenticate a request, and those of `impersonation`. A name may repeat.
 
         A credential that expires soon is renewed, or else kept if that fails.
         """

@@ -40,7 +40,7 @@ class Output:
         os.close(self._handle)
 
     def update(self) -> None:
-        """Append what the originals have gained since, by their length. Sets `error` instead of raising."""
+        """Append to each copy what its original has in addition. Sets `error` instead of raising."""
         try:
             self._append_new()
         except OSError as error:
