@@ -1,4 +1,4 @@
-"""A network volume that gives everything to one user, whoever creates it, as with a squashed root."""
+"""A network volume that gives everything to one user, whoever creates it (e.g. NFS with `all_squash`)."""
 
 import asyncio
 import ctypes

@@ -45,7 +45,7 @@ def path_of_copy(path: str) -> str:
 
 
 def is_listable(name: str) -> bool:
-    """Whether the list can hold this name: UTF-8 in one line, which the shell reads as it is."""
+    """Whether the list can hold this name: it is UTF-8 in one line, and the shell reads it unchanged."""
     return not _UNLISTABLE.search(name) and name == name.strip(" ")
 
 

@@ -61,7 +61,7 @@ class Budget:
 def our_uids(volume: int) -> set[int]:
     """The owners of what root and this process's user create on an open volume.
 
-    Some network volumes give everything to one user, whoever creates it: an example is a squashed root.
+    Some network volumes give everything to one user, whoever creates it (e.g. NFS with `all_squash`).
     Raises `OSError`: nothing can be created.
     """
     name = temporary_name("owner")
