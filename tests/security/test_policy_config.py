@@ -62,6 +62,13 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"priorityClasses": []}, {"priorityClassName": "high"}, "priorityClassName"),
     ({"priorityClasses": []}, pod(priorityClassName="high"), "podTemplate.spec.priorityClassName"),
     ({"queues": ["agents"]}, {"queueName": "vip"}, "queueName"),
+    ({"queues": ["agents"]}, {"labels": {"kueue.x-k8s.io/queue-name": "vip"}}, "labels.kueue"),
+    (
+        {"queues": []},
+        {"podTemplate": {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "vip"}}}},
+        "podTemplate.metadata.labels.kueue",
+    ),
+    ({"priorityClasses": []}, {"labels": {"kueue.x-k8s.io/priority-class": "vip"}}, "labels.kueue"),
     ({"docker": False}, {"enableDocker": True}, "enableDocker"),
     ({"rootUser": False}, {"runAsUser": 0}, "runAsUser"),
     ({"rootUser": False}, security_context(runAsUser=0), "securityContext.runAsUser"),

@@ -4,12 +4,18 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TypeAlias
 
+from paperclip_claude_k8s.base.json_readers import get_object
 from paperclip_claude_k8s.host.config import AdapterConfig, documented_key
 from paperclip_claude_k8s.host.policy import Policy, Refusal
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.sensitive_fields import SensitiveField, sensitive_fields
 
 TEMPLATE = "podTemplate"
+_SENSITIVE_LABELS = {
+    "kueue.x-k8s.io/queue-name": "queues",
+    "kueue.x-k8s.io/priority-class": "priorityClasses",
+}
+"""Label that does the same as a setting → field of the policy."""
 UNLIMITED = float("inf")
 Number: TypeAlias = float | Decimal
 _SHOWN_CHARS = 100
@@ -17,7 +23,7 @@ _SHOWN_CHARS = 100
 
 def config_refusals(config: AdapterConfig, policy: Policy) -> tuple[Refusal, ...]:
     """What the policy does not allow. Paths of the host are not examined here, see `run/admit.py`."""
-    rules = (_names, _flags, _budgets, _template)
+    rules = (_names, _labels, _flags, _budgets, _template)
     return tuple(refusal for rule in rules for refusal in rule(config, policy))
 
 
@@ -50,6 +56,15 @@ def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
     for key, policy_field, name in named:
         if name is not None and not policy.allows(policy_field, name):
             yield Refusal(key, refused_name(policy_field, name, policy), policy_field)
+
+
+def _labels(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    template = get_object(get_object(config.pod_template or {}, "metadata"), "labels")
+    for key, labels in (("labels", config.labels), (f"{TEMPLATE}.metadata.labels", template)):
+        for label, policy_field in _SENSITIVE_LABELS.items():
+            name = str(labels.get(label) or "")
+            if name and not policy.allows(policy_field, name):
+                yield Refusal(f"{key}.{label}", refused_name(policy_field, name, policy), policy_field)
 
 
 def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
