@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 from tests.support.captures import capture
-from tests.support.fake_cluster import PodScript
+from tests.support.fake_cluster import NAMESPACE, PodScript
 from tests.support.home_cluster import home_cluster
 from tests.support.in_memory_runs import GOOD
 
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.devcluster.kinds import JOBS
+from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.looptime
 HUGE = {"taskId": "t", "paperclipTaskMarkdown": "x" * 2 * 1024 * 1024}
@@ -33,6 +36,17 @@ async def test_large_prompt_is_staged_on_the_volume_during_its_run(tmp_path: Pat
         assert folder == home.jobs[0]["metadata"]["name"]
         assert size > 2 * 1024 * 1024
         assert home.staged == []
+
+
+async def test_volume_that_does_not_answer_fails_the_run(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
+        settings = ProcessSettings(env=env, timings=Timings(host_links=0))
+        home.adapter = Adapter(settings, lambda *_: home.fake.gateway)
+        result, _ = await home.run()
+        assert result.error_code == "k8s_config_invalid"
+        assert "check its mount" in (result.error_message or "")
+        assert home.fake.calls.count("create", "jobs") == 0
 
 
 async def test_large_prompt_without_a_volume_is_too_large(tmp_path: Path) -> None:

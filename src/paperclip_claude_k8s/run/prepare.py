@@ -1,6 +1,5 @@
 """From what the host passed in to a plan. Everything is resolved before anything is created."""
 
-import asyncio
 import os
 import secrets
 from dataclasses import replace
@@ -153,14 +152,27 @@ async def _in_company_folder(
 async def _volume_here(config: AdapterConfig, home: HomePod | None, settings: ProcessSettings) -> str | None:
     """The path of the shared volume in this process: as configured, else where the home pod mounts it.
 
-    Raises RunFailure `k8s_policy_refused`: links lead from the configured path to another folder.
+    Raises RunFailure: `k8s_policy_refused`, links lead from the configured path to another folder;
+        `k8s_config_invalid`, the volume does not answer.
     """
     inherited = POD_HOME if home is not None and home.claim_name else None
-    if config.shared_volume_dir is not None:
-        refusal = await asyncio.to_thread(volume_refusal, config.shared_volume_dir, settings)
-        if refusal is not None:
-            raise RunFailure(failures.policy_refused(refusal))
     volume = config.shared_volume_dir or inherited
-    if volume is None or not await asyncio.to_thread(os.path.isdir, volume):
+    if volume is None:
         return None
-    return volume
+    look, seconds = partial(_look_at, volume, config, settings), settings.timings.host_links
+    try:
+        refusal, is_folder = await call_in_thread(look, seconds)
+    except TimeoutError:
+        why = (
+            f"the shared volume at {volume} did not answer within {seconds:g} s; check its mount here"
+        )
+        raise RunFailure(failures.config_invalid(why)) from None
+    if refusal is not None:
+        raise RunFailure(failures.policy_refused(refusal))
+    return volume if is_folder else None
+
+
+def _look_at(volume: str, config: AdapterConfig, settings: ProcessSettings) -> tuple[Refusal | None, bool]:
+    """Why the policy does not allow the volume, and whether it is a folder. Blocks."""
+    refusal = None if config.shared_volume_dir is None else volume_refusal(volume, settings)
+    return refusal, os.path.isdir(volume)  # noqa: PTH112  # not a Path
