@@ -163,9 +163,7 @@ async def _volume_here(config: AdapterConfig, home: HomePod | None, settings: Pr
     try:
         refusal, is_folder = await call_in_thread(look, seconds)
     except TimeoutError:
-        why = (
-            f"the shared volume at {volume} did not answer within {seconds:g} s; check its mount here"
-        )
+        why = f"the shared volume at {volume} did not answer within {seconds:g} s; check its mount here"
         raise RunFailure(failures.config_invalid(why)) from None
     if refusal is not None:
         raise RunFailure(failures.policy_refused(refusal))
