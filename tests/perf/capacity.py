@@ -41,14 +41,14 @@ def _busy(bench: Bench) -> Iterator[Figure]:
     yield Figure("500 runs: container exit → returned, p95", mine, 200, "ms", f"probe {theirs:.0f}")
     mine, theirs = (median_of(side, lambda session: p95(session.running_to_first)) for side in (ours, probe))
     note = f"ours {mine:.0f} ms, probe {theirs:.0f} ms"
-    yield Figure("500 runs: running → first chunk, p95, to the probe's", mine / theirs, 2, "x", note)
+    yield Figure("500 runs: running → first chunk, p95, relative to the probe's", mine / theirs, 2, "x", note)
     mine, theirs = (median_of(side, _kb_per_run) for side in (ours, probe))
     yield Figure("500 runs: RSS per run, with the driver's records", mine, 100, "kB", f"probe {theirs:.0f}")
     mine, theirs = (
         median_of(side, lambda session: session.cpu / session.runs * 1000) for side in (ours, probe)
     )
     note = f"ours {mine:.1f} ms, probe {theirs:.1f} ms"
-    yield Figure("500 runs: CPU per run, to the probe's", mine / theirs, 2, "x", note)
+    yield Figure("500 runs: CPU per run, relative to the probe's", mine / theirs, 2, "x", note)
     recordless = {
         client: bench.session(client, bench.scenarios.SCALE, delays, record="count")
         for client in (OURS, PROBE)

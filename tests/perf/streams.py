@@ -19,10 +19,10 @@ def measure(bench: Bench) -> Iterator[Figure]:
     yield Figure("200 MB: right results, all lines", sum(map(_is_complete, ours)), REPEATS, "", at_least=True)
     mine, theirs = (median_of(side, _cpu_per_100_mb) for side in (ours, probe))
     note = f"ours {mine:.3f} s, probe {theirs:.3f} s"
-    yield Figure("200 MB: CPU per 100 MB, to the probe's", mine / theirs, 1.3, "x", note)
+    yield Figure("200 MB: CPU per 100 MB, relative to the probe's", mine / theirs, 1.3, "x", note)
     mine, theirs = (median_of(side, _mb_per_second) for side in (ours, probe))
     note = f"ours {mine:.0f}, probe {theirs:.0f}"
-    yield Figure("200 MB: MB/s, to the probe's", mine / theirs, 0.8, "x", note, at_least=True)
+    yield Figure("200 MB: MB/s, relative to the probe's", mine / theirs, 0.8, "x", note, at_least=True)
     yield _growth(
         "200 MB", median_of(ours, lambda session: session.peak_kb), idle, median_of(probe, _peak_mb)
     )

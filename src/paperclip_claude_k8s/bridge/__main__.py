@@ -26,8 +26,8 @@ HOW_TO_START = (
 def main() -> int:
     """Serve the host until it closes stdin, or until a signal.
 
-    Exit codes: 0 the host closed stdin, 2 stdin is a terminal or stdin or stdout a file, 3 the handshake
-    failed. After a signal the process ends with that signal.
+    Exit codes: 0: the host closed stdin. 2: stdin is a terminal, or stdin or stdout is a file. 3: the
+    handshake failed. After a signal the process ends with that signal.
     """
     if sys.stdin.isatty():
         print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person

@@ -9,10 +9,11 @@ A `result` event reports tokens and cost in three ways, and what they cover chan
 - `model_usage_since_last_result`: complete, since the previous result. Absent up to 2.1.300, first seen in
   2.1.309.
 
-If `model_usage_since_last_result` is present, its sum is what the run itself used. Otherwise `modelUsage`
-and `total_cost_usd` are, if they start at 0: in a version before the change, in a session that was not
-resumed, or if `modelUsage` equals the sum of `usage`, so that it cannot include earlier runs. Otherwise
-only the sum of `usage` is certain, and the cost is unknown.
+If `model_usage_since_last_result` is present, its sum is what the run itself used. Otherwise
+`modelUsage` and `total_cost_usd` are used if they started at 0 with this run. They did so in a version before
+the change, and in a session that was not resumed. They also did so if `modelUsage` equals the sum of `usage`,
+since it then includes no earlier run. In all other cases only the sum of `usage` is certain, and the cost is
+unknown.
 
 Example: a resumed session that had cost $2 before prints `usage` = 100 tokens and `total_cost_usd` = 2.3.
 With 2.1.270 the run cost $2.30. With 2.1.285 its cost is unknown. With 2.1.309 it cost the $0.30 of
@@ -115,7 +116,10 @@ class ReportedUsage:
         return replace(self, total_cost=total_cost, since_cost=self.since_cost + added)
 
     def _starts_at_zero(self, *, resumed: bool | None) -> bool:
-        """Whether the totals contain only this run. If the version is unknown: whether `resumed` is too."""
+        """Whether the totals contain only this run.
+
+        If the version is unknown, they are believed to do so only if `resumed` is unknown too.
+        """
         if resumed is False or not self.total_cost:
             return True
         if self.total is not None and self.total == self.turns:

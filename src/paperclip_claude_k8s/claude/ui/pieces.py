@@ -16,7 +16,7 @@ _BLOCKS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"th
 
 
 def piece_entries(piece: Piece) -> list[Entry]:
-    """The text so far, with a note. That of a `result` is left out: the message before has the same text."""
+    """The text so far, with a note. A `result` has no text here: the message before it has the same one."""
     if piece.type == "assistant" and (entry := _text_so_far(piece.text)):
         return [entry]
     if piece.type == "user" and (call := _CALL.search(piece.text)):
@@ -39,7 +39,7 @@ def _text_so_far(line: str) -> Entry | None:
 
 
 def _opened_content(line: str, start: int) -> str:
-    """The begun output of a tool: a string, or a list that begins with a text block; else empty."""
+    """The output of a tool as far as it is there: a string or the first text block of a list; else empty."""
     for opening in ('"', _BLOCKS[0][1]):
         if line.startswith(opening, start):
             return _string_body(line, start + len(opening))
