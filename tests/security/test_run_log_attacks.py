@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.hostile_run_log import AT_END, ATTACKS, LIMIT
 from tests.support.kubelet_log import KubeletLog
-from tests.support.log_sinks import RecordingSink
+from tests.support.log_sinks import MemoryRelayFile, RecordingSink, follow, totals
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog import Follower, SourceInfo
@@ -48,6 +48,39 @@ async def test_search_in_an_endless_file_ends_in_time() -> None:
     ended.set_result(None)
     await Follower(log, RecordingSink(), SourceInfo(relay_file=EndlessRelayFile())).run(ended)
     assert loop_time() < TOTAL_SECONDS + 10
+
+
+async def test_inserted_lines_show_in_the_report() -> None:
+    true, forged = b'{"n":1}\n{"n":2}\n', b'{"type":"result","total_cost_usd":9}\n'
+    log, sink = KubeletLog(), RecordingSink()
+    log.write(true)
+    log.terminate()
+    file = MemoryRelayFile(bytearray(forged + true))
+    report = await follow(log, sink, SourceInfo(relay_file=file, expected_totals=lambda: totals(true)))
+    assert sink.out == forged + true
+    assert (report.complete, report.bytes) == (False, len(forged + true))
+
+
+class ReplacedRelayFile(MemoryRelayFile):
+    """A file that another agent replaces as soon as it was read to its end once."""
+
+    async def read(self, start: int, stop: int) -> bytes:
+        piece = await MemoryRelayFile.read(self, start, stop)
+        if stop >= len(self.content) > start:
+            self.content = bytearray(b'{"n":6,"is_error":true}\n'[: len(self.content)])
+        return piece
+
+
+async def test_file_that_is_replaced_after_its_verification_has_no_effect() -> None:
+    lost = b'{"n":1,"is_error":false}\n'
+    log, sink = KubeletLog(), RecordingSink()
+    log.terminate()
+    source_info = SourceInfo(
+        relay_file=ReplacedRelayFile(bytearray(lost)), expected_totals=lambda: totals(lost)
+    )
+    report = await follow(log, sink, source_info)
+    assert sink.out == lost
+    assert report.complete
 
 
 @pytest.mark.looptime

@@ -25,6 +25,7 @@ from paperclip_claude_k8s.verdict.ending import (
     StoppedAfterResult,
 )
 from paperclip_claude_k8s.verdict.observation import (
+    FOREIGN_OUTPUT,
     RESULT_FROM_RELAY,
     RESULT_NOT_LAST,
     Observation,
@@ -162,6 +163,26 @@ def test_sub_agent_event_does_not_overtake_a_result() -> None:
     lines = printed(["init", "answer", "success"]) + json.dumps(event, separators=(",", ":")).encode() + b"\n"
     reader.feed(lines)
     assert reader.finish().result is not None
+
+
+def test_lines_of_another_program_set_neither_session_nor_cost() -> None:
+    """An agent of the same volume wrote the second and the third line into the copy of this one's output."""
+    reader = StreamReader()
+    forged = [EVENTS["init"] | {"session_id": "forged"}, EVENTS["success"] | {"total_cost_usd": 900_000}]
+    events = [EVENTS["init"], *forged, EVENTS["answer"], EVENTS["success"] | {"total_cost_usd": 0.25}]
+    lines = [json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events]
+    reader.feed(b"".join(lines))
+    counted = sum(map(len, [lines[0], *lines[3:]]))
+    relay = RelaySummary(counted, 3, None, 0, "s", "success", is_error=False, cost_usd=0.25, last="result")
+    observation = Observation(
+        Exited(Terminated(0)), recover_result(reader.finish(), relay), None, relay, RunFacts("job", "ns")
+    )
+    failure = classify_end(observation, OutcomeInputs(NOW))
+    wire = build_result(failure, observation, ResultInputs(NOW)).to_wire()
+    assert failure is None
+    assert (wire["sessionId"], wire["costUsd"], wire["summary"]) == ("s", 0.25, "done")
+    assert "usage" not in wire
+    assert FOREIGN_OUTPUT in wire["resultJson"]["warnings"]
 
 
 def test_relay_summary_is_ignored_if_the_log_is_complete() -> None:

@@ -214,9 +214,8 @@ def test_lost_later_result_replaces_the_one_in_the_log() -> None:
     assert failure.code == "max_turns_exhausted"
 
 
-@pytest.mark.parametrize("size", [1, MORE_BYTES])
-def test_result_in_the_log_is_kept_if_the_relay_agrees(size: int) -> None:
-    relay = RelaySummary(size, 9, None, 0, "other", "success", is_error=False, last="result")
+def test_result_in_the_log_is_kept_if_the_relay_agrees() -> None:
+    relay = RelaySummary(MORE_BYTES, 9, None, 0, "other", "success", is_error=False, last="result")
     assert (
         observe(OUTPUTS["success"], ENDINGS["exit 0"], relay).transcript
         == observe(OUTPUTS["success"], ENDINGS["exit 0"]).transcript

@@ -1,8 +1,9 @@
 """Finds output that the log lacks. The source is the relay's file: it holds exactly the container's stdout.
 
 Other programs write on the same volume: the file may be truncated, replaced or overwritten at any time. So
-only output that is provably the agent's is taken from the file. That output has to start after the bytes
-delivered last, and its end is given by a line of the log, by the relay's count, or by the relay's digest.
+output is taken from the file only if it starts after the bytes delivered last, and its end is given by a line
+of the log, by the relay's count, or by the relay's digest. Only the digest proves that it is the agent's. If
+another agent put lines between the true ones, the relay's totals show it at the end.
 
 A log loses lines at a rotation, with or without a connected reader. An old kubelet that looks for the new
 file before it exists stays at the old file, until the next rotation or forever (observed with 1.20,
@@ -37,6 +38,8 @@ COMPARE_TIMEOUT = 3.0
 """Longest time for which lines are held back while the file is compared with them, seconds."""
 SLOW_READ = 0.25
 """Seconds. A read that takes longer is followed by `FAILURE_PAUSE` without a comparison."""
+KEPT_BYTES = 16 * 1024 * 1024
+"""Longest end of the output that is kept in memory between its verification and its delivery."""
 # Reasons why the file cannot be used, for `Backfill.why_unusable`.
 DIFFERS = "its content differs from the log"
 TOO_SHORT = "it ends before the output does"
@@ -151,7 +154,7 @@ class Backfill:
             return self._credible(start, in_file) if more and await self._continues_at(start) else None
         if not totals.sha256 or self._counts.missing:
             return await self.missing_until(totals.bytes, self._counts.lines_until(totals))
-        return self.reader.blocks(start, totals.bytes) if await self._completes(start, totals) else None
+        return await self._verified(start, totals)
 
     async def why_unusable(self, totals: Totals | None) -> str | None:
         """Why the file cannot be used at the end of the log; None if it can, or if the relay reports why.
@@ -178,15 +181,20 @@ class Backfill:
         ending = self._counts.ending
         return start >= len(ending) and await self.reader.read(start - len(ending), start) == ending
 
-    async def _completes(self, start: int, totals: Totals) -> bool:
-        """Whether the delivered output and the file from `start` on together have the relay's digest."""
-        digest = self._counts.copy_digest()
+    async def _verified(self, start: int, totals: Totals) -> AsyncIterator[bytes] | None:
+        """The file from `start` on, if the delivered output and that together have the relay's digest.
+
+        It is what was verified, whatever happens to the file meanwhile; only a very long end is read again.
+        """
+        digest, kept = self._counts.copy_digest(), list[bytes]()
         async for block in self.reader.blocks(start, totals.bytes):
             digest.update(block)
-        if digest.hexdigest() == totals.sha256:
-            return True
-        self._mismatch = self._mismatch or DIFFERS
-        return False
+            if totals.bytes - start <= KEPT_BYTES:
+                kept.append(block)
+        if digest.hexdigest() != totals.sha256:
+            self._mismatch = self._mismatch or DIFFERS
+            return None
+        return _each(kept) if kept else self.reader.blocks(start, totals.bytes)
 
     async def _credible(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
         """Yield the file up to the first line that cannot be the agent's: see `_credible_lines`."""
@@ -199,6 +207,11 @@ class Backfill:
             if len(credible) < len(block):
                 self._mismatch = self._mismatch or DIFFERS
                 return
+
+
+async def _each(blocks: list[bytes]) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
 
 
 def _credible_lines(block: bytes, *, events: bool) -> bytes:

@@ -7,6 +7,7 @@ sees all of its output, leaves a summary in the container's termination message.
 from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s.claude import Transcript
+from paperclip_claude_k8s.claude.accounting import ReportedUsage
 from paperclip_claude_k8s.claude.events import believable_cost
 from paperclip_claude_k8s.claude.result_fields import known_fields
 from paperclip_claude_k8s.cluster.model import Condition, Known, Terminated
@@ -88,6 +89,10 @@ class Observation:
 # Warnings that `recover_result` adds.
 RESULT_FROM_RELAY = "result event missing from the log; using the relay's summary"
 RESULT_NOT_LAST = "the CLI continued after the last result that was read; that part of the log is missing"
+FOREIGN_OUTPUT = (
+    "more output was read than the relay counted: another program wrote into the output's copy on the shared "
+    "volume, from which the log was completed; session and cost are those that the relay noted"
+)
 CONTINUING_EVENTS = frozenset({"answer", "init"})
 """Values of `RelaySummary.last` that show that the CLI continued after a result."""
 
@@ -99,7 +104,11 @@ def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transc
     log itself, a result counts only if the CLI did not continue after it. The session id of a failed result
     is not used: for an unknown session the CLI prints the id that was requested.
     """
-    if relay is None or not _may_have_missed_the_end(transcript, relay):
+    if relay is None:
+        return transcript
+    if transcript.bytes > relay.bytes:
+        transcript = _without_foreign_facts(transcript, relay)
+    if not _may_have_missed_the_end(transcript, relay):
         return transcript
     if relay.is_error is not None:  # the relay saw a result that nothing followed
         return transcript if _is_result_read(transcript, relay) else _with_result(transcript, relay)
@@ -108,6 +117,19 @@ def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transc
     warnings = (*transcript.warnings, RESULT_NOT_LAST)
     return replace(
         transcript, result=None, overtaken=True, cut_short=True, empty_reply=False, warnings=warnings
+    )
+
+
+def _without_foreign_facts(transcript: Transcript, relay: RelaySummary) -> Transcript:
+    """Take session and cost from the relay, because lines of another program are between the agent's.
+
+    The last lines are the agent's: what follows the log's last line is used only with the relay's digest.
+    """
+    return replace(
+        transcript,
+        session_id=None if relay.is_error else relay.session_id,
+        reported_usage=ReportedUsage(total_cost=believable_cost(relay.cost_usd)),
+        warnings=(*transcript.warnings, FOREIGN_OUTPUT),
     )
 
 
