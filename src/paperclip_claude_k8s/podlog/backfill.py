@@ -17,6 +17,7 @@ one line. This module only reads. `pipeline` delivers what it finds.
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -182,15 +183,9 @@ class Backfill:
         return start >= len(ending) and await self.reader.read(start - len(ending), start) == ending
 
     async def _verified(self, start: int, totals: Totals) -> AsyncIterator[bytes] | None:
-        """The file from `start` on, if the delivered output and that together have the relay's digest.
-
-        It is what was verified, whatever happens to the file meanwhile; only a very long end is read again.
-        """
-        digest, kept = self._counts.copy_digest(), list[bytes]()
-        async for block in self.reader.blocks(start, totals.bytes):
-            digest.update(block)
-            if totals.bytes - start <= KEPT_BYTES:
-                kept.append(block)
+        """The file from `start` on, if the delivered output and that together have the relay's digest."""
+        digest = self._counts.copy_digest()
+        kept = await _hashed(self.reader.blocks(start, totals.bytes), digest)
         if digest.hexdigest() != totals.sha256:
             self._mismatch = self._mismatch or DIFFERS
             return None
@@ -207,6 +202,16 @@ class Backfill:
             if len(credible) < len(block):
                 self._mismatch = self._mismatch or DIFFERS
                 return
+
+
+async def _hashed(blocks: AsyncIterator[bytes], digest: "hashlib._Hash") -> list[bytes]:
+    """Add the blocks to the digest. Returns them, so that a replaced file is not read; [] if they are large."""
+    kept, size = list[bytes](), 0
+    async for block in blocks:
+        digest.update(block)
+        size += len(block)
+        kept = [*kept, block] if size <= KEPT_BYTES else []
+    return kept
 
 
 async def _each(blocks: list[bytes]) -> AsyncIterator[bytes]:
