@@ -205,7 +205,7 @@ class Backfill:
 
 
 async def _hashed(blocks: AsyncIterator[bytes], digest: "hashlib._Hash") -> list[bytes]:
-    """Add the blocks to the digest. Returns them, so that a replaced file is not read; [] if they are large."""
+    """Add the blocks to the digest, and return them, if they are not too large to be kept."""
     kept, size = list[bytes](), 0
     async for block in blocks:
         digest.update(block)
