@@ -1,5 +1,6 @@
 """Configs and contexts that are deeper, longer or larger than a run can need."""
 
+import json
 from typing import Any
 
 import pytest
@@ -48,6 +49,37 @@ def test_excess_is_named_with_its_key(value: Any, why: str) -> None:
         ExecutionContext.read(
             {"runId": "r", "agent": {"id": "a"}, "onLog": print, "context": {"wake": value}}
         )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"extraArgs": ["-" * LIMITS.examined_chars]},
+        {"extraArgs": ["-"] * 10_000},
+        {"mcpServers": {"a": {"command": "-" * LIMITS.examined_chars}}},
+        {"mcpServers": json.dumps({"a": {"command": "-" * LIMITS.examined_chars}})},
+        {"podTemplate": {"metadata": {"annotations": {"a" * LIMITS.examined_chars: ""}}}},
+        {"env": {"A": "-" * LIMITS.config_chars}},
+        {"env": {"A": "-" * (LIMITS.config_chars // 2)}, "promptTemplate": "-" * (LIMITS.config_chars // 2)},
+    ],
+)
+def test_config_with_too_much_text_is_invalid(config: dict[str, Any]) -> None:
+    """It took 10 s for each megabyte, for which all runs of the host waited."""
+    with pytest.raises(ConfigInvalid, match="characters") as caught:
+        AdapterConfig.read(config)
+    assert len(str(caught.value)) < 200
+
+
+def test_config_with_much_text_is_valid() -> None:
+    text = "-" * 100_000
+    config = {
+        "extraArgs": ["--note", text],
+        "mcpServers": {"a": {"command": text}},
+        "env": {"A": text, "B": text},
+        "promptTemplate": text,
+        "paperclipRuntimeSkills": [{"key": text * 20}],
+    }
+    assert AdapterConfig.read(config).extra_args == ("--note", text)
 
 
 @pytest.mark.parametrize("key", ["podTemplate", "env", "mcpServers", "tolerations"])

@@ -89,14 +89,14 @@ def test_large_wake_payload_is_staged() -> None:
 
 
 def test_files_named_on_the_command_line_are_not_staged() -> None:
-    servers = {"big": {"command": "x", "args": ["y" * MIB]}}
-    plan = a_plan(volume_here="/mnt", mcpServers=servers)
+    servers = {"big": {"command": "x", "args": ["y" * 100_000]}}
+    plan = a_plan(volume_here="/mnt", mcpServers=servers, env={"BIG": "y" * 900_000})
     assert plan.delivery.staged.keys() == {"prompt.txt"}
     assert plan.object_bytes > OBJECT_BYTES
 
 
 def test_private_file_is_never_staged() -> None:
-    options: dict[str, Any] = {"env": {"BIG_TOKEN": "c4n4ry" * 200_000}, "volume_here": "/mnt"}
+    options: dict[str, Any] = {"env": {"BIG_TOKEN": "c4n4ry" * 170_000}, "volume_here": "/mnt"}
     assert a_plan(**options).delivery.staged.keys() == {"prompt.txt"}
     assert a_plan(**options).object_bytes > OBJECT_BYTES
 

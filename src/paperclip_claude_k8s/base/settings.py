@@ -145,6 +145,14 @@ class Limits:
     input_values: int = 200_000
     """Most values in a config or in a context; the largest real ones, long conversations, have 20,000."""
 
+    config_chars: int = 1024 * 1024
+    """Largest size of all settings of a config in characters, where each value counts 32 more. All runs wait
+    while they are read; the run Secret holds 1 MiB."""
+
+    examined_chars: int = 192 * 1024
+    """The same for each of the settings that are searched for secrets, which takes 4 s for 1 MiB. A Job can
+    have 1.5 MiB, one argument 128 KiB."""
+
     credentials_bytes: int = 256 * 1024
     """Largest size of the CLI's login file on the host, which usually has less than 4 KiB."""
 

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.host.input_bounds import find_excess
+from paperclip_claude_k8s.host.input_bounds import count_chars, find_excess
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.validators import (
     AutoFlag,
@@ -29,6 +30,8 @@ from paperclip_claude_k8s.host.validators import (
     read_text_map,
 )
 
+_EXAMINED = frozenset({"extra_args", "mcp_servers", "pod_template"})
+"""Settings whose texts are searched for secrets."""
 SECRET_KEYS = frozenset({"env", "mcpServers", "extraArgs", "podTemplate"})
 """Keys whose values may contain credentials, and are never quoted in an error."""
 
@@ -189,14 +192,29 @@ class AdapterConfig(BaseModel):
             if excess := find_excess(value):
                 raise ConfigInvalid(f"config.{str(key)[:80]} {excess}")
         try:
-            return cls.model_validate(given)
+            config = cls.model_validate(given)
         except ValidationError as error:
             raise ConfigInvalid(_explain(error)) from None
+        _check_sizes(config)
+        return config
 
     @property
     def log_limit_bytes(self) -> int:
         """`log_size_limit` in bytes."""
         return parse_bytes(self.log_size_limit)
+
+
+def _check_sizes(config: AdapterConfig) -> None:
+    """Raises `ConfigInvalid`: so much text that other runs would wait while this one is prepared."""
+    total = 0
+    for name in AdapterConfig.model_fields:
+        size = count_chars(getattr(config, name))
+        total += size
+        if name in _EXAMINED and size > LIMITS.examined_chars:
+            key = documented_key(to_camel(name))
+            raise ConfigInvalid(f"config.{key} has more than {LIMITS.examined_chars} characters")
+    if total > LIMITS.config_chars:
+        raise ConfigInvalid(f"config has more than {LIMITS.config_chars} characters")
 
 
 def unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:

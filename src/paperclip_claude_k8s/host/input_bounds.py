@@ -11,6 +11,25 @@ CONTEXT_NUMBERS = 10**308
 numbers than configs, because JavaScript writes 1e20 as a whole number."""
 
 
+VALUE_CHARS = 32
+"""As how many characters a value counts in `count_chars`, beside those of a text."""
+
+
+def count_chars(value: object) -> int:
+    """The characters of all keys and texts in a value, and `VALUE_CHARS` for each value."""
+    waiting, count = [value], 0
+    while waiting:
+        item = waiting.pop()
+        count += VALUE_CHARS
+        if isinstance(item, str):
+            count += len(item)
+        elif isinstance(item, Mapping):
+            waiting += [*item, *item.values()]
+        elif isinstance(item, (list, tuple)):
+            waiting += item
+    return count
+
+
 def find_excess(value: object, too_large: int = CONFIG_NUMBERS) -> str | None:
     """Why a value is too deep, too numerous or too large, as a phrase; None if it is within the limits.
 

@@ -33,6 +33,11 @@ class McpPlan:
     servers: Mapping[str, JsonMap] = field(default_factory=dict, repr=False)
     identity: str | None = None
     """Hash of the servers without tokens; a session is resumed only with the servers that it began with."""
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    """Values that may not be shown, and the last word of each, such as the token in a header.
+
+    These are all variables and headers, and the parts of arguments and URLs that look secret.
+    """
 
     @property
     def file(self) -> str | None:
@@ -47,15 +52,6 @@ class McpPlan:
         text = json.dumps({"mcpServers": dict(self.servers)}, ensure_ascii=False)
         return {MCP_FILE: encodable(text)}
 
-    @property
-    def secrets(self) -> frozenset[str]:
-        """Values that may not be shown, and the last word of each, such as the token in a header.
-
-        These are all variables and headers, and the parts of arguments and URLs that look secret.
-        """
-        values = [value for server in self.servers.values() for value in secret_texts(server)]
-        return frozenset({*values, *(value.split()[-1] for value in values)})
-
 
 def plan_mcp(
     ctx: ExecutionContext, config: AdapterConfig, baseline: Mapping[str, object], api_url: str
@@ -69,7 +65,13 @@ def plan_mcp(
         return McpPlan()
     merged = {**baseline, **host, **config.mcp_servers}
     servers = {name: server for name, server in merged.items() if server and isinstance(server, dict)}
-    return McpPlan(servers, _identity(servers, _connections(ctx)) if servers else None)
+    identity = _identity(servers, _connections(ctx)) if servers else None
+    return McpPlan(servers, identity, _secrets(servers))
+
+
+def _secrets(servers: Mapping[str, JsonMap]) -> frozenset[str]:
+    values = [value for server in servers.values() for value in secret_texts(server)]
+    return frozenset({*values, *(value.split()[-1] for value in values)})
 
 
 def host_servers(ctx: ExecutionContext, api_url: str) -> dict[str, JsonMap]:
