@@ -63,6 +63,11 @@ def test_every_empty_dir_has_a_size_limit() -> None:
         assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"]
 
 
+def test_relay_has_room_for_what_an_agent_prints_before_it_is_stopped() -> None:
+    scratch = next(v for v in pod_spec(logSizeLimit="1Mi")["volumes"] if v["name"] == "scratch")
+    assert int(scratch["emptyDir"]["sizeLimit"]) > 2**20 + relay.ABOVE_LIMIT
+
+
 def test_job_does_not_contain_secret_values() -> None:
     config: dict[str, Any] = {"env": {"MY_PASSWORD": "canary-password", "PLAIN": "shown"}}
     job = json.dumps(the_job(**config))

@@ -176,6 +176,12 @@ def test_large_structured_output_is_left_out_whole_and_reported() -> None:
     assert any("structured_output" in warning for warning in wire["resultJson"]["warnings"])
 
 
+def test_structured_output_that_is_null_is_not_called_too_large() -> None:
+    wire = wire_of(result_line(structured_output=None))
+    assert wire["resultJson"]["structured_output"] is None
+    assert "warnings" not in wire["resultJson"]
+
+
 def test_result_json_has_a_bound_whatever_the_result_holds() -> None:
     wide = {f"k{n}": "v" * 5000 for n in range(90)}
     line = result_line(

@@ -119,7 +119,8 @@ class StreamReader:
     def finish(self) -> Transcript:
         """The transcript of everything fed so far. A last line without a newline is read as complete."""
         self._add_line(self._partial_line.take())
-        result = None if self.result is None else known_fields(read_event(self.result) or {})
+        printed = None if self.result is None else read_event(self.result) or {}
+        result = None if printed is None else known_fields(printed)
         return Transcript(
             session_id=self.session_id,
             init_model=self.announced_model,
@@ -133,7 +134,7 @@ class StreamReader:
             empty_reply=_is_empty_reply(self, result),
             stop_reason=self.assistant_texts.stop_reason(),
             unread_result=self.unread_result,
-            warnings=tuple(_warnings(self, result)),
+            warnings=tuple(_warnings(self, printed or {}, result)),
             assistant_errors=self.assistant_errors,
             retries=self.retries,
             compactions=self.compactions,
@@ -306,8 +307,8 @@ _HANDLERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] =
 }
 
 
-def _warnings(reader: StreamReader, result: Event | None) -> Iterator[str]:
-    """Reasons to distrust the result or its usage."""
+def _warnings(reader: StreamReader, printed: Event, result: Event | None) -> Iterator[str]:
+    """Reasons to distrust the result or its usage. `printed`: the result with all of its fields."""
     for change in reader.model_changes:
         trigger = f" ({change.trigger})" if change.trigger else ""
         yield f"the CLI continued with model {change.used} instead of {change.requested}{trigger}"
@@ -316,13 +317,13 @@ def _warnings(reader: StreamReader, result: Event | None) -> Iterator[str]:
     if reader.unread_result:
         yield "the last result is too large to be read: see the agent's output"
     if result is not None:
+        if printed.get("structured_output") is not None and result.get("structured_output") is None:
+            yield "structured_output is too large for resultJson: see the agent's output"
         yield from _result_warnings(result)
 
 
 def _result_warnings(result: Event) -> Iterator[str]:
     """What is wrong with the result although it may be a success. It stays one."""
-    if "structured_output" in result and result["structured_output"] is None:
-        yield "structured_output is too large for resultJson: see the agent's output"
     if not is_success(result):
         return
     if subtype := unexpected_subtype(result):

@@ -8,6 +8,7 @@ and `docker-data` belong to the Docker daemon. All others, named `home-…`, are
 import posixpath
 from collections.abc import Sequence
 
+from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
 from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
 from paperclip_claude_k8s.plan.identity import LABEL_CHARS
@@ -28,9 +29,9 @@ _READABLE = 0o444
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
     """All volumes. Every emptyDir has a size limit, because a full node disk would end other runs too."""
-    # Twice the output limit, because the agent is stopped a while after it; and the copies of shared files.
+    # More than the output limit, because the agent is stopped a while after it; and copies of shared files.
     copies = sum(file.size for file in plan.delivery.shared)
-    scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes + copies)}
+    scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes + 2 * relay.ABOVE_LIMIT + copies)}
     return [
         *_run_volumes(plan),
         {"name": "scratch", "emptyDir": scratch},
