@@ -1,6 +1,7 @@
 """The methods that a host may call through the bridge: the adapter's members, with JSON in and out."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,28 +69,15 @@ async def _sync_skills(adapter: Adapter, request: Request) -> Any:  # noqa: ANN4
     return await adapter.sync_skills(_object_param(request, "ctx"), desired)
 
 
-async def _models(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
-    return adapter.models
+def _member(name: str) -> Method:
+    """A member of the adapter without parameters: an attribute, or a method, which may be a coroutine."""
 
+    async def call(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
+        member = getattr(adapter, name)
+        result = member() if callable(member) else member
+        return await result if inspect.isawaitable(result) else result
 
-async def _list_models(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
-    return await adapter.list_models()
-
-
-async def _refresh_models(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
-    return await adapter.refresh_models()
-
-
-async def _detect_model(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
-    return await adapter.detect_model()
-
-
-async def _config_schema(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
-    return adapter.get_config_schema()
-
-
-async def _quota_windows(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
-    return await adapter.get_quota_windows()
+    return call
 
 
 def _codec_method(name: str) -> Method:
@@ -102,12 +90,12 @@ def _codec_method(name: str) -> Method:
 METHODS: Mapping[str, Method] = {
     "execute": _execute,
     "testEnvironment": _test_environment,
-    "models": _models,
-    "listModels": _list_models,
-    "refreshModels": _refresh_models,
-    "detectModel": _detect_model,
-    "getConfigSchema": _config_schema,
-    "getQuotaWindows": _quota_windows,
+    "models": _member("models"),
+    "listModels": _member("list_models"),
+    "refreshModels": _member("refresh_models"),
+    "detectModel": _member("detect_model"),
+    "getConfigSchema": _member("get_config_schema"),
+    "getQuotaWindows": _member("get_quota_windows"),
     "listSkills": _list_skills,
     "syncSkills": _sync_skills,
     "sessionCodec.deserialize": _codec_method("deserialize"),

@@ -128,10 +128,8 @@ def _read_skill(item: object) -> Skill | None:
         return None
     is_missing = _get_spelled(given, "sourceStatus") == "missing"
     reason = as_trimmed(_get_spelled(given, "missingDetail")) or "its folder is missing on the host"
-    version, current = (
-        as_trimmed(_get_spelled(given, "versionId")),
-        as_trimmed(_get_spelled(given, "currentVersionId")),
-    )
+    version = as_trimmed(_get_spelled(given, "versionId"))
+    current = as_trimmed(_get_spelled(given, "currentVersionId"))
     return Skill(key, runtime_name, source, version, current, reason if is_missing else None)
 
 
@@ -187,21 +185,10 @@ def _library_entry(skill: Skill, selected: DesiredSkill | None) -> JsonMap:
 
 
 def _unknown_entry(skill: DesiredSkill) -> JsonMap:
-    return {
-        "key": skill.key,
-        "runtimeName": None,
-        "versionId": skill.version_id,
-        "currentVersionId": None,
-        "desired": True,
-        "managed": True,
-        "state": "missing",
-        "origin": "external_unknown",
-        "originLabel": "Not in the company's library",
-        "readOnly": False,
-        "sourcePath": None,
-        "targetPath": None,
-        "detail": "The company's library has no such skill.",
-    }
+    reason = "The company's library has no such skill."
+    known = _library_entry(Skill(skill.key, "", "", skill.version_id, None, reason), skill)
+    differing = {"origin": "external_unknown", "originLabel": "Not in the company's library"}
+    return {**known, **differing, "runtimeName": None, "sourcePath": None}
 
 
 def _foreign_entry(name: str, path: str) -> JsonMap:
