@@ -126,3 +126,18 @@ def test_pod_whose_claim_does_not_exist_never_starts() -> None:
     verdict = judge_start(Known(job=a_job(), pod=a_pod(node="", conditions=unscheduled)))
     assert isinstance(verdict, NeverStarts)
     assert 'persistentvolumeclaim "data" not found' in verdict.why
+
+
+def test_failed_pull_that_only_events_report_is_quoted_until_the_image_is_pulled() -> None:
+    """A busy kubelet reports the container's state much later than its Events."""
+    message = f'Failed to pull image "x:1": rpc error: {MESSAGES["missing_images"]["containerd"]}'
+    failed = Obstacles().with_events(
+        [an_event("Failed", message), an_event("Failed", "Error: ImagePullBackOff")]
+    )
+    known = Known(job=a_job(), pod=a_pod(Waiting("ContainerCreating")))
+    verdict = judge_start(known, failed)
+    assert isinstance(verdict, StillWaiting)
+    assert (verdict.budget, verdict.why) == (StartBudget.MISSING_IMAGE, message)
+    pulled = judge_start(known, failed.with_events([an_event("Pulled", "Successfully pulled image")]))
+    assert isinstance(pulled, StillWaiting)
+    assert pulled.budget is StartBudget.PULL

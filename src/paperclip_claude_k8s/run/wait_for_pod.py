@@ -266,12 +266,12 @@ class _Waiting:
         """Read Job and Pod once more and judge them. None: the wait goes on, as after a failed read."""
         if not await read_now(self.job_watch, self.ports.cluster):
             return None
+        newest = await self._report_events()  # before the judgement, which they may explain
         verdict = await self._judge_after_reads()
         if not isinstance(verdict, StillWaiting):
             return verdict
         if verdict.budget is not self._budgets.running:
             return None  # another kind of waiting has begun, with its own budget
-        newest = await self._report_events()
         limit = self._budgets.limits.get(verdict.budget)
         if limit is None:
             return None

@@ -64,8 +64,6 @@ _SOURCE_MISSING = re.compile(
 _CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" not found')
 
 _MOUNT_TROUBLE = frozenset({"FailedMount", "FailedAttachVolume"})
-_VOLUMES_MOUNTED = frozenset({"Pulling", "Pulled"})
-"""Reasons of Events that a kubelet records once all volumes are mounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +85,10 @@ class Obstacles:
                 found = replace(found, refusal=event.message)
             elif event.reason in _MOUNT_TROUBLE:
                 found = replace(found, mount=event.message)
-            elif event.reason in _VOLUMES_MOUNTED:
+            elif event.reason == "Pulling":  # the volumes are mounted
                 found = replace(found, mount="")
+            elif event.reason == "Pulled":
+                found = replace(found, mount="", pull="")
             elif event.reason == "Failed" and "pull image" in event.message:
                 found = replace(found, pull=event.message)
         return found

@@ -332,6 +332,9 @@ def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacle
         return StillWaiting(StartBudget.START, "an init container is running")
     if volume_source_is_missing(obstacles.mount):
         return StillWaiting(StartBudget.START, f"a volume cannot be mounted yet: {obstacles.mount}")
+    if obstacles.pull:  # a busy kubelet reports the state of the container later than its Events
+        missing = image_is_missing(obstacles.pull)
+        return StillWaiting(StartBudget.MISSING_IMAGE if missing else StartBudget.PULL, obstacles.pull)
     return StillWaiting(
         StartBudget.PULL, f"mounting volumes and pulling the image ({waiting.reason or 'no report yet'})"
     )
