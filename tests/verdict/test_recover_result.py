@@ -185,6 +185,12 @@ def test_lines_of_another_program_set_neither_session_nor_cost() -> None:
     assert FOREIGN_OUTPUT in wire["resultJson"]["warnings"]
 
 
+def test_relay_that_could_not_count_changes_nothing() -> None:
+    transcript = read(["init", "answer", "success"])
+    relay = RelaySummary(0, 0, None, 0, "s", "success", is_error=False, last="result")
+    assert recover_result(transcript, relay) == transcript
+
+
 def test_relay_summary_is_ignored_if_the_log_is_complete() -> None:
     names = ["init", "answer", "success", "init", "answer"]
     relay = RelaySummary(len(printed(names)), 5, None, 137, subtype="success", is_error=False)

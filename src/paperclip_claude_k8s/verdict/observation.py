@@ -106,7 +106,7 @@ def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transc
     """
     if relay is None:
         return transcript
-    if transcript.bytes > relay.bytes:
+    if transcript.bytes > relay.bytes > 0:  # 0: its disk was full, or the agent killed its helper process
         transcript = _without_foreign_facts(transcript, relay)
     if not _may_have_missed_the_end(transcript, relay):
         return transcript
