@@ -209,7 +209,7 @@ async def test_shim_ends_an_idle_python_and_starts_it_again(shim: Path, tmp_path
     ]
     outcome, err = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python, "ANTHROPIC_MODEL": "m"})
     assert [outcome["results"][name]["model"] for name in ("one", "two")] == ["m", "m"]
-    assert (tmp_path / "starts").read_text() == "\n\n"
+    assert (tmp_path / "starts").read_text() == "\n\n"  # one line for each start
     assert err == ""
 
 

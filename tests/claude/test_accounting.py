@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from paperclip_claude_k8s.claude.accounting import RunUsage, TokenUsage, UsageTracker
 
 STARTS_AT_ZERO, CUMULATIVE, SINCE_LAST_RESULT = "2.1.197", "2.1.300", "2.1.332"
-"""Versions: totals start at 0 with the process; totals of the session; usage since the last result."""
+"""Versions of the CLI. The first counts totals from 0 in each process, the second over all runs of a session;
+the third also reports the usage since its last result.
+"""
 
 
 def per_model(tokens: int, cost: float) -> dict[str, Any]:
@@ -94,6 +96,7 @@ def test_run_without_a_result_has_unknown_usage() -> None:
 
 
 def test_total_cost_of_a_lost_result_raises_the_cost() -> None:
+    """The relay noted the total cost of a result that the log does not contain."""
     tracker = UsageTracker()
     tracker.take_version({"claude_code_version": SINCE_LAST_RESULT})
     without_results = tracker.reported.with_lost_result(0.5)
@@ -114,7 +117,10 @@ RUNS = st.lists(
 def test_sum_of_known_costs_never_exceeds_the_cost_of_the_session(
     runs: list[list[tuple[int, int]]], version: str
 ) -> None:
-    """Each run but the first resumes the session. A turn: (main loop, sub-agent) tokens; each costs 1."""
+    """Each run but the first resumes the session.
+
+    A turn has tokens of the main loop and of a sub-agent; each token costs 1 dollar.
+    """
     saved, paid, truly_used = 0, 0.0, 0
     for number, turns in enumerate(runs):
         begin = 0 if version == STARTS_AT_ZERO else saved

@@ -257,7 +257,7 @@ def test_failure_is_classified_by_its_text(text: str, failure_class: FailureClas
     ],
 )
 def test_reset_time_is_parsed(text: str, moment: datetime | None) -> None:
-    # recorded: the reset time may be far from `NOW`
+    # `recorded=True` accepts a reset time that is far from `NOW`
     assert classify(failed_run(text), NOW, recorded=True).retry_at == moment
 
 
@@ -294,7 +294,7 @@ def test_failure_is_classified_by_its_fields(fields: dict[str, Any], failure_cla
     assert classify(failed_run("x", **fields), NOW).failure_class is failure_class
 
 
-def test_known_text_names_a_version_and_is_found_anywhere_in_a_text() -> None:
+def test_known_text_names_its_source_and_is_found_anywhere_in_a_text() -> None:
     for known in (*SESSION_TEXTS, *RESULT_TEXTS):
         assert known.seen_in in {"API", "reported"} or known.seen_in.replace(".", "").isdecimal()
     assert class_in_text("Error: session abc not found", SESSION_TEXTS) is FailureClass.SESSION_UNAVAILABLE

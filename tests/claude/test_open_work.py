@@ -1,5 +1,6 @@
-"""Open work, which keeps the CLI running after a result: in captures, whole or cut, and in synthetic runs.
+"""Open work keeps the CLI running after a result.
 
+It is found in captures, whole or cut, and in synthetic runs.
 `allowed_silence()` is 0 if the last result is final, and None if the CLI may be silent for any time.
 """
 
@@ -98,7 +99,7 @@ def test_complete_capture_has_no_open_work(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_cut_capture_is_final_exactly_if_the_rule_says_so(folder: str, name: str) -> None:
+def test_result_in_a_cut_capture_is_final_exactly_if_is_final_says_so(folder: str, name: str) -> None:
     lines = recorded(name, folder)[0].split(b"\n")
     reader = StreamReader()
     for count, line in enumerate(lines[:-1], start=1):
@@ -153,7 +154,7 @@ def test_foreground_task_is_open_after_it_is_moved_to_the_background() -> None:
     assert read(*begin[:-1], moved, RESULT).allowed_silence() is None
 
 
-def test_list_of_background_tasks_replaces_the_known_ones() -> None:
+def test_list_of_background_tasks_replaces_the_known_tasks() -> None:
     begin = (INIT, message(), task_event("task_started"), RESULT)
     assert read(*begin, list_of_tasks({"task_id": "other"})).allowed_silence() is None
     assert read(*begin, list_of_tasks({"task_id": "other"}), list_of_tasks()).allowed_silence() == 0.0

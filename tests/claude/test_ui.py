@@ -235,7 +235,7 @@ LINES: list[tuple[str, str]] = [
     (event("brand_new", deep={"a": {"b": 1}}), "event brand_new"),
     ("[paperclip] keepalive — job J running", "[paperclip] keepalive — job J running"),
 ]
-"""Lines that become one `system` entry, and its text."""
+"""Lines that become one `system` entry each, and the texts of these entries."""
 
 SILENT = [
     event("system", "thinking_tokens", estimated_tokens=14),
@@ -497,7 +497,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
         [entry("system", "a piece of a broken line (107 characters)")],
     ),
 ]
-"""All other lines, with their entries."""
+"""Lines that become several entries, or an entry of another kind; and their entries."""
 
 
 @pytest.mark.parametrize(("line", "text"), LINES)
@@ -539,6 +539,7 @@ def test_long_contents_are_kept_whole() -> None:
 
 
 def test_every_init_and_result_of_a_run_is_shown() -> None:
+    # capture 23a has two turns: the second follows the end of a background command
     lines = [line for name, line in recorded_lines() if name.startswith("23a")]
     kinds = [each["kind"] for line in lines for each in parsed(line)]
     assert kinds.count("init") == kinds.count("result") == 2

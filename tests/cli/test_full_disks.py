@@ -15,7 +15,7 @@ from tests.support.disks import SmallDisk, small_disk
 
 NO_ROOM = "No space left on device"
 SLOW = {"CLAUDE_LINE_DELAY": "0.3"}
-"""Variables of an agent that pauses after each line, in seconds."""
+"""Environment of an agent that pauses for 0.3 seconds after each line."""
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def replayed(tmp_path: Path, stdout: bytes, *args: str) -> tuple[int, dict[str, 
     return done.exit_code, reply, done.stderr
 
 
-@pytest.mark.parametrize("name", NAMES[::7])
+@pytest.mark.parametrize("name", NAMES[::7])  # a sample: every seventh capture
 def test_replay_of_a_recorded_run_has_its_result(name: str, tmp_path: Path) -> None:
     stdout, facts = recorded(name)
     code, reply, _ = replayed(tmp_path, stdout, "--exit-code", str(facts["exit_code"] or 0))

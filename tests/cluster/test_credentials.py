@@ -146,7 +146,7 @@ async def test_kubeconfig_with_an_invalid_certificate_is_named(
 async def test_kubeconfig_errors_never_quote_a_credential(user: dict[str, Any], tmp_path: Path) -> None:
     message = await error_message(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
     assert "canary" not in message
-    assert "Y2FuYXJ5" not in message
+    assert "Y2FuYXJ5" not in message  # "canary" in Base64
 
 
 async def test_stderr_of_a_failing_plugin_is_in_the_error(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ async def wait_until_gone(pids: Path) -> None:
 
 
 def _is_running(pid: str) -> bool:
-    """Whether the process exists and is no zombie: nobody may reap it in a container."""
+    """Whether the process exists and is no zombie; in a container there may be nobody who reaps it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -84,7 +84,7 @@ async def test_list_selects_by_labels(tested: ContractCluster) -> None:
 
 
 async def test_delete_with_another_uid_is_false(tested: ContractCluster) -> None:
-    made = await tested.cluster.create_job(tested.namespace, tested.job("namesake", runs=5))
+    made = await tested.cluster.create_job(tested.namespace, tested.job("namesake", runs_for=5))
     stale = JobRef(made.ref.namespace, made.ref.name, "00000000-0000-4000-8000-000000000000")
     assert await tested.cluster.delete_job(stale, "Background") is False
     assert await tested.cluster.read_job(tested.namespace, made.ref.name) is not None
@@ -92,7 +92,7 @@ async def test_delete_with_another_uid_is_false(tested: ContractCluster) -> None
 
 
 async def test_patch_is_applied_only_if_its_test_succeeds(tested: ContractCluster) -> None:
-    made = await tested.cluster.create_job(tested.namespace, tested.job("patched", runs=5))
+    made = await tested.cluster.create_job(tested.namespace, tested.job("patched", runs_for=5))
     change: JsonObject = {"op": "add", "path": "/metadata/labels/relabelled", "value": "yes"}
     stale: JsonObject = {"op": "test", "path": "/metadata/labels/contract-test", "value": "another test's id"}
     with pytest.raises(ClusterError) as caught:
@@ -105,7 +105,7 @@ async def test_patch_is_applied_only_if_its_test_succeeds(tested: ContractCluste
 
 
 async def test_secret_is_created_once_and_deleted_with_its_job(tested: ContractCluster) -> None:
-    made = await tested.cluster.create_job(tested.namespace, tested.job("owner", runs=30))
+    made = await tested.cluster.create_job(tested.namespace, tested.job("owner", runs_for=30))
     name = tested.name("secret")
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made.ref.name, "uid": made.ref.uid}
     meta = {"name": name, "namespace": tested.namespace, "ownerReferences": [owner]}

@@ -46,7 +46,7 @@ async def test_failed_pod_has_exit_code_and_owner_and_its_job_fails(tested: Cont
 
 async def test_followed_log_has_every_line_and_ends_with_the_container(tested: ContractCluster) -> None:
     output = b"".join(b"line %d\n" % number for number in range(200))
-    made = await tested.cluster.create_job(tested.namespace, tested.job("follow", output, runs=1))
+    made = await tested.cluster.create_job(tested.namespace, tested.job("follow", output, runs_for=1))
     pod = await tested.wait_until_running(made)
     async with asyncio.timeout(30):
         assert without_stamps(await read_all(tested, pod, follow=True)) == output
@@ -56,7 +56,7 @@ async def test_log_can_be_read_since_a_time(tested: ContractCluster) -> None:
     made = await tested.cluster.create_job(tested.namespace, tested.job("since", b"a\nb\n"))
     pod, _ = await tested.wait_until_ended(made)
     assert without_stamps(await read_all(tested, pod, follow=False)) == b"a\nb\n"
-    assert await read_all(tested, pod, follow=False, since=4 * 10**18) == b""
+    assert await read_all(tested, pod, follow=False, since=4 * 10**18) == b""  # in 2096
     assert (
         without_stamps(await read_all(tested, pod, follow=False, since=1_000_000_000_000_000_000))
         == b"a\nb\n"
@@ -127,7 +127,7 @@ async def test_watch_continues_from_a_list_without_gap(tested: ContractCluster) 
 
 
 async def test_watch_from_version_0_yields_existing_objects_first(tested: ContractCluster) -> None:
-    made = await tested.cluster.create_job(tested.namespace, tested.job("there", runs=2))
+    made = await tested.cluster.create_job(tested.namespace, tested.job("there", runs_for=2))
     await tested.wait_until_running(made)
     phases: list[str] = []
     async with asyncio.timeout(60):
@@ -142,7 +142,7 @@ async def test_watch_from_version_0_yields_existing_objects_first(tested: Contra
 
 
 async def test_watch_reports_a_deletion(tested: ContractCluster) -> None:
-    made = await tested.cluster.create_job(tested.namespace, tested.job("leaves", runs=30))
+    made = await tested.cluster.create_job(tested.namespace, tested.job("leaves", runs_for=30))
     listing = await tested.cluster.list_jobs(tested.namespace, tested.labels)
     await tested.cluster.delete_job(made.ref, "Background")
     async with asyncio.timeout(30):
@@ -155,7 +155,7 @@ async def test_watch_reports_a_deletion(tested: ContractCluster) -> None:
 
 
 async def test_foreground_deleted_job_stays_until_its_pod_is_gone(tested: ContractCluster) -> None:
-    made = await tested.cluster.create_job(tested.namespace, tested.job("foreground", runs=60))
+    made = await tested.cluster.create_job(tested.namespace, tested.job("foreground", runs_for=60))
     await tested.wait_until_running(made)
     await tested.cluster.delete_job(made.ref, "Foreground")
     there = await tested.cluster.read_job(tested.namespace, made.ref.name)

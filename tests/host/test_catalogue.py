@@ -19,9 +19,9 @@ from paperclip_claude_k8s.host.models import ANTHROPIC_MODELS, BEDROCK_MODELS
 
 KEY = "sk-ant-canary-0123456789"
 LONG_TIMEOUTS = Timings(model_api=60.0, models_cached=60.0)
-"""For a server that responds, perhaps slowly on a busy machine."""
+"""Timeouts in seconds for a server that responds, perhaps slowly on a busy machine."""
 SHORT_TIMEOUTS = Timings(model_api=0.3)
-"""For a server that never responds."""
+"""A timeout in seconds for a server that never responds."""
 FIXED_MODELS = [model.to_wire() for model in ANTHROPIC_MODELS]
 MODELS_RESPONSE = {"data": [{"id": "claude-next", "display_name": "Claude Next"}]}
 

@@ -19,6 +19,7 @@ def nested(levels: int) -> Any:
 
 
 def endless() -> list[Any]:
+    """A list that contains itself twice."""
     value: list[Any] = []
     value += [value, value]
     return value

@@ -16,6 +16,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 HOME = {"HOME": "/home/me"}
 INSTANCE = "/home/me/.paperclip/instances/default"
+"""Where the Paperclip server of this user keeps its files."""
 
 
 def folders(env: dict[str, str] = HOME, **policy: Any) -> HostFolders:
@@ -71,21 +72,21 @@ def test_policy_can_be_passed_to_the_adapter() -> None:
         Adapter(policy={"imagez": []})
 
 
-def test_unusable_file_does_not_keep_the_host_from_starting(tmp_path: Path) -> None:
+def test_unusable_policy_file_does_not_keep_the_host_from_starting(tmp_path: Path) -> None:
     settings = ProcessSettings.read({"CLAUDE_K8S_POLICY": str(tmp_path / "nowhere")})
     assert settings.policy_error is not None
     assert Adapter(settings).get_config_schema()["fields"]
 
 
-SYSTEM = """
+SYSTEM_FOLDERS = """
     / // /. /home /home/ /home/me /home/me/.ssh /home/me/work/.git /etc /etc/x /root /root/x /usr/lib /var
     /var/lib/kubelet /run/secrets /boot /bin /lib64 /sbin /proc /proc/1/root /sys /dev /dev/shm //etc
     /tmp/../etc /paperclip/x
 """
 
 
-@pytest.mark.parametrize("path", SYSTEM.split())
-def test_system_folder_is_no_shared_volume(path: str) -> None:
+@pytest.mark.parametrize("path", SYSTEM_FOLDERS.split())
+def test_system_folder_may_not_be_the_shared_volume(path: str) -> None:
     assert not folders().volumes.allows(path)
 
 
@@ -104,7 +105,7 @@ def test_policy_decides_on_shared_volumes() -> None:
     assert not any(map(rule.allows, refused))
 
 
-def test_instructions_are_where_the_server_keeps_them_and_on_the_volume() -> None:
+def test_instructions_are_allowed_where_the_server_keeps_them_and_on_the_volume() -> None:
     rule = folders().instructions("/paperclip")
     allowed = (
         f"{INSTANCE}/companies/c/agents/a/instructions/AGENTS.md",
@@ -131,7 +132,7 @@ def test_instructions_are_where_the_server_keeps_them_and_on_the_volume() -> Non
     assert not any(map(rule.allows, refused))
 
 
-def test_volume_that_only_the_config_names_is_no_root() -> None:
+def test_volume_that_only_the_config_names_is_not_trusted() -> None:
     assert folders().trusted_volume("/srv/secrets") == "/paperclip"
     named = folders(shared_volume_dirs=("/srv",))
     assert named.trusted_volume("/srv/volume") == "/srv/volume"
@@ -169,13 +170,13 @@ def test_links_in_roots_are_resolved(tmp_path: Path) -> None:
     assert not rule.allows(str(tmp_path / "AGENTS.md"))
 
 
-def test_only_the_star_is_special_in_a_folder() -> None:
+def test_only_the_star_is_special_in_a_folder_of_the_policy() -> None:
     rule = folders(instruction_roots=("/srv/[ab]/?",)).instructions(None)
     assert rule.allows("/srv/[ab]/?/x")
     assert not rule.allows("/srv/a/b/x")
 
 
-def test_instance_and_home_without_environment() -> None:
+def test_instance_folder_is_named_by_variables_and_needs_a_home() -> None:
     assert not folders({}).instructions(None).allows("/instances/default/workspaces/x")
     other = folders({"PAPERCLIP_HOME": "/data", "PAPERCLIP_INSTANCE_ID": "two"}).instructions(None)
     assert other.allows("/data/instances/two/workspaces/x")

@@ -23,7 +23,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
     ("name", "secret"),
     [
         ("ANTHROPIC_API_KEY", True),
-        ("MONKEY", True),
+        ("MONKEY", True),  # contains KEY
         ("github_token", True),
         ("DbPassWord", True),
         ("HTTP_COOKIE", True),

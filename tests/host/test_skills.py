@@ -32,6 +32,7 @@ def desired_keys(config: dict[str, Any]) -> list[str]:
 
 
 def snapshot_of(config: dict[str, Any], foreign: dict[str, str] | None = None) -> dict[str, Any]:
+    """The snapshot for this config. `foreign`: name → folder of each skill that a user installed by hand."""
     library = read_skill_library(config)
     return snapshot("claude_k8s", library, read_desired_skills(config, library), foreign)
 

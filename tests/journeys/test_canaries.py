@@ -250,6 +250,7 @@ NOTHING_ORDINARY: dict[str, Any] = {
     "env": {"CLAUDE_SCRIPT": "sleep 1", "MY_TOKEN": AUTH},
     "extraArgs": ["--api-key", CANARIES["argument"], f"--repeated={AUTH}"],
 }
+"""A config in which every secret can be recognised by its name, its shape or its value."""
 ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
     # without Secrets, values that nothing marks as secret are plain
     "secrets forbidden": ("", NOTHING_ORDINARY, denied(("create", "secrets"))),

@@ -44,6 +44,7 @@ async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
         )
     stamps.assert_one_at_a_time(2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
+    # "aint" and "reempt" below: with a small or a capital letter
     assert "aint" in (result.error_message or ""), (
         "neither the taint manager's condition nor its Event is reported"
     )

@@ -51,6 +51,7 @@ while [ ! -e attack-ends ]; do
 done
 rm -f attack-runs; echo '{RESULT}'
 """
+"""Puts a sparse file of one terabyte in place of the run log of the agent VICTIM, again and again."""
 
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
@@ -102,6 +103,7 @@ async def test_agent_cannot_change_what_another_agent_is_told(home: Home, tmp_pa
 
 
 ESCAPE = {"name": "claude", "volumeMounts": [{"name": "home", "mountPath": "/all"}]}
+"""A container of a `podTemplate` that mounts the whole shared volume."""
 
 
 async def test_agents_of_other_companies_see_nothing_of_a_company(home: Home, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The API server accepts a Job, but not its Pod, or the Pod's volumes: the message quotes the server.
 
-What never passes ends the run within seconds. What may pass uses up its budget.
+An obstacle that never passes ends the run within seconds. One that may pass uses up its budget.
 """
 
 import asyncio

@@ -55,6 +55,7 @@ class Outcome:
     unreported: tuple[str, ...] = field(default=("forbidden",))
     """Texts that a successful run must not report."""
     summary: str | None = "done"
+    """Summary of a successful run."""
 
 
 OUTCOMES = {

@@ -20,6 +20,7 @@ from paperclip_claude_k8s.podlog import Follower, Notice
 
 CHUNK = 256 * 1024
 LINES_PER_SECOND = 50_000
+"""Number of lines whose timestamps are in the same second."""
 
 
 def timestamped_lines(size: int) -> bytes:

@@ -9,6 +9,7 @@ from tests.perf.bench import OURS, PROBE, Bench, Figure
 CUT_SCENARIOS = (
     "^drop_|^same_second_400_drop$|^big_line_drop_inside$|^no_trailing_newline_drop$|^rotated_then_drop$"
 )
+"""Regular expression that matches the names of the rig's scenarios with a cut connection."""
 OUTAGE_SECONDS = {"api_down_8s": 8, "api_down_40s": 40}
 """Scenario of the rig → duration of its outage."""
 REPEATS = 3

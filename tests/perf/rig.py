@@ -16,6 +16,7 @@ from typing import Any
 
 RIG = Path(os.environ.get("RIG", "rig"))
 MUST_BE_ZERO = ("lost", "dup", "reordered", "mangled", "late_chunks", "stopped_early", "jobs_left")
+"""Fields of a scenario's result that must be 0."""
 SCENARIO_COUNT = 46
 """Number of fault scenarios of the rig; fewer results mean that it did not run all of them."""
 

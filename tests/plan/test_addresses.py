@@ -23,7 +23,8 @@ LOCAL, REAL, OTHER = "http://localhost:3100", "http://paperclip:3100", "https://
         ({"PAPERCLIP_LISTEN_HOST": "::", "PORT": "80"}, {}, "", "http://localhost:80"),
         ({"PAPERCLIP_LISTEN_HOST": "fd00::1", "HOST": "x"}, {}, "", "http://[fd00::1]:3100"),
         ({"PAPERCLIP_LISTEN_PORT": "8", "HOST": "pc"}, {}, "", "http://pc:8"),
-        ({"PAPERCLIP_API_URL": LOCAL, "HOST": "somewhere"}, {}, "", LOCAL),  # HOST: only without any URL
+        # HOST counts only if no URL is set
+        ({"PAPERCLIP_API_URL": LOCAL, "HOST": "somewhere"}, {}, "", LOCAL),
     ],
 )
 def test_api_url_prefers_addresses_that_pods_reach(
@@ -50,7 +51,7 @@ def test_api_url_prefers_addresses_that_pods_reach(
         ("", False),
     ],
 )
-def test_names_own_machine(url: str, expected: bool) -> None:  # noqa: FBT001
+def test_names_own_machine_is_true_for_local_addresses_only(url: str, expected: bool) -> None:  # noqa: FBT001
     assert names_own_machine(url) is expected
 
 

@@ -1,4 +1,8 @@
-"""The route of each file to the Pod: secrets in the Secret only, too large files on the shared volume."""
+"""The route of each file to the Pod. Files that contain secrets, called private, go by the run Secret only.
+
+Other files go by the run Secret (`secret`) or an init container (`init`), or, if they are too large for that,
+on the shared volume (staged).
+"""
 
 import hashlib
 import json

@@ -1,4 +1,7 @@
-"""The environment of the agent: its three layers, values translated for the Pod, and routes for secrets."""
+"""The environment of the agent: its three layers, values translated for the Pod, and routes for secrets.
+
+The layers are the variables of the home pod, of the run and of the config.
+"""
 
 import json
 from typing import Any

@@ -28,7 +28,7 @@ def env(**config: Any) -> dict[str, Any]:
     return {entry["name"]: entry for entry in agent(**config)["env"]}
 
 
-def test_security_settings_of_the_pod() -> None:
+def test_pod_is_confined_and_gets_no_account_token() -> None:
     spec, container = pod_spec(), agent()
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -55,6 +55,7 @@ def test_job_has_one_pod_and_no_retry() -> None:
 
 def test_deadline_includes_all_waiting_times() -> None:
     job = the_job(timeoutSec=600, graceSec=30)["spec"]
+    # schedule, image pull, start, run, grace
     assert job["activeDeadlineSeconds"] == 120 + 900 + 120 + 600 + 30
 
 
@@ -149,7 +150,7 @@ def test_user_null_leaves_user_and_groups_to_the_cluster() -> None:
     assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert "--dangerously-skip-permissions" in agent(runAsUser=None)["command"]
     (run,) = [volume for volume in spec["volumes"] if volume["name"] == "run"]
-    assert run["secret"]["defaultMode"] == 0o444  # no fsGroup may make it readable to a group
+    assert run["secret"]["defaultMode"] == 0o444  # without fsGroup, only this mode lets the agent read it
 
 
 def test_placement_is_inherited_unless_configured() -> None:

@@ -1,4 +1,7 @@
-"""MCP servers: merged by name into one file for the CLI, with their tokens in the run Secret only."""
+"""MCP servers: merged by name into one file for the CLI, with their tokens in the run Secret only.
+
+The baseline is a file on the shared volume with servers for all agents.
+"""
 
 import json
 from collections.abc import Mapping

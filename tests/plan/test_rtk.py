@@ -65,7 +65,7 @@ def test_long_output_is_cut_and_keeps_its_structure(tool: str, response: Any, ke
     assert shape(output) == shape(response)
     assert "bytes cut]" in json.dumps(output)
     image_bytes = 9000 if response is MCP else 0  # images are not cut
-    notice_bytes = 40 * len(texts(output))
+    notice_bytes = 40 * len(texts(output))  # at most 40 for "[… bytes cut]" after each text
     assert sum(len(text.encode()) for text in texts(output)) <= 1000 + notice_bytes + image_bytes
 
 

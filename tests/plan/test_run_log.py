@@ -78,7 +78,7 @@ def test_file_of_a_pod_has_the_beginning_of_its_uid_in_its_name() -> None:
         ("run+1.ndjson", False),
     ],
 )
-def test_is_of_run(name: str, expected: bool) -> None:  # noqa: FBT001
+def test_is_of_run_is_true_for_run_logs_of_this_run_only(name: str, expected: bool) -> None:  # noqa: FBT001
     assert is_of_run(name, "run-1.ndjson") is expected
 
 

@@ -38,7 +38,7 @@ VALUES: dict[str, Any] = {
         ("", ""),
     ],
 )
-def test_render_template(template: str, rendered: str) -> None:
+def test_render_template_replaces_names_and_leaves_other_braces(template: str, rendered: str) -> None:
     assert render_template(template, VALUES) == rendered
 
 

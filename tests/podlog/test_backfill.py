@@ -1,4 +1,8 @@
-"""Lines that an uncut stream omits: filled in order from the relay's file, or not at all."""
+"""Lines that a stream omits without being cut: they are filled in order from the relay's file, or not at all.
+
+The relay's file is its copy of the output on the shared volume. A bookmark is the line `b BYTES LINES` after
+the relay's prefix; it counts the output so far.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -365,7 +369,7 @@ class SlowRelayFile(MemoryRelayFile):
 
 
 @pytest.mark.parametrize("delay", [0.3, 2.5])
-async def test_slow_volume_is_read_once_a_minute(delay: float) -> None:
+async def test_slow_volume_is_not_read_for_every_line(delay: float) -> None:
     log, volume = KubeletLog(), SlowRelayFile()
     volume.delay = delay
     for number in range(600):
@@ -485,7 +489,10 @@ async def test_partly_copied_file_is_used_up_to_reported_size() -> None:
 async def report_on(
     content: bytes, file: MemoryRelayFile, kept: int | None
 ) -> tuple[str | None, list[FileUnusable]]:
-    """What is reported about this file if the log itself is complete."""
+    """What is reported about this file if the log itself is complete.
+
+    `kept`: how many bytes the relay says it has copied to the file; None if it says nothing.
+    """
     log, sink = KubeletLog(), RecordingSink()
     counted = Totals(len(content), content.count(b"\n"), totals(content).sha256, kept)
     log.write(content)

@@ -1,4 +1,8 @@
-"""The follower against the model of the kubelet, one situation per test, on virtual time."""
+"""The follower against the model of the kubelet, one situation per test, on virtual time.
+
+Marks are lines of the relay: `b BYTES LINES` is a bookmark, which counts the output so far, and `e TEXT` is a
+line of stderr.
+"""
 
 import asyncio
 from hashlib import sha256
@@ -284,7 +288,9 @@ async def test_broken_bounded_read_repeats_no_line() -> None:
         (stream,) = scenario.log.open_responses
         stream.stalled = True
         scenario.write_lines("two", "three", "four")
-        scenario.log.faults = [Fault("broken", after_bytes=len(stamp(0)) * 3 + 4 + 4 + 6)]
+        scenario.log.faults = [
+            Fault("broken", after_bytes=len(stamp(0)) * 3 + 4 + 4 + 6)
+        ]  # after the line "three"
         await asyncio.sleep(40)
         stream.stalled = False
         scenario.log.notify_readers()

@@ -82,6 +82,7 @@ SLOW_DD = """#!/bin/sh
 case $(readlink /proc/$$/fd/1) in *.ndjson) sleep 0.7 ;; esac
 exec {dd} "$@"
 """
+"""A `dd` that waits before it writes to a copy."""
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])  # busybox uses its own dd regardless of PATH

@@ -131,6 +131,7 @@ INNER = RESULT | {
     "session_id": "wrong",
     "total_cost_usd": 9,
 }
+"""A result inside of another event: its fields must not be taken for those of `RESULT`."""
 ANSWERS, WHOLE = line(INIT) + line(ANSWER), line(RESULT)
 DENIALS = [{"tool_name": "X", "tool_input": INNER}]
 ODD = {
@@ -201,7 +202,7 @@ async def test_summary_omits_values_of_a_wrong_form_or_length(runner: RelayRunne
     assert fields_of(await summary_of(runner, line(long))) == (None, "success", False, 0.25)
 
 
-async def test_summary_of_a_result_without_is_error(runner: RelayRunner) -> None:
+async def test_result_without_is_error_is_no_error_in_the_summary(runner: RelayRunner) -> None:
     assert fields_of(await summary_of(runner, line({"type": "result", "session_id": "s"}))) == (
         "s",
         None,

@@ -1,4 +1,8 @@
-"""A Pod is taken away, on virtual time: no second agent starts, and the true cause is reported."""
+"""A Pod is taken away, on virtual time: no second agent starts, and the true cause is reported.
+
+An `old_server` is one before Kubernetes 1.29: it replaces a Pod that is being deleted while its agent still
+works. A released Pod no longer belongs to its Job, because labels were removed.
+"""
 
 import asyncio
 from collections.abc import Callable

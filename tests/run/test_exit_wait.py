@@ -1,4 +1,7 @@
-"""An agent that does not exit after its final result (`resultGraceSec`), on virtual time."""
+"""An agent that does not exit after its final result, on virtual time.
+
+The grace is the silence after which it is stopped: `resultGraceSec`, 300 s by default.
+"""
 
 import asyncio
 import json
@@ -140,7 +143,7 @@ async def test_sub_agent_without_task_events_extends_the_grace(
     pod_script = PodScript(output=((0.0, turn("delegated")), (100.0, as_lines(works))), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
         took, result, _ = await run_timed(run)
-        assert 1000 <= took < 1010
+        assert 1000 <= took < 1010  # 900 s of silence are allowed after the line of the sub-agent at 100 s
         assert warnings_of(result) == [STOPPED]
 
 
@@ -168,7 +171,7 @@ async def test_agent_is_stopped_if_it_does_not_wake_up_within_the_grace(tmp_path
     pod_script = PodScript(output=((0.0, turn("sleeping", wake_up_call(600))),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
         took, result, _ = await run_timed(run)
-        assert 960 <= took < 970
+        assert 960 <= took < 970  # the wake-up after 600 s, 60 s by which it may be late, and the grace
         assert result.exit_code == 0
         assert warnings_of(result) == [STOPPED]
 
@@ -215,7 +218,7 @@ async def test_stop_after_the_final_result_keeps_the_result(tmp_path: Path) -> N
         assert count_jobs(fake) == 0
 
 
-async def test_failed_result_is_kept_too(tmp_path: Path) -> None:
+async def test_failed_result_is_kept_after_the_stop(tmp_path: Path) -> None:
     pod_script = PodScript(output=((0.0, capture("05")),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (fake, run):
         took, result, _ = await run_timed(run)

@@ -94,14 +94,14 @@ async def test_home_pod_with_host_network_is_found_by_its_token(tmp_path: Path) 
         assert image_and_claims(spec) == ("home/image:1", ["data"])
 
 
-async def test_host_network_gets_a_hint_that_works(tmp_path: Path) -> None:
+async def test_unknown_home_pod_on_the_host_network_is_reported_with_a_hint(tmp_path: Path) -> None:
     async with host(tmp_path, {"HOSTNAME": "node-7"}) as (fake, adapter):
         result, _, _ = await run(fake, adapter)
         assert result.error_code == "k8s_home_pod_unavailable"
         assert "POD_NAME (`fieldRef: metadata.name`)" in (result.error_message or "")
 
 
-async def test_host_outside_a_pod_gets_a_hint_that_works(tmp_path: Path) -> None:
+async def test_host_outside_a_pod_gets_a_hint_with_which_a_run_succeeds(tmp_path: Path) -> None:
     async with host(tmp_path, {}) as (fake, adapter):
         result, _, _ = await run(fake, adapter, kubeconfig="/k")
         assert result.error_code == "k8s_home_pod_unavailable"

@@ -142,6 +142,7 @@ async def test_session_is_resumed_only_with_the_same_mcp_servers(tmp_path: Path)
 # The baseline file ------------------------------------------------------------------------------------
 
 WANTED: Mapping[str, Any] = {"mcpServers": {"mine": {"command": "x"}}, "runAsUser": os.geteuid() + 1}
+"""A config with which the baseline is read: it has a server, and agents run as another user than the host."""
 BASE = {"mcpServers": {"base": {"command": "b"}}}
 
 

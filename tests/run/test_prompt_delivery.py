@@ -38,10 +38,10 @@ async def test_large_prompt_is_staged_on_the_volume_during_its_run(tmp_path: Pat
         assert home.staged == []
 
 
-async def test_volume_that_does_not_answer_fails_the_run(tmp_path: Path) -> None:
+async def test_volume_that_does_not_respond_in_time_fails_the_run(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
         env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
-        settings = ProcessSettings(env=env, timings=Timings(host_links=0))
+        settings = ProcessSettings(env=env, timings=Timings(host_links=0))  # no time for the volume's path
         home.adapter = Adapter(settings, lambda *_: home.fake.gateway)
         result, _ = await home.run()
         assert result.error_code == "k8s_config_invalid"
@@ -113,7 +113,7 @@ async def test_init_delivery_on_an_old_server_is_refused(
     tmp_path: Path,
 ) -> None:
     async with home_cluster(tmp_path) as home:
-        home.fake.faults.replaces_terminating_pods = True
+        home.fake.faults.replaces_terminating_pods = True  # as servers before 1.29 do
         home.fake.faults.denied.add(("create", "secrets"))
         result, _ = await home.run()
         assert result.error_code == "k8s_config_invalid"
@@ -124,7 +124,7 @@ async def test_init_delivery_on_an_old_server_is_refused(
 
 async def test_init_delivery_with_a_secret_is_allowed_on_an_old_server(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
-        home.fake.faults.replaces_terminating_pods = True
+        home.fake.faults.replaces_terminating_pods = True  # as servers before 1.29 do
         result, _ = await home.run(config={"promptDelivery": "init"})
         assert result.error_message is None
         (job,) = home.jobs

@@ -10,8 +10,11 @@ from tests.support.api_server import a_kubeconfig
 from tests.support.hostile_api import hostile_api
 
 MAX_MEGABYTES = 150
+"""By how much the client's memory may grow."""
 MAX_LAG = 0.5
+"""Seconds for which the client's event loop may be blocked."""
 MAX_SECONDS = 10
+"""Seconds that a call may take."""
 
 
 async def measured(call: str, answers: list[str], folder: Path) -> list[dict[str, Any]]:

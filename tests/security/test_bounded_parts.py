@@ -110,6 +110,7 @@ def test_forged_bookmarks_list_a_bounded_number_of_gaps() -> None:
     for number in range(1, 5000):
         counts.check(Bookmark(number * 10, number), number)
     assert len(counts.gaps) == MAX_GAPS
+    # the last bookmark counts 49,990 bytes, of which none were delivered
     assert sum(gap.bytes or 0 for gap in counts.gaps) == counts.missing == 49_990
     counts.add_gap(Gap(1, 2))
     assert counts.gaps[-1].bytes is None

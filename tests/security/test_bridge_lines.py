@@ -17,6 +17,7 @@ from paperclip_claude_k8s.bridge.wire import Call, read_message
 from paperclip_claude_k8s.devcluster import DevCluster
 
 RUN, HOSTILE, LAST = 1, 2, 3
+"""Ids of calls: a run, a hostile call beside it, and a call whose response shows that all lines were read."""
 START = b'{"type":"call","id":2,"method":"execute","params":'
 MAX_BYTES, MAX_VALUES = Limits().bridge_line_bytes, Limits().bridge_line_values
 

@@ -26,7 +26,7 @@ async def cluster() -> AsyncIterator[DevCluster]:
 
 
 NESTED = "let deep = 1; for (let i = 0; i < {levels}; i++) deep = {{a: deep}}; "
-HOSTILE_CONTEXTS = {
+HOSTILE_CONTEXTS = {  # name → JavaScript that changes the context, and words of the error
     "config nested 1,500 deep": (NESTED.format(levels=1500) + "ctx.config = deep;", "nested deeper than"),
     "metadata nested 1,500 deep": (
         NESTED.format(levels=1500) + "ctx.agent.metadata = deep;",
@@ -105,7 +105,7 @@ async def test_odd_but_harmless_values_do_not_fail_a_run(shim: Path, cluster: De
     assert err == ""
 
 
-HOSTILE_CALLBACKS = {
+HOSTILE_CALLBACKS = {  # what `onLog` does → JavaScript that replaces it
     "throws null": "ctx.onLog = () => { throw null; };",
     "throws an object without a text": "ctx.onLog = async () => { throw Object.create(null); };",
     "throws a message that throws": (
@@ -196,7 +196,10 @@ async def test_noise_before_the_hello_is_ignored(shim: Path, tmp_path: Path, noi
     assert err == ""
 
 
-SPEAKS = '#!/bin/sh\nread -r hello; echo \'{"type":"hello","protocol":1,"version":"1"}\'; read -r call\n'
+STARTS_LIKE_THE_BRIDGE = (
+    '#!/bin/sh\nread -r hello; echo \'{"type":"hello","protocol":1,"version":"1"}\'; read -r call\n'
+)
+"""Beginning of a script in place of Python: exchanges hellos, and reads one call."""
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ async def test_line_that_belongs_to_no_call_ends_all_calls_with_a_reason(
     shim: Path, tmp_path: Path, line: str
 ) -> None:
     python = tmp_path / "python"
-    python.write_text(f"{SPEAKS}echo '{line}'; sleep 60\n", encoding="utf-8")
+    python.write_text(f"{STARTS_LIKE_THE_BRIDGE}echo '{line}'; sleep 60\n", encoding="utf-8")
     python.chmod(0o755)
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
     step = {"name": "run", "method": "execute", "ctx": ctx}

@@ -159,6 +159,7 @@ HEADERS = st.lists(
 )
 ANSWERS = st.tuples(STATUSES, HEADERS, BODIES | st.lists(BODIES, max_size=3).map(b"\n".join), st.booleans())
 Answer = tuple[int, list[str], bytes, bool]
+"""Status, headers, body, and whether a header states the body's length."""
 
 
 @asynccontextmanager

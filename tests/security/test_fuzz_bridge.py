@@ -14,6 +14,7 @@ from paperclip_claude_k8s.base.strict_json import is_too_deep
 from paperclip_claude_k8s.bridge.methods import METHODS
 
 RUN, LAST = 1_000_001, 1_000_002
+"""Ids of two calls: a run, and the last call."""
 IDS = st.integers(-2, 5)
 DEEP = st.builds(
     lambda levels, left, right: left * levels + "1" + right * levels,

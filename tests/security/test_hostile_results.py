@@ -269,6 +269,7 @@ def test_login_address_is_bounded() -> None:
     assert find_login_url("https://login" * 100_000) is None
 
 
+# the second of these times is nine days after `NOW`
 @pytest.mark.parametrize("resets", [4_000_000_000, 1_767_225_600 + 9 * 86_400, 4_102_444_799.5])
 def test_retry_time_far_in_the_future_is_cut(resets: float) -> None:
     limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": resets}}

@@ -26,6 +26,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 API_VERSION = "client.authentication.k8s.io/v1"
 ALL_PROGRAMS = KubeconfigRules(may_run=lambda _: True)
 MAX_LAG = 0.5
+"""Seconds for which the event loop may be blocked."""
 
 
 def a_plugin(folder: Path, script: str, **more: Any) -> dict[str, Any]:

@@ -144,7 +144,7 @@ async def test_relative_folder_is_no_shared_volume(path: str, tmp_path: Path) ->
         assert_refused(result, home.jobs, "sharedVolumeDir")
 
 
-async def test_volume_of_a_config_is_no_root_for_instructions(tmp_path: Path) -> None:
+async def test_instructions_on_a_volume_that_only_the_config_names_are_refused(tmp_path: Path) -> None:
     async with home_with_default_policy(tmp_path) as home:
         (home.volume / "AGENTS.md").write_text(CANARY)
         result, _ = await home.run(config={"instructionsFilePath": str(home.volume / "AGENTS.md")})

@@ -26,3 +26,4 @@ ODD_JSON = st.recursive(
 _WAKE_KEYS = [to_camel(field.name) for field in fields(WakePayload)]
 
 ANY_WAKE = ANY_JSON | st.dictionaries(st.sampled_from([*_WAKE_KEYS, "commentWindow"]), ANY_JSON, max_size=8)
+"""Any JSON, or an object whose fields are those of a wake payload and hold any JSON."""

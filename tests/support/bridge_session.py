@@ -16,6 +16,7 @@ from paperclip_claude_k8s.bridge.wire import PROTOCOL
 
 Json = dict[str, Any]
 LOG_LINES = 20
+"""Number of lines that each run logs."""
 
 
 @dataclass(frozen=True)

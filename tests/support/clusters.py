@@ -46,15 +46,15 @@ class ContractCluster:
         return f"contract-{what}-{self.test_id}"
 
     def job(
-        self, what: str, output: bytes = b"hello\n", *, runs: float = 0.0, code: int = 0, secret: str = ""
+        self, what: str, output: bytes = b"hello\n", *, runs_for: float = 0.0, code: int = 0, secret: str = ""
     ) -> dict[str, Any]:
-        """A Job whose Pod prints `output`, runs for `runs` more seconds and exits with `code`."""
+        """A Job whose Pod prints `output`, runs for `runs_for` more seconds and exits with `code`."""
         name = self.name(what)
         self.pod_scripts[name] = PodScript(
-            output=((0.0, output),), ends_at=runs, exit_code=code, summarized=False
+            output=((0.0, output),), ends_at=runs_for, exit_code=code, summarized=False
         )
         text = base64.b64encode(output).decode()
-        script = f"echo {text} | base64 -d; sleep {runs}; exit {code}"
+        script = f"echo {text} | base64 -d; sleep {runs_for}; exit {code}"
         container: dict[str, Any] = {
             "name": "claude",
             "image": self.image,

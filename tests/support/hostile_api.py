@@ -26,6 +26,7 @@ from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 
 MEMORY_LIMIT = 1024 * 1024 * 1024
+"""Bytes of address space of the client."""
 TIMINGS = Timings(request=2.0, watch=0.5, watch_silence=1.0)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 Answer = Callable[[], Iterator[bytes]]
@@ -51,6 +52,7 @@ def _pod(number: int, filler: int = 2000) -> bytes:
 
 BLOCK = b"x" * 65536
 BOMB = gzip.compress(b'{"items":[' + b" " * 200_000_000 + b"]}", 1)
+"""200 MB of JSON, compressed to about 1 MB."""
 ANSWERS: dict[str, Answer] = {
     "endless body": lambda: _chunked(itertools.chain([b'{"items":["'], itertools.repeat(BLOCK))),
     "endless spaces": lambda: _chunked(itertools.repeat(b" " * 65536)),

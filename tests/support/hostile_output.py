@@ -43,6 +43,7 @@ MEMORY = 150 * 1024 * 1024 / MB
 STEP = 0.5
 """Longest step in CPU seconds, which is the lag of the event loop on an idle machine."""
 ADDRESS_SPACE = 4_000 * MB
+"""Most bytes of address space of a process that measures an output."""
 SECONDS = 60
 """An output that takes longer than this is given up."""
 Pieces = Iterable[bytes]
@@ -138,7 +139,7 @@ def _answer(size: int, text: bytes = b"answer, ") -> Iterator[bytes]:
 
 _MESSAGE = b'{"type":"assistant","message":{"id":"m%d","content":[{"type":"text","text":"a"}]},'
 
-OUTPUTS: dict[str, Callable[[], Pieces]] = {
+OUTPUTS: dict[str, Callable[[], Pieces]] = {  # name → makes the output, in pieces
     # large fields of single events
     "result of empty lists": lambda: result_with(b"[],", 30 * MB),
     "result of small objects": lambda: result_with(b'{"a":1},', 30 * MB),

@@ -29,7 +29,9 @@ MIB = 2**20
 LIMIT = 512 * MIB
 """The limit of the agent's output."""
 ROUNDS = 20
+"""Number of lines that the agent prints."""
 MEMORY_LIMIT = 2048 * MIB
+"""Bytes of address space of this program."""
 
 
 def _sparse(size: int) -> Callable[[Path], None]:
@@ -90,7 +92,7 @@ AT_END: dict[str, Callable[[Path], object]] = {
     f"{name} after true lines": _after_true_lines(ATTACKS[name])
     for name in ("sparse terabyte", "zeros", "one long line", "other lines")
 }
-"""The agent forges no mark in these, and the relay reports no counts at the end."""
+"""Attacks in which the agent forges no mark, and the relay reports no counts at the end."""
 
 
 class _CountingSink(RecordingSink):

@@ -14,7 +14,7 @@ from paperclip_claude_k8s import relay
 
 NONCE = "0123abcd"
 PREFIX = b"\x1e" + NONCE.encode()
-"""With a space, the start of the relay's own lines in the log."""
+"""Followed by a space, it begins each of the relay's own lines in the log."""
 SHELLS = ("bash", "busybox", "dash")
 APPLETS = (  # the programs that the script may use
     *("awk", "cat", "chmod", "dd", "env", "grep", "head", "mkdir", "rm", "sed", "sh", "sha256sum", "sleep"),

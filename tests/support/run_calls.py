@@ -19,6 +19,7 @@ from paperclip_claude_k8s.devcluster.kinds import PODS
 SHORT = PodScript(output=((0.0, PARTIAL), (25.0, WHOLE[len(PARTIAL) :])), ends_at=26.0)
 """Prints its result after 25 s."""
 SLOW_START = replace(SHORT, waiting=((16.0, "ContainerCreating", ""),))
+"""Starts after 16 s."""
 SLOW_TO_STOP = replace(SHORT, stops_in=12.0)
 """Runs for another twelve seconds after SIGTERM."""
 OUTLASTS_LEASE = PodScript(output=((0.0, PARTIAL), (200.0, WHOLE[len(PARTIAL) :])), ends_at=201.0)
@@ -119,6 +120,7 @@ FINAL_DELETE = "delete_job in the background"
 """The deletion of a Job whose result is known, at the end of the run."""
 RELEASE = ("delete_lease of slot", "delete_lease of process")
 WAIT_FOR_EXPIRY = ("read_lease of slot", *repeated("read_lease of process", 35), "replace_lease of slot")
+"""Calls of a host that watches the Lease of a disconnected process until it has expired."""
 TAKE_OVER = (*ACQUIRE, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")
 TWO_AFTER_DELETION = {"": 1, FINAL_DELETE: 2}
 """A host that is cut off after the deletion of its Job loses the result, so the agent runs again."""

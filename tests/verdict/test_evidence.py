@@ -27,6 +27,7 @@ def reported(which: FailureClass) -> Failure:
 
 
 B, C, N = "bootstrap", "continuation", "none"
+"""The agent certainly did nothing; it may have worked; the failure shows neither."""
 TRANSIENT = "transient_upstream"
 ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     # failure, error code, evidence, error family, whether the host clears the session

@@ -1,4 +1,4 @@
-"""A result counts only if neither an `init` event nor an answer of the model follows it.
+"""A result counts only if it is not overtaken: no `init` event and no answer of the model follows it.
 
 `recover_result` applies this rule to the relay's summary if the log lacks the end of the output.
 """

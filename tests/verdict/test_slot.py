@@ -1,4 +1,8 @@
-"""Whether a run may create a Job for its slot, has to adopt a Job or to wait, or is blocked."""
+"""Whether a run may create a Job for its slot, has to adopt a Job or to wait, or is blocked.
+
+An orphan is a Job whose process is gone. A collected Job is one whose result a run has taken. A detached Job
+belongs to its run, and not to a process.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -191,9 +191,8 @@ def test_failure_lost_with_the_log_comes_from_the_relay_summary() -> None:
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
-    assert (
-        observation.transcript.session_id is None
-    )  # not from a failure: a failed resume names the session asked for
+    # a failed resume reports the requested session, so the session of a failure is not used
+    assert observation.transcript.session_id is None
 
 
 @pytest.mark.parametrize("last", ["answer", "init"])

@@ -1,4 +1,4 @@
-"""Packing instructions and skills into a bundle on a real file system: what is written, left out, noted."""
+"""Packing instructions and skills into a bundle on a real file system: what is written, left out or noted."""
 
 import asyncio
 import os

@@ -14,6 +14,7 @@ import pytest
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
 OWNER = 50_000
+"""Uid of the user to whom the volume gives everything."""
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ async def test_run_with_a_failing_write_is_reported_and_can_be_resumed(
 @pytest.mark.parametrize("fault", OTHER_FAULTS, ids=lambda fault: errno.errorcode[fault])
 async def test_other_disk_errors_are_reported_like_a_full_disk(tmp_path: Path, fault: int) -> None:
     operations = await good_operations(tmp_path / "good", ONE_ATTEMPT)
-    for number in range(0, len(operations), 7):
+    for number in range(0, len(operations), 7):  # a sample: every seventh operation
         await assert_reported_and_resumed(tmp_path, ONE_ATTEMPT, number, "folder", fault=fault)
 
 

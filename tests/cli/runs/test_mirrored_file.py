@@ -18,7 +18,7 @@ def blocks(stream: bytes, lines_each: int) -> list[bytes]:
 
 
 def mirror(path: Path, stream: bytes, lines_each: int = 3, start: int = 0) -> bytes:
-    """Feed the whole stream to the file, and return what `feed` reported as new."""
+    """Feed the whole stream to the file, where it begins at byte `start`; return what `feed` says is new."""
     with closing(MirroredFile(path)) as file:
         file.rewind(start)
         return b"".join(file.feed(block) for block in blocks(stream, lines_each))
