@@ -154,6 +154,23 @@ def test_old_deep_leftover_of_a_staged_prompt_is_removed(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / STAGING_FOLDER).iterdir()] == ["new"]
 
 
+async def test_agent_that_blocks_all_folders_of_bundles_keeps_no_skill_back(tmp_path: Path) -> None:
+    volume, skill = tmp_path / "volume", tmp_path / "helper"
+    skill.mkdir()
+    (skill / "SKILL.md").write_text("# Helper", encoding="utf-8")
+    for home in (".paperclip", ".paperclip-00000000"):
+        (volume / home).mkdir(parents=True)
+        (volume / home / "instances").touch()
+    entry = {"key": "co/helper", "runtimeName": "helper", "source": str(skill)}
+    config = {"paperclipRuntimeSkills": [entry], "paperclipSkillSync": {"desiredSkills": ["co/helper"]}}
+    inputs = PackInputs(config, None, "co", {}, str(volume))
+    first, again = await pack(inputs), await pack(inputs)
+    assert first == again
+    assert first.root is not None
+    folder = volume / first.root.partition("/volume/")[2]
+    assert (folder / ".claude/skills/helper/SKILL.md").is_file()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 async def test_bundle_is_written_elsewhere_if_its_folder_belongs_to_an_agent(tmp_path: Path) -> None:
     instructions, volume = tmp_path / "AGENTS.md", tmp_path / "volume"

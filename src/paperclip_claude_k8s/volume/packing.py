@@ -11,10 +11,11 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from paperclip_claude_k8s import failures
@@ -62,6 +63,8 @@ from paperclip_claude_k8s.volume.safefs import (
 OWN_HOME = re.compile(r"\.paperclip-[0-9a-f]{8}")
 """Name of a top folder of the volume that belongs to this host. It is used in place of the home that
 `bundle_folder` names, if that home or a folder in it belongs to another user."""
+_OWN_HOMES = 10
+"""Existing folders of that kind that are tried."""
 _WRITE_ATTEMPTS = 3
 """Attempts to write a bundle that other processes write or change at the same time."""
 
@@ -107,15 +110,24 @@ def _pack(inputs: PackInputs) -> Packed:
     if not bundle.files:
         return Packed(notes=tuple(collected.notes))
     try:
-        try:
-            _write_bundle(bundles, bundle)
-        except OSError as error:
-            bundles = _own_bundle_folder(bundles)
-            _write_bundle(bundles, bundle)
-            collected.notes.append(f"Instructions and skills are in {bundles.path}: {_reason(error)}")
+        return _packed_somewhere(bundles, bundle, collected.notes)
     except OSError as error:
         return _without_volume(collected, f"the shared volume refused the prompt bundle: {_reason(error)}")
-    return packed_on_volume(bundle, bundles, tuple(collected.notes))
+
+
+def _packed_somewhere(bundles: BundleFolder, bundle: Bundle, notes: list[str]) -> Packed:
+    """Write the bundle into its folder, or else into one of our own. Raises the first `OSError`."""
+    try:
+        _write_bundle(bundles, bundle)
+        return packed_on_volume(bundle, bundles, tuple(notes))
+    except OSError as error:
+        first = error
+    for folder in _own_bundle_folders(bundles):
+        with suppress(OSError):
+            _write_bundle(folder, bundle)
+            note = f"Instructions and skills are in {folder.path}: {_reason(first)}"
+            return packed_on_volume(bundle, folder, (*notes, note))
+    raise first
 
 
 @dataclass(slots=True)
@@ -210,16 +222,20 @@ def _read_instructions(inputs: PackInputs, notes: list[str]) -> str | None:
         return None
 
 
-def _own_bundle_folder(bundles: BundleFolder) -> BundleFolder:
-    """The same folder below a top folder of our own, whose name no agent could know before it existed."""
-    with open_volume(bundles.volume) as volume:
+def _own_bundle_folders(bundles: BundleFolder) -> Iterator[BundleFolder]:
+    """The same folder below top folders of our own: existing ones, and one whose name no agent can know."""
+    with suppress(OSError), open_volume(bundles.volume) as volume:
         ours = our_uids(volume)
-        for name in names_in(volume):
-            if OWN_HOME.fullmatch(name):
-                with suppress(OSError), open_at(volume, name) as home:
-                    if os.fstat(home).st_uid in ours:
-                        return bundles.below(name)
-    return bundles.below(f".paperclip-{secrets.token_hex(4)}")
+        yield from islice((bundles.below(name) for name in _own_homes(volume, ours)), _OWN_HOMES)
+    yield bundles.below(f".paperclip-{secrets.token_hex(4)}")
+
+
+def _own_homes(volume: int, ours: Collection[int]) -> Iterator[str]:
+    for name in names_in(volume):
+        if OWN_HOME.fullmatch(name):
+            with suppress(OSError), open_at(volume, name) as home:
+                if os.fstat(home).st_uid in ours:
+                    yield name
 
 
 def _check_place(opened: int, rule: FolderRule, key: str, policy_field: str) -> None:
