@@ -36,7 +36,7 @@ class Callbacks:
         self._awaited: dict[int, HostRefused | None] = {}
         """Callbacks that `send_and_wait` waits for; None: not refused so far."""
         self._refused: deque[HostRefused] = deque()
-        """Refusals of all other callbacks that have not been raised yet."""
+        """Refusals of all other callbacks, until a later `send` raises them."""
         self._gone = False
 
     @property

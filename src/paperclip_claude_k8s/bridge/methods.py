@@ -44,7 +44,7 @@ async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  
 
 
 def _with_refusals(result: dict[str, Any], late: list[HostRefused]) -> dict[str, Any]:
-    """The result, whose log also counts the refusals that came too late to be raised by a callback."""
+    """The result; its `resultJson.log` also counts the refusals that came too late to be raised."""
     result_json = result.get("resultJson") or {}
     log = result_json.get("log")
     if not late or log is None:

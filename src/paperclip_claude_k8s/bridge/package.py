@@ -35,7 +35,7 @@ DATA_MEMBERS = (
 
 
 class FolderTaken(Exception):
-    """The folder contains something other than this package, which is not overwritten."""
+    """The folder contains something other than this package, and is therefore left as it is."""
 
 
 def write_package(folder: Path, python: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def write_package(folder: Path, python: str) -> dict[str, Any]:
     overrides it.
 
     Raises:
-        FolderTaken: the folder is not empty and contains another package or none.
+        FolderTaken: the folder is not empty and does not contain this package.
         OSError: the folder cannot be written.
     """
     if _is_taken(folder):

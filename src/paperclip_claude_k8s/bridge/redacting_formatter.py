@@ -10,7 +10,7 @@ from paperclip_claude_k8s.host.redact import is_secret_name, mask_values, redact
 CALLS_REMEMBERED = 200
 """Number of recent calls whose secrets are masked: a log record may come after its call has ended."""
 MAX_SECRET_CHARS = 256 * 1024
-"""How much of one call's secrets is remembered. The least nested come first: those of the host."""
+"""Most characters of secrets remembered for one call. The least nested ones come first: the host's own."""
 MAX_TEXT_CHARS = 20_000
 """Longest log record, before secrets are masked."""
 
@@ -59,7 +59,7 @@ def secrets_in(value: object) -> Iterator[str]:
 
 
 def _at_most(chars: int, texts: Iterator[str]) -> Iterator[str]:
-    """Yield those of the texts that have no more than so many characters together."""
+    """Yield each text that still fits: together they have at most `chars` characters."""
     for text in texts:
         if len(text) <= chars:
             chars -= len(text)

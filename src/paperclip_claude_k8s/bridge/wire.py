@@ -15,7 +15,7 @@ To the host:
 - `result {id, value}`: sent after every callback of the call was acknowledged
 - `error {id, kind, message}`: id is null if the error belongs to no call
 
-A call whose line is too long, too large or no JSON is answered with its id if the line begins with
+A call whose line is too long, too large or no JSON gets an `error` with its id if the line begins with
 `{"type":"call","id":N,` as the lines of the npm package do.
 """
 
@@ -34,7 +34,7 @@ PROTOCOL = 1
 """Incremented with every change that a peer of the previous version could misunderstand."""
 
 ERROR_CHARS = 1000
-"""How much of a refusal's text is kept."""
+"""Most characters of the text of a refusal or a bug."""
 _MAX_ID = 2**53
 """The largest id: JavaScript has no exact whole numbers above it."""
 _START_OF_CALL = re.compile(rb'\s*\{\s*"type"\s*:\s*"call"\s*,\s*"id"\s*:\s*(-?\d{1,16})\s*[,}]')
@@ -129,7 +129,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _has_more_values(line: bytes, limit: int) -> bool:
-    """Return whether there are more commas and brackets outside of strings."""
+    """Return whether more than `limit` commas and opening brackets are outside of strings."""
 
     def count(text: bytes) -> int:
         return sum(map(text.count, (b",", b"[", b"{")))

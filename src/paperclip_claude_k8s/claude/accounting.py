@@ -9,11 +9,11 @@ A `result` event reports tokens and cost in three ways, and what they cover chan
 - `model_usage_since_last_result`: complete, since the previous result. Absent up to 2.1.300, first seen in
   2.1.309.
 
-If `model_usage_since_last_result` is present, its sum is what the run itself used. Otherwise
-`modelUsage` and `total_cost_usd` are used if they started at 0 with this run. They did so in a version before
-the change, and in a session that was not resumed. They also did so if `modelUsage` equals the sum of `usage`,
-since it then includes no earlier run. In all other cases only the sum of `usage` is certain, and the cost is
-unknown.
+If `model_usage_since_last_result` is present, its sum is what the run itself used. Otherwise `modelUsage` and
+`total_cost_usd` are used if they started at 0 with this run. Totals start at 0 in a version before
+`FIRST_SESSION_TOTALS`, and in a session that was not resumed. They also do if `modelUsage` equals the sum of
+`usage`, since `modelUsage` then includes no earlier run. In all other cases only the sum of `usage` is
+certain, and the cost is unknown.
 
 Example: a resumed session that had cost $2 before prints `usage` = 100 tokens and `total_cost_usd` = 2.3.
 With 2.1.270 the run cost $2.30. With 2.1.285 its cost is unknown. With 2.1.309 it cost the $0.30 of
@@ -65,12 +65,12 @@ class RunUsage:
     warning: str = ""
 
     def believable(self) -> "RunUsage":
-        """With tokens and cost within `Limits`: the sum of believable numbers may be above them."""
+        """A copy within `Limits`, which a sum may exceed: tokens are cut, a cost above becomes None."""
         usage = self.usage and TokenUsage(*(min(tokens, LIMITS.tokens) for tokens in astuple(self.usage)))
         return replace(self, usage=usage, cost_usd=believable_cost(self.cost_usd))
 
     def with_earlier(self, earlier: "RunUsage | None") -> "RunUsage":
-        """The sum of two usages; its cost is unknown if either cost is. Ignores `earlier` without tokens."""
+        """The sum of two usages; its cost is unknown if either cost is. An empty `earlier` is ignored."""
         if earlier is None or earlier.usage is None:
             return self
         known = self.cost_usd is not None and earlier.cost_usd is not None
@@ -118,7 +118,7 @@ class ReportedUsage:
     def _starts_at_zero(self, *, resumed: bool | None) -> bool:
         """Whether the totals contain only this run.
 
-        If the version is unknown, they are believed to do so only if `resumed` is unknown too.
+        Totals of an unknown version are believed to, if `resumed` is unknown too.
         """
         if resumed is False or not self.total_cost:
             return True

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.claude.events import Event, get_name, read_event
 
 KEPT_BYTES = 1024 * 1024
 """Limit of the total size of the kept lines, larger than the longest message of a model. Beyond it the oldest
-lines are dropped, except the newest line."""
+lines are dropped, but never the newest line."""
 SHORT_LINE = 64 * 1024
 """Bytes. Shorter lines are never too large to be parsed."""
 SYNTHETIC = "<synthetic>"

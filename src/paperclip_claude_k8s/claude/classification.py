@@ -84,9 +84,10 @@ MAX_URL_CHARS = 2048
 _URL = re.compile(rf"https://[\w!#$%&()*+,./:;=?@\[\]~-]{{1,{MAX_URL_CHARS}}}", re.IGNORECASE | re.ASCII)
 _LOGIN_WORD = re.compile("login|oauth|auth", re.IGNORECASE)
 _LOGIN_HOSTS = ("claude.ai", "claude.com", "anthropic.com")
-"""The only hosts, with those below them, at which a person is asked to log in."""
+"""The only hosts at which a person is asked to log in; their subdomains count as well."""
 SERVER_ERRORS = range(500, 600)
 LATEST_RETRY = timedelta(days=LIMITS.retry_days)
+"""A later retry time, counted from now, is reduced to this."""
 MAX_RESET_EPOCH = 4_102_444_800
 """2100-01-01 in epoch seconds; later times are not reset times."""
 _RESETS_AT = re.compile(
@@ -103,7 +104,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 def classify(transcript: Transcript, now: datetime, *, recorded: bool = False) -> ClassifiedFailure:
     """Classify the last result. Call it only for results that are not a success.
 
-    `recorded`: the result was printed at an unknown time before `now`, so any retry time in it is believed.
+    `recorded`: the result was printed at an unknown time before `now`, so its retry time is not limited.
     """
     result = transcript.result or {}
     text = terminal_text(result)

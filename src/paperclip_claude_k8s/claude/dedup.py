@@ -15,13 +15,14 @@ from paperclip_claude_k8s.claude.events import Event
 
 MAX_REMEMBERED_EVENTS = 100_000
 """Number of the last events with which a new one is compared; a replay goes back seconds, not hours."""
-_UUID = "uuid "
+_UUID_PREFIX = "uuid "
+"""Distinguishes an identity that is a uuid from one that is a hash."""
 
 
 class LogLineDedupFilter:
     """Passes each event of the CLI once. Plain lines always pass: two equal lines may both be original.
 
-    Lines above `Limits.log_line_bytes` pass too: no more than this is held back of an incomplete line.
+    Longer lines than `Limits.log_line_bytes` pass too, because no more of an incomplete line is held back.
 
     An event is identified by its `uuid`; without one, by its type, its ids and its whole content.
     `message.id` alone is not unique: the CLI prints one event per content block, all with the id of their
@@ -67,8 +68,8 @@ class LogLineDedupFilter:
 
 def _identity(event: Event) -> str:
     uuid = get_text(event, "uuid")
-    if 0 < len(uuid) <= LIMITS.id_chars - len(_UUID):
-        return f"{_UUID}{uuid}"
+    if 0 < len(uuid) <= LIMITS.id_chars - len(_UUID_PREFIX):
+        return f"{_UUID_PREFIX}{uuid}"
     ids = [get_text(event, "session_id"), get_text(get_object(event, "message"), "id")]
     content = [get_text(event, "type"), *ids, json.dumps(strict_value(event), sort_keys=True)]
     return blake2b("\0".join(content).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

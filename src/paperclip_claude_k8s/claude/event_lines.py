@@ -59,7 +59,7 @@ _DECODER = json.JSONDecoder()
 def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
     """Every event on the line, with the bytes of its JSON; none for plain text and truncated events.
 
-    `session`: the run's session id, if it is known already; an event beside text must have it.
+    `session`: the run's session id, if it is known already; an event beside text must name this session.
     """
     event = read_event(line)
     if event is not None:
@@ -69,7 +69,7 @@ def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, 
 
 
 def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
-    """As `events_on`, for a line that is not an event as a whole. A long line has none: it is plain text."""
+    """As `events_on`, for a line that is not an event as a whole. Lines above `control_bytes` have none."""
     if b"{" not in line or len(line) > LIMITS.control_bytes:
         return
     bare = without_control(line)

@@ -148,7 +148,7 @@ RESULT_TEXTS = (
     KnownText(_TRANSIENT, r"^api error: (?:fetch failed|socket hang up|terminated)", "reported"),
     KnownText(_TRANSIENT, r"^(?:api error: )?(?:the )?(?:request|operation) timed out", "2.1.197"),
 )
-"""Rows for the text of a failed result that is not about its session."""
+"""Rows for texts of failed results, except texts about the session."""
 
 _ERROR_PREFIX = "error: "
 _STATUS_IN_TEXT = re.compile(r"^(?:failed to authenticate\. )?api error: (\d{3})\b", re.IGNORECASE)

@@ -24,9 +24,9 @@ T = TypeVar("T")
 LIST_ITEMS = 100
 """Items kept of a list, and keys kept of an object."""
 FIELD_CHARS = LIMITS.result_json_bytes // 2
-"""Size that is kept of one field, except `result`, in characters."""
+"""Most characters kept of one field, except `result`."""
 TEXT_BYTES = LIMITS.result_json_bytes // 2
-"""Size of `result` in `resultJson`; `summary` has the whole answer."""
+"""Most bytes of `result` in `resultJson`; `summary` has the whole answer."""
 
 
 def known_fields(event: Event) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class _Copy:
         self._room = FIELD_CHARS
 
     def of(self, value: object, depth: int) -> Any:  # noqa: ANN401  # any JSON value
-        self._room -= 8
+        self._room -= 8  # a rough size of quotes, commas and numbers
         if isinstance(value, str):
             return self._text(value, self._text_chars)
         if isinstance(value, Mapping):

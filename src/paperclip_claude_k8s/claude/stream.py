@@ -55,6 +55,7 @@ _OBJECT_START = b'{"'
 PLAIN_CHARS = 2000
 """Characters kept of each plain line; an error message may quote them."""
 PLAIN_BYTES = 4 * PLAIN_CHARS
+"""Bytes that may be needed for `PLAIN_CHARS` characters of UTF-8."""
 PLAIN_LINES = 20
 """Number of plain lines kept, from the start: enough for the messages of a CLI that cannot start."""
 LAST_ITEMS = 100
@@ -72,7 +73,7 @@ class StreamReader:
         """The model that `init` announced."""
         self.api_key_source = ""
         self.result: bytes | None = None
-        """The last result, until the CLI continues after it."""
+        """The line of the last `result`; None as soon as the CLI has continued after it."""
         self.unread_result = False
         """The last result is on a line that is too large to be parsed."""
         self.overtaken = False
@@ -323,7 +324,7 @@ def _warnings(reader: StreamReader, printed: Event, result: Event | None) -> Ite
 
 
 def _result_warnings(result: Event) -> Iterator[str]:
-    """What is wrong with the result although it may be a success. It stays one."""
+    """What is odd about the result. A success remains a success."""
     if not is_success(result):
         return
     if subtype := unexpected_subtype(result):

@@ -89,7 +89,7 @@ class RunOptions:
     config: Config = None
     quiet: Quiet = False
     kubeconfig_from_option: bool = False
-    """The option is on the command line: it replaces the kubeconfig of a known run. KUBECONFIG does not."""
+    """`--kubeconfig` was typed, so it replaces the kubeconfig of a known run. KUBECONFIG would not."""
     expects_cancelled: bool = False
     """True for `cancel`: exit code 0 means that the run was cancelled."""
 
@@ -99,7 +99,7 @@ class RunOptions:
 
     @property
     def kubeconfig_override(self) -> str | None:
-        """The kubeconfig to use instead of the one in the record; None to use that one."""
+        """The kubeconfig to use instead of the one in the record; None: the record's is used."""
         return str(self.kubeconfig.absolute()) if self.kubeconfig_from_option and self.kubeconfig else None
 
 
@@ -166,7 +166,7 @@ class ReplayOptions:
 def takes_options(
     options: type[Options], names: tuple[str, ...] = (), required: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
-    """Turn a function into a typer command. It takes the options and returns an exit code.
+    """Turn a function, which takes options and returns an exit code, into a typer command.
 
     `names`: the fields that are options of this command; all if empty. `required`: the options that must be
     given.

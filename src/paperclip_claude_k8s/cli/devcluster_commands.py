@@ -101,7 +101,7 @@ def serve(claude: Path | None) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return DONE
-        with open(folder / "pid", "w", encoding="utf-8", opener=private_opener) as pid:  # as above
+        with open(folder / "pid", "w", encoding="utf-8", opener=private_opener) as pid:  # Path has no opener
             pid.write(json.dumps(os.getpid()))
         asyncio.run(_serve(folder, claude))
     return DONE
@@ -128,7 +128,7 @@ async def _wait_until(*, up: bool) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(START_STOP_TIMEOUT):
             while (running_devcluster(os.environ) is None) if up else is_locked(lock):  # noqa: ASYNC110
-                await asyncio.sleep(LOCK_CHECK_INTERVAL)  # the lock that `serve` holds is the only sign of it
+                await asyncio.sleep(LOCK_CHECK_INTERVAL)  # only the lock of `serve` shows it
 
 
 def _up_reply(folder: Path) -> Reply:

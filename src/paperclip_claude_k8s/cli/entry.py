@@ -8,8 +8,8 @@ Whatever happens, the stdout of a command is one JSON object, the *reply*; only 
   process ends itself with the same signal, so that the shell sees 128 + n;
 - any other exception: error `internal`, with a traceback on stderr.
 
-As soon as a reply is being printed, signals are ignored, so that it is complete and the only one. If stdout
-is closed or full, the reply goes to stderr, and the exit code is 1.
+As soon as a reply is being printed, signals are ignored, so that the reply is complete and no second one
+follows. If stdout is closed or full, the reply goes to stderr, and the exit code is 1.
 """
 
 import errno
@@ -33,6 +33,7 @@ RUNNING = 2
 For these two commands, misuse exits with `FAILED`, because 2 (`USAGE`) already means that the run continues.
 """
 RUN_COMMANDS = frozenset({"run", "query"})
+"""Commands whose exit code 2 is `RUNNING`."""
 
 
 class StdoutUnwritable(Exception):

@@ -1,4 +1,4 @@
-"""What the person at the shell may use beyond the policy, because they can read and run it themselves.
+"""What a person at the shell may use beyond the policy: files that this person can read and run anyway.
 
 A kubeconfig that an option or KUBECONFIG names may run exec plugins with all variables of the shell, as with
 kubectl; one that only a file of settings names may not. Instructions and skills may be in the folder of the
@@ -14,7 +14,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 
 def grants(kubeconfig: object, config_file: Path | None) -> dict[str, list[str]]:
-    """The grants of a command, as additions to fields of the policy. None: the command names no such file."""
+    """The grants of a command, as additions to fields of the policy. An argument is None if not given."""
     granted: dict[str, list[str]] = {}
     if isinstance(kubeconfig, str):
         granted["kubeconfigs"] = [str(Path(kubeconfig).expanduser().absolute())]

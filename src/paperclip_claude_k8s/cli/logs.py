@@ -167,7 +167,7 @@ async def _follow_job(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
 async def _wait_for_start(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
     """The Pod, as soon as its agent has started.
 
-    None if the run has ended without that or, without `follow`, if the agent has not started yet.
+    None if the run has ended before a start or, without `follow`, if the agent has not started yet.
     """
     known = await job_watch.changed()
     while not _has_started(known.pod):

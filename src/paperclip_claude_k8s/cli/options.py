@@ -12,7 +12,8 @@ from typing import Any
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder
 
 STAND_IN_IMAGE = "devcluster/claude:stand-in"
-"""Image on a development cluster unless one is given; there, Jobs run a stand-in for the Claude CLI."""
+"""Default image on a development cluster, where Jobs run a stand-in for the Claude CLI unless --claude is
+given."""
 DEV_NAMESPACE = "paperclip"
 """Namespace of the Jobs on a development cluster."""
 

@@ -61,7 +61,7 @@ def _observe(options: ReplayOptions) -> Observation:
 
 
 def _lines_of(source: BinaryIO) -> Iterator[bytes]:
-    """Each line with its newline. A line above `Limits.log_line_bytes` is cut, as a run would not keep it."""
+    """Each line with its newline. A line above `Limits.log_line_bytes` is cut, as in a run."""
     while line := source.readline(LIMITS.log_line_bytes):
         yield line
         if not line.endswith(b"\n"):

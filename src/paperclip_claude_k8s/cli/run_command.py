@@ -140,7 +140,7 @@ def _without_run_id(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _end_embedded_run(reply: Reply, record: Record, progress: CallProgress, outcome: Reply | None) -> Reply:
     """End a run whose development cluster is embedded in this process and ends with it; return the reply.
 
-    `outcome`: how the run ended, if it ended by itself. If so, this is written to the record, else the reply.
+    `outcome`: how the run ended, if it ended by itself; it is written to the record, or else the reply is.
     """
     detail = reply["detail"].removesuffix(f"; {RUN_CONTINUES}").removesuffix(f"; {JOB_CONTINUES}")
     ended = {

@@ -62,7 +62,7 @@ class BundleFolder:
     path: str
 
     def below(self, home: str) -> "BundleFolder":
-        """The folder with another home, which is a folder at the top of the volume."""
+        """The same folder below another home. `home`: name of a folder at the top of the volume."""
         return BundleFolder(self.volume, f"{home}/instances/{self.path.rpartition('instances/')[2]}")
 
 

@@ -71,7 +71,7 @@ class Environment:
     oversized: tuple[str, ...] = ()
     """Names of the variables that became files."""
     ordinary: frozenset[str] = frozenset()
-    """Names in `secrets` and `oversized` that are there only because the config sets these variables."""
+    """Names in `secrets` and `oversized` that the config sets and that nothing marks as secret."""
     dropped: tuple[str, ...] = ()
     """Names of the variables that were left out: useless or harmful in a Pod, or not representable there."""
     overruled: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ def layer_environment(
         name for name, value in config.env.items() if name not in configured and set_by_run.get(name) != value
     }
     if names_own_machine(api_url) and API_URL in _names_of(inherited.value_from):
-        del set_by_run[API_URL]  # the home pod's entry is used; it cannot be worse
+        del set_by_run[API_URL]  # use the home pod's entry: no worse than a loopback address
     usable, dropped = _usable_in_pod({**inherited.literals, **configured}, shared_dir, api_url)
     usable.pop("HOME", None)  # that of the home pod; in the agent's Pod HOME is fixed
     # The run's variables override the home pod's, and the config's override both; `configured` holds only

@@ -2,8 +2,8 @@
 
 Plain values are expanded here, by Kubernetes' rules: `$(NAME)` is an earlier variable, `$$` is one dollar. An
 entry with `valueFrom`, for example a reference to a Secret, is passed on to the Job, because only the cluster
-can resolve it. So is a plain value with a `$(NAME)` of such an entry, unless it looks secret: the Job would
-show it. It becomes an ordinary secret value, in which that `$(NAME)` stays as it is.
+can resolve it. So is a plain value with a `$(NAME)` of such an entry, unless the value looks secret, because
+the Job would show it. A value that looks secret goes into the run Secret, with that `$(NAME)` as it is.
 
 A webhook of a cloud provider gives the home pod an identity: a token of its service account as a volume, and
 variables that name it. The agent's Pod has another service account, so these variables are not inherited. If

@@ -111,7 +111,7 @@ def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap) -> Iterator[Refu
 
 
 def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, str | None]]:
-    """Container and `subPath` of each mount of this claim; None for a mount with a computed one."""
+    """Container and `subPath` of each mount of this claim; None for a computed `subPath`."""
     shared = {
         volume.get("name")
         for volume in get_objects(template["spec"], "volumes")

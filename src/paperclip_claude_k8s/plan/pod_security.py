@@ -45,7 +45,7 @@ class Pod:
 
 
 Rule: TypeAlias = Callable[[Pod], Iterable[str]]
-"""One short sentence per violation."""
+"""Yields one short sentence per violation."""
 
 _ALLOWED_VOLUME_TYPES = frozenset(
     {

@@ -21,6 +21,6 @@ class RunSite:
     packed: Packed = field(default_factory=Packed)
     """The prompt bundle, with its paths in the Pod."""
     mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
-    """MCP servers by name, from the file for all agents of the shared volume."""
+    """MCP servers by name, from the baseline file on the shared volume."""
     company_folder: str = ""
     """Folder of the shared volume that is mounted in its place; "" if the whole volume is."""

@@ -2,7 +2,8 @@
 
 Other agents can write to that volume at any time. So the relay copies each listed file into the Pod's own
 folder, compares the copies with the list, and starts the agent only if all are equal. The agent reads the
-copies. The list itself is in the run Secret, where no agent can write.
+copies. The list itself is in the run Secret, where no agent can write. Its columns are digest, size, `x` for
+an executable file, and name; a `folder` line names the folder of the files after it:
 
     folder - - .paperclip/instances/default/companies/co/claude-prompt-cache/1f3a…/.claude/skills/helper
     5891b5b522d5df08… 1042 - SKILL.md

@@ -15,7 +15,7 @@ DIRECTIVE = "$patch"
 _EXCLUSIVE_KEYS = {"env": frozenset({"value", "valueFrom"})}
 """Field → keys that exclude each other in its items: setting one key removes the others."""
 _KEYS_BESIDE_SOURCE = frozenset({"name"})
-"""All other keys of a volume name its source, of which it has one."""
+"""Keys of a volume that are not its source. Every other key is, and a volume has only one source."""
 
 
 def merge(original: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -205,7 +205,7 @@ class Backfill:
 
 
 async def _hashed(blocks: AsyncIterator[bytes], digest: "hashlib._Hash") -> list[bytes]:
-    """Add the blocks to the digest, and return them, if they are not too large to be kept."""
+    """Add the blocks to the digest, and return them; an empty list if they are too large to be kept."""
     kept, size = list[bytes](), 0
     async for block in blocks:
         digest.update(block)
@@ -245,7 +245,7 @@ def _size_of_common_lines(block: bytes, seen: bytes) -> int:
 
 
 def _after_common_records(line: bytes, seen: bytes) -> bytes:
-    """The line without the records at its start that `seen` has too. A record after those may be lost."""
+    """The line without the records at its start that `seen` has too. The log may lack the next record."""
     at = 0
     while at < len(line) and line[at : at + RECORD_BYTES] == seen[at : at + RECORD_BYTES]:
         at += RECORD_BYTES

@@ -113,7 +113,10 @@ class Completion:
                 await self._connection.pause()
 
     def _is_end(self, read: BoundedRead) -> bool:
-        """Whether a bounded read shows that nothing is left. What may come from a cut must occur twice."""
+        """Whether a bounded read shows that nothing is left.
+
+        An empty log, or a partial last line, must be read twice: the response may have been cut.
+        """
         if not read.aligned:
             self._connection.force_rescan()
             return False

@@ -28,6 +28,7 @@ ABSENCE_PAUSE = 1.0
 """Seconds without a comparison after the file did not exist: the relay may be about to create it."""
 NUL = b"\0"
 """Content of a hole: the file was truncated and then continued. JSON never contains it."""
+# Reasons why nothing was read, for `FileReader.failure`.
 LATE = "it could not be read in time"
 SLOW = f"reading it took more than {TOTAL_SECONDS:g} s"
 CLOSED = "the run was stopped before it was read"
@@ -68,7 +69,7 @@ class FileReader:
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
-        """Count the time of what is done inside, and let reads fail when no time is left."""
+        """Count the time of the block, and let its reads fail when no time is left."""
         began = loop_time()
         self._deadline = began + self._seconds_left
         try:

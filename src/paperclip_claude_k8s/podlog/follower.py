@@ -39,9 +39,9 @@ class Stop(Enum):
     ENDED = auto()
     """The server ended the stream normally."""
     CUT = auto()
-    """It broke, or it has to be replaced."""
+    """The stream broke, or it has to be replaced."""
     SILENT = auto()
-    """It presumably gets no more data, but stays open until another stream has delivered."""
+    """The stream presumably gets no more data, but stays open until another stream has delivered."""
 
 
 class LiveReader:

@@ -1,9 +1,9 @@
-"""The one place that applies the administrator's policy to a run.
+"""Refuses a run that the administrator's policy does not allow.
 
 `admit` comes before anything of the config is used, and `admit_plan` before anything is created, because
-`podTemplate` can also remove what the adapter sets. No later code asks the policy. Only the code that opens a
-file of the host examines where the file really is, with the same rule (`HostFolders`): a path can change
-after it was examined here.
+`podTemplate` can also remove what the adapter sets. Later, only the code that opens a file of the host
+examines where the file really is, with the same rule (`HostFolders`): a path can change after it was examined
+here. `companyVolumes` and `mcpBaseline` refuse nothing and are read where they apply.
 """
 
 import os
@@ -110,7 +110,7 @@ def _named_paths(given: JsonMap, config: AdapterConfig, folders: HostFolders) ->
 
 
 async def _is_allowed(named: _NamedPath, seconds: float) -> bool:
-    """Whether it is allowed by its name, or because links lead from it into a folder that is allowed."""
+    """Whether the path is allowed by its name, or leads by links into a folder that is allowed."""
     if named.path.startswith("/") and named.rule.allows_name(named.path):
         return True
     if named.rule.roots is None or not named.path.startswith("/"):

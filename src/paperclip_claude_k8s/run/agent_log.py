@@ -37,7 +37,7 @@ NOT_FOUND = 404
 
 
 def _ignore() -> None:
-    """The default callback."""
+    """The default callback: does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class AgentLog:
     def __init__(
         self, ports: Ports, narrator: Narrator, job_watch: JobWatch, volume: str | None, limit: int = 0
     ) -> None:
-        """`volume`: the shared volume in this process; None: not mounted. `limit`: of the output; 0: none."""
+        """`volume`: path of the shared volume here; None: not mounted. `limit`: bytes of output; 0: none."""
         job = job_watch.known.job
         self._ports = ports
         self._job_watch = job_watch

@@ -1,4 +1,5 @@
-"""The first steps of a run: check what the host passed in, and call it back before anything is created."""
+"""The first steps of a run: check what the host passed in, and call the host's first callbacks, before
+anything is created."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -99,9 +99,11 @@ class _Guard:
     ports: Ports
     narrator: Narrator
     _waiting_for: str = ""
+    """The kind of obstacle at the last list; empty: none so far."""
     _waited: dict[str, float] = field(default_factory=dict)
     """Seconds waited so far for each kind of obstacle; each has its own limit."""
     _listed_at: float = 0.0
+    """Loop time of the last list that showed an obstacle."""
 
     async def claim(self) -> Claim:
         while True:

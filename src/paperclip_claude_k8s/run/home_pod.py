@@ -4,8 +4,9 @@ Its name is in POD_NAME if the Pod's author passed it there, else in the token o
 Kubernetes 1.21), else in HOSTNAME. In Pods with `hostNetwork`, HOSTNAME is the name of the node, and in
 others it is cut after 63 characters.
 
-With a kubeconfig and an image no home pod is needed. If it is in the Job's cluster and namespace, Jobs
-inherit from it all the same. In another namespace its claims, Secrets and ConfigMaps would be missing.
+With a kubeconfig and an image no home pod is needed. If there is a home pod in the Job's cluster and
+namespace, Jobs inherit from it all the same. In another namespace its claims, Secrets and ConfigMaps would be
+missing.
 """
 
 from paperclip_claude_k8s import failures

@@ -303,7 +303,7 @@ async def _create_secret(
 
 
 async def _roll_back(job: JobSnapshot, ports: Ports) -> None:
-    """Errors are ignored: without a Secret the Job never starts, and its TTL or the next guard removes it."""
+    """Delete the Job. Errors are ignored: without a Secret it never starts, and the next guard removes it."""
     with suppress(ClusterError, TimeoutError):
         async with asyncio.timeout(ports.settings.timings.cleanup):
             await ports.cluster.delete_job(job.ref, "Background")

@@ -51,7 +51,7 @@ async def read_baseline(
         return Baseline()
     if settings.policy.mcp_baseline is False:
         return Baseline()
-    check = _nothing if settings.policy.mcp_baseline else partial(_check_owner, config.run_as_user)
+    check = _no_check if settings.policy.mcp_baseline else partial(_check_owner, config.run_as_user)
     here = f"{volume.rstrip('/')}/{path.removeprefix(f'{POD_HOME}/')}"
     try:
         reading = partial(_read, here, volume, check, settings.limits.mcp_baseline_bytes)
@@ -75,7 +75,7 @@ def _read(path: str, volume: str, check: Callable[[int], None], limit: int) -> B
     return Baseline(as_object(as_object(content).get("mcpServers")))
 
 
-def _nothing(_: int) -> None:
+def _no_check(_: int) -> None:
     """The check of a file that the policy trusts."""
 
 

@@ -102,7 +102,7 @@ async def _wait_until_gone(job_watch: JobWatch, ports: Ports) -> None:
 
 
 async def _wait_for_last_state(job_watch: JobWatch) -> None:
-    """The watch may still report the Pod's last state, and with it whether its agent had started."""
+    """Give the watch time to report the Pod's last state, and with it whether its agent had started."""
     with suppress(TimeoutError):
         async with asyncio.timeout(LAST_STATE_WAIT):
             while not job_watch.known.pod_gone:
@@ -147,7 +147,7 @@ async def _wait_for_signal(signal: StopSignal) -> None:
 
 
 async def _failure_as_value(work: Coroutine[Any, Any, T]) -> T | RunFailure:
-    """A RunFailure that leaves a TaskGroup would be wrapped in an ExceptionGroup."""
+    """Return a RunFailure instead of raising it: a TaskGroup would wrap it in an ExceptionGroup."""
     try:
         return await work
     except RunFailure as failure:

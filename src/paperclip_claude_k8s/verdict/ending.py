@@ -90,7 +90,7 @@ class PodLost:
     """The Pod is gone, and with it the log and the container's exit code, and its end was not observed."""
 
     failure: Failure
-    """Reported unless the run log on the shared volume still holds a result."""
+    """The failure to report, unless the run log on the shared volume still holds a result."""
     terminated: None = None
 
 

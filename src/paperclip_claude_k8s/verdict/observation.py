@@ -123,7 +123,8 @@ def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transc
 def _without_foreign_facts(transcript: Transcript, relay: RelaySummary) -> Transcript:
     """Take session and cost from the relay, because lines of another program are between the agent's.
 
-    The last lines are the agent's: what follows the log's last line is used only with the relay's digest.
+    A result at the end stays, because it is the agent's: what follows the log's last line is taken from the
+    copy only if it has the relay's digest.
     """
     return replace(
         transcript,

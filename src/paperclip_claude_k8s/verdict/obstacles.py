@@ -1,10 +1,10 @@
 """What keeps a Pod from starting, and whether that can pass: read from the texts of Kubernetes.
 
-No field says it. Why a Job has no Pod stands only in the Job's Events (`FailedCreate`). Why a volume is not
-mounted stands in the Pod's Events (`FailedMount`). Why an image is not pulled stands in the container's
-state, but only until the kubelet pauses before its next attempt. `Obstacles` remembers all three. The tables
-below hold the texts of Kubernetes 1.20 to 1.37, of container runtimes, and of registries. A new text is one
-line here, and one in `tests/verdict/obstacle_messages.toml`.
+No field of the API says so. Why a Job has no Pod stands only in the Job's Events (`FailedCreate`). Why a
+volume is not mounted stands in the Pod's Events (`FailedMount`). Why an image is not pulled stands in the
+container's state, but only until the kubelet pauses before its next attempt. `Obstacles` remembers all three.
+The tables below hold the texts of Kubernetes 1.20 to 1.37, of container runtimes, and of registries. A new
+text is one line here, and one in `tests/verdict/obstacle_messages.toml`.
 """
 
 import re

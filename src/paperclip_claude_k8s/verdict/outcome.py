@@ -48,6 +48,7 @@ class OutcomeInputs:
     now: datetime
     timeout: float = 0.0
     log_limit: str = ""
+    """The setting `logSizeLimit`, for the message."""
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
     recorded: bool = False

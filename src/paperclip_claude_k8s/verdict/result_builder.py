@@ -34,7 +34,7 @@ class HostFailures:
     first_error: str = ""
 
     def with_one_more(self, error: str) -> "HostFailures":
-        """With one more chunk. `error` is masked text."""
+        """A copy with one more lost chunk. `error` is masked text."""
         return HostFailures(self.chunks + 1, self.first_error or error)
 
 
@@ -49,7 +49,9 @@ class ResultInputs:
     billing: BillingType | None = None
     biller: str | None = None
     continuation_marker: bool = True
+    """Whether the result may contain `CONTINUATION`."""
     clear_session: bool = False
+    """Whether the host is told to forget its stored session."""
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
     earlier: RunUsage | None = None

@@ -48,7 +48,7 @@ HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """Reasons that do not pass: an invalid image name, or a missing image with `imagePullPolicy: Never`."""
 
 CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-"""The kubelet retries these too: a missing Secret or key may appear within the start budget."""
+"""Reasons after which the kubelet tries again: a missing Secret or key may appear within the start budget."""
 
 
 NO_OBSTACLES = Obstacles()

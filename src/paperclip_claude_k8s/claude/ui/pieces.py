@@ -16,7 +16,7 @@ _BLOCKS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"th
 
 
 def piece_entries(piece: Piece) -> list[Entry]:
-    """The text so far, with a note. A `result` has no text here: the message before it has the same one."""
+    """The text so far, with a note. A `result` shows no text, because the message before it did."""
     if piece.type == "assistant" and (entry := _text_so_far(piece.text)):
         return [entry]
     if piece.type == "user" and (call := _CALL.search(piece.text)):

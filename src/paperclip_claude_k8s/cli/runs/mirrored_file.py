@@ -61,7 +61,7 @@ class MirroredFile:
             self._disk.cut(self._handle, self._offset)
 
     def sync(self) -> None:
-        """Ensure that the content is on the disk, and that the file still has a name."""
+        """Ensure that the content is on the disk, and that the file was not deleted."""
         self._disk.sync(self._handle)
         self.check()
 

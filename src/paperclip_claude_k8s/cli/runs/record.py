@@ -33,7 +33,7 @@ class JobPart:
     stdout: int = 0
     """Where its stdout begins in the transcript."""
     stderr: int = 0
-    """Where its stderr begins in the file of that name."""
+    """Where its stderr begins in the file `stderr`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ class Record:
     """The run is on a development cluster that is embedded in the command's process and ends with it."""
     jobs: tuple[JobPart, ...] = ()
     position: int = 0
-    """Bytes of the agent's stdout that were saved when this was written."""
+    """Bytes of the agent's stdout that were saved when the record was written."""
     outcome: Reply | None = None
-    """The reply that reports how the run ended; None before."""
+    """The reply that reports how the run ended; None until then."""
     grants: Mapping[str, list[str]] = field(default_factory=dict)
     """What the person who started the run may use beyond the policy, see `cli/grants.py`."""
     cleaned_up: bool = True
@@ -108,7 +108,8 @@ class Record:
         return replace(self, phase="polling", request=request)
 
     def with_fresh_session(self) -> "Record":
-        """The record before the second attempt: the session was lost, and a Job with a fresh one follows."""
+        """The record before the second attempt: the session was lost, a Job with a new one follows.
+        """
         return replace(self, phase="submitting", request={**self.request, "runtime": {}})
 
     def ended(self, outcome: Reply, *, cleaned_up: bool) -> "Record":

@@ -124,7 +124,7 @@ class Worker:
     def _is_devcluster_gone(self) -> bool:
         """Whether the run's embedded development cluster has ended.
 
-        Not noticed if its process was killed by SIGKILL: its kubeconfig still exists then.
+        An end by SIGKILL is not noticed, because the kubeconfig of the cluster still exists then.
         """
         path = self._run.record.kubeconfig
         return self._run.record.embedded and not (path and Path(path).exists())
@@ -188,7 +188,7 @@ class Worker:
         return self._run.journal.end(failure(stop.error, stop.detail, self._run.record.run_id, **stop.fields))
 
     async def _delete_leftover_jobs(self) -> None:
-        """Delete the Jobs of an ended run, if the process that wrote its outcome was killed before that."""
+        """Delete the Jobs of an ended run that the process which wrote its outcome could not delete."""
         run = self._run
         if run.record.cleaned_up or self._is_devcluster_gone():
             return
@@ -276,7 +276,7 @@ class Execution:
         return (await read_job_status(run.ports.cluster, job.namespace, run.record.run_id)).word
 
     async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
-        """Cancel the run as soon as another process asks for it, but not before a Job that it had is adopted.
+        """Cancel the run when another process asks for it; with `had_job`, after the Job was adopted.
 
         Before the adoption, `execute` would return without deleting the Job.
         """
