@@ -305,6 +305,7 @@ def as_adopted(failure: Failure) -> Failure:
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────
 
 
+# Whether the agent had started (None: unknown) → the next step.
 _AFTER_DISRUPTION = {
     True: "its session can be resumed",
     False: "the agent had not started, so nothing is lost",

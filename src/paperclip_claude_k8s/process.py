@@ -25,8 +25,8 @@ from paperclip_claude_k8s.volume.start_marks import StartMarks
 
 SHUTDOWN_LIMIT = 2.0
 """Seconds that each part of the shutdown may take: hosts are killed soon after their SIGTERM."""
-LAUNCHES = 2
-"""Runs that launch at the same time: more of them would delay the output of the agents that run already."""
+MAX_LAUNCHES = 2
+"""Most runs that launch at the same time: more would delay the output of agents that run already."""
 LAUNCH_EXPIRY = 0.05
 """Seconds after which a launch makes room for the next one; with two permits at least 40 begin per second."""
 Connect: TypeAlias = Callable[[str | None, ProcessSettings], Cluster]
@@ -57,7 +57,7 @@ class Process:
     owned_jobs: set[str] = field(default_factory=set)
     journal: RunJournal = field(default_factory=NullJournal)
     reader: Callable[[], StreamReader] = StreamReader
-    launch_limiter: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(LAUNCHES, LAUNCH_EXPIRY))
+    launch_limiter: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(MAX_LAUNCHES, LAUNCH_EXPIRY))
     """Keeps a burst of launches from delaying runs that are under way."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _ports: dict[str | None, Ports] = field(default_factory=dict)

@@ -18,7 +18,7 @@ class References:
 
 
 def only_pod(job: JsonObject) -> JsonObject:
-    """The Pod that the Job controller would create, so that policies for Pods without an owner accept it."""
+    """The Pod as the Job controller would create it: owned by the Job, as policies may require."""
     template, meta = get_object(get_object(job, "spec"), "template"), get_object(job, "metadata")
     owner = {
         "apiVersion": job["apiVersion"],

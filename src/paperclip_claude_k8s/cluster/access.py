@@ -195,7 +195,7 @@ async def _no_authorization() -> str | None:
     return None
 
 
-def fixed(header: str) -> Authorization:
+def fixed_authorization(header: str) -> Authorization:
     async def authorization() -> str | None:
         return header
 
@@ -209,7 +209,7 @@ async def _authorization(
     user = kubeconfig.user
     try:
         if user.get("token"):
-            return fixed(bearer(user["token"]))
+            return fixed_authorization(bearer(user["token"]))
         if user.get("tokenFile"):
             allows = anywhere if rules.trusted else kubeconfig.contains
             file = TokenFile(partial(reader.named_file, kubeconfig, "tokenFile", user["tokenFile"], allows))
@@ -219,7 +219,7 @@ async def _authorization(
         raise kubeconfig.unusable(f"has a user whose token or tokenFile {error}") from None
     if user.get("username") and user.get("password"):
         pair = f"{user['username']}:{user['password']}"
-        return fixed(f"Basic {base64.b64encode(pair.encode('utf-8', 'replace')).decode()}")
+        return fixed_authorization(f"Basic {base64.b64encode(pair.encode('utf-8', 'replace')).decode()}")
     return _no_authorization
 
 
@@ -231,7 +231,7 @@ async def _with_plugin(
     if credential.certificate and credential.key:
         client = f"{credential.certificate}\n{credential.key}"
     try:
-        header = fixed(bearer(credential.token)) if credential.token else _no_authorization
+        header = fixed_authorization(bearer(credential.token)) if credential.token else _no_authorization
     except LookupError as error:
         raise kubeconfig.unusable(f"has an exec plugin whose token {error}") from None
     left = None if credential.expires is None else (credential.expires - datetime.now(UTC)).total_seconds()

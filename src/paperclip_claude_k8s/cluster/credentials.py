@@ -16,7 +16,7 @@ from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
 from paperclip_claude_k8s.cluster.access import (
     ServerAccess,
     bearer,
-    fixed,
+    fixed_authorization,
     kubeconfig_access,
     server_of,
     service_account_access,
@@ -160,7 +160,7 @@ class Credentials:
         authority = await self._reader.value(kubeconfig, kubeconfig.cluster, "certificate-authority")
         try:
             token = await _oidc_token({"name": "oidc", "config": get_object(provider, "config")})
-            header = fixed(bearer(token))
+            header = fixed_authorization(bearer(token))
         except LOGIN_ERRORS as error:
             raise kubeconfig.unusable(f"cannot be used: its login failed ({type(error).__name__})") from None
         return replace(access, ca_text=authority, authorization=header)

@@ -28,7 +28,7 @@ from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigRules
 
 MAX_OUTPUT_BYTES = 1024 * 1024
-"""How much of stdout and stderr is read; a credential with certificates has less than 20 KiB."""
+"""Most bytes that a plugin may print to stdout, and to stderr; a credential has less than 20 KiB."""
 MAX_STDERR_CHARS = 500
 """How much of stderr is quoted in an error."""
 INHERITED = frozenset(
@@ -123,7 +123,7 @@ def _is_inherited(name: str, rules: KubeconfigRules) -> bool:
 
 
 def _withheld_note(rules: KubeconfigRules) -> str:
-    """For a plugin that failed: it may lack variables that it has in a shell."""
+    """A note on a plugin that failed: it may lack variables that it has in a shell."""
     if all(_is_inherited(name, rules) for name in os.environ):
         return ""
     return " (it gets few of this host's variables; `execPluginVariables` of the policy names more)"

@@ -1,4 +1,4 @@
-"""The headers by which a kubeconfig's user acts as another one, so that RBAC applies to that identity.
+"""The headers by which a kubeconfig's user acts as another user, so that RBAC applies to that identity.
 
 A kubeconfig with `as` whose headers are missing would act with the rights of its own user, which usually has
 more of them. So a field that cannot be sent makes the kubeconfig unusable.

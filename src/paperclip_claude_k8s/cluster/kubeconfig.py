@@ -29,7 +29,7 @@ from paperclip_claude_k8s.cluster.kubeconfig_yaml import KubeconfigInvalid, pars
 from paperclip_claude_k8s.cluster.port import POLICY_REFUSED, UNUSABLE_CREDENTIALS, ClusterError
 
 
-def nothing(_: str) -> bool:
+def allow_nothing(_: str) -> bool:
     """Allow no program, and no variable."""
     return False
 
@@ -44,9 +44,9 @@ class KubeconfigRules:
 
     may_be_read: Allows = anywhere
     """Whether a kubeconfig may be used, by its path with all links resolved."""
-    may_run: Callable[[str], bool] = nothing
+    may_run: Callable[[str], bool] = allow_nothing
     """Whether a kubeconfig may run this exec plugin, spelled as in the file; or use this `auth-provider`."""
-    may_inherit: Callable[[str], bool] = nothing
+    may_inherit: Callable[[str], bool] = allow_nothing
     """Whether exec plugins get this variable of the host, beside those that every plugin gets."""
     trusted: bool = False
     """The administrator named the kubeconfigs that may be used, so the token files that they name may be

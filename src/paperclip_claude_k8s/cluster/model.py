@@ -218,7 +218,7 @@ class LeaseSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class HomePod:
-    """The parts of the Pod this process runs in that Jobs inherit. `JsonObject`s are parts of its spec."""
+    """What Jobs inherit from the Pod in which this process runs. `JsonObject`s are parts of its spec."""
 
     namespace: str
     name: str

@@ -45,7 +45,8 @@ Labels = Mapping[str, str]
 UNUSABLE_CREDENTIALS = "Kubeconfig"
 """Reason of a `ClusterError` without a status: no usable kubeconfig or service account; never retried."""
 POLICY_REFUSED = "PolicyRefused"
-"""The same, because the administrator's policy does not allow what the kubeconfig needs; never retried."""
+"""Reason of a `ClusterError` without a status: the administrator's policy does not allow what the kubeconfig
+needs; never retried."""
 MAX_REASON_CHARS = 200
 MAX_MESSAGE_CHARS = 8192
 """How much is kept of a text of the API server. The longest usual ones list every wrong field of an object; a
@@ -200,9 +201,9 @@ class Cluster(Protocol):
         ...
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
-        """The Pod this process runs in, with its container of that name or else its first.
+        """The Pod from which Jobs inherit; of its containers, `container` or else the first one.
 
-        The answer is cached for a minute, even if there is none.
+        The result is cached for a minute, even if there is no such Pod.
         """
         ...
 

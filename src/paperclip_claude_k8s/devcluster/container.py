@@ -68,7 +68,8 @@ class Container:
             group.create_task(_copy_to_log(process.stdout, StreamWriter(self.log, "stdout")))
             group.create_task(_copy_to_log(process.stderr, StreamWriter(self.log, "stderr")))
             await _exited(process.pid)
-            self.kill()  # what is left may keep the output open, for whose end `wait` waits in some versions
+            # processes that are left may keep the output open, and in some versions `wait` waits for its end
+            self.kill()
             code = await process.wait()
         return code if code >= 0 else 128 - code
 

@@ -7,7 +7,8 @@ F: the line ends). For example, a line of 20 KiB is stored as
     2026-01-02T03:04:05.000000002Z stdout F <4 KiB>
 
 A kubelet compares `since` with the time of each record, in whole seconds. It writes a timestamp only at the
-start of a line of the response; stdout and stderr share the flag for whether the response is there.
+start of a line of the response; stdout and stderr share one flag for whether the response is at the start of
+a line.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ MESSAGE_BYTES = 4096
 FALLBACK_BYTES, FALLBACK_LINES = 2048, 80
 """How much of the log becomes the termination message with `FallbackToLogsOnError`."""
 LOG_BYTES = 256 * 1024
-"""How much of the log is read for that."""
+"""Most bytes that are read from the end of the log for this message."""
 
 
 class PodStatus:

@@ -14,7 +14,7 @@ ANY = object
 TEXTS = {"*": str}
 QUANTITY = (str, int, float)
 _MAX_INT = 2**63
-_NAMES: dict[Any, str] = {str: "a string", int: "an integer", bool: "a boolean", QUANTITY: "a quantity"}
+_TYPE_NAMES: dict[Any, str] = {str: "a string", int: "an integer", bool: "a boolean", QUANTITY: "a quantity"}
 
 METADATA = {
     "name": str,
@@ -29,7 +29,7 @@ METADATA = {
     "finalizers": [str],
     "ownerReferences": [{"uid": str, "name": str, "kind": str}],
 }
-KEY = {"name": str, "key": str, "optional": bool}
+SECRET_KEY_REF = {"name": str, "key": str, "optional": bool}
 CONTAINER = {
     "name": str,
     "image": str,
@@ -43,7 +43,7 @@ CONTAINER = {
         {
             "name": str,
             "value": str,
-            "valueFrom": {"secretKeyRef": KEY, "fieldRef": {"fieldPath": str}},
+            "valueFrom": {"secretKeyRef": SECRET_KEY_REF, "fieldRef": {"fieldPath": str}},
         }
     ],
     "envFrom": [{"prefix": str, "secretRef": {"name": str, "optional": bool}}],
@@ -128,7 +128,7 @@ def decoded(value: Any, shape: Any, path: str = "") -> Any:  # noqa: ANN401  # a
             raise _mismatch(value, "an array", path)
         return [decoded(item, shape[0], f"{path}[{index}]") for index, item in enumerate(value)]
     if shape is not ANY and not _is_of(value, shape):
-        raise _mismatch(value, _NAMES[shape], path)
+        raise _mismatch(value, _TYPE_NAMES[shape], path)
     return value
 
 

@@ -21,7 +21,7 @@ BOOKMARK_EVERY = 10.0
 MIN_WAIT = 0.001
 """A watch ends when fewer seconds than this are left: the clock is too coarse to wait for less."""
 WATCH_SECONDS = 1800
-"""How long a watch lasts if the request does not say."""
+"""Seconds that a watch lasts if the request has no `timeoutSeconds`."""
 TRUE_VALUES = frozenset({"true", "1"})
 
 Query = dict[str, str]

@@ -42,7 +42,7 @@ class Catalogue:
     async def list_models(self) -> list[JsonMap]:
         """Return `[{id, label}]`; with an API key, the API's list comes first.
 
-        It is requested at most once a minute.
+        That list is requested at most once a minute.
         """
         now = loop_time()
         if self._requested_at is None or now - self._requested_at >= self._timings.models_cached:
@@ -50,7 +50,7 @@ class Catalogue:
         return self._all_models()
 
     async def refresh_models(self) -> list[JsonMap]:
-        """Return the same after a new request. If it fails, the last list from the API is used."""
+        """As `list_models`, after a new request. If that fails, the last list from the API is used."""
         self._requested_at = loop_time()
         key = self._env.get("ANTHROPIC_API_KEY", "").strip()
         if key and not models.uses_bedrock(self._env):

@@ -80,7 +80,7 @@ def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
 
 
 def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
-    """Settings above the highest value. 0 turns of an agent and 0 seconds of a run mean: no limit."""
+    """Settings above the policy's highest values. 0 turns and a time limit of 0 mean: no limit."""
     cpu, memory, log = policy.max_cpu, policy.max_memory, policy.max_log_size
     used_memory = parse_bytes(config.memory_limit)
     limited: tuple[tuple[str, str, Number, Number | None], ...] = (
@@ -111,5 +111,5 @@ def _template(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
 
 
 def shorten(text: str) -> str:
-    """Return the text, or its beginning: a config decides how long it is."""
+    """Return the text, or the beginning of a long text: a name in a config may have any length."""
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."

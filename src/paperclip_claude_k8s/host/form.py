@@ -19,7 +19,7 @@ NOT_ALLOWED = "Not allowed by this host's policy."
 def config_schema(models: Models, policy: Policy | None = None) -> JsonMap:
     """Return the form. Each number and each select has a default.
 
-    The hint of a setting that the policy forbids altogether says so: the host's form cannot know values.
+    The hint of a setting that the policy forbids altogether says so, because the form accepts any value.
 
     When an agent is created, the host writes each default that is not "" into the new agent's config. Without
     a default it would write 0 for a number and the first option for a select.
@@ -51,7 +51,7 @@ def config_default(setting: Setting) -> str | float | bool:
 
 
 def shown_default(setting: Setting) -> str:
-    """Return the same as text for documents; "" if the setting is unset."""
+    """Return `config_default` as text for documents; "" if it has none."""
     value = config_default(setting)
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -146,7 +146,7 @@ class Policy(BaseModel):
         return matches(name, self.exec_plugin_variables)
 
     def extended(self, more: Mapping[str, Sequence[str]]) -> "Policy":
-        """The policy with more entries in these lists; a list that is null has only the new entries then."""
+        """The policy with more entries in the lists that `more` names; null counts as an empty list."""
         added = {to_snake(key): tuple(entries) for key, entries in more.items()}
         lists = {name: (*(getattr(self, name) or ()), *entries) for name, entries in added.items()}
         return self.model_copy(update=lists)

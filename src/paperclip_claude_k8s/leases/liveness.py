@@ -4,7 +4,7 @@ A process of this machine is looked up in the process table. Any other process i
 
     it changed since we first read it    the holder renews it: alive
     it does not exist                    the holder released it, or died and was cleaned up: dead
-    unchanged for `Timings.lease_expiry` dead
+    it is unchanged for the expiry       dead (`Timings.lease_expiry`)
     it cannot be read                    unknown; the expiry begins again: the holder may be unable to renew
     otherwise                            unknown: read it again later
 

@@ -40,7 +40,7 @@ FILES = "PAPERCLIP_RELAY_FILES"
 """List of the files on the shared volume that the agent gets (`plan.shared_files`); empty or not set: none.
 The relay copies them into `DIR`/`COPIES`, and starts the agent only if the copies have the listed sha256."""
 FILES_SEC = "PAPERCLIP_RELAY_FILES_SEC"
-"""Longest time in seconds for copying them; 60 if not set."""
+"""Longest time in seconds for copying these files; 60 if not set."""
 LIMIT = "PAPERCLIP_RELAY_LIMIT"
 """The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. What
 exceeds it by more than 8 MiB is not copied to the log."""
@@ -58,7 +58,7 @@ NOT_ONLY_POD_CODE = 67
 FILES_CHANGED_CODE = 68
 """Exit code of the relay if it did not start the agent because a file on the shared volume was changed."""
 ABOVE_LIMIT = 16 * 1024 * 1024
-"""More bytes than the relay copies above `LIMIT`: 8 MiB, and what one round adds to them."""
+"""Upper bound of the bytes above `LIMIT` that the relay copies: 8 MiB, and what one round adds."""
 COPIES = "volume"
 """Folder in `DIR` with the verified copies, which have the same relative paths as on the shared volume."""
 

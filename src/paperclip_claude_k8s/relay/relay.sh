@@ -71,8 +71,8 @@ at_line_end() {
 }
 
 # Sets ready to the number of bytes of stdout that may be sent to the log: those that the copy already has, so that
-# readers find in the copy what the log loses. "all" if there is no copy, or it has ended, or it lagged behind stdout
-# for a second; after such a second, for a minute.
+# readers find in the copy what the log loses. "all" if there is no copy, or it has ended; for a minute also after it
+# lagged behind stdout for a second.
 set_ready() {
   ready=all
   [ -n "$copy" ] || return 0
@@ -436,6 +436,7 @@ copy_files() {
 take_files() {
   [ -n "$files" ] || return 0
   copy_files >"$dir/check" 2>&1 &
+  # in the place of the agent, so that a signal stops the copying
   pid_of_agent=$!
   (sleep "$files_wait" && kill -KILL "$pid_of_agent") >/dev/null 2>&1 &
   timer=$!

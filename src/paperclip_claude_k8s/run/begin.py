@@ -1,5 +1,4 @@
-"""The first steps of a run: check what the host passed in, and call the host's first callbacks, before
-anything is created."""
+"""The first steps of a run, before anything is created: check the host's input, call the first callbacks."""
 
 from collections.abc import Mapping
 from functools import partial

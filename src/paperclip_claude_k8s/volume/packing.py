@@ -74,7 +74,7 @@ class PackInputs:
     """The input of `pack`: the raw config, which contains the library of skills, and paths.
 
     `volume` is the shared volume's mount point in this process's own file system; None if it is not mounted
-    here or not in the Pod. `instructions` is an absolute path in that file system.
+    here or not in the Pod. `instructions` is a path in that file system.
     """
 
     config: Mapping[str, object] = field(repr=False)

@@ -108,8 +108,7 @@ class Record:
         return replace(self, phase="polling", request=request)
 
     def with_fresh_session(self) -> "Record":
-        """The record before the second attempt: the session was lost, a Job with a new one follows.
-        """
+        """The record before the second attempt: the session was lost, and a new one follows."""
         return replace(self, phase="submitting", request={**self.request, "runtime": {}})
 
     def ended(self, outcome: Reply, *, cleaned_up: bool) -> "Record":
