@@ -1,5 +1,6 @@
-"""Forms of names, as the API server checks them. Names of objects, containers, volumes and keys never lead
-out of a folder.
+"""Forms of names, as the API server checks them.
+
+Names of objects, containers, volumes and keys never lead out of a folder.
 """
 
 import re
