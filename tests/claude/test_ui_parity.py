@@ -124,6 +124,7 @@ def test_no_entry_of_a_recorded_run_holds_a_raw_event() -> None:
         '  {"type":"system","subtype":"status","status":"compacting"}\t\r\n',
         '{"type":"assistant","message":{"content":[{"type":"tool_use","name":"T","input":[1e400]}]}}',
     ],
+    ids=lambda line: ascii(line[:60]),  # pytest puts the id into the environment of node
 )
 def test_edge_cases_of_both_languages_have_parity(line: str) -> None:
     assert as_json(parsed(line)) == parsed_by_javascript([line])[0]
