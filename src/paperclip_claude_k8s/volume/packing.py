@@ -116,7 +116,10 @@ def _pack(inputs: PackInputs) -> Packed:
 
 
 def _packed_somewhere(bundles: BundleFolder, bundle: Bundle, notes: list[str]) -> Packed:
-    """Write the bundle into its folder, or else into one of our own. Raises the first `OSError`."""
+    """Write the bundle into its folder, else into one of our own, else into its folder, whoever owns that.
+
+    The relay verifies what the agent gets, so an owner can prevent a start at most. Raises `OSError`.
+    """
     try:
         _write_bundle(bundles, bundle)
         return packed_on_volume(bundle, bundles, tuple(notes))
@@ -127,7 +130,8 @@ def _packed_somewhere(bundles: BundleFolder, bundle: Bundle, notes: list[str]) -
             _write_bundle(folder, bundle)
             note = f"Instructions and skills are in {folder.path}: {_reason(first)}"
             return packed_on_volume(bundle, folder, (*notes, note))
-    raise first
+    _write_bundle(bundles, bundle, only_ours=False)
+    return packed_on_volume(bundle, bundles, tuple(notes))
 
 
 @dataclass(slots=True)
@@ -249,11 +253,11 @@ def _check_place(opened: int, rule: FolderRule, key: str, policy_field: str) -> 
         raise RunFailure(failures.policy_refused(Refusal(key, why, policy_field)))
 
 
-def _write_bundle(bundles: BundleFolder, bundle: Bundle) -> None:
+def _write_bundle(bundles: BundleFolder, bundle: Bundle, *, only_ours: bool = True) -> None:
     """Write the bundle unless it exists unchanged. Raises `OSError`."""
     with (
         open_volume(bundles.volume) as volume,
-        make_folders(volume, *bundles.path.split("/"), only_ours=True) as cache,
+        make_folders(volume, *bundles.path.split("/"), only_ours=only_ours) as cache,
     ):
         for _ in range(_WRITE_ATTEMPTS):
             if _exists_unchanged(cache, bundle):

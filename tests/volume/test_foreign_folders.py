@@ -1,0 +1,66 @@
+"""Folders of the volume that belong to other users: instructions and skills get there all the same."""
+
+import asyncio
+import ctypes
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from paperclip_claude_k8s.volume.packing import PackInputs, pack
+
+OWNER, OTHER = 50_000, 2000
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can create files as another user")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can reach, unlike `tmp_path`."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def inputs(folder: Path) -> PackInputs:
+    """The input of `pack` for one skill, with a volume that everybody may write to."""
+    for name in ("volume", "helper"):
+        (folder / name).mkdir()
+        (folder / name).chmod(0o777)
+    (folder / "helper" / "SKILL.md").write_text("# Helper", encoding="utf-8")
+    entry = {"key": "co/helper", "runtimeName": "helper", "source": str(folder / "helper")}
+    config = {"paperclipRuntimeSkills": [entry], "paperclipSkillSync": {"desiredSkills": ["co/helper"]}}
+    return PackInputs(config, None, "co", {}, str(folder / "volume"))
+
+
+def act_as_owner() -> None:
+    """Let threads act as another user in the file system, while the process stays root."""
+    other = partial(ctypes.CDLL(None).setfsuid, OWNER)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, initializer=other))
+
+
+async def test_volume_that_gives_all_files_to_one_user(open_folder: Path) -> None:
+    given, volume = inputs(open_folder), open_folder / "volume"
+    act_as_owner()
+    first, again = await pack(given), await pack(given)
+    assert first == again
+    assert first.notes == ()
+    assert [path.name for path in volume.iterdir()] == [".paperclip"]
+    assert (volume / ".paperclip").stat().st_uid == OWNER
+    assert len(list(volume.rglob("SKILL.md"))) == 1
+
+
+async def test_only_writable_folder_belongs_to_another_user(open_folder: Path) -> None:
+    given, volume = inputs(open_folder), open_folder / "volume"
+    (volume / ".paperclip").mkdir()
+    os.chown(volume / ".paperclip", OTHER, OTHER)
+    (volume / ".paperclip").chmod(0o777)
+    volume.chmod(0o755)
+    act_as_owner()
+    packed = await pack(given)
+    assert packed.notes == ()
+    assert packed.root is not None
+    assert len(list(volume.rglob("SKILL.md"))) == 1
