@@ -262,7 +262,7 @@ async def test_server_warning_is_quoted(harness: Harness) -> None:
         ("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1", "warn"),
     ],
 )
-async def test_refused_pod_quotes_the_server(harness: Harness, text: str, level: str) -> None:
+async def test_check_of_a_refused_pod_quotes_the_server(harness: Harness, text: str, level: str) -> None:
     harness.create_objects()
     harness.fake.faults.pod_refusal = f'pods "x" is forbidden: {text}'
     checkup = await harness.test()
@@ -304,7 +304,7 @@ async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, text
 # Settings and context ---------------------------------------------------------------------------------------
 
 
-async def test_setting_of_wrong_type_is_one_check(harness: Harness) -> None:
+async def test_setting_of_wrong_type_is_reported_by_one_check(harness: Harness) -> None:
     checkup = await harness.test({"timeoutSec": "soon"})
     (check,) = checkup.checks
     assert (check.code, check.level) == ("k8s_config_invalid", "error")

@@ -128,7 +128,7 @@ async def test_service_account_missing_or_empty_file_is_named(missing: str, tmp_
         {"client-certificate-data": base64.b64encode(PEM.encode()).decode(), "client-key": "key"},
     ],
 )
-async def test_access_equals_what_the_library_reads(
+async def test_access_equals_what_the_kubernetes_client_library_reads(
     user: dict[str, str], cluster: dict[str, Any], tmp_path: Path
 ) -> None:
     for name, text in {"ca.crt": PEM, "token": "from-file", "key": PEM.replace("CERTIFICATE", "KEY")}.items():

@@ -97,7 +97,7 @@ def test_other_folder_may_be_the_shared_volume(path: str) -> None:
     assert folders().volumes.allows(path)
 
 
-def test_policy_decides_on_shared_volumes() -> None:
+def test_only_folders_that_the_policy_names_may_be_shared_volumes() -> None:
     rule = folders(shared_volume_dirs=("/var/lib/volumes/*/data", "~/volume")).volumes
     allowed = ("/var/lib/volumes/a/data", "/var/lib/volumes/a/data/below", "/home/me/volume")
     assert all(map(rule.allows, allowed))
@@ -162,7 +162,7 @@ def test_kubeconfig_may_be_anywhere_but_where_agents_and_users_write() -> None:
     assert not any(map(rule.allows, refused))
 
 
-def test_links_in_roots_are_resolved(tmp_path: Path) -> None:
+def test_links_in_the_folders_of_the_policy_are_resolved(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     rule = folders(instruction_roots=(str(tmp_path / "link"),)).instructions(None)

@@ -72,15 +72,15 @@ def test_oauth_token_of_credentials_file_is_none_without_a_login() -> None:
         assert oauth_token(text) is None
 
 
-def test_no_limits_is_ok_without_windows() -> None:
+def test_account_without_limits_is_reported_as_ok_without_windows() -> None:
     assert no_limits("bedrock") == {"provider": "anthropic", "ok": True, "windows": [], "source": "bedrock"}
 
 
-def test_no_login_says_what_to_set() -> None:
+def test_missing_login_is_reported_with_the_variable_to_set() -> None:
     assert no_login()["ok"] is False
     assert "CLAUDE_CODE_OAUTH_TOKEN" in no_login()["error"]
 
 
-def test_request_failed_says_whether_to_retry() -> None:
+def test_failed_request_is_reported_with_whether_to_retry() -> None:
     assert request_failed("x", retryable=True)["errorFamily"] == "transient_upstream"
     assert "errorFamily" not in request_failed("x", retryable=False)

@@ -41,7 +41,7 @@ def slot_lease_of_age(age: timedelta) -> LeaseSnapshot:
         (Liveness.DEAD, FRESH, None, {"process"}),
     ],
 )
-def test_stale_leases_by_liveness_and_age(
+def test_leases_are_stale_depending_on_liveness_and_age(
     liveness: Liveness, process: timedelta | None, slot: timedelta | None, stale: set[str]
 ) -> None:
     leases = [process_lease_of_age(process)] if process is not None else []

@@ -78,7 +78,7 @@ def test_privileged_docker_daemon_is_noted_in_the_plan() -> None:
         ({"queueName": "q", "enableDocker": True}, (1, 20), ["enableDocker", "queueName"]),
     ],
 )
-def test_unmet_requirements_by_server_version(
+def test_settings_that_the_server_is_too_old_for_are_named(
     config: Object, server_version: tuple[int, int], unmet_settings: list[str]
 ) -> None:
     assert [setting for setting, _ in unmet(AdapterConfig.read(config), server_version)] == unmet_settings

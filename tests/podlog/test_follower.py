@@ -67,6 +67,7 @@ async def test_silent_stream_is_replaced_after_65_s_and_closed_after_new_lines()
         scenario.write_lines("two")
         await asyncio.sleep(54.9)  # until second 84.9, which is 64.9 s after the bookmark
         assert (scenario.out, len(scenario.log.open_responses)) == ("one\n", 1)
+        # A moment later, the second stream has been requested, but has not delivered a new line:
         await asyncio.sleep(0.102)
         assert (scenario.out, len(scenario.log.open_responses)) == ("one\n", 1)
         assert len(scenario.log.requests) == 2

@@ -104,7 +104,7 @@ async def test_slow_copy_does_not_delay_the_log(shell: str, tmp_path: Path, shar
     assert "in time" in (summary(ended).copy_trouble or "")
 
 
-async def test_no_copy_reports_no_trouble(runner: RelayRunner) -> None:
+async def test_relay_without_a_copy_reports_no_trouble(runner: RelayRunner) -> None:
     ended = await runner.run("echo", "hi", env={relay.OUT: "", relay.POD: UID})
     assert (ended.stdout, relay_lines(ended)) == (b"hi\n", [])
     assert (summary(ended).copied, summary(ended).copy_trouble) == (None, None)

@@ -53,6 +53,7 @@ async def test_outage_before_the_start_uses_no_budget(tmp_path: Path) -> None:
 
 
 async def test_second_wake_without_content_gets_a_new_job(tmp_path: Path) -> None:
+    """Two contexts that contain only a task do not prove that both runs have the same wake."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         bare: dict[str, Any] = {"context": {"taskId": "task-1"}}
         async with started(one, **bare) as first:

@@ -55,10 +55,10 @@ async def test_gate_is_closed_after_the_server_recovered(
         assert "the call is repeated until it succeeds" in host_log.status
 
 
-@pytest.mark.parametrize("verb", ["delete secrets", "patch jobs"])
-async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("call", ["delete secrets", "patch jobs"])
+async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: Path, call: str) -> None:
     async with one_host(tmp_path, DELAYED_RESULT) as (fake, run):
-        action, kind = verb.split()
+        action, kind = call.split()
         fake.faults.denied.add((action, kind))
         _, host_log = await run_disrupted(fake, run, release_pod)
         assert host_log.status.count("grant the adapter this right") == 1

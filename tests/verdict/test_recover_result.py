@@ -97,7 +97,7 @@ def code_without_result(names: Sequence[str]) -> str:
 
 @given(EVENT_ORDERS, st.sampled_from(sorted(ENDINGS)))
 @settings(max_examples=400)
-def test_outcome_for_any_event_order_and_ending(names: list[str], end: str) -> None:
+def test_outcome_follows_the_last_decisive_event_of_any_order(names: list[str], end: str) -> None:
     ending, code = ENDINGS[end]
     observation = Observation(ending, read(names), None, None, RunFacts("job", "ns"))
     failure = classify_end(observation, OutcomeInputs(NOW))
@@ -118,7 +118,9 @@ def test_outcome_for_any_event_order_and_ending(names: list[str], end: str) -> N
 
 @given(EVENT_ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "killed", "evicted", "deleted")))
 @settings(max_examples=400)
-def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], read_count: int, end: str) -> None:
+def test_outcome_follows_the_relay_summary_if_the_log_lost_its_tail(
+    names: list[str], read_count: int, end: str
+) -> None:
     """The log lacks the last events; the relay saw all events, and its summary follows the same rule."""
     whole = printed(names)
     last = EVENTS.get(last_decisive(names), {})

@@ -161,7 +161,7 @@ def observe(
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_outcome_of_ending_and_output(output: str, ending: str) -> None:
+def test_outcome_follows_the_truth_table(output: str, ending: str) -> None:
     failure = classify_end(observe(OUTPUTS[output], ENDINGS[ending]), OutcomeInputs(NOW, 60))
     assert (OK if failure is None else str(failure.code)) == expected(output, ending)
     if failure is not None:

@@ -199,7 +199,7 @@ def test_chat_turn_has_chat_contract() -> None:
         {"recovery": {"cause": "process_lost"}},
     ],
 )
-def test_chat_contract_only_for_plain_chat_messages(change: dict[str, Any]) -> None:
+def test_chat_contract_is_left_out_unless_the_wake_is_a_plain_chat_message(change: dict[str, Any]) -> None:
     assert "### This is a chat" not in rendered({**CHAT, **change})
 
 
