@@ -202,8 +202,8 @@ def _secret_variables(variables: Mapping[str, str], tokens: Iterable[str]) -> di
     secrets = {name: value for name, value in variables.items() if _is_secret(name, value)}
     known = {*tokens, *secrets.values()}
     known = {value for value in known if len(value) >= _MIN_SEARCHED_CHARS and not value.startswith("/")}
-    quoting = {name: value for name, value in variables.items() if any(part in value for part in known)}
-    return secrets | quoting
+    others = {name: value for name, value in variables.items() if name not in secrets}
+    return secrets | {name: value for name, value in others.items() if any(part in value for part in known)}
 
 
 def _is_secret(name: str, value: str) -> bool:
