@@ -160,7 +160,7 @@ class Nursery:
 
 
 def jittered(seconds: float, share: float = 0.25) -> float:
-    """`seconds` plus or minus a random part of up to `share`, so that many clients do not act in step."""
+    """`seconds`, plus or minus up to `share` of them at random, so that many clients do not act in step."""
     return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  # not for secrets
 
 

@@ -17,11 +17,11 @@ class FolderRule:
     """
 
     roots: tuple[str, ...] | None = None
-    """It must be in one of these folders, or be one of them. None: anywhere that is not refused."""
+    """The file or folder must be in one of these, or be one of them. None: anywhere that is not refused."""
     refused: tuple[str, ...] = ()
-    """Without `roots`: it must not be in one of these folders, or be one of them."""
+    """Without `roots`: the file or folder must not be in one of these, or be one of them."""
     refused_themselves: tuple[str, ...] = ()
-    """Without `roots`: it must not be one of these folders, but may be in one."""
+    """Without `roots`: the file or folder must not be one of these, but may be in one."""
 
     def allows(self, path: str) -> bool:
         """Whether the rule allows this path, in which the caller has resolved all links.
@@ -39,7 +39,7 @@ class FolderRule:
         if self.roots is not None:
             return is_in(path, self.roots)
         inside = [f"{folder}/*" for folder in self.refused_themselves if is_in(path, [folder])]
-        return not is_in(path, self.refused) and all(is_in(path, [each]) for each in inside)
+        return not is_in(path, self.refused) and all(is_in(path, [pattern]) for pattern in inside)
 
 
 def is_in(path: str, folders: Iterable[str]) -> bool:

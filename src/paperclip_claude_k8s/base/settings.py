@@ -150,8 +150,8 @@ class Limits:
     while they are read; the run Secret holds 1 MiB."""
 
     examined_chars: int = 192 * 1024
-    """The same for each of the settings that are searched for secrets, which takes 4 s for 1 MiB. A Job can
-    have 1.5 MiB, one argument 128 KiB."""
+    """Largest size, counted like `config_chars`, of each setting that is searched for secrets: 1 MiB would
+    take 4 s. A Job can have 1.5 MiB, one argument 128 KiB."""
 
     credentials_bytes: int = 256 * 1024
     """Largest size of the CLI's login file on the host, which usually has less than 4 KiB."""
@@ -176,7 +176,7 @@ class Limits:
     longest message of a model has 150,000, if it is a table."""
 
     repaired_values: int = 100_000
-    """The same for a line with lone surrogates or broken UTF-8, which takes ten times as long."""
+    """As `event_values`, for a line with lone surrogates or broken UTF-8, which takes ten times as long."""
 
     control_bytes: int = 1024 * 1024
     """Longest line in which events are searched beside terminal control sequences and other text."""

@@ -37,7 +37,7 @@ class PlannedRun:
     pod_dry_run: Response[tuple[str, ...]]
     """The server's warnings about the Job's Pod."""
     secrets: Mapping[str, Response[bool]] = field(default_factory=dict)
-    """Name → whether the Secret exists; likewise `pull_secrets`."""
+    """Name → whether the Secret exists. In `pull_secrets`: the Secrets with which images are pulled."""
     pull_secrets: Mapping[str, Response[bool]] = field(default_factory=dict)
     claims: Mapping[str, Response[tuple[str, ...] | None]] = field(default_factory=dict)
     """Name → access modes; None if the claim does not exist."""

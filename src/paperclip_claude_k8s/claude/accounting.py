@@ -65,7 +65,7 @@ class RunUsage:
     warning: str = ""
 
     def believable(self) -> "RunUsage":
-        """A copy within `Limits`, which a sum may exceed: tokens are cut, a cost above becomes None."""
+        """A copy within `Limits`, which a sum may exceed: tokens are reduced, a too high cost is None."""
         usage = self.usage and TokenUsage(*(min(tokens, LIMITS.tokens) for tokens in astuple(self.usage)))
         return replace(self, usage=usage, cost_usd=believable_cost(self.cost_usd))
 

@@ -44,7 +44,7 @@ class Transcript:
     empty_reply: bool = False
     """The model answered without any content."""
     stop_reason: str | None = None
-    """That of the main agent's last message; None in nearly all runs, even in healthy ones."""
+    """`stop_reason` of the main agent's last message; None in nearly all runs, even in healthy ones."""
     assistant_errors: tuple[str, ...] = ()
     """`error` of the last 100 `assistant` events that have it: the CLI's own class of the error."""
     warnings: tuple[str, ...] = ()

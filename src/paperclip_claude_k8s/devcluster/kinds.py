@@ -10,6 +10,8 @@ VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update
 
 @dataclass(frozen=True, slots=True)
 class Kind:
+    """A kind of object that this API server serves. `short`: kubectl's abbreviations of `plural`."""
+
     group: str
     version: str
     plural: str

@@ -67,7 +67,7 @@ ZERO_MEANS_DEFAULT = frozenset(
 _ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
 """Older name of a setting → its current name; if a config has both, the value of the current name is used."""
 _CURRENT_NAMES = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
-"""The same, with the snake_case spelling of the older names too."""
+"""`_ALIASES`, with the snake_case spelling of the older names too."""
 
 FORM_ENV = "envVars"
 """Key under which a form writes `env`, as text: the host accepts `env` itself only as an object.

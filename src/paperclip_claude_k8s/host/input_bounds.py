@@ -12,7 +12,7 @@ numbers than configs, because JavaScript writes 1e20 as a whole number."""
 
 
 VALUE_CHARS = 32
-"""As how many characters a value counts in `count_chars`, beside those of a text."""
+"""Characters that each value counts in `count_chars`, in addition to those of its text."""
 
 
 def count_chars(value: object) -> int:

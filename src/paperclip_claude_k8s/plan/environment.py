@@ -64,7 +64,7 @@ class Environment:
     secrets: Mapping[str, str] = field(repr=False)
     """Values for the run Secret."""
     value_from: tuple[JsonObject, ...] = ()
-    """Entries of the home pod that only the cluster can resolve; `env_from` likewise."""
+    """Entries of the home pod's `env` that only the cluster can resolve; `env_from`: of its `envFrom`."""
     env_from: tuple[JsonObject, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """File name → value that is too long for an environment string."""

@@ -39,7 +39,7 @@ class Inherited:
     dropped: tuple[str, ...] = ()
     """Names of the variables that are not inherited."""
     identity: tuple[str, ...] = ()
-    """Those of them that describe the cloud identity of the home pod's service account."""
+    """Those of the `dropped` names that describe the cloud identity of the home pod's service account."""
     fileless: tuple[str, ...] = ()
     """Names of inherited variables that contain the path of a file that is not inherited."""
 

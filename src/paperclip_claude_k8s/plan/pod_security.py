@@ -21,7 +21,7 @@ class Pod:
     annotations: JsonMap
     spec: JsonMap
     security_context: JsonMap
-    """That of the Pod itself."""
+    """The security context of the Pod itself."""
     containers: Sequence[tuple[str, JsonMap, JsonMap]]
     """For each container: what to call it in a sentence, the container, its security context."""
 

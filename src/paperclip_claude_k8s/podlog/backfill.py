@@ -62,7 +62,7 @@ class Backfill:
         self._counts = counts
         self.reader = FileReader(file)
         self._aligned = True
-        """False from the moment a comparison finds a difference until the next bookmark."""
+        """False from the moment a comparison finds a difference until the next bookmark (see `marks`)."""
         self._mismatch: str | None = None
         """Why text of the file was rejected; None if none was."""
 

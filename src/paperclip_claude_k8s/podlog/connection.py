@@ -125,7 +125,7 @@ class Connection:
         self._broke = False
         """Whether a stream broke, or the server could not open one, since the last stream was opened."""
         self._counted = True
-        """Whether the current stream needs no further counting as a reconnect."""
+        """Whether the current stream has been counted as a reconnect, or need not be."""
         self._read_timeout: asyncio.Timeout | None = None
         self._attempts = 0
         """Failed attempts since the last `Reconnecting` notice."""

@@ -32,7 +32,7 @@ class Gap:
     """Missing bytes of stdout; None if unknown; then it is possible that nothing is missing."""
     lines: int | None = None
     unread: str = ""
-    """The error with which the server refused to return them; "" if it no longer had them."""
+    """The error with which the server refused to return these lines; "" if it no longer had them."""
 
 
 @dataclass(frozen=True, slots=True)

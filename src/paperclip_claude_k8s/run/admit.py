@@ -3,7 +3,8 @@
 `admit` comes before anything of the config is used, and `admit_plan` before anything is created, because
 `podTemplate` can also remove what the adapter sets. Later, only the code that opens a file of the host
 examines where the file really is, with the same rule (`HostFolders`): a path can change after it was examined
-here. `companyVolumes` and `mcpBaseline` refuse nothing and are read where they apply.
+here. Two fields of the policy that change what a run gets, `companyVolumes` and `mcpBaseline`, are read where
+they apply.
 """
 
 import os

@@ -21,7 +21,7 @@ TIMER_SLACK = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """What an exit wait reads of the agent, and how it stops it."""
+    """What an exit wait reads of the agent, and how the wait stops the agent."""
 
     allowed_silence: Callable[[], float | None]
     """As `StreamReader.allowed_silence`."""

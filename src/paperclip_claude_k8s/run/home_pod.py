@@ -22,7 +22,8 @@ HOME_CONTAINER = "paperclip"
 """Name of the host's container in the home pod; without one of that name, the first container is used."""
 MAX_HOSTNAME = 63
 """Characters after which Kubernetes cuts a Pod's name in HOSTNAME."""
-_SET_IN_PODS = ("POD_NAME", "KUBERNETES_SERVICE_HOST")
+_POD_VARIABLES = ("POD_NAME", "KUBERNETES_SERVICE_HOST")
+"""Variables that show that this process runs in a Pod."""
 
 
 async def find_home_pod(
@@ -34,7 +35,7 @@ async def find_home_pod(
     """
     env = ports.settings.env
     needed = not (config.kubeconfig and config.image)
-    in_pod = config.kubeconfig is None or any(env.get(name) for name in _SET_IN_PODS)
+    in_pod = config.kubeconfig is None or any(env.get(name) for name in _POD_VARIABLES)
     names: list[str] = []
     try:
         bound = await ports.cluster.own_pod() if config.kubeconfig is None else ""

@@ -67,7 +67,7 @@ class _Created:
 
     job: JobSnapshot
     finished: bool = False
-    """It is a finished Job of an earlier attempt of this run, which had the same name."""
+    """The Job is a finished one of an earlier attempt of this run, which had the same name."""
     other: str | None = None
     """Name of another live Job in the slot; ours was deleted."""
     secret: SecretSnapshot | None = None

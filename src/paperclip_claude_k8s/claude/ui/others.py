@@ -27,6 +27,7 @@ from paperclip_claude_k8s.claude.ui.values import (
 
 _LIMIT_STATES = {"allowed": "within bounds", "allowed_warning": "nearly reached", "rejected": "reached"}
 _DELTAS = {"text_delta": ("assistant", "text"), "thinking_delta": ("thinking", "thinking")}
+"""Type of a delta → kind of its entry, and field with its text."""
 _MAX_TOKENS = 1e12
 """Largest token count of one model; sums of larger numbers are not exact in JavaScript."""
 

@@ -6,21 +6,21 @@ import re
 from paperclip_claude_k8s.claude.ui.stdout_lines import Piece
 from paperclip_claude_k8s.claude.ui.values import Entry, counted, utf16_length
 
-REST_MISSING = "\n[the rest of this line is missing]"
+REST_MISSING_NOTE = "\n[the rest of this line is missing]"
 
 _STRING_BODY = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*+')
 # `*+` keeps no state for each escape, of which a line may have millions
 
-_CALL = re.compile(r'\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":')
-_BLOCKS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"thinking","thinking":"'))
+_TOOL_RESULT = re.compile(r'\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":')
+_BLOCK_STARTS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"thinking","thinking":"'))
 
 
 def piece_entries(piece: Piece) -> list[Entry]:
     """The text so far, with a note. A `result` shows no text, because the message before it did."""
     if piece.type == "assistant" and (entry := _text_so_far(piece.text)):
         return [entry]
-    if piece.type == "user" and (call := _CALL.search(piece.text)):
-        content = _opened_content(piece.text, call.end()) + REST_MISSING
+    if piece.type == "user" and (call := _TOOL_RESULT.search(piece.text)):
+        content = _opened_content(piece.text, call.end()) + REST_MISSING_NOTE
         return [{"kind": "tool_result", "toolUseId": call[1], "content": content, "isError": False}]
     length = counted(utf16_length(piece.text), "character")
     what = f"a broken line of type {piece.type}" if piece.type else "a piece of a broken line"
@@ -30,17 +30,17 @@ def piece_entries(piece: Piece) -> list[Entry]:
 def _text_so_far(line: str) -> Entry | None:
     """The entry of a message whose first block is a text or thinking block; None for any other message."""
     content = line.find('"content":[')
-    for kind, opening in _BLOCKS:
+    for kind, opening in _BLOCK_STARTS:
         start = content + len('"content":')
         if content >= 0 and line.startswith(opening, start):
             text = _string_body(line, start + len(opening))
-            return {"kind": kind, "text": text + REST_MISSING} if text else None
+            return {"kind": kind, "text": text + REST_MISSING_NOTE} if text else None
     return None
 
 
 def _opened_content(line: str, start: int) -> str:
     """The output of a tool as far as it is there: a string or the first text block of a list; else empty."""
-    for opening in ('"', _BLOCKS[0][1]):
+    for opening in ('"', _BLOCK_STARTS[0][1]):
         if line.startswith(opening, start):
             return _string_body(line, start + len(opening))
     return ""
