@@ -15,8 +15,7 @@ DIRECTIVE = "$patch"
 _EXCLUSIVE_KEYS = {"env": frozenset({"value", "valueFrom"})}
 """Field → keys that exclude each other in its items: setting one key removes the others."""
 _KEYS_BESIDE_SOURCE = frozenset({"name"})
-"""Keys of a volume that are not its source. Any other key names the volume's only source.
-"""
+"""Keys of a volume that are not its source. Any other key names the volume's only source."""
 
 
 def merge(original: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

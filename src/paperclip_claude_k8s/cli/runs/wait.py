@@ -16,8 +16,7 @@ from paperclip_claude_k8s.cli.runs.worker import Worker
 RECORD_INTERVAL = 0.5
 """Seconds between two reads of the record while another process works on the run."""
 REMOTE_HOLDER_PAUSE = 5.0
-"""Seconds between two attempts to adopt a Job on which another process works, perhaps on another machine.
-"""
+"""Seconds between two attempts to adopt a Job on which another process works, perhaps on another machine."""
 
 
 async def wait_for_reply(call: RunCall) -> Reply:
