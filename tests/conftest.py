@@ -17,8 +17,8 @@ REAL_CLUSTER_TEST_TIMEOUT = 600.0
 FUZZ_TEST_TIMEOUT = 3600.0
 """The same for a fuzz test that `tests/security/fuzz.py` runs with more inputs."""
 VIRTUAL_STEP = 0.01
-"""Most seconds by which virtual time advances at once while a thread runs. Otherwise it would jump to the
-next timer, and a test on a slow machine would not wait for the thread."""
+"""Seconds by which virtual time advances at most at once while a thread runs. Otherwise virtual time would
+jump to the next timer, and a test on a slow machine would not wait for the thread."""
 
 
 use_own_namespace()  # before other modules are imported, because they read the variables that it sets

@@ -58,7 +58,7 @@ NO_RESULT = (
         ),
     ],
 )
-def test_build_partial_run_error(
+def test_error_of_a_run_without_result_depends_on_exit_code_output_and_container(
     code: int | None, model: str, stdout: str, state: Terminated | None, text: str
 ) -> None:
     assert helpers.build_partial_run_error(code, model, stdout, state) == text
@@ -77,11 +77,11 @@ def test_build_partial_run_error(
         (None, "pod state unavailable — exit cause unknown"),
     ],
 )
-def test_describe_truncation_cause(state: Terminated | None, text: str) -> None:
+def test_truncation_cause_lists_the_facts_of_the_container_state(state: Terminated | None, text: str) -> None:
     assert helpers.describe_truncation_cause(state) == text
 
 
-def test_describe_truncation_cause_without_container_state() -> None:
+def test_truncation_cause_without_container_state_tells_what_is_known_of_the_pod() -> None:
     gone = helpers.describe_truncation_cause(None, pod_missing=True)
     assert gone.startswith("pod is gone — Job pod was removed (eviction, preemption, or external delete)")
     late = helpers.describe_truncation_cause(None, pod_missing=False, phase="Running")
@@ -97,11 +97,11 @@ def test_describe_truncation_cause_without_container_state() -> None:
     ]
     + [(word, False) for word in ("running", "queued", "pending", "unknown", "", None)],
 )
-def test_should_abort_only_for_cancellation(status: str | None, aborts: bool) -> None:  # noqa: FBT001
+def test_run_is_aborted_only_for_a_status_of_cancellation(status: str | None, aborts: bool) -> None:  # noqa: FBT001
     assert helpers.should_abort_for_cancellation(status) is aborts
 
 
-def test_is_k8s_404_only_for_cluster_error_with_status_404() -> None:
+def test_cluster_error_is_a_404_only_if_its_status_is_404() -> None:
     assert helpers.is_k8s_404(ClusterError(404, "NotFound", "no such job"))
     assert not helpers.is_k8s_404(ClusterError(None, "Timeout", "404"))
     assert not helpers.is_k8s_404(ClusterError(500, "InternalError", "HTTP-Code: 404"))
@@ -131,7 +131,7 @@ class ClientError(Exception):
         (ClientError("HTTP-Code: 4040"), False),
     ],
 )
-def test_is_k8s_404_for_other_clients(error: Exception, is_404: bool) -> None:  # noqa: FBT001
+def test_404_of_another_client_is_recognised(error: Exception, is_404: bool) -> None:  # noqa: FBT001
     assert helpers.is_k8s_404(error) is is_404
 
 
@@ -148,11 +148,13 @@ def test_is_k8s_404_for_other_clients(error: Exception, is_404: bool) -> None:  
         ),
     ],
 )
-def test_describe_claude_failure(result: dict[str, object], text: str | None) -> None:
+def test_claude_failure_is_described_by_subtype_result_and_errors(
+    result: dict[str, object], text: str | None
+) -> None:
     assert helpers.describe_claude_failure(result) == text
 
 
-def test_build_partial_run_error_with_other_json_spacing_or_a_signal() -> None:
+def test_error_of_a_run_without_result_tolerates_spaces_in_json_and_names_a_signal() -> None:
     message = helpers.build_partial_run_error(1, MODEL, json.dumps({"type": "system", "model": MODEL}))
     assert message == AFTER_INIT
     killed = helpers.build_partial_run_error(143, MODEL, INIT)
@@ -162,7 +164,7 @@ def test_build_partial_run_error_with_other_json_spacing_or_a_signal() -> None:
     )
 
 
-def test_describe_pod_terminated_error() -> None:
+def test_description_of_an_ended_pod_names_phase_exit_code_and_reason_of_claude() -> None:
     ended = ContainerSnapshot("claude", Terminated(1, "Error"))
     sidecar = ContainerSnapshot("dind", Terminated(0, "Completed"))
     describe = helpers.describe_pod_terminated_error
@@ -184,7 +186,9 @@ def test_describe_pod_terminated_error() -> None:
         (Claimant("run-2", "task-2"), "k8s_concurrent_run_blocked"),
     ],
 )
-def test_classify_orphan(claimant: Claimant, code: str | None) -> None:
+def test_orphan_of_another_run_may_be_adopted_or_has_an_error_code(
+    claimant: Claimant, code: str | None
+) -> None:
     failure = helpers.classify_orphan(a_job(run="run-1", task="task-1"), claimant)
     assert (None if failure is None else str(failure.code)) == code
 
@@ -203,7 +207,7 @@ def test_max_turns_and_unknown_sessions_are_recognised() -> None:
     assert not helpers.is_claude_unknown_session_error({"result": "fine"})
 
 
-def test_extract_claude_login_url() -> None:
+def test_login_url_of_claude_is_found_in_text() -> None:
     text = "Please visit (https://claude.ai/oauth/authorize?x=1). Thanks, https://example.com/other"
     assert helpers.extract_claude_login_url(text) == "https://claude.ai/oauth/authorize?x=1"
     assert helpers.extract_claude_login_url("see https://example.com") is None
@@ -221,7 +225,9 @@ def test_extract_claude_login_url() -> None:
         ("ab", "cd", 0, ""),
     ],
 )
-def test_append_with_byte_cap(kept: str, chunk: str, cap: int, tail: str) -> None:
+def test_appended_text_is_cut_at_its_beginning_to_the_byte_cap(
+    kept: str, chunk: str, cap: int, tail: str
+) -> None:
     assert helpers.append_with_byte_cap(kept, chunk, cap) == tail
 
 
@@ -229,5 +235,5 @@ def test_append_with_byte_cap(kept: str, chunk: str, cap: int, tail: str) -> Non
     ("text", "value"),
     [("3", 3), ('{"a":[]}', {"a": []}), ("null", None), ("{", None), ("", None), ("x", None)],
 )
-def test_parse_json(text: str, value: object) -> None:
+def test_parse_json_returns_none_for_invalid_text(text: str, value: object) -> None:
     assert helpers.parse_json(text) == value

@@ -45,7 +45,7 @@ async def fields_of(access: ServerAccess) -> tuple[object, ...]:
 
 
 async def library_fields(path: str) -> tuple[object, ...]:
-    """The same fields as kubernetes_asyncio reads them."""
+    """The same fields, as the client library kubernetes_asyncio reads them."""
     from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes long
 
     read: Any = client.Configuration()

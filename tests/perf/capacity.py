@@ -17,11 +17,12 @@ from tests.perf.bench import (
     right_results,
 )
 
-BUSY_RUNS, QUIET_RUNS = 500, 1000
+BUSY_RUNS, QUIET_RUNS = 500, 1000  # runs at the same time, with output and without
 REPEATS = 5
 START_SPREAD_MS = 2000
 """Milliseconds over which the starts of the runs with output are spread, as in the rig."""
 QUIET_START_SPREAD_MS = 20_000
+"""The same for the runs without output."""
 SETTLING_MS = 10_000
 """Milliseconds after the start of the last quiet run that are not measured: launches still use CPU."""
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from tests.perf.bench import OURS, PROBE, Bench, Figure, Session, right_results
 
-RUN_COUNTS = (1, 50)
+RUN_COUNTS = (1, 50)  # runs at the same time
 START_SPREAD_MS = 3000
 """Milliseconds over which the runs are started."""
 HANGING_STREAM = {

@@ -323,6 +323,7 @@ class StallingRelayFile(MemoryRelayFile):
 
 @pytest.mark.parametrize("reads", range(1, 8))
 async def test_volume_that_hangs_during_a_comparison_loses_no_line(reads: int) -> None:
+    """`reads`: the number of reads after which the volume hangs."""
     texts = [b"line %03d" % number for number in range(100)]
     volume = StallingRelayFile(bytearray(b"".join(text + b"\n" for text in texts)))
     harness, volume.reads_left = DelivererHarness(volume), reads

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.podlog.log_lines import (
     read_stamp,
 )
 
-TIME = 1_790_000_000 * NANO
+TIME = 1_790_000_000 * NANO  # an arbitrary Unix time in nanoseconds
 STAMP_TIME = 1_790_000_000_123_456_789
 """The time 2026-09-21T14:13:20.123456789Z."""
 TEXTS = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b" "))

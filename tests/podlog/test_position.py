@@ -7,7 +7,7 @@ from paperclip_claude_k8s.podlog.log_lines import LineBatch, batch_of
 from paperclip_claude_k8s.podlog.position import TAIL_BYTES, Position
 from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
 
-BASE = 1_790_000_000
+BASE = 1_790_000_000  # an arbitrary Unix time in seconds
 
 
 def line(tenths: int, text: str) -> LineBatch:

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.podlog.resume import (
     TailMissing,
 )
 
-BASE = 1_790_000_000 * NANO
+BASE = 1_790_000_000 * NANO  # an arbitrary Unix time in nanoseconds
 
 
 def line(text: str, time: int = 0) -> LineBatch:

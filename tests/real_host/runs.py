@@ -12,7 +12,7 @@ from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
 
 EXPECTED_USAGE = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
 EXPECTED_ANSWER = "Second part: alpha and beta."
-"""Usage and answer in the recorded output that the cluster's `claude` replays."""
+"""Usage (tokens, and the cost in dollars) and answer in the output that the cluster's `claude` replays."""
 STOP_AFTER = 7.0
 """Seconds after the start of a run at which the server is stopped.
 

@@ -148,7 +148,7 @@ async def test_released_pod_is_followed_to_its_end(
 
 NO_SECRET = (9e9, "CreateContainerConfigError", 'secret "ac-agent-1-run-1" not found')
 NOT_MOUNTED = (9e9, "ContainerCreating", "")
-"""Waiting states of a container that is never created."""
+"""Waiting states of a container that is never created: (seconds, reason, message)."""
 
 
 @pytest.mark.parametrize(("state", "within"), [(NO_SECRET, 40.0), (NOT_MOUNTED, 160.0)])

@@ -268,7 +268,7 @@ async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path
 
 
 async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path) -> None:
-    """It continues while the API server is unreachable, which does not count as silence."""
+    """The agent works on while the API server is unreachable; that time does not count as silence."""
     output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")))
     async with one_host(tmp_path, PodScript(output=output, ends_at=2001.0)) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)

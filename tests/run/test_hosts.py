@@ -535,6 +535,7 @@ async def test_cancel_ends_the_wait_for_the_slot(tmp_path: Path) -> None:
         assert fake.calls.count("create", "jobs") == 1
 
 
+# in seconds; each request to the fake API server takes 0.001 s
 @pytest.mark.parametrize("after", [0.0005, 0.0015, 0.0025, 0.0035, 0.0045, 0.0055, 0.0065, 0.0075])
 async def test_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path, after: float) -> None:
     stop = asyncio.Event()

@@ -26,8 +26,8 @@ from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, path_of_pod
 
 pytestmark = pytest.mark.looptime
-NEVER_STARTS = PodScript(waiting=((9e8, "ContainerCreating", ""),))
-DAY = 86400.0
+NEVER_STARTS = PodScript(waiting=((9e8, "ContainerCreating", ""),))  # 9e8 s are longer than any test
+DAY = 86400.0  # in seconds
 QUEUED = {"queueName": "agents"}
 
 

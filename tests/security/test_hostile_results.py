@@ -280,6 +280,7 @@ def test_retry_time_far_in_the_future_is_cut(resets: float) -> None:
     assert wire["retryNotBefore"] == latest.isoformat().replace("+00:00", "Z")
 
 
+# the last of these times is long past
 @pytest.mark.parametrize("resets", [10**400, -1, True, "9", None, [], 1e300, 5])
 def test_retry_time_that_is_no_time_is_ignored(resets: object) -> None:
     limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": resets}}

@@ -23,7 +23,7 @@ from paperclip_claude_k8s.devcluster import DevCluster
 T = TypeVar("T")
 CONTRACT_TIMEOUT = 60.0
 """Seconds within which a condition must come true; a real kubelet needs several to pull, mount and start."""
-POLL_INTERVAL = 0.1
+POLL_INTERVAL = 0.1  # seconds
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 from paperclip_claude_k8s.podlog import LogBroken, LogRefused
 
 NANO = 10**9
-RECORD_BYTES = 16 * 1024
+RECORD_BYTES = 16 * 1024  # container runtimes split longer lines
 EPOCH = 1_790_000_000
 """The node's clock at loop time 0, in seconds."""
 KUBELET_ERROR = b"unable to retrieve container logs for containerd://0123"

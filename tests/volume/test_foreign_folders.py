@@ -1,4 +1,4 @@
-"""Folders of the volume that belong to other users: instructions and skills get there all the same."""
+"""Instructions and skills are delivered even if folders of the volume belong to other users."""
 
 import asyncio
 import ctypes
@@ -14,6 +14,7 @@ import pytest
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
 OWNER, OTHER = 50_000, 2000
+"""User ids: the one with which the host accesses the volume, and that of another user."""
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can create files as another user")
 
 
@@ -37,12 +38,12 @@ def inputs(folder: Path) -> PackInputs:
 
 
 def act_as_owner() -> None:
-    """Let threads act as another user in the file system, while the process stays root."""
-    other = partial(ctypes.CDLL(None).setfsuid, OWNER)
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, initializer=other))
+    """Let threads access files as the user `OWNER`, while the process remains root."""
+    become_owner = partial(ctypes.CDLL(None).setfsuid, OWNER)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, initializer=become_owner))
 
 
-async def test_volume_that_gives_all_files_to_one_user(open_folder: Path) -> None:
+async def test_skill_is_delivered_on_a_volume_that_gives_all_files_to_one_user(open_folder: Path) -> None:
     given, volume = inputs(open_folder), open_folder / "volume"
     act_as_owner()
     first, again = await pack(given), await pack(given)
@@ -53,7 +54,9 @@ async def test_volume_that_gives_all_files_to_one_user(open_folder: Path) -> Non
     assert len(list(volume.rglob("SKILL.md"))) == 1
 
 
-async def test_only_writable_folder_belongs_to_another_user(open_folder: Path) -> None:
+async def test_skill_is_delivered_if_the_only_writable_folder_belongs_to_another_user(
+    open_folder: Path,
+) -> None:
     given, volume = inputs(open_folder), open_folder / "volume"
     (volume / ".paperclip").mkdir()
     os.chown(volume / ".paperclip", OTHER, OTHER)

@@ -162,6 +162,7 @@ async def test_bundle_changed_by_an_agent_is_replaced(change: str, volume: Path,
 
 @pytest.mark.parametrize("part", range(1, 6))
 async def test_bundle_is_not_written_through_a_link(part: int, volume: Path, skill: Path) -> None:
+    """`part`: the position of the link among the parts of the bundles' path."""
     elsewhere = volume.parent / "elsewhere"
     elsewhere.mkdir()
     at = volume.joinpath(*CACHE.split("/")[:part])
