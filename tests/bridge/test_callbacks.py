@@ -66,7 +66,9 @@ async def test_send_waits_while_the_window_is_full() -> None:
         seen = await read_numbers(reader, 4)  # four callbacks fill the window
         await asyncio.sleep(0.1)
         assert not sending.done()
-        assert WINDOW <= callbacks.unacknowledged_bytes < WINDOW + 1100  # at most one callback above it
+        assert (
+            WINDOW <= callbacks.unacknowledged_bytes < WINDOW + 1100
+        )  # at most one callback above the window
         for n in range(1, 51):
             callbacks.acknowledge(n, None)
             if n + 4 <= 50:

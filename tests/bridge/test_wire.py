@@ -36,7 +36,7 @@ from paperclip_claude_k8s.bridge.wire import (
         ('{"type":"cancel","id":7,"reason":"Stop","new":true}', Cancel(7, "Stop")),
     ],
 )
-def test_read_message_of_each_type(line: str, message: object) -> None:
+def test_message_of_each_type_is_read(line: str, message: object) -> None:
     assert read_message(line.encode()) == message
 
 

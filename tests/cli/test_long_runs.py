@@ -286,7 +286,7 @@ async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -
     args = dev.new_run_args("-q", CLAUDE_LINE_DELAY="0.05")
     # 6 KiB: records fit, the transcript does not
     small_files = ["bash", "-c", 'ulimit -f 6; exec "$@"', "-"]
-    env = dev.cli.environment({"PYTHONDONTWRITEBYTECODE": "1"})  # the limit would cut these files, too
+    env = dev.cli.environment({"PYTHONDONTWRITEBYTECODE": "1"})  # no .pyc files, which the limit would cut
     code, out, _ = await claude_k8s(*args, env=env, prefix=small_files)
     reply = json.loads(out)
     assert (code, reply["error"]) == (1, "state_unwritable")

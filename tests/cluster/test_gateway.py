@@ -231,7 +231,8 @@ async def test_delete_with_failed_precondition_is_false(tmp_path: Path) -> None:
         assert await gateway.delete_lease("ns", "lease", "1") is False
 
 
-DECODER_MESSAGE = (  # of a real server about a Secret that it could not decode
+# the message of a real server that could not decode a Secret
+DECODER_MESSAGE = (
     'Secret in version "v1" cannot be handled as a Secret: v1.Secret.Data: decode base64: illegal base64 '
     'data at input byte 5, error found in #10 byte of ...|t-base64!"}}|..., bigger context '
     '...|ame":"bad"},"data":{"a":"plain-canary-not-base64!"}}|...'

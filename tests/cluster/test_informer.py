@@ -203,11 +203,11 @@ async def test_pod_deleted_while_polled_has_a_final_state() -> None:
     cluster = ScriptedCluster(POD)
     last = replace(POD, phase="Failed")
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
-        cluster.send(POD, gone=True)  # it lost its label,
+        cluster.send(POD, gone=True)  # the Pod has lost its label,
         await asyncio.sleep(0.1)
-        cluster.send(POD)  # got it back,
+        cluster.send(POD)  # has its label again,
         cluster.read_result = None
-        cluster.send(last, gone=True)  # and is gone now
+        cluster.send(last, gone=True)  # and is deleted
         known = await known_after(60, job_watch)
         assert (known.pod, known.pod_gone, known.pod_is_final) == (last, True, True)
 

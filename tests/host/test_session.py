@@ -118,12 +118,12 @@ def test_mismatching_session_is_not_resumed_and_has_a_reason(ctx: ExecutionConte
     assert reason in decision.reason
 
 
-def test_resume_with_a_session_id_alone_compares_nothing() -> None:
+def test_session_with_nothing_but_its_id_is_resumed() -> None:
     decision = decide_resume(context(SESSION), cwd="/w", prompt_bundle_key="k", mcp_identity="m")
     assert decision.session_id == SESSION
 
 
-def test_resume_compares_mcp_servers_and_no_identity_means_no_servers() -> None:
+def test_session_is_resumed_only_with_equal_mcp_servers_and_no_identity_means_none() -> None:
     assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="").session_id == SESSION
     assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="new").session_id is None
     same = context(SESSION, cwd="/w", mcpServerIdentity="m")

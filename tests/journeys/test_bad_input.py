@@ -56,8 +56,8 @@ async def test_image_pull_failure_quotes_the_kubelet(site: Site) -> None:
     result, host_log = await site.run(config=config)
     assert result.error_code == "k8s_pod_schedule_failed"
     assert image in (result.error_message or "")
-    # The registry of the development cluster answers that there is no such image;
-    # the one that the real cluster asks does not run.
+    # The development cluster reports that there is no such image;
+    # the real cluster cannot reach the registry in the image's name.
     spent = "imagePullTimeoutSec" if site.name == "real" else "missingImageTimeoutSec"
     assert f"{spent} is 4" in (result.error_message or "")
     assert "ErrImagePull" in host_log.status or "ImagePullBackOff" in host_log.status

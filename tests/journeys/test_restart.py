@@ -113,7 +113,7 @@ async def test_run_of_a_running_host_is_not_adopted(site: Site) -> None:
         assert result.error_code == "k8s_concurrent_run_blocked"
         wire = json.loads(await process.stdout.readline())
         assert wire["exitCode"] == 0
-        await process.wait()  # so that it can delete its Lease
+        await process.wait()  # The other host deletes its Lease before it exits.
     assert await site.leftovers() == []
 
 

@@ -53,7 +53,7 @@ def test_docker_volumes_have_limits_and_daemon_mounts_home() -> None:
     assert {"name": "home", "mountPath": "/paperclip"} in spec()["initContainers"][0]["volumeMounts"]
 
 
-def test_no_docker_parts_unless_enabled() -> None:
+def test_pod_has_docker_parts_only_if_enabled() -> None:
     plain = the_job()["spec"]["template"]["spec"]
     assert "initContainers" not in plain
     assert "docker" not in str(plain["volumes"])

@@ -181,7 +181,7 @@ def test_every_rule_has_a_violating_case() -> None:
         template = copy.deepcopy(SAFE)
         change(template["spec"], template["spec"]["containers"][0])
         untested -= {rule for rule in RULES if list(rule(Pod.of(template)))}
-    assert {rule.__name__ for rule in untested} == {"_apparmor_annotations"}  # has a test of its own
+    assert {rule.__name__ for rule in untested} == {"_apparmor_annotations"}  # tested separately
 
 
 # The Pods of plans -------------------------------------------------------------------------------------

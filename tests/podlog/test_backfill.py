@@ -484,7 +484,7 @@ async def test_partly_copied_file_is_used_up_to_reported_size() -> None:
     await harness.finish(counted)
     assert harness.sink.out == content[:kept]
     assert not harness.counts.matches(counted)
-    assert await harness.why_unusable(counted) is None  # the relay has reported it
+    assert await harness.why_unusable(counted) is None  # the relay has reported the short copy itself
 
 
 async def report_on(

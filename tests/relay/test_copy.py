@@ -277,7 +277,9 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
         await first_bytes(shared)
         stopped = pids_with_open(shared)
         for pid in stopped:
-            with suppress(ProcessLookupError):  # a command that the copying process had just run
+            with suppress(
+                ProcessLookupError
+            ):  # a short command of the copying process, which has ended meanwhile
                 os.kill(pid, signal.SIGSTOP)
         (runner.folder / "two").touch()
         assert process.stdout is not None

@@ -133,7 +133,8 @@ async def test_agent_over_the_output_limit_is_stopped_and_reported(runner: Relay
 async def test_background_process_does_not_delay_the_end(runner: RelayRunner, tmp_path: Path) -> None:
     ended = await runner.run("sh", "-c", f"sleep 100 & echo $! > {tmp_path}/left; echo done")
     assert ended.stdout == b"done\n"
-    os.kill(int((tmp_path / "left").read_text(encoding="utf-8")), signal.SIGKILL)  # it was still there
+    # The background process still runs; otherwise this raises ProcessLookupError.
+    os.kill(int((tmp_path / "left").read_text(encoding="utf-8")), signal.SIGKILL)
 
 
 async def test_agent_does_not_see_the_relays_variables(runner: RelayRunner) -> None:

@@ -143,6 +143,7 @@ async def test_home_pod_of_another_namespace_is_not_inherited_if_none_is_needed(
     async with host(tmp_path, {"POD_NAME": "paperclip-0"}) as (fake, adapter):
         fake.store.create(NAMESPACES, {"metadata": {"name": "agents"}})
         config = {**NO_HOME_NEEDED, "namespace": "agents", "imagePullTimeoutSec": 1}
-        _, host_log, spec = await run(fake, adapter, **config)  # the kubelet serves one namespace only
+        # The fake kubelet starts no Pod in this namespace, so the run ends soon.
+        _, host_log, spec = await run(fake, adapter, **config)
         assert image_and_claims(spec) == ("own/image:1", [])
         assert f"it is in namespace {NAMESPACE}" in host_log.status

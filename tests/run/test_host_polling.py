@@ -97,7 +97,7 @@ async def test_poller_ignores_other_states_and_errors(body: Any, status: int) ->
         host_poller.with_stop_signal(a_context()) as ctx,
     ):
         assert ctx.signal is not None
-        await until(lambda: len(api.requests) >= 3)  # so two responses were read
+        await until(lambda: len(api.requests) >= 3)  # at the third request, two responses have been read
         assert not ctx.signal.is_set()
 
 

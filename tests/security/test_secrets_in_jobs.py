@@ -118,7 +118,7 @@ def test_secret_arguments_of_other_containers_are_in_the_secret(kind: str) -> No
     (found,) = [c for c in job["spec"]["template"]["spec"][kind] if c["name"] == "side"]
     assert found["args"][1:] == ["$(X)", "--plain"]
     named = {entry["name"]: entry["valueFrom"]["secretKeyRef"]["key"] for entry in found["env"]}
-    assert secret[named[found["command"][2][2:-1]]] == "c4n4ry$1"  # as Kubernetes would have resolved it
+    assert secret[named[found["command"][2][2:-1]]] == "c4n4ry$1"  # `$$` as Kubernetes resolves it
     assert secret[named[found["args"][0][2:-1]]] == "--auth=c4n4ry-2"
 
 

@@ -277,7 +277,9 @@ async def test_spawned_run_asks_the_gate_when_it_is_started(
     assert len(service.requests) == 1
 
 
-async def test_spawned_run_that_is_cancelled_never_asks(cli: CommandRunner, service: QuotaService) -> None:
+async def test_spawned_run_that_is_cancelled_does_not_ask_for_quota(
+    cli: CommandRunner, service: QuotaService
+) -> None:
     _, reply, _ = await cli.run("spawn", *new_run_args(cli)[2:])
     code, ended, _ = await cli.run("cancel", reply["run_id"])
     assert (code, ended["status"]) == (0, "cancelled")
@@ -285,7 +287,9 @@ async def test_spawned_run_that_is_cancelled_never_asks(cli: CommandRunner, serv
     assert service.requests == []
 
 
-async def test_run_without_a_usable_cluster_never_asks(cli: CommandRunner, service: QuotaService) -> None:
+async def test_run_without_a_usable_cluster_does_not_ask_for_quota(
+    cli: CommandRunner, service: QuotaService
+) -> None:
     configure(cli.folder, service, {"kubeconfig": "/nowhere", "image": "x"})
     code, reply, _ = await cli.run(*new_run_args(cli))
     assert (code, reply["error"], reply["error_code"]) == (1, "task_failed", "k8s_config_invalid")
