@@ -30,7 +30,7 @@ from paperclip_claude_k8s.host.validators import (
     read_text_map,
 )
 
-_EXAMINED = frozenset({"extra_args", "mcp_servers", "pod_template"})
+_SEARCHED_FOR_SECRETS = frozenset({"extra_args", "mcp_servers", "pod_template"})
 """Settings whose texts are searched for secrets."""
 SECRET_KEYS = frozenset({"env", "mcpServers", "extraArgs", "podTemplate"})
 """Keys whose values may contain credentials, and are never quoted in an error."""
@@ -205,12 +205,12 @@ class AdapterConfig(BaseModel):
 
 
 def _check_sizes(config: AdapterConfig) -> None:
-    """Raises `ConfigInvalid`: so much text that other runs would wait while this one is prepared."""
+    """Raises `ConfigInvalid` for so much text that other runs would wait while this one is prepared."""
     total = 0
     for name in AdapterConfig.model_fields:
         size = count_chars(getattr(config, name))
         total += size
-        if name in _EXAMINED and size > LIMITS.examined_chars:
+        if name in _SEARCHED_FOR_SECRETS and size > LIMITS.examined_chars:
             key = documented_key(to_camel(name))
             raise ConfigInvalid(f"config.{key} has more than {LIMITS.examined_chars} characters")
     if total > LIMITS.config_chars:

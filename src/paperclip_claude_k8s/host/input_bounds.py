@@ -1,4 +1,4 @@
-"""Limits on what a host passes in, checked first: deep or numerous values cost stack and time."""
+"""Limits on what a host passes in, checked before all else: deep or numerous values cost stack and time."""
 
 from collections.abc import Mapping
 

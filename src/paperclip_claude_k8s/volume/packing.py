@@ -63,8 +63,8 @@ from paperclip_claude_k8s.volume.safefs import (
 OWN_HOME = re.compile(r"\.paperclip-[0-9a-f]{8}")
 """Name of a top folder of the volume that belongs to this host. It is used in place of the home that
 `bundle_folder` names, if that home or a folder in it belongs to another user."""
-_OWN_HOMES = 10
-"""Existing folders of that kind that are tried."""
+_MAX_OWN_HOMES = 10
+"""Most existing folders with such a name that are tried."""
 _WRITE_ATTEMPTS = 3
 """Attempts to write a bundle that other processes write or change at the same time."""
 
@@ -230,7 +230,7 @@ def _own_bundle_folders(bundles: BundleFolder) -> Iterator[BundleFolder]:
     """The same folder below top folders of our own: existing ones, and one whose name no agent can know."""
     with suppress(OSError), open_volume(bundles.volume) as volume:
         ours = our_uids(volume)
-        yield from islice((bundles.below(name) for name in _own_homes(volume, ours)), _OWN_HOMES)
+        yield from islice((bundles.below(name) for name in _own_homes(volume, ours)), _MAX_OWN_HOMES)
     yield bundles.below(f".paperclip-{secrets.token_hex(4)}")
 
 
