@@ -49,7 +49,7 @@ def resume_args(reply: dict[str, Any]) -> list[str]:
 async def test_output_without_room_is_reported_and_completed_by_a_resume(
     dev: DevClusterCli, disk: SmallDisk, free: int
 ) -> None:
-    """`free`: free pages. The transcript takes three pages, the log and the result one each."""
+    """`free`: free pages. The transcript takes three pages; the log and the result take one page each."""
     out = disk.folder / "out"
     disk.fill(free)
     code, reply, err = await dev.cli.run(*dev.new_run_args("-q", "-o", str(out)))
@@ -153,7 +153,7 @@ async def test_read_only_output_fails_the_call_before_it_submits_the_run(
 async def test_state_without_room_is_reported_and_the_run_can_be_resumed(
     dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner, free: int
 ) -> None:
-    """`free`: free pages. A record takes one, two while it is replaced; the transcript three, the log one."""
+    """`free`: free pages. A record takes one page (two while it is replaced), the log one, output three."""
     disk.fill(free)
     code, reply, err = await small_disk_cli.run(*dev.new_run_args("-q"))
     if reply["status"] == "succeeded":

@@ -118,7 +118,7 @@ async def modules_of(lines: str) -> set[str]:
 
 
 async def test_help_imports_no_more_than_it_needs() -> None:
-    """Only what `typer` needs for any help text, and the modules that define our commands.
+    """Help imports only what `typer` needs for any help text, and the modules that define our commands.
 
     With that, help takes about 0.3 s on a development machine. Counting modules does not depend on the
     machine.

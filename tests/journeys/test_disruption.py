@@ -114,7 +114,7 @@ async def relabel_job(_pod: str, job: str) -> None:
 @pytest.mark.parametrize("when", ["while its Pod starts", "in the middle"])
 @pytest.mark.parametrize("disruption", [unlabel_pod, relabel_job, release_pod])
 async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruption, when: str) -> None:
-    """The exception is a Pod that is released before its agent started: it never starts the agent."""
+    """Only a Pod that is released before its agent started ends its run: that agent never starts."""
     stamps = Stamps.fresh()
     result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps)
     stamps.assert_one_at_a_time(2)

@@ -76,10 +76,10 @@ class OneLease:
 
 class SilentReporter:
     async def status(self, text: str) -> None:
-        """Discard it."""
+        """Discard the text."""
 
     async def warn(self, text: str) -> None:
-        """Discard it."""
+        """Discard the text."""
 
 
 @pytest.mark.looptime

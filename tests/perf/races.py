@@ -109,7 +109,7 @@ class HostProcess:
         return result
 
     async def stop(self) -> None:
-        """Close its stdin, so that it releases its Leases and exits."""
+        """Close the stdin of the process, which then releases its Leases and exits."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:

@@ -195,7 +195,7 @@ def test_init_delivery_keeps_secrets_out_of_the_job() -> None:
 
 
 def test_job_without_secret_is_annotated_as_ungated() -> None:
-    """The start of its Pods is not gated: it does not wait until a Secret exists."""
+    """Its Pods start without waiting for a run Secret."""
     plan = secretless_plan()
     annotations = job_manifest(plan)["metadata"]["annotations"]
     assert (plan.secret_data, annotations["paperclip.io/ungated"]) == ({}, "true")

@@ -177,7 +177,7 @@ async def test_file_that_stays_ahead_causes_at_most_one_reconnect(text: bytes) -
 async def test_any_omitted_lines_are_filled_in_order(
     lines: list[tuple[bytes, bool, bool]],
 ) -> None:
-    """Each line: its text, whether the log has it, and whether a chunk ends after it."""
+    """A line is drawn as its text, whether the log has it, and whether a chunk ends after it."""
     file = MemoryRelayFile(bytearray(b"".join(text + b"\n" for text, _, _ in lines)))
     harness, chunk = DelivererHarness(file), []
     for text, logged, cut in lines:
@@ -206,7 +206,7 @@ async def test_file_with_something_before_every_line_is_compared_a_few_times_onl
 async def test_file_behind_the_log_neither_repeats_nor_reorders_lines(
     lines: list[tuple[bool, bool, int]],
 ) -> None:
-    """Each line: whether it is blank and whether the log has it, and how much of the file is then hidden."""
+    """A line is drawn as: is it blank, does the log have it, how much of the file is then hidden?"""
     texts = [b"" if blank else b"%d" % number for number, (blank, _, _) in enumerate(lines)]
     file = MemoryRelayFile(bytearray(b"".join(text + b"\n" for text in texts)))
     harness, file.hidden = DelivererHarness(file), len(file.content)

@@ -522,7 +522,7 @@ async def _write_slowly(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("step", range(STEPS))
 async def test_cancelled_follower_closes_all_streams(step: int) -> None:
-    """Cancelled at many times: during a request, a read, a pause, a delivery, the completion."""
+    """The follower is cancelled during a request, a read, a pause, a delivery or the completion."""
     scenario = Scenario(sink=RecordingSink(pause=0.05))
     scenario.log.faults = [Fault("eof", 100), Refusal(503), Fault("broken", 300), Fault("hang", 400), None]
     async with asyncio.TaskGroup() as group:

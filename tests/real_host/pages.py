@@ -30,7 +30,7 @@ async def the_adapter_is_loaded(testbed: Testbed) -> str:
 
 
 async def the_package_can_be_reloaded(testbed: Testbed) -> str:
-    """Reload it while runs of the previously loaded package continue."""
+    """Reload the package while runs of the previously loaded one continue."""
     response = await testbed.host.call("POST", f"/adapters/{ADAPTER_TYPE}/reload", {})
     models = await testbed.host.call("GET", f"{_adapter_path(testbed)}/models?refresh=1")
     expect(models, "models from the reloaded package", response)

@@ -68,7 +68,7 @@ async def test_copy_grows_while_the_agent_works(runner: RelayRunner, shared: Pat
 
 
 async def test_copy_has_each_line_before_the_log(runner: RelayRunner, shared: Path) -> None:
-    """A reader finds in the copy what the log has lost."""
+    """So a reader of the copy finds all lines that the log has lost."""
     async with runner.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
         assert process.stdout is not None
         read = b""

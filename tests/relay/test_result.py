@@ -71,7 +71,7 @@ def final_result(output: bytes) -> Event | None:
 
 
 def expected_fields(result: Event | None) -> tuple[Any, ...]:
-    """What `fields_of` a summary is for this result."""
+    """The value that `fields_of` must return for the summary of this result."""
     if result is None:
         return NO_RESULT
     return (result["session_id"], result.get("subtype"), result["is_error"], result["total_cost_usd"])

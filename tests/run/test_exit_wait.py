@@ -302,7 +302,7 @@ def set_log_access(fake: FakeCluster, *, allowed: bool) -> None:
 
 @pytest.mark.parametrize("readable_again", [600.0, 899.0, 901.0])
 async def test_agent_with_an_unreadable_log_is_not_stopped(tmp_path: Path, readable_again: float) -> None:
-    """Its second turn begins at second 200, while the log cannot be read, and ends at second 2000."""
+    """The agent's second turn begins at second 200, while the log cannot be read; it ends at second 2000."""
     second = turn("second")
     output = ((0.0, turn("first")), *line_by_line(200, second[:-200]), (2000.0, second[-200:]))
     async with one_host(tmp_path, PodScript(output=output, ends_at=2001.0)) as (fake, run):

@@ -116,7 +116,7 @@ async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> Non
 
 
 async def test_pod_found_at_the_end_of_the_schedule_budget_gets_its_start_budget(tmp_path: Path) -> None:
-    """The watch of Pods hangs: only the direct read finds the Pod, which is starting."""
+    """The watch of Pods hangs; only the direct read finds the Pod, whose container is being started."""
     slow = PodScript(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
     async with one_host(tmp_path, slow) as (fake, run):
         fake.faults.hanging_watches.add("pods")

@@ -195,7 +195,7 @@ async def test_slot_lease_refused_by_quota_is_reported_as_quota(tmp_path: Path) 
 
 @pytest.mark.parametrize("reported_by", ["lines", "progress"])
 async def test_watch_being_reopened_is_not_an_outage(tmp_path: Path, reported_by: str) -> None:
-    """As after SIGCONT: the watch turns out to be closed just when a keepalive is due."""
+    """A process continued by SIGCONT notices that its watch is closed just when a keepalive is due."""
     reports: list[str] = []
     host_log = HostLog()
 

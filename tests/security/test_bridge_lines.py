@@ -147,7 +147,7 @@ for piece in (b"[],", b"{{}},", b'{{"token":"t"}},', b"1,"):
 
 
 def test_largest_lines_are_read_within_600_mb() -> None:
-    """The limit is the address space, of which the interpreter with its libraries takes 150 MB."""
+    """The address space is limited; the interpreter with its libraries takes 150 MB of it."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (600 * 2**20,) * 2)

@@ -72,7 +72,7 @@ ctx.agent.metadata = {
 
 
 async def test_hostile_contexts_fail_alone(shim: Path, cluster: DevCluster) -> None:
-    """All at once, beside a run that lasts longer than they do."""
+    """All hostile runs are started at once, beside a harmless run that lasts longer."""
     victim = {
         "name": "victim",
         "method": "execute",

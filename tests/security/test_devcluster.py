@@ -356,7 +356,7 @@ async def test_events_and_objects_without_usual_fields_do_not_stop_the_controlle
 
 
 async def test_client_cannot_set_the_status_of_a_new_object(dev: DevCluster) -> None:
-    """Otherwise the controllers would act on conditions that a client has made up."""
+    """The controllers would act on conditions that a client has made up."""
     status = {"conditions": [{"type": "Complete"}], "startTime": "yesterday"}
     body = {"metadata": {"name": "job", "deletionTimestamp": "x"}, "status": status}
     spec = {"spec": {"template": {"spec": pod()["spec"]}, "ttlSecondsAfterFinished": 0}}

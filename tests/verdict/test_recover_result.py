@@ -168,7 +168,7 @@ def test_sub_agent_event_does_not_overtake_a_result() -> None:
 
 
 def test_lines_of_another_program_set_neither_session_nor_cost() -> None:
-    """An agent of the same volume wrote the second and the third line into the copy of this one's output."""
+    """Another agent on the volume has inserted the second and third line into the copy of the output."""
     reader = StreamReader()
     forged = [EVENTS["init"] | {"session_id": "forged"}, EVENTS["success"] | {"total_cost_usd": 900_000}]
     events = [EVENTS["init"], *forged, EVENTS["answer"], EVENTS["success"] | {"total_cost_usd": 0.25}]

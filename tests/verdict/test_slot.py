@@ -189,7 +189,7 @@ def test_collected_job_with_late_condition_is_not_an_orphan(task: str) -> None:
 
 
 def test_live_detached_job_blocks() -> None:
-    """Only a call that names the Job's run adopts it, even if the command that started that run is gone."""
+    """Only a call for the Job's own run adopts the Job, even if the command that started it is gone."""
     job = a_job("theirs", run="other", task="task-1")
     verdict = judge_slot([job], OUR_RUN, detached={job.ref.uid})
     assert isinstance(verdict, Blocked)
