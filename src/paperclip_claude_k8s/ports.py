@@ -193,7 +193,7 @@ class NullJournal:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """One instance serves all runs with the same kubeconfig."""
+    """All that a run uses of the outside. One instance serves all runs with the same kubeconfig."""
 
     cluster: Cluster
     informer: Callable[[str], Informer]

@@ -182,7 +182,7 @@ def replay(options: ReplayOptions) -> int:
 @app.command()
 @takes_options(CheckOptions)
 def check(options: CheckOptions) -> int:
-    """Test whether runs would work: a table on stderr, a JSON object on stdout. Exit code 1 if not."""
+    """Test whether runs would work: table on stderr, JSON object on stdout. Exit code 1: they would not."""
     from paperclip_claude_k8s.cli.check import check  # noqa: PLC0415
 
     return check(options)

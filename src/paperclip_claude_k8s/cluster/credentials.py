@@ -42,7 +42,7 @@ LOGIN_ERRORS = (
 class Credentials:
     """Server, certificates and token of a kubeconfig; without a kubeconfig, of the Pod's service account.
 
-    `version` counts how often they were read. While it is 0, `server`, `proxy` and `tls` are not set.
+    `version` counts how often these were read. While it is 0, `server`, `proxy` and `tls` are not set.
     """
 
     def __init__(

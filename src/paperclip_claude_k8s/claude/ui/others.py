@@ -7,7 +7,7 @@ Functions named `*_entries` return entries. The other public functions return th
 from typing import Any
 
 from paperclip_claude_k8s.claude.ui.values import (
-    LONG,
+    LONG_CHARS,
     Entry,
     Json,
     amount_of,
@@ -50,7 +50,7 @@ def result_entries(event: Json) -> list[Entry]:
     if not denied:
         return [result]
     names = joined(", ", (short(text_of(denial, "tool_name")) for denial in denied))
-    return [{"kind": "system", "text": short(f"denied in this run: {names}", LONG)}, result]
+    return [{"kind": "system", "text": short(f"denied in this run: {names}", LONG_CHARS)}, result]
 
 
 def _usage(event: Json) -> tuple[int, int, int]:
@@ -101,7 +101,7 @@ def auth_entries(event: Json) -> list[Entry]:
         return [{"kind": "stderr", "text": f"signing in failed: {error}"}]
     detail = joined(" ", (line for line in items_of(event, "output") if isinstance(line, str)))
     state = "signing in" if event.get("isAuthenticating") is True else "signed in"
-    return [{"kind": "system", "text": joined(": ", (state, short(detail, LONG)))}]
+    return [{"kind": "system", "text": joined(": ", (state, short(detail, LONG_CHARS)))}]
 
 
 def rate_limit(event: Json) -> str:
@@ -127,7 +127,7 @@ def tool_progress(event: Json) -> str:
 
 
 def suggestion(event: Json) -> str:
-    detail = short(text_of(event, "suggestion"), LONG)
+    detail = short(text_of(event, "suggestion"), LONG_CHARS)
     return f"suggested next prompt: {detail}" if detail else ""
 
 
@@ -142,4 +142,6 @@ def control_request(event: Json) -> str:
 
 
 def refusal_continuation(event: Json) -> str:
-    return joined(": ", ("the conversation continues after a refusal", short(description_of(event), LONG)))
+    return joined(
+        ": ", ("the conversation continues after a refusal", short(description_of(event), LONG_CHARS))
+    )

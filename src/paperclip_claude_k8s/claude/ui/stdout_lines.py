@@ -9,7 +9,7 @@ from typing import Any, Never
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.ui.values import BLANKS, Json
 
-STATUS = "[paperclip] "
+STATUS_PREFIX = "[paperclip] "
 """Prefix of the lines that the adapter itself writes."""
 MAX_DEPTH = 200
 """Levels of nesting that are read. No event is deeper, and Python's JSON parser supports fewer levels than
@@ -20,7 +20,7 @@ is shown as a piece."""
 MAX_INTEGER_CHARS = 15
 """Integers with more characters are read as floats, as in JavaScript."""
 
-_HEAD = re.compile(r'\{"type":"([A-Za-z_]{1,40})"')
+_EVENT_START = re.compile(r'\{"type":"([A-Za-z_]{1,40})"')
 _SESSION = re.compile(r'"session_id":"[0-9a-f-]{36}"')
 _UUID = re.compile(r'"uuid":"[0-9a-f-]{36}"')
 
@@ -50,13 +50,13 @@ def read_line(line: str) -> Json | Piece | Plain:
     bare = text.strip(BLANKS)
     if not bare:
         return Plain("")
-    if text.startswith(STATUS):
+    if text.startswith(STATUS_PREFIX):
         return Plain(text, status=True)
     value = _read_json(bare) if bare.startswith("{") and not _too_large(bare) else None
     if isinstance(value, dict):
         kind = value.get("type")
         return value if isinstance(kind, str) and kind else Plain(text)
-    head = _HEAD.match(bare)
+    head = _EVENT_START.match(bare)
     if head:
         return Piece(head[1], bare)
     if _SESSION.search(bare) and _UUID.search(bare):

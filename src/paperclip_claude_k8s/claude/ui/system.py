@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from paperclip_claude_k8s.claude.ui import tasks
 from paperclip_claude_k8s.claude.ui.values import (
     BLANKS,
-    LONG,
+    LONG_CHARS,
     Entry,
     Json,
     counted,
@@ -106,7 +106,7 @@ def _model_refusal(event: Json) -> str:
 
 def _permission_denied(event: Json) -> str:
     detail = first_text(event, "message", "decision_reason", "decision_reason_type")
-    return labelled(f"permission denied: {name_of(event, 'tool_name')}", short(detail, LONG))
+    return labelled(f"permission denied: {name_of(event, 'tool_name')}", short(detail, LONG_CHARS))
 
 
 def _plugin_install(event: Json) -> str:
@@ -146,7 +146,7 @@ def _with_label(label: str) -> Callable[[Json], str]:
     """A function that returns the label and the event's description of itself."""
 
     def line(event: Json) -> str:
-        return labelled(label, short(description_of(event), LONG))
+        return labelled(label, short(description_of(event), LONG_CHARS))
 
     return line
 
@@ -155,8 +155,8 @@ def _session_state(event: Json) -> str:
     return labelled("session", short(text_of(event, "state")))
 
 
-LINES: Mapping[str, Callable[[Json], str]] = {
-    **tasks.LINES,
+DESCRIBERS: Mapping[str, Callable[[Json], str]] = {
+    **tasks.DESCRIBERS,
     "agents_killed": _with_label("the sub-agents were stopped"),
     "api_retry": _api_retry,
     "away_summary": description_of,
@@ -186,4 +186,4 @@ LINES: Mapping[str, Callable[[Json], str]] = {
     "turn_duration": _turn_duration,
     "worker_shutting_down": _with_label("Claude Code is shutting down"),
 }
-"""Every known subtype that becomes one line; `init` and `api_error` become entries of other kinds."""
+"""Each known subtype that becomes one line, and its function; `init` and `api_error` become other entries."""

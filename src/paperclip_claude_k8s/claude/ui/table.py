@@ -43,7 +43,7 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
     ("control_request", None): _one_line(others.control_request),
     ("system", "init"): system.init_entries,
     ("system", "api_error"): system.api_error_entries,
-    **{("system", subtype): _one_line(describe) for subtype, describe in system.LINES.items()},
+    **{("system", subtype): _one_line(describe) for subtype, describe in system.DESCRIBERS.items()},
     **{("system", subtype): _silent for subtype in ("thinking_tokens", "thinking", "file_snapshot")},
     **{
         (kind, None): _silent

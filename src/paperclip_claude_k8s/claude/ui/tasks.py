@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from paperclip_claude_k8s.claude.ui.values import (
-    LONG,
+    LONG_CHARS,
     Json,
     amount_of,
     counted,
@@ -47,7 +47,7 @@ def _task_updated(event: Json) -> str:
 def _task_notification(event: Json) -> str:
     status = short(text_of(event, "status")) or "ended"
     output = short(text_of(event, "output_file"))
-    summary = short(text_of(event, "summary"), LONG)
+    summary = short(text_of(event, "summary"), LONG_CHARS)
     line = labelled(f"{_kind_of_task(event)} {status}", summary) + _usage_suffix(event)
     return f"{line}, output in {output}" if output else line
 
@@ -83,10 +83,10 @@ def _hook_name(event: Json) -> str:
 
 
 def _hook_output(event: Json) -> str:
-    return short(first_text(event, "output", "stdout", "stderr"), LONG)
+    return short(first_text(event, "output", "stdout", "stderr"), LONG_CHARS)
 
 
-LINES: Mapping[str, Callable[[Json], str]] = {
+DESCRIBERS: Mapping[str, Callable[[Json], str]] = {
     "hook_progress": _hook_progress,
     "hook_response": _hook_response,
     "hook_started": _hook_started,
@@ -95,3 +95,4 @@ LINES: Mapping[str, Callable[[Json], str]] = {
     "task_started": _task_started,
     "task_updated": _task_updated,
 }
+"""Each subtype of these events, and the function that returns its line."""

@@ -16,9 +16,9 @@ MAX_NUMBER = 1e15
 """Larger numbers are not counts, and the two languages format them differently."""
 LAST_SECOND = 253402300799
 """9999-12-31T23:59:59Z."""
-SHORT = 200
+SHORT_CHARS = 200
 """Most characters of a text that is a small part of a line."""
-LONG = 500
+LONG_CHARS = 500
 """Most characters of a text that is the main part of a line."""
 DESCRIPTION_FIELDS = ("content", "text", "message", "summary", "description", "error", "reason")
 """Fields in which an event may describe itself."""
@@ -79,7 +79,7 @@ def joined(separator: str, parts: Iterable[str]) -> str:
     return separator.join(part for part in parts if part)
 
 
-def short(text: str, limit: int = SHORT) -> str:
+def short(text: str, limit: int = SHORT_CHARS) -> str:
     """The text in one line of at most `limit` characters. A surrogate pair counts as one character."""
     flat = _BLANK_RUN.sub(" ", text).strip(BLANKS)
     if len(flat) <= limit:
