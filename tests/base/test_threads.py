@@ -48,6 +48,6 @@ async def test_error_of_a_thread_is_raised_where_it_is_awaited() -> None:
 @pytest.mark.looptime
 async def test_virtual_time_does_not_outrun_a_thread() -> None:
     await asyncio.sleep(0.05)
-    threading.Event().wait(0.6)  # a slow machine
+    threading.Event().wait(0.6)  # as on a slow machine
     async with asyncio.timeout(0.5):
         assert await call_in_thread(lambda: threading.Event().wait(0.2) or 7, 20) == 7

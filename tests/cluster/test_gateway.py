@@ -348,7 +348,7 @@ async def test_silent_watch_times_out_without_status(tmp_path: Path) -> None:
         await response.write(b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n')
         return await silent(request)
 
-    patient = replace(DEFAULT_TIMINGS, watch_silence=3.0)  # the bookmark that is sent may take a while
+    patient = replace(DEFAULT_TIMINGS, watch_silence=3.0)  # a slow machine gets the bookmark, too
     async with gateway_to(bookmark_then_silence, tmp_path, patient) as gateway, asyncio.timeout(60):
         watch = gateway.watch_jobs("ns", {}, "1")
         assert await anext(watch) == Bookmark("5")

@@ -84,7 +84,7 @@ def _quiet(bench: Bench) -> Iterator[Figure]:
 def _cpu_share_and_lag(session: Session, lags: Path) -> tuple[float, float]:
     """Return the share of a core and the event loop's lag (99th percentile, ms) while all runs are quiet."""
     begin_ms = max(record["t_start"] for record in session.records.values()) + SETTLING_MS
-    end_ms = min(times["exit"] for times in session.times.values()) - 2000  # before the runs end
+    end_ms = min(times["exit"] for times in session.times.values()) - 2000  # 2 s before the first run ends
     cpu = [(at, used) for at, _, used, _ in session.samples if begin_ms < at < end_ms]
     cpu_share = (cpu[-1][1] - cpu[0][1]) / (cpu[-1][0] - cpu[0][0]) * 1000
     fields_of_lines = (line.split() for line in lags.read_text(encoding="utf-8").splitlines())

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
 CLAIM: dict[str, Any] = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
 KEYS: dict[str, Any] = {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}}
-TOKEN_FOLDER = "/var/run/secrets/eks.amazonaws.com/serviceaccount"  # a path
+TOKEN_FOLDER = "/var/run/secrets/eks.amazonaws.com/serviceaccount"  # a path, no secret
 
 
 def home(*given: HomeMount, **more: Any) -> HomePod:

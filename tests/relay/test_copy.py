@@ -294,5 +294,5 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
     assert summary(ended).copied == 4
     assert any(b"ends after 4 bytes" in line for line in ended.stderr)
     assert "in time" in (summary(ended).copy_trouble or "")
-    for pid in set(stopped) & set(pids_with_open(shared)):  # the relay could not end them
+    for pid in set(stopped) & set(pids_with_open(shared)):  # The relay could not end stopped processes.
         os.kill(pid, signal.SIGKILL)

@@ -86,7 +86,7 @@ async def test_sigterm_is_passed_on_while_the_log_is_blocked(runner: RelayRunner
     script = f"{trap}; head -c 1000000 /dev/zero; echo; : > {tmp_path}/printed; sleep 60 & wait"
     async with runner.started("sh", "-c", script) as process:
         await wait_for(tmp_path / "printed")
-        await asyncio.sleep(0.6)  # the relay fills the pipe
+        await asyncio.sleep(0.6)  # meanwhile, the relay fills the pipe
         process.terminate()
         await wait_for(tmp_path / "stopped")
         await runner.ended(process)

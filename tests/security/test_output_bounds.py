@@ -27,7 +27,7 @@ def test_output_stays_within_the_bounds(name: str, measured: dict[str, dict[str,
     assert not cost.get("failed"), cost["stderr"]
     assert cost["peak_mb"] <= MEMORY
     assert cost["slowest_step"] <= STEP
-    assert cost["result_mb"] <= 7  # the longest answer, in UTF-8
+    assert cost["result_mb"] <= 7  # the size of the longest answer in UTF-8
 
 
 @pytest.mark.parametrize("name", NORMAL)

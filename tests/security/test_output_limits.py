@@ -31,7 +31,8 @@ async def test_agent_that_ignores_sigterm_is_killed_and_the_log_stays_small(
     ended = await runner.run(*flood, env={relay.LIMIT: str(MIB)})
     assert ended.code == 137
     assert summary(ended).limit_hit
-    assert len(ended.log) < MIB + relay.ABOVE_LIMIT + 4 * MIB  # each line of stderr is marked
+    # 4 MiB: the marks that the relay puts before the lines of stderr
+    assert len(ended.log) < MIB + relay.ABOVE_LIMIT + 4 * MIB
     assert ended.stderr[-1].startswith(b"paperclip relay: the rest of the output is left out")
 
 
