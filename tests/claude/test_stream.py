@@ -275,9 +275,17 @@ def _events_on_line(line: bytes) -> list[dict[str, Any]]:
     try:
         value = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return [dict(event) for event, _ in events_on(line)]
+        return [dict(event) for event, _ in events_on(line)] or _truncated_event(line)
     is_event = isinstance(value, dict) and isinstance(value.get("type"), str) and value["type"]
     return [value] if is_event else []
+
+
+def _truncated_event(line: bytes) -> list[dict[str, Any]]:
+    """The beginning of an `init` or of a main agent message also shows that the CLI went on."""
+    if line.startswith(b'{"type":"system","subtype":"init"'):
+        return [{"type": "system", "subtype": "init"}]
+    of_sub_agent = b'"parent_tool_use_id"' in line and b'"parent_tool_use_id":null' not in line
+    return [{"type": "assistant"}] if line.startswith(b'{"type":"assistant",') and not of_sub_agent else []
 
 
 @given(st.data())
