@@ -118,7 +118,7 @@ def test_capture_failure_is_classified(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_only_an_empty_response_is_an_empty_reply(folder: str, name: str) -> None:
+def test_reply_is_empty_only_if_the_capture_says_so(folder: str, name: str) -> None:
     stdout, sidecar = recorded(name, folder)
     transcript, expected = read(stdout), sidecar["facts"]["expected_class"]
     assert transcript.empty_reply is (expected == "empty_response")

@@ -60,18 +60,22 @@ def saved_share(cli: CommandRunner, share: float) -> Callable[[], bool]:
 
 
 class PodObserver:
-    """Collects the names of all Pods in which a container was created."""
+    """Collects the names of all Pods in which a container was created, except Pods of earlier tests."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self.pods: set[str] = set()
+        self._earlier: set[str] | None = None
 
     async def watch(self) -> None:
         labels = {"paperclip.io/adapter-type": "claude_k8s"}
         while True:
             with suppress(ClusterError):
-                pods = await self._site.gateway.list_pods(self._site.namespace, labels)
-                self.pods |= {pod.name for pod in pods.items if any(c.container_id for c in pod.containers)}
+                pods = (await self._site.gateway.list_pods(self._site.namespace, labels)).items
+                if self._earlier is None:
+                    self._earlier = {pod.name for pod in pods}
+                created = {pod.name for pod in pods if any(c.container_id for c in pod.containers)}
+                self.pods |= created - self._earlier
             await asyncio.sleep(0.2)
 
 

@@ -46,5 +46,5 @@ def judge(outcome: Outcome) -> None:
     stderr_may_be_lost = schedule.rotates or schedule.clock_steps or writer.log.cut_without_error
     if schedule.has_relay and not stderr_may_be_lost and writer.ends_without_faults:
         assert outcome.sink.err == writer.stderr
-    if schedule.file_readable and not schedule.restarts and not schedule.clock_steps:
+    if schedule.relay_file_readable and not schedule.restarts and not schedule.clock_steps:
         assert not lost

@@ -41,7 +41,7 @@ class Schedule:
     seed: int
     has_relay: bool
     """A relay marks its lines, counts stdout, and copies it to a file."""
-    file_readable: bool
+    relay_file_readable: bool
     """The follower can read the relay's file."""
     rotates: bool
     """The log is rotated."""
@@ -67,7 +67,7 @@ class Schedule:
         return cls(
             seed,
             has_relay=relay,
-            file_readable=relay and rng.random() < 0.5,
+            relay_file_readable=relay and rng.random() < 0.5,
             rotates=rotates,
             reads_rotated_file_to_end=not relay or rng.random() < 0.7,
             inner_stamps=inner,
@@ -185,7 +185,7 @@ class Writer:
         self._count += 1
         text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
         slow = self.schedule.reads_rotated_file_to_end and self.rng.random() < 0.5
-        repairable = self.schedule.file_readable or (
+        repairable = self.schedule.relay_file_readable or (
             self.schedule.reads_rotated_file_to_end and not self.schedule.stays_at_rotated_file
         )
         rotate = self._may_rotate() and repairable and self.rng.random() < 0.4
@@ -223,7 +223,7 @@ class Writer:
 
     def _may_rotate(self) -> bool:
         """Whether to rotate the log: without a file, a loss before the first read cannot be detected."""
-        return self.schedule.rotates and (self.schedule.file_readable or len(self._sink.out) > 0)
+        return self.schedule.rotates and (self.schedule.relay_file_readable or len(self._sink.out) > 0)
 
     def _step_clock_or_stderr(self) -> None:
         if self.schedule.clock_steps and self._may_step():
@@ -271,7 +271,7 @@ async def run_schedule(seed: int) -> Outcome:
         nonce=NONCE if schedule.has_relay else None,
         expected_totals=lambda: writer.totals() if ended.done() else None,
         container_id=lambda: str(writer.log.container),
-        relay_file=writer.stdout if schedule.file_readable else None,
+        relay_file=writer.stdout if schedule.relay_file_readable else None,
     )
     random.seed(seed)
     async with asyncio.TaskGroup() as group:

@@ -14,7 +14,7 @@ from paperclip_claude_k8s.bridge.channel import Channel, HostGone
 from paperclip_claude_k8s.bridge.wire import callback
 
 WINDOW_BYTES = 256 * 1024
-"""The window is full from this many unacknowledged bytes of one call: a few full chunks of output."""
+"""Size of the window: no callback begins while so many bytes of a call are unacknowledged."""
 
 
 class HostRefused(Exception):
@@ -41,7 +41,7 @@ class Callbacks:
 
     @property
     def unacknowledged_bytes(self) -> int:
-        """Less than the window, plus at most one callback."""
+        """Bytes that may be unacknowledged: the window, plus one callback that was begun below it."""
         return sum(self._sizes.values())
 
     async def send(self, name: str, *args: Any) -> None:  # noqa: ANN401  # any JSON

@@ -128,7 +128,7 @@ class HostSession:
                 call.request.callbacks.host_gone()
 
     def _reject_line(self, call: int | None, kind: ErrorKind, reason: str) -> None:
-        # A second line with the id of a running call must not get that call's only response.
+        # A call has one response; a second line with the id of a running call must not use it up.
         self._channel.write(error(None if call in self._calls else call, kind, reason))
 
     def _text_of(self, bug: Exception) -> str:
@@ -160,11 +160,11 @@ class HostSession:
             self._channel.write(error(call, "shutdown", ABANDONED))
 
     async def _respond(self, call: Call, request: Request) -> None:
-        failure = await self._failure_of(call, request)
+        failure = await self._run_and_send(call, request)
         if failure is not None:
             self._channel.write(failure)
 
-    async def _failure_of(self, call: Call, request: Request) -> dict[str, Any] | None:
+    async def _run_and_send(self, call: Call, request: Request) -> dict[str, Any] | None:
         """Send the result of the call and return None, or return the error that is to be sent instead."""
         shown = call.method[:40]
         method = METHODS.get(call.method)

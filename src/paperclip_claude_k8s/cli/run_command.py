@@ -39,7 +39,7 @@ from paperclip_claude_k8s.cli.runs.replies import (
     exit_code,
     failure,
     resume_command,
-    unwritable_reply,
+    write_failed_reply,
 )
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.runs.wait import wait_for_reply
@@ -123,7 +123,7 @@ def _stop_reply(stop: Stop | OptionsInvalid, progress: CallProgress) -> Reply:
         stop.about(record.run_status, record.outcome)
     reply = failure(stop.error, stop.detail, run_id, **_without_run_id(stop.fields))
     if stop.error in UNWRITABLE and (run_id is not None or stop.run_status is not None):
-        reply = unwritable_reply(stop, run_id)
+        reply = write_failed_reply(stop, run_id)
     if progress.embedded and record is not None and record.outcome is None:
         return _end_embedded_run(reply, record, progress, stop.outcome)
     is_resumable = stop.error in {*CUT_SHORT, *UNWRITABLE, "internal"}

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.cli.runs.replies import (
     failure,
     find_stop,
     outcome_of,
-    unwritable_reply,
+    write_failed_reply,
 )
 
 RESULT: dict[str, Any] = {"exitCode": 0, "summary": "done"}
@@ -22,7 +22,7 @@ CANCELLED = {**RESULT, "errorMessage": "Run cancelled", "errorCode": "cancelled"
 
 
 def reply_about(outcome: Reply | None = None, run_status: RunStatus = "polling") -> Reply:
-    return unwritable_reply(Stop("output_unwritable", "it is full").about(run_status, outcome), "r1")
+    return write_failed_reply(Stop("output_unwritable", "it is full").about(run_status, outcome), "r1")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def reply_about(outcome: Reply | None = None, run_status: RunStatus = "polling")
         (CANCELLED, "cancelled", "it is full; the run itself was cancelled: Run cancelled"),
     ],
 )
-def test_unwritable_reply_contains_the_outcome_of_the_run(
+def test_write_failed_reply_contains_the_outcome_of_the_run(
     result: dict[str, Any], run_status: str, detail: str
 ) -> None:
     reply = reply_about(outcome_of("r1", result))
@@ -51,13 +51,13 @@ def test_unwritable_reply_contains_the_outcome_of_the_run(
         ("polling", "it is full; the Job keeps running: make room and resume"),
     ],
 )
-def test_unwritable_reply_without_outcome_has_the_run_status(run_status: RunStatus, detail: str) -> None:
+def test_write_failed_reply_without_outcome_has_the_run_status(run_status: RunStatus, detail: str) -> None:
     reply = reply_about(run_status=run_status)
     assert (reply["run_status"], reply["detail"]) == (run_status, detail)
     assert "result" not in reply
 
 
-def test_unwritable_reply_quotes_the_detail_of_a_lost_result() -> None:
+def test_write_failed_reply_quotes_the_detail_of_a_lost_result() -> None:
     reply = reply_about(failure("result_lost", "its Job is gone", "r1"))
     assert (reply["run_status"], reply["detail"]) == (
         "failed",

@@ -100,7 +100,7 @@ def outcome_of(run_id: str, result: Mapping[str, Any]) -> Reply:
     return {**reply, "error_code": result.get("errorCode"), "result": dict(result)}
 
 
-def unwritable_reply(stop: Stop, run_id: str | None) -> Reply:
+def write_failed_reply(stop: Stop, run_id: str | None) -> Reply:
     """The reply if the state or --output could not be written, including the run's own outcome."""
     outcome = stop.outcome or {}
     run_status: RunStatus = outcome.get("status") or stop.run_status or "unknown"
