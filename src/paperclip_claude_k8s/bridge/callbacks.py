@@ -41,7 +41,7 @@ class Callbacks:
 
     @property
     def unacknowledged_bytes(self) -> int:
-        """Bytes that may be unacknowledged: the window, plus one callback that was begun below it."""
+        """Bytes of callbacks that the host has not acknowledged: at most the window and one callback."""
         return sum(self._sizes.values())
 
     async def send(self, name: str, *args: Any) -> None:  # noqa: ANN401  # any JSON
