@@ -1,11 +1,11 @@
 """Renders `errors.md` from its own introduction and `errors.toml`."""
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paperclip_claude_k8s.base.toml_tables import entries_under_headings
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.result import ErrorFamily
 
@@ -38,13 +38,10 @@ class ErrorDescription:
 
 def read_descriptions() -> dict[ErrorCode, ErrorDescription]:
     """All codes of `errors.toml`, in its order."""
-    groups: dict[str, list[dict[str, Any]]] = tomllib.loads(
-        _PAGE.with_suffix(".toml").read_text(encoding="utf-8")
-    )
+    text = _PAGE.with_suffix(".toml").read_text(encoding="utf-8")
     return {
         ErrorCode(entry.pop("code")): _description(group, entry)
-        for group, entries in groups.items()
-        for entry in entries
+        for group, entry in entries_under_headings(text)
     }
 
 

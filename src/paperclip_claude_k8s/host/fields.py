@@ -1,10 +1,10 @@
 """Every setting as forms and documents show it, read from `settings.toml`, where settings are documented."""
 
-import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal, TypeAlias
 
+from paperclip_claude_k8s.base.toml_tables import entries_under_headings
 from paperclip_claude_k8s.host.config import AdapterConfig, documented_key
 
 Kind: TypeAlias = Literal["text", "select", "toggle", "number", "textarea", "combobox"]
@@ -52,8 +52,7 @@ def _read_settings() -> tuple[Setting, ...]:
     table = files("paperclip_claude_k8s.host").joinpath("settings.toml").read_text(encoding="utf-8")
     return tuple(
         Setting(group=group, options=tuple(entry.pop("options", ())), **entry)
-        for group, entries in tomllib.loads(table).items()
-        for entry in entries
+        for group, entry in entries_under_headings(table)
     )
 
 

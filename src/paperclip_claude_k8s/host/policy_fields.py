@@ -1,10 +1,11 @@
 """Every field of the policy as documents show it, read from `policy.toml`, where fields are documented."""
 
-import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
 from pydantic.alias_generators import to_camel
+
+from paperclip_claude_k8s.base.toml_tables import entries_under_headings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,7 @@ def _read_fields() -> tuple[PolicyField, ...]:
     table = files("paperclip_claude_k8s.host").joinpath("policy.toml").read_text(encoding="utf-8")
     return tuple(
         PolicyField(group=group, settings=tuple(entry.pop("settings", ())), **entry)
-        for group, entries in tomllib.loads(table).items()
-        for entry in entries
+        for group, entry in entries_under_headings(table)
     )
 
 

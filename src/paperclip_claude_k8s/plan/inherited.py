@@ -10,7 +10,7 @@ variables that name it. The agent's Pod has another service account, so these va
 that account has an identity, the webhook sets them anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.base.json_readers import get_text
@@ -19,6 +19,7 @@ from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 from paperclip_claude_k8s.cluster.variable_references import expand, refers_to_any
 from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.host_only import RUN_VARIABLE, SERVER_SECRETS
+from paperclip_claude_k8s.plan.paths import is_in_any
 
 _CLOUD_IDENTITIES = {
     "AWS_WEB_IDENTITY_TOKEN_FILE": ("AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"),
@@ -67,7 +68,7 @@ def inherited_environment(home: HomePod | None) -> Inherited:
                 referring[name] = {"name": name, "value": expand(value, literals, expanded_again=True)}
             else:
                 literals[name] = expand(value, literals)
-    fileless = {name for name, value in literals.items() if _is_below_any(value, lost)}
+    fileless = {name for name, value in literals.items() if is_in_any(value, lost)}
     tokens = fileless & _CLOUD_IDENTITIES.keys()
     identity = {name for token in tokens for name in (token, *_CLOUD_IDENTITIES[token])}
     return Inherited(
@@ -78,7 +79,3 @@ def inherited_environment(home: HomePod | None) -> Inherited:
         identity=tuple(sorted(identity & {get_text(entry, "name") for entry in home.env})),
         fileless=tuple(sorted(fileless - identity)),
     )
-
-
-def _is_below_any(path: str, folders: Sequence[str]) -> bool:
-    return any(f"{path}/".startswith(f"{folder}/") for folder in folders)

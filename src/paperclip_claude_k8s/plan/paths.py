@@ -1,6 +1,7 @@
 """Folders in the agent's Pod, and the translation of host paths on the shared volume to Pod paths."""
 
 import posixpath
+from collections.abc import Iterable
 
 from paperclip_claude_k8s.cluster.labels import SHARED_MOUNT
 
@@ -30,6 +31,11 @@ def to_pod_path(path: str, shared_dir: str) -> str | None:
         return POD_HOME
     prefix = shared.rstrip("/") + "/"
     return f"{POD_HOME}/{here.removeprefix(prefix)}" if here.startswith(prefix) else None
+
+
+def is_in_any(path: str, folders: Iterable[str]) -> bool:
+    """Whether the path is one of these folders, or in one of them; both as they are written."""
+    return any(f"{path}/".startswith(f"{folder}/") for folder in folders)
 
 
 def _normal(path: str) -> str:

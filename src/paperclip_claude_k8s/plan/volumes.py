@@ -12,7 +12,7 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
 from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
 from paperclip_claude_k8s.plan.identity import LABEL_CHARS
-from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
+from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR, is_in_any
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 _HOME_SIZE = "20Gi"
@@ -63,7 +63,7 @@ def hidden_mounts(plan: RunPlan) -> tuple[str, ...]:
     """Paths of the home pod's mounts that the agent does not get: the adapter uses the same folders."""
     own = [str(mount["mountPath"]) for mount in _own_mounts(plan)]
     paths = [mount.path for mount in _home_mounts(plan)]
-    return tuple(path for path in paths if any(f"{path}/".startswith(f"{folder}/") for folder in own))
+    return tuple(path for path in paths if is_in_any(path, own))
 
 
 def _own_mounts(plan: RunPlan) -> list[JsonObject]:

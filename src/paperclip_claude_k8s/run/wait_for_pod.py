@@ -28,9 +28,8 @@ from paperclip_claude_k8s.verdict.ending import (
     end_without_pod,
     only_pod_lost,
 )
-from paperclip_claude_k8s.verdict.obstacles import Obstacles
+from paperclip_claude_k8s.verdict.obstacles import NO_OBSTACLES, Obstacles
 from paperclip_claude_k8s.verdict.start import (
-    NO_OBSTACLES,
     AgentStarted,
     FinishedWithoutPod,
     LostBeforeStart,

@@ -102,6 +102,9 @@ class Obstacles:
         return replace(self, refusal="", pull=next(filter(None, errors), self.pull))
 
 
+NO_OBSTACLES = Obstacles()
+
+
 def refusal_is_final(message: str) -> bool:
     """Whether an API server that refused a Pod with this message will refuse it again."""
     if any(text in message for text in _REFUSAL_PASSES):

@@ -31,6 +31,7 @@ from paperclip_claude_k8s.verdict.disruption import (
     named_disruption,
 )
 from paperclip_claude_k8s.verdict.obstacles import (
+    NO_OBSTACLES,
     PULL_TROUBLE,
     Obstacles,
     claim_is_missing,
@@ -49,9 +50,6 @@ HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 
 CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 """Reasons after which the kubelet tries again: a missing Secret or key may appear within the start budget."""
-
-
-NO_OBSTACLES = Obstacles()
 
 
 class StartBudget(StrEnum):
@@ -112,9 +110,8 @@ StartVerdict: TypeAlias = StillWaiting | AgentStarted | NeverStarts | LostBefore
 
 
 def judge_start(known: Known, obstacles: Obstacles = NO_OBSTACLES) -> StartVerdict:
-    """Decide from the last known state of Job and Pod, and from what was reported to be in the way."""
+    """Decide from the last known state of Job and Pod, and from the obstacles observed until now."""
     job, pod = known.job, known.pod
-    obstacles = obstacles.with_pod(pod)
     if pod is None:
         return _verdict_without_pod(job, obstacles)
     if known.agent_began:
