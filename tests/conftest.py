@@ -16,6 +16,8 @@ REAL_CLUSTER_TEST_TIMEOUT = 600.0
 """The same for tests on a real cluster, whose kubelet is slow."""
 FUZZ_TEST_TIMEOUT = 3600.0
 """The same for a fuzz test that `tests/security/fuzz.py` runs with more inputs."""
+LONGEST_PARAMETER_ID = 200
+"""Characters of a parameter in a test's name."""
 VIRTUAL_STEP = 0.01
 """Seconds by which virtual time advances at most at once while a thread runs. Otherwise virtual time would
 jump to the next timer, and a test on a slow machine would not wait for the thread."""
@@ -32,6 +34,13 @@ def pytest_configure() -> None:
     Otherwise looptime, which gets it, makes Python create one that stays open.
     """
     asyncio.set_event_loop(None)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten long values: the environment variable in which pytest puts a test's name has a limit of 128 KiB."""
+    if isinstance(val, str | bytes) and len(text := repr(val)) > LONGEST_PARAMETER_ID:
+        return f"{text[:LONGEST_PARAMETER_ID]}-{len(text)}-characters"
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
