@@ -254,7 +254,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         reported(FailureClass.AUTH_REQUIRED, "Invalid API key · Fix external API key"),
-        f"{FAILED}Invalid API key · Fix external API key — renew the agent's credentials",
+        f"{FAILED}Invalid API key · Fix external API key — give the agent a valid API key or login",
     ),
     (
         reported(FailureClass.QUOTA, "You've hit your weekly limit · resets 3pm (UTC)"),

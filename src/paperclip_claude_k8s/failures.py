@@ -444,7 +444,7 @@ def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: 
 
 
 _CODE_AND_NEXT_STEP: dict[FailureClass, tuple[ErrorCode, str]] = {
-    FailureClass.AUTH_REQUIRED: (ErrorCode.AUTH_REQUIRED, "renew the agent's credentials"),
+    FailureClass.AUTH_REQUIRED: (ErrorCode.AUTH_REQUIRED, "give the agent a valid API key or login"),
     FailureClass.QUOTA: (ErrorCode.PROVIDER_QUOTA, "wait until the limit resets, or use another account"),
     FailureClass.TRANSIENT: (ErrorCode.TRANSIENT_UPSTREAM, "try again later"),
     FailureClass.CREDIT_EXHAUSTED: (ErrorCode.CREDIT_EXHAUSTED, "add credit to the API account"),

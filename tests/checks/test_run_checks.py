@@ -200,6 +200,27 @@ async def test_missing_credentials_are_a_warning(harness: Harness) -> None:
     assert found(checkup, "claude_credentials_missing").level == "warn"
 
 
+_KEY = {"valueFrom": {"secretKeyRef": {"name": "registry", "key": "k"}}}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"env": {"ANTHROPIC_API_KEY": _KEY}},
+        {
+            "podTemplate": {
+                "spec": {"containers": [{"name": "claude", "env": [{"name": "ANTHROPIC_API_KEY", **_KEY}]}]}
+            }
+        },
+    ],
+)
+async def test_credential_from_a_secret_is_found(harness: Harness, config: dict[str, Any]) -> None:
+    harness.home = {"containers": [{"name": "paperclip", "image": "x"}]}
+    checkup = await harness.test(config)
+    assert found(checkup, "claude_credentials_found").message == "The agent gets ANTHROPIC_API_KEY"
+    assert found(checkup, "k8s_secret_exists").message == "Secret registry exists"
+
+
 async def test_unknown_home_pod_has_the_error_code_of_a_run(harness: Harness) -> None:
     checkup = await Adapter(ProcessSettings(env={}), lambda *_: harness.fake.gateway).test_environment(
         {"config": {}}

@@ -120,6 +120,55 @@ def test_config_error_never_quotes_a_secret(key: str) -> None:
     assert "canary-7" not in str(caught.value)
 
 
+_REFERENCE = {"secretKeyRef": {"name": "claude-api-key", "key": "ANTHROPIC_API_KEY"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ({"valueFrom": _REFERENCE}, _REFERENCE),
+        (_REFERENCE, _REFERENCE),
+        (
+            {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}},
+            {"secretKeyRef": {"name": "s", "key": "k", "optional": True}},
+        ),
+        ({"configMapKeyRef": {"name": "c", "key": "k"}}, {"configMapKeyRef": {"name": "c", "key": "k"}}),
+    ],
+)
+@pytest.mark.parametrize("key", ["env", "envVars"])
+def test_variable_may_refer_to_a_secret_or_config_map(key: str, given: object, source: object) -> None:
+    for written in ({"A": 1, "B": given}, json.dumps({"A": 1, "B": given})):
+        config = AdapterConfig.read({key: written})
+        assert config.env_values == {"A": "1"}
+        assert config.env_references == {"B": source}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [],
+        {"valueFrom": {}},
+        {"valueFrom": "s/k"},
+        {"value": "canary-7"},
+        {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"secretKeyRef": {"name": "s"}},
+        {"secretKeyRef": {"name": "s", "key": 7}},
+        {"secretKeyRef": {"name": "", "key": "k"}},
+        {"secretKeyRef": {"name": "../s", "key": "k"}},
+        {"secretKeyRef": {"name": "s", "key": "canary-7/"}},
+        {"secretKeyRef": {"name": "s", "key": "k", "optional": "yes"}},
+        {"secretKeyRef": {"name": "s", "key": "k", "namespace": "other"}},
+        {**_REFERENCE, "configMapKeyRef": {"name": "c", "key": "k"}},
+        {"valueFrom": _REFERENCE, "value": "canary-7"},
+    ],
+)
+def test_wrong_reference_is_an_error_that_shows_the_form_and_no_value(value: object) -> None:
+    with pytest.raises(ConfigInvalid, match="secretKeyRef") as caught:
+        AdapterConfig.read({"env": {"A": value}})
+    assert "canary-7" not in str(caught.value)
+
+
 def test_unknown_keys_exclude_known_keys_and_keys_of_the_host() -> None:
     given = {
         "bogus": 1,

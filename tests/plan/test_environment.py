@@ -39,7 +39,7 @@ async def on_log(stream: str, text: str) -> None:
 
 def environment(
     context: dict[str, Any] | None = None,
-    env: dict[str, str] | None = None,
+    env: dict[str, Any] | None = None,
     home: HomePod | None = None,
     *,
     process: dict[str, str] | None = None,
@@ -509,3 +509,41 @@ def test_variable_with_an_mcp_token_is_secret() -> None:
         env={"CMD": "x c4n4ry-mcp"}, runtimeMcp={"servers": [{"name": "s", "token": "c4n4ry-mcp"}]}
     )
     assert "CMD" in env.secrets
+
+
+KEY = {"secretKeyRef": {"name": "claude-api-key", "key": "api-key"}}
+
+
+def test_reference_of_the_config_replaces_values_and_entries_of_the_home_pod() -> None:
+    inherited: list[JsonObject] = [
+        {"name": "ANTHROPIC_API_KEY", "value": "k"},
+        {"name": "MODEL_KEY", "valueFrom": {"secretKeyRef": {"name": "theirs", "key": "k"}}},
+        {"name": "URL", "value": "https://$(MODEL_KEY)@x"},
+        {"name": "TEXT", "value": "at $(MODEL_KEY)"},
+    ]
+    env = {"ANTHROPIC_API_KEY": {"valueFrom": KEY}, "MODEL_KEY": KEY}
+    found = environment(env=env, home=home_pod(*inherited))
+    assert found.value_from == (
+        {"name": "ANTHROPIC_API_KEY", "valueFrom": KEY},
+        {"name": "MODEL_KEY", "valueFrom": KEY},
+        {"name": "TEXT", "value": "at $(MODEL_KEY)"},
+    )
+    assert not found.literals.keys() & env.keys()
+    assert not found.secrets.keys() & env.keys()
+    assert env.keys() < found.names
+
+
+def test_references_cannot_set_identity_and_illegal_names() -> None:
+    env = {"HOME": KEY, "PAPERCLIP_RUN_ID": KEY, "PAPERCLIP_API_KEY": KEY, "no-name": KEY, "FINE": KEY}
+    found = environment(env=env)
+    assert [entry["name"] for entry in found.value_from] == ["FINE"]
+    assert found.overruled == ("HOME", "PAPERCLIP_API_KEY", "PAPERCLIP_RUN_ID")
+    assert found.dropped == ("no-name",)
+    assert {**found.literals, **found.secrets}["PAPERCLIP_RUN_ID"] == "run-1"
+
+
+def test_reference_may_set_what_is_hidden_of_env_from_and_the_headers() -> None:
+    home = HomePod("ns", "host-0", "img", env_from=[{"secretRef": {"name": "host"}}])
+    found = environment(env={"DATABASE_URL": KEY, "ANTHROPIC_CUSTOM_HEADERS": KEY}, home=home)
+    assert not {"DATABASE_URL", "ANTHROPIC_CUSTOM_HEADERS"} & found.secrets.keys()
+    assert {"DATABASE_URL", "ANTHROPIC_CUSTOM_HEADERS"} < found.names

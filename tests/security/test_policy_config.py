@@ -78,6 +78,16 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"rootUser": False}, security_context(allowPrivilegeEscalation=None), "podTemplate.spec"),
     ({"rootUser": False}, pod(containers=[{"name": "side", "image": "x"}]), "podTemplate.spec"),
     ({"podTemplate": False}, pod(), "podTemplate"),
+    (
+        {"secrets": ["claude-*"]},
+        {"env": {"KEY": {"valueFrom": {"secretKeyRef": {"name": "db", "key": "k"}}}}},
+        "env.KEY.valueFrom.secretKeyRef.name",
+    ),
+    (
+        {"configMaps": []},
+        {"env": {"KEY": {"configMapKeyRef": {"name": "c", "key": "k"}}}},
+        "env.KEY.valueFrom.configMapKeyRef.name",
+    ),
     ({"privileged": False}, security_context(privileged=True), "securityContext.privileged"),
     ({"privileged": False}, security_context(procMount="Unmasked"), "securityContext.procMount"),
     ({"privileged": False}, security_context(seLinuxOptions={"type": "spc_t"}), "seLinuxOptions"),

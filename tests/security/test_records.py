@@ -18,6 +18,8 @@ from paperclip_claude_k8s.cli.runs.record import redact_request
 from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cli.runs.state import RunFiles
 from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.redact import MASK
 
 CONFIG: dict[str, Any] = {
     "namespace": "agents",
@@ -241,3 +243,38 @@ async def test_run_with_a_prepared_output_folder_is_refused_at_once(tmp_path: Pa
     assert reply["error"] == "output_unwritable"
     assert "transcript.ndjson is a link" in reply["detail"]
     assert await asyncio.to_thread(victim.read_bytes) == b"mine"
+
+
+@pytest.mark.parametrize("key", ["env", "envVars"])
+@pytest.mark.parametrize("text", ["DB_PASS=c4n4ry\nFLAG=1", '{"DB_PASS": "c4n4ry", "FLAG": "1"}'])
+def test_record_hides_variables_that_are_given_as_text(key: str, text: str) -> None:
+    config = redact_request({"config": {key: text}})["config"]
+    assert AdapterConfig.read(config).env == {"DB_PASS": MASK, "FLAG": "1"}
+
+
+@pytest.mark.parametrize("key", ["mcpServers", "mcp_servers", "podTemplate", "pod_template"])
+def test_record_hides_variables_in_the_json_text_of_a_setting(key: str) -> None:
+    servers = {"a": {"command": "x", "env": {"ANY": "c4n4ry"}}}
+    template = {"spec": {"containers": [{"name": "side", "env": [{"name": "ANY", "value": "c4n4ry"}]}]}}
+    text = json.dumps(servers if key.startswith("mcp") else template)
+    config = redact_request({"config": {key: text}})["config"]
+    assert "c4n4ry" not in str(config)
+    read = AdapterConfig.read(config)
+    assert "ANY" in f"{read.mcp_servers} {read.pod_template}"
+
+
+@pytest.mark.parametrize("key", ["env", "envVars"])
+def test_record_hides_variables_of_unreadable_text(key: str) -> None:
+    assert "c4n4ry" not in str(redact_request({"config": {key: "PASS WORD c4n4ry"}}))
+
+
+def test_record_keeps_references_to_secrets_and_hides_what_is_none() -> None:
+    reference = {"valueFrom": {"secretKeyRef": {"name": "claude-api-key", "key": "ANTHROPIC_API_KEY"}}}
+    env = {
+        "A": reference,
+        "B": {"valueFrom": "c4n4ry"},
+        "C": {"secretKeyRef": {"name": "c4n4ry s", "key": "k"}},
+    }
+    redacted = redact_request({"config": {"env": env}})["config"]["env"]
+    assert redacted["A"] == reference
+    assert "c4n4ry" not in str(redacted)

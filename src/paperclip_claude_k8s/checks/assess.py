@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
+from paperclip_claude_k8s.checks.references import agent_variables
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.error_texts import describe_error
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -132,7 +133,8 @@ def volume_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
             level="warn",
             message="No PVC is mounted at /paperclip: each Pod has its own temporary HOME, so sessions "
             "cannot be resumed and workspaces cannot be shared",
-            hint="mount a ReadWriteMany claim at /paperclip in the home pod",
+            hint="mount a ReadWriteMany claim at /paperclip in the home pod; without a home pod, name the "
+            "claim in podTemplate (docs/quick-start.md)",
         )
     for name, modes in run.claims.items():
         yield _claim_check(name, modes, run.plan.namespace, granted)
@@ -214,7 +216,7 @@ def reach_checks(run: PlannedRun) -> Iterator[Check]:
 def credentials_check(run: PlannedRun) -> Check:
     """Whether the agent would find credentials. This process cannot see those in the shared HOME."""
     environment = run.plan.environment
-    names = sorted(CREDENTIAL_VARIABLES & environment.names)
+    names = sorted(CREDENTIAL_VARIABLES & agent_variables(job_manifest(run.plan)))
     if names:
         text = f"The agent gets {', '.join(names)}"
         return Check(code="claude_credentials_found", level="info", message=text)
@@ -226,5 +228,6 @@ def credentials_check(run: PlannedRun) -> Check:
         code="claude_credentials_missing",
         level="warn",
         message="The agent's environment has no credential and its HOME is empty: claude cannot log in",
-        hint="set ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN or the variables of a cloud provider in `env`",
+        hint="set ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN or the variables of a cloud provider in `env`; "
+        "a value may come from a Secret (docs/quick-start.md)",
     )

@@ -1,10 +1,11 @@
-"""What is read from a Job's manifest: its Pod, and the names of the Secrets and claims that the Pod needs."""
+"""What is read from a Job's manifest: its Pod, variables, and the Secrets and claims that the Pod needs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JsonObject
 
 
@@ -45,6 +46,18 @@ def references(job: JsonObject, own_secret: str) -> References:
     }
     pulling = {get_text(secret, "name") for secret in get_objects(spec, "imagePullSecrets")}
     return References(*(tuple(sorted(found - {""})) for found in (secrets, pulling, claims)))
+
+
+def agent_variables(job: JsonObject) -> frozenset[str]:
+    """Names of the variables of the agent's container that have a value or a source, without `envFrom`."""
+    spec = get_object(get_object(get_object(job, "spec"), "template"), "spec")
+    return frozenset(
+        get_text(entry, "name")
+        for container in get_objects(spec, "containers")
+        if container.get("name") == AGENT_CONTAINER
+        for entry in get_objects(container, "env")
+        if entry.get("value") or entry.get("valueFrom")
+    )
 
 
 def _secrets(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from paperclip_claude_k8s.host.input_bounds import count_chars, find_excess
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.validators import (
     AutoFlag,
+    Environment,
     Flag,
     Objects,
     PodTemplate,
@@ -27,7 +28,7 @@ from paperclip_claude_k8s.host.validators import (
     TextMap,
     Whole,
     choice,
-    read_text_map,
+    read_variables,
 )
 
 _SEARCHED_FOR_SECRETS = frozenset({"extra_args", "mcp_servers", "pod_template"})
@@ -120,7 +121,7 @@ class AdapterConfig(BaseModel):
     dangerously_skip_permissions: Flag = True
     allowed_tools: TextList = ()
     extra_args: TextList = Field(default=(), repr=False)
-    env: TextMap = Field(default={}, repr=False)
+    env: Environment = Field(default={}, repr=False)
     mcp_servers: Servers = Field(default={}, repr=False)
 
     namespace: Str | None = None
@@ -199,6 +200,16 @@ class AdapterConfig(BaseModel):
         return config
 
     @property
+    def env_values(self) -> Mapping[str, str]:
+        """The variables of `env` that have a value."""
+        return {name: value for name, value in self.env.items() if isinstance(value, str)}
+
+    @property
+    def env_references(self) -> Mapping[str, JsonMap]:
+        """The variables of `env` that refer to a Secret or ConfigMap: name → `valueFrom` of the variable."""
+        return {name: source for name, source in self.env.items() if not isinstance(source, str)}
+
+    @property
     def log_limit_bytes(self) -> int:
         """`log_size_limit` in bytes."""
         return parse_bytes(self.log_size_limit)
@@ -267,11 +278,11 @@ def _with_form_env(given: JsonMap) -> JsonMap:
     if lines is None or lines == "":
         return given
     try:
-        from_form = read_text_map(lines)
+        from_form = read_variables(lines)
     except ValueError as error:
         raise ValueError(f"{FORM_ENV}: expected {error}") from None
     try:
-        return given | {"env": from_form | read_text_map(given.get("env") or {})}
+        return given | {"env": from_form | read_variables(given.get("env") or {})}
     except ValueError:
         return given
 

@@ -23,7 +23,7 @@ _SHOWN_CHARS = 100
 
 def config_refusals(config: AdapterConfig, policy: Policy) -> tuple[Refusal, ...]:
     """What the policy does not allow. Paths of the host are not examined here, see `run/admit.py`."""
-    rules = (_names, _labels, _flags, _budgets, _template)
+    rules = (_names, _labels, _flags, _budgets, _env, _template)
     return tuple(refusal for rule in rules for refusal in rule(config, policy))
 
 
@@ -101,6 +101,15 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
             what = "there is no limit" if value == UNLIMITED else "it is too much"
             why = f"{what}: {policy_field} is {policy.to_wire()[policy_field]}"
             yield Refusal(documented_key(key), why, policy_field)
+
+
+def _env(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    """Variables from a Secret or ConfigMap that the policy does not allow."""
+    for name, source in config.env_references.items():
+        for field in sensitive_fields({"valueFrom": source}):
+            refusal = field_refusal(field, policy, f"env.{shorten(name)}.{field.path}")
+            if refusal is not None:
+                yield refusal
 
 
 def _template(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:

@@ -1,6 +1,7 @@
 """Converts settings, as forms and people write them, to exact types; a ValueError says what is expected."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias
 
@@ -10,6 +11,14 @@ from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.input_bounds import find_excess
 from paperclip_claude_k8s.host.pod_template_reader import read_pod_template
 
+Variables: TypeAlias = dict[str, str | JsonMap]
+"""Name → value, or a reference such as `{"secretKeyRef": {"name": "s", "key": "k"}}`."""
+_REFERENCE_KINDS = frozenset({"secretKeyRef", "configMapKeyRef"})
+_REFERENCE_PARTS = {
+    "name": re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"),
+    "key": re.compile(r"[-._a-zA-Z0-9]{1,253}"),
+}
+"""Required parts of a reference, with what Kubernetes accepts."""
 MAX_NUMBER = 2**31 - 1
 """Largest number of a setting: Kubernetes stores numbers of seconds and ids of users in 32 bits."""
 
@@ -73,13 +82,63 @@ def _scalar_text(value: object, expected: str) -> str:
 def read_text_map(value: object) -> dict[str, str]:
     """Return an object of strings. It is given as an object, as JSON text or as `key=value` lines."""
     expected = "an object of strings, its JSON text, or key=value lines"
+    return {
+        key: _scalar_text(item, expected)
+        for key, item in _read_map(value, expected).items()
+        if item is not None
+    }
+
+
+def read_variables(value: object) -> Variables:
+    """Return environment variables, given as for `read_text_map`.
+
+    An object may also have, as the value of a variable, a reference to a Secret or ConfigMap of the
+    namespace, as Kubernetes spells it. `valueFrom` may be left out. It is returned without `valueFrom`.
+    """
+    expected = (
+        'an object of strings, its JSON text, or key=value lines; a value may be {"valueFrom": '
+        '{"secretKeyRef": {"name": "a Secret", "key": "a key in it"}}}, or the same with configMapKeyRef'
+    )
+    return {
+        key: _read_reference(item, expected) if isinstance(item, Mapping) else _scalar_text(item, expected)
+        for key, item in _read_map(value, expected).items()
+        if item is not None
+    }
+
+
+def is_reference(value: object) -> bool:
+    """Whether `read_variables` accepts this value of a variable as a reference to a Secret or ConfigMap."""
+    try:
+        return isinstance(value, Mapping) and bool(_read_reference(value, ""))
+    except ValueError:
+        return False
+
+
+def _read_map(value: object, expected: str) -> JsonMap:
     if isinstance(value, str):
         value = (
             _parse_json(value, expected) if value.lstrip().startswith("{") else _read_pairs(value, expected)
         )
     if not isinstance(value, Mapping):
         raise ValueError(expected)  # noqa: TRY004
-    return {str(key): _scalar_text(item, expected) for key, item in value.items() if item is not None}
+    return {str(key): item for key, item in value.items()}
+
+
+def _read_reference(value: Mapping[str, Any], expected: str) -> JsonMap:
+    source = value["valueFrom"] if set(value) == {"valueFrom"} else value
+    if not isinstance(source, Mapping) or len(source) != 1:
+        raise ValueError(expected)
+    ((kind, reference),) = source.items()
+    if kind not in _REFERENCE_KINDS or not isinstance(reference, Mapping):
+        raise ValueError(expected)
+    named = all(
+        isinstance(reference.get(part), str) and pattern.fullmatch(reference[part])
+        for part, pattern in _REFERENCE_PARTS.items()
+    )
+    others = set(reference) - set(_REFERENCE_PARTS)
+    if not named or others - {"optional"} or not isinstance(reference.get("optional", False), bool):
+        raise ValueError(expected)
+    return {str(kind): dict(reference)}
 
 
 def _read_objects(value: object) -> object:
@@ -133,6 +192,7 @@ Seconds: TypeAlias = Annotated[
     float, _validator("a number of seconds, 0 or more", _is_finite_and_not_negative)
 ]
 TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(read_text_map)]
+Environment: TypeAlias = Annotated[Variables, BeforeValidator(read_variables)]
 TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_read_string_list)]
 PodTemplate: TypeAlias = Annotated[JsonMap, BeforeValidator(read_pod_template)]
 Servers: TypeAlias = Annotated[dict[str, JsonMap | None], BeforeValidator(_read_servers)]

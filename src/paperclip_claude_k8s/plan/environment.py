@@ -11,7 +11,8 @@ the Job. These are secret: all variables of the config, because hosts resolve bo
 name; variables with a secret name; values that contain a credential or another secret; and JSON and headers,
 which may quote one. Values longer than Linux accepts become files, and a variable with the suffix `_FILE`
 holds the path. All other variables are plain values in the Job. `valueFrom` and `envFrom`
-entries of the home pod are passed on, because only the cluster can resolve them.
+entries of the home pod and references in the config's `env` are passed on, because only the cluster can
+resolve them.
 """
 
 import re
@@ -64,7 +65,8 @@ class Environment:
     secrets: Mapping[str, str] = field(repr=False)
     """Values for the run Secret."""
     value_from: tuple[JsonObject, ...] = ()
-    """Entries of the home pod's `env` that only the cluster can resolve; `env_from`: of its `envFrom`."""
+    """Entries of `env`, of config and home pod, that only the cluster can resolve; `env_from`: of the home
+    pod's `envFrom`."""
     env_from: tuple[JsonObject, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """File name → value that is too long for an environment string."""
@@ -106,13 +108,16 @@ def layer_environment(
     home = site.home
     inherited = inherited_environment(home)
     shared_dir = (config.shared_volume_dir or POD_HOME) if home and home.claim_name else None
-    api_url = choose_api_url(site.process_env, inherited.literals, config.env.get(API_URL, ""))
+    api_url = choose_api_url(site.process_env, inherited.literals, config.env_values.get(API_URL, ""))
     pod = PodView(workdir, api_url, lambda path: to_pod_path(path, shared_dir) if shared_dir else None)
     set_by_run = run_variables(ctx, wake, pod)
-    configured = {name: value for name, value in config.env.items() if not _is_fixed(name, set_by_run)}
-    overruled = {
-        name for name, value in config.env.items() if name not in configured and set_by_run.get(name) != value
-    }
+    fixed = {name for name in config.env if _is_fixed(name, set_by_run)}
+    overruled = {name for name in fixed if set_by_run.get(name) != config.env[name]}
+    configured = {name: value for name, value in config.env_values.items() if name not in fixed}
+    given = {name: source for name, source in config.env_references.items() if name not in fixed}
+    references = {name: source for name, source in given.items() if _LEGAL_NAME.fullmatch(name)}
+    inherited = _with_references(inherited, references)
+    set_by_run = {name: value for name, value in set_by_run.items() if name not in references}
     if names_own_machine(api_url) and API_URL in _names_of(inherited.value_from):
         del set_by_run[API_URL]  # use the home pod's entry: no worse than a loopback address
     usable, dropped = _usable_in_pod({**inherited.literals, **configured}, shared_dir, api_url)
@@ -122,11 +127,23 @@ def layer_environment(
     on_top = {name: usable[name] for name in configured if name in usable}
     merged = _with_agent_header({**usable, **set_by_run, **on_top}, ctx, inherited)
     environment = _choose_routes(merged, inherited, bearer_tokens(ctx), frozenset(on_top))
+    lost = {*dropped, *inherited.dropped, *(given.keys() - references.keys())} - environment.names
     return replace(
         environment,
         overruled=tuple(sorted(_loggable(name) for name in overruled)),
-        dropped=tuple(sorted(_loggable(name) for name in {*dropped, *inherited.dropped} - environment.names)),
+        dropped=tuple(sorted(_loggable(name) for name in lost)),
     )
+
+
+def _with_references(inherited: Inherited, references: Mapping[str, JsonObject]) -> Inherited:
+    """The home pod's variables, with the config's references in place of those of the same name.
+
+    The references come first, because a value of the home pod may contain `$(NAME)` of one of them.
+    """
+    ours: list[JsonObject] = [{"name": name, "valueFrom": source} for name, source in references.items()]
+    theirs = [entry for entry in inherited.value_from if entry["name"] not in references]
+    literals = {name: value for name, value in inherited.literals.items() if name not in references}
+    return replace(inherited, literals=literals, value_from=(*ours, *theirs))
 
 
 def _is_fixed(name: str, set_by_run: Mapping[str, str]) -> bool:
@@ -174,7 +191,8 @@ def _choose_routes(
     variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str], configured: frozenset[str]
 ) -> Environment:
     """Choose the route of each variable. The host's own secrets that an `envFrom` may bring become ""."""
-    hidden = dict.fromkeys(SERVER_SECRETS - variables.keys(), "") if inherited.env_from else {}
+    given = {*variables, *_names_of(inherited.value_from)}
+    hidden = dict.fromkeys(SERVER_SECRETS - given, "") if inherited.env_from else {}
     large = {
         name: value for name, value in variables.items() if _string_bytes(name, value) > ENV_STRING_BYTES
     }

@@ -1,18 +1,24 @@
 """The record of one run, from which any later command can continue the run."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from pydantic.alias_generators import to_camel
+
 from paperclip_claude_k8s.cli.runs.replies import Reply, RunStatus, failure, resumable
+from paperclip_claude_k8s.host.config import FORM_ENV
 from paperclip_claude_k8s.host.redact import (
     MASK,
     VALUES_ARE_SECRET,
     is_secret_name,
     mask_credentials,
+    mask_tree,
     redact_command,
     redact_text,
 )
+from paperclip_claude_k8s.host.validators import is_reference, read_variables
 
 VERSION = 1
 """Version of the file format. A higher one was written by a newer claude-k8s."""
@@ -159,6 +165,10 @@ def lost_reply(record: Record) -> Reply:
     return failure("result_lost", f"{reason}; start a new run", record.run_id)
 
 
+_ENV_KEYS = frozenset({"env", FORM_ENV})
+"""Keys of variables in a config; their text is JSON or NAME=value lines."""
+_WITH_VARIABLES = frozenset({"mcpServers", "podTemplate"})
+"""Settings whose text is the JSON of an object that may contain variables."""
 _SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off"})
 """Values of variables that are kept: they are no secrets, and decide for example how a run is billed."""
 
@@ -169,14 +179,30 @@ def redact_request(request: Mapping[str, Any]) -> dict[str, Any]:
     The other secrets are recognised by their name, their shape, or the option before them. The prompt
     stays.
     """
-    redacted = {**request, "config": _redact(request.get("config", {}))}
+    config = {
+        key: _read_text(key, value) if isinstance(value, str) else value
+        for key, value in request.get("config", {}).items()
+    }
+    redacted = {**request, "config": _redact(config)}
     return {key: value for key, value in redacted.items() if key != "authToken"}
+
+
+def _read_text(key: str, text: str) -> Any:  # noqa: ANN401  # the setting, as text or as an object
+    """A setting that is given as text, as an object if it may contain variables; {} if it cannot be read."""
+    try:
+        if key in _ENV_KEYS:
+            return dict(read_variables(text))
+        return json.loads(text) if to_camel(key) in _WITH_VARIABLES and text.strip() else text
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _redact(value: Any, name: str = "", *, hidden: bool = False) -> Any:  # noqa: ANN401  # any JSON
     """`hidden`: each text in the value is a secret."""
+    if is_reference(value):
+        return mask_tree(dict(value), ())  # a continued run compares its names with the policy
     if isinstance(value, Mapping):
-        inner = hidden or name in VALUES_ARE_SECRET
+        inner = hidden or name in VALUES_ARE_SECRET | _ENV_KEYS
         redacted = {key: _redact(item, str(key), hidden=inner) for key, item in value.items()}
         if isinstance(value.get("name"), str) and isinstance(value.get("value"), str):  # a variable in a list
             redacted |= {"name": value["name"], "value": _masked(value["value"])}
