@@ -37,7 +37,7 @@ def pytest_configure() -> None:
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Shorten long values: the environment variable in which pytest puts a test's name has a limit of 128 KiB."""
+    """Shorten long values: a test's name becomes an environment variable, whose limit is 128 KiB."""
     if isinstance(val, str | bytes) and len(text := repr(val)) > LONGEST_PARAMETER_ID:
         return f"{text[:LONGEST_PARAMETER_ID]}-{len(text)}-characters"
     return None
