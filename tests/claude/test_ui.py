@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.support.captures import capture
 from tests.support.cli_events import recorded_lines
 from tests.support.ui_parser import TIMESTAMP, as_json, parsed_by_javascript
 
@@ -197,7 +198,25 @@ LINES: list[tuple[str, str]] = [
         "sub-agent Plan started: Think",
     ),
     (event("system", "task_summary", summary="Halfway."), "Halfway."),
-    (event("system", "task_updated", task_id="t1", patch={"status": "completed"}), "task t1: completed"),
+    (event("system", "task_updated", task_id="t1", patch={"status": "killed"}), "task t1: killed"),
+    (
+        event("system", "background_tasks_changed", tasks=[{"task_id": "a"}, {"task_id": "b"}]),
+        "background tasks running: 2",
+    ),
+    (event("system", "background_tasks_changed", tasks=[]), "no background task is running"),
+    (event("system", "code_change_published"), "a code change was published"),
+    (event("system", "file_attachments_missing"), "attached files are missing"),
+    (event("system", "instruction_size_warning", message="40 kB"), "the instructions are long: 40 kB"),
+    (event("system", "per_turn_effort_changed", effort="high"), "the effort of this turn changed: high"),
+    (event("system", "permission_check_status"), "permission check"),
+    (event("system", "session_title_changed", title="Fix it"), "the session has a new title: Fix it"),
+    (event("system", "turn_preempted"), "a new message interrupted the turn"),
+    (event("system", "vcs_state_changed", branch="main"), "the state of the Git repository changed: main"),
+    (event("command_lifecycle", state="started"), "queued message: started"),
+    (
+        event("system", "notification", text="Stop hook error occurred · ctrl+o to see"),
+        "Stop hook error occurred",
+    ),
     (event("system", "turn_duration", duration_ms=61_000), "this turn took 1 min 1 s"),
     (event("system", "worker_shutting_down", reason="idle"), "Claude Code is shutting down: idle"),
     (
@@ -230,9 +249,9 @@ LINES: list[tuple[str, str]] = [
     (event("auth_status", isAuthenticating=True, output=["a", "b"]), "signing in: a b"),
     (
         event("system", "brand_new", summary="Something\nhappened"),
-        "event system/brand_new: Something happened",
+        "event brand new: Something happened",
     ),
-    (event("brand_new", deep={"a": {"b": 1}}), "event brand_new"),
+    (event("brand_new", deep={"a": {"b": 1}}), "event brand new"),
     ("[paperclip] keepalive — job J running", "[paperclip] keepalive — job J running"),
 ]
 """Lines that become one `system` entry each, and the texts of these entries."""
@@ -242,11 +261,13 @@ SILENT = [
     event("system", "thinking"),
     event("system", "file_snapshot"),
     event("system", "status", status="requesting"),
+    event("system", "task_updated", task_id="t1", patch={"status": "completed"}),
+    event("command_lifecycle"),
     event("stream_event", event={"type": "message_start", "message": {}}),
     event("stream_event", event={"type": "content_block_delta", "delta": {"type": "signature_delta"}}),
     *(event(kind) for kind, subtype in TABLE if kind in {"keep_alive", "api_metrics", "tombstone"}),
     *(event(kind) for kind, subtype in TABLE if kind in {"attachment", "active_goal", "stream_mode"}),
-    *(event(kind) for kind, subtype in TABLE if kind in {"command_lifecycle", "compact_progress"}),
+    *(event(kind) for kind, subtype in TABLE if kind == "compact_progress"),
     *(event(kind) for kind, subtype in TABLE if kind in {"control_cancel_request", "control_response"}),
     *(event(kind) for kind, subtype in TABLE if kind in {"response_length", "transcript_mirror"}),
     message("assistant", {"type": "text", "text": ""}),
@@ -290,6 +311,10 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
     (
         event("system", "api_error", error={"message": "boom"}),
         [entry("stderr", "API error: boom")],
+    ),
+    (
+        event("system", "session_writes_lost", error_code="ENOSPC", lost=["transcript"]),
+        [entry("stderr", "the session could not be saved (ENOSPC): it cannot be resumed")],
     ),
     (message("assistant", {"type": "text", "text": "Hello.\n"}), [entry("assistant", "Hello.\n")]),
     (
@@ -493,6 +518,10 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
         [entry("system", "a broken line of type result (50 characters)")],
     ),
     (
+        '{"is_error":false,"duration_api_ms":57,"stop_reason":"end_turn","result":"Hel',
+        [entry("system", "a broken line of type result (77 characters)")],
+    ),
+    (
         f'ght."}}]}},"uuid":"{SESSION}","session_id":"{SESSION}"}}',
         [entry("system", "a piece of a broken line (107 characters)")],
     ),
@@ -540,7 +569,7 @@ def test_long_contents_are_kept_whole() -> None:
 
 def test_every_init_and_result_of_a_run_is_shown() -> None:
     # capture 23a has two turns: the second follows the end of a background command
-    lines = [line for name, line in recorded_lines() if name.startswith("23a")]
+    lines = capture("23a").decode().split("\n")
     kinds = [each["kind"] for line in lines for each in parsed(line)]
     assert kinds.count("init") == kinds.count("result") == 2
 

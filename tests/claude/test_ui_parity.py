@@ -19,6 +19,7 @@ FIELDS_OF_KIND: dict[str, dict[str, type | tuple[type, ...]]] = {
     "stderr": {"text": str},
     "stdout": {"text": str},
     "tool_call": {"name": str},
+    "diff": {"changeType": str, "text": str},
     "tool_result": {"toolUseId": str, "content": str, "isError": bool},
     "init": {"model": str, "sessionId": str},
     "result": {

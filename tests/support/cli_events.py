@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.support.captures import NAMES, recorded
+from tests.support.captures import ALL, recorded
 
 from paperclip_claude_k8s.claude.ui.table import TABLE
 
 
 def recorded_lines() -> Iterator[tuple[str, str]]:
-    """(capture, line without its newline) of every non-empty line of the captures of 2.1.197."""
-    for name in NAMES:
-        for line in recorded(name)[0].decode("utf-8").split("\n"):
+    """(capture, line without its newline) of every non-empty line of the captures of both versions."""
+    for folder, name in ALL:
+        for line in recorded(name, folder)[0].decode("utf-8").split("\n"):
             if line:
                 yield name, line
 

@@ -9,28 +9,36 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from paperclip_claude_k8s.claude.ui.messages import named
 from paperclip_claude_k8s.claude.ui.pieces import piece_entries
 from paperclip_claude_k8s.claude.ui.stdout_lines import Piece, Plain, read_line
 from paperclip_claude_k8s.claude.ui.table import event_entries
+from paperclip_claude_k8s.claude.ui.values import Entry, Json
 
-__all__ = ["parse_stdout_line", "ui_parser_source"]
+__all__ = ["entries_of", "parse_stdout_line", "ui_parser_source"]
 
 
 def parse_stdout_line(line: str, ts: str) -> list[dict[str, Any]]:
     """Transcript entries of one line: `{kind, ts, ...}` with camelCase keys; none if nothing is shown.
 
-    Kinds: assistant, thinking, user, tool_call, tool_result, init, result, stderr, system, stdout. Entries of
-    a sub-agent also have `parentToolUseId`. The entries depend on (line, ts) only; no input raises.
+    Kinds: assistant, thinking, user, tool_call, diff, tool_result, init, result, stderr, system, stdout.
+    Entries of a sub-agent also have `parentToolUseId`. The entries depend on (line, ts) only. No input
+    raises.
     """
-    match read_line(line):
+    entries = entries_of(read_line(line))
+    return [{"kind": entry["kind"], "ts": ts, **named(entry)} for entry in entries]
+
+
+def entries_of(given: Json | Piece | Plain) -> list[Entry]:
+    """The entries of a classified line, without `ts`. Those of sub-agents have the key `SUB_AGENT`."""
+    match given:
         case Plain(text, status):
             kind = "system" if status else "stdout"
-            entries = [{"kind": kind, "text": text}] if text else []
+            return [{"kind": kind, "text": text}] if text else []
         case Piece() as piece:
-            entries = piece_entries(piece)
+            return piece_entries(piece)
         case event:
-            entries = event_entries(event)
-    return [{"kind": entry["kind"], "ts": ts, **entry} for entry in entries]
+            return event_entries(event)
 
 
 @cache

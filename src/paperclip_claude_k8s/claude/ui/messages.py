@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from paperclip_claude_k8s.claude.ui.cli_words import without_markup
+from paperclip_claude_k8s.claude.ui.edits import change_entries
 from paperclip_claude_k8s.claude.ui.values import (
     BLANKS,
     Entry,
@@ -20,6 +22,8 @@ from paperclip_claude_k8s.claude.ui.values import (
 
 SYNTHETIC = "<synthetic>"
 """The model of messages that the CLI wrote itself: the text of an API error, or output of a local command."""
+SUB_AGENT = "subAgent"
+"""Key of an entry of a sub-agent, until `named` removes it: `{type, task}`, either may be empty."""
 _LOCAL_COMMAND = ("<local-command-stdout>", "</local-command-stdout>")
 _MAX_LABEL_CHARS = 60
 """The longest label, in characters: a sub-agent's type or task, or the type of a content."""
@@ -63,7 +67,7 @@ def _error_suffix(event: Json) -> str:
 def _as_cli_message(entry: Entry) -> Entry:
     if entry["kind"] != "user":
         return entry
-    return {"kind": "system", "text": f"Claude Code tells the agent: {entry['text']}"}
+    return {"kind": "system", "text": f"Claude Code tells the agent: {without_markup(entry['text'])}"}
 
 
 def _blocks(message: Json) -> list[Json]:
@@ -87,7 +91,7 @@ def _assistant_block(block: Json, kind: str) -> Iterator[Entry]:
     elif block_type == "redacted_thinking":
         yield {"kind": "thinking", "text": "[redacted thinking]"}
     elif block_type.endswith("tool_use"):
-        yield _call_entry(block)
+        yield from _call_entries(block)
     elif block_type.endswith("tool_result"):
         yield _result_of_tool(block)
     else:
@@ -111,12 +115,14 @@ def _user_block(block: Json) -> Iterator[Entry]:
         yield {"kind": "user", "text": text}
 
 
-def _call_entry(block: Json) -> Entry:
+def _call_entries(block: Json) -> list[Entry]:
+    """The call, and the change that it makes to a file or to the list of tasks."""
     name = first_text(block, "name") or "tool"
     given = block.get("input")
     call: Entry = {"kind": "tool_call", "name": name, "input": {} if given is None else given}
     call_id = text_of(block, "id")
-    return {**call, "toolUseId": call_id} if call_id else call
+    changes = change_entries(name, object_of(block, "input"), call_id)
+    return [{**call, "toolUseId": call_id} if call_id else call, *changes]
 
 
 def _result_of_tool(block: Json) -> Entry:
@@ -126,7 +132,7 @@ def _result_of_tool(block: Json) -> Entry:
     entry: Entry = {
         "kind": "tool_result",
         "toolUseId": text_of(block, "tool_use_id"),
-        "content": _content_text(content),
+        "content": without_markup(_content_text(content)),
         "isError": block.get("is_error") is True or failed,
     }
     server_tool = text_of(block, "type").removesuffix("tool_result").removesuffix("_")
@@ -163,17 +169,24 @@ def _part_text(part: Any) -> str:  # noqa: ANN401  # any output of a tool
 
 
 def _with_sub_agent(event: Json, entries: list[Entry]) -> list[Entry]:
-    """Add the name of the sub-agent, if there is one, and the id of the call that started it."""
+    """Add the id of the call that started the sub-agent, if there is one, and what is known of it."""
     parent = text_of(event, "parent_tool_use_id")
     if not parent:
         return entries
     kind, task = first_text(event, "subagent_type"), first_text(event, "task_description")
-    agent = joined(" ", ("sub-agent", short(kind, _MAX_LABEL_CHARS)))
-    prefix = f"[{joined(' · ', (agent, short(task, _MAX_LABEL_CHARS)))}] "
-    return [{**_with_prefix(entry, agent, prefix), "parentToolUseId": parent} for entry in entries]
+    known = {"type": short(kind, _MAX_LABEL_CHARS), "task": short(task, _MAX_LABEL_CHARS)}
+    return [{**entry, "parentToolUseId": parent, SUB_AGENT: known} for entry in entries]
 
 
-def _with_prefix(entry: Entry, agent: str, prefix: str) -> Entry:
+def named(entry: Entry) -> Entry:
+    """The entry as the host gets it: in place of `SUB_AGENT`, its text or name says which agent it is of."""
+    known = entry.get(SUB_AGENT)
+    if known is None:
+        return entry
+    entry = {key: value for key, value in entry.items() if key != SUB_AGENT}
+    agent = joined(" ", ("sub-agent", known["type"]))
     if entry["kind"] == "tool_call":
         return {**entry, "name": f"{entry['name']} ({agent})"}
-    return {**entry, "text": prefix + entry["text"]} if "text" in entry else entry
+    if "text" not in entry or entry["kind"] == "diff":
+        return entry
+    return {**entry, "text": f"[{joined(' · ', (agent, known['task']))}] {entry['text']}"}

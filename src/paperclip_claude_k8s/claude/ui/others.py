@@ -141,6 +141,11 @@ def control_request(event: Json) -> str:
     return joined(": ", ("Claude Code asks its caller", joined(" ", request_label)))
 
 
+def command_lifecycle(event: Json) -> str:
+    state = short(first_text(event, "state", "status", "phase"))
+    return f"queued message: {state}" if state else ""
+
+
 def refusal_continuation(event: Json) -> str:
     return joined(
         ": ", ("the conversation continues after a refusal", short(description_of(event), LONG_CHARS))

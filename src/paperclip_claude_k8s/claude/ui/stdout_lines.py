@@ -21,6 +21,8 @@ MAX_INTEGER_CHARS = 15
 """Integers with more characters are read as floats, as in JavaScript."""
 
 _EVENT_START = re.compile(r'\{"type":"([A-Za-z_]{1,40})"')
+_RESULT_START = re.compile(r'\{"(?:is_error":(?:true|false),")?duration_api_ms":')
+"""Of a `result` since 2.1.332: its type stands near its end."""
 _SESSION = re.compile(r'"session_id":"[0-9a-f-]{36}"')
 _UUID = re.compile(r'"uuid":"[0-9a-f-]{36}"')
 
@@ -56,12 +58,17 @@ def read_line(line: str) -> Json | Piece | Plain:
     if isinstance(value, dict):
         kind = value.get("type")
         return value if isinstance(kind, str) and kind else Plain(text)
-    head = _EVENT_START.match(bare)
-    if head:
-        return Piece(head[1], bare)
-    if _SESSION.search(bare) and _UUID.search(bare):
-        return Piece("", bare)
-    return Plain(text)
+    kind = _type_of_piece(bare)
+    return Plain(text) if kind is None else Piece(kind, bare)
+
+
+def _type_of_piece(text: str) -> str | None:
+    """The type of a truncated event, empty if its beginning is missing; None if the text is no event."""
+    if head := _EVENT_START.match(text):
+        return head[1]
+    if _RESULT_START.match(text):
+        return "result"
+    return "" if _SESSION.search(text) and _UUID.search(text) else None
 
 
 def _read_json(text: str) -> Any:  # noqa: ANN401  # any JSON value

@@ -155,16 +155,40 @@ def _session_state(event: Json) -> str:
     return labelled("session", short(text_of(event, "state")))
 
 
+def session_writes_lost_entries(event: Json) -> list[Entry]:
+    code = short(text_of(event, "error_code"))
+    text = f"the session could not be saved{f' ({code})' if code else ''}: it cannot be resumed"
+    return [{"kind": "stderr", "text": text}]
+
+
+def _background_tasks(event: Json) -> str:
+    running = len(items_of(event, "tasks"))
+    return f"background tasks running: {whole(running)}" if running else "no background task is running"
+
+
+def _labelled_by(label: str, *keys: str) -> Callable[[Json], str]:
+    """A function for the label, and the first of these fields with a text, else the event's description."""
+
+    def line(event: Json) -> str:
+        return labelled(label, short(first_text(event, *keys) or description_of(event)))
+
+    return line
+
+
 DESCRIBERS: Mapping[str, Callable[[Json], str]] = {
     **tasks.DESCRIBERS,
     "agents_killed": _with_label("the sub-agents were stopped"),
     "api_retry": _api_retry,
     "away_summary": description_of,
+    "background_tasks_changed": _background_tasks,
+    "code_change_published": _with_label("a code change was published"),
     "commands_changed": _with_label("the list of commands changed"),
     "compact_boundary": _compact_boundary,
     "elicitation_complete": _elicitation_complete,
+    "file_attachments_missing": _with_label("attached files are missing"),
     "files_persisted": _files_persisted,
     "informational": _informational,
+    "instruction_size_warning": _with_label("the instructions are long"),
     "local_command_output": _local_command,
     "memory_recall": _memory_recall,
     "memory_saved": _with_label("memory saved"),
@@ -174,16 +198,25 @@ DESCRIBERS: Mapping[str, Callable[[Json], str]] = {
     "model_refusal_fallback": _model_change,
     "model_refusal_no_fallback": _model_refusal,
     "notification": description_of,
+    "per_turn_effort_changed": _labelled_by(
+        "the effort of this turn changed", "effort", "level", "effort_level"
+    ),
+    "permission_check_status": _with_label("permission check"),
     "permission_denied": _permission_denied,
     "permission_retry": _with_label("permission is requested again"),
     "plugin_install": _plugin_install,
     "post_turn_summary": description_of,
     "scheduled_task_fire": _with_label("a scheduled task begins"),
     "session_state_changed": _session_state,
+    "session_title_changed": _labelled_by("the session has a new title", "title", "session_title"),
     "status": _status,
     "stop_hook_summary": _with_label("stop hooks ran"),
     "task_summary": description_of,
     "turn_duration": _turn_duration,
+    "turn_preempted": _with_label("a new message interrupted the turn"),
+    "vcs_state_changed": _labelled_by(
+        "the state of the Git repository changed", "branch", "current_branch", "head"
+    ),
     "worker_shutting_down": _with_label("Claude Code is shutting down"),
 }
 """Each known subtype that becomes one line, and its function; `init` and `api_error` become other entries."""

@@ -4,7 +4,15 @@ from collections.abc import Callable, Mapping
 
 from paperclip_claude_k8s.claude.ui import others, system
 from paperclip_claude_k8s.claude.ui.messages import assistant_entries, user_entries
-from paperclip_claude_k8s.claude.ui.values import Entry, Json, description_of, joined, short, text_of
+from paperclip_claude_k8s.claude.ui.values import (
+    Entry,
+    Json,
+    description_of,
+    first_text,
+    joined,
+    short,
+    text_of,
+)
 
 TYPE_CHARS = 40
 """Characters of an unknown type or subtype that are shown."""
@@ -41,8 +49,10 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
     ("conversation_reset", None): _one_line(others.conversation_reset),
     ("refusal_continuation", None): _one_line(others.refusal_continuation),
     ("control_request", None): _one_line(others.control_request),
+    ("command_lifecycle", None): _one_line(others.command_lifecycle),
     ("system", "init"): system.init_entries,
     ("system", "api_error"): system.api_error_entries,
+    ("system", "session_writes_lost"): system.session_writes_lost_entries,
     **{("system", subtype): _one_line(describe) for subtype, describe in system.DESCRIBERS.items()},
     **{("system", subtype): _silent for subtype in ("thinking_tokens", "thinking", "file_snapshot")},
     **{
@@ -51,7 +61,6 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
             "active_goal",
             "api_metrics",
             "attachment",
-            "command_lifecycle",
             "compact_progress",
             "control_cancel_request",
             "control_response",
@@ -73,6 +82,6 @@ def event_entries(event: Json) -> list[Entry]:
 
 
 def _unknown(event: Json) -> list[Entry]:
-    parts = (short(text_of(event, key), TYPE_CHARS) for key in ("type", "subtype"))
-    text = joined(": ", (f"event {joined('/', parts)}", short(description_of(event))))
+    name = first_text(event, "subtype") or text_of(event, "type")
+    text = joined(": ", (f"event {short(name.replace('_', ' '), TYPE_CHARS)}", short(description_of(event))))
     return [{"kind": "system", "text": text}]

@@ -38,8 +38,11 @@ def _task_progress(event: Json) -> str:
 
 
 def _task_updated(event: Json) -> str:
+    """Nothing for a completed task: its `task_notification` follows."""
     patch = object_of(event, "patch")
     status = short(text_of(patch, "status"))
+    if status == "completed":
+        return ""
     detail = joined(": ", (status, short(text_of(patch, "error"))))
     return f"{_kind_of_task(event)}: {detail}" if detail else ""
 

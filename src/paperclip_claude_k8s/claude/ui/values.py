@@ -24,6 +24,7 @@ DESCRIPTION_FIELDS = ("content", "text", "message", "summary", "description", "e
 """Fields in which an event may describe itself."""
 
 _BLANK_RUN = re.compile(f"[{BLANKS}]+")
+_HINT = re.compile(r"(?: · | )?\(?ctrl\+o to (?:expand|see all|see more|see)\)?")
 
 
 def text_of(given: Json, key: str) -> str:
@@ -64,7 +65,9 @@ def first_text(given: Json, *keys: str) -> str:
 
 
 def description_of(event: Json) -> str:
-    return first_text(event, *DESCRIPTION_FIELDS)
+    """What the event says of itself, without hints at keys of the CLI's screen."""
+    text = first_text(event, *DESCRIPTION_FIELDS)
+    return _HINT.sub("", text) if "ctrl+o" in text else text
 
 
 def name_of(event: Json, key: str) -> str:
@@ -81,11 +84,15 @@ def joined(separator: str, parts: Iterable[str]) -> str:
 
 def short(text: str, limit: int = SHORT_CHARS) -> str:
     """The text in one line of at most `limit` characters. A surrogate pair counts as one character."""
-    flat = _BLANK_RUN.sub(" ", text).strip(BLANKS)
-    if len(flat) <= limit:
-        return flat
-    flat = flat.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    return clipped(_BLANK_RUN.sub(" ", text).strip(BLANKS), limit)
+
+
+def clipped(text: str, limit: int) -> str:
+    """At most `limit` characters of the text. A surrogate pair counts as one character."""
+    if len(text) <= limit:
+        return text
+    text = text[: 2 * limit + 2].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def utf16_length(text: str) -> int:
