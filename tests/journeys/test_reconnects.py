@@ -1,0 +1,107 @@
+"""Connections of the adapter that break or fall silent: every byte of the agent's output arrives."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.support.faulty_runs import assert_whole, numbered_lines, through_proxy, with_fault
+from tests.support.real_cluster import RESULT, wait_for_output
+from tests.support.runs import HostLog, Site
+
+from paperclip_claude_k8s.podlog import FollowTimings
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "cuts"),
+    [
+        (40_000, 60, [20_000, 45_000, 90_000, 30_000, 150_000, 300_000]),
+        (3_000_000, 3, [40_000, 1_500_000, 2_900_000, 3_100_000, 200_000]),
+    ],
+)
+async def test_long_lines_arrive_whole_across_reconnects(
+    real: Site, tmp_path: Path, length: int, count: int, cuts: list[int]
+) -> None:
+    """The connection is cut within lines, even within the runtime's records of 16 KiB."""
+    body = f"head -c {length - 10} /dev/zero | tr '\\0' a"
+    line = f"printf %010d $i; {body}; echo; i=$((i+1)); sleep 0.05"
+    script = f"i=1; while [ $i -le {count} ]; do {line}; done; {RESULT}"
+    expected = "".join(f"{i:010d}{'a' * (length - 10)}\n" for i in range(1, count + 1))
+    async with through_proxy(real, tmp_path) as (proxy, config):
+        host_log = HostLog()
+
+        async def cut() -> None:
+            await wait_for_output(host_log, "Pod running")
+            proxy.cuts += cuts
+
+        result, _ = await with_fault(
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
+        )
+        assert proxy.resets >= len(cuts) - 1
+    assert_whole(result, host_log, expected)
+
+
+async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: Site, tmp_path: Path) -> None:
+    burst = "seq 1 5000 | sed 's/^/burst line /'"
+    same = "yes the-same-line | head -n 3000"
+    script = f"sleep 1; {burst}; sleep 1; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
+    lines = "".join(f"burst line {i}\n" for i in range(1, 5001))
+    expected = lines + "the-same-line\n" * 6000 + lines
+    async with through_proxy(real, tmp_path) as (proxy, config):
+        host_log = HostLog()
+
+        async def cut() -> None:
+            await wait_for_output(host_log, "burst line 1\n")
+            proxy.cuts += [30_000, 100_000, 70_000, 20_000, 5_000]
+
+        result, _ = await with_fault(
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
+        )
+        assert proxy.resets >= 2
+    assert_whole(result, host_log, expected)
+
+
+async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_path: Path) -> None:
+    script, expected = numbered_lines(50, 0.05)
+    async with through_proxy(real, tmp_path) as (proxy, config):
+        host_log = HostLog()
+
+        async def cut() -> None:
+            await wait_for_output(host_log, "line-50-of")
+            proxy.cut()
+
+        unended = f"{script.removesuffix(RESULT)} printf unended; sleep 0.3; {RESULT}; printf last"
+        result, _ = await with_fault(
+            real.run({"CLAUDE_SCRIPT": unended}, host_log=host_log, config=config), cut()
+        )
+        assert proxy.resets
+    assert host_log.stdout.startswith(f"{expected}unended{{")
+    assert host_log.stdout.endswith("}\nlast")
+    assert result.result_json is not None
+    assert result.result_json["log"]["complete"] is True
+
+
+async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path: Path) -> None:
+    """Bytes stop arriving, and the connection reports no error, as behind a firewall that drops packets."""
+    script, expected = numbered_lines(1100, 0.1)
+    async with through_proxy(real, tmp_path) as (proxy, config):
+        host_log = HostLog()
+        silences: list[float] = []
+
+        async def silence() -> None:
+            await wait_for_output(host_log, "line-50-of")
+            proxy.silence()
+            loop = asyncio.get_running_loop()
+            since = loop.time()
+            await asyncio.sleep(2)
+            length = len(host_log.stdout)
+            while len(host_log.stdout) == length:  # noqa: ASYNC110  # a host's callback sets no event
+                await asyncio.sleep(0.1)
+            silences.append(loop.time() - since)
+
+        result, _ = await with_fault(
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), silence()
+        )
+    assert_whole(result, host_log, expected)
+    assert silences[0] <= FollowTimings().silence_timeout + 30  # the margin is for a busy machine

@@ -1,0 +1,79 @@
+"""Runs on a real cluster with a fault: numbered output, the fault, and a check that all output arrived."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.flaky_proxy import FlakyProxy, flaky_proxy
+from tests.support.real_cluster import RESULT
+from tests.support.runs import HostLog, Site
+
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+CTL_SCRIPT = os.environ.get("CLUSTER_CTL", "")
+"""Script that starts, stops and kills a part of the cluster, such as the kubelet."""
+CTL_TRIES = 3
+"""Attempts per call: the script sometimes fails because of a race with grep."""
+
+
+async def control_cluster(*arguments: str, **env: str) -> None:
+    """Run the script with these arguments, and with `env` added to its environment.
+
+    Raises:
+        AssertionError: `CLUSTER_CTL` is not set, or the script failed.
+    """
+    assert CTL_SCRIPT, "CLUSTER_CTL must name the script that starts and stops the cluster's parts"
+    for _ in range(CTL_TRIES):
+        process = await asyncio.create_subprocess_exec(
+            CTL_SCRIPT, *arguments, env={**os.environ, **env}, stdout=asyncio.subprocess.DEVNULL
+        )
+        if await process.wait() == 0:
+            return
+    raise AssertionError(f"{arguments} failed {CTL_TRIES} times")
+
+
+@asynccontextmanager
+async def through_proxy(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyProxy, dict[str, Any]]]:
+    """A proxy, and the config that makes all connections of the adapter go through it."""
+    async with flaky_proxy(str(real.config["kubeconfig"]), folder) as (proxy, kubeconfig):
+        yield proxy, {"kubeconfig": kubeconfig}
+        # before the proxy ends, because the adapter deletes its Lease through it
+        assert await real.leftovers() == []
+
+
+RunEnd = tuple[ExecutionResult, HostLog]
+"""The result of a run, and what its host has received."""
+
+
+async def with_fault(run: Coroutine[Any, Any, RunEnd], fault: Coroutine[Any, Any, None]) -> RunEnd:
+    """Cause the fault during the run, and return the result and log of the run."""
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(run)
+        group.create_task(fault)
+    return running.result()
+
+
+def numbered_lines(count: int, step: float) -> tuple[str, str]:
+    """A script that prints `count` numbered lines, `step` seconds apart, and those lines."""
+    loop = (
+        f"i=1; while [ $i -le {count} ]; do echo line-$i-of-{count}; i=$((i+1)); sleep {step}; done; {RESULT}"
+    )
+    return loop, "".join(f"line-{i}-of-{count}\n" for i in range(1, count + 1))
+
+
+def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> dict[str, Any]:
+    """Check that the lines arrived once, in order, and that the log is reported as complete; return `log`."""
+    received = host_log.stdout
+    pairs = enumerate(zip(received, expected, strict=False))
+    same = next((at for at, (char, wanted) in pairs if char != wanted), len(received))
+    assert received.startswith(expected), f"differs at {same}: {received[same : same + 200]!r}"
+    assert received.count("\n") <= expected.count("\n") + 1
+    assert result.error_message is None, result.error_message
+    assert result.result_json is not None
+    log: dict[str, Any] = result.result_json["log"]
+    assert log["complete"] is True, log
+    assert log["gaps"] == []
+    return log
