@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.any_json import ODD_JSON
@@ -254,6 +255,18 @@ def test_any_answer_to_a_call_is_read_or_is_an_error(call: str, answers: list[An
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(Path(folder)))
+
+
+@pytest.mark.parametrize("text", ['"message":%s', '"reason":%s', '"details":{"retryAfterSeconds":%s}'])
+async def test_deeply_nested_refusal_is_an_error(text: str, tmp_path: Path) -> None:
+    nested = "[" * 1000 + "]" * 1000
+    body = '{"kind":"Status",' + text % nested + "}"
+    async with answering([(500, [], body.encode(), True)]) as url:
+        gateway = Gateway(a_kubeconfig(tmp_path, url), TIMINGS)
+        with pytest.raises(ClusterError) as raised:
+            await gateway.read_job("ns", "job")
+        await gateway.close()
+    assert raised.value.status == 500
 
 
 @FUZZ_RUNS

@@ -1,11 +1,14 @@
 """The few asyncio building blocks that the package needs besides TaskGroup and timeout."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
+_log = logging.getLogger("paperclip_claude_k8s")
 
 
 def loop_time() -> float:
@@ -127,16 +130,19 @@ class Nursery:
         self._empty = asyncio.Event()
 
     async def start(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """Run `work` in the background until it ends, is cancelled, or `close` is called."""
+        """Run `work` in the background until it ends, is cancelled, or `close` is called.
+
+        An exception is logged and ends only this task: the others serve other runs.
+        """
         if self._root is None or self._root.done() or self._empty.is_set():
             self._opened, self._empty = asyncio.Event(), asyncio.Event()
             root = self._run_root(self._opened, self._empty)
             self._root = asyncio.create_task(root, name="nursery")  # noqa: TID251  # the parent of all others
         await self._opened.wait()
         assert self._group is not None  # noqa: S101  # set before `_opened`
-        child = self._group.create_task(work, name=name)
+        child = self._group.create_task(_contained(work, name), name=name)
         self._children.add(child)
-        child.add_done_callback(self._on_child_done)
+        child.add_done_callback(partial(self._on_child_done, work))
         return child
 
     async def close(self) -> None:
@@ -153,10 +159,18 @@ class Nursery:
             opened.set()
             await empty.wait()
 
-    def _on_child_done(self, child: "asyncio.Task[Any]") -> None:
+    def _on_child_done(self, work: Coroutine[Any, Any, None], child: "asyncio.Task[Any]") -> None:
+        work.close()  # it has not begun if the task was cancelled first
         self._children.discard(child)
         if not self._children:
             self._empty.set()
+
+
+async def _contained(work: Coroutine[Any, Any, None], name: str) -> None:
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001  # in a TaskGroup it would cancel all other tasks
+        _log.error("A bug in the adapter: the background task %r ended", name, exc_info=error)
 
 
 def jittered(seconds: float, share: float = 0.25) -> float:

@@ -10,6 +10,7 @@ its run ends. While the API server cannot be reached, nothing changes but `JobWa
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +24,7 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.cluster.watch_cache import Change, S, WatchCache
 
+_log = logging.getLogger("paperclip_claude_k8s")
 T_contra = TypeVar("T_contra", JobSnapshot, PodSnapshot, contravariant=True)
 FROM_CACHE = "0"
 """A watch from this version first sends the existing objects, then every change. The existing ones come from
@@ -118,6 +120,9 @@ class Informer:
             except ClusterError as error:
                 if not error.gone:
                     self._note_failure(cache, error)
+            except Exception as bug:  # noqa: BLE001  # one object that cannot be read must not end the watch of all runs
+                _log.error("A bug in the adapter: watch in %s failed", self._namespace, exc_info=bug)
+                self._note_failure(cache, ClusterError(None, "Bug", type(bug).__name__))
             await asyncio.sleep(backoff.pause())
 
     async def _watch(self, cache: WatchCache[S], version: str, backoff: Backoff) -> None:

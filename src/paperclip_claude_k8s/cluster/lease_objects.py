@@ -5,6 +5,7 @@ The package `leases` uses them as locks.
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 
 KIND_LABEL = f"{PREFIX}lease"
 PROCESS_ANNOTATION = f"{PREFIX}process"
+_PID = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class ProcessId:
     def from_map(cls, fields: Json) -> "ProcessId":
         texts = {key: get_text(fields, key) for key in ("uuid", "host", "boot", "namespace", "started")}
         pid = get_text(fields, "pid")
-        return cls(**texts, pid=int(pid) if pid.isdecimal() else 0)
+        return cls(**texts, pid=int(pid) if _PID.fullmatch(pid) else 0)
 
 
 def process_lease_name(uuid: str) -> str:
@@ -100,10 +102,13 @@ def holder_of(lease: LeaseSnapshot) -> tuple[ProcessId, str]:
 
 
 def read_process(text: str, uuid: str) -> ProcessId:
-    """Read a process from the text of an annotation. A non-empty `uuid` overrides the uuid in the text."""
+    """Read a process from the text of an annotation, which others can edit: any text is read.
+
+    A non-empty `uuid` overrides the uuid in the text.
+    """
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         return ProcessId(uuid)

@@ -1,5 +1,6 @@
 """Makes snapshots of objects in Kubernetes' JSON. A missing or malformed field becomes its default."""
 
+import re
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -35,13 +36,15 @@ from paperclip_claude_k8s.cluster.model import (
 from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS
 
 S = TypeVar("S")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+"""Names and uids of objects. They become parts of paths on the shared volume: no other text is accepted."""
 
 
 def job_snapshot(job: Json) -> JobSnapshot:
     meta, spec = get_object(job, "metadata"), get_object(job, "spec")
     containers = get_objects(get_object(get_object(spec, "template"), "spec"), "containers")
     return JobSnapshot(
-        ref=JobRef(get_text(meta, "namespace"), get_text(meta, "name"), get_text(meta, "uid")),
+        ref=JobRef(_name(meta, "namespace"), _name(meta, "name"), _name(meta, "uid")),
         resource_version=get_text(meta, "resourceVersion"),
         created=parse_time(meta.get("creationTimestamp")),
         labels=get_text_map(meta, "labels"),
@@ -63,9 +66,9 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         if container.get("restartPolicy") == "Always"
     }
     return PodSnapshot(
-        namespace=get_text(meta, "namespace"),
-        name=get_text(meta, "name"),
-        uid=get_text(meta, "uid"),
+        namespace=_name(meta, "namespace"),
+        name=_name(meta, "name"),
+        uid=_name(meta, "uid"),
         resource_version=get_text(meta, "resourceVersion"),
         job_uid=_controlling_job(meta),
         phase=get_text(status, "phase"),
@@ -85,9 +88,9 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
 def secret_snapshot(secret: Json) -> SecretSnapshot:
     meta = get_object(secret, "metadata")
     return SecretSnapshot(
-        namespace=get_text(meta, "namespace"),
-        name=get_text(meta, "name"),
-        uid=get_text(meta, "uid"),
+        namespace=_name(meta, "namespace"),
+        name=_name(meta, "name"),
+        uid=_name(meta, "uid"),
         owners=tuple(get_text(owner, "uid") for owner in get_objects(meta, "ownerReferences")),
         only_pod=_decoded(get_text(get_object(secret, "data"), ONLY_POD_KEY)),
     )
@@ -115,8 +118,8 @@ def event_snapshot(event: Json) -> EventSnapshot:
 def lease_snapshot(lease: Json) -> LeaseSnapshot:
     meta, spec = get_object(lease, "metadata"), get_object(lease, "spec")
     return LeaseSnapshot(
-        namespace=get_text(meta, "namespace"),
-        name=get_text(meta, "name"),
+        namespace=_name(meta, "namespace"),
+        name=_name(meta, "name"),
         resource_version=get_text(meta, "resourceVersion"),
         holder=get_text(spec, "holderIdentity"),
         labels=get_text_map(meta, "labels"),
@@ -159,6 +162,12 @@ def _decoded(data: str) -> str:
         return b64decode(data).decode(errors="replace")
     except ValueError:
         return ""
+
+
+def _name(meta: Json, key: str) -> str:
+    """A name, a namespace or a uid; "" if it cannot be one."""
+    text = get_text(meta, key)
+    return text if _NAME.fullmatch(text) else ""
 
 
 def _shown(source: Json, key: str) -> str:

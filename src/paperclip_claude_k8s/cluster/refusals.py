@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from paperclip_claude_k8s.base.json_readers import get_object
+from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 QUOTED_CHARS = 256
@@ -83,7 +83,7 @@ async def read_refusal(request: str, response: aiohttp.ClientResponse, confident
     except orjson.JSONDecodeError:
         status = None
     if isinstance(status, dict) and status.get("kind") == "Status":
-        reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+        reason, message = get_text(status, "reason"), get_text(status, "message")
     else:
         status = {}
         reason, message = "", f"{request}: {body.decode('utf-8', 'replace').strip()[:QUOTED_CHARS]}"
@@ -126,5 +126,5 @@ def _retry_after(response: aiohttp.ClientResponse, status: Mapping[str, Any]) ->
     seconds = response.headers.get("Retry-After")
     if seconds is None:
         seconds = get_object(status, "details").get("retryAfterSeconds")
-    text = str(seconds or "").strip()
+    text = str(seconds).strip() if isinstance(seconds, (int, str)) else ""
     return min(float(text[:9]), MAX_RETRY_AFTER) if text.isdecimal() else None

@@ -5,6 +5,7 @@ here is recursive, no link is followed, few descriptors are open at a time, and 
 `ENTRIES` entries in at most `SECONDS`. What is left then is removed by a later call.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -47,6 +48,12 @@ def names_in(at: int, allowance: Allowance | None = None) -> Iterator[str]:
             yield entry.name
 
 
+def check_name(name: str) -> None:
+    """Raise `OSError` for a text that is no name in a folder: `..` or a path could lead out of the folder."""
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise OSError(errno.EINVAL, "it is not a name of a file or a folder")
+
+
 def temporary_name(name: str) -> str:
     return f".{name[:16]}-{secrets.token_hex(4)}.tmp"
 
@@ -55,8 +62,9 @@ def remove_tree(at: int, name: str) -> None:
     """Remove a folder, if it exists, atomically: it is renamed, then deleted as far as possible.
 
     Raises:
-        OSError: it could not be renamed.
+        OSError: it could not be renamed, or `name` is a path.
     """
+    check_name(name)
     temporary = temporary_name(name)
     with suppress(FileNotFoundError):
         os.rename(name, temporary, src_dir_fd=at, dst_dir_fd=at)

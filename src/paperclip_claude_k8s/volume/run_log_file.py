@@ -66,7 +66,7 @@ def run_log_of(
     if volume is None or annotated is None:
         return None
     parts = PurePosixPath(annotated).parts
-    if parts[:1] != (RUN_LOG_FOLDER,) or ".." in parts:
+    if parts[:1] != (RUN_LOG_FOLDER,) or len(parts) == 1 or ".." in parts or "\0" in annotated:
         return None
     return RunLogFile(volume, annotated, pod_uid, limit and limit + relay.ABOVE_LIMIT)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.plan.run_plan import START_MARKS
+from paperclip_claude_k8s.volume.removal import check_name
 from paperclip_claude_k8s.volume.safefs import open_path
 
 POLL_INTERVAL = 0.1
@@ -71,11 +72,13 @@ def _remove_marks(volume: str, pod_uids: tuple[str, ...]) -> list[str]:
 def _remove_each(folder: int, pod_uids: tuple[str, ...]) -> Iterator[str]:
     for uid in pod_uids:
         try:
+            check_name(uid)
             os.unlink(uid, dir_fd=folder)
         except FileNotFoundError:
             continue
         except OSError:  # e.g. the volume is mounted read-only: a mark that exists counts, though it stays
             with suppress(OSError):
+                check_name(uid)
                 os.stat(uid, dir_fd=folder, follow_symlinks=False)
                 yield uid
         else:
