@@ -117,12 +117,10 @@ class Informer:
                     version = listing.resource_version
                 start, version = version, None
                 await self._watch(cache, start, backoff)
-            except ClusterError as error:
-                if not error.gone:
-                    self._note_failure(cache, error)
-            except Exception as bug:  # noqa: BLE001  # one object that cannot be read must not end the watch of all runs
-                _log.error("A bug in the adapter: watch in %s failed", self._namespace, exc_info=bug)
-                self._note_failure(cache, ClusterError(None, "Bug", type(bug).__name__))
+            except Exception as error:  # noqa: BLE001  # one odd object must not end the watch of all runs
+                failure = _as_cluster_error(error)
+                if not failure.gone:
+                    self._note_failure(cache, failure)
             await asyncio.sleep(backoff.pause())
 
     async def _watch(self, cache: WatchCache[S], version: str, backoff: Backoff) -> None:
@@ -267,6 +265,13 @@ class _Polls:
             last, first_update = current, update
             update(last, gone=False)
             await asyncio.sleep(self._timings.poll_by_name)
+
+
+def _as_cluster_error(error: Exception) -> ClusterError:
+    if isinstance(error, ClusterError):
+        return error
+    _log.error("A bug in the adapter: a list or watch failed; it begins again", exc_info=error)
+    return ClusterError(None, "Bug", type(error).__name__)
 
 
 def _job_uid(job: JobSnapshot) -> str:
