@@ -114,6 +114,18 @@ def test_root_gets_a_tool_list_instead_of_skip_permissions() -> None:
     assert pod_spec(runAsUser=0)["securityContext"]["runAsNonRoot"] is False
 
 
+def test_root_may_use_the_tools_of_its_mcp_servers() -> None:
+    servers = {"files": {"command": "f"}, "my server.1": {"url": "https://x.example"}, "off": None}
+
+    def allowed(**config: Any) -> list[str]:
+        command = agent(runAsUser=0, mcpServers=servers, **config)["command"]
+        return str(command[command.index("--allowedTools") + 1]).split(",")
+
+    assert [name for name in allowed() if name.startswith("mcp")] == ["mcp__files", "mcp__my_server_1"]
+    assert "Bash" in allowed()
+    assert allowed(allowedTools=["Read"]) == ["Read"]
+
+
 @pytest.mark.parametrize(
     ("template", "user", "as_root"),
     [

@@ -25,11 +25,12 @@ def program(name: str) -> str:
     """Return the path of the program. If it is missing, skip the test, or fail it if `EXPECTED` is set."""
     path = shutil.which(name)
     if path is None:
-        _skip_or_fail(f"{name} is not on this machine")
+        skip_or_fail(f"{name} is not on this machine")
     return path
 
 
-def _skip_or_fail(missing: str) -> NoReturn:
+def skip_or_fail(missing: str) -> NoReturn:
+    """Skip the test because of what is missing on this machine, or fail it if `EXPECTED` is set."""
     if os.environ.get(EXPECTED):
         pytest.fail(missing)
     pytest.skip(missing)
@@ -42,7 +43,7 @@ def mounted_tmpfs(folder: Path, options: str = "size=300k") -> Iterator[None]:
     mount = [program("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     done = subprocess.run(mount, check=False, capture_output=True, text=True)
     if done.returncode:
-        _skip_or_fail(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+        skip_or_fail(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
     try:
         yield
     finally:

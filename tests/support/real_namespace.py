@@ -22,6 +22,8 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 NAMESPACE = f"paperclip-{_WORKER}" if _WORKER else "paperclip"
 HOST_POD = "paperclip-0"
 ACCOUNT = "paperclip"
+THIS_MACHINE = "10.244.0.1"
+"""Address of this machine in the network of the cluster's Pods."""
 _TOKEN = "paperclip-token"  # the name of a Secret
 
 
@@ -93,7 +95,7 @@ def _host_pod_spec() -> dict[str, Any]:
         "imagePullPolicy": "Never",
         "command": ["sh", "-c", "while true; do sleep 3600; done"],
         "env": [
-            {"name": "PAPERCLIP_API_URL", "value": "http://10.244.0.1:3100"},
+            {"name": "PAPERCLIP_API_URL", "value": f"http://{THIS_MACHINE}:3100"},
             {"name": "ANTHROPIC_API_KEY", "valueFrom": key},
             {"name": "DEPLOY_ENV", "value": "test"},
         ],

@@ -1,5 +1,6 @@
 """Builds the agent's command line from options."""
 
+import re
 from dataclasses import dataclass
 
 ROOT_TOOLS = "Bash,Edit,Glob,Grep,MultiEdit,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write"
@@ -20,6 +21,8 @@ class CommandOptions:
     system_prompt_file: str | None = None
     add_dir: str | None = None
     mcp_config: str | None = None
+    mcp_servers: tuple[str, ...] = ()
+    """Names of the servers in `mcp_config`."""
     extra_args: tuple[str, ...] = ()
 
 
@@ -45,5 +48,12 @@ def command_line(options: CommandOptions) -> tuple[str, ...]:
 def _permissions(options: CommandOptions) -> list[str]:
     if options.skip_permissions and not options.as_root:
         return ["--dangerously-skip-permissions"]
-    tools = ",".join(options.allowed_tools) or (ROOT_TOOLS if options.as_root else "")
-    return ["--allowedTools", tools] if tools else []
+    tools = options.allowed_tools
+    if options.as_root and not tools:
+        tools = (ROOT_TOOLS, *map(_server_rule, options.mcp_servers))
+    return ["--allowedTools", ",".join(tools)] if tools else []
+
+
+def _server_rule(server: str) -> str:
+    """Allows all tools of this MCP server. The CLI replaces other characters in its name in the same way."""
+    return f"mcp__{re.sub(r'[^a-zA-Z0-9_-]', '_', server)}"

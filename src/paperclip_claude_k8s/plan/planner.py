@@ -217,6 +217,7 @@ def _options(config: AdapterConfig, packed: Packed, parts: SecretParts, resume: 
         system_prompt_file=packed.instructions_file,
         add_dir=packed.root,
         mcp_config=parts.mcp.file,
+        mcp_servers=tuple(parts.mcp.servers),
         extra_args=(*rtk_arguments(config), *config.extra_args),
     )
 
