@@ -103,9 +103,8 @@ class ScriptedApi:
 
     def cost(self) -> float:
         """Their price in US dollars."""
-        return (
-            sum(tokens * price for tokens, price in zip(self._tokens(), _PRICE.values(), strict=True)) / 1e6
-        )
+        priced = zip(self._tokens(), _PRICES, strict=True)
+        return sum(tokens * price for tokens, price in priced) / 1_000_000
 
     def _tokens(self) -> tuple[int, int, int, int]:
         usages = [step["usage"] for step in self._given() if "usage" in step]
