@@ -8,7 +8,7 @@ from paperclip_claude_k8s.base.json_readers import get_object
 from paperclip_claude_k8s.host.config import AdapterConfig, documented_key
 from paperclip_claude_k8s.host.policy import Policy, Refusal
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
-from paperclip_claude_k8s.host.sensitive_fields import SensitiveField, sensitive_fields
+from paperclip_claude_k8s.host.sensitive_fields import SensitiveField, sensitive_fields, toleration_names
 
 TEMPLATE = "podTemplate"
 _SENSITIVE_LABELS = {
@@ -23,7 +23,7 @@ _SHOWN_CHARS = 100
 
 def config_refusals(config: AdapterConfig, policy: Policy) -> tuple[Refusal, ...]:
     """What the policy does not allow. Paths of the host are not examined here, see `run/admit.py`."""
-    rules = (_names, _labels, _flags, _budgets, _env, _template)
+    rules = (_names, _labels, _tolerations, _flags, _budgets, _env, _template)
     return tuple(refusal for rule in rules for refusal in rule(config, policy))
 
 
@@ -59,12 +59,21 @@ def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
 
 
 def _labels(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    for label in config.labels:
+        if not policy.allows("labels", label):
+            yield Refusal(f"labels.{shorten(label)}", refused_name("labels", label, policy), "labels")
     template = get_object(get_object(config.pod_template or {}, "metadata"), "labels")
     for key, labels in (("labels", config.labels), (f"{TEMPLATE}.metadata.labels", template)):
         for label, policy_field in _SENSITIVE_LABELS.items():
             name = str(labels.get(label) or "")
             if name and not policy.allows(policy_field, name):
                 yield Refusal(f"{key}.{label}", refused_name(policy_field, name, policy), policy_field)
+
+
+def _tolerations(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    for name in toleration_names(config.tolerations):
+        if not policy.allows("tolerations", name):
+            yield Refusal("tolerations", refused_name("tolerations", name, policy), "tolerations")
 
 
 def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
@@ -80,11 +89,15 @@ def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
 
 
 def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
-    """Settings above the policy's highest values. 0 turns and a time limit of 0 mean: no limit."""
+    """Settings above the policy's highest values. 0 turns and a time limit of 0 mean: no limit.
+
+    An agent that ignores SIGTERM works until `stopGraceSec` is over, so that has the limit of `timeoutSec`.
+    """
     cpu, memory, log = policy.max_cpu, policy.max_memory, policy.max_log_size
     used_memory = parse_bytes(config.memory_limit)
     limited: tuple[tuple[str, str, Number, Number | None], ...] = (
         ("timeoutSec", "maxTimeoutSec", config.timeout_sec or UNLIMITED, policy.max_timeout_sec),
+        ("stopGraceSec", "maxTimeoutSec", config.stop_grace_sec, policy.max_timeout_sec),
         (
             "ttlSecondsAfterFinished",
             "maxTtlSecondsAfterFinished",

@@ -100,6 +100,10 @@ class Policy(BaseModel):
     docker: Flag = True
     root_user: Flag = True
 
+    labels: Patterns = EVERYTHING
+    annotations: Patterns = EVERYTHING
+    tolerations: Patterns = EVERYTHING
+
     pod_template: Flag = True
     privileged: Flag = True
     capabilities: Patterns = EVERYTHING

@@ -58,7 +58,17 @@ _VALUES_IN = {
     ("securityContext", "procMount"): (frozenset({"", "Default"}), "privileged"),
     ("tcpSocket", "host"): (frozenset({""}), "hostNamespaces"),
 }
+_PARTS = {
+    # field with the name of an object → field beside it that chooses a part of the object
+    ("configMap", "name"): "items",
+    ("configMapKeyRef", "name"): "key",
+    ("secret", "name"): "items",
+    ("secret", "secretName"): "items",
+    ("secretKeyRef", "name"): "key",
+}
 _ROOT = {"runAsUser": 0, "runAsNonRoot": False}
+ANY_TAINT = "*"
+"""Name of a toleration without a key, which tolerates every taint."""
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 
 
@@ -72,6 +82,8 @@ class SensitiveField:
     """The field of the policy that governs it, in camelCase."""
     name: str = ""
     """What a list of patterns is compared with; "" if a flag governs it."""
+    part: tuple[str, ...] = ()
+    """Keys of the Secret or ConfigMap that the Pod gets; empty: all, or it is another kind of field."""
 
 
 def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]:
@@ -82,7 +94,7 @@ def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]
         if isinstance(value, Mapping):
             items = [(f"{path}.{key}".lstrip("."), str(key), inner) for key, inner in value.items()]
             for inner_path, key, inner in items:
-                yield from _sensitive(inner_path, within, key, inner)
+                yield from _sensitive(inner_path, within, key, inner, value)
             waiting += [item for item in reversed(items) if item[1] not in _KEYS_OF_USERS]
         elif isinstance(value, (list, tuple)):
             waiting += [(f"{path}[{_label(i, item)}]", within, item) for i, item in enumerate(value)][::-1]
@@ -93,12 +105,21 @@ def _label(index: int, item: object) -> object:
     return name[:80] if isinstance(name, str) and name else index
 
 
-def _sensitive(path: str, within: str, key: str, value: object) -> Iterator[SensitiveField]:
-    """What the field with this path means; `within` is the field that contains it."""
+def toleration_names(tolerations: object) -> Iterator[str]:
+    """The keys of the taints that are tolerated."""
+    for toleration in tolerations if isinstance(tolerations, (list, tuple)) else ():
+        if isinstance(toleration, Mapping):
+            yield str(toleration.get("key") or ANY_TAINT)
+
+
+def _sensitive(
+    path: str, within: str, key: str, value: object, beside: Mapping[str, object]
+) -> Iterator[SensitiveField]:
+    """What the field with this path means. `beside` is the map that contains it, `within` the map's key."""
     if within == "annotations":
-        if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
-            yield SensitiveField(path, "privileged")
+        yield from _annotation(path, key, value)
         return
+    yield from _labels_and_tolerations(path, key, value)
     if key in _FLAGS and value:
         yield SensitiveField(path, _FLAGS[key])
     if key in _ROOT and value == _ROOT[key]:
@@ -110,7 +131,27 @@ def _sensitive(path: str, within: str, key: str, value: object) -> Iterator[Sens
     names = value if isinstance(value, (list, tuple)) else (value,)
     for name in names if policy_field else ():
         if name not in (None, "") and not isinstance(name, Mapping):
-            yield SensitiveField(path, str(policy_field), str(name))
+            part = _part(beside.get(_PARTS.get((within, key), "")))
+            yield SensitiveField(path, str(policy_field), str(name), part)
+
+
+def _annotation(path: str, key: str, value: object) -> Iterator[SensitiveField]:
+    yield SensitiveField(path, "annotations", key)
+    if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
+        yield SensitiveField(path, "privileged")
+
+
+def _labels_and_tolerations(path: str, key: str, value: object) -> Iterator[SensitiveField]:
+    if path == "metadata.labels" and isinstance(value, Mapping):
+        yield from (SensitiveField(f"{path}.{label}", "labels", str(label)) for label in value)
+    if key == "tolerations":
+        yield from (SensitiveField(path, key, name) for name in toleration_names(value))
+
+
+def _part(chosen: object) -> tuple[str, ...]:
+    """The keys that `key` or `items` chooses; empty: all."""
+    items = chosen if isinstance(chosen, (list, tuple)) else (chosen,) if chosen else ()
+    return tuple(sorted(str(item.get("key") if isinstance(item, Mapping) else item) for item in items))
 
 
 def _by_value(path: str, field: tuple[str, str], value: object) -> Iterator[SensitiveField]:

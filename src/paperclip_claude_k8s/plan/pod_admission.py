@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from paperclip_claude_k8s.base.json_readers import get_object, get_objects
+from paperclip_claude_k8s.base.json_readers import get_list, get_object, get_objects
 from paperclip_claude_k8s.host.config_admission import TEMPLATE, field_refusal, refused_name
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.policy import Policy, Refusal
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.sensitive_fields import SensitiveField, sensitive_fields
 from paperclip_claude_k8s.plan.manifest import pod_template
+from paperclip_claude_k8s.plan.paths import is_in_any
 from paperclip_claude_k8s.plan.pod_security import Pod
 from paperclip_claude_k8s.plan.pod_template import CONTAINERS, apply_overlay
 from paperclip_claude_k8s.plan.run_plan import RunPlan
@@ -25,6 +26,25 @@ _REACHED = {
     "nodeNames": "podTemplate puts the Pod on node {}, without the scheduler",
 }
 """Field of the policy → note about what is in use."""
+_OBJECTS = frozenset({"secrets", "configMaps", "claims"})
+"""Fields of the policy that name objects whose content a volume can show."""
+_RUNTIME_CAPABILITIES = (
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+)
+"""What containers get from usual container runtimes unless they drop it."""
 
 
 def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
@@ -38,6 +58,9 @@ def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
             _added_fields(plan, policy),
             _token(own, pod, policy),
             _root(own, pod, policy),
+            _seccomp(own, pod, policy),
+            _capabilities(own, pod, policy),
+            _grace(own, pod, policy),
             _other_companies(plan, own, pod),
             _resources(pod, policy, "cpu", "maxCpu", parse_cpu),
             _resources(pod, policy, "memory", "maxMemory", parse_bytes),
@@ -51,8 +74,10 @@ def added_fields(plan: RunPlan) -> tuple[SensitiveField, ...]:
     if not plan.overlay.template:
         return ()
     own = pod_template(plan)
+    pod = apply_overlay(own, plan.overlay)
     before = set(sensitive_fields(own))
-    added = (field for field in sensitive_fields(apply_overlay(own, plan.overlay)) if field not in before)
+    added = [field for field in sensitive_fields(pod) if field not in before]
+    added += _wider_mounts(own, pod)
     return tuple(
         field for field in added if (field.policy_field, field.name) != ("secrets", plan.secret_name)
     )
@@ -98,6 +123,94 @@ def _token(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
         )
 
 
+def _seccomp(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+    """Containers whose seccomp profile is removed: without one, most container runtimes use none."""
+    if policy.privileged:
+        return
+    known = set(_without_seccomp(own))
+    for subject in _without_seccomp(pod):
+        if subject not in known:
+            why = f"{subject} has no seccomp profile: privileged is false"
+            yield Refusal(f"{TEMPLATE}.spec", why, "privileged")
+
+
+def _without_seccomp(template: JsonMap) -> Iterator[str]:
+    for subject, profile in Pod.of(template).effective("seccompProfile"):
+        if not (isinstance(profile, Mapping) and profile.get("type")):
+            yield subject
+
+
+def _capabilities(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+    """Containers of the adapter that keep the container runtime's capabilities because of `podTemplate`."""
+    refused = next((name for name in _RUNTIME_CAPABILITIES if not policy.allows("capabilities", name)), None)
+    if refused is None:
+        return
+    dropping = {subject for subject, drops in _drop_all(own) if drops}
+    for subject, drops in _drop_all(pod):
+        if subject in dropping and not drops:
+            why = f"{subject} no longer drops ALL: {refused_name('capabilities', refused, policy)}"
+            yield Refusal(f"{TEMPLATE}.spec", why, "capabilities")
+
+
+def _drop_all(template: JsonMap) -> Iterator[tuple[str, bool]]:
+    for subject, _, context in Pod.of(template).containers:
+        yield subject, "ALL" in get_list(get_object(context, "capabilities"), "drop")
+
+
+def _grace(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+    """A grace period above the highest `timeoutSec`: an agent that ignores SIGTERM works until it is over."""
+    key, most = "terminationGracePeriodSeconds", policy.max_timeout_sec
+    grace = pod["spec"].get(key)
+    if (
+        most is not None
+        and grace != own["spec"].get(key)
+        and isinstance(grace, (int, float))
+        and grace > most
+    ):
+        why = f"it is too much: maxTimeoutSec is {policy.to_wire()['maxTimeoutSec']}"
+        yield Refusal(f"{TEMPLATE}.spec.{key}", why, "maxTimeoutSec")
+
+
+def _wider_mounts(own: JsonMap, pod: JsonMap) -> Iterator[SensitiveField]:
+    """Mounts of the Pod's own volumes that show or let change more of them than its own mounts do.
+
+    The host's own Pod may mount a part of a Secret or of a claim, and Jobs inherit that part only.
+    """
+    given: dict[str, list[tuple[str | None, bool]]] = {}
+    for _, mount in _mounts(own):
+        given.setdefault(str(mount.get("name")), []).append(_extent(mount))
+    volumes = {str(volume.get("name")): volume for volume in get_objects(pod["spec"], "volumes")}
+    for container, mount in _mounts(pod):
+        name = str(mount.get("name"))
+        extents = given.get(name, ())
+        if extents and name in volumes and not any(_covers(ours, _extent(mount)) for ours in extents):
+            path = f"spec.containers[{container}].volumeMounts[{mount.get('mountPath')}]"
+            for field in sensitive_fields({"volumes": [volumes[name]]}):
+                if field.policy_field in _OBJECTS:
+                    yield SensitiveField(path, field.policy_field, field.name)
+
+
+def _extent(mount: JsonMap) -> tuple[str | None, bool]:
+    """The part of its volume that a mount shows, None if that is computed, and whether it is read-only."""
+    sub_path = None if "subPathExpr" in mount else str(mount.get("subPath") or "")
+    return sub_path, mount.get("readOnly") is True
+
+
+def _covers(ours: tuple[str | None, bool], theirs: tuple[str | None, bool]) -> bool:
+    (part, read_only), (other, other_read_only) = ours, theirs
+    if part is None or (read_only and not other_read_only):
+        return False
+    return not part or (other is not None and ".." not in other.split("/") and is_in_any(other, [part]))
+
+
+def _mounts(template: JsonMap) -> Iterator[tuple[str, JsonMap]]:
+    """Name of the container and mount, for each mount of each container."""
+    for kind in CONTAINERS:
+        for container in get_objects(template["spec"], kind):
+            for mount in get_objects(container, "volumeMounts"):
+                yield str(container.get("name")), mount
+
+
 def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap) -> Iterator[Refusal]:
     """Mounts by `podTemplate` that show more of the shared volume than the company's folder."""
     claim = plan.home.claim_name if plan.home is not None else ""
@@ -117,12 +230,9 @@ def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, str |
         for volume in get_objects(template["spec"], "volumes")
         if get_object(volume, "persistentVolumeClaim").get("claimName") == claim
     }
-    for kind in CONTAINERS:
-        for container in get_objects(template["spec"], kind):
-            for mount in get_objects(container, "volumeMounts"):
-                if mount.get("name") in shared:
-                    fixed = "subPathExpr" not in mount
-                    yield str(container.get("name")), str(mount.get("subPath", "")) if fixed else None
+    for container, mount in _mounts(template):
+        if mount.get("name") in shared:
+            yield container, _extent(mount)[0]
 
 
 def _root(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:

@@ -7,7 +7,7 @@ because no run works without them:
 - the agent's command, which is the relay, and the path and policy of its termination message;
 - the restart settings by which the agent never starts twice: `restartPolicy`, restart rules, `resizePolicy`;
 - the volumes of the run's files, and the mounts of the run's files and of the relay's folder;
-- the variables PAPERCLIP_* and HOME;
+- the variables PAPERCLIP_* and HOME, and the empty values that hide the host's own secrets of an `envFrom`;
 - labels and annotations with a reserved prefix, by which the Job and its Pod are found.
 
 After the merge they are put back (`apply_overlay`); `refused_paths` names what the overlay could not change.
@@ -21,9 +21,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.base.json_readers import get_object
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, RESERVED_PREFIXES
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential, redact_command
+from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS
 from paperclip_claude_k8s.plan.paths import RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.strategic_merge import merge
 
@@ -205,7 +207,9 @@ def _agent_container(ours: JsonMap, theirs: JsonMap) -> JsonMap:
     """The agent's container with its fixed fields, variables and mounts put back."""
     return {
         **_without_restart_on_resize(_with_ours(ours, theirs, _FIXED_FIELDS)),
-        "env": _put_back(ours["env"], theirs.get("env") or (), "name", _is_fixed_variable),
+        "env": _with_hidden(
+            ours["env"], _put_back(ours["env"], theirs.get("env") or (), "name", _is_fixed_variable)
+        ),
         "volumeMounts": _put_back(
             ours["volumeMounts"], theirs.get("volumeMounts") or (), "mountPath", _FIXED_MOUNTS.__contains__
         ),
@@ -224,6 +228,22 @@ def _without_restart_on_resize(container: JsonMap) -> JsonMap:
 
 def _is_fixed_variable(name: str) -> bool:
     return name == "HOME" or name.startswith("PAPERCLIP_")
+
+
+def _with_hidden(ours: list[JsonMap], merged: list[JsonMap]) -> list[JsonMap]:
+    """The variables, with those of `ours` that hide the host's secrets unless another value hides them too.
+
+    A reference that may be missing hides nothing: Kubernetes then uses the value of the `envFrom`.
+    """
+    hiding = {entry.get("name"): entry for entry in merged if not _may_be_missing(entry)}
+    missing = [entry for entry in ours if entry["name"] in SERVER_SECRETS - hiding.keys()]
+    names = {entry["name"] for entry in missing}
+    return [*(entry for entry in merged if entry.get("name") not in names), *missing]
+
+
+def _may_be_missing(entry: JsonMap) -> bool:
+    sources = get_object(entry, "valueFrom")
+    return any(get_object(sources, kind).get("optional") for kind in sources)
 
 
 def _put_back(ours: Any, theirs: Any, key: str, is_fixed: Any) -> list[JsonMap]:  # noqa: ANN401  # lists of JSON

@@ -1,0 +1,131 @@
+"""A `podTemplate` that reaches for more of the objects of which Jobs inherit a part from the host's own Pod."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.support.plans import HOME, a_plan
+
+from paperclip_claude_k8s.cluster.model import HomeMount
+from paperclip_claude_k8s.host.config_admission import config_refusals
+from paperclip_claude_k8s.host.policy import Policy
+from paperclip_claude_k8s.plan.manifest import job_manifest
+from paperclip_claude_k8s.plan.pod_admission import plan_refusals, reach_notes
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+
+STRICT = Policy(secrets=(), config_maps=(), claims=())
+CA: dict[str, Any] = {"secretName": "paperclip", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+INHERITED = replace(
+    HOME,
+    env=(
+        {"name": "MODEL_KEY", "valueFrom": {"secretKeyRef": {"name": "paperclip", "key": "model"}}},
+        {"name": "REGION", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "region"}}},
+    ),
+    env_from=({"secretRef": {"name": "paperclip"}},),
+    mounts=(
+        HomeMount("/paperclip", {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}, "agents"),
+        HomeMount("/skills", {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}, "skills", True),
+        HomeMount("/ca", {"name": "ca", "secret": CA}),
+        HomeMount("/key", {"name": "key", "secret": {"secretName": "paperclip"}}, "model"),
+    ),
+)
+"""A home pod with a Secret that also holds the server's own secrets, and with parts of a claim."""
+HIDDEN = "BETTER_AUTH_SECRET"
+
+
+def a_plan_with(*mounts: dict[str, Any], env: tuple[dict[str, Any], ...] = (), **spec: Any) -> RunPlan:
+    agent = {"name": "claude", "env": list(env), "volumeMounts": list(mounts)}
+    return a_plan(home=INHERITED, podTemplate={"spec": {"containers": [agent], **spec}})
+
+
+def refused_by(plan: RunPlan) -> set[str]:
+    refusals = (*config_refusals(plan.config, STRICT), *plan_refusals(plan, STRICT))
+    return {refusal.field for refusal in refusals}
+
+
+@pytest.mark.parametrize(
+    ("plan", "field"),
+    [
+        (
+            a_plan_with(env=({"name": "MODEL_KEY", "valueFrom": {"secretKeyRef": {"key": HIDDEN}}},)),
+            "secrets",
+        ),
+        (
+            a_plan_with(env=({"name": "REGION", "valueFrom": {"configMapKeyRef": {"key": "x"}}},)),
+            "configMaps",
+        ),
+        (a_plan_with(volumes=[{"name": "home-ca", "secret": {"items": None}}]), "secrets"),
+        (a_plan_with(volumes=[{"name": "home-ca", "secret": {"items": []}}]), "secrets"),
+        (
+            a_plan_with(volumes=[{"name": "home-ca", "secret": {"items": [{"key": HIDDEN, "path": "x"}]}}]),
+            "secrets",
+        ),
+        (a_plan_with({"name": "home-key", "mountPath": "/all"}), "secrets"),
+        (a_plan_with({"name": "home-key", "mountPath": "/key", "subPath": HIDDEN}), "secrets"),
+        (a_plan_with({"name": "home", "mountPath": "/all"}), "claims"),
+        (a_plan_with({"name": "home", "mountPath": "/paperclip", "subPath": None}), "claims"),
+        (a_plan_with({"name": "home", "mountPath": "/x", "subPath": "database"}), "claims"),
+        (a_plan_with({"name": "home", "mountPath": "/x", "subPath": "agents/../database"}), "claims"),
+        (a_plan_with({"name": "home", "mountPath": "/x", "subPathExpr": "$(HOME)"}), "claims"),
+        (a_plan_with({"name": "home", "mountPath": "/skills", "readOnly": False}), "claims"),
+        (
+            a_plan_with(
+                initContainers=[
+                    {"name": "i", "image": "x", "volumeMounts": [{"name": "home", "mountPath": "/a"}]}
+                ]
+            ),
+            "claims",
+        ),
+    ],
+)
+def test_template_that_reaches_other_parts_of_inherited_objects_is_refused(plan: RunPlan, field: str) -> None:
+    assert refused_by(plan) == {field}
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        a_plan(home=INHERITED),
+        a_plan_with({"name": "home", "mountPath": "/again", "subPath": "agents/work"}),
+        a_plan_with({"name": "home", "mountPath": "/again", "subPath": "skills/a", "readOnly": True}),
+        a_plan_with({"name": "home-ca", "mountPath": "/etc/ssl/own"}),
+        a_plan_with({"name": "home-key", "mountPath": "/etc/key", "subPath": "model"}),
+        a_plan_with(
+            {"name": "scratch-2", "mountPath": "/x"}, volumes=[{"name": "scratch-2", "emptyDir": {}}]
+        ),
+        a_plan_with({"name": "home", "mountPath": "/x"}, volumes=[{"name": "home", "emptyDir": {}}]),
+        a_plan_with(env=({"name": "REGION", "value": "eu"},)),
+    ],
+)
+def test_template_that_uses_what_is_inherited_is_allowed(plan: RunPlan) -> None:
+    assert refused_by(plan) == set()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"name": HIDDEN, "$patch": "delete"},
+        {"name": HIDDEN, "valueFrom": {"secretKeyRef": {"key": "nowhere", "optional": True}}},
+        {"name": HIDDEN, "valueFrom": {"configMapKeyRef": {"name": "x", "key": "y", "optional": True}}},
+    ],
+)
+def test_template_does_not_uncover_a_secret_of_the_host(entry: dict[str, Any]) -> None:
+    plan = a_plan_with(env=(entry,))
+    (agent,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
+    entries = [variable for variable in agent["env"] if variable["name"] == HIDDEN]
+    reference = {"name": plan.secret_name, "key": f"env.{HIDDEN}"}
+    assert entries == [{"name": HIDDEN, "valueFrom": {"secretKeyRef": reference}}]
+    assert plan.secret_data[f"env.{HIDDEN}"] == ""
+    assert any(HIDDEN in note and "not overridden" in note for note in plan.notes)
+
+
+def test_template_may_give_such_a_variable_a_value_of_its_own() -> None:
+    plan = a_plan_with(env=({"name": "DATABASE_URL", "value": "sqlite:///test"},))
+    (agent,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
+    assert {"name": "DATABASE_URL", "value": "sqlite:///test"} in agent["env"]
+
+
+def test_log_names_what_more_of_an_inherited_object_the_pod_can_reach() -> None:
+    plan = a_plan_with({"name": "home", "mountPath": "/all"})
+    assert "podTemplate lets the agent's Pod use volume claims: data" in [*reach_notes(plan)]
+    assert [*reach_notes(a_plan(home=INHERITED))] == []
