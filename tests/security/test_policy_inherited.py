@@ -1,4 +1,4 @@
-"""A `podTemplate` that reaches for more of the objects of which Jobs inherit a part from the host's own Pod."""
+"""A `podTemplate` that reaches for more of the objects of which Jobs inherit a part."""
 
 from dataclasses import replace
 from typing import Any
@@ -117,6 +117,16 @@ def test_template_does_not_uncover_a_secret_of_the_host(entry: dict[str, Any]) -
     assert entries == [{"name": HIDDEN, "valueFrom": {"secretKeyRef": reference}}]
     assert plan.secret_data[f"env.{HIDDEN}"] == ""
     assert any(HIDDEN in note and "not overridden" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_reference_to_nothing_in_env_does_not_uncover_a_secret_of_the_host(*, optional: bool) -> None:
+    reference = {"configMapKeyRef": {"name": "x", "key": "y", "optional": optional}}
+    plan = a_plan(home=INHERITED, env={HIDDEN: {"valueFrom": reference}})
+    (agent,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
+    (entry,) = [variable for variable in agent["env"] if variable["name"] == HIDDEN]
+    hidden = {"secretKeyRef": {"name": plan.secret_name, "key": f"env.{HIDDEN}"}}
+    assert entry["valueFrom"] == (hidden if optional else reference)
 
 
 def test_template_may_give_such_a_variable_a_value_of_its_own() -> None:

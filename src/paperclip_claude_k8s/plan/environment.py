@@ -25,7 +25,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import BEDROCK_SWITCH, uses_bedrock
 from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, names_own_machine
-from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, pod_value
+from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, may_be_missing, pod_value
 from paperclip_claude_k8s.plan.inherited import Inherited, inherited_environment
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
 from paperclip_claude_k8s.plan.run_site import RunSite
@@ -191,7 +191,8 @@ def _choose_routes(
     variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str], configured: frozenset[str]
 ) -> Environment:
     """Choose the route of each variable. The host's own secrets that an `envFrom` may bring become ""."""
-    given = {*variables, *_names_of(inherited.value_from)}
+    certain = (entry for entry in inherited.value_from if not may_be_missing(entry))
+    given = {*variables, *_names_of(certain)}
     hidden = dict.fromkeys(SERVER_SECRETS - given, "") if inherited.env_from else {}
     large = {
         name: value for name, value in variables.items() if _string_bytes(name, value) > ENV_STRING_BYTES

@@ -7,6 +7,8 @@ describes itself are not inherited (`inherited.py`): in the home pod's environme
 
 import re
 
+from paperclip_claude_k8s.base.json_readers import get_object
+from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.plan.addresses import rebase
 from paperclip_claude_k8s.plan.paths import to_pod_path
 
@@ -26,6 +28,12 @@ RUN_VARIABLE = re.compile(
     r"|PAPERCLIP_(ISSUE_|WAKE_|APPROVAL_|WORKSPACES?_|RUNTIME_SERVICE|RUNTIME_TOOLS_|RUNTIME_PRIMARY_URL)"
 )
 """Matches the beginning of a variable by which a run describes itself."""
+
+
+def may_be_missing(entry: JsonObject) -> bool:
+    """Whether an entry of `env` may have no value. Then it does not hide the value of an `envFrom`."""
+    sources = get_object(entry, "valueFrom")
+    return any(get_object(sources, kind).get("optional") for kind in sources)
 
 
 def pod_value(name: str, value: str, *, shared_dir: str | None, api_url: str) -> str | None:

@@ -21,11 +21,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
-from paperclip_claude_k8s.base.json_readers import get_object
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, RESERVED_PREFIXES
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential, redact_command
-from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS
+from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, may_be_missing
 from paperclip_claude_k8s.plan.paths import RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.strategic_merge import merge
 
@@ -231,19 +230,11 @@ def _is_fixed_variable(name: str) -> bool:
 
 
 def _with_hidden(ours: list[JsonMap], merged: list[JsonMap]) -> list[JsonMap]:
-    """The variables, with those of `ours` that hide the host's secrets unless another value hides them too.
-
-    A reference that may be missing hides nothing: Kubernetes then uses the value of the `envFrom`.
-    """
-    hiding = {entry.get("name"): entry for entry in merged if not _may_be_missing(entry)}
+    """The variables, with those of `ours` that hide a secret of the host which nothing else hides."""
+    hiding = {entry.get("name"): entry for entry in merged if not may_be_missing(entry)}
     missing = [entry for entry in ours if entry["name"] in SERVER_SECRETS - hiding.keys()]
     names = {entry["name"] for entry in missing}
     return [*(entry for entry in merged if entry.get("name") not in names), *missing]
-
-
-def _may_be_missing(entry: JsonMap) -> bool:
-    sources = get_object(entry, "valueFrom")
-    return any(get_object(sources, kind).get("optional") for kind in sources)
 
 
 def _put_back(ours: Any, theirs: Any, key: str, is_fixed: Any) -> list[JsonMap]:  # noqa: ANN401  # lists of JSON
