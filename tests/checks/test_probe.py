@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.checks.harness import found, open_harness, problems
-from tests.support.fake_cluster import NAMESPACE, PodScript
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -46,6 +46,31 @@ async def test_probe_passes_and_reports_the_version(tmp_path: Path) -> None:
     checkup = await probed(tmp_path, PodScript(output=output))
     assert (checkup.status, problems(checkup)) == ("pass", [])
     assert found(checkup, "k8s_probe_passed").message.endswith("2.1.251 (Claude Code)")
+
+
+@pytest.mark.looptime
+async def test_probe_on_a_server_without_log_timestamps_reports_the_version(tmp_path: Path) -> None:
+    output = ((0.1, b"\x1e0123abcd b 0 0\n2.1.251 (Claude Code)\n"),)
+
+    def ignore_timestamps(fake: FakeCluster) -> None:
+        fake.faults.ignored_log_options.add("timestamps")
+
+    checkup = await probed(tmp_path, PodScript(output=output), ignore_timestamps)
+    assert found(checkup, "k8s_probe_passed").message.endswith(": 2.1.251 (Claude Code)")
+
+
+@pytest.mark.looptime
+async def test_probe_whose_log_cannot_be_read_says_so(tmp_path: Path) -> None:
+    message = "dial tcp 10.0.0.1:10250: connect: connection refused"
+
+    def close_kubelet_port(fake: FakeCluster) -> None:
+        fake.faults.refuse("get", "pods/log", 500, times=10**6, message=message)
+
+    checkup = await probed(tmp_path, PodScript(), close_kubelet_port)
+    (check,) = problems(checkup)
+    assert (check.code, check.level) == ("k8s_probe_failed", "error")
+    assert "ran, but its log could not be read" in check.message
+    assert message in check.message
 
 
 @pytest.mark.looptime

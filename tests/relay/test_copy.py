@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.programs import mounted_tmpfs, program
-from tests.support.relay_shells import RelayEnd, RelayRunner, relay_runner, summary
+from tests.support.relay_shells import RelayEnd, RelayRunner, output_of, relay_runner, summary
 
 from paperclip_claude_k8s import relay
 
@@ -70,9 +70,8 @@ async def test_copy_grows_while_the_agent_works(runner: RelayRunner, shared: Pat
 async def test_copy_has_each_line_before_the_log(runner: RelayRunner, shared: Path) -> None:
     """So a reader of the copy finds all lines that the log has lost."""
     async with runner.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
-        assert process.stdout is not None
-        read = b""
-        while line := await process.stdout.readline():
+        log, read = await output_of(process), b""
+        while line := await log.readline():
             read += line
             assert bytes_of(shared).startswith(read)
     assert read == SLOW_OUTPUT
@@ -94,8 +93,8 @@ async def test_slow_copy_does_not_delay_the_log(shell: str, tmp_path: Path, shar
     (tools / "dd").chmod(0o755)
     env = {relay.OUT: str(shared), relay.COPY_SEC: "1", "PATH": f"{tools}:{os.environ['PATH']}"}
     async with runner.started("sh", "-c", f"head -c {size} /dev/zero; sleep 60", env=env) as process:
-        assert process.stdout is not None
-        await process.stdout.readexactly(size)
+        log = await output_of(process)
+        await log.readexactly(size)
         assert len(bytes_of(shared)) < size
         process.terminate()
         ended = await runner.ended(process)
@@ -282,8 +281,8 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
             ):  # a short command of the copying process, which has ended meanwhile
                 os.kill(pid, signal.SIGSTOP)
         (runner.folder / "two").touch()
-        assert process.stdout is not None
-        assert [await process.stdout.readline() for _ in range(2)] == [b"one\n", b"two\n"]
+        log = await output_of(process)
+        assert [await log.readline() for _ in range(2)] == [b"one\n", b"two\n"]
         if ends_well:
             (runner.folder / "end").touch()
         else:

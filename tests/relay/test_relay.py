@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.relay_shells import NONCE, PREFIX, RelayRunner, summary
+from tests.support.relay_shells import FIRST_LINE, NONCE, PREFIX, RelayRunner, output_of, summary
 
 from paperclip_claude_k8s import relay
 
@@ -26,6 +26,12 @@ async def test_relay_passes_stdin_stdout_stderr_and_exit_code(runner: RelayRunne
     assert ended.stdout == b"the prompt\nout\n"
     assert ended.stderr == [b"bad  %s \\n thing"]
     assert summary(ended).exit_code == 3
+
+
+async def test_log_begins_with_a_bookmark_before_any_output(runner: RelayRunner) -> None:
+    async with runner.started("sh", "-c", "echo out") as process:
+        assert process.stdout is not None
+        assert await process.stdout.read() == FIRST_LINE + b"out\n"
 
 
 async def test_any_bytes_arrive_with_counts_and_digest(runner: RelayRunner, tmp_path: Path) -> None:
@@ -73,8 +79,8 @@ async def test_flood_of_stderr_does_not_starve_stdout(runner: RelayRunner) -> No
 async def test_sigterm_is_passed_to_the_agent_and_its_exit_code_returned(runner: RelayRunner) -> None:
     script = "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
     async with runner.started("sh", "-c", script) as process:
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"ready\n"
+        log = await output_of(process)
+        assert await log.readline() == b"ready\n"
         process.terminate()
         ended = await runner.ended(process)
     assert ended.code == 9
@@ -102,8 +108,8 @@ async def test_relay_exits_with_128_plus_the_signal_that_killed_the_agent(
 async def test_bookmarks_during_silence_have_consistent_counts(runner: RelayRunner, tmp_path: Path) -> None:
     script = f"echo a; echo b; until [ -e {tmp_path}/enough ]; do sleep 0.1; done"
     async with runner.started("sh", "-c", script, env={relay.BOOKMARK_SEC: "1"}) as process:
-        assert process.stdout is not None
-        seen = [await process.stdout.readline() for _ in range(4)]
+        log = await output_of(process)
+        seen = [await log.readline() for _ in range(4)]
         (tmp_path / "enough").touch()
         await runner.ended(process)
     assert seen == [b"a\n", b"b\n", *[PREFIX + b" b 4 2\n"] * 2]

@@ -1,9 +1,14 @@
-"""The API server returns no log: the cause is reported, and the Job with its log is kept."""
+"""The API server returns no log, or another one than was requested.
 
+If it returns none, the cause is reported, and the Job with its log is kept.
+"""
+
+import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.in_memory_runs import GOOD, count_jobs, one_host
+from tests.support.fake_cluster import PodScript
+from tests.support.in_memory_runs import GOOD, WHOLE, assert_whole, count_jobs, one_host
 
 pytestmark = pytest.mark.looptime
 
@@ -37,3 +42,34 @@ async def test_log_that_was_deleted_with_its_pod_is_reported_as_gone(tmp_path: P
         _, host_log = await run()
         assert "no longer available from the cluster" in host_log.status
         assert count_jobs(fake) == 0
+
+
+PIECES = [line + b"\n" for line in WHOLE.split(b"\n") if line]
+SLOW = PodScript(output=tuple((2.0 * n, piece) for n, piece in enumerate(PIECES)), ends_at=2.0 * len(PIECES))
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        {"timestamps"},
+        {"timestamps", "sinceTime"},
+        {"timestamps", "sinceTime", "tailLines", "follow"},
+        {"sinceTime", "tailLines", "follow"},
+    ],
+    ids="+".join,
+)
+async def test_log_of_a_server_that_ignores_options_is_delivered_across_breaks(
+    tmp_path: Path, ignored: set[str]
+) -> None:
+    async with one_host(tmp_path, SLOW) as (fake, run):
+        fake.faults.ignored_log_options |= ignored
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(run())
+            for _ in range(4):
+                await asyncio.sleep(SLOW.ends_at / 5)
+                fake.faults.drop_log_streams()
+        result, host_log = running.result()
+        assert_whole(result, host_log)
+        assert (result.result_json or {})["log"]["complete"] is True
+        assert host_log.status.count("without timestamps") == ("timestamps" in ignored)
+        assert "message from the cluster" not in host_log.status

@@ -80,19 +80,21 @@ class KubeletLog:
         reads_rotated_file_to_end: bool = True,
         stays_at_rotated_file: bool = False,
         zone: int = 0,
+        ignores_options: bool = False,
         rng: random.Random | None = None,
     ) -> None:
         """Create an empty log.
 
         `inner_stamps`: an old kubelet, which writes stamps before every record. `reads_rotated_file_to_end`:
         readers read a rotated file to its end. `stays_at_rotated_file`: they stay at it until the next
-        rotation. `zone`: the node's time zone, minutes east of UTC. `rng`: cuts the responses into random
-        chunks.
+        rotation. `zone`: the node's time zone, minutes east of UTC. `ignores_options`: a virtual kubelet,
+        which always sends the whole log, without stamps. `rng`: cuts the responses into random chunks.
         """
         self.inner_stamps = inner_stamps
         self.reads_rotated_file_to_end = reads_rotated_file_to_end
         self.stays_at_rotated_file = stays_at_rotated_file
         self.zone = zone
+        self.ignores_options = ignores_options
         self.rng = rng
         self.clock_offset = 0
         """Nanoseconds by which the node's clock was set forward since loop time 0."""
@@ -185,7 +187,7 @@ class Response:
 
     def __init__(self, log: KubeletLog, since: int | None, fault: Fault | None, *, follow: bool) -> None:
         self._log = log
-        self._since = None if since is None else since // NANO * NANO
+        self._since = None if since is None or log.ignores_options else since // NANO * NANO
         self._fault = fault
         self.follows = follow
         self._file = log.files[-1]
@@ -209,7 +211,7 @@ class Response:
         self._log.notify_readers()
 
     def skip_to_last(self, records: int | None) -> None:
-        if records is not None:
+        if records is not None and not self._log.ignores_options:
             self._at = max(len(self._file.records) - records, 0)
 
     @property
@@ -250,7 +252,8 @@ class Response:
 
     def _emit(self, record: Record) -> None:
         if self._since is None or record.time >= self._since:
-            if self._line_start or self._log.inner_stamps:
+            stamped = self._line_start or self._log.inner_stamps
+            if stamped and not self._log.ignores_options:
                 self._out += stamp(record.time, self._log.zone)
             self._out += record.text
         self._line_start = record.text.endswith(b"\n")

@@ -15,6 +15,8 @@ from paperclip_claude_k8s import relay
 NONCE = "0123abcd"
 PREFIX = b"\x1e" + NONCE.encode()
 """Followed by a space, it begins each of the relay's own lines in the log."""
+FIRST_LINE = PREFIX + b" b 0 0\n"
+"""With it, the relay begins each log."""
 SHELLS = ("bash", "busybox", "dash")
 APPLETS = (  # the programs that the script may use
     *("awk", "cat", "chmod", "dd", "env", "grep", "head", "mkdir", "rm", "sed", "sh", "sha256sum", "sleep"),
@@ -28,7 +30,7 @@ class RelayEnd:
 
     code: int
     log: bytes
-    """The container's log: the agent's output and the relay's marked lines."""
+    """The container's log without its first line: the agent's output and the relay's marked lines."""
     message: str
     """The termination message."""
 
@@ -84,6 +86,7 @@ class RelayRunner:
         async with asyncio.timeout(40):
             log, own_stderr = await process.communicate()
         assert own_stderr == b""
+        log = log.removeprefix(FIRST_LINE)
         message = self.folder / "message"
         text = message.read_text(encoding="utf-8") if message.exists() else ""
         return RelayEnd(process.returncode or 0, log, text)
@@ -91,6 +94,13 @@ class RelayRunner:
     async def run(self, *command: str, env: Mapping[str, str] | None = None) -> RelayEnd:
         async with self.started(*command, env=env) as process:
             return await self.ended(process)
+
+
+async def output_of(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
+    """The log of a running relay after its first line, for tests that read it before the relay ends."""
+    assert process.stdout is not None
+    assert await process.stdout.readline() == FIRST_LINE
+    return process.stdout
 
 
 def relay_runner(shell: str, folder: Path) -> RelayRunner:

@@ -5,6 +5,7 @@ and volume mounts, and an image without `claude`.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.podlog.log_lines import STAMP
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
 from paperclip_claude_k8s.run.wait_for_pod import wait_for_pod
@@ -103,7 +105,13 @@ async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _Las
             return Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
         if isinstance(started, DeadlinePassed):
             return _assess(started, plan, "")
-        return _assess(await _wait_for_end(job_watch), plan, await _output(started, ports))
+        ending = await _wait_for_end(job_watch)
+        try:
+            return _assess(ending, plan, await _output(started, ports))
+        except ClusterError as error:
+            text = f"The probe Job ran, but its log could not be read: {describe_error(error)}"
+            hint = f"runs would have no output; {refusal_step(error)}"
+            return Check(code="k8s_probe_failed", level="error", message=text, hint=hint)
 
 
 def _context(plan: RunPlan, status: _LastStatus) -> ExecutionContext:
@@ -118,6 +126,10 @@ async def _wait_for_end(job_watch: JobWatch) -> Ending:
     return ending
 
 
+STAMPS = re.compile(b"^" + STAMP.pattern, re.MULTILINE)
+"""The timestamps of a log, which some servers leave out."""
+
+
 async def _output(pod: PodSnapshot, ports: Ports) -> str:
     """What the command printed, without timestamps and the relay's marks."""
     request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, follow=False, tail=20)
@@ -125,7 +137,7 @@ async def _output(pod: PodSnapshot, ports: Ports) -> str:
     async with ports.cluster.log(request) as log:
         while block := await log.read():
             content += block
-    lines = (line.partition(" ")[2] for line in content.decode("utf-8", "replace").split("\n"))
+    lines = STAMPS.sub(b"", content).decode("utf-8", "replace").split("\n")
     return " ".join(line for line in map(_agent_text, lines) if line)[:OUTPUT_CHARS]
 
 

@@ -33,6 +33,9 @@ class Faults:
     every_record_stamped: bool = False
     """Serve logs as kubelets before v1.26: a timestamp before every record, not only at the start of a
     line."""
+    ignored_log_options: set[str] = field(default_factory=set)
+    """Options of log requests that are ignored, as virtual kubelets do: `timestamps`, `follow`, `sinceTime`,
+    `tailLines`."""
     access_checks: list[Callable[[str, str], None]] = field(default_factory=list)
     """Called with verb and resource of every request; one that raises a `Problem` refuses the request."""
     denied: set[tuple[str, str]] = field(default_factory=set)

@@ -70,6 +70,7 @@ def _waiting_reason(pod: dict[str, object], name: str) -> str:
 
 
 def _log_options(api: Api, query: Query) -> LogOptions:
+    query = {name: text for name, text in query.items() if name not in api.faults.ignored_log_options}
     since = query.get("sinceTime", "")
     return LogOptions(
         follow=query.get("follow") in TRUE_VALUES,

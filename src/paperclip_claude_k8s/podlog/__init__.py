@@ -26,6 +26,7 @@ from paperclip_claude_k8s.podlog.log_report import (
     NotLogText,
     Reconnecting,
     SinkFailed,
+    TimestampsMissing,
     Totals,
 )
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
@@ -51,5 +52,6 @@ __all__ = [
     "RelayFile",
     "SinkFailed",
     "SourceInfo",
+    "TimestampsMissing",
     "Totals",
 ]

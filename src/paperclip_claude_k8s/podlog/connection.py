@@ -17,7 +17,7 @@ from paperclip_claude_k8s.base.aio import Backoff, jittered, loop_time
 from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
 from paperclip_claude_k8s.podlog.interfaces import Ended, LogBroken, LogRefused
-from paperclip_claude_k8s.podlog.log_report import ContainerChanged, Reconnecting
+from paperclip_claude_k8s.podlog.log_report import ContainerChanged, Reconnecting, TimestampsMissing
 from paperclip_claude_k8s.podlog.log_stream import LogStream
 from paperclip_claude_k8s.podlog.pipeline import Deliverer, Pipeline
 from paperclip_claude_k8s.podlog.resume import Misaligned
@@ -130,6 +130,7 @@ class Connection:
         self._attempts = 0
         """Failed attempts since the last `Reconnecting` notice."""
         self._reported_at = float("-inf")
+        self._reported_missing_stamps = False
 
     def matches_totals(self) -> bool:
         """Whether the relay's totals are known and everything they count was delivered."""
@@ -180,6 +181,9 @@ class Connection:
     async def take(self, stream: LogStream, chunk: bytes) -> None:
         """Deliver what is new. Raises `Misaligned`."""
         await self.pipeline.take(stream, chunk)
+        if stream.lacks_stamps and not self._reported_missing_stamps:
+            self._reported_missing_stamps = True
+            await self._deliverer.sink.notify(TimestampsMissing())
         if stream.brought_new:
             self.pauses.reset_backoff()
             self.reconnects += not self._counted

@@ -7,15 +7,17 @@ whole log again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from paperclip_claude_k8s.podlog.interfaces import LogBroken, LogSource
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineKey
 from paperclip_claude_k8s.podlog.log_stream import LogStream
+from paperclip_claude_k8s.podlog.missing_stamps import ServerStamps
 from paperclip_claude_k8s.podlog.position import Position, ResumePlan
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
 from paperclip_claude_k8s.podlog.resume import (
+    Misaligned,
     ResponseCut,
     Scan,
     ScanResult,
@@ -36,11 +38,18 @@ class Dialer:
     """Opens responses for one follower."""
 
     def __init__(
-        self, source: LogSource, position: Position, rate_limiter: RateLimiter, *, response_timeout: float
+        self,
+        source: LogSource,
+        position: Position,
+        rate_limiter: RateLimiter,
+        *,
+        nonce: str | None,
+        response_timeout: float,
     ) -> None:
         self.must_scan = False
         """A response differed from its plan: scan before the next response is opened for delivery."""
         self._source = source
+        self._server_stamps = ServerStamps(nonce)
         self._position = position
         self._rate_limiter = rate_limiter
         self._response_timeout = response_timeout
@@ -87,26 +96,27 @@ class Dialer:
         """Read everything since the start time of the plan, without keeping it."""
         scan = Scan(plan, self._position.beginning)
         stream = await self._open(replace(plan, count=0), follow=False)
-        try:
-            while chunk := await self._read(stream):
-                for item in stream.new_lines(chunk):
-                    if isinstance(item, LineBatch):
-                        scan.feed(item)
-        finally:
-            await stream.close()
+        async for batch in self._batches_of(stream):
+            scan.feed(batch)
         return ResponseCut() if stream.ends_with_error_text else scan.result()
 
     async def last_lines(self, records: int) -> Sequence[LineKey] | None:
         """Keys of the lines in the last records; None if the last line is partial. Raises as `dial` does."""
         stream = await self._open(ResumePlan(None, 0), follow=False, tail=records)
-        keys: list[LineKey] = []
+        keys = [key async for batch in self._batches_of(stream) for key in batch.line_keys()]
+        return None if stream.partial_line else keys
+
+    async def _batches_of(self, stream: LogStream) -> AsyncIterator[LineBatch]:
+        """All lines of a response, which is then closed. Raises `LogBroken`."""
         try:
             while chunk := await self._read(stream):
                 for item in stream.new_lines(chunk):
-                    keys += item.line_keys() if isinstance(item, LineBatch) else ()
+                    if isinstance(item, LineBatch):
+                        yield item
+        except Misaligned:
+            raise LogBroken("the response is no log, or has timestamps that earlier ones lacked") from None
         finally:
             await stream.close()
-        return None if stream.partial_line else keys
 
     async def _read(self, stream: LogStream) -> bytes:
         try:
@@ -119,7 +129,7 @@ class Dialer:
         if self._is_reconnect:
             await self._rate_limiter.acquire()
         self._is_reconnect = True
-        stream = LogStream(plan)
+        stream = LogStream(plan, self._server_stamps)
         try:
             async with asyncio.timeout(self._response_timeout):
                 await stream.open(self._source, follow=follow, tail=tail)

@@ -213,6 +213,7 @@ class Follower:
             source,
             self._deliverer.position,
             rate_limiter or RateLimiter(),
+            nonce=info.nonce,
             response_timeout=timings.response_timeout,
         )
         self._connection = Connection(dialer, self._deliverer, info, timings)

@@ -30,7 +30,7 @@ class LogBroken(Exception):
 
 
 class ByteStream(Protocol):
-    """An open response. Every line in it starts with the runtime's timestamp."""
+    """An open response. Each line in it starts with the runtime's timestamp, unless the server omits them."""
 
     async def read(self) -> bytes:
         """Return the next bytes as they arrived; b"" after the server has ended the response.

@@ -2,7 +2,7 @@
 
 A notice goes to the sink as soon as its cause is known; `verdict/wording.py` turns it into a log line for
 people. The report goes to the caller of `Follower.run`. All times are UTC nanoseconds as stamped by the
-node, never the clock of this process.
+node, never the clock of this process; 0 if the server wrote no timestamps.
 """
 
 from dataclasses import dataclass
@@ -62,6 +62,11 @@ class NotLogText:
 
 
 @dataclass(frozen=True, slots=True)
+class TimestampsMissing:
+    """The server ignores `timestamps=true`: lines are counted instead. Reported once."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerChanged:
     """The container was restarted; the last lines of the previous one may be missing."""
 
@@ -84,7 +89,16 @@ class FileUnusable:
     reason: str
 
 
-Notice = Gap | GapFilled | Reconnecting | NotLogText | ContainerChanged | SinkFailed | FileUnusable
+Notice = (
+    Gap
+    | GapFilled
+    | Reconnecting
+    | NotLogText
+    | TimestampsMissing
+    | ContainerChanged
+    | SinkFailed
+    | FileUnusable
+)
 
 
 @dataclass(frozen=True, slots=True)

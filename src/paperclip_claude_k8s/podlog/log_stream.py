@@ -4,6 +4,8 @@
 
     bytes → LineReader (complete lines) → Replay (without the delivered ones) → LineBatch
 
+If the server writes no timestamps, `StampCompletion` adds them to the bytes first.
+
 A followed stream and a bounded read are both a `LogStream`; only `follow` differs.
 """
 
@@ -12,20 +14,23 @@ from contextlib import AbstractAsyncContextManager, suppress
 
 from paperclip_claude_k8s.podlog.interfaces import ByteStream, LogBroken, LogSource
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineReader, UnstampedText, read_stamp
+from paperclip_claude_k8s.podlog.missing_stamps import ServerStamps, StampCompletion, StampsChanged
 from paperclip_claude_k8s.podlog.position import ResumePlan
-from paperclip_claude_k8s.podlog.resume import Replay
+from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
 
 
 class LogStream:
     """The response to the request that a plan describes. It must be closed in every case."""
 
-    def __init__(self, plan: ResumePlan) -> None:
+    def __init__(self, plan: ResumePlan, server_stamps: ServerStamps) -> None:
         self.plan = plan
         self.replay = Replay(plan)
         self.brought_new = False
         """Whether it had a line that was not delivered before."""
         self._may_start_mid_line = plan.since is not None
         self._reader = LineReader()
+        self._stamps = None if server_stamps.written else StampCompletion(server_stamps)
+        """None: nothing has to be added, because the response has timestamps."""
         self._response: AbstractAsyncContextManager[ByteStream] | None = None
         self._byte_stream: ByteStream | None = None
 
@@ -62,7 +67,12 @@ class LogStream:
     @property
     def partial_line(self) -> bytes:
         """The last line, which has no newline yet."""
-        return self._reader.partial_line
+        return (self._stamps.beginning if self._stamps is not None else b"") or self._reader.partial_line
+
+    @property
+    def lacks_stamps(self) -> bool:
+        """Whether the server wrote no timestamps into this response."""
+        return self._stamps is not None and self._stamps.needed is True
 
     @property
     def ends_with_error_text(self) -> bool:
@@ -71,6 +81,8 @@ class LogStream:
 
     def new_lines(self, chunk: bytes) -> Iterator[LineBatch | UnstampedText]:
         """What the chunk contains that was not delivered before. Raises `Misaligned`."""
+        if self._stamps is not None:
+            chunk = self._complete_stamps(self._stamps, chunk)
         for item in self._reader.feed(chunk):
             if isinstance(item, LineBatch):
                 self._may_start_mid_line = False
@@ -82,3 +94,12 @@ class LogStream:
                 yield item
             else:
                 self._may_start_mid_line = False  # the rest of a line that began before the start time
+
+    def _complete_stamps(self, stamps: StampCompletion, chunk: bytes) -> bytes:
+        try:
+            chunk = stamps.complete(chunk)
+        except StampsChanged:
+            raise Misaligned from None
+        if stamps.needed is False:
+            self._stamps = None
+        return chunk

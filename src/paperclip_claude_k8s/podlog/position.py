@@ -187,11 +187,12 @@ class Position:
         if self._newest_second is None:
             return ResumePlan(None, 0)
         since = max(self._newest_second - OVERLAP - further_back, 0)
+        request = since or None  # second 0 is that of a log without timestamps
         tail = tuple(key for key in self._recent_keys() if key.time >= since * NANO)
         if self._newest_dropped_second is not None and self._newest_dropped_second >= since:
-            return ResumePlan(since, None, None, tail)
+            return ResumePlan(request, None, None, tail)
         counts = [count for second, count in self._seconds.items() if second >= since]
-        return ResumePlan(since, sum(count.lines for count in counts), counts[0].first, tail)
+        return ResumePlan(request, sum(count.lines for count in counts), counts[0].first, tail)
 
     def may_continue_with(self, rest: Line) -> bool:
         """Whether `rest` may be the end of the last line delivered, whose beginning was rotated away."""

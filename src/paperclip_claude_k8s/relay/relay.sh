@@ -204,6 +204,8 @@ writer() {
   exec 3<"$out" 4<"$out" 5<"$err"
   sent=0 errors=0 checked= at_end= lines=0 held= quiet=0 over=0 full= reported=
   step=2 beat= stuck=0 before=0 unpaced=0
+  # the first line of the log is ours: by it a reader recognises a log that a server sends without timestamps
+  printf '%s b 0 0\n' "$mark"
   while :; do
     set_ready
     # tested before the last bytes are sent: if the agent had ended by then, nothing can follow them

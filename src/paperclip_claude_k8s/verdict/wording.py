@@ -24,35 +24,53 @@ from paperclip_claude_k8s.podlog.log_report import (
     NotLogText,
     Reconnecting,
     SinkFailed,
+    TimestampsMissing,
 )
 
 ERROR_CHARS = 300
 """Maximum length of a quoted exception, whose message may contain a whole line of the agent's output."""
 
 
-def describe_notice(notice: Notice) -> str:  # noqa: PLR0911  # one for each kind
+def describe_notice(notice: Notice) -> str:
     """The notice as one log line, times in UTC."""
     match notice:
-        case Reconnecting(why, attempts):
-            tries = f" ({attempts} tries)" if attempts > 1 else ""
-            return f"Log stream: {why} — reconnecting{tries}"
-        case Gap(since, until, size, lines, unread):
-            what = f"Log stream: {_amount(size, lines)} lost {_between(since, until)}"
-            why = f"the log could not be read: {unread}" if unread else "no longer available from the cluster"
-            return f"{what}; {why}"
-        case GapFilled(since, until, size, lines):
-            what = f"{_amount(size, lines)} {_between(since, until)}"
-            return f"Log stream: {what} were restored from the shared volume"
-        case NotLogText(text):
-            return f"Log stream: message from the cluster: {text[:500]}"
-        case ContainerChanged(earlier, now):
-            return f"Log stream: container {earlier} was restarted as {now}; its last lines may be missing"
         case SinkFailed(error):
             return (
                 f"A bug in the adapter: {error_text(error)}; the run continues, its log counts as incomplete"
             )
+        case Gap() | GapFilled():
+            return f"Log stream: {_describe_lost_lines(notice)}"
+        case _:
+            return f"Log stream: {_describe_stream(notice)}"
+
+
+def _describe_lost_lines(notice: Gap | GapFilled) -> str:
+    what, when = _amount(notice.bytes, notice.lines), _between(notice.since, notice.until)
+    if isinstance(notice, GapFilled):
+        return f"{what} {when} were restored from the shared volume"
+    unread = notice.unread
+    why = f"the log could not be read: {unread}" if unread else "no longer available from the cluster"
+    return f"{what} lost {when}; {why}"
+
+
+def _describe_stream(
+    notice: Reconnecting | NotLogText | TimestampsMissing | ContainerChanged | FileUnusable,
+) -> str:
+    match notice:
+        case Reconnecting(why, attempts):
+            tries = f" ({attempts} tries)" if attempts > 1 else ""
+            return f"{why} — reconnecting{tries}"
+        case NotLogText(text):
+            return f"message from the cluster: {text[:500]}"
+        case TimestampsMissing():
+            return (
+                "the cluster sends the log without timestamps, although they were requested; lines are "
+                "counted instead, and after a break the log is read from its beginning"
+            )
+        case ContainerChanged(earlier, now):
+            return f"container {earlier} was restarted as {now}; its last lines may be missing"
         case FileUnusable(why):
-            return f"Log stream: {describe_unusable_copy(why)}"
+            return describe_unusable_copy(why)
         case _:
             assert_never(notice)
 
@@ -71,8 +89,8 @@ def describe_unusable_copy(why: str) -> str:
 
 
 def iso_from_nanos(nanos: int | None) -> str | None:
-    """A time in UTC nanoseconds as ISO 8601 with milliseconds; None stays None."""
-    if nanos is None:
+    """A time in UTC nanoseconds as ISO 8601 with milliseconds; None if it is None or 0, which is unknown."""
+    if not nanos:
         return None
     return format_time(datetime.fromtimestamp(nanos / NANO, UTC))
 
@@ -84,6 +102,8 @@ def _amount(size: int | None, lines: int | None) -> str:
 
 
 def _between(since: int | None, until: int | None) -> str:
+    if 0 in {since, until}:
+        return "at an unknown time, because the log has no timestamps,"
     return f"between {iso_from_nanos(since) or 'the beginning'} and {iso_from_nanos(until) or 'the end'}"
 
 
