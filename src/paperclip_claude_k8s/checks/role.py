@@ -10,9 +10,14 @@ from paperclip_claude_k8s.cluster.labels import ALL_OURS
 from paperclip_claude_k8s.cluster.model import JsonObject
 
 NAME = "paperclip-claude-k8s"
+LABELS = {"app.kubernetes.io/managed-by": "paperclip"}
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""Label with the name of a namespace; servers set it since 1.21."""
 RBAC_GROUP = "rbac.authorization.k8s.io"
 DEFAULT_HOST_PORT = 3100
 """The port on which a Paperclip host listens by default."""
+_OTLP_PORTS = (4317, 4318)
+"""Ports of an OpenTelemetry collector: metrics and traces by gRPC and HTTP."""
 
 _OUTSIDE = {
     "0.0.0.0/0": ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"],
@@ -39,18 +44,19 @@ class Account:
 
 
 def access_objects(
-    namespace: str, account: Account, *, network_policy: bool = False
+    namespace: str, account: Account, *, network_policy: bool = False, telemetry_namespace: str = ""
 ) -> tuple[JsonObject, ...]:
     """Role and RoleBinding in the Jobs' namespace, and optionally the NetworkPolicy of the agents' Pods.
 
     A host in another namespace also gets the right to read its own Pod there, from which Jobs inherit.
+    `telemetry_namespace`: see `agent_policy`.
     """
     objects = [role(namespace), _binding(namespace, account)]
     if account.namespace != namespace:
         home_rights = [right for right in RIGHTS if right.label == "get pods"]
         objects += [role(account.namespace, home_rights), _binding(account.namespace, account)]
     if network_policy:
-        objects.append(agent_policy(namespace, account.namespace))
+        objects.append(agent_policy(namespace, account.namespace, telemetry_namespace))
     return tuple(objects)
 
 
@@ -81,16 +87,23 @@ def _binding(namespace: str, account: Account) -> JsonObject:
     }
 
 
-def agent_policy(namespace: str, host_namespace: str) -> JsonObject:
-    """NetworkPolicy for agents: no ingress; egress to DNS, HTTPS outside the cluster, and the host."""
+def agent_policy(namespace: str, host_namespace: str, telemetry_namespace: str = "") -> JsonObject:
+    """NetworkPolicy for agents: no ingress; egress to DNS, HTTPS outside the cluster, and the host.
+
+    With `telemetry_namespace` also egress to an OpenTelemetry collector in that namespace.
+    """
     dns: list[JsonObject] = [
         {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "kube-system"}},
             "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
         },
         {"ipBlock": {"cidr": _NODE_LOCAL_DNS}},
     ]
-    host = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": host_namespace}}}
+    host, collector = (
+        {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: name}}}
+        for name in (host_namespace, telemetry_namespace)
+    )
+    telemetry = {"to": [collector], "ports": [{"protocol": "TCP", "port": port} for port in _OTLP_PORTS]}
     outside = [{"ipBlock": {"cidr": cidr, "except": closed}} for cidr, closed in _OUTSIDE.items()]
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -104,10 +117,11 @@ def agent_policy(namespace: str, host_namespace: str) -> JsonObject:
                 {"to": dns, "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
                 {"to": outside, "ports": [{"protocol": "TCP", "port": 443}]},
                 {"to": [host], "ports": [{"protocol": "TCP", "port": DEFAULT_HOST_PORT}]},
+                *([telemetry] if telemetry_namespace else []),
             ],
         },
     }
 
 
 def _meta(namespace: str) -> JsonObject:
-    return {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "paperclip"}}
+    return {"name": NAME, "namespace": namespace, "labels": dict(LABELS)}

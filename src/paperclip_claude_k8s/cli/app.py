@@ -14,6 +14,7 @@ from paperclip_claude_k8s.cli.command_options import (
     Claude,
     Devcluster,
     Kubeconfig,
+    ManifestsOptions,
     Namespace,
     Quiet,
     ReplayOptions,
@@ -209,6 +210,15 @@ def rbac(
     account = Account.read(service_account, namespace)
     objects = access_objects(namespace, account, network_policy=network_policy)
     typer.echo(to_yaml(objects), nl=False)
+
+
+@app.command()
+@takes_options(ManifestsOptions)
+def manifests(options: ManifestsOptions) -> int:
+    """Print all objects of a namespace for agents, for `kubectl apply -f -`; or write kustomize folders."""
+    from paperclip_claude_k8s.cli import manifests_command  # noqa: PLC0415
+
+    return manifests_command.manifests(options)
 
 
 @app.command()

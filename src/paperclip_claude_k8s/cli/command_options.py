@@ -142,6 +142,47 @@ class CheckOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestsOptions:
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")]
+    service_account: Annotated[
+        str,
+        typer.Option(
+            "--service-account",
+            "-s",
+            help="The host's account; NAMESPACE:NAME if it is in another namespace.",
+        ),
+    ] = "paperclip"
+    pod_security: Annotated[
+        Literal["restricted", "baseline", "none"],
+        typer.Option(help="Pod Security Standard that the namespace enforces."),
+    ] = "restricted"
+    claim: Annotated[
+        str, typer.Option(help="Claim for the HOME of all agents, mounted at /paperclip; '' for none.")
+    ] = "agents-home"
+    storage: Annotated[str, typer.Option(help="Size of the claim.")] = "10Gi"
+    storage_class: Annotated[
+        str | None,
+        typer.Option(help="Storage class that offers ReadWriteMany. Default: that of the cluster."),
+    ] = None
+    network_policy: Annotated[bool, typer.Option(help="NetworkPolicy for the agents' Pods.")] = True
+    telemetry: Annotated[
+        str | None,
+        typer.Option(
+            help="Namespace of an OpenTelemetry collector that agents may reach (ports 4317, 4318)."
+        ),
+    ] = None
+    server: Annotated[
+        str | None, typer.Option(help="Image of a Paperclip server that is to run in the same namespace.")
+    ] = None
+    metrics: Annotated[
+        str | None, typer.Option(help="NAMESPACE:PORT: who may read metrics from which port of the server.")
+    ] = None
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="New folder for a kustomize base and its overlays.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayOptions:
     """A captured stdout, and how its container ended."""
 

@@ -1,6 +1,6 @@
 """From a command line to an exit code.
 
-Whatever happens, the stdout of a command is one JSON object, the *reply*; only `logs`, `rbac`,
+Whatever happens, the stdout of a command is one JSON object, the *reply*; only `logs`, `manifests`, `rbac`,
 `run --submit-only` and help print text. `run_cli` runs the command and turns each exception into a reply:
 
 - misuse, which typer raises: error `usage`;
