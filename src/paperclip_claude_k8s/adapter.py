@@ -24,7 +24,7 @@ from paperclip_claude_k8s.host.session import SESSION_CODEC, SESSION_MANAGEMENT
 from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Connect, Process, connect
-from paperclip_claude_k8s.run.admit import volume_refusal
+from paperclip_claude_k8s.run.admit import volume_is_allowed
 
 
 class Adapter:
@@ -155,7 +155,7 @@ class Adapter:
         config = given if isinstance(given, Mapping) else {}
         volume = config.get("sharedVolumeDir") or config.get("shared_volume_dir")
         home = volume.strip() if isinstance(volume, str) else POD_HOME
-        if await asyncio.to_thread(volume_refusal, home, self._settings) is not None:
+        if not await volume_is_allowed(home, self._settings):
             home = POD_HOME
         return await skill_snapshot(self.type, config, home, desired)
 

@@ -5,36 +5,67 @@ import threading
 
 import pytest
 
-from paperclip_claude_k8s.base.threads import MAX_HANGING_THREADS, call_in_thread
+from paperclip_claude_k8s.base.threads import (
+    MAX_HANGING_IN_PLACE,
+    MAX_HANGING_THREADS,
+    call_in_thread,
+    place_of,
+)
 
 
 async def test_thread_that_hangs_is_given_up_and_blocks_nothing() -> None:
     release = threading.Event()
     try:
         with pytest.raises(TimeoutError):
-            await call_in_thread(release.wait, 0.05)
-        waiting = asyncio.ensure_future(call_in_thread(release.wait, 60))  # noqa: TID251  # to cancel it
+            await call_in_thread(release.wait, 0.05, "/a")
+        waiting = asyncio.ensure_future(call_in_thread(release.wait, 60, "/a"))  # noqa: TID251  # to cancel it
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert await call_in_thread(lambda: 7, 10) == 7
+        assert await call_in_thread(lambda: 7, 10, "/a") == 7
     finally:
         release.set()
+
+
+async def hang(release: threading.Event, place: str) -> None:
+    with pytest.raises(TimeoutError):
+        await call_in_thread(release.wait, 0.001, place)
+
+
+async def test_threads_that_hang_in_one_place_block_only_that_place() -> None:
+    release = threading.Event()
+    try:
+        for _ in range(MAX_HANGING_IN_PLACE):
+            await hang(release, "/a")
+        with pytest.raises(TimeoutError):
+            await call_in_thread(lambda: 7, 10, "/a")
+        assert await call_in_thread(lambda: 7, 10, "/b") == 7
+    finally:
+        release.set()
+    await asyncio.sleep(0.1)
+    assert await call_in_thread(lambda: 7, 10, "/a") == 7
 
 
 async def test_number_of_threads_that_hang_is_bounded() -> None:
     release = threading.Event()
     try:
-        for _ in range(MAX_HANGING_THREADS):
-            with pytest.raises(TimeoutError):
-                await call_in_thread(release.wait, 0.001)
+        for number in range(MAX_HANGING_THREADS):
+            await hang(release, f"/{number}")
         with pytest.raises(TimeoutError):
-            await call_in_thread(lambda: 7, 10)
+            await call_in_thread(lambda: 7, 10, "/a")
     finally:
         release.set()
     await asyncio.sleep(0.1)
-    assert await call_in_thread(lambda: 7, 10) == 7
+    assert await call_in_thread(lambda: 7, 10, "/a") == 7
+
+
+PLACES = {"/proc/self/x": "/proc", "/": "/", "/x/../proc/1": "/proc", "proc/1": "/proc", "~/x": "/"}
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_place_of_a_path_is_its_mount_point_by_its_text(path: str) -> None:
+    assert place_of(path) == PLACES[path]
 
 
 async def test_error_of_a_thread_is_raised_where_it_is_awaited() -> None:
@@ -42,7 +73,7 @@ async def test_error_of_a_thread_is_raised_where_it_is_awaited() -> None:
         raise LookupError("a")
 
     with pytest.raises(LookupError, match="a"):
-        await call_in_thread(fail, 10)
+        await call_in_thread(fail, 10, "/a")
 
 
 @pytest.mark.looptime
@@ -50,4 +81,4 @@ async def test_virtual_time_does_not_outrun_a_thread() -> None:
     await asyncio.sleep(0.05)
     threading.Event().wait(0.6)  # as on a slow machine
     async with asyncio.timeout(0.5):
-        assert await call_in_thread(lambda: threading.Event().wait(0.2) or 7, 20) == 7
+        assert await call_in_thread(lambda: threading.Event().wait(0.2) or 7, 20, "/a") == 7

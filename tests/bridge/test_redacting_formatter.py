@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter, secrets_in
+from paperclip_claude_k8s.bridge.redacting_formatter import MAX_SECRETS, RedactingFormatter, secrets_in
 
 TOKEN = "a-token-of-no-known-shape"
 
@@ -23,7 +23,17 @@ def test_secrets_in_finds_every_text_below_a_secret_name() -> None:
         "secrets": ["five", {"deep": "six"}],
         "headers": {"Authorization": "Bearer seven"},
     }
-    assert set(secrets_in(params)) == {"one", "two", "3", "four", "five", "six", "Bearer seven", "seven"}
+    assert set(secrets_in(params)) == {
+        "one",
+        "two",
+        "/home",
+        "3",
+        "four",
+        "five",
+        "six",
+        "Bearer seven",
+        "seven",
+    }
 
 
 def test_formatter_masks_a_log_record() -> None:
@@ -33,6 +43,29 @@ def test_formatter_masks_a_log_record() -> None:
     assert TOKEN not in text
     assert "u:p" not in text
     assert "onLog raised OSError" in text
+
+
+def test_formatter_masks_every_value_of_env_and_headers() -> None:
+    formatter, other = RedactingFormatter(), TOKEN[::-1]
+    servers = {"a": {"headers": {"X": other}}}
+    formatter.add_secrets_of({"config": {"env": {"NAME": TOKEN}, "mcpServers": servers}})
+    text = formatted(formatter, f"failed: {TOKEN} {other}")
+    assert TOKEN not in text
+    assert other not in text
+
+
+def test_formatter_shows_no_control_character() -> None:
+    assert "\x1b" not in formatted(RedactingFormatter(), "an agent wrote \x1b]0;title\x07")
+
+
+def test_number_of_secrets_of_a_call_is_bounded() -> None:
+    formatter = RedactingFormatter()
+    env = {f"N{number}": f"value-{number:04}" for number in range(MAX_SECRETS)}
+    formatter.add_secrets_of({"authToken": TOKEN, "config": {"env": env}})
+    text = formatted(formatter, f"{TOKEN} value-0000 value-{MAX_SECRETS - 1:04}")
+    assert TOKEN not in text
+    assert "value-0000" not in text
+    assert f"value-{MAX_SECRETS - 1:04}" in text
 
 
 def test_formatter_masks_a_traceback() -> None:

@@ -10,6 +10,7 @@ from tests.checks.harness import found, open_harness, problems
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.checks.probe import LOG_BYTES, read_beginning
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
 from paperclip_claude_k8s.host.checkup import Checkup
@@ -81,6 +82,21 @@ async def test_probe_in_an_image_without_cli_quotes_the_shell_error(tmp_path: Pa
     assert (check.code, check.level) == ("k8s_probe_failed", "error")
     assert "exit code 127: sh: claude: not found" in check.message
     assert "PATH" in (check.hint or "")
+
+
+class EndlessLog:
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def read(self) -> bytes:
+        self.reads += 1
+        return b"x" * 16_384
+
+
+async def test_only_the_beginning_of_an_endless_log_is_read() -> None:
+    log = EndlessLog()
+    assert set(await read_beginning(log)) == {ord("x")}
+    assert log.reads == LOG_BYTES / 16_384
 
 
 @pytest.mark.looptime

@@ -145,6 +145,30 @@ async def test_silent_server_delays_the_test_by_one_time_limit(tmp_path: Path) -
         assert "no response within 10s" in found(checkup, "k8s_job_dry_run_failed").message
 
 
+class _SlowCredentials(Gateway):
+    """Has an exec plugin that takes 20 s, which a run waits for."""
+
+    _loaded = False
+
+    async def default_namespace(self) -> str | None:
+        if not self._loaded:
+            await asyncio.sleep(20)
+        self._loaded = True
+        return NAMESPACE
+
+    async def server_version(self) -> tuple[int, int]:
+        await self.default_namespace()
+        return await super().server_version()
+
+
+async def test_exec_plugin_has_as_much_time_as_in_a_run(tmp_path: Path) -> None:
+    async with open_harness(tmp_path) as harness:
+        gateway = _SlowCredentials(http=harness.fake.connection)
+        adapter = Adapter(ProcessSettings(env={}), lambda *_: gateway)
+        checkup = await adapter.test_environment({"config": {"kubeconfig": "x", "image": "x"}})
+        assert [check for check in checkup.checks if check.level == "error"] == []
+
+
 # What the Job refers to -------------------------------------------------------------------------------
 
 

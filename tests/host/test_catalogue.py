@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from tests.support.api_server import Handler, serving, silent
 
-from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.base.settings import LIMITS, Timings
 from paperclip_claude_k8s.host.anthropic import AnthropicApi, AnthropicError
 from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
 from paperclip_claude_k8s.host.models import ANTHROPIC_MODELS, BEDROCK_MODELS
@@ -240,3 +240,25 @@ async def test_skill_snapshot_shows_folders_of_the_home_as_external(tmp_path: Pa
     shown = await skill_snapshot("claude_k8s", {}, str(tmp_path))
     assert [(entry["key"], entry["state"]) for entry in shown["entries"]] == [("manual", "external")]
     assert (await skill_snapshot("claude_k8s", {}, str(tmp_path / "gone")))["entries"] == []
+
+
+@pytest.mark.parametrize("link", [".claude", ".claude/skills"])
+async def test_folder_of_skills_that_is_a_link_is_not_listed(link: str, tmp_path: Path) -> None:
+    elsewhere, home = tmp_path / "host", tmp_path / "home"
+    (elsewhere / "skills" / "private").mkdir(parents=True)
+    (elsewhere / "private").mkdir()
+    (home / link).parent.mkdir(parents=True, exist_ok=True)
+    (home / link).symlink_to(elsewhere)
+    page = await skill_snapshot("claude_k8s", {}, str(home))
+    assert page["entries"] == []
+
+
+async def test_number_of_foreign_skills_is_bounded(tmp_path: Path) -> None:
+    folder = tmp_path / ".claude" / "skills"
+    folder.mkdir(parents=True)
+    for number in range(LIMITS.bundle_entries + 10):
+        (folder / f"skill-{number}").mkdir()
+    (folder / "odd\x1b").mkdir()
+    page = await skill_snapshot("claude_k8s", {}, str(tmp_path))
+    assert LIMITS.bundle_entries - 1 <= len(page["entries"]) <= LIMITS.bundle_entries
+    assert "\x1b" not in str(page)

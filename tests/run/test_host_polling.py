@@ -11,9 +11,9 @@ from tests.support.api_server import serving
 from tests.support.plans import a_context
 
 from paperclip_claude_k8s.base.aio import Nursery
-from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.base.settings import LIMITS, Timings
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.run.host_polling import HostPoller
+from paperclip_claude_k8s.run.host_polling import MAX_BODY_BYTES, HostPoller
 
 
 class HostApi:
@@ -86,6 +86,8 @@ async def test_poller_stops_a_cancelled_run(state: str) -> None:
         ({"status": "cancelled"}, 404),
         ({"status": ["cancelled"]}, 200),
         ("cancelled", 200),
+        ({"status": "cancelled", "output": "x" * MAX_BODY_BYTES}, 200),
+        ({"status": "cancelled", "output": [[]] * LIMITS.response_values}, 200),
         ([], 200),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, PodScript
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, jobs, lease_holders, started
 from tests.support.in_memory_runs import (
     LONG,
@@ -21,7 +21,7 @@ from tests.support.in_memory_runs import (
 from tests.support.runs import HostLog
 from tests.support.traced_cluster import Moment
 
-from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS
+from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
 
 pytestmark = pytest.mark.looptime
 
@@ -455,6 +455,19 @@ async def test_new_wake_resumes_the_session_of_the_last_run(tmp_path: Path) -> N
         assert_whole(result, host_log)
         assert command[command.index("--resume") + 1] == result.session_id
         assert "belongs to a different wake" in host_log.status
+
+
+async def test_started_job_whose_secret_and_annotation_are_missing_is_adopted(tmp_path: Path) -> None:
+    """The host deleted the Secret of a Pod that was being taken away, and could not annotate the Job."""
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one, 30):
+            for secret in list(fake.store.list(SECRETS)):
+                fake.store.remove(SECRETS, NAMESPACE, secret["metadata"]["name"])
+            await one.adapter.shutdown()
+        result, host_log = await two.run()
+        assert_whole(result, host_log)
+        assert "Reattaching to in-flight K8s Job" in host_log.status
+        assert fake.calls.count("create", "jobs") == 1
 
 
 async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) -> None:

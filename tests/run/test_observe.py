@@ -170,6 +170,33 @@ async def test_signal_wait_that_returns_at_the_end_is_not_a_stop(tmp_path: Path)
         assert count_jobs(fake) == 1
 
 
+class Raises:
+    """A signal of the host whose `wait` raises an exception: at once, later, or when it is cancelled."""
+
+    def __init__(self, error: BaseException, after: float) -> None:
+        self._error, self._after = error, after
+
+    def is_set(self) -> bool:
+        return False
+
+    async def wait(self) -> None:
+        try:
+            await asyncio.sleep(self._after)
+        finally:
+            raise self._error
+
+
+@pytest.mark.parametrize("after", [0.0, 0.004, 1.0, 9999.0])
+@pytest.mark.parametrize("error", [ValueError("a bug"), asyncio.CancelledError()], ids=["bug", "cancelled"])
+async def test_signal_that_raises_neither_ends_a_run_nor_leaves_its_job(
+    error: BaseException, after: float, tmp_path: Path
+) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run), asyncio.timeout(600):
+        result, _ = await run(signal=Raises(error, after))
+        assert (result.error_message, result.exit_code) == (None, 0)
+        assert count_jobs(fake) == 0
+
+
 async def test_signal_wait_that_returns_at_shutdown_keeps_the_job(tmp_path: Path) -> None:
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:

@@ -13,10 +13,11 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from paperclip_claude_k8s.base.threads import call_in_thread
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 
 KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
 """No file in them is ever read, whatever the caller allows."""
@@ -64,7 +65,8 @@ async def read_host_file(path: str, *, limit: int, seconds: float, allows: Allow
         HostFileError: as for `read_host_file_now`, and if the read does not end in time.
     """
     try:
-        return await call_in_thread(lambda: read_host_file_now(path, limit=limit, allows=allows), seconds)
+        read = partial(read_host_file_now, path, limit=limit, allows=allows)
+        return await call_in_thread(read, seconds, place_of(path))
     except TimeoutError:
         raise HostFileError(f"it could not be read within {seconds:g} s; its volume may hang") from None
 

@@ -8,6 +8,6 @@ def is_parsed(line: bytes) -> bool:
     return len(line) <= LIMITS.event_bytes and has_at_most(LIMITS.event_values, line)
 
 
-def has_at_most(values: int, line: bytes) -> bool:
+def has_at_most(values: int, line: bytes | bytearray) -> bool:
     """Whether a JSON text has at most this many commas and opening brackets."""
     return len(line) <= values or line.count(b",") + line.count(b"[") + line.count(b"{") <= values

@@ -6,21 +6,37 @@ each call, and no longer waits for a thread that hangs.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-MAX_HANGING_THREADS = 16
+MAX_HANGING_THREADS = 128
 """Most threads that may hang at the same time; each costs a stack and perhaps a descriptor."""
-_hanging: set[threading.Thread] = set()
+MAX_HANGING_IN_PLACE = 16
+"""Most of them in one place. So a volume that hangs does not keep other runs from reading their files."""
+_hanging: dict[threading.Thread, str] = {}
 
 
-async def call_in_thread(work: Callable[[], T], seconds: float) -> T:
+def place_of(path: str) -> str:
+    """The mount point above a path, by its text: no part of the path is read, since that could hang."""
+    home = os.environ.get("HOME", "/")
+    absolute = f"{home}/{path[1:]}" if path.startswith("~") else path
+    whole = Path(os.path.normpath(f"/{absolute.lstrip('/')}"))
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    points = {line.split(" ", 5)[4] for line in mounts}
+    return next((str(part) for part in (whole, *whole.parents) if str(part) in points), "/")
+
+
+async def call_in_thread(work: Callable[[], T], seconds: float, place: str) -> T:
     """Call a blocking function in a thread, and give up after `seconds`.
+
+    `place`: what `work` may wait for, such as a mount point; see `MAX_HANGING_IN_PLACE`.
 
     The event loop knows of the call, because it is made by `run_in_executor`. So a loop with virtual time, as
     in tests, waits for it in real time.
@@ -29,15 +45,16 @@ async def call_in_thread(work: Callable[[], T], seconds: float) -> T:
         TimeoutError: `work` has not returned in time; or too many earlier calls hang, so it was not called.
     """
     for earlier in [thread for thread in _hanging if not thread.is_alive()]:
-        _hanging.discard(earlier)
-    if len(_hanging) >= MAX_HANGING_THREADS:
+        del _hanging[earlier]
+    in_place = sum(place == other for other in _hanging.values())
+    if len(_hanging) >= MAX_HANGING_THREADS or in_place >= MAX_HANGING_IN_PLACE:
         raise TimeoutError
     executor = _OneThread()
     try:
         async with asyncio.timeout(seconds):
             return await asyncio.get_running_loop().run_in_executor(executor, work)
     except (TimeoutError, asyncio.CancelledError):
-        _hanging.update(executor.threads)
+        _hanging.update(dict.fromkeys(executor.threads, place))
         raise
 
 

@@ -4,13 +4,19 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
-from paperclip_claude_k8s.host.redact import is_secret_name, mask_values, redact_text
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.host.redact import VALUES_ARE_SECRET, is_secret_name, mask_values, redact_text
 
 CALLS_REMEMBERED = 200
 """Number of recent calls whose secrets are masked: a log record may come after its call has ended."""
 MAX_SECRET_CHARS = 256 * 1024
 """Most characters of secrets remembered for one call. The least nested ones come first: the host's own."""
+MAX_SECRETS = 500
+"""Most secrets remembered for one call: each of them is searched in every log record."""
+MIN_SECRET_CHARS = 8
+"""Shorter values occur in ordinary text, and are not masked by value."""
 MAX_TEXT_CHARS = 20_000
 """Longest log record, before secrets are masked."""
 
@@ -24,14 +30,18 @@ class RedactingFormatter(logging.Formatter):
 
     def add_secrets_of(self, params: object) -> None:
         """From now on, mask the secrets among the params of a call."""
-        self._secrets.append(frozenset(_at_most(MAX_SECRET_CHARS, secrets_in(params))))
+        found = _at_most(MAX_SECRET_CHARS, secrets_in(params))
+        self._secrets.append(frozenset(islice(found, MAX_SECRETS)))
 
     def mask(self, text: str) -> str:
-        """Return `text` without secrets; of a long text only the start, without an incomplete last word."""
+        """Return `text` without secrets and control characters.
+
+        Of a long text only the start is returned, without an incomplete last word.
+        """
         if len(text) > MAX_TEXT_CHARS:
             text = f"{text[:MAX_TEXT_CHARS].rpartition(' ')[0]} …"
         secrets = {secret for secrets in self._secrets for secret in secrets}
-        return redact_text(mask_values(text, secrets))
+        return neutral(redact_text(mask_values(text, secrets)))
 
     def format(self, record: logging.LogRecord) -> str:
         return self.mask(super().format(record))
@@ -45,7 +55,10 @@ class RedactingFormatter(logging.Formatter):
 
 
 def secrets_in(value: object) -> Iterator[str]:
-    """Yield every text under a key with a secret-looking name, at any depth; the least nested first."""
+    """Yield every text under a key with a secret-looking name, or in `env` or `headers`, at any depth.
+
+    The least nested ones come first.
+    """
     unread: deque[tuple[object, bool]] = deque([(value, False)])
     while unread:
         value, is_secret = unread.popleft()
@@ -53,14 +66,18 @@ def secrets_in(value: object) -> Iterator[str]:
             yield value
             yield value.removeprefix("Bearer ")
         elif isinstance(value, dict):
-            unread.extend((item, is_secret or is_secret_name(str(name))) for name, item in value.items())
+            unread.extend((item, is_secret or _is_secret(str(name))) for name, item in value.items())
         elif isinstance(value, list):
             unread.extend((item, is_secret) for item in value)
 
 
+def _is_secret(name: str) -> bool:
+    return name in VALUES_ARE_SECRET or is_secret_name(name)
+
+
 def _at_most(chars: int, texts: Iterator[str]) -> Iterator[str]:
-    """Yield each text that still fits: together they have at most `chars` characters."""
+    """Yield each text that is not short and still fits: together they have at most `chars` characters."""
     for text in texts:
-        if len(text) <= chars:
+        if MIN_SECRET_CHARS <= len(text) <= chars:
             chars -= len(text)
             yield text

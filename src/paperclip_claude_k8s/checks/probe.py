@@ -15,7 +15,7 @@ from paperclip_claude_k8s.cluster.error_texts import describe_error, refusal_ste
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
-from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
+from paperclip_claude_k8s.cluster.port import ClusterError, LogBytes, LogRequest
 from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
@@ -36,6 +36,8 @@ from paperclip_claude_k8s.verdict.ending import (
 PROBE_COMMAND = ("claude", "--version")
 RELAY_MARK = "\x1e"
 """First character of the lines that the relay adds to the log. Nonce and kind follow, `e` for stderr."""
+LOG_BYTES = 64 * 1024
+"""How much of the command's log is read: an image can print any amount, even in one line."""
 OUTPUT_CHARS = 200
 """Maximum characters of the command's output in a check."""
 
@@ -133,12 +135,18 @@ STAMPS = re.compile(b"^" + STAMP.pattern, re.MULTILINE)
 async def _output(pod: PodSnapshot, ports: Ports) -> str:
     """What the command printed, without timestamps and the relay's marks."""
     request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, follow=False, tail=20)
-    content = bytearray()
     async with ports.cluster.log(request) as log:
-        while block := await log.read():
-            content += block
+        content = await read_beginning(log)
     lines = STAMPS.sub(b"", content).decode("utf-8", "replace").split("\n")
     return " ".join(line for line in map(_agent_text, lines) if line)[:OUTPUT_CHARS]
+
+
+async def read_beginning(log: LogBytes) -> bytes:
+    """The log's first `LOG_BYTES` bytes, and perhaps some more that arrived with them."""
+    content = bytearray()
+    while len(content) < LOG_BYTES and (block := await log.read()):
+        content += block
+    return bytes(content)
 
 
 def _agent_text(line: str) -> str:

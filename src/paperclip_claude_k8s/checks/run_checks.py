@@ -13,7 +13,7 @@ from paperclip_claude_k8s.checks.dry_run import (
     namespace_check,
     pod_dry_run_checks,
 )
-from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun
+from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
 from paperclip_claude_k8s.checks.probe import probe
 from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
@@ -57,7 +57,7 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     if refusals:
         return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
     ports = process.ports(config.kubeconfig)
-    version = await call_within(ports.cluster.server_version, ports.settings.timings.check)
+    version = await _connect(ports)
     if isinstance(version, KubeconfigRefused):
         refusals = (Refusal("kubeconfig", version.rule, version.allowed_by),)
         return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
@@ -74,6 +74,15 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     if ctx.probe:
         checks += await _probe(checks, rights.result(), planned.result(), ports)
     return checks
+
+
+async def _connect(ports: Ports) -> Response[tuple[int, int]]:
+    """The server's version. The credentials are loaded first, because an exec plugin may take long."""
+    timings = ports.settings.timings
+    loaded = await call_within(ports.cluster.default_namespace, timings.request)
+    if isinstance(loaded, ClusterError):
+        return loaded
+    return await call_within(ports.cluster.server_version, timings.check)
 
 
 def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -> Iterator[Check]:

@@ -13,10 +13,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -93,7 +94,8 @@ async def run_plugin(kubeconfig: Kubeconfig, rules: KubeconfigRules, seconds: fl
         why = f"runs the program {shown!r} on this host to get its credentials"
         raise kubeconfig.refused(why, "execPlugins")
     try:
-        plugin = _Plugin(_arguments(kubeconfig, spec, command), _environment(spec, version, rules))
+        arguments = partial(_arguments, kubeconfig, spec, command)
+        plugin = _Plugin(arguments, _environment(spec, version, rules))
         return _credential(await plugin.run(seconds), version)
     except PluginFailed as error:
         why = rules.mask(f"has the exec plugin {shown!r}, which {error}")
@@ -130,9 +132,9 @@ def _withheld_note(rules: KubeconfigRules) -> str:
 
 
 class _Plugin:
-    """One process group, run from a thread: to start a program can take long on a network volume."""
+    """One process group, run from a thread: finding and starting it can take long on a network volume."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, arguments: Callable[[], list[str]], environment: dict[str, str]) -> None:
         self._arguments = arguments
         self._environment = environment
         self._abandoned = threading.Event()
@@ -140,7 +142,7 @@ class _Plugin:
     async def run(self, seconds: float) -> bytes:
         """What the program prints to stdout. Raises `PluginFailed`."""
         try:
-            return await call_in_thread(lambda: self._run(seconds), seconds + 1)
+            return await call_in_thread(lambda: self._run(seconds), seconds + 1, "exec plugins")
         except TimeoutError:
             raise PluginFailed("could not be started in time") from None
         finally:
@@ -150,7 +152,7 @@ class _Plugin:
         deadline = time.monotonic() + seconds
         try:
             process = subprocess.Popen(  # noqa: S603  # the policy allows it
-                self._arguments,
+                self._arguments(),
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -119,7 +119,7 @@ class KubeconfigReader:
             raise unusable(f"kubeconfig {path} names several files; only one is supported")
         try:
             file = await self._file(path, self._rules.may_be_read)
-            return await call_in_thread(partial(_parse, path, file), self._timings.host_file)
+            return await call_in_thread(partial(_parse, path, file), self._timings.host_file, "YAML")
         except HostFileMissing:
             raise unusable(f"kubeconfig {path} does not exist") from None
         except HostFileRefused as error:

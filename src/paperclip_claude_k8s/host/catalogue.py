@@ -1,14 +1,16 @@
 """What the host's pages show outside a run: models, quota windows, skills."""
 
-import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.host_files import HostFileError, read_host_file
 from paperclip_claude_k8s.base.settings import LIMITS, Timings
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.host import models, quota, skills
 from paperclip_claude_k8s.host.anthropic import PUBLIC_API, AnthropicApi, AnthropicError
 from paperclip_claude_k8s.host.context import JsonMap
@@ -17,6 +19,7 @@ _MODELS_PATH = "/v1/models?limit=1000"
 _API_VERSION = "2023-06-01"
 _CREDENTIALS_FILE = ".credentials.json"
 _SKILLS_FOLDER = Path(".claude", "skills")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Catalogue:
@@ -118,12 +121,36 @@ async def skill_snapshot(
         selected = skills.read_desired_skills(config, library)
     else:
         selected = skills.resolve_references(desired, library)
-    foreign = await asyncio.to_thread(_subfolders, Path(agents_home) / _SKILLS_FOLDER)
+    foreign = await _foreign_skills(agents_home)
     return skills.snapshot(adapter_type, library, selected, foreign)
 
 
-def _subfolders(folder: Path) -> dict[str, str]:
-    """Return name → path of each folder in `folder`, links to folders included; {} if it cannot be read."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        return {entry.name: entry.path for entry in entries if entry.is_dir()}
-    return {}
+async def _foreign_skills(agents_home: str) -> dict[str, str]:
+    """Return name → path of each folder among the agents' own skills; {} if they cannot be read in time."""
+    try:
+        read = partial(_subfolders, agents_home)
+        return await call_in_thread(read, Timings().host_file, place_of(agents_home))
+    except (OSError, TimeoutError):
+        return {}
+
+
+def _subfolders(agents_home: str) -> dict[str, str]:
+    """Return name → path of folders, and of links, in the agents' folder of skills. Blocks. Raises `OSError`.
+
+    Agents write there, so no link is followed, and the number of names is limited.
+    """
+    at = os.open(agents_home, _FOLDER & ~os.O_NOFOLLOW)
+    try:
+        for part in _SKILLS_FOLDER.parts:
+            below = os.open(part, _FOLDER, dir_fd=at)
+            os.close(at)
+            at = below
+        with os.scandir(at) as entries:
+            names = [entry.name for entry in islice(entries, LIMITS.bundle_entries) if _may_be_folder(entry)]
+    finally:
+        os.close(at)
+    return {name: str(Path(agents_home, _SKILLS_FOLDER, name)) for name in names}
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.name.isprintable() and (entry.is_symlink() or entry.is_dir(follow_symlinks=False))

@@ -10,11 +10,12 @@ they apply.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.folder_rules import FolderRule, is_in
 from paperclip_claude_k8s.base.host_files import KERNEL_FOLDERS
-from paperclip_claude_k8s.base.threads import call_in_thread
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.config_admission import config_refusals, shorten
@@ -67,6 +68,15 @@ def volume_refusal(folder: str, settings: ProcessSettings) -> Refusal | None:
     return None if named.is_really_allowed() else named.refusal
 
 
+async def volume_is_allowed(folder: str, settings: ProcessSettings) -> bool:
+    """Whether the policy allows a shared volume there; False if the volume hangs."""
+    look = partial(volume_refusal, folder, settings)
+    try:
+        return await call_in_thread(look, settings.timings.host_links, place_of(folder)) is None
+    except TimeoutError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class _NamedPath:
     """A path of this host that a config names, and the rule for it."""
@@ -117,6 +127,6 @@ async def _is_allowed(named: _NamedPath, seconds: float) -> bool:
     if named.rule.roots is None or not named.path.startswith("/"):
         return False
     try:
-        return await call_in_thread(named.is_really_allowed, seconds)
+        return await call_in_thread(named.is_really_allowed, seconds, place_of(named.path))
     except TimeoutError:
         return False

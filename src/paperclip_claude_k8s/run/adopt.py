@@ -15,7 +15,14 @@ from paperclip_claude_k8s.cluster.labels import (
     UNGATED_ANNOTATION,
     json_pointer,
 )
-from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, PodSnapshot, Terminated
+from paperclip_claude_k8s.cluster.model import (
+    ContainerSnapshot,
+    JobSnapshot,
+    JsonObject,
+    PodSnapshot,
+    Running,
+    Terminated,
+)
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
@@ -55,18 +62,22 @@ async def adopt(
 
 
 async def delete_never_started(
-    jobs: Sequence[JobSnapshot], owned: Collection[str], ports: Ports, narrator: Narrator
+    jobs: Sequence[JobSnapshot],
+    pods: Sequence[PodSnapshot],
+    owned: Collection[str],
+    ports: Ports,
+    narrator: Narrator,
 ) -> list[JobSnapshot]:
     """Delete live Jobs whose run Secret was never created; return the remaining Jobs.
 
     Without the Secret no Pod of the Job starts its agent, and only the Job's holder, which is gone, creates
-    the Secret. `owned`: uids of Jobs whose holder is alive. A Job that names its only Pod is kept: it had a
-    Secret, which was deleted after that Pod had started.
+    the Secret. `owned`: uids of Jobs whose holder is alive. A Job that names its only Pod, or has a Pod whose
+    agent has started, is kept: it had a Secret, which was deleted after that start.
     """
-    kept = []
+    kept, began = [], {pod.job_uid for pod in pods if pod.agent is not None and _has_started(pod.agent)}
     for job in jobs:
         gated = UNGATED_ANNOTATION not in job.annotations and AGENT_POD_ANNOTATION not in job.annotations
-        orphaned = gated and is_live(job) and job.ref.uid not in owned
+        orphaned = gated and is_live(job) and job.ref.uid not in {*owned, *began}
         if not orphaned or not await _delete_if_without_secret(job, ports):
             kept.append(job)
         else:
@@ -119,9 +130,14 @@ async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
         pods = await ports.cluster.list_pods(job.ref.namespace, {JOB_NAME_LABEL: job.ref.name})
     except ClusterError:
         return None
-    ours = [pod for pod in pods.items if pod.job_uid == job.ref.uid]
-    summary = read_summary(_termination_message(ours[0]), nonce) if ours and nonce else None
-    return summary.session_id if summary is not None and summary.is_error is False else None
+    messages = [_termination_message(pod) for pod in pods.items if pod.job_uid == job.ref.uid]
+    summaries = [read_summary(message, nonce) for message in messages if nonce]
+    good = [summary for summary in summaries if summary is not None and summary.is_error is False]
+    return good[0].session_id if good else None  # at most one Pod of a Job has run an agent
+
+
+def _has_started(agent: ContainerSnapshot) -> bool:
+    return isinstance(agent.state, (Running, Terminated))
 
 
 def _termination_message(pod: PodSnapshot) -> str:

@@ -155,7 +155,7 @@ class _Guard:
         except ClusterError as error:
             raise RunFailure(failures.guard_unreachable(error)) from None
         owned = jobs_with_live_holder(jobs, ports)
-        kept = await delete_never_started(jobs, owned, ports, self.narrator)
+        kept = await delete_never_started(jobs, pods, owned, ports, self.narrator)
         detached = detached_jobs_of_others(kept, plan.identity)
         return judge_slot(kept, _claimant(plan), owned, detached, pods)
 

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
+from paperclip_claude_k8s.host.context import StopSignal
+
 log = logging.getLogger("paperclip_claude_k8s")
 
 
@@ -28,6 +30,16 @@ def host_errors_contained(on_error: Callable[[Exception], None]) -> Iterator[Non
         on_error(HostCancelled("the host cancelled its callback"))
     except Exception as error:  # noqa: BLE001  # a bug of the host must not end a paid run
         on_error(error)
+
+
+async def wait_for_stop(signal: StopSignal) -> None:
+    """Wait until the host stops the run. If the host's signal fails, this is logged, and the run goes on."""
+    with host_errors_contained(lambda error: log.warning("signal.wait raised %r; the run goes on", error)):
+        await signal.wait()
+        return
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():  # the signal may have raised because the task was cancelled
+        await asyncio.Event().wait()
 
 
 async def call_safely(name: str, call: Callable[[], Awaitable[None]]) -> None:

@@ -14,12 +14,16 @@ import orjson
 
 from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.base.http import open_session, proxy_for
+from paperclip_claude_k8s.base.json_sizes import has_at_most
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.verdict.ending import is_cancelled
 
 MAX_REQUESTS = 20
 """Requests in flight at a time."""
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""Longest response that is read: a run with its result has less than 1 MiB."""
 REQUEST_TIMEOUT = 10.0
 """Seconds for one request; the next round repeats it."""
 
@@ -86,9 +90,21 @@ class HostPoller:
         async with limit:
             try:
                 async with session.get(url, headers=headers, allow_redirects=False) as response:
-                    body = orjson.loads(await response.read()) if response.status == 200 else None
+                    body = orjson.loads(await _read_body(response)) if response.status == 200 else None
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 return  # unknown: the next round asks again
         status = body.get("status") if isinstance(body, dict) else None
         if is_cancelled(status):
             run.stopped.set()
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    """The body. Raises `ValueError` if it is too long or has too many values."""
+    body = bytearray()
+    while block := await response.content.readany():
+        body += block
+        if len(body) > MAX_BODY_BYTES:
+            raise ValueError("the response is too long")
+    if not has_at_most(LIMITS.response_values, body):
+        raise ValueError("the response has too many values")
+    return bytes(body)

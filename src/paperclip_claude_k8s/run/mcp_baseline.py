@@ -15,7 +15,7 @@ from functools import partial
 
 from paperclip_claude_k8s.base.json_readers import as_object
 from paperclip_claude_k8s.base.strict_json import is_too_deep
-from paperclip_claude_k8s.base.threads import call_in_thread
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.mcp import MCP_BASELINE
@@ -55,7 +55,7 @@ async def read_baseline(
     here = f"{volume.rstrip('/')}/{path.removeprefix(f'{POD_HOME}/')}"
     try:
         reading = partial(_read, here, volume, check, settings.limits.mcp_baseline_bytes)
-        return await call_in_thread(reading, settings.timings.host_file)
+        return await call_in_thread(reading, settings.timings.host_file, place_of(here))
     except FileNotFoundError:
         return Baseline()
     except (OSError, ValueError, RecursionError) as error:  # OSError includes TimeoutError

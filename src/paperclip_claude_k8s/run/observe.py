@@ -21,6 +21,7 @@ from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.follow_log import follow_log, remove_start_mark
 from paperclip_claude_k8s.run.holder_annotations import refresh_holder
+from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
 from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, SpawnNotice
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.live_run import LiveRun
@@ -129,7 +130,7 @@ async def _is_running(run: LiveRun) -> bool | None:
 
 
 async def _stop_on_signal(run: LiveRun, signal: StopSignal) -> None:
-    await signal.wait()
+    await wait_for_stop(signal)
     run.request_stop(StopReason.CANCEL)
 
 

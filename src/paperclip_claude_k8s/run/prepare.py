@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.threads import call_in_thread
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -140,7 +140,8 @@ async def _in_company_folder(
         folder = f"{COMPANY_FOLDERS}/{path_part(company or 'none')}"
         if site.volume_here is None:
             return config, replace(site, company_folder=folder)
-        here = await call_in_thread(partial(make_company_folder, site.volume_here, folder), seconds)
+        make, place = partial(make_company_folder, site.volume_here, folder), place_of(site.volume_here)
+        here = await call_in_thread(make, seconds, place)
     except (PathRefused, OSError) as error:
         reason = str(error) or "no answer in time"
         why = f"the company's folder on the shared volume cannot be used: {reason}"
@@ -161,7 +162,7 @@ async def _volume_here(config: AdapterConfig, home: HomePod | None, settings: Pr
         return None
     look, seconds = partial(_look_at, volume, config, settings), settings.timings.host_links
     try:
-        refusal, is_folder = await call_in_thread(look, seconds)
+        refusal, is_folder = await call_in_thread(look, seconds, place_of(volume))
     except TimeoutError:
         why = f"the shared volume at {volume} did not answer within {seconds:g} s; check its mount here"
         raise RunFailure(failures.config_invalid(why)) from None

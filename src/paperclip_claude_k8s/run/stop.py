@@ -17,6 +17,7 @@ from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.context import StopSignal
 from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.ending import (
     DeadlinePassed,
@@ -129,7 +130,7 @@ async def cancel_on(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> 
     if signal is None:
         return await work
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(_wait_for_signal(signal))
+        waiting = group.create_task(wait_for_stop(signal))
         working = group.create_task(_failure_as_value(work))
         await asyncio.wait([waiting, working], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -140,10 +141,6 @@ async def cancel_on(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> 
     if isinstance(result, RunFailure):
         raise result
     return result
-
-
-async def _wait_for_signal(signal: StopSignal) -> None:
-    await signal.wait()
 
 
 async def _failure_as_value(work: Coroutine[Any, Any, T]) -> T | RunFailure:
