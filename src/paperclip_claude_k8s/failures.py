@@ -419,6 +419,12 @@ def no_result(message: str) -> Failure:
     return Failure(ErrorCode.NO_RESULT, message)
 
 
+def not_executable(message: str, why: str) -> Failure:
+    """Built when the shell in the Pod could not execute Claude, or Claude a program that it needs."""
+    step = "use an `image` that has `claude` and all that it needs on its PATH (`check --probe` tries it)"
+    return Failure(ErrorCode.NO_RESULT, message, f"{why}; {step}, or set PATH in `env`")
+
+
 def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: bool = False) -> Failure:
     """Built when Claude itself reports the failure: in its result, or by refusing the session.
 

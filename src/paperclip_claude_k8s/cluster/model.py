@@ -92,6 +92,11 @@ class Terminated:
     started: datetime | None = None
     finished: datetime | None = None
 
+    @property
+    def never_ran(self) -> bool:
+        """Whether the container runtime could not start the container."""
+        return self.reason in {"StartError", "ContainerCannotRun"}
+
 
 ContainerState: TypeAlias = Waiting | Running | Terminated
 
@@ -173,9 +178,15 @@ class Known:
 
     @property
     def agent_began(self) -> bool:
-        """Whether the agent's container was seen running or terminated, or its log could be opened."""
+        """Whether the agent's container was seen running or terminated, or its log could be opened.
+
+        A runtime that could not start the container may have created its log before.
+        """
         agent = self.pod.agent if self.pod is not None else None
-        return self.log_opened or (agent is not None and isinstance(agent.state, (Running, Terminated)))
+        state = agent.state if agent is not None else None
+        if isinstance(state, Terminated):
+            return not state.never_ran
+        return self.log_opened or isinstance(state, Running)
 
 
 @dataclass(frozen=True, slots=True)

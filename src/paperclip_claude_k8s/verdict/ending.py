@@ -13,6 +13,7 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, Known, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.disruption import disruption, named_disruption
+from paperclip_claude_k8s.verdict.not_executable import start_error
 from paperclip_claude_k8s.verdict.start import BACKOFF_LIMIT_EXCEEDED, DEADLINE_EXCEEDED
 
 
@@ -154,7 +155,15 @@ def judge_ending(known: Known) -> Ending | None:
     cause = disruption(known)
     if cause is not None:
         return Disrupted(name, cause.reason, cause.details, terminated, named=False)
-    return Exited(terminated) if terminated else Disrupted(name, "PodFailed", _pod_message(known.pod))
+    return _exited(terminated) if terminated else Disrupted(name, "PodFailed", _pod_message(known.pod))
+
+
+def _exited(terminated: Terminated) -> Exited | NotStarted:
+    """The ending of a container that nothing ended from outside; it may never have run."""
+    if not terminated.never_ran:
+        return Exited(terminated)
+    why, retryable = start_error(terminated)
+    return NotStarted(failures.pod_schedule_failed(why, retryable=retryable))
 
 
 def _pod_is_over(known: Known) -> bool:

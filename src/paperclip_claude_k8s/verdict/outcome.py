@@ -38,6 +38,12 @@ from paperclip_claude_k8s.verdict.ending import (
     Stopped,
     Untrackable,
 )
+from paperclip_claude_k8s.verdict.not_executable import (
+    NOT_EXECUTABLE_CODE,
+    NOT_FOUND_CODE,
+    RUNTIME_ERRORS,
+    why_not_executable,
+)
 from paperclip_claude_k8s.verdict.observation import Observation
 
 
@@ -136,6 +142,23 @@ def _truncated(observation: Observation, _: OutcomeInputs) -> Failure | None:
     return failures.truncated(f"{message}{_EARLIER_TURN}" if observation.transcript.overtaken else message)
 
 
+def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    """A shell reports a program that it cannot execute by exit code and words, a runtime only by words."""
+    transcript, exit_code = observation.transcript, observation.exit_code
+    if transcript.init_model or exit_code == 0:
+        return None
+    by_shell = exit_code in {NOT_FOUND_CODE, NOT_EXECUTABLE_CODE}
+    said = [*transcript.stderr_tail.split("\n"), *transcript.plain_lines]
+    said += observation.termination_message.split("\n")
+    found = why_not_executable(line for line in said if by_shell or line.startswith(RUNTIME_ERRORS))
+    if found is None and not by_shell:
+        return None
+    last = next((line.strip() for line in reversed(said) if line.strip()), "")
+    line, why = found or (last, "a program was not found, or may not be executed")
+    message = no_answer_message(exit_code, "", line, started=transcript.lines > 0, init=False)
+    return failures.not_executable(message, why)
+
+
 def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
     transcript, exit_code = observation.transcript, observation.exit_code
     model, started = transcript.init_model, transcript.lines > 0
@@ -191,5 +214,6 @@ _WITHOUT_RESULT: tuple[Rule, ...] = (
     _taken_away,
     _empty_reply,
     _truncated,
+    _not_executable,
     _partial,
 )

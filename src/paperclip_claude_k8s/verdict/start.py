@@ -30,6 +30,7 @@ from paperclip_claude_k8s.verdict.disruption import (
     is_released,
     named_disruption,
 )
+from paperclip_claude_k8s.verdict.not_executable import missing_command, start_error
 from paperclip_claude_k8s.verdict.obstacles import (
     NO_OBSTACLES,
     PULL_TROUBLE,
@@ -124,6 +125,8 @@ def _verdict_before_start(known: Known, pod: PodSnapshot, obstacles: Obstacles) 
     # nothing while its Pod is not final, because one of the two snapshots may be older than the other.
     if known.pod_gone:
         return _verdict_if_gone(known, pod)
+    if pod.agent is not None and isinstance(pod.agent.state, Terminated):  # it began, or could not be started
+        return _loss_from_outside(known, pod) or NeverStarts(*start_error(pod.agent.state))
     if pod.is_over:
         return _verdict_if_over(known, pod)
     job = known.job
@@ -264,9 +267,18 @@ def _verdict_if_waiting(
         why = f"{_kind_and_name(container)} crash loop: {waiting.message or waiting.reason}{ended}"
         return StillWaiting(StartBudget.START, why) if container.sidecar else NeverStarts(why)
     if waiting.reason in CONFIG_TROUBLE:
-        why = f"{_kind_and_name(container)} cannot be created yet ({waiting.reason}): {waiting.message}"
-        return StillWaiting(StartBudget.START, why)
+        return _verdict_if_not_created(_kind_and_name(container), waiting)
     return _image_verdict(container, waiting, obstacles)
+
+
+def _verdict_if_not_created(subject: str, waiting: Waiting) -> StartVerdict:
+    """The kubelet could not create a container, and tries again. That only helps if its image is complete."""
+    missing = missing_command(waiting.message)
+    if missing:
+        return NeverStarts(f"{subject} cannot be created ({waiting.reason}): {waiting.message}; {missing}")
+    return StillWaiting(
+        StartBudget.START, f"{subject} cannot be created yet ({waiting.reason}): {waiting.message}"
+    )
 
 
 def _kind_and_name(container: ContainerSnapshot) -> str:
@@ -319,12 +331,10 @@ def _verdict_while_starting(
     return image or _verdict_on_the_node(pod, waiting, obstacles)
 
 
-def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacles) -> StillWaiting:
+def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacles) -> StartVerdict:
     """What a Pod waits for that has a node and no trouble with images; `waiting`: the agent's container."""
     if waiting.reason in CONFIG_TROUBLE:
-        return StillWaiting(
-            StartBudget.START, f"the container cannot be created yet ({waiting.reason}): {waiting.message}"
-        )
+        return _verdict_if_not_created("the container", waiting)
     if any(isinstance(c.state, Running) and not c.sidecar for c in pod.init_containers):
         return StillWaiting(StartBudget.START, "an init container is running")
     if volume_source_is_missing(obstacles.mount):
