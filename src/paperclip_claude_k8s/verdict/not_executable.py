@@ -72,8 +72,8 @@ def missing_command(message: str) -> str:
 def start_error(end: Terminated) -> tuple[str, bool]:
     """Why the runtime could not start a container, and whether it might on another node."""
     why = missing_command(end.message)
-    words = " ".join(end.message.split()) or f"exit code {end.exit_code}"
-    text = f"the agent's container could not be started ({end.reason}): {words}"
+    message = " ".join(end.message.split()) or f"exit code {end.exit_code}"
+    text = f"the agent's container could not be started ({end.reason}): {message}"
     step = f"{why}; the image needs sh, the usual small tools (busybox is enough) and claude" if why else ""
     return (f"{text}; {step}" if step else text), not why
 

@@ -148,12 +148,12 @@ def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | Non
     if transcript.init_model or exit_code == 0:
         return None
     by_shell = exit_code in {NOT_FOUND_CODE, NOT_EXECUTABLE_CODE}
-    said = [*transcript.stderr_tail.split("\n"), *transcript.plain_lines]
-    said += observation.termination_message.split("\n")
-    found = why_not_executable(line for line in said if by_shell or line.startswith(RUNTIME_ERRORS))
+    lines = [*transcript.stderr_tail.split("\n"), *transcript.plain_lines]
+    lines += observation.termination_message.split("\n")
+    found = why_not_executable(line for line in lines if by_shell or line.startswith(RUNTIME_ERRORS))
     if found is None and not by_shell:
         return None
-    last = next((line.strip() for line in reversed(said) if line.strip()), "")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     line, why = found or (last, "a program was not found, or may not be executed")
     message = no_answer_message(exit_code, "", line, started=transcript.lines > 0, init=False)
     return failures.not_executable(message, why)
