@@ -56,9 +56,40 @@ async def test_tools_act_in_the_pod_and_the_model_sees_their_results(agent: CliA
     assert "beta" in str(run.api.tool_result("toolu_3")["content"])
 
 
+@pytest.fixture
+def bundle(tmp_path: Path) -> dict[str, Any]:
+    """A host's config with instructions and one skill."""
+    folder = tmp_path / "helper"
+    folder.mkdir()
+    head = "---\nname: helper\ndescription: Canary description zebra-7788\n---\n"
+    (folder / "SKILL.md").write_text(f"{head}# How to count\nCanary body wombat-3321\n", encoding="utf-8")
+    instructions = tmp_path / "AGENTS.md"
+    instructions.write_text("Canary instructions quokka-4455", encoding="utf-8")
+    return {
+        "instructionsFilePath": str(instructions),
+        "paperclipRuntimeSkills": [{"key": "co/helper", "runtimeName": "helper", "source": str(folder)}],
+        "paperclipSkillSync": {"desiredSkills": ["co/helper"]},
+    }
+
+
 @BY_USER
-async def test_session_is_resumed_twice_and_each_run_costs_its_own(agent: CliAgent, user: int) -> None:
-    agent.user = user
+async def test_skill_and_instructions_reach_the_model(
+    agent: CliAgent, bundle: dict[str, Any], user: int
+) -> None:
+    agent.user, agent.config = user, bundle
+    use = answer(tool("toolu_1", "Skill", skill="helper"), tokens=(10, 100, 30, 0))
+    run = await agent.run(use, answer(text("Counted."), tokens=(12, 50, 20, 100)))
+    run.assert_success("Counted.")
+    assert "quokka-4455" in run.api.request_text(0)
+    assert "zebra-7788" in run.api.request_text(0)
+    assert "wombat-3321" not in run.api.request_text(0), "a skill's text is read only when it is used"
+    assert "wombat-3321" in run.api.request_text(1)
+
+
+async def test_session_is_resumed_twice_and_each_run_costs_its_own(
+    agent: CliAgent, bundle: dict[str, Any]
+) -> None:
+    agent.config = bundle
     first = await agent.run(PLUM)
     first.assert_success("I remember plum.")
     second = await agent.resume(first, answer(text("It was plum."), tokens=(10, 120, 9, 3000)))
@@ -66,19 +97,15 @@ async def test_session_is_resumed_twice_and_each_run_costs_its_own(agent: CliAge
     third = await agent.resume(second, WORK, answer(text("Done."), tokens=(4, 60, 8, 3180)))
     third.assert_success("Done.")
     assert first.session == second.session == third.session
-    assert "I remember plum." in third.api.request_text(0)
-    assert "It was plum." in third.api.request_text(0)
+    for known in ("I remember plum.", "It was plum.", "quokka-4455", "zebra-7788"):
+        assert known in third.api.request_text(0)
 
 
 def garble(transcript: Path) -> None:
     transcript.write_text('{"type":"user","mess\nnot json at all\n', encoding="utf-8")
 
 
-def forbid(transcript: Path) -> None:
-    transcript.chmod(0)
-
-
-@pytest.mark.parametrize("damage", [Path.unlink, garble, forbid])
+@pytest.mark.parametrize("damage", [Path.unlink, garble])
 async def test_session_that_cannot_be_resumed_is_replaced_by_a_fresh_one(
     agent: CliAgent, damage: Callable[[Path], None]
 ) -> None:
@@ -154,9 +181,9 @@ async def test_stop_in_a_tool_ends_the_agent_and_keeps_its_session(agent: CliAge
 
 
 async def test_timeout_in_a_tool_ends_the_agent(agent: CliAgent) -> None:
-    run = await agent.run(WORK, ENDLESS_TOOL, config={"timeoutSec": 5})
+    run = await agent.run(WORK, ENDLESS_TOOL, config={"timeoutSec": 20})
     assert (run.result.error_code, run.result.timed_out) == ("timeout", True)
-    assert "after 5s" in (run.result.error_message or "")
+    assert "after 20s" in (run.result.error_message or "")
     assert run.result.cost_usd is None, "a CLI that was stopped reports no cost"
     run.assert_complete()
 
@@ -172,39 +199,3 @@ async def test_tool_of_an_mcp_server_over_stdio_is_used(agent: CliAgent, user: i
     )
     assert "zebra-5512 counts 6" in str(run.api.tool_result("toolu_1"))
     run.assert_success("It has six letters.")
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> dict[str, Any]:
-    """A host's config with instructions and one skill."""
-    folder = tmp_path / "helper"
-    folder.mkdir()
-    head = "---\nname: helper\ndescription: Canary description zebra-7788\n---\n"
-    (folder / "SKILL.md").write_text(f"{head}# How to count\nCanary body wombat-3321\n", encoding="utf-8")
-    instructions = tmp_path / "AGENTS.md"
-    instructions.write_text("Canary instructions quokka-4455", encoding="utf-8")
-    return {
-        "instructionsFilePath": str(instructions),
-        "paperclipRuntimeSkills": [{"key": "co/helper", "runtimeName": "helper", "source": str(folder)}],
-        "paperclipSkillSync": {"desiredSkills": ["co/helper"]},
-    }
-
-
-@BY_USER
-async def test_skills_and_instructions_reach_the_model_in_each_run_of_a_session(
-    agent: CliAgent, bundle: dict[str, Any], user: int
-) -> None:
-    agent.user, agent.config = user, bundle
-    use = answer(tool("toolu_1", "Skill", skill="helper"), tokens=(10, 100, 30, 0))
-    first = await agent.run(use, answer(text("Counted."), tokens=(12, 50, 20, 100)))
-    first.assert_success("Counted.")
-    assert "quokka-4455" in first.api.request_text(0)
-    assert "zebra-7788" in first.api.request_text(0)
-    assert "wombat-3321" not in first.api.request_text(0), "a skill's text is read only when it is used"
-    assert "wombat-3321" in first.api.request_text(1)
-
-    second = await agent.resume(first, answer(text("Again."), tokens=(12, 50, 20, 100)))
-    second.assert_success("Again.")
-    assert second.session == first.session
-    assert "quokka-4455" in second.api.request_text(0)
-    assert "zebra-7788" in second.api.request_text(0)
