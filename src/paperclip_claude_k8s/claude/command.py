@@ -36,7 +36,8 @@ def command_line(options: CommandOptions) -> tuple[str, ...]:
         argv += [flag, value] if value else []
     if options.max_turns > 0:
         argv += ["--max-turns", str(options.max_turns)]
-    if options.system_prompt_file and not options.resume:  # a resumed session has the instructions already
+    # CLI 2.1.332 stores the system prompt in the session and ignores the option when it resumes one.
+    if options.system_prompt_file and not options.resume:
         argv += ["--append-system-prompt-file", options.system_prompt_file]
     if options.add_dir:
         argv += ["--add-dir", options.add_dir]
