@@ -51,6 +51,8 @@ async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, bu
     assert first.error_message is None
     assert "instructions: Count calmly. Grüße" in host_log.stdout
     assert "skill: # How to count\nthe skill runs\n" in host_log.stdout
+    assert "Skills bundled (1): helper\n" in host_log.status
+    assert "Skills (1): helper" in host_log.meta[0]["commandNotes"]
     assert first.session_params is not None
     assert first.session_params["promptBundleKey"]
 

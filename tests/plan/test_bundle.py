@@ -129,6 +129,7 @@ def test_bundle_on_volume_has_paths_in_the_pod() -> None:
         f"/var/run/paperclip/scratch/volume/cache/{bundle.key}",
         f"/var/run/paperclip/scratch/volume/cache/{bundle.key}/agent-instructions.md",
         shared=packed.shared,
+        skills=("s",),
         notes=("a note",),
     )
     assert {file.path.removeprefix(f"cache/{bundle.key}/") for file in packed.shared} == bundle.files.keys()

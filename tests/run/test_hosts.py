@@ -103,6 +103,19 @@ async def test_orphan_is_adopted_and_relabelled_by_a_run_of_its_task(tmp_path: P
         assert fake.calls.count("create", "jobs") == 1
 
 
+async def test_host_learns_by_on_meta_which_job_is_adopted(tmp_path: Path) -> None:
+    seen = HostLog()
+    async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
+        first.cancel()
+        (job,) = jobs(fake)
+        result, _ = await two.run(runId="run-2", onMeta=seen.on_meta)
+    assert result.error_message is None
+    (meta,) = seen.meta
+    assert meta["command"] == f"kubectl job/{job['metadata']['name']}"
+    assert (meta["commandArgs"], meta["prompt"]) == ([], "")
+    assert "Reattached from prior run: run-1" in meta["commandNotes"]
+
+
 async def test_adopted_run_can_be_cancelled(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with two_hosts(tmp_path, LONG) as (fake, one, two):

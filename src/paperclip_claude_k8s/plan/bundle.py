@@ -50,6 +50,13 @@ class Bundle:
     def key(self) -> str:
         return content_key(self.files)
 
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """Names of the skills in the bundle."""
+        below = f"{SKILLS}/"
+        names = (path.removeprefix(below).split("/")[0] for path in self.files if path.startswith(below))
+        return tuple(dict.fromkeys(names))
+
 
 @dataclass(frozen=True, slots=True)
 class BundleFolder:
@@ -80,6 +87,8 @@ class Packed:
     """File name → text of instructions that go into the run Secret, because there is no shared volume."""
     shared: tuple[SharedFile, ...] = ()
     """The bundle's files on the shared volume, which the relay verifies and copies."""
+    skills: tuple[str, ...] = ()
+    """Names of the skills that the agent gets."""
     notes: tuple[str, ...] = ()
     """Lines for the host."""
 
@@ -148,7 +157,7 @@ def packed_on_volume(bundle: Bundle, bundles: BundleFolder, notes: tuple[str, ..
         SharedFile.of(f"{folder}/{path}", file.content, executable=file.executable)
         for path, file in bundle.files.items()
     )
-    return Packed(key, root, file, shared=shared, notes=notes)
+    return Packed(key, root, file, shared=shared, skills=bundle.skills, notes=notes)
 
 
 def packed_in_secret(instructions: str | None, notes: tuple[str, ...] = ()) -> Packed:

@@ -95,6 +95,7 @@ class Planner:
             home=site.home,
             bundle_files=public_files(files, known_secrets) if secretless else files,
             bundle_on_volume=site.packed.shared,
+            skills=site.packed.skills,
             attempt=attempt,
             session_params=_session_params(ctx, workdir, site.packed, parts.mcp),
             notes=(

@@ -72,6 +72,8 @@ class RunPlan:
     """Instructions that cannot be put on the shared volume, as files of the run Secret."""
     bundle_on_volume: tuple[SharedFile, ...] = ()
     """The prompt bundle's files on the shared volume."""
+    skills: tuple[str, ...] = ()
+    """Names of the skills in the prompt bundle."""
     attempt: int = 1
     secretless: bool = False
     """This process may not create Secrets: nothing secret is delivered, and the Pod starts at once."""

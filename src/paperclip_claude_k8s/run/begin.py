@@ -7,6 +7,7 @@ from typing import Any
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.strict_json import strict_value
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
+from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext, JsonMap, StoppableContext
@@ -71,6 +72,11 @@ async def begin_run(
     await admit(ctx.config, config, settings)
 
 
+def skill_summary(plan: RunPlan) -> str:
+    """Number and names of the agent's skills."""
+    return f"({len(plan.skills)}): {', '.join(plan.skills) or 'none'}"
+
+
 async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
     """Report to the host what is about to run, with secrets masked."""
     if ctx.on_meta is not None:
@@ -91,11 +97,39 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
             mask_values(argument, plan.values_hidden_in_arguments)
             for argument in redact_command(plan.argv[1:])
         ],
-        "commandNotes": [f"Image: {plan.image}", f"Namespace: {plan.namespace}", f"Timeout: {timeout:g}s"],
+        "commandNotes": [
+            f"Image: {plan.image}",
+            f"Namespace: {plan.namespace}",
+            f"Timeout: {timeout:g}s",
+            f"Skills {skill_summary(plan)}",
+        ],
         "prompt": mask_tree(plan.prompt.text, secrets),
         "promptMetrics": dict(plan.prompt.metrics),
         "context": mask_tree(_without_tokens(ctx.context), secrets),
     }
+
+
+async def announce_adoption(
+    ctx: ExecutionContext, plan: RunPlan, job: JobSnapshot, prior_run: str | None
+) -> None:
+    """Report to the host which Job is observed. The run that created it had the prompt."""
+    if ctx.on_meta is None:
+        return
+    meta = {
+        "adapterType": ADAPTER_TYPE,
+        "command": f"kubectl job/{job.ref.name}",
+        "cwd": job.ref.namespace,
+        "commandArgs": [],
+        "commandNotes": [
+            f"Image: {job.image}",
+            f"Namespace: {job.ref.namespace}",
+            f"Reattached from prior run: {prior_run or 'unknown'}",
+            f"Timeout: {plan.config.timeout_sec:g}s",
+        ],
+        "prompt": "",
+        "context": mask_tree(_without_tokens(ctx.context), plan.secret_values | bearer_tokens(ctx)),
+    }
+    await call_safely("onMeta", partial(ctx.on_meta, strict_value(meta)))
 
 
 def _without_tokens(context: JsonMap) -> JsonMap:

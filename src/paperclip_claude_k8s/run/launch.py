@@ -32,7 +32,7 @@ from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, settings_too_long
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.run.begin import announce
+from paperclip_claude_k8s.run.begin import announce, announce_adoption
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder_annotations import detached_annotations, holder_annotations
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -90,6 +90,7 @@ async def launch(
     for _ in range(ports.settings.limits.launch_rounds):
         match await claim_slot(plan, slot_lock, ports, narrator):
             case Adopted(job) as found:
+                await announce_adoption(planner.ctx, plan, job, found.prior_run)
                 return LaunchedJob(job, plan, _adoption_headline(found), adopted=True)
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
                 await narrator.status(f"Resuming session {session} from the agent's previous run")

@@ -24,6 +24,7 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.admit import admit_plan, volume_refusal
+from paperclip_claude_k8s.run.begin import skill_summary
 from paperclip_claude_k8s.run.home_pod import find_home_pod
 from paperclip_claude_k8s.run.mcp_baseline import read_baseline
 from paperclip_claude_k8s.run.mcp_servers import resolve_servers
@@ -54,6 +55,7 @@ async def prepare(
     planner = Planner(resolved, identity, config, replace(site, packed=packed, mcp_baseline=baseline.servers))
     plan = planner.plan()
     admit_plan(plan, ports.settings)
+    await narrator.status(f"Skills bundled {skill_summary(plan)}")
     for note in plan.notes:
         await narrator.status(note)
     return planner, plan
