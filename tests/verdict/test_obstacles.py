@@ -57,6 +57,15 @@ def test_missing_image_has_a_budget_of_its_own(message: str) -> None:
     assert verdict.budget is StartBudget.MISSING_IMAGE
 
 
+@each("refused_users")
+def test_container_that_must_not_run_as_root_but_would_ends_the_wait(message: str) -> None:
+    waiting = Waiting("CreateContainerConfigError", message)
+    verdict = judge_start(Known(job=a_job(), pod=a_pod(waiting)))
+    assert isinstance(verdict, NeverStarts)
+    assert message in verdict.why
+    assert "set `runAsUser`" in verdict.why
+
+
 @each("registry_faults")
 def test_fault_of_the_registry_uses_the_pull_budget(message: str) -> None:
     assert not image_is_missing(message)

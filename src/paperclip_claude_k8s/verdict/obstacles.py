@@ -63,6 +63,11 @@ _SOURCE_MISSING = re.compile(
 
 _CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" not found')
 
+_USER_REFUSED = re.compile(
+    "runAsNonRoot and image (?:will run as root|has non-numeric user)|breaks non-root policy"
+)
+"""A kubelet's words about a container that must not run as root, but would, or whose user has no number."""
+
 _MOUNT_TROUBLE = frozenset({"FailedMount", "FailedAttachVolume"})
 
 
@@ -120,6 +125,13 @@ def image_is_missing(message: str) -> bool:
 def volume_source_is_missing(message: str) -> bool:
     """Whether a volume cannot be mounted because its Secret or ConfigMap, or a key in it, does not exist."""
     return _SOURCE_MISSING.search(message) is not None
+
+
+def refused_user(message: str) -> str:
+    """What to do about a kubelet that creates no container because it might run as root; "" if it is not so."""
+    if _USER_REFUSED.search(message) is None:
+        return ""
+    return "set `runAsUser`, or give the image a user that is a number and not 0"
 
 
 def claim_is_missing(message: str) -> bool:

@@ -38,6 +38,7 @@ from paperclip_claude_k8s.verdict.obstacles import (
     claim_is_missing,
     image_is_missing,
     refusal_is_final,
+    refused_user,
     volume_source_is_missing,
 )
 
@@ -272,10 +273,10 @@ def _verdict_if_waiting(
 
 
 def _verdict_if_not_created(subject: str, waiting: Waiting) -> StartVerdict:
-    """The kubelet could not create a container, and tries again. That only helps if its image is complete."""
-    missing = missing_command(waiting.message)
-    if missing:
-        return NeverStarts(f"{subject} cannot be created ({waiting.reason}): {waiting.message}; {missing}")
+    """The kubelet could not create a container, and tries again. That may help if its image is right."""
+    wrong = missing_command(waiting.message) or refused_user(waiting.message)
+    if wrong:
+        return NeverStarts(f"{subject} cannot be created ({waiting.reason}): {waiting.message}; {wrong}")
     return StillWaiting(
         StartBudget.START, f"{subject} cannot be created yet ({waiting.reason}): {waiting.message}"
     )
