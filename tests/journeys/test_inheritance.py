@@ -1,4 +1,4 @@
-"""What Pods of a real cluster inherit from the host's Pod, and how they run as a user of the cluster's choice.
+"""What Pods of a real cluster inherit from the host's Pod, and how they run as a user that is not configured.
 
 The host's Pod here has what people have: a company's CA, the identity that a cloud's webhook adds, single
 files of Secrets, folders of the shared claim, and a long name.

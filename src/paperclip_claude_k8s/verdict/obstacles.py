@@ -128,7 +128,7 @@ def volume_source_is_missing(message: str) -> bool:
 
 
 def refused_user(message: str) -> str:
-    """What to do about a kubelet that creates no container because it might run as root; "" if it is not so."""
+    """What to do if a kubelet creates no container because it might run as root; "" if that is not why."""
     if _USER_REFUSED.search(message) is None:
         return ""
     return "set `runAsUser`, or give the image a user that is a number and not 0"
