@@ -22,7 +22,7 @@ from paperclip_claude_k8s.host.policy import Policy, PolicyInvalid
 from paperclip_claude_k8s.host.policy_file import read_policy
 from paperclip_claude_k8s.host.policy_folders import HostFolders
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.podlog import RateLimiter
+from paperclip_claude_k8s.podlog import FollowTimings, RateLimiter
 
 
 def utc_now() -> datetime:
@@ -34,6 +34,7 @@ class ProcessSettings:
     """Timings, limits, clock and environment of this process. Tests pass their own."""
 
     timings: Timings = field(default_factory=Timings)
+    follow_timings: FollowTimings = field(default_factory=FollowTimings)
     limits: Limits = field(default_factory=Limits)
     now: Callable[[], datetime] = utc_now
     env: Mapping[str, str] = field(default_factory=dict)

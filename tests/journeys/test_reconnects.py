@@ -1,14 +1,17 @@
 """Connections of the adapter that break or fall silent: every byte of the agent's output arrives."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.support.faulty_runs import assert_whole, numbered_lines, through_proxy, with_fault
-from tests.support.real_cluster import RESULT, wait_for_output
+from tests.support.real_cluster import IN_HOME_POD, RESULT, wait_for_output
 from tests.support.runs import HostLog, Site
 
+from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.podlog import FollowTimings
+from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.real
 
@@ -84,8 +87,11 @@ async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_pat
 
 async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path: Path) -> None:
     """Bytes stop arriving, and the connection reports no error, as behind a firewall that drops packets."""
-    script, expected = numbered_lines(1100, 0.1)
-    async with through_proxy(real, tmp_path) as (proxy, config):
+    limit = 8.0  # seconds of silence; the default suits agents that print little
+    settings = ProcessSettings(env=IN_HOME_POD, follow_timings=FollowTimings(silence_timeout=limit))
+    script, expected = numbered_lines(200, 0.1)
+    site = replace(real, adapter=Adapter(settings))
+    async with through_proxy(site, tmp_path) as (proxy, config):
         host_log = HostLog()
         silences: list[float] = []
 
@@ -101,7 +107,8 @@ async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path
             silences.append(loop.time() - since)
 
         result, _ = await with_fault(
-            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), silence()
+            site.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), silence()
         )
+    await site.adapter.shutdown()
     assert_whole(result, host_log, expected)
-    assert silences[0] <= FollowTimings().silence_timeout + 30  # the margin is for a busy machine
+    assert silences[0] <= limit + 15  # the margin is for a busy machine

@@ -23,6 +23,7 @@ from paperclip_claude_k8s.podlog import (
     LogBroken,
     LogRefused,
     LogReport,
+    LogSource,
     Notice,
     SourceInfo,
     Totals,
@@ -94,7 +95,7 @@ class AgentLog:
             start_announced=start_announced,
         )
         source = ClusterLog(self._ports.cluster, pod, events or StreamEvents())
-        follower = self._follower = Follower(source, self._sink, info, rate_limiter=self._ports.rate_limiter)
+        follower = self._follower = self._new_follower(source, info)
         self.report = await follower.run(self._ended)
 
     def container_started(self) -> None:
@@ -111,9 +112,12 @@ class AgentLog:
             return
         self._set_ended()
         info = SourceInfo(nonce=self._nonce, relay_file=relay_file)
-        follower = Follower(NoLog(), self._sink, info, rate_limiter=self._ports.rate_limiter)
-        self._follower = follower
+        follower = self._follower = self._new_follower(NoLog(), info)
         self.report = await follower.run(self._ended)
+
+    def _new_follower(self, source: LogSource, info: SourceInfo) -> Follower:
+        timings, rate_limiter = self._ports.settings.follow_timings, self._ports.rate_limiter
+        return Follower(source, self._sink, info, timings=timings, rate_limiter=rate_limiter)
 
     def close_run_log(self) -> None:
         """Leave the run log on the shared volume alone from now on."""
