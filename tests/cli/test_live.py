@@ -14,7 +14,7 @@ from paperclip_claude_k8s.cli.live import LiveView
 def test_control_sequences_do_not_reach_the_terminal(stream: str, line: str) -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out, force_terminal=False), quiet=False)
-    live.show_agent_line(stream, line.encode())
+    live.show_agent_lines(stream, [line.encode()])
     assert "\x1b" not in out.getvalue()
     assert "\x07" not in out.getvalue()
     assert "x" in out.getvalue()
@@ -61,9 +61,9 @@ def test_known_lines_are_counted_but_not_shown_again() -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out), quiet=False)
     live.show_agent_output("stdout", b"first\nsecond\n", b"second\n")
-    assert (live.lines, out.getvalue()) == (2, "│ second\n")
+    assert (live.lines, out.getvalue()) == (2, "│ ▪ second\n")
     live.show_agent_output("stdout", b"third\n", b"")
-    assert (live.lines, out.getvalue()) == (3, "│ second\n")
+    assert (live.lines, out.getvalue()) == (3, "│ ▪ second\n")
 
 
 def test_keepalive_and_progress_are_not_printed_with_a_footer() -> None:

@@ -27,9 +27,11 @@ from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.claude.event_lines import events_on
+from paperclip_claude_k8s.claude.rendering.cell_width import cell_width
+from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
+from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, terminal_lines
 from paperclip_claude_k8s.claude.result_fields import KNOWN_FIELDS
 from paperclip_claude_k8s.claude.results import is_success
-from paperclip_claude_k8s.claude.terminal import format_line
 from paperclip_claude_k8s.relay import read_summary
 
 NONCE = "0badc0de"
@@ -197,11 +199,12 @@ def test_transcript_does_not_depend_on_how_the_output_arrives(output: bytes, cut
 @FUZZ
 @given(st.lists(LINES, max_size=6))
 def test_any_line_can_be_shown_and_filtered(lines: list[bytes]) -> None:
-    repeats = LogLineDedupFilter()
+    repeats, reader = LogLineDedupFilter(), ItemReader()
     for line in lines:
         text = line.decode("utf-8", "replace")
-        for shown in format_line(text, colour=False):
-            assert len(shown) < 5000
-            shown.encode("utf-8")
+        for item in reader.read(text):
+            for shown in terminal_lines(item, Screen(80)):
+                assert cell_width(shown) <= 80
+                shown.encode("utf-8")
         repeats.filter(f"{text}\n")
     repeats.flush()

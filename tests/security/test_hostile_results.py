@@ -17,7 +17,8 @@ from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude.classification import find_login_url
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
-from paperclip_claude_k8s.claude.terminal import format_line
+from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
+from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, terminal_lines
 from paperclip_claude_k8s.helpers import parse_json
 from paperclip_claude_k8s.relay import RelaySummary, read_summary
 from paperclip_claude_k8s.verdict.ending import Stopped
@@ -141,7 +142,8 @@ def test_deeply_nested_result_can_be_sent(depth: int, key: str) -> None:
     line = b'{"type":"result","subtype":"success","result":"ok","%b":%b}\n' % (key.encode(), nested)
     wire = wire_of(line, line)
     assert_storable(wire)
-    format_line(line.decode(), colour=False)
+    for item in ItemReader().read(line.decode()):
+        list(terminal_lines(item, Screen()))
     LogLineDedupFilter().filter(line.decode())
     parse_json(line.decode())
 

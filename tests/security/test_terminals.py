@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import struct
 import sys
 import termios
@@ -17,7 +18,8 @@ from rich.console import Console
 from tests.support.cli_commands import SOURCE, CommandRunner, claude_k8s
 from tests.support.runs import HostLog
 
-from paperclip_claude_k8s.cli.live import BAR, LiveView, with_bars
+from paperclip_claude_k8s.cli.agent_output import BAR, with_bars
+from paperclip_claude_k8s.cli.live import LiveView
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.host.context import ExecutionContext
@@ -113,6 +115,7 @@ async def test_replayed_output_has_no_unsafe_character_on_stdout_and_stderr(tmp_
 
 def test_logs_on_a_terminal_are_neutral(attacked: CommandRunner) -> None:
     shown = on_a_terminal("logs", "r1", env=attacked.environment()).decode()
+    shown = re.sub("\x1b\\[(?:2|0)m", "", shown)  # dim text, which the command writes
     assert unsafe(shown) == set()
     assert "rm -rf /" in shown
     assert shown.count("\n") >= len(ATTACKS)
@@ -173,6 +176,7 @@ def test_every_line_of_the_agent_has_a_bar(stream: str, forgery: str, *, termina
     console = Console(file=out, force_terminal=terminal, width=80, color_system=None)
     live = LiveView(console, quiet=False)
     live.show_agent_output(stream, b"", forgery.encode())
+    live.end_agent_output(resumed=None)
     lines = out.getvalue().splitlines()
     assert lines
     assert all(line.startswith(BAR) for line in lines)

@@ -155,11 +155,13 @@ function withoutMarkup(text) {
 
 // ---- calls that change files or the list of tasks ----------------------------------------------------
 
-const MAX_CHANGE_LINES = 60;
+const MAX_CHANGE_LINES = 30;
 const MAX_CHANGE_CHARS = 500;
 const CONTEXT_LINES = 2;
 const MAX_COMPARED = 10000;
 const MAX_TODOS = 50;
+const MAX_LINES = 1000;
+const MAX_EDITS = 50;
 const MARKS = { completed: "[x]", in_progress: "[>]" };
 
 function changeEntries(name, call, callId) {
@@ -169,11 +171,11 @@ function changeEntries(name, call, callId) {
     return text ? [{ kind: "system", text, ...link }] : [];
   }
   const describe = own(CHANGES, name);
-  const changes = describe ? describe(call) : [];
+  const [changes, further] = describe ? describe(call) : [[], 0];
   if (changes.length === 0) return [];
   const path = short(textOf(call, "file_path") || textOf(call, "notebook_path")) || "?";
   const shown = [["file_header", path], ...changes.slice(0, MAX_CHANGE_LINES)];
-  const more = changes.length - MAX_CHANGE_LINES;
+  const more = Math.max(changes.length - MAX_CHANGE_LINES, 0) + further;
   if (more > 0) shown.push(["truncation", counted(more, "more line")]);
   return shown.map(([changeType, line]) => ({
     kind: "diff",
@@ -189,30 +191,48 @@ function checklist(todos) {
   return lines.slice(0, MAX_TODOS).concat(more > 0 ? [`... ${whole(more)} more`] : []).join("\n");
 }
 
+// The change, and the number of further lines that were not compared.
 function editChanges(call) {
-  const changes = difference(linesOf(textOf(call, "old_string")), linesOf(textOf(call, "new_string")));
-  const everywhere = changes.length > 0 && own(call, "replace_all") === true;
-  return everywhere ? [["hunk", "every occurrence"], ...changes] : changes;
+  const [old, fresh] = [textOf(call, "old_string"), textOf(call, "new_string")];
+  const changes = difference(linesOf(old), linesOf(fresh));
+  if (changes.length > 0 && own(call, "replace_all") === true) changes.unshift(["hunk", "every occurrence"]);
+  return [changes, Math.max(furtherLines(old), furtherLines(fresh))];
 }
 
 function multiEditChanges(call) {
   const edits = objectsOf(call, "edits");
-  return edits.flatMap((edit, index) => [
-    ["hunk", `edit ${whole(index + 1)} of ${whole(edits.length)}`],
-    ...editChanges(edit),
-  ]);
+  const changes = [];
+  let further = 0;
+  edits.forEach((edit, index) => {
+    changes.push(["hunk", `edit ${whole(index + 1)} of ${whole(edits.length)}`]);
+    if (index >= MAX_EDITS) return;
+    const [changed, more] = editChanges(edit);
+    changes.push(...changed);
+    further += more;
+  });
+  return [changes, further];
 }
 
-const addedLines = (key) => (call) => linesOf(textOf(call, key)).map((line) => ["add", line]);
+const written = (key) => (call) => {
+  const text = textOf(call, key);
+  return [linesOf(text).map((line) => ["add", line]), furtherLines(text)];
+};
 
 const CHANGES = {
   Edit: editChanges,
   MultiEdit: multiEditChanges,
-  NotebookEdit: addedLines("new_source"),
-  Write: addedLines("content"),
+  NotebookEdit: written("new_source"),
+  Write: written("content"),
 };
 
-const linesOf = (text) => (text ? withoutSuffix(text, "\n").split("\n") : []);
+const linesOf = (text) => (text ? withoutSuffix(text, "\n").split("\n", MAX_LINES) : []);
+
+function furtherLines(text) {
+  const body = withoutSuffix(text, "\n");
+  let count = 1;
+  for (let at = body.indexOf("\n"); at >= 0; at = body.indexOf("\n", at + 1)) count += 1;
+  return Math.max(count - MAX_LINES, 0);
+}
 
 function difference(old, fresh) {
   const shortest = Math.min(old.length, fresh.length);
@@ -490,12 +510,15 @@ function taskUpdated(event) {
   return detail ? `${kindOfTask(event)}: ${detail}` : "";
 }
 
+// The CLI's own file, which ends with its Pod.
+const TASK_OUTPUT = /\/tasks\/[A-Za-z0-9_-]{1,64}\.output$/;
+
 function taskNotification(event) {
   const status = short(textOf(event, "status")) || "ended";
   const output = short(textOf(event, "output_file"));
   const summary = short(textOf(event, "summary"), LONG);
   const line = labelled(`${kindOfTask(event)} ${status}`, summary) + usageSuffix(event);
-  return output ? `${line}, output in ${output}` : line;
+  return output && !TASK_OUTPUT.test(output) ? `${line}, output in ${output}` : line;
 }
 
 function usageSuffix(event) {

@@ -19,6 +19,7 @@ from paperclip_claude_k8s.cli.command_options import (
     Quiet,
     ReplayOptions,
     RunOptions,
+    Times,
     is_typed,
     takes_options,
 )
@@ -127,13 +128,17 @@ def logs(
     run_id: Annotated[str, typer.Argument(help="Id of the run.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the run ends.")] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Print control characters unchanged on a terminal too.")
+        bool, typer.Option("--raw", help="Print the output byte for byte on a terminal too.")
     ] = False,
+    times: Times = False,
 ) -> None:
-    """Print the agent's stdout so far: to a file or pipe byte for byte. Never affects the run."""
+    """Print the agent's stdout so far: a transcript on a terminal, byte for byte to a file or pipe.
+
+    Never affects the run.
+    """
     from paperclip_claude_k8s.cli import logs as implementation  # noqa: PLC0415
 
-    raise typer.Exit(implementation.logs(run_id, follow=follow, raw=raw))
+    raise typer.Exit(implementation.logs(run_id, follow=follow, raw=raw, times=times))
 
 
 app.add_typer(cluster_app, name="devcluster")

@@ -36,6 +36,7 @@ Config = Annotated[Path | None, typer.Option("--config", help="JSON file with mo
 Claude = Annotated[
     Path | None, typer.Option("--claude", help="A real Claude CLI for --devcluster, not the stand-in.")
 ]
+Times = Annotated[bool, typer.Option("--times", help="Show the time (UTC) of each item of the transcript.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
 
 
@@ -88,6 +89,7 @@ class RunOptions:
     session: Annotated[str | None, typer.Option(help="Id of the session to resume.")] = None
     config: Config = None
     quiet: Quiet = False
+    times: Times = False
     kubeconfig_from_option: bool = False
     """`--kubeconfig` was typed, so it replaces the kubeconfig of a known run. KUBECONFIG would not."""
     expects_cancelled: bool = False
@@ -113,6 +115,7 @@ QUERY_OPTIONS = (
     "print_response",
     "kubeconfig",
     "quiet",
+    "times",
 )
 SPAWN_OPTIONS = (
     "prompt",
@@ -194,6 +197,7 @@ class ReplayOptions:
     ] = None
     """JSON object with any of exitCode, reason, message, signal, deleted (boolean), disrupted (a reason)."""
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no transcript on stderr.")] = False
+    times: Times = False
     resumed: Annotated[
         bool | None,
         typer.Option(

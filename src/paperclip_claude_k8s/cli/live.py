@@ -7,55 +7,69 @@ Every line of the agent has a bar before it, even if a terminal wraps the line. 
 adapter's or the command's, so a status line that an agent has forged can be told from a real one.
 """
 
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live as RichLive
+from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
-from paperclip_claude_k8s.base.json_readers import get_object, get_text
-from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.text import neutral
-from paperclip_claude_k8s.claude.accounting import UsageTracker
-from paperclip_claude_k8s.claude.event_lines import events_on
-from paperclip_claude_k8s.claude.events import count
-from paperclip_claude_k8s.claude.terminal import format_line
+from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen
+from paperclip_claude_k8s.cli.agent_output import BAR, AgentOutput, screen_of
 
-MAX_STDERR_BYTES = 16 * 1024
-"""Bytes of a line on stderr that are shown."""
 REDRAWS_PER_SECOND = 4
 """Enough that the spinner turns, too few to flicker."""
-BAR = "│ "
-"""Before each line of the agent's output."""
 KEEPALIVE = "keepalive"
 """First word of the status line that the adapter repeats while the agent prints nothing."""
-_USAGE_MARKERS = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
-"""Only lines with one of these are parsed. Text in a JSON string never matches: its quotes are escaped."""
-_CONTEXT_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_ESCAPES = re.compile("\x1b\\[[0-9]*m")
+
+
+class _Lines:
+    """Lines that are written as they are: they are wrapped and painted already."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
+        yield Segment(self._text)
 
 
 class LiveView:
     """The view of one run."""
 
-    def __init__(self, console: Console, *, quiet: bool) -> None:
+    def __init__(self, console: Console, *, quiet: bool, times: bool = False, recorded: bool = False) -> None:
+        """A view on the console.
+
+        Args:
+            console: where it is shown.
+            quiet: only notes of the command are shown.
+            times: each item of the transcript has its time in UTC.
+            recorded: the output was recorded earlier, so its own times are shown, not the present one.
+        """
+        self._recorded = recorded
         self._console = console
         self._quiet = quiet
+        self._times = times
         self._started = time.monotonic()
         self._activity = "starting"
         self._spinner = Spinner("dots")
         self.lines = 0
         """Lines of the agent's output so far, stdout and stderr."""
-        self.tokens = 0
-        """Tokens of the agent's latest request, which has its whole context."""
-        self._usage = UsageTracker()
+        self._agent = AgentOutput()
+
+    @property
+    def tokens(self) -> int:
+        return self._agent.tokens
 
     @property
     def cost(self) -> float | None:
-        """Cost of this run in US dollars, from its latest result event; None while it is unknown."""
-        return self._usage.reported.for_run(resumed=None).cost_usd
+        return self._agent.cost
 
     @property
     def has_footer(self) -> bool:
@@ -73,25 +87,39 @@ class LiveView:
         `new` is the part of `block` that was not shown in an earlier call for the same run.
         """
         self.lines += block.count(b"\n")
+        lines, shown = _lines_of(block), _lines_of(new)
         if stream == "stdout":
-            for line in block.split(b"\n"):
-                self._count_usage(line)
-        for line in new.removesuffix(b"\n").split(b"\n") if new else ():
-            self.show_agent_line(stream, line)
+            for line in lines:
+                self._agent.count(line)
+            if not self._quiet:
+                for line in lines[: max(len(lines) - len(shown), 0)]:
+                    self._agent.skip(line)
+        self.show_agent_lines(stream, shown)
 
-    def show_agent_line(self, stream: str, line: bytes) -> None:
-        """Show one line of the agent's output, or the beginning of a very long one."""
-        if self._quiet:
-            return
-        if stream == "stderr":
-            text = line[:MAX_STDERR_BYTES].decode("utf-8", "replace")
-            self._print_with_bar(Text(neutral(text) + "…" * (len(line) > MAX_STDERR_BYTES), style="red"))
-            return
-        text = line[: LIMITS.host_chunk_bytes].decode("utf-8", "replace")
-        for shown in format_line(text, colour=self._console.is_terminal):
-            styled = Text.from_ansi(shown)
-            self._activity = f"agent: {styled.plain}"
-            self._print_with_bar(styled)
+    def show_agent_lines(self, stream: str, lines: Iterable[bytes]) -> None:
+        """Show lines of the agent's output, or the beginnings of very long ones."""
+        if not self._quiet:
+            show = self._agent.shown_stderr if stream == "stderr" else self._agent.shown
+            self._write(show(lines, self._screen(), now=self._now()))
+
+    def end_agent_output(self, *, resumed: bool | None) -> None:
+        """Show how the agent ended. `resumed`: whether it resumed an earlier session; None if unknown."""
+        if not self._quiet:
+            self._write(self._agent.shown_end(self._screen(), resumed=resumed, now=self._now()))
+
+    def _screen(self) -> Screen:
+        return screen_of(self._console, times=self._times)
+
+    def _now(self) -> str:
+        return datetime.now(UTC).isoformat() if self._times and not self._recorded else ""
+
+    def _write(self, lines: str) -> None:
+        """Write lines in one step, because each step draws the footer again."""
+        if lines:
+            last = lines[lines.rfind("\n", 0, -1) + 1 :]
+            self._activity = f"agent: {_ESCAPES.sub('', last).removeprefix(BAR).strip()}"
+            with suppress(OSError):  # a closed or full stderr does not affect the run
+                self._console.print(_Lines(lines), end="", crop=False)
 
     def show_note(self, text: str) -> None:
         """Show a message of the command itself."""
@@ -119,33 +147,14 @@ class LiveView:
         self._spinner.update(text=text)
         return self._spinner
 
-    def _count_usage(self, line: bytes) -> None:
-        if not any(marker in line for marker in _USAGE_MARKERS):
-            return
-        for event, _ in events_on(line):
-            match get_text(event, "type"), get_text(event, "subtype"):
-                case "system", "init":
-                    self._usage.take_version(event)
-                case "result", _:
-                    self._usage.add_result(event)
-                case "assistant", _:
-                    usage = get_object(get_object(event, "message"), "usage")
-                    self.tokens = sum(count(usage, name) for name in _CONTEXT_TOKENS) or self.tokens
-
-    def _print_with_bar(self, text: Text) -> None:
-        width = max(self._console.width - len(BAR), 1)
-        for line in text.wrap(self._console, width) if self._console.is_terminal else (text,):
-            self._print(Text(BAR).append_text(line))
-
     def _print(self, text: Text) -> None:
         if not self._quiet:
             with suppress(OSError):  # a closed or full stderr does not affect the run
                 self._console.print(text, soft_wrap=not self._console.is_terminal)
 
 
-def with_bars(lines: str) -> str:
-    """Lines of the agent as a text file shows them: neutral and with a bar, without a newline at the end."""
-    return "\n".join(f"{BAR}{line}" for line in neutral(lines).removesuffix("\n").split("\n"))
+def _lines_of(block: bytes) -> list[bytes]:
+    return block.removesuffix(b"\n").split(b"\n") if block else []
 
 
 def _short(count: int) -> str:
@@ -153,10 +162,10 @@ def _short(count: int) -> str:
 
 
 @asynccontextmanager
-async def open_live_view(*, quiet: bool) -> AsyncIterator[LiveView]:
+async def open_live_view(*, quiet: bool, times: bool = False) -> AsyncIterator[LiveView]:
     """A view on stderr, with colours and footer if stderr is a terminal."""
     console = Console(stderr=True, highlight=False)
-    live = LiveView(console, quiet=quiet)
+    live = LiveView(console, quiet=quiet, times=times)
     if not live.has_footer:
         yield live
         return

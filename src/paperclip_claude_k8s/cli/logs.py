@@ -3,12 +3,11 @@
 While another process works on the run, or after the run's end, the output comes from the state folder.
 Otherwise the part that the folder does not have yet is read from the Pod; nothing is written.
 
-A file or pipe gets the output byte for byte. A terminal gets it with control characters made visible, unless
-`--raw` is given, because the agent could otherwise control the terminal.
+A file or pipe gets the output byte for byte. A terminal gets it as a transcript, with control characters made
+visible, unless `--raw` is given.
 """
 
 import asyncio
-import codecs
 import os
 import sys
 from collections.abc import Coroutine
@@ -16,8 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.console import Console
+
 from paperclip_claude_k8s.base.aio import FirstResult
-from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.claude.partial_line import PartialLine
+from paperclip_claude_k8s.cli.agent_output import AgentOutput, screen_of
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_reply, stdout_unwritable
 from paperclip_claude_k8s.cli.grants import with_grants
 from paperclip_claude_k8s.cli.run_command import run_to_reply
@@ -44,23 +46,45 @@ START_TIMEOUT = 0.5
 """Without --follow, the wait for the agent's start ends after this many seconds without news of the Job."""
 
 
-class LogPrinter:
-    """Writes the agent's output to stdout: as it is if `raw`, else neutralised."""
-
-    def __init__(self, *, raw: bool) -> None:
-        self._decoder = None if raw else codecs.getincrementaldecoder("utf-8")("replace")
+class RawPrinter:
+    """Writes the agent's output to stdout as it is."""
 
     def print(self, content: bytes) -> None:
         """Raises `StdoutUnwritable`, and explains it on stderr unless a reader such as `head` ended."""
-        if self._decoder is not None:
-            content = neutral(self._decoder.decode(content)).encode()
         write_stdout(content)
+
+    def finish(self, *, resumed: bool | None) -> None:
+        """Called at the end of the run."""
+
+
+class TranscriptPrinter(RawPrinter):
+    """Writes the agent's output to stdout as a transcript."""
+
+    def __init__(self, *, times: bool) -> None:
+        self._screen = screen_of(Console(highlight=False), times=times)
+        self._agent = AgentOutput()
+        self._partial = PartialLine()
+
+    def print(self, content: bytes) -> None:
+        *ends, rest = content.split(b"\n")
+        lines = []
+        for end in ends:
+            self._partial.add(end)
+            lines.append(self._partial.take())
+            self._agent.count(lines[-1])
+        self._partial.add(rest)
+        write_stdout(self._agent.shown(lines, self._screen).encode())
+
+    def finish(self, *, resumed: bool | None) -> None:
+        if self._partial:
+            self.print(b"\n")
+        write_stdout(self._agent.shown_end(self._screen, resumed=resumed).encode())
 
 
 class StdoutJournal(NullJournal):
     """Prints the agent's stdout, except the first `already_printed` bytes."""
 
-    def __init__(self, printer: LogPrinter, already_printed: int) -> None:
+    def __init__(self, printer: RawPrinter, already_printed: int) -> None:
         self._printer = printer
         self._skip = already_printed
         self.unwritable: FirstResult[StdoutUnwritable] = FirstResult()
@@ -76,16 +100,17 @@ class StdoutJournal(NullJournal):
             self.unwritable.offer(error)
 
 
-def logs(run_id: str, *, follow: bool, raw: bool = False) -> int:
+def logs(run_id: str, *, follow: bool, raw: bool = False, times: bool = False) -> int:
     """Print the output. If that fails, print one JSON object and return exit code 1."""
-    printer = LogPrinter(raw=raw or sys.stdout is None or not sys.stdout.isatty())
+    as_is = raw or sys.stdout is None or not sys.stdout.isatty()
+    printer = RawPrinter() if as_is else TranscriptPrinter(times=times)
     reply = run_to_reply(lambda: _logs(run_id, printer, follow=follow), CallProgress())
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
     return print_reply(reply, FAILED) if reply else DONE
 
 
-async def _logs(run_id: str, printer: LogPrinter, *, follow: bool) -> Reply:
+async def _logs(run_id: str, printer: RawPrinter, *, follow: bool) -> Reply:
     """Always returns {}. Raises `Stop` and `StdoutUnwritable`."""
     state = State(state_folder(os.environ))
     transcript = state.files(run_id).transcript
@@ -102,10 +127,11 @@ async def _logs(run_id: str, printer: LogPrinter, *, follow: bool) -> Reply:
         await asyncio.sleep(FILE_CHECK_INTERVAL)
         record = state.read(run_id)  # before the file is read: the file of an ended run is complete
         offset = _print_file(transcript, offset, printer)
+    printer.finish(resumed=record.resumes_session)
     return {}
 
 
-def _print_file(path: Path, offset: int, printer: LogPrinter) -> int:
+def _print_file(path: Path, offset: int, printer: RawPrinter) -> int:
     """Print the file from the offset on, and return the offset of its end."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(offset)

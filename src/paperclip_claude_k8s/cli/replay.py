@@ -49,12 +49,14 @@ def _observe(options: ReplayOptions) -> Observation:
     """Show the transcript, and return what a run would have observed. Raises `ReplayInvalid`."""
     ending = _ending(options)
     reader = StreamReader()
-    live = LiveView(Console(stderr=True, highlight=False), quiet=options.quiet)
+    console = Console(stderr=True, highlight=False)
+    live = LiveView(console, quiet=options.quiet, times=options.times, recorded=True)
     try:
         with _open(options.file) as source:
             for line in _lines_of(source):
                 reader.feed(line)
-                live.show_agent_line("stdout", line.removesuffix(b"\n"))
+                live.show_agent_output("stdout", line, line)
+            live.end_agent_output(resumed=options.resumed)
     except (OSError, EOFError, zlib.error) as error:
         raise ReplayInvalid(f"{options.file} cannot be read: {error}") from None
     return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))

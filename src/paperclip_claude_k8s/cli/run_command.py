@@ -203,7 +203,7 @@ async def _wait(
     state: State, run_id: str, options: RunOptions, schedule: PollSchedule, dependencies: Dependencies
 ) -> Reply:
     """The reply of a run that has a record. Raises `Stop`."""
-    async with open_live_view(quiet=options.quiet) as live:
+    async with open_live_view(quiet=options.quiet, times=options.times) as live:
         if options.run_id is None:
             live.show_note(f"Run {run_id}")
         output = Output(options.output, state.files(run_id)) if options.output is not None else None

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.claude.ui.values import (
     whole,
 )
 
-MAX_CHANGE_LINES = 60
+MAX_CHANGE_LINES = 30
 """Lines of one call's change that are shown."""
 MAX_CHANGE_CHARS = 500
 """Characters of one such line that are shown."""
@@ -22,6 +22,10 @@ CONTEXT_LINES = 2
 MAX_COMPARED = 10_000
 """Pairs of lines that are compared at most. A longer change is shown as removed and added lines."""
 MAX_TODOS = 50
+MAX_LINES = 1000
+"""Lines of one text that are compared."""
+MAX_EDITS = 50
+"""Edits of one call that are compared."""
 
 _MARKS = {"completed": "[x]", "in_progress": "[>]"}
 _Change = tuple[str, str]
@@ -35,13 +39,14 @@ def change_entries(name: str, call: Json, call_id: str) -> list[Entry]:
         text = _checklist(objects_of(call, "todos"))
         return [{"kind": "system", "text": text, **link}] if text else []
     describe = _CHANGES.get(name)
-    changes = describe(call) if describe else []
+    changes, further = describe(call) if describe else ([], 0)
     if not changes:
         return []
     path = short(text_of(call, "file_path") or text_of(call, "notebook_path")) or "?"
+    more = max(len(changes) - MAX_CHANGE_LINES, 0) + further
     shown: list[_Change] = [("file_header", path), *changes[:MAX_CHANGE_LINES]]
-    if len(changes) > MAX_CHANGE_LINES:
-        shown.append(("truncation", f"{counted(len(changes) - MAX_CHANGE_LINES, 'more line')}"))
+    if more:
+        shown.append(("truncation", counted(more, "more line")))
     return [
         {"kind": "diff", "changeType": kind, "text": clipped(line, MAX_CHANGE_CHARS), **link}
         for kind, line in shown
@@ -56,38 +61,51 @@ def _checklist(todos: list[Json]) -> str:
     return "\n".join(lines[:MAX_TODOS] + ([f"... {whole(more)} more"] if more > 0 else []))
 
 
-def _edit(call: Json) -> list[_Change]:
-    changes = list(_difference(_lines(text_of(call, "old_string")), _lines(text_of(call, "new_string"))))
-    everywhere = changes and call.get("replace_all") is True
-    return [("hunk", "every occurrence"), *changes] if everywhere else changes
+def _edit(call: Json) -> tuple[list[_Change], int]:
+    """The change, and the number of further lines that were not compared."""
+    old, new = text_of(call, "old_string"), text_of(call, "new_string")
+    changes = list(_difference(_lines(old), _lines(new)))
+    if changes and call.get("replace_all") is True:
+        changes.insert(0, ("hunk", "every occurrence"))
+    return changes, max(_further_lines(old), _further_lines(new))
 
 
-def _multi_edit(call: Json) -> list[_Change]:
-    edits, changes = objects_of(call, "edits"), []
+def _multi_edit(call: Json) -> tuple[list[_Change], int]:
+    edits, changes, further = objects_of(call, "edits"), list[_Change](), 0
     for number, edit in enumerate(edits, 1):
-        changes += [("hunk", f"edit {whole(number)} of {whole(len(edits))}"), *_edit(edit)]
+        changes.append(("hunk", f"edit {whole(number)} of {whole(len(edits))}"))
+        if number <= MAX_EDITS:
+            changed, more = _edit(edit)
+            changes += changed
+            further += more
+    return changes, further
+
+
+def _written(key: str) -> Callable[[Json], tuple[list[_Change], int]]:
+    """A function for a call whose field `key` is the new content."""
+
+    def changes(call: Json) -> tuple[list[_Change], int]:
+        text = text_of(call, key)
+        return [("add", line) for line in _lines(text)], _further_lines(text)
+
     return changes
 
 
-def _write(call: Json) -> list[_Change]:
-    return [("add", line) for line in _lines(text_of(call, "content"))]
-
-
-def _notebook_edit(call: Json) -> list[_Change]:
-    return [("add", line) for line in _lines(text_of(call, "new_source"))]
-
-
-_CHANGES: Mapping[str, Callable[[Json], list[_Change]]] = {
+_CHANGES: Mapping[str, Callable[[Json], tuple[list[_Change], int]]] = {
     "Edit": _edit,
     "MultiEdit": _multi_edit,
-    "NotebookEdit": _notebook_edit,
-    "Write": _write,
+    "NotebookEdit": _written("new_source"),
+    "Write": _written("content"),
 }
 
 
 def _lines(text: str) -> list[str]:
-    """The lines without their ends; none for an empty text. A newline at the end does not begin a line."""
-    return text.removesuffix("\n").split("\n") if text else []
+    """The first lines, without their ends. A newline at the end of the text does not begin a line."""
+    return text.removesuffix("\n").split("\n", MAX_LINES)[:MAX_LINES] if text else []
+
+
+def _further_lines(text: str) -> int:
+    return max(text.removesuffix("\n").count("\n") + 1 - MAX_LINES, 0)
 
 
 def _difference(old: list[str], new: list[str]) -> Iterator[_Change]:

@@ -1,5 +1,6 @@
 """Events about background tasks, sub-agents and hooks: one line each, empty if there is nothing to show."""
 
+import re
 from collections.abc import Callable, Mapping
 
 from paperclip_claude_k8s.claude.ui.values import (
@@ -17,6 +18,9 @@ from paperclip_claude_k8s.claude.ui.values import (
     text_of,
     whole,
 )
+
+_TASK_OUTPUT = re.compile(r"/tasks/[A-Za-z0-9_-]{1,64}\.output\Z")
+"""The CLI's own file, which ends with its Pod."""
 
 
 def _kind_of_task(event: Json) -> str:
@@ -52,7 +56,7 @@ def _task_notification(event: Json) -> str:
     output = short(text_of(event, "output_file"))
     summary = short(text_of(event, "summary"), LONG_CHARS)
     line = labelled(f"{_kind_of_task(event)} {status}", summary) + _usage_suffix(event)
-    return f"{line}, output in {output}" if output else line
+    return f"{line}, output in {output}" if output and not _TASK_OUTPUT.search(output) else line
 
 
 def _usage_suffix(event: Json) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 from paperclip_claude_k8s.base.aio import FirstResult, loop_time
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.live import with_bars
+from paperclip_claude_k8s.cli.agent_output import with_bars
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.decide import may_create
 from paperclip_claude_k8s.cli.runs.disk import check_not_deleted
@@ -102,6 +102,7 @@ class FileJournal:
             self._set_error(error)
 
     async def ended(self, result: ExecutionResult | None) -> bool:
+        self._live.end_agent_output(resumed=self.record.resumes_session)
         self.outcome = None if result is None else outcome_of(self.record.run_id, result.to_wire())
         if self.write_error.is_set():
             return False

@@ -91,6 +91,11 @@ class Record:
         return "unknown" if self.phase == "submitting" else "polling"
 
     @property
+    def resumes_session(self) -> bool:
+        """Whether the run continues an earlier session."""
+        return bool((self.request.get("runtime") or {}).get("sessionId"))
+
+    @property
     def kubeconfig(self) -> str | None:
         path = self.request["config"].get("kubeconfig")
         return str(path) if path else None
@@ -110,7 +115,7 @@ class Record:
 
     def submitted(self) -> "Record":
         """The record after the Job was created: without secrets, unless a second attempt may need them."""
-        request = self.request if _resumes_session(self.request) else redact_request(self.request)
+        request = self.request if self.resumes_session else redact_request(self.request)
         return replace(self, phase="polling", request=request)
 
     def with_fresh_session(self) -> "Record":
@@ -222,7 +227,3 @@ def _redact_text(text: str, name: str, *, hidden: bool) -> str:
 
 def _masked(text: str) -> str:
     return text if text.lower() in _SWITCHES else MASK
-
-
-def _resumes_session(request: Mapping[str, Any]) -> bool:
-    return bool((request.get("runtime") or {}).get("sessionId"))

@@ -1,0 +1,49 @@
+"""The items of a transcript: what a reader sees as one thing, such as an answer, a call or its result."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "session", "answer", "thinking", "prompt", "note", "error", "plain", "call", "output", "done", "failed"
+]
+"""prompt: a text in the role of the user. note: an event of the CLI or the adapter. plain: a line that is no
+event. output: what a tool returned. done, failed: how the run ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubAgent:
+    """A sub-agent. `call_id`: the call that started it."""
+
+    number: int
+    kind: str
+    depth: int
+    call_id: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind or 'sub-agent'} {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item. All its texts are the agent's or the CLI's, as they came."""
+
+    kind: Kind
+    text: str
+    """Of a call: its arguments."""
+    name: str = ""
+    """Of a call or output: the readable name of the tool."""
+    call_id: str = ""
+    body: tuple[tuple[str, str], ...] = ()
+    """Lines below a call: style (add, remove, context, hunk, truncation, todo, prompt) and text."""
+    failed: bool = False
+    brief: bool = False
+    """The output only confirms what the call shows."""
+    call_text: str = ""
+    """Of an output: the arguments of its call."""
+    below_call: bool = False
+    """Nothing was shown between this output and its call."""
+    agent: SubAgent | None = None
+    """The sub-agent that it is from; None for the main agent."""
+    time: str = ""
+    """`timestamp` of the event, in ISO 8601; empty if it has none."""

@@ -1,0 +1,98 @@
+"""The agent's output as lines of text, with what a footer shows of it: tokens and cost."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rich.console import Console
+
+from paperclip_claude_k8s.base.json_readers import get_object, get_text
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.claude.accounting import UsageTracker
+from paperclip_claude_k8s.claude.event_lines import events_on
+from paperclip_claude_k8s.claude.events import count
+from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
+from paperclip_claude_k8s.claude.rendering.items import Item
+from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, terminal_lines
+
+BAR = "│ "
+"""Before each line of the agent's output."""
+MAX_STDERR_BYTES = 16 * 1024
+"""Bytes of a line on stderr that are shown."""
+_USAGE_MARKERS = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
+"""Only lines with one of these are parsed. Text in a JSON string never matches: its quotes are escaped."""
+_CONTEXT_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+class AgentOutput:
+    """Reads the agent's lines in order, and returns the lines that a person sees, with bars and newlines."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        """Tokens of the agent's latest request, which has its whole context."""
+        self._usage = UsageTracker()
+        self._reader = ItemReader()
+
+    @property
+    def cost(self) -> float | None:
+        """Cost of this run in US dollars, from its latest result event; None while it is unknown."""
+        return self._usage.reported.for_run(resumed=None).cost_usd
+
+    def count(self, line: bytes) -> None:
+        """Add the tokens and the cost that a line of stdout reports."""
+        if not any(marker in line for marker in _USAGE_MARKERS):
+            return
+        for event, _ in events_on(line):
+            match get_text(event, "type"), get_text(event, "subtype"):
+                case "system", "init":
+                    self._usage.take_version(event)
+                case "result", _:
+                    self._usage.add_result(event)
+                case "assistant", _:
+                    usage = get_object(get_object(event, "message"), "usage")
+                    self.tokens = sum(count(usage, name) for name in _CONTEXT_TOKENS) or self.tokens
+
+    def skip(self, line: bytes) -> None:
+        """Read a line of stdout that was shown before, because later lines refer to it."""
+        self._reader.read(_text_of(line))
+
+    def shown(self, lines: Iterable[bytes], screen: Screen, *, now: str = "") -> str:
+        """What is shown of lines of stdout. `now`: the time at which they arrived, if they just did."""
+        items = (item for line in lines for item in self._reader.read(_text_of(line)))
+        return _shown(items, screen, now)
+
+    def shown_stderr(self, lines: Iterable[bytes], screen: Screen, *, now: str = "") -> str:
+        return _shown((Item("error", _stderr_text(line)) for line in lines), screen, now)
+
+    def shown_end(self, screen: Screen, *, resumed: bool | None, now: str = "") -> str:
+        """How the agent ended. `resumed`: whether it resumed an earlier session; None if unknown."""
+        items = self._reader.finish(self._usage.reported.for_run(resumed=resumed))
+        self._reader, self._usage = ItemReader(), UsageTracker()
+        return _shown(items, screen, now)
+
+
+def screen_of(console: Console, *, times: bool) -> Screen:
+    """How the agent's output is written to the console: wrapped and painted if it is a terminal."""
+    if not console.is_terminal:
+        return Screen(times=times)
+    styles = console.color_system is not None
+    colours = styles and not console.no_color
+    return Screen(console.width - len(BAR), styles=styles, colours=colours, times=times)
+
+
+def with_bars(lines: str) -> str:
+    """Lines of the agent as a text file shows them: neutral and with a bar, without a newline at the end."""
+    return "\n".join(f"{BAR}{line}" for line in neutral(lines).removesuffix("\n").split("\n"))
+
+
+def _shown(items: Iterable[Item], screen: Screen, now: str) -> str:
+    timed = (replace(item, time=now) for item in items) if now else items
+    return "".join(f"{BAR}{line}\n" for item in timed for line in terminal_lines(item, screen))
+
+
+def _text_of(line: bytes) -> str:
+    return line[: LIMITS.host_chunk_bytes].decode("utf-8", "replace")
+
+
+def _stderr_text(line: bytes) -> str:
+    return line[:MAX_STDERR_BYTES].decode("utf-8", "replace") + "…" * (len(line) > MAX_STDERR_BYTES)
