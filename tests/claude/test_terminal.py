@@ -113,6 +113,16 @@ def test_run_ends_with_one_line(result: dict[str, Any], lines: list[str]) -> Non
     assert shown_run(json.dumps(result)) == lines
 
 
+def test_error_that_was_just_shown_is_not_repeated_at_the_end() -> None:
+    text = {"type": "text", "text": "API Error: 529"}
+    fields = {"model": "<synthetic>", "content": [text]}
+    error = json.dumps({"type": "assistant", "message": fields, "error": "server_error"})
+    assert shown_run(error, json.dumps({**RESULT, "is_error": True, "result": "API Error: 529"})) == [
+        "! Claude Code: API Error: 529 (server_error)",
+        "✗ failed · 3,412 tokens in, 17 out · $0.0123",
+    ]
+
+
 def test_unknown_cost_is_told() -> None:
     assert shown_run(json.dumps(RESULT), usage=RunUsage()) == ["✓ done · cost unknown"]
 

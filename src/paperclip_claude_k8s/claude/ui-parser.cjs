@@ -155,7 +155,7 @@ function withoutMarkup(text) {
 
 // ---- calls that change files or the list of tasks ----------------------------------------------------
 
-const MAX_CHANGE_LINES = 30;
+const MAX_CHANGE_LINES = 20;
 const MAX_CHANGE_CHARS = 500;
 const CONTEXT_LINES = 2;
 const MAX_COMPARED = 10000;

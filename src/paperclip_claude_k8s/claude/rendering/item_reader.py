@@ -24,7 +24,6 @@ from paperclip_claude_k8s.claude.ui.values import (
     Json,
     counted,
     duration,
-    first_text,
     number_of,
     short,
     text_of,
@@ -81,6 +80,8 @@ class ItemReader:
         self._answers: _Recent[bool] = _Recent()
         """Hashes of the main agent's texts."""
         self._turns = 0
+        self._error = ""
+        """The last error of the main agent."""
         self._result: Entry | None = None
         self._milliseconds = 0.0
 
@@ -115,7 +116,7 @@ class ItemReader:
         result, self._result = self._result, None
         if not result["isError"]:
             return [Item("done", " · ".join(["done", *facts]))]
-        return [Item("failed", " · ".join([_failure_text(result), *facts]), failed=True)]
+        return [Item("failed", " · ".join([_failure_text(result, self._error), *facts]), failed=True)]
 
     def _with_task(self, event: Json) -> Json:
         """The event of a task, with the kind of task that only its first event tells."""
@@ -225,6 +226,8 @@ class ItemReader:
             self._calls.put(item.call_id, replace(item, text=short(item.text), body=()))
         elif item.kind == "answer" and item.agent is None:
             self._answers.put(_key(item.text.strip()), True)
+        elif item.kind == "error" and item.agent is None:
+            self._error = item.text
 
 
 def _key(text: str) -> str:
@@ -247,8 +250,10 @@ def _usage_texts(usage: RunUsage) -> list[str]:
     return [*texts, "cost unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"]
 
 
-def _failure_text(result: Entry) -> str:
+def _failure_text(result: Entry, shown: str) -> str:
+    """How the run failed, without a text that `shown`, the last error, has told already."""
     subtype = result["subtype"]
-    label = f" ({first_text({'subtype': subtype}, 'subtype')})" if subtype not in {"", "success"} else ""
-    why = short("; ".join([result["text"], *result["errors"]]).strip("; "), LIMITS.text_chars)
+    label = f" ({short(subtype)})" if subtype not in {"", "success"} else ""
+    texts = (text.strip() for text in (result["text"], *result["errors"]))
+    why = short("; ".join(text for text in texts if text and text not in shown), LIMITS.text_chars)
     return f"failed{label}{': ' if why else ''}{why}"

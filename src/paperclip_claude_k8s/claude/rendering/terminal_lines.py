@@ -18,6 +18,8 @@ DEFAULT_WIDTH = 100
 """Columns that are assumed where output is not wrapped."""
 NARROWEST_TEXT = 20
 """A text always gets this many columns, however long its prefix is."""
+PART_COLUMNS = 4
+"""A word that is longer than a line is broken at a multiple of these columns, to fill the line before it."""
 _ATTRIBUTES = {"dim": "2", "bold": "1", "heading": "1", "italic": "3", "strike": "9"}
 _COLOURS = {
     "code": "36",
@@ -128,7 +130,8 @@ def _pieces(spans: tuple[Span, ...], longest: int) -> Iterator[tuple[str, str, i
             if columns <= longest:
                 yield style, word, columns
             else:
-                yield from ((style, part, cell_width(part)) for part in _parts(word, longest))
+                parts = _parts(word, min(longest, PART_COLUMNS))
+                yield from ((style, part, cell_width(part)) for part in parts)
 
 
 def _parts(word: str, longest: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.claude.ui.values import (
     whole,
 )
 
-MAX_CHANGE_LINES = 30
+MAX_CHANGE_LINES = 20
 """Lines of one call's change that are shown."""
 MAX_CHANGE_CHARS = 500
 """Characters of one such line that are shown."""
