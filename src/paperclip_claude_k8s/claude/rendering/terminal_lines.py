@@ -32,7 +32,7 @@ _COLOURS = {
     "agent 1": "33",
     "agent 2": "34",
 }
-_WORDS = re.compile(r"[ ]+|[^ ]+")
+_WORD_OR_SPACES = re.compile(r"[ ]+|[^ ]+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)", re.ASCII)
 _NO_TIME = " " * len("00:00:00 ")
 
@@ -125,7 +125,7 @@ def _without_end(line: list[Span]) -> list[Span]:
 def _pieces(spans: tuple[Span, ...], longest: int) -> Iterator[tuple[str, str, int]]:
     """Style, text and width of each word and each space between; no piece is wider than `longest`."""
     for style, text in spans:
-        for word in _WORDS.findall(text):
+        for word in _WORD_OR_SPACES.findall(text):
             columns = cell_width(word)
             if columns <= longest:
                 yield style, word, columns

@@ -1,0 +1,123 @@
+"""Connects items: a result with its call, a sub-agent with the call that started it, events of one task."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.claude.rendering.calls import (
+    BRIEF_RESULTS,
+    agent_prompt,
+    agent_type,
+    argument_text,
+    readable_name,
+    starts_agent,
+)
+from paperclip_claude_k8s.claude.rendering.excerpts import excerpt
+from paperclip_claude_k8s.claude.rendering.items import Item, SubAgent
+from paperclip_claude_k8s.claude.ui.messages import SUB_AGENT
+from paperclip_claude_k8s.claude.ui.values import Entry, Json, counted, short, text_of
+
+MAX_TYPE_CHARS = 30
+"""Characters of a sub-agent's type that are shown before each of its lines."""
+MAX_PROMPT_LINES = 6
+"""Lines of a sub-agent's prompt that are shown."""
+MAX_DEPTH = 5
+"""Levels of sub-agents that are indented further."""
+_TASK_FIELDS = ("task_type", "subagent_type")
+_BRIEF_STARTS = ("Async agent launched", "Command running in background")
+_Value = TypeVar("_Value")
+
+
+class Recent(Generic[_Value]):
+    """The newest values, by id. Values with too long an id are not remembered."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, _Value] = {}
+
+    def get(self, key: str) -> _Value | None:
+        return self._values.get(key)
+
+    def put(self, key: str, value: _Value) -> None:
+        if len(key) <= LIMITS.id_chars:
+            self._values[key] = value
+            if len(self._values) > LIMITS.remembered_ids:
+                del self._values[next(iter(self._values))]
+
+
+class Connections:
+    """Remembers calls, sub-agents and tasks of one run by their ids, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._calls: Recent[Item] = Recent()
+        self._prompts: Recent[int] = Recent()
+        """Hashes of the prompts of sub-agents, which may have megabytes, by call id."""
+        self._agents: Recent[SubAgent] = Recent()
+        self._agent_count = 0
+        self._tasks: Recent[Json] = Recent()
+
+    def with_task(self, event: Json) -> Json:
+        """The event of a task, with the kind of task that only its first event tells."""
+        task_id = text_of(event, "task_id")
+        if text_of(event, "subtype") == "task_started":
+            known = {key: short(text_of(event, key)) for key in _TASK_FIELDS}
+            if agent := self._agents.get(text_of(event, "tool_use_id")):
+                known["subagent_type"] = agent.label
+            self._tasks.put(task_id, known)
+        return {**event, **(self._tasks.get(task_id) or {})}
+
+    def agent_of(self, entry: Entry) -> SubAgent | None:
+        """The sub-agent that the entry is from; it gets its number with its call, or else its first entry."""
+        parent = entry.get("parentToolUseId", "")
+        if not parent:
+            return None
+        return self._agents.get(parent) or self._new_agent(parent, entry[SUB_AGENT]["type"], None)
+
+    def _new_agent(self, call_id: str, kind: str, outer: SubAgent | None) -> SubAgent:
+        self._agent_count += 1
+        depth = min((outer.depth if outer else 0) + 1, MAX_DEPTH)
+        agent = SubAgent(self._agent_count, short(kind, MAX_TYPE_CHARS), depth, call_id)
+        self._agents.put(call_id, agent)
+        return agent
+
+    def is_prompt(self, agent: SubAgent, text: str) -> bool:
+        return self._prompts.get(agent.call_id) == hash(text)
+
+    def remember(self, call: Item) -> None:
+        self._calls.put(call.call_id, replace(call, text=short(call.text), body=()))
+
+    def call(self, entry: Entry, name: str, given: Any, agent: SubAgent | None) -> Item:  # noqa: ANN401
+        call_id = entry.get("toolUseId", "")
+        name = short(name)
+        shown_name, body = readable_name(name), tuple[tuple[str, str], ...]()
+        if starts_agent(name):
+            prompt = agent_prompt(name, given)
+            self._prompts.put(call_id, hash(prompt))
+            started = self._new_agent(call_id, agent_type(name, given), agent)
+            shown_name, body = f"{name} {started.label}", tuple(_prompt_lines(prompt))
+        brief = name in BRIEF_RESULTS
+        return Item("call", argument_text(name, given), shown_name, call_id, body, brief=brief, agent=agent)
+
+    def output(self, entry: Entry, agent: SubAgent | None, last_call: str) -> Item:
+        call_id, text, failed = entry["toolUseId"], entry["content"], entry["isError"]
+        call = self._calls.get(call_id)
+        name = call.name if call else readable_name(short(entry.get("toolName", "")))
+        brief = not failed and (text.startswith(_BRIEF_STARTS) or (call is not None and call.brief))
+        return Item(
+            "output",
+            text,
+            name or "a tool",
+            call_id,
+            failed=failed,
+            brief=brief,
+            call_text=call.text if call else "",
+            below_call=bool(call_id) and call_id == last_call,
+            agent=agent,
+        )
+
+
+def _prompt_lines(prompt: str) -> Iterator[tuple[str, str]]:
+    shown = excerpt(prompt, MAX_PROMPT_LINES, 0)
+    yield from (("prompt", line) for line in shown.first if prompt.strip())
+    if shown.left_out:
+        yield "truncation", counted(shown.left_out, "more line")
