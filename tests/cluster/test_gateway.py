@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import DEFAULT_TIMINGS, SHORT_TIMEOUTS, Handler, gateway_to, refusing, silent
+from tests.support.api_server import (
+    DEFAULT_TIMINGS,
+    SHORT_TIMEOUTS,
+    Handler,
+    a_kubeconfig,
+    gateway_to,
+    refusing,
+    silent,
+)
 
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.gateway import HOME_POD_CACHED, Gateway
@@ -400,6 +408,42 @@ async def test_compressed_list_is_an_error(tmp_path: Path) -> None:
     async with gateway_to(zipped, tmp_path) as gateway:
         with pytest.raises(ClusterError, match="is compressed"):
             await gateway.list_pods("ns", {})
+
+
+async def test_error_quotes_no_path_of_the_servers_address(tmp_path: Path) -> None:
+    """Some addresses contain a token, such as those of development clusters and of proxies."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/canary-token"
+        gateway = Gateway(a_kubeconfig(tmp_path, url))
+        error = await failure(gateway.read_job("ns", "job"))
+        await gateway.close()
+    assert "canary" not in str(error)
+    assert "headers" in str(error)
+
+
+async def test_pages_of_large_objects_are_requested_with_fewer(tmp_path: Path) -> None:
+    """100 kept Jobs with a long `podTemplate` must not end the lists of all runs of the namespace."""
+    count, sizes = 100, list[int]()
+
+    async def serve(request: web.Request) -> web.Response:
+        start, size = int(request.query.get("continue", "0")), int(request.query["limit"])
+        sizes.append(size)
+        names = [f"job-{number}" for number in range(start, min(start + size, count))]
+        items = [{"metadata": {"name": name}, "spec": {"template": "x" * 200_000}} for name in names]
+        left = {"continue": str(start + size)} if start + size < count else {}
+        return web.json_response({"metadata": {"resourceVersion": "7", **left}, "items": items})
+
+    async with gateway_to(serve, tmp_path) as gateway:
+        listing = await gateway.list_jobs("ns", {})
+    assert [job.ref.name for job in listing.items] == [f"job-{number}" for number in range(count)]
+    assert listing.resource_version == "7"
+    assert sizes == [250, 31, 31, 31, 31]
 
 
 async def test_list_is_read_in_pages(tmp_path: Path) -> None:

@@ -131,8 +131,28 @@ async def test_plugin_gets_the_variables_that_the_policy_names(tmp_path: Path) -
     assert "execPluginVariables" in (result.error_message or "")
 
 
+async def test_plugin_of_a_kubeconfig_that_the_administrator_named_may_set_path(tmp_path: Path) -> None:
+    answer = f'{{"apiVersion": "{API_VERSION}", "status": {{"token": "t"}}}}'
+    user = a_plugin(tmp_path, f"echo '{answer}'", env=[{"name": "PATH", "value": "/usr/bin:/bin"}])
+    rules = KubeconfigRules(may_run=lambda _: True, trusted=True)
+    credentials = Credentials(a_kubeconfig(tmp_path, user=user), rules)
+    await credentials.load()
+    assert await credentials.headers() == [("Authorization", "Bearer t")]
+
+
 @pytest.mark.parametrize(
-    "name", ["PATH", "LD_PRELOAD", "ld_audit", "PYTHONPATH", "BASH_ENV", "NODE_OPTIONS", ""]
+    "name",
+    [
+        "PATH",
+        "LD_PRELOAD",
+        "ld_audit",
+        "PYTHONPATH",
+        "BASH_ENV",
+        "NODE_OPTIONS",
+        "OPENSSL_CONF",
+        "GIT_SSH",
+        "",
+    ],
 )
 async def test_plugin_with_a_variable_that_loads_other_code_is_refused(name: str, tmp_path: Path) -> None:
     user = a_plugin(tmp_path, f"touch {tmp_path}/ran", env=[{"name": name, "value": str(tmp_path)}])

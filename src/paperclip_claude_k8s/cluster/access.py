@@ -46,7 +46,8 @@ Authorization: TypeAlias = Callable[[], Awaitable[str | None]]
 class ServerAccess:
     """The address of an API server, and how we authenticate to it."""
 
-    server: str
+    server: str = field(repr=False)
+    """It may contain a token or a password."""
     authorization: Authorization
     ca_text: str | None = None
     """PEM; None: the system's certificate authorities are trusted."""

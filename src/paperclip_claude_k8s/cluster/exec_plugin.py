@@ -57,8 +57,12 @@ INHERITED = frozenset(
 )
 """Variables of this process that every plugin gets: paths, proxies, language, and the account in a cloud.
 None contains a secret, except a proxy's password. The policy may name more."""
-CODE_VARIABLES = ("LD_", "PYTHON", "PERL", "RUBY", "NODE_", "JAVA_", "_JAVA", "JDK_", "BASH_", "GCONV_")
-"""Prefixes of variables that make a program load other code. A kubeconfig must not set them, nor PATH."""
+CODE_VARIABLES = (
+    *("LD_", "PYTHON", "PERL", "RUBY", "NODE_", "JAVA_", "_JAVA", "JDK_", "BASH_", "GCONV_", "GLIBC_"),
+    *("OPENSSL_", "DOTNET_", "CORECLR_", "GIT_", "SHELLOPTS", "BASHOPTS", "PS4", "CLOUDSDK_PYTHON"),
+)
+"""Prefixes of variables that make a program load other code. Only a kubeconfig that the administrator named
+may set them, or PATH."""
 
 _POLL_SECONDS = 0.1
 """How soon it is noticed that nobody waits for a plugin any more."""
@@ -113,7 +117,8 @@ def _arguments(kubeconfig: Kubeconfig, spec: Mapping[str, Any], command: str) ->
 
 def _environment(spec: Mapping[str, Any], version: str, rules: KubeconfigRules) -> dict[str, str]:
     own = {get_text(entry, "name"): get_text(entry, "value") for entry in get_objects(spec, "env")}
-    if any(name in {"", "PATH", "ENV"} or name.upper().startswith(CODE_VARIABLES) for name in own):
+    loads_code = any(name in {"PATH", "ENV"} or name.upper().startswith(CODE_VARIABLES) for name in own)
+    if "" in own or (loads_code and not rules.trusted):
         raise PluginFailed("is given a variable that a kubeconfig must not set, such as PATH or LD_PRELOAD")
     info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
     inherited = {name: value for name, value in os.environ.items() if _is_inherited(name, rules)}

@@ -40,9 +40,11 @@ from paperclip_claude_k8s.cluster.model import (
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
 from paperclip_claude_k8s.cluster.refusals import network_errors_translated
 from paperclip_claude_k8s.cluster.transport import (
+    TOO_LARGE,
     Chunks,
     HttpClient,
     Request,
+    Response,
     Transport,
     parse_watch_event,
     split_lines,
@@ -52,6 +54,8 @@ S = TypeVar("S")
 HOME_POD_CACHED = 60.0
 """Seconds the home pod is cached. What Jobs inherit from it cannot change while it runs."""
 
+PAGE_DIVISOR = 8
+"""A page of a list that is too large is requested again with this part of its objects."""
 VERSION_CACHED = 600.0
 """Seconds the server's version is cached: control planes are rarely upgraded."""
 
@@ -255,13 +259,15 @@ class _Rest:
         Raises `ClusterError`, for example if the list is too large or does not end within `Timings.request`.
         """
         found: list[S] = []
-        size, token, limits = 0, "", self._limits
+        size, token, requests, limits, page_size = 0, "", 0, self._limits, self._limits.list_page
         with network_errors_translated(f"list of {path}"):
             async with asyncio.timeout(self._timings.request):
-                for _ in range(limits.list_objects // limits.list_page):
-                    query = {"labelSelector": _selector(labels), "limit": str(limits.list_page)}
-                    query |= {"continue": token} if token else {}
-                    response = await self._http.exchange(Request("GET", path, query))
+                while requests < limits.list_objects // page_size:
+                    requests += 1
+                    response = await self._page(path, labels, token, page_size)
+                    if response is None:  # few large objects, such as Jobs with a long `podTemplate`
+                        page_size //= PAGE_DIVISOR
+                        continue
                     page, size = reading.listing(response.body, read), size + response.size
                     found += page.items
                     token = get_text(get_object(response.body, "metadata"), "continue")
@@ -269,7 +275,18 @@ class _Rest:
                         return Listing(tuple(found), page.resource_version, size)
                     if size > limits.list_bytes or len(found) > limits.list_objects:
                         break
-        raise ClusterError(None, "TooLarge", f"the list of {path} is too large or does not end")
+        raise ClusterError(None, TOO_LARGE, f"the list of {path} is too large or does not end")
+
+    async def _page(self, path: str, labels: Labels, token: str, size: int) -> Response | None:
+        """One page of a list; None if it is too large, and a page of fewer objects may not be."""
+        query = {"labelSelector": _selector(labels), "limit": str(size)}
+        query |= {"continue": token} if token else {}
+        try:
+            return await self._http.exchange(Request("GET", path, query))
+        except ClusterError as error:
+            if error.reason != TOO_LARGE or size < PAGE_DIVISOR:
+                raise
+            return None
 
     async def watch(
         self, path: str, labels: Labels, version: str, read: Callable[[Any], S]

@@ -234,7 +234,7 @@ class HomePod:
     namespace: str
     name: str
     image: str
-    env: Sequence[JsonObject] = ()
+    env: Sequence[JsonObject] = field(default=(), repr=False)
     env_from: Sequence[JsonObject] = ()
     image_pull_secrets: Sequence[JsonObject] = ()
     dns_policy: str = ""

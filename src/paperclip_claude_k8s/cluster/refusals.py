@@ -60,9 +60,20 @@ def _translate(error: BaseException | None) -> tuple[str, str] | None:
             reason = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
             return reason, f"no connection to {error.host}:{error.port}: {_os_message(error.os_error)}"
         case aiohttp.ClientError() | OSError():
-            why = _USERINFO.sub("://***@", str(error)) or type(error).__name__
-            return "Broken", f"the connection broke: {why}"
+            return "Broken", f"the connection broke: {_why_broken(error)}"
     return None
+
+
+def _why_broken(error: Exception) -> str:
+    """The error's text, without the URL of the request, which may contain a token."""
+    match error:
+        case aiohttp.ClientResponseError():
+            text = f"{error.status} {error.message}"
+        case aiohttp.InvalidURL():
+            text = "the address is not valid"
+        case _:
+            text = str(error) or type(error).__name__
+    return _USERINFO.sub("://***@", text)
 
 
 def _os_message(error: OSError) -> str:

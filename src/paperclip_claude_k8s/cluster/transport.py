@@ -37,6 +37,8 @@ from paperclip_claude_k8s.cluster.refusals import network_errors_translated, rea
 
 S = TypeVar("S")
 MAX_WARNINGS = 20
+TOO_LARGE = "TooLarge"
+"""Reason of a `ClusterError` without a status: a response exceeds one of `Limits`."""
 UNAUTHORIZED = 401
 SUCCESS = range(200, 300)
 
@@ -51,7 +53,7 @@ class Request:
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    body: object = None
+    body: object = field(default=None, repr=False)
     content_type: str = "application/json"
     confidential: bool = False
 
@@ -80,7 +82,7 @@ class Chunks(Protocol):
 class Response:
     """The JSON object of a short call, the texts of the server's `Warning` headers, and the size in bytes."""
 
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     warnings: tuple[str, ...] = ()
     size: int = 0
 
@@ -169,7 +171,7 @@ class Transport:
         while block := await response.content.readany():
             body += block
             if len(body) > limit:
-                raise ClusterError(None, "TooLarge", f"the response to {request} has more than {limit} bytes")
+                raise ClusterError(None, TOO_LARGE, f"the response to {request} has more than {limit} bytes")
         return bytes(body)
 
     def stream(
@@ -255,7 +257,7 @@ def parse_json(text: bytes, limits: Limits) -> object:
     """
     if text.count(b",") + text.count(b"[") + text.count(b"{") > limits.response_values:
         raise ClusterError(
-            None, "TooLarge", f"the server sent more than {limits.response_values} values at once"
+            None, TOO_LARGE, f"the server sent more than {limits.response_values} values at once"
         )
     try:
         return orjson.loads(text)
@@ -296,7 +298,7 @@ async def split_lines(response: Chunks, limit: int) -> AsyncGenerator[bytes, Non
                 yield bytes(rest)
             rest = bytearray(other)
         if len(rest) > limit:
-            raise ClusterError(None, "TooLarge", f"a watch sent a line of more than {limit} bytes")
+            raise ClusterError(None, TOO_LARGE, f"a watch sent a line of more than {limit} bytes")
 
 
 def parse_watch_event(line: bytes, read: Callable[[Any], S]) -> WatchEvent[S] | Bookmark:

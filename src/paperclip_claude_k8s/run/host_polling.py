@@ -31,7 +31,7 @@ REQUEST_TIMEOUT = 10.0
 @dataclass(eq=False, slots=True)
 class _PolledRun:
     run_id: str
-    token: str
+    token: str = field(repr=False)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
