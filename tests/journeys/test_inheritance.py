@@ -22,6 +22,7 @@ from tests.support.real_namespace import ACCOUNT, NAMESPACE
 from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.access import SERVICE_ACCOUNT, bound_pod
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
 
@@ -174,6 +175,12 @@ async def test_host_with_a_long_name_is_found_by_what_its_hostname_says(real: Si
         assert hostname == name[:63].rstrip("-")
         result = await host.run('said="$(cat /library/book)"', {"HOSTNAME": hostname})
         assert (result.error_message, result.summary) == (None, "shared")
+
+
+async def test_token_that_the_kubelet_mounts_names_the_pod_since_1_21(host: HostPod) -> None:
+    token = await as_admin("exec", host.name, "--", "cat", str(SERVICE_ACCOUNT / "token"))
+    since = (await host.site.gateway.server_version()) >= (1, 21)
+    assert bound_pod(f"Bearer {token}") == (host.name if since else "")
 
 
 async def test_user_that_the_cluster_chooses_runs_the_agent(real: Site) -> None:

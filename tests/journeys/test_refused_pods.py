@@ -45,19 +45,27 @@ async def test_refused_pod_is_explained_by_its_event(real: Site) -> None:
 
 
 @pytest.fixture
-async def small_limits() -> AsyncIterator[None]:
-    """A LimitRange that no Pod of a run can meet."""
-    limits = [{"type": "Container", "max": {"memory": "16Mi"}}]
+async def limit_range(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """A LimitRange with the parameter as its limit of each container."""
+    limits = [{"type": "Container", **request.param}]
     await apply(
-        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}, "spec": {"limits": limits}}
+        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "limits"}, "spec": {"limits": limits}}
     )
     yield
-    await as_admin("delete", "limitrange", "small")
+    await as_admin("delete", "limitrange", "limits")
 
 
-@pytest.mark.usefixtures("small_limits")
-async def test_pod_beyond_the_limit_range_ends_the_run_at_once(real: Site) -> None:
-    await assert_refused_at_once(real, {}, "maximum memory usage per Container is 16Mi")
+@pytest.mark.parametrize(
+    ("limit_range", "text"),
+    [
+        ({"max": {"memory": "16Mi"}}, "maximum memory usage per Container is 16Mi"),
+        ({"maxLimitRequestRatio": {"memory": "3"}}, "memory max limit to request ratio per Container is 3"),
+    ],
+    indirect=["limit_range"],
+)
+@pytest.mark.usefixtures("limit_range")
+async def test_pod_beyond_the_limit_range_ends_the_run_at_once(real: Site, text: str) -> None:
+    await assert_refused_at_once(real, {}, text)
 
 
 @pytest.mark.parametrize(
