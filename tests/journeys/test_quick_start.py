@@ -23,6 +23,7 @@ import yaml
 from tests.support.cli_commands import SOURCE, claude_k8s
 from tests.support.programs import ADMIN, kubectl, program
 from tests.support.real_cluster import VOLUME
+from tests.support.runs import SMALL
 
 from paperclip_claude_k8s.docs import FOLDER
 
@@ -60,6 +61,7 @@ class Operator:
             "KUBECONFIG": ADMIN,
             "NAMESPACE": self.namespace,
             "IMAGE": "local/agent:1",
+            "SERVER_IMAGE": "local/agent:1",
             "CLAUDE_K8S_STATE_DIR": str(self.folder / "state"),
         }
         process = await asyncio.create_subprocess_exec(
@@ -165,3 +167,22 @@ async def test_server_accepts_printed_manifests_without_a_warning(
     out, err = await process.communicate(printed.encode())
     assert (process.returncode, err.decode()) == (0, "")
     assert len(out.splitlines()) == printed.count("\nkind: ")
+
+
+async def test_agents_inherit_from_the_pod_of_a_server_in_the_cluster(operator: Operator) -> None:
+    """The server's container has no server in it, but Jobs inherit from its Pod as soon as it exists."""
+    await operator.set_up(["2.", "4.", "5.", "6.", "Paperclip in the cluster"])
+    selected = ["--namespace", operator.namespace, "get", "pods", "-l", "app=paperclip", "-o", "name"]
+    async with asyncio.timeout(30):
+        while not (pods := await kubectl(ADMIN, *selected)):  # noqa: ASYNC110  # polls a cluster
+            await asyncio.sleep(0.5)
+    name = pods.strip().removeprefix("pod/")
+    config = operator.folder / "config.json"
+    config.write_text(json.dumps({**SMALL, "env": {"CLAUDE_SCRIPT": AGENT}}))
+    kubeconfig = ["--kubeconfig", str(operator.folder / "agents.kubeconfig")]
+    prompt = ["--config", str(config), "--prompt", "Go.", "--print-response"]
+    code, out, err = await claude_k8s("run", *kubeconfig, *prompt, env={"POD_NAME": name})
+    assert code == 0, err
+    assert json.loads(out)["response"] == f"{KEY} 1000"
+    proof = Path(VOLUME).with_name(operator.namespace) / "proof"
+    assert proof.read_text() == "kept\n"
