@@ -63,7 +63,8 @@ def test_references_finds_secrets_and_claims_everywhere() -> None:
         volumes=volumes,
         imagePullSecrets=[{"name": "registry"}],
     )
-    assert found == References(("all", "early", "files", "one", "part"), ("registry",), ("data",))
+    secrets = ("all", "early", "files", "one", "part")
+    assert found == References(secrets, ("registry",), ("data",), (("one", "k"),))
 
 
 def test_references_skips_run_secret_and_optional_secrets() -> None:
@@ -71,7 +72,7 @@ def test_references_skips_run_secret_and_optional_secrets() -> None:
         {"name": "A", "valueFrom": {"secretKeyRef": {"name": "own", "key": "k"}}},
         {"name": "B", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "k", "optional": True}}},
     ]
-    assert _references_of(containers=[{"env": env}]).secrets == ()
+    assert _references_of(containers=[{"env": env}]) == References()
 
 
 def test_job_without_home_pod_refers_only_to_its_run_secret() -> None:

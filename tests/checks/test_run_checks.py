@@ -15,7 +15,7 @@ from tests.support.fake_cluster import NAMESPACE
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.devcluster.kinds import CLAIMS, JOBS
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, JOBS, SECRETS
 from paperclip_claude_k8s.ports import ProcessSettings, utc_now
 
 pytestmark = pytest.mark.looptime
@@ -225,6 +225,27 @@ async def test_missing_credentials_are_a_warning(harness: Harness) -> None:
 
 
 _KEY = {"valueFrom": {"secretKeyRef": {"name": "registry", "key": "k"}}}
+
+
+async def test_key_that_a_secret_lacks_is_an_error(harness: Harness) -> None:
+    checkup = await harness.test({"env": {"ANTHROPIC_API_KEY": _KEY}})
+    (check,) = problems(checkup)
+    assert (check.code, check.level) == ("k8s_secret_key_missing", "error")
+    assert check.message == "Secret registry has no key k, so the Pod does not start; it is empty"
+    harness.fake.store.update(
+        SECRETS, NAMESPACE, "registry", lambda secret: secret["data"].update({"other": "eA=="})
+    )
+    (check,) = problems(await harness.test({"env": {"ANTHROPIC_API_KEY": _KEY}}))
+    assert check.message.endswith("it has other")
+    harness.fake.store.update(
+        SECRETS, NAMESPACE, "registry", lambda secret: secret["data"].update({"k": "eA=="})
+    )
+    assert problems(await harness.test({"env": {"ANTHROPIC_API_KEY": _KEY}})) == []
+
+
+async def test_optional_key_may_be_missing(harness: Harness) -> None:
+    optional = {"secretKeyRef": {"name": "registry", "key": "k", "optional": True}}
+    assert problems(await harness.test({"env": {"ANTHROPIC_API_KEY": optional}})) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
+from paperclip_claude_k8s.checks.observations import GrantedRights, Keys, PlannedRun, Response
 from paperclip_claude_k8s.checks.references import agent_variables
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.error_texts import describe_error
@@ -175,24 +175,39 @@ def secret_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
     """Whether the Secrets exist that the Pod needs to start or to pull its images."""
     not_started = "a Pod that refers to it does not start"
     yield from _existence_checks("k8s_secret", "error", not_started, run.secrets, granted)
+    yield from _key_checks(run)
     not_pulled = "the image can only be pulled if its registry needs no credentials"
     yield from _existence_checks("k8s_image_pull_secret", "warn", not_pulled, run.pull_secrets, granted)
 
 
 def _existence_checks(
-    code: str, level: Level, consequence: str, found: Mapping[str, Response[bool]], granted: GrantedRights
+    code: str, level: Level, consequence: str, found: Mapping[str, Response[Keys]], granted: GrantedRights
 ) -> Iterator[Check]:
-    for name, exists in found.items():
-        if isinstance(exists, ClusterError):
+    for name, keys in found.items():
+        if isinstance(keys, ClusterError):
             level_if_unknown: Level = "info" if granted.lacks("get", "secrets") else "warn"
-            text = f"Secret {name} could not be read: {describe_error(exists)}"
+            text = f"Secret {name} could not be read: {describe_error(keys)}"
             yield Check(code=f"{code}_check_failed", level=level_if_unknown, message=text)
-        elif exists:
+        elif keys is not None:
             yield Check(code=f"{code}_exists", level="info", message=f"Secret {name} exists")
         else:
             text = f"Secret {name} does not exist in the Jobs' namespace: {consequence}"
             hint = "create it there, or remove the reference from the home pod"
             yield Check(code=f"{code}_missing", level=level, message=text, hint=hint)
+
+
+def _key_checks(run: PlannedRun) -> Iterator[Check]:
+    """One check for each key that a variable needs and that its Secret does not have."""
+    for name, key in run.references.secret_keys:
+        keys = run.secrets.get(name)
+        if isinstance(keys, frozenset) and key not in keys:
+            there = f"it has {', '.join(sorted(keys)[:20])}" if keys else "it is empty"
+            yield Check(
+                code="k8s_secret_key_missing",
+                level="error",
+                message=f"Secret {name} has no key {key}, so the Pod does not start; {there}",
+                hint="correct the reference, or add the key to the Secret",
+            )
 
 
 def pod_security_checks(run: PlannedRun) -> Iterator[Check]:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, PlannedRun, Response
+from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, Keys, PlannedRun, Response
 from paperclip_claude_k8s.checks.references import only_pod, references
 from paperclip_claude_k8s.checks.rights import RIGHTS
 from paperclip_claude_k8s.cluster.model import JsonObject
@@ -80,7 +80,7 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
         return failures.settings_too_long(too_long)
     manifest, limit, cluster = job_manifest(plan), ports.settings.timings.check, ports.cluster
     named = references(manifest, plan.secret_name)
-    exists = partial(_secret_exists, cluster, plan.namespace)
+    keys = partial(_secret_keys, cluster, plan.namespace)
     access_modes = partial(cluster.claim_access_modes, plan.namespace)
 
     def look_up(
@@ -92,8 +92,8 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
         dry_run = group.create_task(call_within(partial(_dry_run, plan, manifest, ports), limit))
         pod = only_pod(manifest)
         pod_dry_run = group.create_task(call_within(partial(cluster.try_pod, plan.namespace, pod), limit))
-        secrets = group.create_task(look_up(named.secrets, exists))
-        pull_secrets = group.create_task(look_up(named.pull_secrets, exists))
+        secrets = group.create_task(look_up(named.secrets, keys))
+        pull_secrets = group.create_task(look_up(named.pull_secrets, keys))
         claims = group.create_task(look_up(named.claims, access_modes))
     return PlannedRun(
         site=site,
@@ -107,8 +107,9 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
     )
 
 
-async def _secret_exists(cluster: Cluster, namespace: str, name: str) -> bool:
-    return await cluster.read_secret(namespace, name) is not None
+async def _secret_keys(cluster: Cluster, namespace: str, name: str) -> Keys:
+    secret = await cluster.read_secret(namespace, name)
+    return None if secret is None else secret.keys
 
 
 def _sample_context(given: CheckupContext, log: list[str]) -> dict[str, object]:

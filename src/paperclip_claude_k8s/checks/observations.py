@@ -15,6 +15,8 @@ from paperclip_claude_k8s.plan.run_site import RunSite
 T = TypeVar("T")
 Response: TypeAlias = T | ClusterError
 """What an API call returned, or the error with which it failed."""
+Keys: TypeAlias = frozenset[str] | None
+"""The keys of a Secret; None if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,9 @@ class PlannedRun:
     dry_run: Response[DryRun]
     pod_dry_run: Response[tuple[str, ...]]
     """The server's warnings about the Job's Pod."""
-    secrets: Mapping[str, Response[bool]] = field(default_factory=dict)
-    """Name → whether the Secret exists. In `pull_secrets`: the Secrets with which images are pulled."""
-    pull_secrets: Mapping[str, Response[bool]] = field(default_factory=dict)
+    secrets: Mapping[str, Response[Keys]] = field(default_factory=dict)
+    """Name → keys of the Secret. In `pull_secrets`: the Secrets with which images are pulled."""
+    pull_secrets: Mapping[str, Response[Keys]] = field(default_factory=dict)
     claims: Mapping[str, Response[tuple[str, ...] | None]] = field(default_factory=dict)
     """Name → access modes; None if the claim does not exist."""
 

@@ -11,11 +11,15 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Names of objects in the Job's namespace, sorted. `secrets` does not contain optional Secrets."""
+    """Names of objects in the Job's namespace, sorted. `secrets` does not contain optional Secrets.
+
+    `secret_keys`: Secret and key for each variable that needs one.
+    """
 
     secrets: tuple[str, ...] = ()
     pull_secrets: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    secret_keys: tuple[tuple[str, str], ...] = ()
 
 
 def only_pod(job: JsonObject) -> JsonObject:
@@ -45,7 +49,9 @@ def references(job: JsonObject, own_secret: str) -> References:
         get_text(get_object(v, "persistentVolumeClaim"), "claimName") for v in get_objects(spec, "volumes")
     }
     pulling = {get_text(secret, "name") for secret in get_objects(spec, "imagePullSecrets")}
-    return References(*(tuple(sorted(found - {""})) for found in (secrets, pulling, claims)))
+    keys = {(name, key) for name, key in _secret_keys(spec) if name != own_secret}
+    names, pulling_names, claim_names = (tuple(sorted(each - {""})) for each in (secrets, pulling, claims))
+    return References(names, pulling_names, claim_names, tuple(sorted(keys)))
 
 
 def agent_variables(job: JsonObject) -> frozenset[str]:
@@ -60,12 +66,19 @@ def agent_variables(job: JsonObject) -> frozenset[str]:
     )
 
 
+def _secret_keys(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for container in (*get_objects(spec, "initContainers"), *get_objects(spec, "containers")):
+        for entry in get_objects(container, "env"):
+            reference = get_object(get_object(entry, "valueFrom"), "secretKeyRef")
+            if reference and reference.get("optional") is not True:
+                yield get_text(reference, "name"), get_text(reference, "key")
+
+
 def _secrets(spec: Mapping[str, Any]) -> Iterator[str]:
     for container in (*get_objects(spec, "initContainers"), *get_objects(spec, "containers")):
         for source in get_objects(container, "envFrom"):
             yield from _name_if_required(get_object(source, "secretRef"), "name")
-        for entry in get_objects(container, "env"):
-            yield from _name_if_required(get_object(get_object(entry, "valueFrom"), "secretKeyRef"), "name")
+    yield from (name for name, _ in _secret_keys(spec))
     for volume in get_objects(spec, "volumes"):
         yield from _name_if_required(get_object(volume, "secret"), "secretName")
         for source in get_objects(get_object(volume, "projected"), "sources"):

@@ -206,7 +206,7 @@ class EventSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SecretSnapshot:
-    """A Secret without its contents. `owners` are the uids in its owner references."""
+    """A Secret without its values. `owners` are the uids in its owner references."""
 
     namespace: str
     name: str
@@ -214,6 +214,7 @@ class SecretSnapshot:
     owners: tuple[str, ...] = ()
     only_pod: str = ""
     """Uid of the only Pod that may run the agent, if the Secret contains one."""
+    keys: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

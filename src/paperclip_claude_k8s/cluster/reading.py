@@ -93,6 +93,7 @@ def secret_snapshot(secret: Json) -> SecretSnapshot:
         uid=_name(meta, "uid"),
         owners=tuple(get_text(owner, "uid") for owner in get_objects(meta, "ownerReferences")),
         only_pod=_decoded(get_text(get_object(secret, "data"), ONLY_POD_KEY)),
+        keys=frozenset(get_object(secret, "data")),
     )
 
 
