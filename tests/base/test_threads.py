@@ -1,6 +1,8 @@
 """Blocking calls in threads that may hang."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from paperclip_claude_k8s.base.threads import (
     MAX_HANGING_IN_PLACE,
     MAX_HANGING_THREADS,
+    DaemonThreads,
     call_in_thread,
     place_of,
 )
@@ -82,3 +85,39 @@ async def test_virtual_time_does_not_outrun_a_thread() -> None:
     threading.Event().wait(0.6)  # as on a slow machine
     async with asyncio.timeout(0.5):
         assert await call_in_thread(lambda: threading.Event().wait(0.2) or 7, 20, "/a") == 7
+
+
+
+async def test_daemon_threads_are_at_most_as_many_and_used_again() -> None:
+    threads, seen, loop = DaemonThreads(2), set[int](), asyncio.get_running_loop()
+
+    def note() -> None:
+        seen.add(threading.get_ident())
+
+    for waiting in [loop.run_in_executor(threads, note) for _ in range(20)]:
+        await waiting
+    assert 1 <= len(seen) <= 2
+
+
+async def test_call_that_was_cancelled_while_it_waited_is_not_made() -> None:
+    threads, release, calls, loop = (
+        DaemonThreads(1),
+        threading.Event(),
+        list[int](),
+        asyncio.get_running_loop(),
+    )
+    first = loop.run_in_executor(threads, release.wait)
+    waiting = loop.run_in_executor(threads, calls.append, 1)
+    waiting.cancel()
+    release.set()
+    assert await first
+    await loop.run_in_executor(threads, calls.append, 2)
+    assert calls == [2]
+
+
+def test_process_ends_although_its_daemon_threads_hang() -> None:
+    program = (
+        "import time; from paperclip_claude_k8s.base.threads import DaemonThreads; "
+        "DaemonThreads(1).submit(time.sleep, 60)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)

@@ -49,6 +49,17 @@ async def test_volume_that_does_not_respond_in_time_fails_the_run(tmp_path: Path
         assert home.fake.calls.count("create", "jobs") == 0
 
 
+async def test_run_whose_volume_is_too_slow_for_its_files_fails(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
+        settings = ProcessSettings(env=env, timings=Timings(volume_files=0))
+        home.adapter = Adapter(settings, lambda *_: home.fake.gateway)
+        result, _ = await home.run()
+        assert result.error_code == "k8s_config_invalid"
+        assert "within 0 s" in (result.error_message or "")
+        assert home.fake.calls.count("create", "jobs") == 0
+
+
 async def test_large_prompt_without_a_volume_is_too_large(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
         result, _ = await home.run(context=HUGE, config={"sharedVolumeDir": str(tmp_path / "nowhere")})

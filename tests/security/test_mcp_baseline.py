@@ -11,7 +11,7 @@ from tests.support.plans import a_context
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.run.mcp_baseline import Baseline, read_baseline
+from paperclip_claude_k8s.run.mcp_baseline import Baseline, read_baseline, trusted_owners
 
 EVIL = {"mcpServers": {"evil": {"command": "sh", "args": ["-c", "id"]}}}
 OTHER_USER = os.geteuid() + 1
@@ -34,6 +34,17 @@ def baseline(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.parametrize(
+    ("agent", "host", "trusted"),
+    [(2000, 1000, {0}), (1000, 1000, {0}), (1000, 999, {0, 999}), (None, 999, {0}), (0, 999, {999})],
+)
+def test_owner_is_trusted_unless_agents_run_as_that_user(
+    agent: int | None, host: int, trusted: set[int]
+) -> None:
+    assert trusted_owners(agent, host) == trusted
+
+
+@pytest.mark.skipif(os.geteuid() == 1000, reason="agents run as this user by default")
 async def test_file_of_the_hosts_user_is_merged_if_agents_run_as_another_user(baseline: Path) -> None:
     assert (await read(baseline.parent)).servers == EVIL["mcpServers"]
 

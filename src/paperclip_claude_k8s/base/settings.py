@@ -34,6 +34,10 @@ class Timings:
     host_file: float = 10.0
     """Time limit for reading a file of the host, such as a kubeconfig: a network volume can hang."""
 
+    volume_files: float = 120.0
+    """Time limit for packing instructions and skills, and for writing a large prompt, on the shared volume.
+    Slow network volumes need 20 ms for each of 2,000 files."""
+
     host_links: float = 10.0
     """Time limit for following the links in a path of the host: a network volume can hang."""
 
@@ -152,6 +156,10 @@ class Limits:
     examined_chars: int = 192 * 1024
     """Largest size, counted like `config_chars`, of each setting that is searched for secrets: 1 MiB would
     take 4 s. A Job can have 1.5 MiB, one argument 128 KiB."""
+
+    secret_search: int = 200_000_000
+    """Most characters of texts, times number of secrets, for which secrets are searched in texts. The longest
+    real context and 30 secrets are 70 million. One search may take 0.2 s, in which all runs wait."""
 
     credentials_bytes: int = 256 * 1024
     """Largest size of the CLI's login file on the host, which usually has less than 4 KiB."""

@@ -2,11 +2,12 @@
 
 The threads of `asyncio.to_thread` are few, and the process waits for them when it ends. System calls that
 hang would therefore block other calls and the end of the process. `call_in_thread` starts a daemon thread for
-each call, and no longer waits for a thread that hangs.
+each call, and no longer waits for a thread that hangs. `DaemonThreads` is for frequent calls.
 """
 
 import asyncio
 import os
+import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -71,6 +72,34 @@ class _OneThread(Executor):
         self.threads.append(threading.Thread(target=call, daemon=True))
         self.threads[-1].start()
         return outcome
+
+
+class DaemonThreads(Executor):
+    """A few daemon threads for frequent calls. Unlike a `ThreadPoolExecutor`, it does not delay exit."""
+
+    def __init__(self, count: int) -> None:
+        self._calls = queue.SimpleQueue[Callable[[], None]]()
+        self._missing = count
+        self._idle = threading.Semaphore(0)
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        outcome: Future[T] = Future()
+        self._calls.put(partial(_run, outcome, partial(work, *args, **kwargs)))
+        if self._missing and not self._idle.acquire(blocking=False):
+            self._missing -= 1
+            threading.Thread(target=self._work, daemon=True).start()
+        return outcome
+
+    def _work(self) -> None:
+        while True:
+            self._calls.get()()
+            self._idle.release()
+
+
+def _run(outcome: Future[T], work: Callable[[], T]) -> None:
+    """Call the function unless the call was cancelled while it waited for a thread."""
+    if outcome.set_running_or_notify_cancel():
+        _settle(outcome, work)
 
 
 def _settle(outcome: Future[T], work: Callable[[], T]) -> None:

@@ -7,8 +7,10 @@ much rather than too little.
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
+
+from paperclip_claude_k8s.base.settings import LIMITS
 
 MASK = "***REDACTED***"
 
@@ -104,6 +106,9 @@ SHAPES: tuple[tuple[str, str], ...] = (
 _MIN_KNOWN_VALUE_CHARS = 8
 """Shorter values occur in ordinary text, so they are not masked by value."""
 
+_TEXT_COST = 64
+"""Characters that can be searched in the time that the search of one more text takes."""
+
 _SECRET_NAME_AHEAD = rf"(?=[\w.-]*?{_NAME_PATTERN})"
 """Lookahead: the name that begins here contains a secret word. Tried once per name, for linear time."""
 
@@ -175,7 +180,18 @@ def mask_credentials(text: str) -> str:
 
 def would_be_masked(text: str, secrets: Collection[str]) -> bool:
     """Return whether the text contains a known secret or a credential recognizable by its shape."""
-    return mask_credentials(mask_values(text, secrets)) != text
+    return contain_secrets([text], secrets)[0] or mask_credentials(text) != text
+
+
+def contain_secrets(texts: Sequence[str], secrets: Collection[str]) -> list[bool]:
+    """Return for each text whether it contains a known secret.
+
+    That is assumed of all texts if the search would take longer than `Limits.secret_search` allows.
+    """
+    known = _searchable(secrets)
+    if _is_too_long_a_search(known, texts):
+        return [True] * len(texts)
+    return [any(value in text for value in known) for text in texts]
 
 
 def redact_text(text: str) -> str:
@@ -208,23 +224,59 @@ def mask_values(text: str, secrets: Iterable[str]) -> str:
 
     The longest is masked first, because it may contain another one.
     """
-    known = sorted(
-        {value for value in secrets if len(value) >= _MIN_KNOWN_VALUE_CHARS}, key=len, reverse=True
-    )
+    return _mask_sorted(text, _longest_first(secrets))
+
+
+def mask_tree(value: Any, secrets: Collection[str]) -> Any:  # noqa: ANN401  # any JSON
+    """Return JSON with known secrets and credentials recognizable by shape masked in all string values.
+
+    Every string becomes `MASK` if the search would take longer than `Limits.secret_search` allows.
+    """
+    if _is_too_long_a_search(_searchable(secrets), _texts_in(value)):
+        return _map_texts(value, lambda _: MASK)
+    known = _longest_first(secrets)
+    return _map_texts(value, lambda text: mask_credentials(_mask_sorted(text, known)))
+
+
+def _map_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401  # any JSON
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _map_texts(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_map_texts(item, change) for item in value]
+    return value
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+
+
+def _searchable(secrets: Iterable[str]) -> set[str]:
+    return {value for value in secrets if len(value) >= _MIN_KNOWN_VALUE_CHARS}
+
+
+def _longest_first(secrets: Iterable[str]) -> list[str]:
+    return sorted(_searchable(secrets), key=len, reverse=True)
+
+
+def _mask_sorted(text: str, known: Iterable[str]) -> str:
     for value in known:
         text = text.replace(value, MASK)
     return text
 
 
-def mask_tree(value: Any, secrets: Collection[str]) -> Any:  # noqa: ANN401  # any JSON
-    """Return JSON with known secrets and credentials recognizable by shape masked in all string values."""
-    if isinstance(value, str):
-        return mask_credentials(mask_values(value, secrets))
-    if isinstance(value, dict):
-        return {key: mask_tree(item, secrets) for key, item in value.items()}
-    if isinstance(value, list):
-        return [mask_tree(item, secrets) for item in value]
-    return value
+def _is_too_long_a_search(known: Collection[str], texts: Iterable[str]) -> bool:
+    """Whether a search for each value in each text would keep all other runs waiting."""
+    return bool(known) and len(known) * sum(len(text) + _TEXT_COST for text in texts) > LIMITS.secret_search
 
 
 def secret_texts(value: object) -> Iterator[str]:

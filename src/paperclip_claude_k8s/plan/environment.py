@@ -23,7 +23,7 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import BEDROCK_SWITCH, uses_bedrock
-from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
+from paperclip_claude_k8s.host.redact import contain_secrets, is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, names_own_machine
 from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, may_be_missing, pod_value
 from paperclip_claude_k8s.plan.inherited import Inherited, inherited_environment
@@ -49,8 +49,6 @@ _HEADERS_VARIABLE = "ANTHROPIC_CUSTOM_HEADERS"
 FILE_PREFIX = "env-"
 """Prefix of the name of a file that holds a variable too long for the environment."""
 _AGENT_HEADER = "X-Anthropic-Agent-Id"
-_MIN_SEARCHED_CHARS = 8
-"""Secret values of at least this length are searched for inside other values."""
 
 _LOG_CHARS = 80
 """Maximum characters of an unchecked name in a log line."""
@@ -220,9 +218,10 @@ def _secret_variables(variables: Mapping[str, str], tokens: Iterable[str]) -> di
     """The variables that are secret by name or value, or contain such a value or a token (except a path)."""
     secrets = {name: value for name, value in variables.items() if _is_secret(name, value)}
     known = {*tokens, *secrets.values()}
-    known = {value for value in known if len(value) >= _MIN_SEARCHED_CHARS and not value.startswith("/")}
-    others = {name: value for name, value in variables.items() if name not in secrets}
-    return secrets | {name: value for name, value in others.items() if any(part in value for part in known)}
+    known = {value for value in known if not value.startswith("/")}
+    others = [name for name in variables if name not in secrets]
+    quoting = contain_secrets([variables[name] for name in others], known)
+    return secrets | {name: variables[name] for name, quotes in zip(others, quoting, strict=True) if quotes}
 
 
 def _is_secret(name: str, value: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.host.redact import MASK, mask_tree, redact_command, would_be_masked
+from paperclip_claude_k8s.host.redact import MASK, contain_secrets, mask_tree, redact_command, would_be_masked
 from paperclip_claude_k8s.plan.delivery import escaped, is_private
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.mcp import McpPlan
@@ -26,11 +26,11 @@ _ARGUMENT = "PAPERCLIP_ARGUMENT_"
 
 def secret_arguments(argv: Sequence[str], secrets: Collection[str]) -> Mapping[str, str]:
     """Variable → argument, for each argument that shows a secret or follows an option that takes one."""
-    masked = redact_command(argv)
+    masked, quoting = redact_command(argv), contain_secrets(argv, secrets)
     return {
         f"{_ARGUMENT}{number}": argument
-        for number, (argument, shown) in enumerate(zip(argv, masked, strict=True))
-        if argument != shown or would_be_masked(argument, secrets)
+        for number, (argument, shown, quotes) in enumerate(zip(argv, masked, quoting, strict=True))
+        if argument != shown or quotes or would_be_masked(argument, ())
     }
 
 

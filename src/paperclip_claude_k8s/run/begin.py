@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext, JsonMap, StoppableContext
-from paperclip_claude_k8s.host.redact import mask_tree, mask_values, redact_command
+from paperclip_claude_k8s.host.redact import mask_tree, redact_command
 from paperclip_claude_k8s.plan.identity import Identity, identify, user_labels
 from paperclip_claude_k8s.plan.prompt import HIDDEN_KEYS
 from paperclip_claude_k8s.plan.run_plan import RunPlan
@@ -93,10 +93,7 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
         "adapterType": ADAPTER_TYPE,
         "command": f"kubectl job/{plan.job_name}",
         "cwd": plan.namespace,
-        "commandArgs": [
-            mask_values(argument, plan.values_hidden_in_arguments)
-            for argument in redact_command(plan.argv[1:])
-        ],
+        "commandArgs": mask_tree(redact_command(plan.argv[1:]), plan.values_hidden_in_arguments),
         "commandNotes": [
             f"Image: {plan.image}",
             f"Namespace: {plan.namespace}",

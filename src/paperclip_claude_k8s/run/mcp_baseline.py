@@ -28,6 +28,8 @@ BASELINE_PATH = "PAPERCLIP_SHARED_MCP_BASELINE_PATH"
 MAX_DEPTH = 32
 """Levels of nesting of a file with servers; a server has three or four."""
 
+_DEFAULT_USER = AdapterConfig().run_as_user
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -80,11 +82,18 @@ def _no_check(_: int) -> None:
 
 
 def _check_owner(agent: int | None, file: int) -> None:
-    """Raises `ValueError`: agents can change the file. `agent`: their uid; None: the cluster chooses it."""
+    """Raises `ValueError`: agents can change the file. `agent`: uid of this one; None: unknown."""
     status = os.fstat(file)
     step = "let root own it, writable for its owner only, or set `mcpBaseline` in the policy"
-    ours = {0} if agent is None else {0, os.geteuid()} - {agent}
-    if status.st_uid not in ours:
+    if status.st_uid not in trusted_owners(agent, os.geteuid()):
         raise ValueError(f"its owner is user {status.st_uid}, as whom agents may run; {step}")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ValueError(f"users other than its owner may change it; {step}")
+
+
+def trusted_owners(agent: int | None, host: int) -> set[int]:
+    """The users who may own the file: root and the host's user, but none as whom agents run.
+
+    Other agents of the volume have the default uid, unless their configs say otherwise.
+    """
+    return {0} if agent is None else {0, host} - {agent, _DEFAULT_USER}

@@ -124,11 +124,19 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
         settings.limits,
         settings.folders.instructions(trusted),
         settings.folders.skills(trusted),
+        settings.timings.volume_files,
     )
     try:
         return await pack(inputs)
     except PathRefused as error:
         raise RunFailure(failures.config_invalid(str(error))) from None
+    except TimeoutError:
+        where = "their folders" if volume is None else f"the shared volume at {volume}"
+        why = (
+            f"instructions and skills could not be read and written within {inputs.seconds:g} s; "
+            f"check whether {where} can be reached from here"
+        )
+        raise RunFailure(failures.config_invalid(why)) from None
 
 
 async def _in_company_folder(

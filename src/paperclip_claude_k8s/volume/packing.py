@@ -7,7 +7,6 @@ therefore replace a bundle before it is read, the bundle is written to another f
 shared volume the instructions go into the run Secret, and skills are left out.
 """
 
-import asyncio
 import os
 import re
 import secrets
@@ -20,7 +19,8 @@ from pathlib import Path, PurePosixPath
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.folder_rules import FolderRule
-from paperclip_claude_k8s.base.settings import Limits
+from paperclip_claude_k8s.base.settings import Limits, Timings
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.host.skills import (
@@ -86,6 +86,7 @@ class PackInputs:
     instruction_rule: FolderRule = field(default_factory=FolderRule)
     """Where the administrator allows instructions; `skill_rule` is the same for skills."""
     skill_rule: FolderRule = field(default_factory=FolderRule)
+    seconds: float = Timings().volume_files
 
 
 async def pack(inputs: PackInputs) -> Packed:
@@ -97,8 +98,10 @@ async def pack(inputs: PackInputs) -> Packed:
     Raises:
         PathRefused: the company's or the instance's id cannot be the name of a folder.
         RunFailure: `k8s_policy_refused`, if links lead from instructions or a skill to where none may be.
+        TimeoutError: it takes more than `PackInputs.seconds`.
     """
-    return await asyncio.to_thread(_pack, inputs)
+    place = place_of(inputs.volume or inputs.instructions or "/")
+    return await call_in_thread(partial(_pack, inputs), inputs.seconds, place)
 
 
 def _pack(inputs: PackInputs) -> Packed:

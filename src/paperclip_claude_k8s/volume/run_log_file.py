@@ -11,19 +11,19 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import PurePosixPath
 
 from paperclip_claude_k8s import relay
+from paperclip_claude_k8s.base.threads import DaemonThreads
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, is_of_run, path_of_pod
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.volume.removal import discard, names_in, remove_older
 from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, KEPT_SECONDS, open_at, open_path
 
-_THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
+_THREADS = DaemonThreads(4)
 """Separate from the default executor, whose threads a volume that hangs would block for other uses."""
 REMOVAL_TIMEOUT = 10.0
 """Seconds that removing a run log may take: the run's result must not wait for a volume that hangs."""

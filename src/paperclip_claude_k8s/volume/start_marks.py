@@ -8,11 +8,11 @@ without any API call.
 import asyncio
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.base.threads import DaemonThreads
 from paperclip_claude_k8s.plan.run_plan import START_MARKS
 from paperclip_claude_k8s.volume.removal import check_name
 from paperclip_claude_k8s.volume.safefs import open_path
@@ -21,7 +21,7 @@ POLL_INTERVAL = 0.1
 """Seconds between two polls of the folder."""
 REMOVAL_TIMEOUT = 5.0
 """Seconds that removing a start mark may take: a run's result must not wait for a volume that hangs."""
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="start-marks")
+_THREAD = DaemonThreads(1)
 """Separate from the default executor, because a volume that hangs blocks the thread."""
 
 
