@@ -109,6 +109,7 @@ async def test_call_that_was_cancelled_while_it_waited_is_not_made() -> None:
     first = loop.run_in_executor(threads, release.wait)
     waiting = loop.run_in_executor(threads, calls.append, 1)
     waiting.cancel()
+    await asyncio.sleep(0.01)
     release.set()
     assert await first
     await loop.run_in_executor(threads, calls.append, 2)

@@ -1,16 +1,14 @@
 """Instructions and skills are delivered even if folders of the volume belong to other users."""
 
-import asyncio
 import ctypes
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
 OWNER, OTHER = 50_000, 2000
@@ -37,16 +35,22 @@ def inputs(folder: Path) -> PackInputs:
     return PackInputs(config, None, "co", {}, str(folder / "volume"))
 
 
-def act_as_owner() -> None:
-    """Let threads access files as the user `OWNER`, while the process remains root."""
-    become_owner = partial(ctypes.CDLL(None).setfsuid, OWNER)
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, initializer=become_owner))
+async def pack_as_owner(given: PackInputs) -> Packed:
+    """Let a thread access files as the user `OWNER`, while the process remains root.
+
+    A thread starts with the user of the thread that starts it.
+    """
+    set_user = ctypes.CDLL(None).setfsuid
+    set_user(OWNER)
+    try:
+        return await pack(given)
+    finally:
+        set_user(0)
 
 
 async def test_skill_is_delivered_on_a_volume_that_gives_all_files_to_one_user(open_folder: Path) -> None:
     given, volume = inputs(open_folder), open_folder / "volume"
-    act_as_owner()
-    first, again = await pack(given), await pack(given)
+    first, again = await pack_as_owner(given), await pack_as_owner(given)
     assert first == again
     assert first.notes == ()
     assert [path.name for path in volume.iterdir()] == [".paperclip"]
@@ -62,8 +66,7 @@ async def test_skill_is_delivered_if_the_only_writable_folder_belongs_to_another
     os.chown(volume / ".paperclip", OTHER, OTHER)
     (volume / ".paperclip").chmod(0o777)
     volume.chmod(0o755)
-    act_as_owner()
-    packed = await pack(given)
+    packed = await pack_as_owner(given)
     assert packed.notes == ()
     assert packed.root is not None
     assert len(list(volume.rglob("SKILL.md"))) == 1
