@@ -87,7 +87,6 @@ async def test_virtual_time_does_not_outrun_a_thread() -> None:
         assert await call_in_thread(lambda: threading.Event().wait(0.2) or 7, 20, "/a") == 7
 
 
-
 async def test_daemon_threads_are_at_most_as_many_and_used_again() -> None:
     threads, seen, loop = DaemonThreads(2), set[int](), asyncio.get_running_loop()
 
