@@ -53,7 +53,7 @@ async def _execute(
         identity, config = identity_of(ctx), read_config(ctx)
         async with process.poller.with_stop_signal(ctx) as ctx:
             await begin_run(ctx, config, process.settings, narrator)
-            ports = process.ports(config.kubeconfig)
+            ports = process.ports(config.kubeconfig, config.kube_context)
             with await cancel_on(ctx.signal, process.launch_limiter.acquire()) as permit:
                 preparing = prepare(ctx, identity, config, ports, narrator)
                 planner, plan = await cancel_on(ctx.signal, preparing)

@@ -195,8 +195,11 @@ def guard_unreachable(error: ClusterError) -> Failure:
     step = "check the API server and the right to list jobs"
     if error.exceeds_quota:
         step = "free some of the namespace's quota, or have it raised"
+    if error.foreign:
+        step = "do what the message says, then run the agent again"
     text = f"Concurrency guard unreachable: {describe_error(error)}"
-    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, text, f"no Job was created; {step}", retryable=True)
+    step = f"no Job was created; {step}"
+    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, text, step, retryable=not error.foreign)
 
 
 _WAIT_FOR_RUN = "wait for it, cancel its run, or set concurrencyWaitSec"

@@ -194,7 +194,7 @@ class NullJournal:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """All that a run uses of the outside. One instance serves all runs with the same kubeconfig."""
+    """All that a run uses of the outside. One instance serves all runs of one kubeconfig and context."""
 
     cluster: Cluster
     informer: Callable[[str], Informer]

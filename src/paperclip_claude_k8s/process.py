@@ -12,7 +12,7 @@ from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
-from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRules
+from paperclip_claude_k8s.cluster.kubeconfig import ClusterSource, KubeconfigRules
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.host.redact import redact_text
@@ -29,20 +29,23 @@ MAX_LAUNCHES = 2
 """Most runs that launch at the same time: more would delay the output of agents that run already."""
 LAUNCH_EXPIRY = 0.05
 """Seconds after which a launch makes room for the next one; with two permits at least 40 begin per second."""
-Connect: TypeAlias = Callable[[str | None, ProcessSettings], Cluster]
+Connect: TypeAlias = Callable[[ClusterSource, ProcessSettings], Cluster]
 
 
-def connect(kubeconfig: str | None, settings: ProcessSettings) -> Cluster:
+def connect(source: ClusterSource, settings: ProcessSettings) -> Cluster:
     """The cluster of a kubeconfig, or the one this process runs in. Its first call opens the connection."""
     policy = settings.policy
     rules = KubeconfigRules(
         may_be_read=settings.folders.kubeconfigs.allows,
         may_run=policy.allows_exec_plugin,
         may_inherit=policy.allows_plugin_variable,
+        may_use=partial(policy.allows, "kubeContexts"),
         trusted=policy.kubeconfigs is not None,
         mask=redact_text,
     )
-    credentials = Credentials(kubeconfig, rules, settings.limits, settings.timings)
+    credentials = Credentials(
+        source.kubeconfig, rules, settings.limits, settings.timings, context=source.context
+    )
     return Gateway(credentials, settings.timings)
 
 
@@ -60,9 +63,9 @@ class Process:
     launch_limiter: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(MAX_LAUNCHES, LAUNCH_EXPIRY))
     """Keeps a burst of launches from delaying runs that are under way."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
-    _ports: dict[str | None, Ports] = field(default_factory=dict)
-    _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
-    _slot_locks_of: dict[tuple[str | None, str], LeaseSlotLocks] = field(default_factory=dict)
+    _ports: dict[ClusterSource, Ports] = field(default_factory=dict)
+    _informers: dict[tuple[ClusterSource, str], Informer] = field(default_factory=dict)
+    _slot_locks_of: dict[tuple[ClusterSource, str], LeaseSlotLocks] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
     start_marks: StartMarks = field(init=False)
     _me: ProcessId = field(init=False)
@@ -72,14 +75,18 @@ class Process:
         self.poller = HostPoller(self.settings, self.nursery)
         self.start_marks = StartMarks(self.nursery)
 
-    def ports(self, kubeconfig: str | None) -> Ports:
-        """The ports of a run that uses this kubeconfig; None: the cluster that this process runs in."""
-        if kubeconfig not in self._ports:
-            cluster = self.connect(kubeconfig, self.settings)
-            self._ports[kubeconfig] = Ports(
+    def ports(self, kubeconfig: str | None, context: str | None = None) -> Ports:
+        """The ports of a run that uses this kubeconfig; None: the cluster that this process runs in.
+
+        `context`: None for the kubeconfig's current context.
+        """
+        source = ClusterSource(kubeconfig, context)
+        if source not in self._ports:
+            cluster = self.connect(source, self.settings)
+            self._ports[source] = Ports(
                 cluster=cluster,
-                informer=partial(self._informer, kubeconfig, cluster),
-                slot_locks=partial(self._slot_locks, kubeconfig, cluster),
+                informer=partial(self._informer, source, cluster),
+                slot_locks=partial(self._slot_locks, source, cluster),
                 settings=self.settings,
                 rate_limiter=self.rate_limiter,
                 owned_jobs=self.owned_jobs,
@@ -87,16 +94,16 @@ class Process:
                 start_marks=self.start_marks,
                 reader=self.reader,
             )
-        return self._ports[kubeconfig]
+        return self._ports[source]
 
-    def _informer(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Informer:
-        key = (kubeconfig, namespace)
+    def _informer(self, source: ClusterSource, cluster: Cluster, namespace: str) -> Informer:
+        key = (source, namespace)
         if key not in self._informers:
             self._informers[key] = Informer(cluster, namespace, self.nursery, self.settings.timings)
         return self._informers[key]
 
-    def _slot_locks(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> LeaseSlotLocks:
-        key = (kubeconfig, namespace)
+    def _slot_locks(self, source: ClusterSource, cluster: Cluster, namespace: str) -> LeaseSlotLocks:
+        key = (source, namespace)
         if key not in self._slot_locks_of:
             self._slot_locks_of[key] = LeaseSlotLocks(
                 cluster, namespace, self._me, self.settings, self.nursery

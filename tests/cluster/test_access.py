@@ -121,7 +121,6 @@ async def test_service_account_missing_or_empty_file_is_named(missing: str, tmp_
         {"token": ""},
         {"token": "canary"},
         {"tokenFile": "token"},
-        {"token": "canary", "tokenFile": "token"},
         {"username": "u", "password": "p"},
         {"token": "canary", "username": "u", "password": "p"},
         {"client-certificate": "ca.crt", "client-key": "key"},

@@ -88,7 +88,7 @@ async def test_missing_kubeconfig_is_named(tmp_path: Path) -> None:
     [
         ("a: [b", "is not YAML"),
         ("", "has no clusters"),
-        ("just words", "has no clusters"),
+        ("just words", "it has no clusters"),
         ("clusters: [{name: a}]", "has no current-context"),
         ("{clusters: [{name: a}], current-context: b, contexts: [], users: []}", "cannot be used"),
         ("{clusters: 7, current-context: b}", "cannot be used"),
@@ -103,9 +103,8 @@ async def test_malformed_kubeconfig_is_explained(text: str, why: str, tmp_path: 
     assert why in message
 
 
-async def test_kubeconfig_as_folder_or_list_of_files_is_rejected(tmp_path: Path) -> None:
+async def test_kubeconfig_that_is_a_folder_is_rejected(tmp_path: Path) -> None:
     assert "cannot be read" in await error_message(str(tmp_path))
-    assert "names several files" in await error_message(f"{tmp_path}/a:{tmp_path}/b")
 
 
 async def test_kubeconfig_context_without_cluster_is_explained(tmp_path: Path) -> None:
@@ -137,7 +136,7 @@ async def test_kubeconfig_with_an_invalid_certificate_is_named(
 @pytest.mark.parametrize(
     "user",
     [
-        {"token": "canary", "exec": {"args": ["canary"]}},
+        {"exec": {"args": ["canary"]}},
         {"auth-provider": {"name": "oidc", "config": {"refresh-token": "canary"}}},
         {"auth-provider": {"name": "oidc", "config": {"id-token": "canary"}}},
         {"client-certificate-data": base64.b64encode(b"canary").decode()},

@@ -212,7 +212,7 @@ async def test_retry_after_is_read_from_header_or_status(
     assert error.retry_after == seconds
 
 
-@pytest.mark.parametrize("body", ["<html>welcome</html>", "[]", '"ok"', "", "{"])
+@pytest.mark.parametrize("body", ["welcome", "[]", '"ok"', "", "{"])
 async def test_status_200_without_a_json_object_is_an_error(body: str, tmp_path: Path) -> None:
     async def portal(_: web.Request) -> web.Response:
         return web.Response(text=body)

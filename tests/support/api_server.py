@@ -1,6 +1,7 @@
 """A small HTTP server with the handler of a test; can also be the API server of a `Gateway`."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,9 @@ DEFAULT_TIMINGS = Timings()
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
+async def serving(
+    handler: Handler, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Run a server for the duration of the block; yield its URL."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
@@ -31,10 +34,11 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, host, 0, ssl_context=tls)
         await site.start()
         port: int = runner.addresses[0][1]
-        yield f"http://127.0.0.1:{port}"
+        shown = f"[{host}]" if ":" in host else host
+        yield f"{'https' if tls else 'http'}://{shown}:{port}"
     finally:
         await runner.cleanup()
 

@@ -18,6 +18,7 @@ from tests.support.traced_cluster import CallHook, Moment, TracedCluster
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.kubeconfig import ClusterSource
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ports import ProcessSettings
 
@@ -35,8 +36,8 @@ async def main(ctx: Mapping[str, Any], env: Mapping[str, str], options: Mapping[
     traced: list[TracedCluster] = []
     hook = killing_at(*options.get("killed_at", ("", "")))
 
-    def connect(kubeconfig: str | None, settings: ProcessSettings) -> Cluster:
-        traced.append(TracedCluster(Gateway(kubeconfig, settings.timings), hook))
+    def connect(source: ClusterSource, settings: ProcessSettings) -> Cluster:
+        traced.append(TracedCluster(Gateway(source.kubeconfig, settings.timings), hook))
         return cast("Cluster", traced[-1])
 
     settings = ProcessSettings(env=env, timings=Timings(**options.get("timings", {})))

@@ -5,6 +5,7 @@ Each caller opens a session with `open_session` and chooses the proxy with `prox
 - Proxies: HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read by the rules of Go's clients, so that requests take
   the same route as kubectl's. Loopback addresses never go through a proxy. (aiohttp's `trust_env` ignores
   networks in NO_PROXY, sends loopback addresses through the proxy, and reads passwords from ~/.netrc.)
+  ALL_PROXY is not read, as in Go. SOCKS proxies are refused.
 - Certificate authorities: those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR. Only an API server has
   its own, from the kubeconfig or the service account.
 - No compression: a short response could otherwise become very long in memory.
@@ -12,12 +13,15 @@ Each caller opens a session with `open_session` and chooses the proxy with `prox
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 USER_AGENT = "paperclip-adapter-claude-k8s"
+_PRINTABLE = re.compile(r"[!-~]+")
 READ_BUFFER_BYTES = 256 * 1024
 """Log responses come in large pieces; a buffer of 64 KiB would double the number of reads."""
 
@@ -39,10 +43,17 @@ def open_session(proxy: str | None = None, *, total: float | None = None) -> aio
     )
 
 
+class ProxyUnsupported(ValueError):
+    """No request can be sent through a proxy. The text says why and what can be done, without credentials."""
+
+
 def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
     """Return the proxy for a URL, from HTTPS_PROXY or HTTP_PROXY of `env`.
 
     None if no proxy is set, or NO_PROXY exempts the URL's host, or that host is a loopback address.
+
+    Raises:
+        ProxyUnsupported: the variable names a SOCKS proxy, or is not the address of a proxy.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -53,7 +64,37 @@ def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
     exempt = env.get("NO_PROXY") or env.get("no_proxy") or ""
     if any(_covers(entry.strip().lower(), host, parts.port) for entry in exempt.split(",")):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return check_proxy(proxy if "://" in proxy else f"http://{proxy}", name.upper())
+
+
+def check_proxy(proxy: str, named_by: str) -> str:
+    """Return the address of an http or https proxy. `named_by`: what names the proxy, for the message.
+
+    Raises:
+        ProxyUnsupported: it is a SOCKS proxy, or not the address of a proxy.
+    """
+    scheme = proxy.partition("://")[0].lower()
+    if scheme.startswith("socks"):
+        raise ProxyUnsupported(
+            f"{named_by} names a SOCKS proxy, and only http and https proxies are supported; name an HTTP "
+            "proxy, or forward a local port to the server (`ssh -L`) and use that address"
+        )
+    try:
+        url = URL(proxy)
+        usable = scheme in {"http", "https"} and bool(url.host) and url.port is not None
+    except ValueError:
+        usable = False
+    if not usable or not _PRINTABLE.fullmatch(proxy):
+        raise ProxyUnsupported(
+            f"{named_by} is not the address of an http or https proxy, such as http://10.0.0.1:3128; special "
+            "characters in a name or password must be percent-encoded"
+        )
+    return proxy
+
+
+def host_and_port(url: URL) -> str:
+    """`HOST:PORT` of a URL, without its credentials; an IPv6 address in brackets."""
+    return f"{url.host_subcomponent}:{url.port}"
 
 
 def _is_loopback_in_go(host: str) -> bool:

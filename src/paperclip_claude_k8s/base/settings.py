@@ -121,6 +121,9 @@ class Limits:
     kubeconfig_bytes: int = 1024 * 1024
     """Largest size of a kubeconfig, and of each file it names; one with a hundred clusters has 400 KiB."""
 
+    kubeconfig_files: int = 100
+    """Most kubeconfigs that KUBECONFIG may name: some people keep a file per cluster."""
+
     mcp_baseline_bytes: int = 256 * 1024
     """Largest size of the baseline file with MCP servers, which are part of each run's Secret."""
 

@@ -6,8 +6,8 @@ from paperclip_claude_k8s.checks.observations import GrantedRights, Keys, Planne
 from paperclip_claude_k8s.checks.references import agent_variables
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.error_texts import describe_error
-from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import Failure, policy_refused
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+from paperclip_claude_k8s.failures import Failure, config_invalid, policy_refused
 from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap
@@ -56,13 +56,7 @@ def policy_checks(refusals: tuple[Refusal, ...]) -> Iterator[Check]:
 def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator[Check]:
     """Whether the API server can be reached, and whether it is new enough for the settings in use."""
     if isinstance(version, ClusterError):
-        yield Check(
-            code="k8s_api_unreachable",
-            level="error",
-            message=f"Cannot reach the Kubernetes API: {describe_error(version)}",
-            hint="check `kubeconfig`, or that this Pod has its service account's token mounted; "
-            "then check firewall, proxy and certificates on the way to the API server",
-        )
+        yield _unreachable(version)
         return
     number = ".".join(map(str, version))
     yield Check(code="k8s_api_reachable", level="info", message=f"Kubernetes API {number} is reachable")
@@ -83,6 +77,19 @@ def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator
             message=f"{setting} needs Kubernetes {least} or newer; this cluster has {number}",
             hint=f"upgrade the cluster, or leave {setting} out",
         )
+
+
+def _unreachable(error: ClusterError) -> Check:
+    if error.reason == UNUSABLE_CREDENTIALS:  # the message says what to correct
+        return failure_check(config_invalid(error.message))
+    hint = (
+        "check `kubeconfig`, or that this Pod has its service account's token mounted; "
+        "then check firewall, proxy and certificates on the way to the API server"
+    )
+    if error.foreign:
+        hint = "what answered is not the API server: do what the message says, then run the check again"
+    text = f"Cannot reach the Kubernetes API: {describe_error(error)}"
+    return Check(code="k8s_api_unreachable", level="error", message=text, hint=hint)
 
 
 # Rights --------------------------------------------------------------------------------------------

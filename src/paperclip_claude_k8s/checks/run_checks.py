@@ -27,7 +27,7 @@ from paperclip_claude_k8s.plan.pod_admission import plan_refusals
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.admit import find_refusals
-from paperclip_claude_k8s.run.prepare import own_namespace
+from paperclip_claude_k8s.run.prepare import job_namespace
 
 
 async def test_environment(given: CheckupContext | Mapping[str, Any], process: Process) -> Checkup:
@@ -56,7 +56,7 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     refusals = await find_refusals(ctx.config, config, process.settings)
     if refusals:
         return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
-    ports = process.ports(config.kubeconfig)
+    ports = process.ports(config.kubeconfig, config.kube_context)
     version = await _connect(ports)
     if isinstance(version, KubeconfigRefused):
         refusals = (Refusal("kubeconfig", version.rule, version.allowed_by),)
@@ -64,7 +64,7 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     checks = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
     if isinstance(version, ClusterError):
         return checks  # every other call would fail in the same way
-    namespace = config.namespace or await own_namespace(ports)
+    namespace = await job_namespace(config.namespace, config.kubeconfig, ports)
     async with asyncio.TaskGroup() as group:
         rights = group.create_task(collect_rights(namespace, ports))
         planned = group.create_task(collect_run(ctx, config, ports))

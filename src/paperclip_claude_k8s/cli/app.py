@@ -10,17 +10,14 @@ from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.cli.command_options import (
     QUERY_OPTIONS,
     SPAWN_OPTIONS,
+    CancelOptions,
     CheckOptions,
     Claude,
-    Devcluster,
-    Kubeconfig,
+    JobsOptions,
     ManifestsOptions,
-    Namespace,
-    Quiet,
     ReplayOptions,
     RunOptions,
     Times,
-    is_typed,
     takes_options,
 )
 
@@ -101,26 +98,21 @@ def spawn(options: RunOptions) -> int:
 
 
 @app.command()
-def cancel(
-    ctx: typer.Context,
-    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
-    timeout: Annotated[float, typer.Option(help="Seconds to wait until the run has ended.")] = 120.0,
-    kubeconfig: Kubeconfig = None,
-    quiet: Quiet = False,
-) -> None:
+@takes_options(CancelOptions)
+def cancel(options: CancelOptions) -> int:
     """Cancel a run: the agent gets SIGTERM, and its output is kept. Exit code 0 if the run was cancelled."""
     from paperclip_claude_k8s.cli import jobs as implementation  # noqa: PLC0415
 
-    override = kubeconfig if is_typed(ctx, "kubeconfig") else None
-    raise typer.Exit(implementation.cancel(run_id, timeout, override, quiet=quiet))
+    return implementation.cancel(options)
 
 
 @app.command()
-def jobs(devcluster: Devcluster = False, kubeconfig: Kubeconfig = None, namespace: Namespace = None) -> None:
+@takes_options(JobsOptions)
+def jobs(options: JobsOptions) -> int:
     """List all Jobs of the adapter in a namespace: a table on stderr, one JSON object on stdout."""
     from paperclip_claude_k8s.cli import jobs as implementation  # noqa: PLC0415
 
-    raise typer.Exit(implementation.jobs(kubeconfig, namespace, devcluster=devcluster))
+    return implementation.jobs(options)
 
 
 @app.command()

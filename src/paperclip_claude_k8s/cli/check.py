@@ -13,6 +13,7 @@ from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.command_options import CheckOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.grants import grants, with_grants
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
 from paperclip_claude_k8s.host.checkup import Check, Checkup
 from paperclip_claude_k8s.ports import ProcessSettings
@@ -35,15 +36,24 @@ def check(options: CheckOptions) -> int:
 
 
 async def _test_environment(options: CheckOptions) -> Checkup:
+    chosen = chosen_kubeconfig(options.kubeconfig, options.config, devcluster=options.devcluster)
     overrides = {
-        "kubeconfig": str(options.kubeconfig) if options.kubeconfig else None,
+        "kubeconfig": chosen,
+        "kubeContext": options.context,
         "namespace": options.namespace,
         "image": options.image,
     }
     settings = merge_config(options.config, overrides)
+    check_cluster_options(
+        settings.get("kubeconfig"),
+        options.context,
+        devcluster=options.devcluster,
+        typed=options.kubeconfig_from_option,
+    )
     async with on_cluster(settings, devcluster=options.devcluster) as config:
-        chosen = config["kubeconfig"] if options.kubeconfig or options.devcluster else None
-        granted = grants(chosen, options.config)
+        granted = grants(
+            chosen or (config["kubeconfig"] if options.devcluster else None), options.config, options.context
+        )
         adapter = Adapter(with_grants(ProcessSettings.read(os.environ), granted))
         try:
             context: dict[str, Any] = {"config": config, "probe": options.probe}

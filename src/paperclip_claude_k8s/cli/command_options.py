@@ -5,6 +5,7 @@ dataclass into a typer command.
 """
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -21,6 +22,12 @@ def _read_stdin_for_dash(prompt: str | None) -> str | None:
     return typer.get_text_stream("stdin").read() if prompt == "-" else prompt
 
 
+def absolute_files(paths: str) -> str:
+    """The files that a value of KUBECONFIG names, as absolute paths with `:` between them; "" for none."""
+    files = (os.path.abspath(os.path.expanduser(path)) for path in paths.split(os.pathsep) if path)  # noqa: PTH100, PTH111
+    return os.pathsep.join(files)
+
+
 Devcluster = Annotated[
     bool,
     typer.Option(
@@ -28,7 +35,13 @@ Devcluster = Annotated[
     ),
 ]
 Kubeconfig = Annotated[
-    Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Kubeconfig of the cluster.")
+    Path | None,
+    typer.Option(
+        "--kubeconfig", envvar="KUBECONFIG", help="Kubeconfig of the cluster. Default: ~/.kube/config."
+    ),
+]
+Context = Annotated[
+    str | None, typer.Option("--context", help="Context of the kubeconfig. Default: its current context.")
 ]
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")]
 Image = Annotated[str | None, typer.Option("--image", help="Container image with the Claude CLI.")]
@@ -82,6 +95,7 @@ class RunOptions:
     devcluster: Devcluster = False
     claude: Claude = None
     kubeconfig: Kubeconfig = None
+    context: Context = None
     namespace: Namespace = None
     image: Image = None
     model: Annotated[str | None, typer.Option(help="Model to use.")] = None
@@ -102,7 +116,8 @@ class RunOptions:
     @property
     def kubeconfig_override(self) -> str | None:
         """The kubeconfig to use instead of the one in the record; None: the record's is used."""
-        return str(self.kubeconfig.absolute()) if self.kubeconfig_from_option and self.kubeconfig else None
+        given = str(self.kubeconfig or "") if self.kubeconfig_from_option else ""
+        return absolute_files(given) or None
 
 
 QUERY_OPTIONS = (
@@ -114,6 +129,7 @@ QUERY_OPTIONS = (
     "output",
     "print_response",
     "kubeconfig",
+    "context",
     "quiet",
     "times",
 )
@@ -121,6 +137,7 @@ SPAWN_OPTIONS = (
     "prompt",
     "devcluster",
     "kubeconfig",
+    "context",
     "namespace",
     "image",
     "model",
@@ -135,6 +152,7 @@ SPAWN_OPTIONS = (
 class CheckOptions:
     devcluster: Devcluster = False
     kubeconfig: Kubeconfig = None
+    context: Context = None
     namespace: Namespace = None
     image: Image = None
     config: Config = None
@@ -142,6 +160,27 @@ class CheckOptions:
         bool, typer.Option("--probe", help="Also run `claude --version` in a Job, and delete the Job.")
     ] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table on stderr.")] = False
+    kubeconfig_from_option: bool = False
+    """`--kubeconfig` was typed; it does not come from KUBECONFIG."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobsOptions:
+    devcluster: Devcluster = False
+    kubeconfig: Kubeconfig = None
+    context: Context = None
+    namespace: Namespace = None
+    kubeconfig_from_option: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOptions:
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")]
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until the run has ended.")] = 120.0
+    kubeconfig: Kubeconfig = None
+    context: Context = None
+    quiet: Quiet = False
+    kubeconfig_from_option: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +271,8 @@ def takes_options(
 
     def decorate(work: Callable[[Options], int]) -> Callable[..., None]:
         def command(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401  # values of any option
-            if options is RunOptions:
-                given["kubeconfig_from_option"] = is_typed(ctx, "kubeconfig")
+            if "kubeconfig" in hints:
+                given["kubeconfig_from_option"] = _is_typed(ctx, "kubeconfig")
             raise typer.Exit(work(options(**given)))
 
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -244,7 +283,7 @@ def takes_options(
     return decorate
 
 
-def is_typed(ctx: typer.Context, name: str) -> bool:
+def _is_typed(ctx: typer.Context, name: str) -> bool:
     """Whether the option is given on the command line, not by its environment variable."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

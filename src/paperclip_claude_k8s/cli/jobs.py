@@ -1,7 +1,6 @@
 """`claude-k8s jobs` and `cancel`: list the adapter's Jobs on the cluster, and cancel a run."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,9 +9,10 @@ from rich.text import Text
 
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.command_options import RunOptions
+from paperclip_claude_k8s.cli.command_options import CancelOptions, JobsOptions, RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.grants import grants, with_grants
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
 from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.run_command import run, run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
@@ -24,28 +24,33 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.prepare import own_namespace
+from paperclip_claude_k8s.run.prepare import job_namespace
 
 COLUMNS = ("job", "status", "agent", "run_id", "created")
 
 
-def jobs(kubeconfig: Path | None, namespace: str | None, *, devcluster: bool) -> int:
+def jobs(options: JobsOptions) -> int:
     """Print `{namespace, jobs: [{job, status, agent, run_id, task, created, detached}]}`, newest Job last."""
-    settings = {"kubeconfig": str(kubeconfig) if kubeconfig else None, "namespace": namespace}
-    config = running_cluster_settings(settings, devcluster=devcluster)
-    if config is None:  # the development cluster is not running, so it has no Jobs
-        return print_reply({"namespace": namespace, "jobs": []}, DONE)
-    reply = run_to_reply(lambda: _jobs(config), CallProgress())
+    reply = run_to_reply(lambda: _jobs(options), CallProgress())
     if "jobs" in reply:
         _show_table(reply["jobs"])
     return print_reply(reply, DONE if "jobs" in reply else FAILED)
 
 
-async def _jobs(config: dict[str, Any]) -> Reply:
-    process = Process(with_grants(ProcessSettings.read(os.environ), grants(config["kubeconfig"], None)))
+async def _jobs(options: JobsOptions) -> Reply:
+    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
+    typed = options.kubeconfig_from_option
+    check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
+    settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
+    config = running_cluster_settings(settings, devcluster=options.devcluster)
+    if config is None:  # the development cluster is not running, so it has no Jobs
+        return {"namespace": options.namespace, "jobs": []}
+    kubeconfig = config["kubeconfig"]
+    granted = grants(kubeconfig, None, options.context)
+    process = Process(with_grants(ProcessSettings.read(os.environ), granted))
     try:
-        ports = process.ports(config["kubeconfig"])
-        namespace = config["namespace"] or await own_namespace(ports)
+        ports = process.ports(kubeconfig, config.get("kubeContext"))
+        namespace = await job_namespace(config["namespace"], kubeconfig, ports)
         found = await ports.cluster.list_jobs(namespace, labels.ALL_OURS)
     except RunFailure as failure:
         raise Stop("task_failed", failure.failure.message) from None
@@ -80,13 +85,13 @@ def _show_table(rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool) -> int:
+def cancel(options: CancelOptions) -> int:
     """Cancel the run and print its reply. Exit code 0 if the run was cancelled.
 
     The request is written to the state folder, where the process that works on the run finds it. If no
     process works on it, `run` below takes the run's lock and acts on the request itself.
     """
-    progress = CallProgress()
+    progress, run_id = CallProgress(), options.run_id
 
     async def request_cancel() -> Reply:
         progress.run_id = run_id
@@ -99,12 +104,13 @@ def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool)
     reply = run_to_reply(request_cancel, progress)
     if reply:
         return print_reply(reply, FAILED)
-    options = RunOptions(
+    run_options = RunOptions(
         run_id=run_id,
-        timeout=timeout,
-        kubeconfig=kubeconfig,
-        kubeconfig_from_option=kubeconfig is not None,
-        quiet=quiet,
+        timeout=options.timeout,
+        kubeconfig=options.kubeconfig,
+        kubeconfig_from_option=options.kubeconfig_from_option,
+        context=options.context,
+        quiet=options.quiet,
         expects_cancelled=True,
     )
-    return run(options)
+    return run(run_options)

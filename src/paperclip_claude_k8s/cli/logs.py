@@ -153,7 +153,7 @@ async def _print_from_cluster(record: Record, journal: StdoutJournal, *, follow:
     settings = with_grants(ProcessSettings.read(os.environ), record.grants)
     process = Process(settings, journal=journal)
     try:
-        ports = process.ports(record.kubeconfig)
+        ports = process.ports(record.kubeconfig, record.context)
         jobs = (await ports.cluster.list_jobs(record.target.namespace, run_labels(record.run_id))).items
         if jobs:
             await _while_writable(_follow_job(jobs[-1], ports, follow=follow), journal)

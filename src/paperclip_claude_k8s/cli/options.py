@@ -107,4 +107,5 @@ async def on_cluster(
 
 
 def _devcluster_settings(settings: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
-    return {"image": STAND_IN_IMAGE, **settings, "kubeconfig": str(kubeconfig), "namespace": DEV_NAMESPACE}
+    others = {key: value for key, value in settings.items() if key != "kubeContext"}
+    return {"image": STAND_IN_IMAGE, **others, "kubeconfig": str(kubeconfig), "namespace": DEV_NAMESPACE}

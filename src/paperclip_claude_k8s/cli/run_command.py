@@ -15,6 +15,7 @@ from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text, print_traceback
 from paperclip_claude_k8s.cli.grants import grants
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
 from paperclip_claude_k8s.cli.live import open_live_view
 from paperclip_claude_k8s.cli.options import (
     OptionsInvalid,
@@ -245,8 +246,8 @@ def new_record(options: RunOptions, config: dict[str, Any]) -> Record:
         "context": {"prompt": options.prompt},
     }
     run_id, created = str(uuid.uuid4()), format_time(utc_now())
-    chosen = config["kubeconfig"] if options.kubeconfig or options.devcluster else None
-    granted = grants(chosen, options.config)
+    chosen = config["kubeconfig"] if options.devcluster else _chosen(options)
+    granted = grants(chosen, options.config, options.context)
     return Record(run_id, created, request, "reserved", embedded=is_embedded(options), grants=granted)
 
 
@@ -255,9 +256,21 @@ def new_config(options: RunOptions) -> dict[str, Any]:
     overrides = {
         # values inserted into a template are not rendered again: braces in the prompt stay as they are
         "promptTemplate": "{{context.prompt}}",
-        "kubeconfig": str(options.kubeconfig.expanduser().absolute()) if options.kubeconfig else None,
+        "kubeconfig": _chosen(options),
+        "kubeContext": options.context,
         "namespace": options.namespace,
         "image": options.image,
         "model": options.model,
     }
-    return {"ttlSecondsAfterFinished": DETACHED_TTL, **merge_config(options.config, overrides)}
+    config = {"ttlSecondsAfterFinished": DETACHED_TTL, **merge_config(options.config, overrides)}
+    check_cluster_options(
+        config.get("kubeconfig"),
+        options.context,
+        devcluster=options.devcluster,
+        typed=options.kubeconfig_from_option,
+    )
+    return config
+
+
+def _chosen(options: RunOptions) -> str | None:
+    return chosen_kubeconfig(options.kubeconfig, options.config, devcluster=options.devcluster)

@@ -19,10 +19,16 @@ from yarl import URL
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.host_files import HostFileError, anywhere, read_host_file
+from paperclip_claude_k8s.base.http import ProxyUnsupported, check_proxy
 from paperclip_claude_k8s.base.json_readers import as_object, get_object, get_text
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.exec_plugin import run_plugin
-from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigReader, KubeconfigRules
+from paperclip_claude_k8s.cluster.kubeconfig import (
+    Kubeconfig,
+    KubeconfigPart,
+    KubeconfigReader,
+    KubeconfigRules,
+)
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -63,6 +69,8 @@ class ServerAccess:
     """Name of the Pod that the service account's token is bound to; "" if it is bound to none."""
     renew_after: float | None = None
     """Seconds after which everything has to be read again, because a plugin's credential expires."""
+    by_program: bool = False
+    """A program or a login made the credentials: they are not renewed without need."""
 
 
 async def service_account_access(
@@ -144,34 +152,37 @@ async def kubeconfig_access(
     Raises:
         ClusterError: status None; the message names the kubeconfig and what is wrong.
     """
-    authority = await reader.value(kubeconfig, kubeconfig.cluster, "certificate-authority")
+    user = kubeconfig.user
+    authority = await reader.value(kubeconfig.cluster, "certificate-authority")
     access = replace(server_of(kubeconfig), ca_text=authority)
-    if kubeconfig.user.get("exec"):
+    authorization = await _authorization(user, reader, rules)
+    if authorization is not None:
+        access = replace(access, authorization=authorization)
+    elif user.fields.get("exec"):
         access = await _with_plugin(access, kubeconfig, rules, timings)
-    else:
-        access = replace(access, authorization=await _authorization(kubeconfig, reader, rules))
-    certificate = await reader.value(kubeconfig, kubeconfig.user, "client-certificate")
+    certificate = await reader.value(user, "client-certificate")
     if certificate and not access.client_text:
-        key = await reader.value(kubeconfig, kubeconfig.user, "client-key")
+        key = await reader.value(user, "client-key")
         access = replace(access, client_text=f"{certificate}\n{key or ''}")
     return access
 
 
 def server_of(kubeconfig: Kubeconfig) -> ServerAccess:
     """Address, proxy and checks of the server, without any credentials. Raises `ClusterError`."""
-    cluster = kubeconfig.cluster
-    skip = cluster.get("insecure-skip-tls-verify")
+    cluster, fields = kubeconfig.cluster, kubeconfig.cluster.fields
+    skip = fields.get("insecure-skip-tls-verify")
     if not isinstance(skip, bool | None):
-        raise kubeconfig.unusable("has an insecure-skip-tls-verify that is neither true nor false")
-    server, proxy, name = cluster.get("server"), cluster.get("proxy-url"), cluster.get("tls-server-name")
+        raise cluster.unusable("has an insecure-skip-tls-verify that is neither true nor false")
+    server, proxy, name = fields.get("server"), fields.get("proxy-url"), fields.get("tls-server-name")
     if not isinstance(server, str) or not _is_address(server):
-        raise kubeconfig.unusable("has a server whose address is not http or https")
-    if proxy and not _is_address(proxy):
-        raise kubeconfig.unusable(
-            "has a proxy-url that is not http or https; other proxies are not supported"
-        )
+        raise cluster.unusable("has a server whose address is not http or https")
+    if proxy:
+        try:
+            proxy = check_proxy(str(proxy), "its proxy-url")
+        except ProxyUnsupported as error:
+            raise cluster.unusable(f"cannot be used: {error}") from None
     if name and not (isinstance(name, str) and _HOST_NAME.fullmatch(name)):
-        raise kubeconfig.unusable("has a tls-server-name that is not the name of a host")
+        raise cluster.unusable("has a tls-server-name that is not the name of a host")
     return ServerAccess(
         server,
         _no_authorization,
@@ -204,37 +215,45 @@ def fixed_authorization(header: str) -> Authorization:
 
 
 async def _authorization(
-    kubeconfig: Kubeconfig, reader: KubeconfigReader, rules: KubeconfigRules
-) -> Authorization:
-    """The header of a token, a token's file or a password, in the order of kubernetes_asyncio."""
-    user = kubeconfig.user
+    user: KubeconfigPart, reader: KubeconfigReader, rules: KubeconfigRules
+) -> Authorization | None:
+    """The header of a token's file, a token or a password, in kubectl's order; None without these.
+
+    A token is used beside a `tokenFile` only if that file cannot be read.
+    """
+    fields = user.fields
     try:
-        if user.get("token"):
-            return fixed_authorization(bearer(user["token"]))
-        if user.get("tokenFile"):
-            allows = anywhere if rules.trusted else kubeconfig.contains
-            file = TokenFile(partial(reader.named_file, kubeconfig, "tokenFile", user["tokenFile"], allows))
-            await file.read()
-            return file.authorization
+        if fields.get("tokenFile"):
+            allows = anywhere if rules.trusted else user.contains
+            file = TokenFile(partial(reader.named_file, user, "tokenFile", fields["tokenFile"], allows))
+            try:
+                await file.read()
+            except (ClusterError, LookupError):
+                if not fields.get("token"):
+                    raise
+            else:
+                return file.authorization
+        if fields.get("token"):
+            return fixed_authorization(bearer(fields["token"]))
     except LookupError as error:
-        raise kubeconfig.unusable(f"has a user whose token or tokenFile {error}") from None
-    if user.get("username") and user.get("password"):
-        pair = f"{user['username']}:{user['password']}"
+        raise user.unusable(f"has a user whose token or tokenFile {error}") from None
+    if fields.get("username") and fields.get("password"):
+        pair = f"{fields['username']}:{fields['password']}"
         return fixed_authorization(f"Basic {base64.b64encode(pair.encode('utf-8', 'replace')).decode()}")
-    return _no_authorization
+    return None
 
 
 async def _with_plugin(
     access: ServerAccess, kubeconfig: Kubeconfig, rules: KubeconfigRules, timings: Timings
 ) -> ServerAccess:
-    credential = await run_plugin(kubeconfig, rules, timings.exec_plugin)
+    credential = await run_plugin(kubeconfig, access.ca_text, rules, timings.exec_plugin)
     client = None
     if credential.certificate and credential.key:
         client = f"{credential.certificate}\n{credential.key}"
     try:
         header = fixed_authorization(bearer(credential.token)) if credential.token else _no_authorization
     except LookupError as error:
-        raise kubeconfig.unusable(f"has an exec plugin whose token {error}") from None
+        raise kubeconfig.user.unusable(f"has an exec plugin whose token {error}") from None
     left = None if credential.expires is None else (credential.expires - datetime.now(UTC)).total_seconds()
     renew_after = None if left is None else max(left - EXPIRY_MARGIN_SECONDS, EXPIRY_MARGIN_SECONDS)
-    return replace(access, authorization=header, client_text=client, renew_after=renew_after)
+    return replace(access, authorization=header, client_text=client, renew_after=renew_after, by_program=True)

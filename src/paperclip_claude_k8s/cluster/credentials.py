@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from paperclip_claude_k8s.base.aio import loop_time
-from paperclip_claude_k8s.base.http import proxy_for
+from paperclip_claude_k8s.base.http import ProxyUnsupported, proxy_for
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
 from paperclip_claude_k8s.cluster.access import (
@@ -29,9 +29,13 @@ from paperclip_claude_k8s.cluster.kubeconfig import (
     KubeconfigRules,
     unusable,
 )
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+from paperclip_claude_k8s.cluster.proxies import Proxy
 
 TIMINGS = Timings()
+_COMMAND_LINE = (
+    "a command uses --kubeconfig, else KUBECONFIG, else ~/.kube/config, and a host only its setting"
+)
 LOGIN_ERRORS = (
     *(ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError),
     *(ArithmeticError, RecursionError, aiohttp.ClientError),
@@ -51,8 +55,13 @@ class Credentials:
         rules: KubeconfigRules = NO_PROGRAMS,
         limits: Limits = LIMITS,
         timings: Timings = TIMINGS,
+        *,
+        context: str | None = None,
     ) -> None:
         self._kubeconfig = kubeconfig
+        self.context = context
+        """The context in use: the kubeconfig's current one is kept when it is read again, because someone may
+        have chosen another one since."""
         self._rules = rules
         self._timings = timings
         self._reader = KubeconfigReader(rules, limits, timings)
@@ -64,7 +73,7 @@ class Credentials:
         self.pod = ""
         self.server = ""
         self.server_hostname: str | None = None
-        self.proxy: str | None = None
+        self.proxy: Proxy | None = None
         self.tls: ssl.SSLContext | None = None
 
     async def load(self) -> None:
@@ -80,8 +89,25 @@ class Credentials:
     async def address(self) -> str:
         """The server's URL, read again, without credentials: no plugin runs for it. Raises `ClusterError`."""
         if self._kubeconfig is not None:
-            return server_of(await self._reader.read(self._kubeconfig)).server.rstrip("/")
+            return server_of(await self._read_kubeconfig(self._kubeconfig)).server.rstrip("/")
         return (await self._service_account()).server
+
+    async def _read_kubeconfig(self, paths: str) -> Kubeconfig:
+        kubeconfig = await self._reader.read(paths, self.context)
+        self.context = kubeconfig.context
+        return kubeconfig
+
+    async def reread_files(self, stale: int) -> bool:
+        """Read everything again after a TLS error: whether certificates have changed in the files.
+
+        Credentials that a program made are kept: it would run at each attempt to connect.
+        """
+        if self._access is None or self._access.by_program:
+            return False
+        before = self.tls
+        with suppress(ClusterError):  # a file that is being written may be incomplete
+            await self.renew(stale)
+        return self.tls is not before
 
     async def renew(self, stale: int) -> None:
         """Read everything again, unless another task has done so since `version` was `stale`."""
@@ -108,10 +134,10 @@ class Credentials:
     async def _read(self) -> ServerAccess:
         if self._kubeconfig is None:
             return await self._service_account()
-        kubeconfig = await self._reader.read(self._kubeconfig)
-        headers = impersonation(kubeconfig)
-        if kubeconfig.user.get("auth-provider"):
-            access = await self._oidc_access(kubeconfig)
+        kubeconfig = await self._read_kubeconfig(self._kubeconfig)
+        headers = impersonation(kubeconfig.user)
+        if kubeconfig.user.fields.get("auth-provider"):
+            access = await _oidc_access(kubeconfig, self._reader, self._rules)
         else:
             access = await kubeconfig_access(kubeconfig, self._reader, self._rules, self._timings)
         return replace(access, impersonation=headers)
@@ -120,22 +146,24 @@ class Credentials:
         try:
             return await service_account_access(os.environ, self._timings)
         except LookupError as error:
-            raise unusable(f"no kubeconfig is set and this is not a Pod ({error})") from None
+            what = f"no kubeconfig is set and this is not a Pod ({error}); {_COMMAND_LINE}"
+            raise unusable(what) from None
 
     def _apply(self, access: ServerAccess) -> None:
-        before = self._access
-        if before is None or _tls_inputs(before) != _tls_inputs(
-            access
-        ):  # a new context would end connections
+        before, server = self._access, access.server.rstrip("/")
+        proxy = _proxy_of_environment(server) if access.proxy is None else Proxy(access.proxy, "proxy-url")
+        uses_tls = any(url.startswith("https") for url in (server, proxy.url if proxy else ""))
+        # a new context would end connections
+        if before is None or (uses_tls and self.tls is None) or _tls_inputs(before) != _tls_inputs(access):
             try:
-                self.tls = _tls_context(access) if access.server.startswith("https") else None
+                self.tls = _tls_context(access) if uses_tls else None
             except (OSError, ValueError, TypeError) as error:
                 raise unusable(
                     f"{self._source} has a certificate or key that is not valid: {error}"
                 ) from None
-        self.server = access.server.rstrip("/")
+        self.server = server
         self.server_hostname = access.server_hostname
-        self.proxy = access.proxy or proxy_for(self.server, os.environ)
+        self.proxy = proxy
         self.namespace = access.namespace
         self.pod = access.pod
         self._access = access
@@ -146,24 +174,38 @@ class Credentials:
     def _source(self) -> str:
         return "the Pod's service account" if self._kubeconfig is None else f"kubeconfig {self._kubeconfig}"
 
-    async def _oidc_access(self, kubeconfig: Kubeconfig) -> ServerAccess:
-        """The access with a token of an OpenID Connect provider, which kubernetes_asyncio renews.
 
-        The file is never written: a provider that replaces refresh tokens needs an exec plugin.
-        """
-        provider = get_object(kubeconfig.user, "auth-provider")
-        if get_text(provider, "name") != "oidc":
-            raise kubeconfig.unusable("has an auth-provider other than oidc, the only one that is supported")
-        if not self._rules.may_run("oidc"):
-            raise kubeconfig.refused("logs in with the auth-provider 'oidc'", "execPlugins")
-        access = server_of(kubeconfig)
-        authority = await self._reader.value(kubeconfig, kubeconfig.cluster, "certificate-authority")
-        try:
-            token = await _oidc_token({"name": "oidc", "config": get_object(provider, "config")})
-            header = fixed_authorization(bearer(token))
-        except LOGIN_ERRORS as error:
-            raise kubeconfig.unusable(f"cannot be used: its login failed ({type(error).__name__})") from None
-        return replace(access, ca_text=authority, authorization=header)
+def _proxy_of_environment(server: str) -> Proxy | None:
+    try:
+        proxy = proxy_for(server, os.environ)
+    except ProxyUnsupported as error:
+        text = f"the API server cannot be reached: {error}, or exempt the server by NO_PROXY"
+        raise ClusterError(None, UNUSABLE_CREDENTIALS, text) from None
+    named_by = "HTTPS_PROXY" if server.startswith("https") else "HTTP_PROXY"
+    return None if proxy is None else Proxy(proxy, named_by)
+
+
+async def _oidc_access(
+    kubeconfig: Kubeconfig, reader: KubeconfigReader, rules: KubeconfigRules
+) -> ServerAccess:
+    """The access with a token of an OpenID Connect provider, which kubernetes_asyncio renews.
+
+    The file is never written: a provider that replaces refresh tokens needs an exec plugin.
+    """
+    user = kubeconfig.user
+    provider = get_object(user.fields, "auth-provider")
+    if get_text(provider, "name") != "oidc":
+        raise user.unusable("has an auth-provider other than oidc, the only one that is supported")
+    if not rules.may_run("oidc"):
+        raise user.refused("logs in with the auth-provider 'oidc'", "execPlugins")
+    access = server_of(kubeconfig)
+    authority = await reader.value(kubeconfig.cluster, "certificate-authority")
+    try:
+        token = await _oidc_token({"name": "oidc", "config": get_object(provider, "config")})
+        header = fixed_authorization(bearer(token))
+    except LOGIN_ERRORS as error:
+        raise user.unusable(f"cannot be used: its login failed ({type(error).__name__})") from None
+    return replace(access, ca_text=authority, authorization=header, by_program=True)
 
 
 async def _oidc_token(provider: dict[str, object]) -> str:

@@ -5,6 +5,7 @@ process, without stdin, and with limits on time and output. If it does not end i
 any more, the whole group is killed.
 """
 
+import base64
 import json
 import os
 import selectors
@@ -26,12 +27,14 @@ from paperclip_claude_k8s.base.json_readers import as_texts, as_trimmed, get_obj
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.threads import call_in_thread
 from paperclip_claude_k8s.base.times import parse_time
-from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigRules
+from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigPart, KubeconfigRules
 
 MAX_OUTPUT_BYTES = 1024 * 1024
 """Most bytes that a plugin may print to stdout, and to stderr; a credential has less than 20 KiB."""
 MAX_STDERR_CHARS = 500
 """How much of stderr is quoted in an error."""
+MAX_HINT_CHARS = 300
+"""How much of the kubeconfig's `installHint` is quoted if the plugin is missing."""
 INHERITED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
@@ -82,47 +85,75 @@ class PluginFailed(Exception):
     """The plugin printed no credential. The text is a phrase that follows the plugin's name."""
 
 
-async def run_plugin(kubeconfig: Kubeconfig, rules: KubeconfigRules, seconds: float) -> PluginCredential:
-    """Run the plugin of the kubeconfig's user.
+async def run_plugin(
+    kubeconfig: Kubeconfig, authority: str | None, rules: KubeconfigRules, seconds: float
+) -> PluginCredential:
+    """Run the plugin of the kubeconfig's user. `authority`: certificates (PEM) that the cluster names.
 
     Raises:
         ClusterError: status None; reason "PolicyRefused" if the rules do not allow the plugin, else
             "Kubeconfig". The message names kubeconfig and plugin, and quotes the beginning of stderr.
     """
-    spec = get_object(kubeconfig.user, "exec")
+    user = kubeconfig.user
+    spec = get_object(user.fields, "exec")
     command, version = get_text(spec, "command"), get_text(spec, "apiVersion")
     if not command or not version:
-        raise kubeconfig.unusable("has a user whose exec has no command or no apiVersion")
+        raise user.unusable("has a user whose exec has no command or no apiVersion")
     shown = neutral(command[:200])
     if not rules.may_run(command):
-        why = f"runs the program {shown!r} on this host to get its credentials"
-        raise kubeconfig.refused(why, "execPlugins")
+        raise user.refused(f"runs the program {shown!r} on this host to get its credentials", "execPlugins")
+    if get_text(spec, "interactiveMode") == "Always":
+        raise user.unusable(f"has the exec plugin {shown!r}, which {_NEEDS_TERMINAL}")
     try:
-        arguments = partial(_arguments, kubeconfig, spec, command)
-        plugin = _Plugin(arguments, _environment(spec, version, rules))
+        environment = _environment(spec, version, _cluster_info(kubeconfig, authority), rules)
+        plugin = _Plugin(partial(_arguments, user, spec, command), environment)
         return _credential(await plugin.run(seconds), version)
     except PluginFailed as error:
         why = rules.mask(f"has the exec plugin {shown!r}, which {error}")
-        raise kubeconfig.unusable(f"{why}{_withheld_note(rules)}") from None
+        raise user.unusable(f"{why}{_withheld_note(rules)}") from None
 
 
-def _arguments(kubeconfig: Kubeconfig, spec: Mapping[str, Any], command: str) -> list[str]:
+_NEEDS_TERMINAL = (
+    "asks a person (interactiveMode Always), but there is no terminal here; let the kubeconfig's user have a "
+    "token or a certificate, or a plugin that needs no answers"
+)
+
+
+def _arguments(user: KubeconfigPart, spec: Mapping[str, Any], command: str) -> list[str]:
     """The program, found like kubectl finds it but only on the PATH of this process, and its arguments."""
-    searched = str(kubeconfig.folder / command) if "/" in command else command
+    searched = str(user.folder / command) if "/" in command else command
     program = shutil.which(searched, path=os.environ.get("PATH"))
     if program is None:
-        raise PluginFailed("is not an executable program on this host")
+        hint = " ".join(neutral(get_text(spec, "installHint")).split())[:MAX_HINT_CHARS]
+        raise PluginFailed(f"is not an executable program on this host{': ' if hint else ''}{hint}")
     return [program, *as_texts(spec.get("args"))]
 
 
-def _environment(spec: Mapping[str, Any], version: str, rules: KubeconfigRules) -> dict[str, str]:
+def _environment(
+    spec: Mapping[str, Any], version: str, cluster: Mapping[str, Any], rules: KubeconfigRules
+) -> dict[str, str]:
     own = {get_text(entry, "name"): get_text(entry, "value") for entry in get_objects(spec, "env")}
     loads_code = any(name in {"PATH", "ENV"} or name.upper().startswith(CODE_VARIABLES) for name in own)
     if "" in own or (loads_code and not rules.trusted):
         raise PluginFailed("is given a variable that a kubeconfig must not set, such as PATH or LD_PRELOAD")
-    info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    details = {
+        "interactive": False,
+        **({"cluster": cluster} if spec.get("provideClusterInfo") is True else {}),
+    }
+    info = {"apiVersion": version, "kind": "ExecCredential", "spec": details}
     inherited = {name: value for name, value in os.environ.items() if _is_inherited(name, rules)}
     return {**inherited, **own, "KUBERNETES_EXEC_INFO": json.dumps(info)}
+
+
+def _cluster_info(kubeconfig: Kubeconfig, authority: str | None) -> dict[str, Any]:
+    """What a plugin with `provideClusterInfo` is told about the cluster, as by kubectl."""
+    fields = kubeconfig.cluster.fields
+    copied = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression")
+    known = {key: fields[key] for key in copied if fields.get(key)}
+    if authority:
+        known["certificate-authority-data"] = base64.b64encode(authority.encode()).decode()
+    extensions = {entry.get("name"): entry.get("extension") for entry in get_objects(fields, "extensions")}
+    return {**known, "config": extensions.get("client.authentication.k8s.io/exec")}
 
 
 def _is_inherited(name: str, rules: KubeconfigRules) -> bool:

@@ -7,7 +7,7 @@ more of them. So a field that cannot be sent makes the kubeconfig unusable.
 import re
 from urllib.parse import quote
 
-from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig
+from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigPart
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -20,26 +20,26 @@ MAX_HEADERS = 200
 """Headers in all: servers refuse a request whose headers are larger than about 1 MiB."""
 
 
-def impersonation(kubeconfig: Kubeconfig) -> Headers:
-    """The headers for the fields `as`, `as-uid`, `as-groups` and `as-user-extra`; () without these.
+def impersonation(part: KubeconfigPart) -> Headers:
+    """The headers for a user's fields `as`, `as-uid`, `as-groups` and `as-user-extra`; () without these.
 
     Raises:
         ClusterError: a field has a wrong type or a value that no header can have.
     """
-    user = kubeconfig.user
+    user = part.fields
     if not any(user.get(key) for key in (_USER, _UID, _GROUPS, _EXTRA)):
         return ()
     name, uid = user.get(_USER), user.get(_UID) or ""
     groups, extra = user.get(_GROUPS) or [], user.get(_EXTRA) or {}
     if not name or not isinstance(groups, list) or not isinstance(extra, dict):
-        raise kubeconfig.unusable(f"needs {_USER} to be a name, {_GROUPS} a list and {_EXTRA} an object")
+        raise part.unusable(f"needs {_USER} to be a name, {_GROUPS} a list and {_EXTRA} an object")
     headers = [("Impersonate-User", name), *(("Impersonate-Group", group) for group in groups)]
     headers += [("Impersonate-Uid", uid)] if uid else []
     for key, values in extra.items():
         if not isinstance(values, list):
-            raise kubeconfig.unusable(f"needs every value of {_EXTRA} to be a list")
+            raise part.unusable(f"needs every value of {_EXTRA} to be a list")
         header = f"Impersonate-Extra-{quote(str(key).lower(), safe=_NAME_CHARS)}"
         headers += [(header, value) for value in values]
     if len(headers) > MAX_HEADERS or not all(isinstance(v, str) and _VALUE.fullmatch(v) for _, v in headers):
-        raise kubeconfig.unusable(f"has values of {_USER} and related fields that cannot be sent as headers")
+        raise part.unusable(f"has values of {_USER} and related fields that cannot be sent as headers")
     return tuple(headers)

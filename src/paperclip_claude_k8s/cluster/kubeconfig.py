@@ -1,7 +1,7 @@
-"""Reads a kubeconfig, and the files that it names, in a thread and with limits.
+"""Reads kubeconfigs, and the files that they name, in a thread and with limits.
 
 A kubeconfig comes from whoever wrote an agent's config. `KubeconfigRules`, which the administrator's policy
-sets, say what it may do on this machine. Nothing that a file contains is ever quoted.
+sets, say what it may do on this machine. Nothing that a file contains is quoted, except names of contexts.
 """
 
 import base64
@@ -22,9 +22,15 @@ from paperclip_claude_k8s.base.host_files import (
     anywhere,
     read_host_file,
 )
-from paperclip_claude_k8s.base.json_readers import as_trimmed, get_object, get_objects
+from paperclip_claude_k8s.base.json_readers import as_trimmed
 from paperclip_claude_k8s.base.settings import Limits, Timings
 from paperclip_claude_k8s.base.threads import call_in_thread
+from paperclip_claude_k8s.cluster.kubeconfig_merging import (
+    ContextUnknown,
+    Definition,
+    Selection,
+    select_context,
+)
 from paperclip_claude_k8s.cluster.kubeconfig_yaml import KubeconfigInvalid, parse_kubeconfig
 from paperclip_claude_k8s.cluster.port import POLICY_REFUSED, UNUSABLE_CREDENTIALS, ClusterError
 
@@ -32,6 +38,11 @@ from paperclip_claude_k8s.cluster.port import POLICY_REFUSED, UNUSABLE_CREDENTIA
 def allow_nothing(_: str) -> bool:
     """Allow no program, and no variable."""
     return False
+
+
+def allow_any(_: str) -> bool:
+    """Allow every context."""
+    return True
 
 
 def unchanged(text: str) -> str:
@@ -48,15 +59,27 @@ class KubeconfigRules:
     """Whether a kubeconfig may run this exec plugin, spelled as in the file; or use this `auth-provider`."""
     may_inherit: Callable[[str], bool] = allow_nothing
     """Whether exec plugins get this variable of the host, beside those that every plugin gets."""
+    may_use: Callable[[str], bool] = allow_any
+    """Whether the context of this name may be used, whether it was chosen or is the current one."""
     trusted: bool = False
-    """The administrator named the kubeconfigs that may be used, so the token files that they name may be
-    anywhere. Any other kubeconfig could send a token of the host, such as that of its service account, to a
-    server of its author."""
+    """The administrator named the kubeconfigs that may be used. So several may be merged, and the token files
+    that they name may be anywhere. Any other kubeconfig could send a token of the host, such as that of its
+    service account, or of another kubeconfig's user, to a server of its author."""
     mask: Callable[[str], str] = unchanged
     """Masks credentials in what a plugin writes to stderr."""
 
 
 NO_PROGRAMS = KubeconfigRules()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSource:
+    """What names a cluster and an identity there."""
+
+    kubeconfig: str | None
+    """Path of a kubeconfig, or several with `:` between them; None: the Pod's service account."""
+    context: str | None = None
+    """Name of the context; None: the kubeconfig's current one."""
 
 
 class KubeconfigRefused(ClusterError):
@@ -69,25 +92,17 @@ class KubeconfigRefused(ClusterError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kubeconfig:
-    """The current context of a kubeconfig: cluster, user and namespace as they stand in the file."""
+class KubeconfigPart:
+    """The cluster or user of a context, as it stands in its file. Paths in it are relative to `folder`."""
 
     path: str
-    """As the config spells it."""
-    real_path: str
-    """Where the file is, all links resolved."""
-    cluster: Mapping[str, Any] = field(repr=False)
-    user: Mapping[str, Any] = field(repr=False)
-    namespace: str | None
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the file. Paths in the file are relative to it."""
-        return Path(self.real_path).parent
+    """The file, as the config spells it."""
+    folder: Path
+    fields: Mapping[str, Any] = field(repr=False)
 
     def contains(self, real_path: str) -> bool:
-        """Whether another file is in the folder of this one, or below it."""
-        return Path(real_path).is_relative_to(self.folder)
+        """Whether another file is in the folder of this one, or below it. Blocks."""
+        return Path(real_path).is_relative_to(os.path.realpath(self.folder))
 
     def unusable(self, why: str) -> ClusterError:
         return unusable(f"kubeconfig {self.path} {why}")
@@ -96,8 +111,23 @@ class Kubeconfig:
         return KubeconfigRefused(f"{self.path} {why}", allowed_by)
 
 
+@dataclass(frozen=True, slots=True)
+class Kubeconfig:
+    """One context of a kubeconfig, or of several that are merged: its cluster, user and namespace."""
+
+    context: str
+    cluster: KubeconfigPart
+    user: KubeconfigPart
+    namespace: str | None
+
+
 def unusable(why: str) -> ClusterError:
     return ClusterError(None, UNUSABLE_CREDENTIALS, f"{why}; set `kubeconfig` to a file that kubectl can use")
+
+
+def kubeconfig_files(paths: str) -> list[str]:
+    """The files that a value of KUBECONFIG names. Empty entries count for nothing."""
+    return [path for path in paths.split(os.pathsep) if path]
 
 
 class KubeconfigReader:
@@ -108,20 +138,54 @@ class KubeconfigReader:
         self._limits = limits
         self._timings = timings
 
-    async def read(self, path: str) -> Kubeconfig:
-        """Read a kubeconfig and find its current context.
+    async def read(self, paths: str, context: str | None = None) -> Kubeconfig:
+        """Read a kubeconfig, or several with `:` between them, and find a context; None: the current one.
+
+        Several are merged as kubectl merges KUBECONFIG: the first definition of each name counts, and files
+        that do not exist are left out.
 
         Raises:
             ClusterError: status None, reason "Kubeconfig"; or "PolicyRefused" if it may not be used. The
                 message names the file.
         """
-        if os.pathsep in path:
-            raise unusable(f"kubeconfig {path} names several files; only one is supported")
+        files = kubeconfig_files(paths)
+        if len(files) > 1 and not self._rules.trusted:
+            raise KubeconfigRefused(f"{paths} names several kubeconfigs to be merged", "kubeconfigs")
+        if len(files) > self._limits.kubeconfig_files:
+            raise unusable(f"KUBECONFIG names more than {self._limits.kubeconfig_files} files")
+        loaded = [found for path in files if (found := await self._load(path)) is not None]
+        if not loaded:
+            one = len(files) == 1
+            raise unusable(f"kubeconfig {paths} does not exist" if one else f"no file of {paths} exists")
+        try:
+            selection = select_context(loaded, context)
+        except ContextUnknown as error:
+            text = (
+                f"kubeconfig {paths} {error}; choose one by `kubeContext`, or --context at the command line"
+            )
+            raise ClusterError(None, UNUSABLE_CREDENTIALS, text) from None
+        except KubeconfigInvalid as error:
+            raise unusable(f"kubeconfig {paths} {error}") from None
+        if not self._rules.may_use(selection.name):
+            raise KubeconfigRefused(f"{paths} has the context {selection.name[:100]!r}", "kubeContexts")
+        return self._kubeconfig(selection)
+
+    def _kubeconfig(self, selection: Selection) -> Kubeconfig:
+        namespace = as_trimmed(selection.context.get("namespace"))
+        cluster, user = self._part(selection.cluster), self._part(selection.user)
+        return Kubeconfig(selection.name, cluster, user, namespace)
+
+    def _part(self, definition: Definition) -> KubeconfigPart:
+        return KubeconfigPart(definition.path, Path(definition.folder), definition.fields)
+
+    async def _load(self, path: str) -> Definition | None:
+        """One kubeconfig, whole; None if there is no such file. Raises `ClusterError`, which names it."""
         try:
             file = await self._file(path, self._rules.may_be_read)
-            return await call_in_thread(partial(_parse, path, file), self._timings.host_file, "YAML")
+            parsing = partial(parse_kubeconfig, file.content)
+            content = await call_in_thread(parsing, self._timings.host_file, "YAML")
         except HostFileMissing:
-            raise unusable(f"kubeconfig {path} does not exist") from None
+            return None
         except HostFileRefused as error:
             raise KubeconfigRefused(f"{path} may not be used: {error}", "kubeconfigs") from None
         except HostFileError as error:
@@ -130,60 +194,49 @@ class KubeconfigReader:
             raise unusable(f"kubeconfig {path} takes too long to parse") from None
         except KubeconfigInvalid as error:
             raise unusable(f"kubeconfig {path} {error}") from None
+        return Definition(path, self._folder(path, file), content)
 
-    async def value(self, kubeconfig: Kubeconfig, source: Mapping[str, Any], key: str) -> str | None:
+    def _folder(self, path: str, file: HostFile) -> str:
+        """The folder to which paths in the file are relative.
+
+        For kubectl it is that of the path as it is spelled, even if that is a link. But a link in a folder
+        that the rules do not allow must not add its author's files to a kubeconfig of someone else.
+        """
+        spelled = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  # links are not resolved
+        return os.path.dirname(spelled if self._rules.may_be_read(spelled) else file.path)  # noqa: PTH120
+
+    async def value(self, part: KubeconfigPart, key: str) -> str | None:
         """The text of `KEY-data`, in base64, or of the file that `KEY` names; None if neither is set.
 
         Raises:
             ClusterError: it cannot be read or is not text.
         """
-        data, path = source.get(f"{key}-data"), source.get(key)
+        data, path = part.fields.get(f"{key}-data"), part.fields.get(key)
         try:
             if data:
                 return base64.b64decode(data, validate=True).decode("ascii", "ignore")
-            return (await self.named_file(kubeconfig, key, path)) if path else None
+            return (await self.named_file(part, key, path)) if path else None
         except (binascii.Error, TypeError, ValueError):
-            raise kubeconfig.unusable(f"has a {key}-data that is not base64") from None
+            raise part.unusable(f"has a {key}-data that is not base64") from None
 
     async def named_file(
-        self, kubeconfig: Kubeconfig, key: str, path: object, allows: Allows = anywhere
+        self, part: KubeconfigPart, key: str, path: object, allows: Allows = anywhere
     ) -> str:
-        """The text of a file that a field of the kubeconfig names.
+        """The text of a file that a field of a kubeconfig names.
 
         Raises:
             ClusterError: the file cannot or must not be read; the message names the field.
         """
         if not isinstance(path, str):
-            raise kubeconfig.unusable(f"has a {key} that is not a path")
+            raise part.unusable(f"has a {key} that is not a path")
         try:
-            file = await self._file(str(kubeconfig.folder / path), allows)
+            file = await self._file(str(part.folder / path), allows)
         except HostFileRefused as error:
-            raise kubeconfig.refused(f"names a {key} that may not be read: {error}", "kubeconfigs") from None
+            raise part.refused(f"names a {key} that may not be read: {error}", "kubeconfigs") from None
         except HostFileError as error:
-            raise kubeconfig.unusable(f"names a {key} that cannot be read: {error}") from None
+            raise part.unusable(f"names a {key} that cannot be read: {error}") from None
         return file.content.decode("ascii", "ignore")
 
     async def _file(self, path: str, allows: Allows) -> HostFile:
         limit, seconds = self._limits.kubeconfig_bytes, self._timings.host_file
         return await read_host_file(path, limit=limit, seconds=seconds, allows=allows)
-
-
-def _parse(path: str, file: HostFile) -> Kubeconfig:
-    """Raises `KubeconfigInvalid`."""
-    loaded = parse_kubeconfig(file.content)
-    context = _find(loaded, "contexts", loaded["current-context"])
-    if context is None:
-        raise KubeconfigInvalid("cannot be used: it must have exactly one context named by current-context")
-    cluster = _find(loaded, "clusters", context.get("cluster"))
-    if cluster is None:
-        raise KubeconfigInvalid("cannot be used: it must have exactly one cluster named by its context")
-    user = _find(loaded, "users", context["user"]) if context.get("user") else {}
-    if user is None:
-        raise KubeconfigInvalid("cannot be used: it must have exactly one user named by its context")
-    return Kubeconfig(path, file.path, cluster, user, as_trimmed(context.get("namespace")))
-
-
-def _find(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str, Any] | None:
-    """The content of the entry of that name in a list of a kubeconfig; None unless there is exactly one."""
-    found = [entry for entry in get_objects(kubeconfig, plural) if entry.get("name") == name]
-    return get_object(found[0], plural.removesuffix("s")) if len(found) == 1 else None

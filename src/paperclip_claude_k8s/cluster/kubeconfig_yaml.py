@@ -55,17 +55,17 @@ def parse_kubeconfig(text: bytes) -> dict[str, Any]:
     """The mapping that a kubeconfig consists of.
 
     Raises:
-        KubeconfigInvalid: it is not YAML, or not a kubeconfig, or uses what is refused.
+        KubeconfigInvalid: it is not YAML, or not a mapping, or uses what is refused.
     """
     try:
         _check_events(text)
         loaded = yaml.load(text, _Loader)  # noqa: S506  # reads texts, booleans and null only
     except (yaml.YAMLError, UnicodeError):
         raise KubeconfigInvalid("is not YAML") from None
-    if not isinstance(loaded, dict) or not loaded.get("clusters"):
-        raise KubeconfigInvalid("has no clusters")
-    if not loaded.get("current-context"):
-        raise KubeconfigInvalid("has no current-context")
+    if loaded is None:  # kubectl too reads an empty file
+        return {}
+    if not isinstance(loaded, dict):
+        raise KubeconfigInvalid("is not a kubeconfig: it has no clusters, users and contexts")
     return loaded
 
 

@@ -47,6 +47,11 @@ UNUSABLE_CREDENTIALS = "Kubeconfig"
 POLICY_REFUSED = "PolicyRefused"
 """Reason of a `ClusterError` without a status: the administrator's policy does not allow what the kubeconfig
 needs; never retried."""
+PROXY_REFUSED = "ProxyRefused"
+"""Reason of a `ClusterError` without a status: the proxy on the way refused to pass the request on."""
+NOT_KUBERNETES = "NotKubernetes"
+"""Reason of a `ClusterError` whose status, if any, is that of a redirect: something that is no API server
+answered, by a redirect or a web page, such as the login page of a gateway."""
 MAX_REASON_CHARS = 200
 MAX_MESSAGE_CHARS = 8192
 """How much is kept of a text of the API server. The longest usual ones list every wrong field of an object; a
@@ -78,6 +83,11 @@ class ClusterError(Exception):
     def no_response(self) -> bool:
         """No complete response arrived: refused or broken connection, time limit, unusable credentials."""
         return self.status is None
+
+    @property
+    def foreign(self) -> bool:
+        """A proxy or a gateway refused or misdirected the request, so nothing is known of the API server."""
+        return self.reason in {PROXY_REFUSED, NOT_KUBERNETES}
 
     @property
     def unauthorized(self) -> bool:
@@ -145,7 +155,7 @@ class ClusterError(Exception):
     def retryable(self) -> bool:
         """Whether repeating the call within seconds is worthwhile: no response, overload, server fault."""
         if self.no_response:
-            return self.reason not in {UNUSABLE_CREDENTIALS, POLICY_REFUSED}
+            return not self.foreign and self.reason not in {UNUSABLE_CREDENTIALS, POLICY_REFUSED}
         return self.status in {408, 425, 429, 500, 502, 503, 504}
 
     @property

@@ -1,7 +1,8 @@
-"""Turns failed requests into `ClusterError`: responses other than 2xx (refusals), and network errors."""
+"""Turns failed requests into `ClusterError`: responses that are refused or foreign, and network errors."""
 
 import os
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,13 +10,22 @@ import aiohttp
 import orjson
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
+from paperclip_claude_k8s.cluster.foreign_answers import (
+    REDIRECTS,
+    TRANSIENT,
+    is_page,
+    page,
+    redirect,
+)
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.proxies import LOGINS, NEEDS_LOGIN, Proxy
 
 QUOTED_CHARS = 256
 """How much is quoted of a body that is not a Status: enough to recognise a proxy's page."""
 MAX_BODY_BYTES = 1024 * 1024
 """How much is read of a refusal; the longest real one names every field of one object."""
 BAD_REQUEST = 400
+_SUCCESS = range(200, 300)
 WITHHELD = "the message is withheld because it may quote a secret that was sent"
 _USERINFO = re.compile(r"://[^/\s]*@")
 """Name and password in the address of a server or a proxy."""
@@ -46,6 +56,18 @@ class network_errors_translated:  # noqa: N801  # reads as a phrase after `with`
             raise ClusterError(None, reason, f"{self._request}: {message}") from None
 
 
+def is_tls_error(error: aiohttp.ClientError) -> bool:
+    """Whether one side did not accept a certificate of the other, or TLS failed in another way."""
+    return isinstance(error, aiohttp.ClientSSLError) or isinstance(error.__cause__, ssl.SSLError)
+
+
+def may_be_about_certificates(error: aiohttp.ClientError) -> bool:
+    """Whether a certificate may have been refused: with TLS 1.3, servers often just close the connection."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return is_tls_error(error)
+    return isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
+
+
 def _translate(error: BaseException | None) -> tuple[str, str] | None:
     """Reason and message for an error of the network; None for any other exception."""
     match error:
@@ -54,11 +76,13 @@ def _translate(error: BaseException | None) -> tuple[str, str] | None:
         case TimeoutError():
             return "Timeout", "the server did not answer in time"
         case aiohttp.ClientConnectorCertificateError():
-            why = f"the certificate of {error.host}:{error.port} is not trusted: {error.certificate_error}"
+            where = _host_and_port(error.host, error.port)
+            why = f"the certificate of {where} is not trusted: {error.certificate_error}"
             return "Certificate", why
         case aiohttp.ClientConnectorError():
             reason = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
-            return reason, f"no connection to {error.host}:{error.port}: {_os_message(error.os_error)}"
+            where = _host_and_port(error.host, error.port)
+            return reason, f"no connection to {where}: {_os_message(error.os_error)}"
         case aiohttp.ClientError() | OSError():
             return "Broken", f"the connection broke: {_why_broken(error)}"
     return None
@@ -76,19 +100,36 @@ def _why_broken(error: Exception) -> str:
     return _USERINFO.sub("://***@", text)
 
 
+def _host_and_port(host: str, port: object) -> str:
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
 def _os_message(error: OSError) -> str:
     """The system's message, which asyncio has replaced; resolvers use negative numbers and other messages."""
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
-async def read_refusal(request: str, response: aiohttp.ClientResponse, confidential: object) -> ClusterError:
-    """Build the error for a response that is not 2xx.
+async def read_refusal(
+    request: str, response: aiohttp.ClientResponse, confidential: object, proxy: Proxy | None = None
+) -> ClusterError:
+    """Build the error for a response that is not 2xx, or is a web page.
 
     Its message is that of the `Status` in the body, or else the beginning of the body (e.g. a proxy's page).
-    `confidential` is the body of the request if it must not be quoted, else None.
+    `confidential` is the body of the request if it must not be quoted, else None. `proxy`: one that may have
+    answered itself, because it reads the requests; those to an https server it passes on unread.
     """
+    if response.status in REDIRECTS:
+        return redirect(request, response.url, response.status, response.headers.get("Location"))
     body = await _read_beginning(response)
+    is_web_page = is_page(response.content_type, body)
+    is_of_proxy = is_web_page or response.status == NEEDS_LOGIN
+    if proxy is not None and is_of_proxy and response.status not in _SUCCESS:
+        logins = response.headers.getall(LOGINS, [])
+        return proxy.refusal(request, response.status, response.reason, logins)
+    if is_web_page and response.status not in TRANSIENT:
+        hidden = confidential is not None
+        return page(request, response.url, response.status, body, confidential=hidden)
     try:
         status = orjson.loads(body)
     except orjson.JSONDecodeError:

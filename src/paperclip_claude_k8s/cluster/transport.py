@@ -16,7 +16,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, Protocol, Self, TypeVar
@@ -30,10 +30,11 @@ from paperclip_claude_k8s.base.http import open_session
 from paperclip_claude_k8s.base.json_readers import get_int, get_object, get_text
 from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
 from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.cluster import refusals
 from paperclip_claude_k8s.cluster.credentials import Credentials
+from paperclip_claude_k8s.cluster.foreign_answers import is_page, page
 from paperclip_claude_k8s.cluster.model import Bookmark, WatchEvent
 from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS, ClusterError
-from paperclip_claude_k8s.cluster.refusals import network_errors_translated, read_refusal
 
 S = TypeVar("S")
 MAX_WARNINGS = 20
@@ -122,7 +123,7 @@ class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Self:
-        with network_errors_translated(self._request):
+        with refusals.network_errors_translated(self._request):
             self._response = await self._send(self._request, self._limits)
         return self
 
@@ -132,7 +133,7 @@ class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
 
     async def read(self) -> bytes:
         assert self._response is not None  # noqa: S101  # read is only called inside the block
-        with network_errors_translated(self._request):
+        with refusals.network_errors_translated(self._request):
             return await self._response.content.readany()
 
 
@@ -155,7 +156,7 @@ class Transport:
         Raises:
             ClusterError: a response other than 2xx; or status None if no complete JSON object arrived.
         """
-        with network_errors_translated(request):
+        with refusals.network_errors_translated(request):
             async with asyncio.timeout(self._timings.request):
                 limits = aiohttp.ClientTimeout(connect=self._timings.connect)
                 response = await self._send_checked(request, limits)
@@ -163,6 +164,9 @@ class Transport:
                     content = await self._read_body(request, response)
         body = parse_json(content, self._limits)
         if not isinstance(body, dict):
+            if is_page("", content):
+                hidden = request.confidential
+                raise page(str(request), response.url, response.status, content, confidential=hidden)
             raise ClusterError(None, "BrokenResponse", f"the response to {request} is not a JSON object")
         return Response(body, parse_warnings(response.headers.getall("Warning", ())), len(content))
 
@@ -203,17 +207,38 @@ class Transport:
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.load()
         used = self._credentials.version
-        response = await self._send(request, limits)
+        response = await self._send_with_current_certificates(request, limits)
         if response.status == UNAUTHORIZED:
             response.close()
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.renew(used)
             response = await self._send(request, limits)
-        if response.status in SUCCESS:
+        if response.status in SUCCESS and response.content_type != "text/html":
             _check_encoding(request, response)
             return response
+        proxy = None if self._credentials.server.startswith("https") else self._credentials.proxy
         async with asyncio.timeout(self._timings.request), response:
-            raise await read_refusal(str(request), response, request.body if request.confidential else None)
+            body = request.body if request.confidential else None
+            raise await refusals.read_refusal(str(request), response, body, proxy)
+
+    async def _send_with_current_certificates(
+        self, request: Request, limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """Send; if certificates may have been refused and have changed in their files, send once more.
+
+        A change is not sent again unless TLS failed: the server may have carried it out.
+        """
+        used = self._credentials.version
+        try:
+            return await self._send(request, limits)
+        except aiohttp.ClientError as error:
+            if not refusals.may_be_about_certificates(error):
+                raise
+            async with asyncio.timeout(self._timings.request):
+                changed = await self._credentials.reread_files(used)
+            if not changed or not (refusals.is_tls_error(error) or request.method == "GET"):
+                raise
+        return await self._send(request, limits)
 
     async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         credentials = self._credentials
@@ -221,17 +246,19 @@ class Transport:
         if request.body is not None:
             headers.append(("Content-Type", request.content_type))
         headers += await credentials.headers()
-        return await self._get_session().request(
-            request.method,
-            URL(f"{credentials.server}{request.target}", encoded=True),
-            data=None if request.body is None else _encoded(request.body),
-            headers=headers,
-            timeout=limits,
-            proxy=credentials.proxy,
-            ssl=credentials.tls or True,
-            server_hostname=credentials.server_hostname,
-            allow_redirects=False,
-        )
+        proxy = credentials.proxy
+        with proxy.errors_translated(request) if proxy else nullcontext():
+            return await self._get_session().request(
+                request.method,
+                URL(f"{credentials.server}{request.target}", encoded=True),
+                data=None if request.body is None else _encoded(request.body),
+                headers=headers,
+                timeout=limits,
+                proxy=proxy.url if proxy else None,
+                ssl=credentials.tls or True,
+                server_hostname=credentials.server_hostname,
+                allow_redirects=False,
+            )
 
     def _get_session(self) -> aiohttp.ClientSession:
         """The session, opened at the first request without a proxy: each request names its own."""

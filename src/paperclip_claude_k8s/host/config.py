@@ -128,6 +128,7 @@ class AdapterConfig(BaseModel):
     image: Str | None = None
     image_pull_policy: Annotated[str, choice("Always", "IfNotPresent", "Never")] = "IfNotPresent"
     kubeconfig: Str | None = None
+    kube_context: Str | None = None
     service_account_name: Str | None = None
     runtime_class_name: Str | None = None
     priority_class_name: Str | None = None
@@ -197,6 +198,8 @@ class AdapterConfig(BaseModel):
         except ValidationError as error:
             raise ConfigInvalid(_explain(error)) from None
         _check_sizes(config)
+        if config.kube_context is not None and config.kubeconfig is None:
+            raise ConfigInvalid("config.kubeContext needs kubeconfig: only a kubeconfig has contexts")
         return config
 
     @property

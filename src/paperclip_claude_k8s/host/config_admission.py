@@ -45,6 +45,7 @@ def refused_name(policy_field: str, name: str, policy: Policy) -> str:
 
 def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
     named = (
+        ("kubeContext", "kubeContexts", config.kube_context),
         ("namespace", "namespaces", config.namespace),
         ("image", "images", config.image),
         ("dockerImage", "images", config.docker_image if config.enable_docker else None),

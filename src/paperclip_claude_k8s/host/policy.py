@@ -83,6 +83,7 @@ class Policy(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True)
 
     kubeconfigs: Folders | None = None
+    kube_contexts: Patterns = EVERYTHING
     exec_plugins: Patterns = ()
     exec_plugin_variables: Patterns = ()
     instruction_roots: Folders = (f"{PAPERCLIP_INSTANCE}/companies/*/agents/*/instructions", *_WORKSPACES)

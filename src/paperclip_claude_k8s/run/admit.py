@@ -16,6 +16,7 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.folder_rules import FolderRule, is_in
 from paperclip_claude_k8s.base.host_files import KERNEL_FOLDERS
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
+from paperclip_claude_k8s.cluster.kubeconfig import kubeconfig_files
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.config_admission import config_refusals, shorten
@@ -105,8 +106,8 @@ def _named_paths(given: JsonMap, config: AdapterConfig, folders: HostFolders) ->
     """The paths that will be used. A path that is not absolute is refused by whoever would open it."""
     configured, instructions = config.shared_volume_dir, config.instructions_file_path
     volume = folders.trusted_volume(configured)
-    if config.kubeconfig is not None:
-        path = os.path.abspath(os.path.expanduser(config.kubeconfig))  # noqa: PTH100, PTH111  # not a Path
+    for file in kubeconfig_files(config.kubeconfig or ""):
+        path = os.path.abspath(os.path.expanduser(file))  # noqa: PTH100, PTH111  # not a Path
         yield _NamedPath("kubeconfig", path, "kubeconfigs", folders.kubeconfigs)
     if configured is not None:
         yield _NamedPath("sharedVolumeDir", configured, "sharedVolumeDirs", folders.volumes)

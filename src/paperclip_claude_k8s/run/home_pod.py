@@ -27,9 +27,9 @@ _POD_VARIABLES = ("POD_NAME", "KUBERNETES_SERVICE_HOST")
 
 
 async def find_home_pod(
-    config: AdapterConfig, namespace: str, ports: Ports, narrator: Narrator
+    config: AdapterConfig, namespace: str, job_namespace: str, ports: Ports, narrator: Narrator
 ) -> HomePod | None:
-    """Read the home pod; None if there is none, and none is needed.
+    """Read the home pod in `namespace`; None if there is none, and none is needed.
 
     Raises RunFailure `k8s_home_pod_unavailable`: it is needed, and cannot be read or does not exist.
     """
@@ -52,7 +52,7 @@ async def find_home_pod(
         return None
     if home is None and needed:
         raise RunFailure(_missing(names, namespace, in_pod=in_pod))
-    if home is not None and not needed and config.namespace not in {None, home.namespace}:
+    if home is not None and not needed and job_namespace != home.namespace:
         await narrator.status(f"Nothing is inherited from the home pod: it is in namespace {home.namespace}")
         return None
     return home

@@ -40,7 +40,7 @@ class HostPoller:
 
     def __init__(self, settings: ProcessSettings, nursery: Nursery) -> None:
         self._url = settings.env.get("PAPERCLIP_API_URL", "").rstrip("/")
-        self._proxy = proxy_for(self._url, settings.env)
+        self._env = settings.env
         self._interval = settings.timings.cancel_poll
         self._nursery = nursery
         self._runs: set[_PolledRun] = set()
@@ -77,7 +77,7 @@ class HostPoller:
 
     async def _poll_forever(self) -> None:
         limit = asyncio.Semaphore(MAX_REQUESTS)
-        async with open_session(self._proxy, total=REQUEST_TIMEOUT) as session:
+        async with open_session(total=REQUEST_TIMEOUT) as session:
             while True:
                 await asyncio.sleep(self._interval)
                 async with asyncio.TaskGroup() as requests:
@@ -89,7 +89,8 @@ class HostPoller:
         headers = {"Authorization": f"Bearer {run.token}", "Accept": "application/json"}
         async with limit:
             try:
-                async with session.get(url, headers=headers, allow_redirects=False) as response:
+                proxy = proxy_for(self._url, self._env)
+                async with session.get(url, headers=headers, proxy=proxy, allow_redirects=False) as response:
                     body = orjson.loads(await _read_body(response)) if response.status == 200 else None
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 return  # unknown: the next round asks again

@@ -69,14 +69,25 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
             `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig that cannot be used.
     """
     env, own = ports.settings.env, await own_namespace(ports)
-    home = await find_home_pod(config, own, ports, narrator)
+    namespace = await job_namespace(config.namespace, config.kubeconfig, ports)
+    home = await find_home_pod(config, own, namespace, ports, narrator)
     image = config.image or (home.image if home is not None else "")
     volume = await _volume_here(config, home, ports.settings)
-    return RunSite(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
+    return RunSite(namespace, image, home, env, secrets.token_hex(4), volume)
+
+
+async def job_namespace(configured: str | None, kubeconfig: str | None, ports: Ports) -> str:
+    """The namespace of the Jobs: the setting, else that of the kubeconfig's context, else the home pod's.
+
+    Raises RunFailure as `own_namespace` does.
+    """
+    own = await own_namespace(ports)
+    of_context = await ports.cluster.default_namespace() if kubeconfig is not None else None
+    return configured or of_context or own
 
 
 async def own_namespace(ports: Ports) -> str:
-    """The namespace of the home pod; Jobs run there too unless the config names another one.
+    """The namespace of the home pod.
 
     Raises RunFailure: `k8s_config_invalid`, the kubeconfig cannot be used; `k8s_policy_refused`, it may not.
     """

@@ -208,13 +208,14 @@ class StartGate:
         try:
             await step()
         except ClusterError as error:
-            if not error.retryable:
+            repeated = error.retryable or error.foreign
+            if not repeated:
                 self._done.add(what)
             if what != PIN and what not in self._reported:
                 self._reported.add(what)
                 call = f"{what} {self.job.ref.name}"
-                await self.narrator.warn(_second_pod_warning(call, error, repeated=error.retryable))
-            return not error.retryable
+                await self.narrator.warn(_second_pod_warning(call, error, repeated=repeated))
+            return not repeated
         self._done.add(what)
         return True
 

@@ -100,10 +100,17 @@ class Record:
         path = self.request["config"].get("kubeconfig")
         return str(path) if path else None
 
-    def with_kubeconfig(self, path: str) -> "Record":
-        return replace(
-            self, request={**self.request, "config": {**self.request["config"], "kubeconfig": path}}
-        )
+    @property
+    def context(self) -> str | None:
+        """The context of the kubeconfig; None for its current one, or without a kubeconfig."""
+        name = self.request["config"].get("kubeContext")
+        return str(name) if name else None
+
+    def with_cluster(self, kubeconfig: str | None, context: str | None) -> "Record":
+        """The record with another kubeconfig or context; None leaves what is recorded."""
+        given = {"kubeconfig": kubeconfig, "kubeContext": context}
+        config = {**self.request["config"], **{key: value for key, value in given.items() if value}}
+        return replace(self, request={**self.request, "config": config})
 
     def part(self, uid: str) -> JobPart | None:
         """The part of the Job with this uid, if the record has one."""

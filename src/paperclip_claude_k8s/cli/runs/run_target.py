@@ -1,24 +1,34 @@
 """Which cluster a run is on, and the status of its Jobs there."""
 
 import hashlib
-from urllib.parse import urlsplit
 
+from yarl import URL
+
+from paperclip_claude_k8s.base.http import host_and_port
 from paperclip_claude_k8s.cli.runs.decide import JobStatus
 from paperclip_claude_k8s.cli.runs.record import Record, RunTarget
 from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cluster.credentials import Credentials
+from paperclip_claude_k8s.cluster.kubeconfig import ClusterSource, KubeconfigRules
 from paperclip_claude_k8s.cluster.labels import ALL_OURS, RUN_LABEL
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.plan.identity import label_value
 
+_ADDRESS_ONLY = KubeconfigRules(trusted=True)
+"""Rules for reading an address: nothing is run, and no credential is read."""
 
-async def resolve_target(kubeconfig: str | None, namespace: str) -> RunTarget:
-    """The target that the kubeconfig points at. Raises `ClusterError` if it cannot be used."""
-    server = await Credentials(kubeconfig).address()
+
+async def resolve_target(source: ClusterSource, namespace: str) -> tuple[RunTarget, str | None]:
+    """The target that the kubeconfig points at, and the name of its context; None without a kubeconfig.
+
+    Raises `ClusterError` if it cannot be used.
+    """
+    credentials = Credentials(source.kubeconfig, _ADDRESS_ONLY, context=source.context)
+    server = await credentials.address()
     digest = hashlib.sha256(server.encode()).hexdigest()[:16]
-    address = urlsplit(server)
-    return RunTarget(f"{address.scheme}://{address.hostname}:{address.port or 443}", digest, namespace)
+    url = URL(server)
+    return RunTarget(f"{url.scheme}://{host_and_port(url)}", digest, namespace), credentials.context
 
 
 def check_target(record: Record, current: RunTarget) -> None:
@@ -28,7 +38,8 @@ def check_target(record: Record, current: RunTarget) -> None:
         raise Stop(
             "other_cluster",
             f"run {record.run_id} is on {recorded.server}, namespace {recorded.namespace}, but this call uses"
-            f" {current.server}, namespace {current.namespace}; pass the --kubeconfig it was started with",
+            f" {current.server}, namespace {current.namespace}; pass the --kubeconfig and --context it"
+            " was started with",
         )
 
 

@@ -20,6 +20,7 @@ from paperclip_claude_k8s.cli.runs.journal import FileJournal
 from paperclip_claude_k8s.cli.runs.record import Record, lost_reply, polling_reply
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, outcome_of, resumable
 from paperclip_claude_k8s.cli.runs.run_target import check_target, read_job_status, resolve_target
+from paperclip_claude_k8s.cluster.kubeconfig import ClusterSource
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.execute import execute, submit
@@ -27,7 +28,7 @@ from paperclip_claude_k8s.failures import RunFailure, config_invalid
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import Ports, utc_now
 from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.prepare import own_namespace
+from paperclip_claude_k8s.run.prepare import job_namespace
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 
 BLOCKED_CODE = "k8s_concurrent_run_blocked"
@@ -52,7 +53,7 @@ class LockedRun:
 
     @property
     def ports(self) -> Ports:
-        return self.process.ports(self.record.kubeconfig)
+        return self.process.ports(self.record.kubeconfig, self.record.context)
 
     @property
     def is_cancel_requested(self) -> bool:
@@ -74,8 +75,8 @@ class Worker:
     def __init__(self, call: RunCall, record: Record) -> None:
         """Raises `Stop` if the run's files cannot be opened."""
         journal = FileJournal(call, record)
-        override = call.options.kubeconfig_override
-        granted = {**record.grants, **(grants(override, None) if override else {})}
+        override, context = call.options.kubeconfig_override, call.options.context
+        granted = {**record.grants, **(grants(override, None, context) if override or context else {})}
         settings = with_grants(call.dependencies.settings, granted)
         process = Process(settings, call.dependencies.connect, journal=journal)
         self._run = LockedRun(call, journal, process, is_new=record.phase == "reserved")
@@ -135,23 +136,26 @@ class Worker:
         Returns the result of a new run whose cluster cannot be used; None otherwise.
         """
         run = self._run
-        if (kubeconfig := run.call.options.kubeconfig_override) is not None:
-            run.journal.record = run.record.with_kubeconfig(kubeconfig)
+        options = run.call.options
+        run.journal.record = run.record.with_cluster(options.kubeconfig_override, options.context)
         try:
-            current = await resolve_target(run.record.kubeconfig, await self._namespace())
+            current, context = await resolve_target(
+                ClusterSource(run.record.kubeconfig, run.record.context), await self._namespace()
+            )
         except (ClusterError, RunFailure) as error:
             if not run.is_new:
                 raise run.stop(str(error)) from None
             cause = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
             return early_failure(cause, ResultInputs(utc_now()))
         check_target(run.record, current)
-        run.journal.record = replace(run.record, target=current)
+        # later commands use this context too, even if another one is the current context then
+        run.journal.record = replace(run.record.with_cluster(None, context), target=current)
         return None
 
     async def _namespace(self) -> str:
         run = self._run
         configured = run.record.target.namespace or run.record.request["config"].get("namespace")
-        return str(configured) if configured else await own_namespace(run.ports)
+        return await job_namespace(configured, run.record.kubeconfig, run.ports)
 
     async def _job_status(self) -> decide.JobStatus:
         """The status of the run's Jobs. Asks the cluster only if the next step depends on it."""

@@ -1,0 +1,55 @@
+"""Which kubeconfig and context a command uses, in kubectl's order.
+
+`--kubeconfig`, else the files that KUBECONFIG names, else `kubeconfig` in the file of `--config`, else
+~/.kube/config, else the service account of the Pod in which the command runs.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from paperclip_claude_k8s.cli.command_options import absolute_files
+from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config
+from paperclip_claude_k8s.ports import ProcessSettings
+
+DEFAULT = "~/.kube/config"
+
+
+def chosen_kubeconfig(option: Path | None, config_file: Path | None, *, devcluster: bool) -> str | None:
+    """The kubeconfig that the person at the shell chose; None if there is none, or `--config` names one.
+
+    `option`: the value of `--kubeconfig` or KUBECONFIG. Raises `OptionsInvalid` for a bad `--config`.
+    """
+    if devcluster:
+        return None
+    if option is not None and (files := absolute_files(str(option))):
+        return files
+    return None if "kubeconfig" in merge_config(config_file, {}) else _default_kubeconfig()
+
+
+def _default_kubeconfig() -> str | None:
+    """~/.kube/config, if it exists and agents cannot write it: homes in Pods may be on the shared volume."""
+    path = absolute_files(DEFAULT)
+    if not path.startswith("/") or not os.path.isfile(path):  # noqa: PTH113  # an odd home is no Path
+        return None
+    settings = ProcessSettings.read(os.environ)
+    unnamed = replace(settings, policy=settings.policy.model_copy(update={"kubeconfigs": None}))
+    rule = unnamed.folders.kubeconfigs
+    return path if rule.allows(path) and rule.allows(os.path.realpath(path)) else None
+
+
+def check_cluster_options(
+    kubeconfig: object, context: str | None, *, devcluster: bool, typed: bool, known_run: bool = False
+) -> None:
+    """Raises `OptionsInvalid` for options that contradict each other, or `--context` without a kubeconfig.
+
+    `kubeconfig`: the one that will be used. `typed`: `--kubeconfig` is on the command line.
+    """
+    if devcluster and (typed or context is not None):
+        name = "--kubeconfig" if typed else "--context"
+        raise OptionsInvalid(f"{name} names another cluster than --devcluster: leave one of them out")
+    if context is not None and not kubeconfig and not known_run:
+        raise OptionsInvalid(
+            f"--context needs a kubeconfig: neither --kubeconfig nor KUBECONFIG is given, and {DEFAULT} is "
+            "missing or where agents can write"
+        )
