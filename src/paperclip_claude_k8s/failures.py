@@ -351,13 +351,18 @@ def run_taken_over(job: str) -> Failure:
     return Failure(ErrorCode.RUN_TAKEN_OVER, text, "the other process reports the result of this run", "none")
 
 
-def job_deleted_externally(facts: str) -> Failure:
-    """Built when something else deleted the Job while its agent worked. `facts`: `key=value, …`."""
-    return Failure(
-        ErrorCode.JOB_DELETED_EXTERNALLY,
-        f"K8s Job was deleted externally before Claude could complete [{facts}]",
-        "find out what deletes Jobs in this namespace; the session can be resumed",
-    )
+def job_deleted_externally(facts: str, *, finished: bool = False) -> Failure:
+    """Built when something else deleted the Job while its agent worked. `facts`: `key=value, …`.
+
+    `finished`: the Job was seen to finish before it was deleted, so its TTL may have deleted it.
+    """
+    when = "before Claude could complete"
+    step = "find out what deletes Jobs in this namespace; the session can be resumed"
+    if finished:
+        when = "after it had finished, for example by its TTL, before its output was read"
+        step = "raise ttlSecondsAfterFinished if it is short; the session can be resumed"
+    text = f"K8s Job was deleted externally {when} [{facts}]"
+    return Failure(ErrorCode.JOB_DELETED_EXTERNALLY, text, step)
 
 
 def job_gone(job: str) -> Failure:
@@ -389,8 +394,15 @@ def log_limit_exceeded(limit: str) -> Failure:
 
 
 def timeout(seconds: float) -> Failure:
-    """Built when the agent was stopped after `timeoutSec` seconds, or by the Job's own deadline."""
+    """Built when the agent was stopped after `timeoutSec` seconds, or by the deadline of its Job or Pod.
+
+    `seconds`: 0 if the config has no limit, so that something else set `activeDeadlineSeconds`.
+    """
     step = "raise timeoutSec, or give the agent less to do at once; its session can be resumed"
+    if not seconds:
+        text = "Timed out: activeDeadlineSeconds of the Job or Pod has passed, although timeoutSec is not set"
+        step = "find out what sets it (podTemplate, an admission policy); the session can be resumed"
+        return Failure(ErrorCode.TIMEOUT, text, step)
     return Failure(ErrorCode.TIMEOUT, f"Timed out after {seconds:g}s", step)
 
 
@@ -407,19 +419,19 @@ def empty_reply(message: str) -> Failure:
     return Failure(ErrorCode.LLM_API_ERROR, message, family="transient_upstream")
 
 
-def truncated(message: str) -> Failure:
+def truncated(message: str, step: str = "") -> Failure:
     """Built when the output stops after the model began to answer, without a result."""
-    return Failure(ErrorCode.TRUNCATED, message, family="transient_upstream")
+    return Failure(ErrorCode.TRUNCATED, message, step, family="transient_upstream")
 
 
-def init_failed(message: str) -> Failure:
+def init_failed(message: str, step: str = "") -> Failure:
     """Built when Claude exited after its init event, before any answer and without an error text."""
-    return Failure(ErrorCode.INIT_FAILED, message)
+    return Failure(ErrorCode.INIT_FAILED, message, step)
 
 
-def no_result(message: str) -> Failure:
+def no_result(message: str, step: str = "") -> Failure:
     """Built when Claude exited without a result and no better explanation applies."""
-    return Failure(ErrorCode.NO_RESULT, message)
+    return Failure(ErrorCode.NO_RESULT, message, step)
 
 
 def not_executable(message: str, why: str) -> Failure:

@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.relay_shells import FIRST_LINE, NONCE, PREFIX, RelayRunner, output_of, summary
+from tests.support.programs import program
+from tests.support.relay_shells import APPLETS, FIRST_LINE, NONCE, PREFIX, RelayRunner, output_of, summary
 
 from paperclip_claude_k8s import relay
 
@@ -192,3 +193,15 @@ async def test_start_mark_follows_no_link(runner: RelayRunner, tmp_path: Path) -
     (tmp_path / "run-starts" / "pod-uid").symlink_to(tmp_path / "precious")
     await runner.run("sleep", "0.3", env={relay.STARTED: str(tmp_path / "run-starts"), relay.POD: "pod-uid"})
     assert (tmp_path / "precious").read_text(encoding="utf-8") == "kept"
+
+
+@pytest.mark.parametrize("tool", ["dd", "head", "mkdir", "rm", "sleep", "wc"])
+async def test_agent_is_not_started_in_an_image_without_a_needed_tool(tool: str, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in set(APPLETS) - {tool}:
+        (programs / name).symlink_to(program("dash" if name == "sh" else name))
+    runner = RelayRunner(tmp_path, str(programs))
+    async with runner.started("sh", "-c", "echo worked") as process:
+        assert await process.communicate() == (b"", f"paperclip relay: {tool}: not found\n".encode())
+    assert process.returncode == 127

@@ -73,6 +73,57 @@ def test_drained_pod_is_disrupted_for_the_reason_in_its_condition(reason: str) -
     assert (ending.reason, ending.details) == (reason, "drained by an administrator")
 
 
+TARGET = Condition("DisruptionTarget", "True", "TerminationByKubelet")
+NODE_SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "conditions"),
+    [
+        pytest.param("Terminated", NODE_SHUTDOWN, (TARGET,), id="node shutdown since 1.26"),
+        pytest.param("Terminated", NODE_SHUTDOWN, (), id="node shutdown since 1.22"),
+        pytest.param("Shutdown", "Node is shutting, evicting pods", (), id="node shutdown before 1.22"),
+        pytest.param("Evicted", "The node was low on resource: memory.", (), id="node out of memory"),
+        pytest.param("Evicted", "Pod ephemeral local storage usage exceeds", (TARGET,), id="disk"),
+        pytest.param("Preempting", "Preempted in order to admit critical pod", (), id="critical Pod"),
+        pytest.param("NodeLost", "Node x which was running pod y is unresponsive", (), id="node lost"),
+        pytest.param("NodeAffinity", "Predicate NodeAffinity failed", (), id="kubelet restarted"),
+        pytest.param("UnexpectedAdmissionError", "Allocate failed", (), id="device lost"),
+    ],
+)
+@pytest.mark.parametrize("exit_code", [137, 143])
+def test_reason_of_a_failed_pod_is_the_cause_of_its_end(
+    reason: str, message: str, conditions: tuple[Condition, ...], exit_code: int
+) -> None:
+    pod = a_pod(Terminated(exit_code), phase="Failed", reason=reason, message=message, conditions=conditions)
+    ending = judge_ending(Known(job=a_job(), pod=pod))
+    assert isinstance(ending, Disrupted)
+    assert reason in ending.reason
+    assert ending.details == message
+
+
+def test_pod_that_exceeded_its_own_deadline_timed_out() -> None:
+    pod = a_pod(Terminated(143, "Error"), phase="Failed", reason="DeadlineExceeded")
+    ending = judge_ending(Known(job=a_job(), pod=pod))
+    assert isinstance(ending, DeadlinePassed)
+
+
+def test_reason_of_a_succeeded_pod_is_no_disruption() -> None:
+    """Some virtual kubelets set one."""
+    pod = a_pod(Terminated(0, "Completed"), phase="Succeeded", reason="Completed")
+    assert isinstance(judge_ending(Known(job=a_job(), pod=pod)), Exited)
+
+
+@pytest.mark.parametrize(("reason", "exit_code"), [("ContainerStatusUnknown", 137), ("Unknown", 255)])
+def test_container_that_the_kubelet_did_not_find_is_disrupted(reason: str, exit_code: int) -> None:
+    message = "The container could not be located when the pod was terminated"
+    pod = a_pod(Terminated(exit_code, reason, message), phase="Failed")
+    ending = judge_ending(Known(job=a_job(), pod=pod))
+    assert isinstance(ending, Disrupted)
+    assert ending.reason == "ContainerLost"
+    assert message in ending.details
+
+
 def test_vanished_pod_of_a_live_job_is_disrupted() -> None:
     ending = judge_ending(Known(job=a_job(), pod=a_pod(Running(), phase="Running"), pod_gone=True))
     assert isinstance(ending, Disrupted)

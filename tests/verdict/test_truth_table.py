@@ -9,7 +9,7 @@ import pytest
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.cluster.model import Condition, Terminated
 from paperclip_claude_k8s.podlog.log_report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.ending import (
@@ -232,10 +232,11 @@ def test_result_in_the_log_is_kept_if_the_relay_agrees() -> None:
 def test_truncated_run_reports_the_container_end(ending: str, cause: str) -> None:
     failure = classify_end(observe(OUTPUTS["cut short"], ENDINGS[ending]), OutcomeInputs(NOW))
     assert failure is not None
-    assert failure.message == (
+    assert failure.what == (
         "Claude run was truncated mid-stream (model: m) — assistant produced content but no result event "
         f"arrived; {cause}"
     )
+    assert ("`resources.limits.memory`" in failure.next_step) == (ending == "OOM")
 
 
 def warnings(relay: RelaySummary | None, log: LogReport | None) -> list[str]:
@@ -292,3 +293,22 @@ def test_timeout_or_cancellation_after_a_final_result_keeps_its_fields(output: s
     assert wire.get("summary") == (observation.transcript.summary or None)
     if ANSWER in lines:
         assert wire["summary"] == "Hello"
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_deleted_job_that_had_finished_is_reported_with_its_ttl(*, finished: bool) -> None:
+    facts = RunFacts("job", "ns", conditions=(Condition("Complete", "True"),) if finished else ())
+    failure = classify_end(
+        replace(observe(OUTPUTS["cut short"], JobGone("direct read")), facts=facts), OutcomeInputs(NOW)
+    )
+    assert failure is not None
+    assert failure.code == "k8s_job_deleted_externally"
+    assert ("before Claude could complete" in failure.what) is not finished
+    assert ("ttlSecondsAfterFinished" in failure.next_step) is finished
+
+
+def test_deadline_that_the_config_does_not_have_is_reported_without_a_duration() -> None:
+    failure = classify_end(observe(OUTPUTS["nothing"], DeadlinePassed()), OutcomeInputs(NOW))
+    assert failure is not None
+    assert failure.code == "timeout"
+    assert "activeDeadlineSeconds" in failure.message

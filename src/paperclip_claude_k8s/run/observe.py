@@ -26,12 +26,14 @@ from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, SpawnNotice
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.live_run import LiveRun
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.read_now import explain, read_now
+from paperclip_claude_k8s.run.read_now import explain, explain_kill, read_now
 from paperclip_claude_k8s.run.stop import end_job
 from paperclip_claude_k8s.run.wait_for_pod import check_only_pod, wait_for_pod
+from paperclip_claude_k8s.verdict.disruption import is_killed
 from paperclip_claude_k8s.verdict.ending import (
     Disrupted,
     Ending,
+    Exited,
     JobGone,
     NotStarted,
     PodLost,
@@ -193,16 +195,18 @@ def _on_progress(ctx: ExecutionContext) -> ObjectCallback | None:
 
 async def _explain(run: LiveRun, ending: Ending) -> Ending:
     """Add the cause to the ending of a Pod or Job that was taken away, as far as the cause can be read."""
-    if not isinstance(ending, (Disrupted, JobGone)):
-        return ending
-    if ending.terminated is None:
+    job_watch, cluster = run.job_watch, run.ports.cluster
+    killed = isinstance(ending, Exited) and is_killed(ending.terminated)
+    if isinstance(ending, (Disrupted, JobGone)) and ending.terminated is None:
         await _wait_for_container_end(run)
-    if isinstance(ending, Disrupted) and not ending.named:
+    if killed or (isinstance(ending, Disrupted) and not ending.named):
         # Deleting a Job also deletes its Pod, and the Pod's watch may report that before the Job's does.
-        await read_now(run.job_watch, run.ports.cluster)
-        ending = judge_ending(run.job_watch.known) or ending
+        await read_now(job_watch, cluster)
+        ending = judge_ending(job_watch.known) or ending
+    if isinstance(ending, Exited) and killed:
+        return await explain_kill(ending, job_watch, cluster)
     if isinstance(ending, Disrupted) and not ending.named:
-        ending = replace(ending, details=await explain(ending, run.job_watch, run.ports.cluster))
+        return replace(ending, details=await explain(ending, job_watch, cluster))
     return ending
 
 

@@ -7,8 +7,11 @@ from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
 from paperclip_claude_k8s.cluster.model import EventSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
-from paperclip_claude_k8s.verdict.disruption import Disruption, with_events
-from paperclip_claude_k8s.verdict.ending import Disrupted
+from paperclip_claude_k8s.verdict.disruption import Disruption, disruption_by_event, with_events
+from paperclip_claude_k8s.verdict.ending import Disrupted, Exited
+
+NODE_EVENTS_NAMESPACE = "default"
+"""Namespace of the Events about nodes, which have none themselves."""
 
 
 async def read_now(job_watch: JobWatch, cluster: Cluster) -> bool:
@@ -34,10 +37,36 @@ async def _our_pods(job_watch: JobWatch, cluster: Cluster) -> Sequence[PodSnapsh
 
 
 async def explain(ending: Disrupted, job_watch: JobWatch, cluster: Cluster) -> str:
-    """The text of a disruption, extended by Events about Pod and Job; failed reads are ignored."""
-    ref, events = job_watch.ref, list[EventSnapshot]()
-    for name in (ending.pod, ref.name):
-        with suppress(ClusterError):
-            events += await cluster.list_events(ref.namespace, name, by="name")
-    since = job_watch.known.pod.created if job_watch.known.pod is not None else None
+    """The text of a disruption, extended by Events about Pod, Job and node; failed reads are ignored."""
+    pod = job_watch.known.pod
+    events = await _events_about(pod, job_watch, cluster)
+    since = pod.created if pod is not None else None
     return with_events(Disruption(ending.reason, ending.details), events, since).details
+
+
+async def explain_kill(ending: Exited, job_watch: JobWatch, cluster: Cluster) -> Exited | Disrupted:
+    """The ending of a container that was killed, with the cause that an Event names, if one does.
+
+    A kernel that is out of memory, or a node that shuts down, kills containers without a word in the Pod.
+    """
+    pod = job_watch.known.pod
+    if pod is None:
+        return ending
+    events = await _events_about(pod, job_watch, cluster)
+    found = disruption_by_event(events, ending.terminated.started or pod.created)
+    if found is None:
+        return ending
+    return Disrupted(pod.name, found.reason, found.details, ending.terminated, named=False)
+
+
+async def _events_about(
+    pod: PodSnapshot | None, job_watch: JobWatch, cluster: Cluster
+) -> list[EventSnapshot]:
+    """Events about Pod, Job and the Pod's node, which are in another namespace, that may not be readable."""
+    ref, events = job_watch.ref, list[EventSnapshot]()
+    about = [(ref.namespace, pod.name if pod is not None else ""), (ref.namespace, ref.name)]
+    about.append((NODE_EVENTS_NAMESPACE, pod.node if pod is not None else ""))
+    for namespace, name in about:
+        with suppress(ClusterError):
+            events += await cluster.list_events(namespace, name, by="name") if name else ()
+    return events

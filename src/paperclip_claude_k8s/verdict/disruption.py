@@ -13,16 +13,23 @@ from paperclip_claude_k8s.cluster.labels import CONTROLLER_UID_LABELS
 from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Terminated
 from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
 
-TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "NodeLost", "Terminated", "NodeShutdown"})
-"""Values of `reason` in a Pod's status if it was taken away; servers since 1.26 also set a condition."""
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+"""Reason in the condition of a Job, or in the status of a Pod, that exceeded `activeDeadlineSeconds`."""
 
 CAUSES = frozenset(
     {
-        *("TaintManagerEviction", "Preempted", "Evicted", "NodeNotReady", "NodeShutdown"),  # about the Pod
+        # about the Pod
+        *("TaintManagerEviction", "Preempted", "Preempting", "Evicted", "NodeNotReady", "NodeShutdown"),
+        *("ScaleDown", "Descheduled", "EvictedByVPA"),  # the same, of autoscalers and the descheduler
         *("Suspended", "Stopped"),  # about the Job; the second is Kueue's
+        *("SystemOOM", "Rebooted", "Shutdown"),  # about the node
     }
 )
 """Reasons of Events that explain why a Pod was taken away."""
+
+LOST_CONTAINER = frozenset({"ContainerStatusUnknown", "Unknown"})
+"""Reasons of a terminated container whose end nobody saw: its exit code (137 or 255) is made up."""
+_SIGTERM_CODE, _SIGKILL_CODE = 143, 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,9 @@ JOB_SUSPENDED = Disruption("JobSuspended", "the Job was suspended, so the Job co
 def named_disruption(pod: PodSnapshot) -> Disruption | None:
     """Why the Pod was taken away, if its status names a reason."""
     target = pod.condition("DisruptionTarget")
-    named = [pod.reason] if pod.reason in TAKEN_AWAY else []
+    # Such a Pod has a reason only if it was ended as a whole: Evicted, Preempting, Terminated, NodeLost.
+    ended_as_a_whole = pod.phase in {"Failed", "Unknown"} and pod.reason not in {"", DEADLINE_EXCEEDED}
+    named = [pod.reason] if ended_as_a_whole else []
     details = pod.message
     if target is not None and target.is_true:
         named.append(target.reason or "DisruptionTarget")
@@ -78,6 +87,29 @@ def disruption(known: Known) -> Disruption | None:
             return Disruption("JobScaledDown", "the Job's parallelism was set to 0")
         case "":
             return Disruption("PodDeleted", "the Pod was deleted or evicted, or its node was drained")
+
+
+def lost_container(end: Terminated) -> Disruption | None:
+    """Why a container ended that was gone when the kubelet looked for it; None for any other container."""
+    if end.reason not in LOST_CONTAINER:
+        return None
+    text = "the container was gone when the kubelet looked for it, as after a restart of its node or runtime"
+    message = " ".join(end.message.split())
+    return Disruption("ContainerLost", f"{text}: {message}" if message else text)
+
+
+def is_killed(end: Terminated) -> bool:
+    """Whether the container was ended by a signal that also ends containers from outside."""
+    return end.exit_code in {_SIGTERM_CODE, _SIGKILL_CODE}
+
+
+def disruption_by_event(events: Iterable[EventSnapshot], since: datetime | None) -> Disruption | None:
+    """Why a container was killed that no status explains: the last Event that names a cause since its start.
+
+    `events`: of Pod, Job and node, oldest first.
+    """
+    causes = [event for event in events if event.reason in CAUSES and not _older(event, since)]
+    return Disruption(causes[-1].reason, causes[-1].message) if causes else None
 
 
 def _was_refused_by_relay(pod: PodSnapshot) -> bool:

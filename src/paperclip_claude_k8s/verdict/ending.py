@@ -10,11 +10,16 @@ from enum import Enum
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, Known, PodSnapshot, Running, Terminated
+from paperclip_claude_k8s.cluster.model import Condition, Known, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.failures import Failure
-from paperclip_claude_k8s.verdict.disruption import disruption, named_disruption
+from paperclip_claude_k8s.verdict.disruption import (
+    DEADLINE_EXCEEDED,
+    disruption,
+    lost_container,
+    named_disruption,
+)
 from paperclip_claude_k8s.verdict.not_executable import start_error
-from paperclip_claude_k8s.verdict.start import BACKOFF_LIMIT_EXCEEDED, DEADLINE_EXCEEDED
+from paperclip_claude_k8s.verdict.start import BACKOFF_LIMIT_EXCEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +153,25 @@ def judge_ending(known: Known) -> Ending | None:
     if named is not None:
         return Disrupted(name, named.reason, named.details, terminated)
     # The order matters: after a deadline or with its Job, the Pod is deleted too, so the Pod is judged last.
-    if _deadline_exceeded(known.job):
+    if _deadline_exceeded(known):
         return DeadlinePassed(terminated)
     if known.job_gone or (known.job is not None and known.job.deleting):
         return JobGone(known.seen_by, terminated)
     cause = disruption(known)
     if cause is not None:
         return Disrupted(name, cause.reason, cause.details, terminated, named=False)
-    return _exited(terminated) if terminated else Disrupted(name, "PodFailed", _pod_message(known.pod))
+    return _unexplained_ending(name, known.pod, terminated)
 
 
-def _exited(terminated: Terminated) -> Exited | NotStarted:
-    """The ending of a container that nothing ended from outside; it may never have run."""
+def _unexplained_ending(
+    pod: str, snapshot: PodSnapshot | None, terminated: Terminated | None
+) -> Exited | Disrupted | NotStarted:
+    """The ending of a Pod and its container that neither Pod nor Job explain."""
+    if terminated is None:
+        return Disrupted(pod, "PodFailed", _pod_message(snapshot))
+    lost = lost_container(terminated)
+    if lost is not None:
+        return Disrupted(pod, lost.reason, lost.details, terminated, named=False)
     if not terminated.never_ran:
         return Exited(terminated)
     why, retryable = start_error(terminated)
@@ -201,9 +213,10 @@ def only_pod_lost(pod: str, details: str) -> PodLost:
     return PodLost(failures.pod_disrupted(pod, "PodDeleted", details, started=None))
 
 
-def _deadline_exceeded(job: JobSnapshot | None) -> bool:
-    finished: Condition | None = job.finished if job is not None else None
-    return finished is not None and finished.reason == DEADLINE_EXCEEDED
+def _deadline_exceeded(known: Known) -> bool:
+    finished: Condition | None = known.job.finished if known.job is not None else None
+    by_pod = known.pod is not None and known.pod.reason == DEADLINE_EXCEEDED
+    return by_pod or (finished is not None and finished.reason == DEADLINE_EXCEEDED)
 
 
 def _pod_message(pod: PodSnapshot | None) -> str:

@@ -117,7 +117,10 @@ def _files_changed(observation: Observation, _: OutcomeInputs) -> Failure | None
 def _taken_away(observation: Observation, _: OutcomeInputs) -> Failure | None:
     match observation.ending:
         case JobGone(seen_by):
-            return failures.job_deleted_externally(_deletion_facts(observation, seen_by))
+            finished = any(
+                c.type in {"Complete", "Failed"} and c.is_true for c in observation.facts.conditions
+            )
+            return failures.job_deleted_externally(_deletion_facts(observation, seen_by), finished=finished)
         case Disrupted(pod, reason, details):
             return failures.pod_disrupted(pod, reason, details, started=True)
         case PodLost(failure):
@@ -139,7 +142,8 @@ def _truncated(observation: Observation, _: OutcomeInputs) -> Failure | None:
         _terminated(observation), pod_missing=observation.facts.pod_gone, phase=observation.facts.pod_phase
     )
     message = truncated_message(observation.transcript.model, cause)
-    return failures.truncated(f"{message}{_EARLIER_TURN}" if observation.transcript.overtaken else message)
+    message += _EARLIER_TURN if observation.transcript.overtaken else ""
+    return failures.truncated(message, _memory_step(observation))
 
 
 def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | None:
@@ -165,7 +169,18 @@ def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
     text = transcript.first_plain_line or transcript.stderr_tail.strip().partition("\n")[0]
     message = no_answer_message(exit_code, model, text, started=started, init=bool(model))
     message += pod_cause(exit_code, _terminated(observation))
-    return failures.init_failed(message) if model and not text else failures.no_result(message)
+    build = failures.init_failed if model and not text else failures.no_result
+    return build(message, _memory_step(observation))
+
+
+def _memory_step(observation: Observation) -> str:
+    """The next step for a container, or a process in it, that exceeded the memory limit; "" for others."""
+    terminated = observation.terminated
+    if terminated is None or terminated.reason != "OOMKilled":
+        return ""
+    return (
+        "the memory limit was exceeded: raise `resources.limits.memory`, or give the agent less to do at once"
+    )
 
 
 def _terminated(observation: Observation) -> Terminated | None:

@@ -23,6 +23,7 @@ from paperclip_claude_k8s.cluster.model import (
     Waiting,
 )
 from paperclip_claude_k8s.verdict.disruption import (
+    DEADLINE_EXCEEDED,
     JOB_SUSPENDED,
     POD_RELEASED,
     Disruption,
@@ -44,8 +45,6 @@ from paperclip_claude_k8s.verdict.obstacles import (
 
 BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
 """Reason in the condition of a Job that failed because its Pod failed."""
-DEADLINE_EXCEEDED = "DeadlineExceeded"
-"""Reason in the condition of a Job that exceeded `activeDeadlineSeconds`; its Pod is deleted too."""
 
 HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """Reasons that do not pass: an invalid image name, or a missing image with `imagePullPolicy: Never`."""
