@@ -222,9 +222,8 @@ def slot_held(run: str, job: str = "") -> Failure:
     """Built when another run holds the slot's lock. `job` is that run's Job, if it is known."""
     holder = f"{f'Job {job} of ' if job else ''}run {run or '(unknown)'}"
     text = f"Concurrent run blocked: {holder} is still running for this agent"
-    return _bootstrap(
-        ErrorCode.RUN_BLOCKED, text, "wait for it, cancel it, or set concurrencyWaitSec", retryable=True
-    )
+    step = "wait for it, cancel it, or set concurrencyWaitSec"
+    return _bootstrap(ErrorCode.RUN_BLOCKED, text, step, retryable=True)
 
 
 def slot_may_clear(failure: Failure) -> bool:
@@ -356,13 +355,12 @@ def job_deleted_externally(facts: str, *, finished: bool = False) -> Failure:
 
     `finished`: the Job was seen to finish before it was deleted, so its TTL may have deleted it.
     """
-    when = "before Claude could complete"
-    step = "find out what deletes Jobs in this namespace; the session can be resumed"
+    when, step = "before Claude could complete", "find out what deletes Jobs in this namespace"
     if finished:
-        when = "after it had finished, for example by its TTL, before its output was read"
-        step = "raise ttlSecondsAfterFinished if it is short; the session can be resumed"
+        when = "after its end, for example by its TTL, and before its output was read"
+        step = "raise ttlSecondsAfterFinished if it is short"
     text = f"K8s Job was deleted externally {when} [{facts}]"
-    return Failure(ErrorCode.JOB_DELETED_EXTERNALLY, text, step)
+    return Failure(ErrorCode.JOB_DELETED_EXTERNALLY, text, f"{step}; the session can be resumed")
 
 
 def job_gone(job: str) -> Failure:
@@ -398,12 +396,11 @@ def timeout(seconds: float) -> Failure:
 
     `seconds`: 0 if the config has no limit, so that something else set `activeDeadlineSeconds`.
     """
-    step = "raise timeoutSec, or give the agent less to do at once; its session can be resumed"
+    text, step = f"Timed out after {seconds:g}s", "raise timeoutSec, or give the agent less to do at once"
     if not seconds:
         text = "Timed out: activeDeadlineSeconds of the Job or Pod has passed, although timeoutSec is not set"
-        step = "find out what sets it (podTemplate, an admission policy); the session can be resumed"
-        return Failure(ErrorCode.TIMEOUT, text, step)
-    return Failure(ErrorCode.TIMEOUT, f"Timed out after {seconds:g}s", step)
+        step = "find out what sets it (podTemplate, an admission policy)"
+    return Failure(ErrorCode.TIMEOUT, text, f"{step}; its session can be resumed")
 
 
 def cancelled(*, proven: bool) -> Failure:
@@ -432,12 +429,6 @@ def init_failed(message: str, step: str = "") -> Failure:
 def no_result(message: str, step: str = "") -> Failure:
     """Built when Claude exited without a result and no better explanation applies."""
     return Failure(ErrorCode.NO_RESULT, message, step)
-
-
-def not_executable(message: str, why: str) -> Failure:
-    """Built when the shell in the Pod could not execute Claude, or Claude a program that it needs."""
-    step = "use an `image` that has `claude` and all that it needs on its PATH (`check --probe` tries it)"
-    return Failure(ErrorCode.NO_RESULT, message, f"{why}; {step}, or set PATH in `env`")
 
 
 def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: bool = False) -> Failure:

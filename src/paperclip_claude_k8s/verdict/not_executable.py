@@ -11,6 +11,11 @@ from paperclip_claude_k8s.cluster.model import Terminated
 
 NOT_FOUND_CODE, NOT_EXECUTABLE_CODE = 127, 126
 """Exit codes of a shell that could not execute a program."""
+COMPLETE_IMAGE = (
+    "use an `image` that has `claude` and all that it needs on its PATH (`check --probe` tries it), or set PATH "
+    "in `env`"
+)
+"""The next step for whoever chose the image."""
 RUNTIME_ERRORS = ("exec ", "standard_init_linux.go")
 """Starts of the lines that a runtime writes into a container's log if its command cannot be executed."""
 _LINE_CHARS = 2000

@@ -39,6 +39,7 @@ from paperclip_claude_k8s.verdict.ending import (
     Untrackable,
 )
 from paperclip_claude_k8s.verdict.not_executable import (
+    COMPLETE_IMAGE,
     NOT_EXECUTABLE_CODE,
     NOT_FOUND_CODE,
     RUNTIME_ERRORS,
@@ -160,7 +161,7 @@ def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | Non
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     line, why = found or (last, "a program was not found, or may not be executed")
     message = no_answer_message(exit_code, "", line, started=transcript.lines > 0, init=False)
-    return failures.not_executable(message, why)
+    return failures.no_result(message, f"{why}; {COMPLETE_IMAGE}")
 
 
 def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
