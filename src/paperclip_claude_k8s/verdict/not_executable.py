@@ -12,8 +12,8 @@ from paperclip_claude_k8s.cluster.model import Terminated
 NOT_FOUND_CODE, NOT_EXECUTABLE_CODE = 127, 126
 """Exit codes of a shell that could not execute a program."""
 COMPLETE_IMAGE = (
-    "use an `image` that has `claude` and all that it needs on its PATH (`check --probe` tries it), or set PATH "
-    "in `env`"
+    "use an `image` that has `claude` and all that it needs on its PATH (`check --probe` tries it), or set "
+    "PATH in `env`"
 )
 """The next step for whoever chose the image."""
 RUNTIME_ERRORS = ("exec ", "standard_init_linux.go")
