@@ -75,9 +75,8 @@ def _needs(setting: str, least: tuple[int, int], version: tuple[int, int]) -> st
 
 def config_invalid(why: str) -> Failure:
     """Built when the context or the config cannot be read, or a setting has a value that no run can use."""
-    return _bootstrap(
-        ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why}", "correct it and run the agent again"
-    )
+    step = "correct it and run the agent again"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why}", step)
 
 
 def settings_too_long(keys: Sequence[str]) -> Failure:
@@ -234,9 +233,8 @@ def slot_may_clear(failure: Failure) -> bool:
 def orphan_task_unknown(job: str) -> Failure:
     """Built when an orphan (a live Job whose host process is gone) cannot be adopted without a task id."""
     text = f"Concurrent run blocked: orphaned Job {job} is still running and its task is unknown"
-    return _bootstrap(
-        ErrorCode.ORPHAN_TASK_UNKNOWN, text, "let it end, or delete it if its work is not needed"
-    )
+    step = "let it end, or delete it if its work is not needed"
+    return _bootstrap(ErrorCode.ORPHAN_TASK_UNKNOWN, text, step)
 
 
 def orphan_session_mismatch(job: str, theirs: str, ours: str) -> Failure:
@@ -392,10 +390,7 @@ def log_limit_exceeded(limit: str) -> Failure:
 
 
 def timeout(seconds: float) -> Failure:
-    """Built when the agent was stopped after `timeoutSec` seconds, or by the deadline of its Job or Pod.
-
-    `seconds`: 0 if the config has no limit, so that something else set `activeDeadlineSeconds`.
-    """
+    """Built when `timeoutSec` has passed, or, with 0 seconds, a deadline that something else set."""
     text, step = f"Timed out after {seconds:g}s", "raise timeoutSec, or give the agent less to do at once"
     if not seconds:
         text = "Timed out: activeDeadlineSeconds of the Job or Pod has passed, although timeoutSec is not set"
