@@ -65,6 +65,19 @@ async def test_node_shim_does_not_overwrite_other_folders(tmp_path: Path, conten
     assert names_in(tmp_path) == set(content)
 
 
+def test_package_is_not_written_through_a_link(tmp_path: Path) -> None:
+    folder, victim = tmp_path / "shim", tmp_path / "victim"
+    write_package(folder, "python3")
+    victim.write_text("mine", encoding="utf-8")
+    (folder / "index.js").unlink()
+    (folder / "index.js").symlink_to(victim)
+    names = sorted(path.name for path in folder.iterdir())
+    write_package(folder, "python3")
+    assert victim.read_text(encoding="utf-8") == "mine"
+    assert not (folder / "index.js").is_symlink()
+    assert sorted(path.name for path in folder.iterdir()) == names
+
+
 async def test_node_shim_refuses_a_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")

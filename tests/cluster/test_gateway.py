@@ -19,6 +19,7 @@ from tests.support.api_server import (
     a_kubeconfig,
     gateway_to,
     refusing,
+    serving,
     silent,
 )
 
@@ -408,6 +409,28 @@ async def test_compressed_list_is_an_error(tmp_path: Path) -> None:
     async with gateway_to(zipped, tmp_path) as gateway:
         with pytest.raises(ClusterError, match="is compressed"):
             await gateway.list_pods("ns", {})
+
+
+@pytest.mark.parametrize(
+    ("user", "secrets"),
+    [
+        ({"token": "canary-0123456789"}, ["canary-0123456789"]),
+        ({"username": "ada", "password": "pa55word"}, ["YWRhOnBhNTV3b3Jk", "ada:pa55word"]),
+    ],
+)
+async def test_refusal_that_quotes_the_request_is_shown_without_its_login(
+    user: dict[str, str], secrets: list[str], tmp_path: Path
+) -> None:
+    async def proxy(request: web.Request) -> web.Response:
+        quoted = f"{request.headers['Authorization']} {' '.join(secrets)}"
+        return web.Response(status=403, text=f"cannot forward {quoted} {'x' * 230} {quoted}")
+
+    async with serving(proxy) as url:
+        gateway = Gateway(a_kubeconfig(tmp_path, url, user=user))
+        error = await failure(gateway.read_job("ns", "job"))
+        await gateway.close()
+    assert "cannot forward" in str(error)
+    assert [secret for secret in secrets if secret[:8] in str(error)] == []
 
 
 async def test_error_quotes_no_path_of_the_servers_address(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Writes the npm package that a Node host loads: JavaScript sources, and facts about this version."""
 
 import json
+import secrets
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def write_package(folder: Path, python: str) -> dict[str, Any]:
         "package.json": _json(package_json),
     }
     for name, text in contents.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        _replace(folder / name, text)
     return package_json
 
 
@@ -107,6 +108,17 @@ def _is_taken(folder: Path) -> bool:
         return any(folder.iterdir())
     except (ValueError, AttributeError):
         return True
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a new file in the place of an earlier one. A link there is replaced, and not followed."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with new.open("x", encoding="utf-8") as file:
+            file.write(text)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _json(value: object) -> str:

@@ -1,5 +1,6 @@
 """Turns failed requests into `ClusterError`: responses that are refused or foreign, and network errors."""
 
+import base64
 import os
 import re
 import ssl
@@ -115,13 +116,14 @@ async def read_refusal(
 ) -> ClusterError:
     """Build the error for a response that is not 2xx, or is a web page.
 
-    Its message is that of the `Status` in the body, or else the beginning of the body (e.g. a proxy's page).
+    Its message is that of the `Status` in the body, or else the beginning of the body (e.g. a proxy's page),
+    without the credential that was sent.
     `confidential` is the body of the request if it must not be quoted, else None. `proxy`: one that may have
     answered itself, because it reads the requests; those to an https server it passes on unread.
     """
     if response.status in REDIRECTS:
         return redirect(request, response.url, response.status, response.headers.get("Location"))
-    body = await _read_beginning(response)
+    body = _without_login(await _read_beginning(response), response)
     is_web_page = is_page(response.content_type, body)
     is_of_proxy = is_web_page or response.status == NEEDS_LOGIN
     if proxy is not None and is_of_proxy and response.status not in _SUCCESS:
@@ -143,6 +145,16 @@ async def read_refusal(
         message = _redacted(message, response.status, status, confidential)
     reason = reason or response.reason or "Refused"
     return ClusterError(response.status, reason, message, retry_after=_retry_after(response, status))
+
+
+def _without_login(body: bytes, response: aiohttp.ClientResponse) -> bytes:
+    """The body without the token or password of the request, because a proxy may quote its headers."""
+    scheme, _, secret = response.request_info.headers.get("Authorization", "").partition(" ")
+    if len(secret) < MIN_SECRET_CHARS:
+        return body
+    if scheme == "Basic":
+        body = body.replace(base64.b64decode(secret), b"***")
+    return body.replace(secret.encode(), b"***")
 
 
 async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
