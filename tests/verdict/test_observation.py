@@ -1,11 +1,19 @@
-"""Which part of a container's termination message an error message may quote."""
+"""What an observation says: which termination message may be quoted, whether the agent ended by itself."""
 
 import pytest
+from tests.support.objects import a_job, finished
 
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.cluster.model import JobSnapshot, Known, Terminated
 from paperclip_claude_k8s.relay import RelaySummary
-from paperclip_claude_k8s.verdict.ending import Exited
+from paperclip_claude_k8s.verdict.ending import (
+    DeadlinePassed,
+    Ending,
+    Exited,
+    JobGone,
+    Stopped,
+    StoppedAfterResult,
+)
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
 
 
@@ -28,6 +36,22 @@ def termination_message(message: str, relay: RelaySummary | None = None) -> str:
 )
 def test_json_and_marked_lines_are_removed_from_a_termination_message(message: str, expected: str) -> None:
     assert termination_message(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("ending", "job", "ended"),
+    [
+        (Exited(Terminated(0)), a_job(conditions=finished()), True),
+        (JobGone("watch"), a_job(), True),
+        (DeadlinePassed(), a_job(conditions=finished("Failed", "DeadlineExceeded")), True),
+        (DeadlinePassed(), a_job(deleting=True), False),  # stopped after timeoutSec
+        (Stopped(proven=True), a_job(deleting=True), False),
+        (StoppedAfterResult(300), a_job(deleting=True), False),
+    ],
+)
+def test_stopped_agent_did_not_end_by_itself(ending: Ending, job: JobSnapshot, *, ended: bool) -> None:
+    facts, transcript = RunFacts("job", "ns"), StreamReader().finish()
+    assert Observation(ending, transcript, None, None, facts, Known(job=job)).agent_ended is ended
 
 
 def test_relay_summary_is_not_a_termination_message() -> None:

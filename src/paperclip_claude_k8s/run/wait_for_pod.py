@@ -37,7 +37,6 @@ from paperclip_claude_k8s.verdict.start import (
     StartBudget,
     StartVerdict,
     StillWaiting,
-    judge_spent_start_budget,
     judge_start,
     never_began,
     queue_took_back,
@@ -274,9 +273,8 @@ class _Waiting:
         limit = self._budgets.limits.get(verdict.budget)
         if limit is None:
             return None
-        disrupted = judge_spent_start_budget(self.job_watch.known)
-        if disrupted is not None:
-            return _not_started(disrupted, self.job_watch.known)
+        if verdict.lost_if_spent is not None:
+            return _not_started(verdict.lost_if_spent, self.job_watch.known)
         why = verdict.why
         if newest is not None and newest.message not in why:
             why = f"{why}; {describe_event(newest)}"

@@ -14,6 +14,7 @@ from paperclip_claude_k8s.cluster.model import Condition, Known, Terminated
 from paperclip_claude_k8s.podlog.log_report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.ending import (
+    DeadlinePassed,
     Disrupted,
     Ending,
     Exited,
@@ -61,8 +62,13 @@ class Observation:
 
     @property
     def agent_ended(self) -> bool:
-        """Whether the agent's container ran and ended, but not because this process stopped it."""
-        return isinstance(self.ending, (Exited, Disrupted, JobGone, PodLost))
+        """Whether the agent's container ran and ended, but not because this process stopped it.
+
+        A stop deletes the Job. A deadline that the Job itself exceeded leaves it finished.
+        """
+        job = self.known.job
+        by_job = isinstance(self.ending, DeadlinePassed) and job is not None and job.finished is not None
+        return by_job or isinstance(self.ending, (Exited, Disrupted, JobGone, PodLost))
 
     @property
     def terminated(self) -> Terminated | None:

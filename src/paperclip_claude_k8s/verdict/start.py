@@ -8,7 +8,7 @@ admission refuses, an invalid image name, a failed init container, a Pod that wa
 retries by itself (image pulls, a missing Secret) only uses up its budget.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -69,6 +69,8 @@ class StillWaiting:
 
     budget: StartBudget
     why: str
+    lost_if_spent: "LostBeforeStart | None" = None
+    """Why the Pod is lost if the budget is spent; None: it is only late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,23 +145,16 @@ def _verdict_if_released(pod: PodSnapshot) -> StartVerdict:
     The agent can only start if the kubelet was already creating its container, so the kubelet's report
     decides.
     """
+    lost = LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details)
     if _waits_because(pod, CONFIG_TROUBLE):
-        return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details, never_starts=True)
-    return StillWaiting(StartBudget.START, "the Job controller released the Pod")
+        return replace(lost, never_starts=True)
+    return StillWaiting(StartBudget.START, "the Job controller released the Pod", lost)
 
 
 def _waits_because(pod: PodSnapshot, reasons: frozenset[str]) -> bool:
     """Whether the agent's container is waiting for one of these reasons."""
     agent = pod.agent
     return agent is not None and isinstance(agent.state, Waiting) and agent.state.reason in reasons
-
-
-def judge_spent_start_budget(known: Known) -> LostBeforeStart | None:
-    """Decide when the start budget is spent: a released Pod is lost; None means that the Pod is only late."""
-    pod = known.pod
-    if pod is None or not is_released(known):
-        return None
-    return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details)
 
 
 def _verdict_without_pod(job: JobSnapshot | None, obstacles: Obstacles) -> StartVerdict:
