@@ -18,7 +18,7 @@ QUOTA = ClusterError(
 )
 INVALID = ClusterError(422, "Invalid", "spec.template.spec.tolerations[0].operator: Invalid value")
 DOWN = ClusterError(None, "Unreachable", "GET /apis/batch/v1/namespaces/ns/jobs: Connection refused")
-FAILED = "Claude run failed: subtype=success: "
+FAILED = "Claude run failed: "
 
 
 def reported(failure_class: FailureClass, text: str) -> Failure:
@@ -287,7 +287,26 @@ GOLDEN: list[tuple[Failure, str]] = [
         reported(FailureClass.MAX_OUTPUT, "exceeded 32000 tokens"),
         f"{FAILED}exceeded 32000 tokens — ask for less at once",
     ),
-    (reported(FailureClass.REFUSAL, "unable to respond"), f"{FAILED}unable to respond — rephrase the task"),
+    (
+        reported(FailureClass.REFUSAL, "unable to respond"),
+        f"{FAILED}unable to respond — rephrase the task; the next run starts a fresh session",
+    ),
+    (reported(FailureClass.CONTENT_FILTER, "output blocked"), f"{FAILED}output blocked — rephrase the task"),
+    (
+        reported(FailureClass.CONTEXT_WINDOW, "the context is full"),
+        (
+            f"{FAILED}the context is full — the conversation fills the model's context window: start a fresh "
+            "session or send less"
+        ),
+    ),
+    (reported(FailureClass.THROTTLED, "rate limited"), f"{FAILED}rate limited — try again later"),
+    (
+        reported(FailureClass.UNTRUSTED_CERTIFICATE, "Self-signed certificate detected"),
+        (
+            f"{FAILED}Self-signed certificate detected — put the certificate of your company's CA into a file in the "
+            "Pod, and the file's path into the variable NODE_EXTRA_CA_CERTS (`env`); have an expired certificate renewed"
+        ),
+    ),
     (
         reported(FailureClass.MAX_TURNS, "Reached maximum number of turns (2)"),
         f"{FAILED}Reached maximum number of turns (2) — the host continues the run; raise maxTurnsPerRun to allow more turns at once",

@@ -141,7 +141,7 @@ def test_404_of_another_client_is_recognised(error: Exception, is_404: bool) -> 
         ({}, None),
         ({"subtype": "", "result": "  "}, None),
         ({"subtype": "error_x"}, "Claude run failed: subtype=error_x"),
-        ({"subtype": "success", "result": " no "}, "Claude run failed: subtype=success: no"),
+        ({"subtype": "success", "result": " no "}, "Claude run failed: no"),
         (
             {"errors": [{"message": "a"}, {"error": "b"}, {"code": "c"}, "d", 5, {}]},
             "Claude run failed: a; b; c; d",

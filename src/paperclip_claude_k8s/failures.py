@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
+from paperclip_claude_k8s.claude.next_steps import NEXT_STEPS, SESSION_LOST
 from paperclip_claude_k8s.cluster.error_texts import describe_error, refusal_step
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
@@ -45,6 +46,11 @@ class Failure:
     def message(self) -> str:
         """What the host reports and a person reads."""
         return f"{self.what} — {self.next_step}" if self.next_step else self.what
+
+    @property
+    def loses_session(self) -> bool:
+        """Whether the session does not exist. The id that the CLI prints then cannot be resumed either."""
+        return self.code == ErrorCode.SESSION_UNAVAILABLE
 
     @property
     def keeps_job(self) -> bool:
@@ -434,7 +440,7 @@ def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: 
     `resumed`: the run resumed a session. If that session's prompt is too long, it stays too long, so the
     session is cleared.
     """
-    code, step = _CODE_AND_NEXT_STEP[classified.failure_class]
+    code, step = _CODES[classified.failure_class], NEXT_STEPS[classified.failure_class]
     outgrown = resumed and classified.failure_class is FailureClass.PROMPT_TOO_LONG
     if outgrown:
         step = "the session can no longer be resumed; the next run starts a fresh one"
@@ -443,39 +449,33 @@ def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: 
         message,
         step,
         "none" if classified.failure_class is FailureClass.MAX_TURNS else "continuation",
-        _FAMILIES.get(classified.failure_class),
-        clear_session=outgrown or classified.failure_class in _SESSION_LOST,
+        _FAMILIES.get(code),
+        clear_session=outgrown or classified.failure_class in SESSION_LOST,
         retry_not_before=classified.retry_at,
         meta={"loginUrl": classified.login_url} if classified.login_url else {},
     )
 
 
-_CODE_AND_NEXT_STEP: dict[FailureClass, tuple[ErrorCode, str]] = {
-    FailureClass.AUTH_REQUIRED: (ErrorCode.AUTH_REQUIRED, "give the agent a valid API key or login"),
-    FailureClass.QUOTA: (ErrorCode.PROVIDER_QUOTA, "wait until the limit resets, or use another account"),
-    FailureClass.TRANSIENT: (ErrorCode.TRANSIENT_UPSTREAM, "try again later"),
-    FailureClass.CREDIT_EXHAUSTED: (ErrorCode.CREDIT_EXHAUSTED, "add credit to the API account"),
-    FailureClass.MODEL_NOT_FOUND: (ErrorCode.MODEL_NOT_FOUND, "correct `model`, or request access to it"),
-    FailureClass.PROMPT_TOO_LONG: (ErrorCode.CLAUDE_PROMPT_TOO_LONG, "start a fresh session or send less"),
-    FailureClass.MAX_BUDGET: (ErrorCode.MAX_BUDGET, "raise the budget given in extraArgs"),
-    FailureClass.MAX_OUTPUT: (ErrorCode.MAX_OUTPUT, "ask for less at once"),
-    FailureClass.REFUSAL: (ErrorCode.REFUSAL, "rephrase the task"),
-    FailureClass.MAX_TURNS: (
-        ErrorCode.MAX_TURNS,
-        "the host continues the run; raise maxTurnsPerRun to allow more turns at once",
-    ),
-    FailureClass.SESSION_UNAVAILABLE: (ErrorCode.SESSION_UNAVAILABLE, "the next run starts a fresh session"),
-    FailureClass.POISONED_SESSION: (ErrorCode.POISONED_SESSION, "the next run starts a fresh session"),
-    FailureClass.EMPTY_REPLY: (
-        ErrorCode.LLM_API_ERROR,
-        "try again; check the model's gateway if it happens again",
-    ),
-    FailureClass.OTHER: (ErrorCode.FAILED, "read the agent's output for details"),
+_CLASSES: dict[ErrorCode, tuple[FailureClass, ...]] = {
+    ErrorCode.AUTH_REQUIRED: (FailureClass.AUTH_REQUIRED,),
+    ErrorCode.PROVIDER_QUOTA: (FailureClass.QUOTA,),
+    ErrorCode.TRANSIENT_UPSTREAM: (FailureClass.TRANSIENT, FailureClass.THROTTLED),
+    ErrorCode.CREDIT_EXHAUSTED: (FailureClass.CREDIT_EXHAUSTED,),
+    ErrorCode.MODEL_NOT_FOUND: (FailureClass.MODEL_NOT_FOUND,),
+    ErrorCode.CLAUDE_PROMPT_TOO_LONG: (FailureClass.PROMPT_TOO_LONG,),
+    ErrorCode.MAX_BUDGET: (FailureClass.MAX_BUDGET,),
+    ErrorCode.MAX_OUTPUT: (FailureClass.MAX_OUTPUT, FailureClass.CONTEXT_WINDOW),
+    ErrorCode.REFUSAL: (FailureClass.REFUSAL, FailureClass.CONTENT_FILTER),
+    ErrorCode.MAX_TURNS: (FailureClass.MAX_TURNS,),
+    ErrorCode.SESSION_UNAVAILABLE: (FailureClass.SESSION_UNAVAILABLE,),
+    ErrorCode.POISONED_SESSION: (FailureClass.POISONED_SESSION,),
+    ErrorCode.LLM_API_ERROR: (FailureClass.EMPTY_REPLY,),
+    ErrorCode.FAILED: (FailureClass.UNTRUSTED_CERTIFICATE, FailureClass.OTHER),
 }
-_FAMILIES: dict[FailureClass, ErrorFamily] = {
-    FailureClass.QUOTA: "provider_quota",
-    FailureClass.TRANSIENT: "transient_upstream",
-    FailureClass.EMPTY_REPLY: "transient_upstream",
-    FailureClass.REFUSAL: "model_refusal",
+_CODES = {failure_class: code for code, classes in _CLASSES.items() for failure_class in classes}
+_FAMILIES: dict[ErrorCode, ErrorFamily] = {
+    ErrorCode.PROVIDER_QUOTA: "provider_quota",
+    ErrorCode.TRANSIENT_UPSTREAM: "transient_upstream",
+    ErrorCode.LLM_API_ERROR: "transient_upstream",
+    ErrorCode.REFUSAL: "model_refusal",
 }
-_SESSION_LOST = frozenset({FailureClass.SESSION_UNAVAILABLE, FailureClass.POISONED_SESSION})

@@ -6,7 +6,9 @@ import pytest
 from tests.support.captures import ALL, recorded
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.claude.accounting import TokenUsage
 from paperclip_claude_k8s.claude.classification import FailureClass, classify, refused_session
+from paperclip_claude_k8s.claude.events import read_event
 from paperclip_claude_k8s.claude.results import is_success
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.verdict.ending import Exited
@@ -68,7 +70,7 @@ def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None
     facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
     usage_of_run = read(stdout, sidecar["stderr"]).reported_usage.for_run(resumed=resumed)
     if facts["final_result"] is None:
-        assert (usage_of_run.usage, usage_of_run.cost_usd) == (None, None)
+        assert (usage_of_run.usage, usage_of_run.cost_usd) == (_usage_of_messages(stdout), None)
         return
     usage = facts.get("own_usage") or facts["usage_total_modelUsage"]
     if not any(usage.values()):  # the CLI reported no usage per model
@@ -81,7 +83,20 @@ def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None
     assert usage_of_run.usage.output_tokens == usage["output"]
     assert usage_of_run.usage.cached_input_tokens == usage["cache_read"]
     assert usage_of_run.cost_usd == pytest.approx(facts.get("own_cost_usd", facts["total_cost_usd"]))
-    assert usage_of_run.warning == ""
+    assert usage_of_run.warning is None
+
+
+def _usage_of_messages(stdout: bytes) -> TokenUsage | None:
+    """The sum over the messages, each with the usage of its last event; None if it is 0."""
+    events = [event for line in stdout.split(b"\n") if (event := read_event(line)) is not None]
+    messages = [event["message"] for event in events if event["type"] == "assistant"]
+    last = {message["id"]: message["usage"] for message in messages}
+    total = TokenUsage(
+        sum(usage["input_tokens"] + usage["cache_creation_input_tokens"] for usage in last.values()),
+        sum(usage["output_tokens"] for usage in last.values()),
+        sum(usage["cache_read_input_tokens"] for usage in last.values()),
+    )
+    return None if total == TokenUsage() else total
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)

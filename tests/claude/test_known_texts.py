@@ -1,52 +1,13 @@
 """Known error texts of the CLI: the class of the failure, and the error that the host gets."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.support.failed_runs import INIT, NOW, api_error, failed_run, failure_of, read
 
-from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.claude import Transcript
 from paperclip_claude_k8s.claude.classification import FailureClass, classify
-from paperclip_claude_k8s.claude.known_texts import RESULT_TEXTS, SESSION_TEXTS, class_in_text
-from paperclip_claude_k8s.cluster.model import Terminated
-from paperclip_claude_k8s.failures import Failure
-from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
-from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
-
-NOW = datetime(2025, 10, 1, 9, 0, tzinfo=UTC)
-INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
-
-
-def api_error(message: str, status: int = 400, kind: str = "invalid_request_error") -> str:
-    """An error of the API as versions up to 2.1.100 print it."""
-    error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_0"}
-    return f"API Error: {status} {json.dumps(error, separators=(',', ':'))}"
-
-
-def failed_run(text: str, **fields: Any) -> Transcript:
-    return read(INIT, {"type": "result", "subtype": "success", "is_error": True, "result": text, **fields})
-
-
-def read(*lines: dict[str, Any] | str, stderr: str = "") -> Transcript:
-    reader = StreamReader()
-    for line in lines:
-        reader.feed(
-            (line if isinstance(line, str) else json.dumps(line, separators=(",", ":"))).encode() + b"\n"
-        )
-    reader.feed_stderr(stderr.encode())
-    return reader.finish()
-
-
-def failure_of(transcript: Transcript, *, resumed: bool | None = None) -> Failure:
-    failure = classify_end(
-        Observation(Exited(Terminated(1)), transcript, None, None, RunFacts("job", "ns")),
-        OutcomeInputs(NOW, resumed=resumed),
-    )
-    assert failure is not None
-    return failure
-
 
 IMAGE_ERRORS = [
     "Could not process image",
@@ -215,7 +176,7 @@ TEXTS: list[tuple[str, FailureClass]] = [
     ("Request timed out", FailureClass.TRANSIENT),
     (
         "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited",
-        FailureClass.TRANSIENT,
+        FailureClass.THROTTLED,
     ),
     (api_error("invalid x-api-key", 401, "authentication_error"), FailureClass.AUTH_REQUIRED),
     ("Invalid API key · Please run /login", FailureClass.AUTH_REQUIRED),
@@ -229,7 +190,7 @@ TEXTS: list[tuple[str, FailureClass]] = [
     ("Usage credits required for 1M context · turn it off", FailureClass.CREDIT_EXHAUSTED),
     (api_error("model: claude-nope", 404, "not_found_error"), FailureClass.MODEL_NOT_FOUND),
     ("There's an issue with the selected model (x). It may not exist", FailureClass.MODEL_NOT_FOUND),
-    ("API Error: The model has reached its context window limit.", FailureClass.MAX_OUTPUT),
+    ("API Error: The model has reached its context window limit.", FailureClass.CONTEXT_WINDOW),
     (
         "API Error: Claude Code is unable to respond to this request, which appears to violate our Policy",
         FailureClass.REFUSAL,
@@ -272,7 +233,7 @@ def test_throttling_is_not_a_quota() -> None:
         "result": text,
         "api_error_status": 429,
     }
-    assert classify(read(INIT, event, message_event, result), NOW).failure_class is FailureClass.TRANSIENT
+    assert classify(read(INIT, event, message_event, result), NOW).failure_class is FailureClass.THROTTLED
 
 
 @pytest.mark.parametrize(
@@ -294,18 +255,12 @@ def test_failure_is_classified_by_its_fields(fields: dict[str, Any], failure_cla
     assert classify(failed_run("x", **fields), NOW).failure_class is failure_class
 
 
-def test_known_text_names_its_source_and_is_found_anywhere_in_a_text() -> None:
-    for known in (*SESSION_TEXTS, *RESULT_TEXTS):
-        assert known.seen_in in {"API", "reported"} or known.seen_in.replace(".", "").isdecimal()
-    assert class_in_text("Error: session abc not found", SESSION_TEXTS) is FailureClass.SESSION_UNAVAILABLE
-    assert class_in_text("an unknown text", RESULT_TEXTS) is None
-
-
 @pytest.mark.parametrize(
     ("result", "message"),
     [
         ({}, "Claude exited with code 1"),
         ({"subtype": "error_x"}, "Claude run failed: subtype=error_x"),
+        ({"subtype": "success"}, "Claude exited with code 1"),
         ({"errors": [{"message": "boom"}, "bang", {"code": "E1"}, 5]}, "Claude run failed: boom; bang; E1"),
     ],
 )

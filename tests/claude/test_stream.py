@@ -154,7 +154,7 @@ def test_model_is_that_of_the_last_message_and_a_change_is_reported() -> None:
         SUCCESS,
     )
     assert transcript.model == "used"
-    assert any("used instead of requested (overloaded)" in warning for warning in transcript.warnings)
+    assert any("used instead of requested (overloaded)" in str(warning) for warning in transcript.warnings)
 
 
 def test_session_id_of_a_failed_result_alone_is_ignored() -> None:

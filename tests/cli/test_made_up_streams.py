@@ -12,18 +12,10 @@ from paperclip_claude_k8s.cli.app import app
 CLI = CliRunner()
 FILE = Path(__file__).parents[2] / "fixtures" / "claude" / "streams.json"
 STREAMS = json.loads(FILE.read_text(encoding="utf-8"))
-EXPECTED_FAILURES = {
-    "fresh 02a rejected then week allowed": "the last `rate_limit_info` counts, even if it rejects nothing",
-    "fresh 06b structured result empty text": "`structured_output` is not part of the summary",
-}
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=[stream["name"] for stream in STREAMS])
-def test_made_up_stream_has_the_expected_result(
-    stream: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if gap := EXPECTED_FAILURES.get(stream["name"]):
-        request.applymarker(pytest.mark.xfail(reason=gap))
+def test_made_up_stream_has_the_expected_result(stream: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "stdout.ndjson"
     file.write_bytes(stream["stream"].encode("utf-8", "surrogatepass"))
     done = CLI.invoke(app, ["replay", str(file), "--quiet", *stream["args"]])
@@ -35,3 +27,10 @@ def test_made_up_stream_has_the_expected_result(
     assert want.get("session") in {None, result.get("sessionId")}
     assert want.get("summary_has", "") in (result.get("summary") or "")
     assert want.get("retry", "") in str(result.get("retryNotBefore"))
+    assert want.get("clearSession") in {None, result.get("clearSession")}
+    assert want.get("message_has", "") in str(result.get("errorMessage"))
+    warnings = "\n".join(result["resultJson"].get("warnings") or [])
+    assert want.get("warning_has", "") in warnings
+    assert not (want.get("no_warning") and warnings)
+    tokens = (result.get("usage") or {}).get("inputTokens", 0)
+    assert want.get("usage_input_at_least", 0) <= tokens <= want.get("usage_input_at_most", tokens)

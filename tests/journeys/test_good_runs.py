@@ -59,7 +59,7 @@ async def test_agent_that_hangs_after_its_result_is_stopped(site: Site) -> None:
     assert result.cost_usd == pytest.approx(sidecar("02")["facts"]["total_cost_usd"])
     assert result.result_json is not None
     assert result.result_json["warnings"] == [
-        "Claude printed its result and did not exit within 6 s; it was stopped"
+        "agent_stopped: Claude printed its result and did not exit within 6 s; it was stopped"
     ]
     assert result.result_json["containerExitCode"] == 143
     assert result.result_json["log"]["complete"] is True

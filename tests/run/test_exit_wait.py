@@ -29,7 +29,7 @@ NEWLINE = b"\n"
 TEN_HOURS = 36_000.0
 HANGS = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS)
 """Prints its final result at once and does not exit."""
-STOPPED = "Claude printed its result and did not exit within 300 s; it was stopped"
+STOPPED = "agent_stopped: Claude printed its result and did not exit within 300 s; it was stopped"
 INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m", "uuid": "i"}
 
 

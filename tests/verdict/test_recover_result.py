@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.claude.run_warnings import RunWarning
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.ending import (
@@ -184,7 +185,7 @@ def test_lines_of_another_program_set_neither_session_nor_cost() -> None:
     assert failure is None
     assert (wire["sessionId"], wire["costUsd"], wire["summary"]) == ("s", 0.25, "done")
     assert "usage" not in wire
-    assert FOREIGN_OUTPUT in wire["resultJson"]["warnings"]
+    assert str(FOREIGN_OUTPUT) in wire["resultJson"]["warnings"]
 
 
 def test_relay_that_could_not_count_changes_nothing() -> None:
@@ -202,7 +203,7 @@ def test_relay_summary_is_ignored_if_the_log_is_complete() -> None:
 @pytest.mark.parametrize(
     ("relay_subtype", "warning"), [("success", RESULT_FROM_RELAY), (None, RESULT_NOT_LAST)]
 )
-def test_lost_tail_adds_a_warning(relay_subtype: str | None, warning: str) -> None:
+def test_lost_tail_adds_a_warning(relay_subtype: str | None, warning: RunWarning) -> None:
     names = ["init", "answer"] if relay_subtype else ["init", "answer", "success"]
     error = None if relay_subtype is None else False
     last = "result" if relay_subtype else "answer"

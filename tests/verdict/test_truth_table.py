@@ -182,7 +182,7 @@ def test_result_missing_in_the_log_is_taken_from_the_relay_summary(ending: str) 
     assert classify_end(observation, OutcomeInputs(NOW)) is None
     assert observation.transcript.session_id == "s"
     assert observation.transcript.cost_usd == 0.5
-    assert any("missing from the log" in warning for warning in observation.transcript.warnings)
+    assert any("missing from the log" in warning.text for warning in observation.transcript.warnings)
 
 
 def test_failure_lost_with_the_log_comes_from_the_relay_summary() -> None:
@@ -226,7 +226,13 @@ def test_result_in_the_log_is_kept_if_the_relay_agrees() -> None:
     [
         ("OOM", "exit code 137, SIGKILL (commonly OOMKilled), reason=OOMKilled"),
         ("SIGTERM", "exit code 143, SIGTERM, reason=Error"),
-        ("exit unknown", "no exit code, reason=ContainerStatusUnknown"),
+        (
+            "exit unknown",
+            (
+                "no exit code, the container was lost: its node assumes the exit code, "
+                "reason=ContainerStatusUnknown"
+            ),
+        ),
     ],
 )
 def test_truncated_run_reports_the_container_end(ending: str, cause: str) -> None:
@@ -251,8 +257,8 @@ def test_unusable_output_copy_is_a_warning() -> None:
     log = LogReport(True, 9, 1, 0, (), 0, None, "", "Permission denied")
     (ours,) = warnings(None, log)
     assert "(Permission denied)" in ours
-    assert warnings(relay, None) == [relay.copy_trouble]
-    assert warnings(relay, log) == [relay.copy_trouble, ours]
+    assert warnings(relay, None) == [f"log_copy_unusable: {relay.copy_trouble}"]
+    assert warnings(relay, log) == [f"log_copy_unusable: {relay.copy_trouble}", ours]
     assert warnings(replace(relay, copy_trouble=None), replace(log, file_trouble=None)) == []
 
 
@@ -264,7 +270,7 @@ def test_agent_stopped_after_its_result_has_a_warning_and_its_container_exit_cod
     wire = build_result(
         classify_end(observation, OutcomeInputs(NOW)), observation, ResultInputs(NOW)
     ).to_wire()
-    warning = "Claude printed its result and did not exit within 300 s; it was stopped"
+    warning = "agent_stopped: Claude printed its result and did not exit within 300 s; it was stopped"
     assert warning in wire["resultJson"]["warnings"]
     assert wire["resultJson"]["containerExitCode"] == 143
     if WITH_FINAL_RESULT.get(output) == OK:

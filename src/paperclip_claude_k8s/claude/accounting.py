@@ -20,7 +20,6 @@ With 2.1.270 the run cost $2.30. With 2.1.285 its cost is unknown. With 2.1.309 
 `model_usage_since_last_result`.
 """
 
-import re
 from dataclasses import astuple, dataclass, field, replace
 from itertools import islice
 
@@ -28,16 +27,21 @@ from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.base.recent_texts import RecentTexts
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.events import Event, believable_cost, count, get_name
+from paperclip_claude_k8s.claude.run_warnings import RunWarning, WarningCode
+from paperclip_claude_k8s.claude.versions import numbers_of
 
 FIRST_SESSION_TOTALS = (2, 1, 271)
 """The earliest version whose totals may cover the whole session: 2.1.270 starts at 0, 2.1.285 does not."""
 MAX_MODELS = 1000
 """Models of one result that are counted. A run uses a handful."""
-_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", re.ASCII)
 _MODEL_USAGE_KEYS = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
 """Keys of `modelUsage`: uncached input, cache writes, output, cache reads."""
 _USAGE_KEYS = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
 """Keys of `usage`, in the same order."""
+_PARTIAL_USAGE = RunWarning(
+    WarningCode.USAGE_PARTIAL,
+    "no result accounts for the last answers: their tokens are those that each message had when it began",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,11 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class RunUsage:
-    """The run's own tokens and cost; None where unknown. `warning` explains an unknown cost, or is empty."""
+    """The run's own tokens and cost; None where unknown. `warning` says what is unknown."""
 
     usage: TokenUsage | None = None
     cost_usd: float | None = None
-    warning: str = ""
+    warning: RunWarning | None = None
 
     def believable(self) -> "RunUsage":
         """A copy within `Limits`, which a sum may exceed: tokens are reduced, a too high cost is None."""
@@ -97,9 +101,20 @@ class ReportedUsage:
     """Sum of `model_usage_since_last_result`; None if no result has that field."""
     since_cost: float = 0.0
     """Sum of the costs in `model_usage_since_last_result`."""
+    unfinished: TokenUsage | None = None
+    """Tokens of the messages after the last result, without most of their output; None if there are none."""
 
     def for_run(self, *, resumed: bool | None) -> RunUsage:
         """What the run itself used. `resumed`: whether an earlier run used the session; None if unknown."""
+        of_results = self._of_results(resumed=resumed)
+        if self.unfinished is None:
+            return of_results
+        return RunUsage(
+            (of_results.usage or TokenUsage()) + self.unfinished, of_results.cost_usd, _PARTIAL_USAGE
+        )
+
+    def _of_results(self, *, resumed: bool | None) -> RunUsage:
+        """What the results account for."""
         if self.since is not None:
             return RunUsage(self.since, self.since_cost)
         if self._starts_at_zero(resumed=resumed):
@@ -124,13 +139,14 @@ class ReportedUsage:
             return True
         if self.total is not None and self.total == self.turns:
             return True
-        version = _version_numbers(self.version)
+        version = numbers_of(self.version)
         return version < FIRST_SESSION_TOTALS if version else resumed is None
 
-    def _unknown_cost_warning(self) -> str:
+    def _unknown_cost_warning(self) -> RunWarning:
         cli = f"CLI {self.version}" if self.version else "this version of the CLI"
         warning = f"{cli} reports totals of the whole session: the cost of this run alone is unknown"
-        return f"{warning}, and its tokens are those of the main agent only" if self.turns else warning
+        tokens = ", and its tokens are those of the main agent only" if self.turns else ""
+        return RunWarning(WarningCode.COST_UNKNOWN, f"{warning}{tokens}")
 
 
 @dataclass(slots=True)
@@ -156,7 +172,7 @@ class UsageTracker:
         per_model, cost = get_object(event, "modelUsage"), believable_cost(event.get("total_cost_usd"))
         reported = replace(
             reported,
-            turns=(reported.turns or TokenUsage()) + _tokens([get_object(event, "usage")], _USAGE_KEYS),
+            turns=(reported.turns or TokenUsage()) + tokens_of_turn(get_object(event, "usage")),
             total=tokens_per_model(per_model) if per_model else reported.total,
             total_cost=reported.total_cost if cost is None else cost,
         )
@@ -166,6 +182,11 @@ class UsageTracker:
             usage = (reported.since or TokenUsage()) + tokens_per_model(since)
             reported = replace(reported, since=usage, since_cost=reported.since_cost + cost)
         self.reported = reported
+
+
+def tokens_of_turn(usage: Event) -> TokenUsage:
+    """The tokens of a `usage` object."""
+    return _tokens([usage], _USAGE_KEYS)
 
 
 def tokens_per_model(usage: Event) -> TokenUsage:
@@ -181,8 +202,3 @@ def _rows(usage: Event) -> list[Event]:
 def _tokens(rows: list[Event], names: tuple[str, str, str, str]) -> TokenUsage:
     uncached, cache_writes, output, cache_reads = (sum(count(row, name) for row in rows) for name in names)
     return TokenUsage(uncached + cache_writes, output, cache_reads)
-
-
-def _version_numbers(version: str) -> tuple[int, ...]:
-    found = _VERSION.match(version)
-    return tuple(int(part) for part in found.groups()) if found else ()

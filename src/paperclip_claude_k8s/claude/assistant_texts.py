@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import orjson
+
 from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
 from paperclip_claude_k8s.base.json_sizes import is_parsed
 from paperclip_claude_k8s.base.recent_texts import RecentTexts
@@ -67,14 +69,17 @@ class AssistantTexts:
         """The agent's answer, for the host: the first `Limits.answer_chars` characters of it.
 
         If the text of `result` is the last text of the last message: all texts of that message. If it is not:
-        the text of `result`. Without a text in `result`: the texts of all kept messages. Texts are separated
-        by blank lines.
+        the text of `result`. Without a text in `result`: its `structured_output` as JSON, else the texts of
+        all kept messages. Texts are separated by blank lines.
         """
         return self._answer(result)[: LIMITS.answer_chars]
 
     def _answer(self, result: Event | None) -> str:
         messages = self._messages()
         result_text = get_text(result or {}, "result")
+        structured = (result or {}).get("structured_output")
+        if not result_text.strip() and structured is not None:
+            return orjson.dumps(structured).decode()
         if not result_text.strip():
             return "\n\n".join(part for message in messages for part in message.texts)
         last = [
@@ -85,10 +90,20 @@ class AssistantTexts:
         ]
         return "\n\n".join(last) if last and last[-1].strip() == result_text.strip() else result_text.strip()
 
+    def wrote(self, text: str) -> bool:
+        """Whether the last kept text is this one, and a model wrote it, not the CLI."""
+        last = next(reversed(self._messages()), None)
+        by_model = last is not None and last.model not in {"", SYNTHETIC}
+        return last is not None and by_model and bool(text.strip()) and last.texts[-1].strip() == text.strip()
+
     def _messages(self) -> list[AssistantText]:
-        return [
-            message for message in self._parsed() if message.texts and message.uuid not in self._retracted
-        ]
+        """The kept messages with text, each once: a part of a log may have been read twice."""
+        once = {
+            (message.uuid or message.message_id or number, message): message
+            for number, message in enumerate(self._parsed())
+            if message.texts and message.uuid not in self._retracted
+        }
+        return list(once.values())
 
     def _parsed(self) -> Iterator[AssistantText]:
         for line in self._lines:

@@ -1,29 +1,28 @@
 """Classifies a failed result: by its machine-readable fields first, by the CLI's own texts last.
 
 Messages of the model and outputs of tools are never examined, because an agent may well quote an error
-message. The texts of the CLI are listed in `known_texts`. This module also finds, in the CLI's text, the
-address for logging in and the time at which a usage limit resets.
+message. The texts of the CLI are in `known_texts`. This module also finds, in the CLI's text, the address for
+logging in and the time at which a usage limit resets.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
+from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.claude.failure_fields import class_by_fields, class_of_status
 from paperclip_claude_k8s.claude.failure_texts import terminal_text
 from paperclip_claude_k8s.claude.known_texts import (
-    RESULT_TEXTS,
-    SESSION_TEXTS,
     FailureClass,
-    class_in_text,
-    class_of_line,
+    class_of_text,
+    kind_of_line,
     status_in,
 )
-from paperclip_claude_k8s.claude.results import is_max_turns
+from paperclip_claude_k8s.claude.reset_times import reset_time, time_of_epoch
 from paperclip_claude_k8s.claude.transcript import Transcript
 
 __all__ = [
@@ -46,59 +45,29 @@ class ClassifiedFailure:
     login_url: str | None = None
 
 
-_BY_SUBTYPE = {"error_max_budget_usd": FailureClass.MAX_BUDGET}
-_BY_TERMINAL_REASON = {
-    "budget_exhausted": FailureClass.MAX_BUDGET,
-    "prompt_too_long": FailureClass.PROMPT_TOO_LONG,
+NARROWER_CLASSES = {
+    FailureClass.TRANSIENT: frozenset(
+        {
+            FailureClass.QUOTA,
+            FailureClass.CREDIT_EXHAUSTED,
+            FailureClass.THROTTLED,
+            FailureClass.UNTRUSTED_CERTIFICATE,
+            FailureClass.AUTH_REQUIRED,
+        }
+    ),
+    FailureClass.AUTH_REQUIRED: frozenset({FailureClass.MODEL_NOT_FOUND}),
+    FailureClass.MAX_OUTPUT: frozenset({FailureClass.CONTEXT_WINDOW}),
+    FailureClass.REFUSAL: frozenset({FailureClass.CONTENT_FILTER}),
 }
-_IMAGE_ERROR = "image_error"
-"""Terminal reason for an image that the API rejects. With status 413 the whole request was too large, mostly
-because of its images."""
-_BY_API_ERROR = {
-    "usage_limit_reached": FailureClass.QUOTA,
-    "long_context_credits_required": FailureClass.CREDIT_EXHAUSTED,
-    "org_disabled_credential": FailureClass.AUTH_REQUIRED,
-    "connection_failed": FailureClass.TRANSIENT,
-    "max_output_tokens": FailureClass.MAX_OUTPUT,
-}
-"""By `api_error` of the result, a field since 2.1.332."""
-_BY_STATUS = {
-    401: FailureClass.AUTH_REQUIRED,
-    402: FailureClass.CREDIT_EXHAUSTED,
-    404: FailureClass.MODEL_NOT_FOUND,
-    413: FailureClass.PROMPT_TOO_LONG,
-    429: FailureClass.TRANSIENT,
-}
-_BY_ERROR = {
-    "authentication_failed": FailureClass.AUTH_REQUIRED,
-    "oauth_org_not_allowed": FailureClass.AUTH_REQUIRED,
-    "billing_error": FailureClass.CREDIT_EXHAUSTED,
-    "model_not_found": FailureClass.MODEL_NOT_FOUND,
-    "max_output_tokens": FailureClass.MAX_OUTPUT,
-    "rate_limit": FailureClass.TRANSIENT,
-    "overloaded": FailureClass.TRANSIENT,
-    "server_error": FailureClass.TRANSIENT,
-}
-"""By `error` of `assistant` events."""
+"""Classes by fields that cover several cases, and the classes to which the CLI's text may narrow them. Before
+`api_error` existed, for example, all refusals with status 429 had the error `rate_limit`."""
 MAX_URL_CHARS = 2048
 _URL = re.compile(rf"https://[\w!#$%&()*+,./:;=?@\[\]~-]{{1,{MAX_URL_CHARS}}}", re.IGNORECASE | re.ASCII)
 _LOGIN_WORD = re.compile("login|oauth|auth", re.IGNORECASE)
 _LOGIN_HOSTS = ("claude.ai", "claude.com", "anthropic.com")
 """The only hosts at which a person is asked to log in; their subdomains count as well."""
-SERVER_ERRORS = range(500, 600)
 LATEST_RETRY = timedelta(days=LIMITS.retry_days)
 """A later retry time, counted from now, is reduced to this."""
-MAX_RESET_EPOCH = 4_102_444_800
-"""2100-01-01 in epoch seconds; later times are not reset times."""
-_RESETS_AT = re.compile(
-    r"resets\s+(?:(?P<month>[A-Z][a-z]{2})\s+(?P<day>\d{1,2}),?\s+(?:at\s+)?)?"
-    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s*(?P<half>am|pm)\b\s*(?:\((?P<zone>[^)]+)\))?",
-    re.IGNORECASE,
-)
-_RESET_EPOCH = re.compile(r"limit reached\|(\d{9,11})\b", re.IGNORECASE)
-DEFAULT_ZONE = "UTC"
-"""Assumed for a reset time without a time zone: older versions print local time; containers run in UTC."""
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 def classify(transcript: Transcript, now: datetime, *, recorded: bool = False) -> ClassifiedFailure:
@@ -108,9 +77,7 @@ def classify(transcript: Transcript, now: datetime, *, recorded: bool = False) -
     """
     result = transcript.result or {}
     text = terminal_text(result)
-    failure_class = _by_fields(result, transcript) or _by_text(text, transcript) or FailureClass.OTHER
-    if failure_class in {FailureClass.TRANSIENT, FailureClass.OTHER} and _is_quota(transcript, text):
-        failure_class = FailureClass.QUOTA
+    failure_class = _class_of(result, text, transcript)
     retry_at = _retry_at(transcript, text, now) if failure_class is FailureClass.QUOTA else None
     if retry_at is not None and not recorded:
         retry_at = min(retry_at, now + LATEST_RETRY)
@@ -122,7 +89,7 @@ def classify(transcript: Transcript, now: datetime, *, recorded: bool = False) -
 
 def reports_unusable_session(result: Mapping[str, Any]) -> bool:
     """Whether a failed result reports that its session cannot be used."""
-    return class_in_text(terminal_text(result), SESSION_TEXTS) is not None
+    return _by_text(result, terminal_text(result)) is FailureClass.SESSION_UNAVAILABLE
 
 
 def find_login_url(text: str) -> str | None:
@@ -155,86 +122,43 @@ def refused_session(transcript: Transcript) -> str:
     if transcript.has_content:
         return ""
     lines = (line.strip() for line in (*transcript.plain_lines, *transcript.stderr_tail.split("\n")))
-    return next((line for line in lines if class_of_line(line, SESSION_TEXTS)), "")
+    return next((line for line in lines if kind_of_line(line, [FailureClass.SESSION_UNAVAILABLE])), "")
 
 
-def _by_fields(result: Mapping[str, Any], transcript: Transcript) -> FailureClass | None:
-    if is_max_turns(result):
-        return FailureClass.MAX_TURNS
-    found = _BY_SUBTYPE.get(str(result.get("subtype"))) or _BY_TERMINAL_REASON.get(
-        str(result.get("terminal_reason"))
-    )
-    if found is not None:
-        return found
-    if result.get("stop_reason") == "refusal":
-        return FailureClass.REFUSAL
-    return _by_api_error(result, transcript)
+def _class_of(result: Mapping[str, Any], text: str, transcript: Transcript) -> FailureClass:
+    by_fields = class_by_fields(result, transcript)
+    if by_fields is not None and by_fields not in NARROWER_CLASSES:
+        return by_fields
+    by_text = None if transcript.result_is_models_text else _by_text(result, text)
+    if by_fields is None:
+        by_fields = by_text or _without_known_text(transcript)
+    elif by_text is not None and by_text in NARROWER_CLASSES[by_fields]:
+        by_fields = by_text
+    is_vague = by_fields in {FailureClass.TRANSIENT, FailureClass.OTHER}
+    return FailureClass.QUOTA if is_vague and _is_blocked(transcript) else by_fields
 
 
-def _by_api_error(result: Mapping[str, Any], transcript: Transcript) -> FailureClass | None:
-    """Classify by the API's response, as the CLI copied it into the result and into `assistant` events."""
-    status = result.get("api_error_status")
-    if result.get("terminal_reason") == _IMAGE_ERROR and status != 413:
-        return FailureClass.POISONED_SESSION
-    found = _BY_API_ERROR.get(str(result.get("api_error"))) or next(
-        (_BY_ERROR[error] for error in reversed(transcript.assistant_errors) if error in _BY_ERROR), None
-    )
-    return found or (_by_status(status) if isinstance(status, int) else None)
-
-
-def _by_status(status: int) -> FailureClass | None:
-    return FailureClass.TRANSIENT if status in SERVER_ERRORS else _BY_STATUS.get(status)
-
-
-def _by_text(text: str, transcript: Transcript) -> FailureClass | None:
-    if class_in_text(text, SESSION_TEXTS) or refused_session(transcript):
-        return FailureClass.SESSION_UNAVAILABLE
-    found = class_in_text(text, RESULT_TEXTS)
+def _by_text(result: Mapping[str, Any], text: str) -> FailureClass | None:
+    """The class by the texts of the table, then by a status in the text."""
+    found = class_of_text(text, quoted=not get_text(result, "result").strip())
     status = status_in(text)
-    if found is None and status is not None:
-        found = _by_status(status)
-    return found or (FailureClass.EMPTY_REPLY if transcript.empty_reply else None)
+    return found or (class_of_status(status) if status is not None else None)
 
 
-def _is_quota(transcript: Transcript, text: str) -> bool:
-    """Whether a usage limit was reached that resets later. A rejection without a reset time is throttling."""
-    if class_in_text(text, RESULT_TEXTS) is FailureClass.QUOTA:
-        return True
-    limit = transcript.rate_limit or {}
-    rejected = limit.get("status") == "rejected" and bool(limit.get("resetsAt"))
-    return rejected and "rate_limit" in transcript.assistant_errors
+def _without_known_text(transcript: Transcript) -> FailureClass:
+    """The class of a result whose fields and text tell none."""
+    if refused_session(transcript):
+        return FailureClass.SESSION_UNAVAILABLE
+    return FailureClass.EMPTY_REPLY if transcript.empty_reply else FailureClass.OTHER
+
+
+def _is_blocked(transcript: Transcript) -> bool:
+    """Whether a usage limit that resets later blocks the agent. Without such a time it is throttling."""
+    return transcript.blocked_until is not None and "rate_limit" in transcript.assistant_errors
 
 
 def _retry_at(transcript: Transcript, text: str, now: datetime) -> datetime | None:
-    """When the usage limit resets: from `rate_limit_info`, else from the CLI's text; None if unknown."""
-    resets = (transcript.rate_limit or {}).get("resetsAt")
-    if isinstance(resets, (int, float)) and 0 < resets < MAX_RESET_EPOCH:
-        return datetime.fromtimestamp(resets, UTC)
-    return _reset_time(text, now)
-
-
-def _reset_time(text: str, now: datetime) -> datetime | None:
-    """The reset time that the text names, in UTC; None if it names no time, or an unknown time zone.
-
-    Forms: "resets 3pm (Europe/Zurich)", "resets Oct 6, 10am", "usage limit reached|1893456000" (epoch
-    seconds). A time without a date is the next such time after `now`. A date is in the current year, or in
-    the next year if it would otherwise be more than 180 days ago.
-    """
-    if epoch := _RESET_EPOCH.search(text):
-        return datetime.fromtimestamp(int(epoch[1]), UTC)
-    found = _RESETS_AT.search(text)
-    if found is None:
-        return None
-    try:
-        local = now.astimezone(ZoneInfo((found["zone"] or DEFAULT_ZONE).strip()))
-        hour = int(found["hour"]) % 12 + (12 if found["half"].lower() == "pm" else 0)
-        resets = local.replace(hour=hour, minute=int(found["minute"] or 0), second=0, microsecond=0)
-        if found["month"]:
-            resets = resets.replace(month=_MONTHS.index(found["month"].lower()) + 1, day=int(found["day"]))
-            if resets < local - timedelta(days=180):
-                resets = resets.replace(year=resets.year + 1)
-    except (KeyError, ValueError, OSError):
-        return None
-    if not found["month"] and resets <= local:
-        resets += timedelta(days=1)
-    return resets.astimezone(UTC)
+    """When the usage limit resets: by the fields, else by the CLI's text; None if unknown."""
+    limit = get_object(get_object(transcript.last_error, "api_error_params"), "rate_limit_info")
+    reported = time_of_epoch(transcript.blocked_until) or time_of_epoch(limit.get("resetsAt"))
+    return reported or reset_time(text, now)

@@ -4,10 +4,11 @@ Hosts and administrators search for these texts, which are therefore part of the
 """
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from paperclip_claude_k8s.claude.event_lines import events_on
+from paperclip_claude_k8s.claude.known_texts import LineKind, kind_of_line
 
 MAX_QUOTED_CHARS = 4000
 """Most characters of the CLI's text that an error message quotes."""
@@ -16,6 +17,19 @@ EMPTY_REPLY = (
     "be degraded or misconfigured"
 )
 OOM_HINT = "SIGKILL (commonly OOMKilled)"
+LOST_CONTAINER = "ContainerStatusUnknown"
+"""The reason that the kubelet gives, with exit code 137, if it does not know how the container ended."""
+_LOST_HINT = "the container was lost: its node assumes the exit code"
+_NAMED_BY_POD = frozenset({137, 143})
+"""Exit codes whose signal the message names elsewhere."""
+_CRASHED = "the program crashed: use another version of the CLI"
+_NEXT_STEPS = {
+    132: "the CPU lacks an instruction that the program needs: use another node, or another build of the CLI",
+    134: "the program aborted itself, often for lack of memory: raise the memory limit",
+    136: _CRASHED,
+    139: _CRASHED,
+}
+"""What to do about the exit code of a program that printed no better reason."""
 _FIRST_SIGNAL_CODE, _LAST_SIGNAL_CODE = 129, 192
 """Range of the exit codes of a process that a signal ended: 128 plus the number of the signal."""
 
@@ -59,7 +73,7 @@ def no_answer_message(
         return "Failed to parse Claude JSON output"
     code = -1 if exit_code is None else exit_code
     if plain_line:
-        return f"Claude exited with code {code}: {plain_line}"
+        return f"{exited_message(exit_code)}: {plain_line}"
     if init and model and exit_code:
         killed = signal_name(exit_code)
         if killed:
@@ -102,10 +116,38 @@ def pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
         f"reason={state.reason}" if state.reason else "",
         f"message={state.message}" if state.message else "",
         f"signal={state.signal}" if state.signal is not None else "",
-        OOM_HINT if state.exit_code == 137 else "",
+        _signal_hint(state) if state.exit_code == 137 else "",
     ]
     known = ", ".join(part for part in parts if part)
     return f" [pod: {known}]" if known else ""
+
+
+def _signal_hint(state: ContainerEnd) -> str:
+    """The signal that ended the container, as far as the exit code tells it."""
+    if state.reason == LOST_CONTAINER:
+        return _LOST_HINT
+    return OOM_HINT if state.exit_code == 137 else signal_name(state.exit_code)
+
+
+def quoted_line(lines: Iterable[str], exit_code: int | None) -> str:
+    """The plain line that explains best why the CLI ended; empty if there is none.
+
+    That is the line of a crash if a signal ended the CLI, else the first line. Lines that name no cause, such
+    as deprecation warnings, do not count.
+    """
+    shown = [line for text in lines if (line := text.strip()) and not kind_of_line(line, [LineKind.NOISE])]
+    crash = crash_line(shown) if signal_name(exit_code) else ""
+    return crash or next(iter(shown), "")
+
+
+def crash_line(lines: Iterable[str]) -> str:
+    """The first line by which a program says that it crashes; empty if there is none."""
+    return next((line.strip() for line in lines if kind_of_line(line, [LineKind.CRASH])), "")
+
+
+def exit_step(exit_code: int | None) -> str:
+    """What a person does about the exit code; empty if it tells nothing."""
+    return _NEXT_STEPS.get(exit_code or 0, "")
 
 
 def first_plain_line(stdout: str) -> str:
@@ -128,7 +170,7 @@ def describe_truncation_cause(
     if state is None:
         return _unobserved_cause(pod_missing, phase)
     parts = ["no exit code" if state.exit_code is None else f"exit code {state.exit_code}"]
-    parts.append({137: OOM_HINT, 143: "SIGTERM"}.get(state.exit_code or 0, ""))
+    parts.append(_signal_hint(state))
     parts.append(f"signal {state.signal}" if state.signal is not None else "")
     parts.append(f"reason={state.reason}" if state.reason else "")
     parts.append(f"message={state.message}" if state.message else "")
@@ -147,26 +189,47 @@ def _unobserved_cause(pod_missing: bool | None, phase: str) -> str:  # noqa: FBT
     return f"container terminated state not yet observable ({seen}) — {why}"
 
 
-def truncated_message(model: str, cause: str) -> str:
+def truncated_message(model: str, cause: str, torn_event: str = "") -> str:
+    """The message for output that stops. `torn_event`: the type of an event that is not complete."""
     named = f" (model: {model})" if model else ""
+    missing = "assistant produced content but no result event arrived"
+    if torn_event == "result":
+        missing = "the result event was cut off"
+    elif torn_event:
+        missing += f", and the last line is the beginning of an event of type {torn_event}"
+    return f"Claude run was truncated mid-stream{named} — {missing}; {cause}"
+
+
+def no_result_message(stop_reason: str) -> str:
+    """The message for an answer that is complete although no result event followed it."""
     return (
-        f"Claude run was truncated mid-stream{named} — assistant produced content but no result event "
-        f"arrived; {cause}"
+        f"Claude completed its answer (stop_reason: {stop_reason}) and exited with code 0, but printed no "
+        "result event"
     )
 
 
+def retrying_text(retrying: str) -> str:
+    """The end of a message about a CLI that was waiting for the API."""
+    return f"; the CLI was retrying a call of the API ({retrying})"
+
+
 def describe_claude_failure(result: Mapping[str, Any]) -> str | None:
-    """`Claude run failed: subtype=S: TEXT`, TEXT from `terminal_text`; None if both parts are missing."""
+    """`Claude run failed: subtype=S: TEXT`, TEXT from `terminal_text`; None if both parts are missing.
+
+    The subtype is left out if it is `success`, which the CLI also prints for failures of the API.
+    """
     subtype = result.get("subtype")
     text = terminal_text(result)
-    parts = [f"subtype={subtype}" if subtype else "", text]
+    parts = [f"subtype={subtype}" if subtype and subtype != "success" else "", text]
     description = ": ".join(part for part in parts if part)
     return f"Claude run failed: {description}" if description else None
 
 
 def exited_message(exit_code: int | None) -> str:
     """The message for a failure without any text; -1 stands for an unknown exit code."""
-    return f"Claude exited with code {-1 if exit_code is None else exit_code}"
+    named = "" if exit_code in _NAMED_BY_POD else signal_name(exit_code)
+    message = f"Claude exited with code {-1 if exit_code is None else exit_code}"
+    return f"{message} ({named})" if named else message
 
 
 def terminal_text(result: Mapping[str, Any]) -> str:

@@ -1,13 +1,13 @@
-"""The error texts of the CLI: one row per text, with its class and the version that prints it.
+"""The texts of the CLI that say what happened: the table `known_texts.toml`, one line per text.
 
-The table is a fallback: it is used only if the machine-readable fields of a result do not classify the
-failure (see `classification`). It is matched against texts of the CLI itself: the text of a failed result,
-its `errors`, stderr, and plain lines before the model's first message. It is never matched against a message
-of the model or the output of a tool; but the text of a failed result may quote them. Matching ignores case,
-and the first matching row decides, so the order of the rows matters.
+The table is used where the machine-readable fields of a result say nothing or too little (see
+`classification`). It is matched against texts of the CLI itself: the text of a failed result, its `errors`,
+stderr, and plain lines before the model's first message. It is never matched against a message of the model
+or the output of a tool.
 
-To add a text, copy it from a recorded output, anchor it with `^` if the model's text could quote it, and name
-the CLI version. Example: a failed result with the text
+To add a text, copy it from a recorded output into a line of the table, with the CLI version and its class.
+Example: with the row `["poisoned_session", "API", "*tool_use ids were found without tool_result blocks"]`, a
+failed result with the text
 
     API Error: 400 ... messages.1.content.0: `tool_use` ids were found without `tool_result` blocks
 
@@ -15,155 +15,124 @@ is `POISONED_SESSION`: the stored session is invalid, so that every run that res
 """
 
 import re
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
+from functools import cache
+from importlib.resources import files
 
 
-class FailureClass(Enum):
+class FailureClass(StrEnum):
     """Classes of failures. The host or the administrator reacts to each in a different way."""
 
     SESSION_UNAVAILABLE = auto()
+    """The session cannot be resumed. The CLI says so before it calls the model."""
     POISONED_SESSION = auto()
+    """The API rejects what the session contains."""
     MAX_TURNS = auto()
     MAX_BUDGET = auto()
     MAX_OUTPUT = auto()
+    """One answer exceeded the limit of output tokens."""
+    CONTEXT_WINDOW = auto()
+    """The conversation filled the model's context window in the middle of an answer."""
     AUTH_REQUIRED = auto()
     QUOTA = auto()
+    """A usage limit that resets."""
     TRANSIENT = auto()
+    """Throttling, errors of the service, lost connections."""
+    THROTTLED = auto()
+    """The service limits everybody's requests for a moment, whatever the account's own limits are."""
+    UNTRUSTED_CERTIFICATE = auto()
+    """The CLI does not trust the TLS certificate of the API, or of a proxy before it."""
     CREDIT_EXHAUSTED = auto()
     MODEL_NOT_FOUND = auto()
     PROMPT_TOO_LONG = auto()
     REFUSAL = auto()
+    """A refusal because of the usage policy, which follows from what the session contains."""
+    CONTENT_FILTER = auto()
+    """A filter stopped one answer of the model."""
     EMPTY_REPLY = auto()
     OTHER = auto()
 
 
+class LineKind(Enum):
+    """What a text says that is not a failure."""
+
+    UNKNOWN_COMMAND = "unknown_command"
+    """The result of a prompt that was taken for a command that does not exist."""
+    CRASH = "crash"
+    """A plain line by which a program that crashes says so."""
+    NOISE = "noise"
+    """A plain line that names no cause, such as a deprecation warning."""
+
+
+TextClass = FailureClass | LineKind
+
+_GAP_CHARS = 200
+"""Most characters for which a `*` inside a text stands."""
+_PREFIXES = (
+    r"(?:error: )?(?:failed to authenticate[.:] )?(?:api error(?: \([^)]{1,100}\))?:? ?)?(?:\d{3} )?"
+    r'(?:\{.{0,200}?"message": ?")?'
+)
+"""What the CLI and the API put before the text of a failure. All of it is optional."""
+_OF_API = re.compile(r"(?:error: )?(?:api error\b|failed to authenticate\b|\d{3} |\{)", re.IGNORECASE)
+"""The start of a text that repeats an answer of the API."""
+_STATUS_IN_TEXT = re.compile(
+    r"^(?:failed to authenticate\. )?api error(?: \([^)]{1,100}\))?: (\d{3})\b", re.IGNORECASE
+)
+_PLAIN_QUOTES = str.maketrans({"`": None, "\u2018": "'", "\u2019": "'"})
+
+
 @dataclass(frozen=True, slots=True)
 class KnownText:
-    """A text of the CLI, or of the API as the CLI repeats it.
+    """A row of the table. `text_class` is what the text says, `seen_in` where it was seen."""
 
-    `pattern` is a regular expression, matched case-insensitively; `^` is the start of the text. `seen_in` is
-    a CLI version that printed the text, "API" for a text of the model API, or "reported" for a text that bug
-    reports quote without a version.
-    """
-
-    failure_class: FailureClass
-    pattern: str
+    text_class: TextClass
     seen_in: str
+    text: str
+
+    @property
+    def is_anywhere(self) -> bool:
+        """Whether the text may stand anywhere, not only at the start of a line."""
+        return self.text.startswith("*")
+
+    def starts(self, line: str) -> bool:
+        """Whether the line starts with the text, after the prefixes of the CLI."""
+        return _compiled(self.text).match(line.translate(_PLAIN_QUOTES)) is not None
 
 
-_SESSION = FailureClass.SESSION_UNAVAILABLE
-SESSION_TEXTS = (
-    KnownText(_SESSION, r"\bno conversation found with session id\b", "2.1.197"),
-    KnownText(_SESSION, r"--resume requires a valid session\b", "2.1.197"),
-    KnownText(_SESSION, r"\bsession id \S+ is already in use\b", "2.1.197"),
-    KnownText(_SESSION, r"\bunknown session\b", "reported"),
-    KnownText(_SESSION, r"\bsession \S+ (?:was )?not found\b", "reported"),
-)
-"""The CLI refused the session before it called the model. It prints the text in a result or as plain text."""
-
-_POISONED = FailureClass.POISONED_SESSION
-_THINKING = r"`?thinking`?(?: or `?redacted_thinking`?)?"
-POISONED_TEXTS = (
-    KnownText(_POISONED, r"previous_message_id", "API"),
-    KnownText(_POISONED, r"unprocessable image|image could not be processed", "reported"),
-    KnownText(_POISONED, r"could not process image", "API"),
-    KnownText(_POISONED, r"image exceeds \S+ [km]b maximum|image exceeds the maximum", "API"),
-    KnownText(_POISONED, r"image was too large|image (?:file )?(?:size )?is too large", "reported"),
-    KnownText(_POISONED, r"image dimensions exceed", "API"),
-    KnownText(_POISONED, r"exceeds the dimension limit", "reported"),
-    KnownText(_POISONED, r"image (?:source |data )?(?:cannot be|is|was) empty|image\S*: .{0,40}empty", "API"),
-    KnownText(_POISONED, r"too much media|too many images", "API"),
-    KnownText(_POISONED, r"image (?:does not match the provided|was specified using the) .{0,40}", "API"),
-    KnownText(_POISONED, r"image (?:format|media type|data|source).{0,40}(?:invalid|not supported)", "API"),
-    KnownText(_POISONED, r"unable to (?:resize|process|download) (?:the )?image", "reported"),
-    KnownText(_POISONED, r"pdf (?:specified )?(?:was not valid|is password protected|is too large)", "API"),
-    KnownText(_POISONED, r"^(?:pdf too large|invalid pdf)\b", "reported"),
-    KnownText(_POISONED, r"`?tool_use`? ids were found without `?tool_result`? blocks", "API"),
-    KnownText(_POISONED, r"unexpected `?tool_use_id`? found in `?tool_result`? blocks", "API"),
-    KnownText(_POISONED, r"multiple `?tool_result`? blocks with id", "API"),
-    KnownText(_POISONED, r"`?tool_use`? ids must be unique", "API"),
-    KnownText(_POISONED, r"tool use concurrency issues", "reported"),
-    KnownText(_POISONED, rf"{_THINKING} blocks\b.{{0,60}} cannot be modified", "API"),
-    KnownText(_POISONED, rf"expected {_THINKING},? but found", "API"),
-    KnownText(_POISONED, rf"invalid `?signature`? in {_THINKING} block", "API"),
-    KnownText(_POISONED, r"final block in an assistant message cannot be `?thinking`?", "API"),
-    KnownText(_POISONED, r"all messages must have non-empty content|text content blocks must", "API"),
-    KnownText(_POISONED, r"no (?:low|high) surrogate in string", "API"),
-)
-"""The API rejects the stored content of the session, and will reject it again in every run that resumes
-it."""
-
-_TOO_LONG = FailureClass.PROMPT_TOO_LONG
-_AUTH = FailureClass.AUTH_REQUIRED
-_CREDIT = FailureClass.CREDIT_EXHAUSTED
-_REFUSAL = FailureClass.REFUSAL
-_QUOTA = FailureClass.QUOTA
-_TRANSIENT = FailureClass.TRANSIENT
-RESULT_TEXTS = (
-    *POISONED_TEXTS,
-    KnownText(_TOO_LONG, r"^(?:api error: .{0,200})?prompt is too long\b", "2.1.197"),
-    KnownText(_TOO_LONG, r"input length and `?max_tokens`? exceed context limit", "API"),
-    KnownText(_TOO_LONG, r"^(?:conversation (?:is )?too long|context limit reached)\b", "reported"),
-    KnownText(
-        _TOO_LONG, r"^(?:api error: .{0,200})?request (?:too large|exceeds the maximum size)", "2.1.197"
-    ),
-    KnownText(_TRANSIENT, r"not your usage limit", "2.1.332"),
-    KnownText(_QUOTA, r"^claude ai usage limit reached\b", "1.0"),
-    KnownText(_QUOTA, r"^(?:[\w'.-]+ ){0,4}limit reached\b\s*(?:[∙·|•.]|$)", "2.0"),
-    KnownText(_QUOTA, r"you['\u2019]?ve hit your .{0,40}limit", "2.1.197"),
-    KnownText(_CREDIT, r"^(?:api error: .{0,200})?(?:your )?credit balance is too low\b", "2.1.197"),
-    KnownText(_CREDIT, r"^usage credits required\b", "2.1.332"),
-    KnownText(_AUTH, r"belongs to a disabled organization|organization has been disabled", "2.1.197"),
-    KnownText(_AUTH, r"please run /login\b|please login again\b", "2.1.197"),
-    KnownText(_AUTH, r"^failed to authenticate\b", "2.1.197"),
-    KnownText(
-        _AUTH, r"^(?:login|oauth (?:token|session)) (?:has )?(?:been )?(?:expired|revoked)\b", "reported"
-    ),
-    KnownText(_AUTH, r"^(?:invalid api key|not logged in|invalid bearer token)\b", "2.1.197"),
-    KnownText(
-        FailureClass.MAX_OUTPUT,
-        r"^api error: the model has reached its context window limit"
-        r"|^api error: claude's response exceeded the \d+ output token maximum",
-        "2.1.197",
-    ),
-    KnownText(_REFUSAL, r"unable to respond to this request, which appears to violate", "2.1.197"),
-    KnownText(_REFUSAL, r"^api error: \S+ can't help with this\.", "2.1.332"),
-    KnownText(FailureClass.MAX_TURNS, r"^reached (?:maximum number of|max) turns\b", "2.1.197"),
-    KnownText(FailureClass.MAX_BUDGET, r"^reached maximum budget\b", "2.1.197"),
-    KnownText(FailureClass.MODEL_NOT_FOUND, r"^there's an issue with the selected model\b", "2.1.197"),
-    KnownText(
-        FailureClass.MODEL_NOT_FOUND,
-        r"^api error(?: \(\S+\))?: the provided model identifier is invalid",
-        "reported",
-    ),
-    KnownText(_TRANSIENT, r"^api error:? .{0,60}overloaded|^api error: repeated 529", "2.1.197"),
-    KnownText(_TRANSIENT, r"^api error: internal server error", "reported"),
-    KnownText(_TRANSIENT, r"^api error: (?:server error|connection lost) mid-response", "2.1.332"),
-    KnownText(_TRANSIENT, r"^api error: connection (?:refused|error|closed|reset)", "2.1.332"),
-    KnownText(_TRANSIENT, r"^api error: (?:unable to connect|connection to the api was lost)", "2.1.197"),
-    KnownText(_TRANSIENT, r"^api error: can't reach the api server", "2.1.332"),
-    KnownText(_TRANSIENT, r"^api error: stream idle timeout", "reported"),
-    KnownText(_TRANSIENT, r"^api error: (?:fetch failed|socket hang up|terminated)", "reported"),
-    KnownText(_TRANSIENT, r"^(?:api error: )?(?:the )?(?:request|operation) timed out", "2.1.197"),
-)
-"""Rows for texts of failed results, except texts about the session."""
-
-_ERROR_PREFIX = "error: "
-_STATUS_IN_TEXT = re.compile(r"^(?:failed to authenticate\. )?api error: (\d{3})\b", re.IGNORECASE)
+@cache
+def known_texts() -> tuple[KnownText, ...]:
+    """All rows, in the order in which they are matched."""
+    table = tomllib.loads((files(__package__) / "known_texts.toml").read_text(encoding="utf-8"))
+    return tuple(KnownText(_text_class(name), seen_in, text) for name, seen_in, text in table["texts"])
 
 
-def class_in_text(text: str, table: Iterable[KnownText]) -> FailureClass | None:
-    """The class of the first row that matches anywhere in the text; None if none does."""
-    return next((known.failure_class for known in table if _compiled(known).search(text)), None)
+def class_of_text(text: str, *, quoted: bool = False) -> FailureClass | None:
+    """The class of the first row of a failure that the text of a failed result contains; None if none does.
+
+    `quoted`: other programs may have written parts of the text, as in `errors`. A row that may stand anywhere
+    then counts only in a part that repeats an answer of the API.
+    """
+    parts = list(_parts(text))
+    for known in known_texts():
+        if isinstance(known.text_class, FailureClass) and any(
+            known.starts(part) for part in parts if not (quoted and known.is_anywhere) or _OF_API.match(part)
+        ):
+            return known.text_class
+    return None
 
 
-def class_of_line(line: str, table: Iterable[KnownText]) -> FailureClass | None:
-    """As `class_in_text`, for a line of unknown origin: it must start with the known text."""
-    start = line.strip()
-    start = start[len(_ERROR_PREFIX) :] if start.lower().startswith(_ERROR_PREFIX) else start
-    return next((known.failure_class for known in table if _compiled(known).match(start)), None)
+def kind_of_line(line: str, kinds: Iterable[TextClass]) -> TextClass | None:
+    """The class of the first row of these classes with which the line starts.
+
+    Other programs print such lines as well. A row of a failure that may stand anywhere is therefore ignored.
+    """
+    wanted, start = set(kinds), line.strip()
+    rows = (known for known in known_texts() if known.text_class in wanted)
+    certain = (known for known in rows if isinstance(known.text_class, LineKind) or not known.is_anywhere)
+    return next((known.text_class for known in certain if known.starts(start)), None)
 
 
 def status_in(text: str) -> int | None:
@@ -172,5 +141,24 @@ def status_in(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _compiled(known: KnownText) -> re.Pattern[str]:
-    return re.compile(known.pattern, re.IGNORECASE)
+def _parts(text: str) -> Iterator[str]:
+    """The text in one line, then each of its lines, and each of the errors that it joins."""
+    yield " ".join(text.split())
+    parts = [part.strip() for part in re.split(r"\n|; ", text)]
+    if len(parts) > 1:
+        yield from filter(None, parts)
+
+
+def _text_class(name: str) -> TextClass:
+    return LineKind(name) if name in {kind.value for kind in LineKind} else FailureClass(name)
+
+
+@cache
+def _compiled(text: str) -> re.Pattern[str]:
+    start = ".*?" if text.startswith("*") else _PREFIXES
+    plain = text.translate(_PLAIN_QUOTES).removeprefix("*")
+    pieces = re.split(r"(\*|<word>)", plain)
+    wild = {"*": f".{{0,{_GAP_CHARS}}}?", "<word>": r"\S+"}
+    return re.compile(
+        start + "".join(wild.get(piece, re.escape(piece)) for piece in pieces), re.IGNORECASE | re.DOTALL
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paperclip_claude_k8s.claude.accounting import ReportedUsage, TokenUsage
+from paperclip_claude_k8s.claude.run_warnings import RunWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Transcript:
     """The model that `init` announced."""
     model: str = ""
     """The model of the last message, else the one that `init` announced."""
+    session_lost: bool = False
+    """The CLI could not save the session, so that it must not be resumed. `session_id` is None then."""
     summary: str = ""
     """The agent's answer."""
     reported_usage: ReportedUsage = field(default_factory=ReportedUsage)
@@ -45,27 +48,41 @@ class Transcript:
     """The model answered without any content."""
     stop_reason: str | None = None
     """`stop_reason` of the main agent's last message; None in nearly all runs, even in healthy ones."""
+    torn_event: str = ""
+    """Type of the last event of which only the beginning was printed; empty if there is none since the last
+    result."""
     assistant_errors: tuple[str, ...] = ()
     """`error` of the last 100 `assistant` events that have it: the CLI's own class of the error."""
-    warnings: tuple[str, ...] = ()
-    """Reasons to distrust the result or its usage, as sentences for the host's log."""
+    last_error: Mapping[str, Any] = field(default_factory=dict)
+    """`error`, `api_error` and `api_error_params` of the main agent's last message; empty if it has no
+    `error`."""
+    result_is_models_text: bool = False
+    """The text of the result is what the model itself wrote last, not a text of the CLI."""
+    warnings: tuple[RunWarning, ...] = ()
+    """Reasons to distrust the result or its usage."""
     retries: int = 0
     """API calls that the CLI retried."""
+    retrying: str = ""
+    """What the CLI was retrying when its output ended, such as "attempt 3 of 10, status 529 (overloaded)"."""
     compactions: int = 0
     model_changes: tuple[ModelChange, ...] = ()
-    first_plain_line: str = ""
-    """The first line that is neither an event nor part of one, without terminal control sequences."""
     plain_lines: tuple[str, ...] = ()
-    """The first 20 such lines."""
+    """The first 20 and the last 30 lines that are neither an event nor part of one, without terminal control
+    sequences."""
     stderr_tail: str = ""
     """The last 4 KiB of stderr."""
     api_key_source: str = ""
-    rate_limit: Mapping[str, Any] | None = None
-    """`status` and `resetsAt` of the last `rate_limit_info`."""
+    blocked_until: float | None = None
+    """When the last of the usage limits that reject requests resets, in epoch seconds; None if none does."""
     excerpt: bytes = b""
     """First and last bytes of stdout, with a note between them of how many were left out."""
     lines: int = 0
     bytes: int = 0
+
+    @property
+    def first_plain_line(self) -> str:
+        """The first of `plain_lines`; empty if there is none."""
+        return self.plain_lines[0] if self.plain_lines else ""
 
     @property
     def usage(self) -> TokenUsage | None:

@@ -10,6 +10,7 @@ from paperclip_claude_k8s.claude import Transcript
 from paperclip_claude_k8s.claude.accounting import ReportedUsage
 from paperclip_claude_k8s.claude.events import believable_cost
 from paperclip_claude_k8s.claude.result_fields import known_fields
+from paperclip_claude_k8s.claude.run_warnings import RunWarning, WarningCode
 from paperclip_claude_k8s.cluster.model import Condition, Known, Terminated
 from paperclip_claude_k8s.podlog.log_report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
@@ -93,11 +94,17 @@ class Observation:
 
 
 # Warnings that `recover_result` adds.
-RESULT_FROM_RELAY = "result event missing from the log; using the relay's summary"
-RESULT_NOT_LAST = "the CLI continued after the last result that was read; that part of the log is missing"
-FOREIGN_OUTPUT = (
+RESULT_FROM_RELAY = RunWarning(
+    WarningCode.RESULT_FROM_RELAY, "result event missing from the log; using the relay's summary"
+)
+RESULT_NOT_LAST = RunWarning(
+    WarningCode.RESULT_OVERTAKEN,
+    "the CLI continued after the last result that was read; that part of the log is missing",
+)
+FOREIGN_OUTPUT = RunWarning(
+    WarningCode.FOREIGN_OUTPUT,
     "more output was read than the relay counted: another program wrote into the output's copy on the shared "
-    "volume, from which the log was completed; session and cost are those that the relay noted"
+    "volume, from which the log was completed; session and cost are those that the relay noted",
 )
 CONTINUING_EVENTS = frozenset({"answer", "init"})
 """Values of `RelaySummary.last` that show that the CLI continued after a result."""

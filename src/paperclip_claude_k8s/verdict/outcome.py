@@ -7,7 +7,7 @@ decides, even if, for example, the Pod was deleted afterwards. A failed result i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from paperclip_claude_k8s import failures
@@ -18,15 +18,21 @@ from paperclip_claude_k8s.claude.classification import (
     refused_session,
 )
 from paperclip_claude_k8s.claude.failure_texts import (
+    crash_line,
     describe_claude_failure,
     describe_truncation_cause,
     empty_reply_text,
+    exit_step,
     exited_message,
     no_answer_message,
+    no_result_message,
     pod_cause,
+    quoted_line,
+    retrying_text,
     truncated_message,
 )
 from paperclip_claude_k8s.claude.results import is_success
+from paperclip_claude_k8s.claude.transcript import Transcript
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.ending import (
@@ -62,6 +68,8 @@ class OutcomeInputs:
     """The agent ended at an unknown time before `now`, not just before it."""
 
 
+_COMPLETE = "end_turn"
+"""The `stop_reason` of a message after which the model has nothing more to say."""
 _EARLIER_TURN = " — an earlier turn ended with a result, but the turn after it did not"
 
 Rule = Callable[[Observation, OutcomeInputs], Failure | None]
@@ -73,7 +81,11 @@ def classify_end(observation: Observation, inputs: OutcomeInputs) -> Failure | N
     rules = _WITHOUT_RESULT
     if result is not None:
         rules = _BEFORE_SUCCESS if is_success(result) else _BEFORE_SUCCESS + _WITH_RESULT
-    return next((failure for rule in rules if (failure := rule(observation, inputs)) is not None), None)
+    failure = next((failure for rule in rules if (failure := rule(observation, inputs)) is not None), None)
+    retrying = observation.transcript.retrying
+    if failure is None or not retrying or isinstance(observation.ending, (NotStarted, Stopped)):
+        return failure
+    return replace(failure, what=f"{failure.what}{retrying_text(retrying)}")
 
 
 # ── the rule for every run ────────────────────────────────────────────────────────────────────────
@@ -139,12 +151,17 @@ def _empty_reply(observation: Observation, _: OutcomeInputs) -> Failure | None:
 def _truncated(observation: Observation, _: OutcomeInputs) -> Failure | None:
     if not observation.transcript.cut_short:
         return None
+    transcript, stop_reason = observation.transcript, observation.transcript.stop_reason
+    if stop_reason == _COMPLETE and observation.exit_code == 0 and not transcript.torn_event:
+        return failures.no_result(no_result_message(stop_reason))
     cause = describe_truncation_cause(
         _terminated(observation), pod_missing=observation.facts.pod_gone, phase=observation.facts.pod_phase
     )
-    message = truncated_message(observation.transcript.model, cause)
-    message += _EARLIER_TURN if observation.transcript.overtaken else ""
-    return failures.truncated(message, _memory_step(observation))
+    if crash := crash_line(_plain_lines(transcript)):
+        cause = f"{cause}: {crash}"
+    message = truncated_message(transcript.model, cause, transcript.torn_event)
+    message += _EARLIER_TURN if transcript.overtaken else ""
+    return failures.truncated(message, _next_step(observation))
 
 
 def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | None:
@@ -167,21 +184,28 @@ def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | Non
 def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
     transcript, exit_code = observation.transcript, observation.exit_code
     model, started = transcript.init_model, transcript.lines > 0
-    text = transcript.first_plain_line or transcript.stderr_tail.strip().partition("\n")[0]
+    text = quoted_line(_plain_lines(transcript), exit_code)
     message = no_answer_message(exit_code, model, text, started=started, init=bool(model))
     message += pod_cause(exit_code, _terminated(observation))
     build = failures.init_failed if model and not text else failures.no_result
-    return build(message, _memory_step(observation))
+    return build(message, _next_step(observation))
 
 
-def _memory_step(observation: Observation) -> str:
-    """The next step for a container, or a process in it, that exceeded the memory limit; "" for others."""
+def _next_step(observation: Observation) -> str:
+    """The next step for a container that ended like this, "" if that is unknown.
+
+    The memory limit may have been exceeded by a process in the container, whatever its exit code is.
+    """
     terminated = observation.terminated
     if terminated is None or terminated.reason != "OOMKilled":
-        return ""
+        return exit_step(observation.exit_code)
     return (
         "the memory limit was exceeded: raise `resources.limits.memory`, or give the agent less to do at once"
     )
+
+
+def _plain_lines(transcript: Transcript) -> tuple[str, ...]:
+    return (*transcript.plain_lines, *transcript.stderr_tail.split("\n"))
 
 
 def _terminated(observation: Observation) -> Terminated | None:
@@ -216,6 +240,8 @@ def _failed_result(observation: Observation, inputs: OutcomeInputs) -> Failure |
         return None
     message = describe_claude_failure(result) or exited_message(observation.exit_code)
     classified = classify(observation.transcript, inputs.now, recorded=inputs.recorded)
+    if classified.failure_class is FailureClass.EMPTY_REPLY and "stop_reason" not in message:
+        message = f"{message} (stop_reason: {result.get('stop_reason') or 'null'})"
     return failures.reported_by_claude(classified, message, resumed=inputs.resumed is True)
 
 

@@ -14,7 +14,9 @@ from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.claude.accounting import RunUsage
+from paperclip_claude_k8s.claude.failure_texts import signal_name
 from paperclip_claude_k8s.claude.result_fields import fields_for_host
+from paperclip_claude_k8s.claude.run_warnings import RunWarning, WarningCode
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
@@ -63,7 +65,7 @@ def build_result(failure: Failure | None, observation: Observation, inputs: Resu
     """The result of a run that was observed."""
     reported = observation.transcript.reported_usage
     run_usage = reported.for_run(resumed=inputs.resumed).with_earlier(inputs.earlier).believable()
-    observed = _observed_fields(observation, run_usage, inputs)
+    observed = _observed_fields(failure, observation, run_usage, inputs)
     if failure is None:
         return ExecutionResult(
             exit_code=0, **observed, result_json=_result_json(observation, run_usage, inputs)
@@ -77,8 +79,11 @@ def early_failure(failure: Failure, inputs: ResultInputs) -> ExecutionResult:
     return ExecutionResult(**_failure_fields(failure, inputs, {}, None))
 
 
-def _observed_fields(observation: Observation, run_usage: RunUsage, inputs: ResultInputs) -> JsonMap:
+def _observed_fields(
+    failure: Failure | None, observation: Observation, run_usage: RunUsage, inputs: ResultInputs
+) -> JsonMap:
     transcript, usage = observation.transcript, run_usage.usage
+    session_id = None if failure is not None and failure.loses_session else transcript.session_id
     known: JsonMap = {
         "provider": "anthropic",
         "biller": inputs.biller,
@@ -92,8 +97,8 @@ def _observed_fields(observation: Observation, run_usage: RunUsage, inputs: Resu
             output_tokens=usage.output_tokens,
             cached_input_tokens=usage.cached_input_tokens,
         ),
-        "clear_session": inputs.clear_session or None,
-        **_session_fields(transcript.session_id, inputs),
+        "clear_session": inputs.clear_session or transcript.session_lost or None,
+        **_session_fields(session_id, inputs),
     }
     return {key: value for key, value in known.items() if value is not None}
 
@@ -157,17 +162,19 @@ def _result_json(
 ) -> JsonMap:
     """`resultJson`: the known fields of the CLI's result, and the adapter's own, which no event can set."""
     transcript = observation.transcript
-    of_run = (*transcript.warnings, *_stop_warning(observation), run_usage.warning)
+    of_usage = [run_usage.warning] if run_usage.warning is not None else []
     warnings = [
         *_copy_warnings(observation),
         *_delivery_warnings(observation, inputs.host_failures),
-        *filter(None, of_run),
+        *transcript.warnings,
+        *_end_warnings(observation, is_success=not with_output),
+        *of_usage,
     ]
     ours: JsonMap = {
         "containerExitCode": observation.exit_code,
         "log": _log_fields(observation, inputs.host_failures),
         "phases": dict(observation.phases) or None,
-        "warnings": [warning[: LIMITS.text_chars] for warning in warnings[: LIMITS.warnings]] or None,
+        "warnings": [str(warning)[: LIMITS.text_chars] for warning in warnings[: LIMITS.warnings]] or None,
         "stdout": transcript.excerpt.decode("utf-8", "replace") or None if with_output else None,
         "stderr": transcript.stderr_tail or None if with_output else None,
     }
@@ -175,31 +182,40 @@ def _result_json(
     return known | {key: value for key, value in ours.items() if value is not None}
 
 
-def _copy_warnings(observation: Observation) -> Iterator[str]:
+def _copy_warnings(observation: Observation) -> Iterator[RunWarning]:
     """Problems with the output's copy on the shared volume: when it was written, and when it was read."""
     if observation.relay is not None and observation.relay.copy_trouble:
-        yield observation.relay.copy_trouble
+        yield RunWarning(WarningCode.LOG_COPY_UNUSABLE, observation.relay.copy_trouble)
     if observation.log is not None and observation.log.file_trouble:
-        yield describe_unusable_copy(observation.log.file_trouble)
+        yield RunWarning(WarningCode.LOG_COPY_UNUSABLE, describe_unusable_copy(observation.log.file_trouble))
 
 
-def _stop_warning(observation: Observation) -> Iterator[str]:
+def _end_warnings(observation: Observation, *, is_success: bool) -> Iterator[RunWarning]:
+    """What is odd about the end of the agent's container."""
     if observation.relay is not None and observation.relay.limit_hit:
-        yield "the agent printed more than logSizeLimit and was stopped; the log may lack its last output"
+        text = "the agent printed more than logSizeLimit and was stopped; the log may lack its last output"
+        yield RunWarning(WarningCode.LOG_LIMIT, text)
     if isinstance(observation.ending, StoppedAfterResult):
-        yield f"{StopReason.NO_EXIT.value} within {observation.ending.grace:g} s; it was stopped"
+        text = f"{StopReason.NO_EXIT.value} within {observation.ending.grace:g} s; it was stopped"
+        yield RunWarning(WarningCode.AGENT_STOPPED, text)
+    elif is_success and observation.exit_code:
+        named = signal_name(observation.exit_code)
+        text = f"the result is whole, but the agent's container ended with exit code {observation.exit_code}"
+        yield RunWarning(WarningCode.EXIT_CODE, f"{text} ({named})" if named else text)
 
 
-def _delivery_warnings(observation: Observation, host: HostFailures) -> Iterator[str]:
+def _delivery_warnings(observation: Observation, host: HostFailures) -> Iterator[RunWarning]:
     """Why the host may lack a part of the output although the cluster had it."""
     log = observation.log
     if log is not None and log.unread:
-        yield f"the agent's log could not be read to its end: {log.unread}"
+        text = f"the agent's log could not be read to its end: {log.unread}"
+        yield RunWarning(WarningCode.LOG_UNREADABLE, text)
     if log is not None and log.first_sink_error is not None:
         bug = f"a bug in the adapter, {log.sink_failures} times: {error_text(log.first_sink_error)}"
-        yield f"{bug}; this result may not cover all of the output"
+        yield RunWarning(WarningCode.ADAPTER_BUG, f"{bug}; this result may not cover all of the output")
     if host.chunks:
-        yield f"the host's onLog raised for {host.chunks} chunks ({host.first_error}); its log lacks them"
+        text = f"the host's onLog raised for {host.chunks} chunks ({host.first_error}); its log lacks them"
+        yield RunWarning(WarningCode.HOST_LOG_INCOMPLETE, text)
 
 
 def with_host_failures(log: JsonMap, host: HostFailures) -> JsonMap:

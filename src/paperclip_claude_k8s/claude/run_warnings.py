@@ -1,0 +1,54 @@
+"""Warnings about a run: reasons to distrust a result that is a success, or its usage. Each has a code.
+
+The host receives a warning as one text, `code: sentence`, in `resultJson.warnings`. `docs/host-protocol.md`
+lists the codes.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+
+class WarningCode(StrEnum):
+    """The part of a warning for programs; the sentence after it is for people."""
+
+    # ── what the CLI reported ──
+    BACKGROUND_TASK_STOPPED = auto()
+    BACKGROUND_TASK_UNFINISHED = auto()
+    HOOK_STOPPED_RUN = auto()
+    MCP_SERVER_UNAVAILABLE = auto()
+    MODEL_CHANGED = auto()
+    MODEL_UNKNOWN = auto()
+    PERMISSION_DENIED = auto()
+    PROMPT_WAS_COMMAND = auto()
+    RESULT_EMPTY = auto()
+    RESULT_SUBTYPE = auto()
+    RESULT_TOO_LARGE = auto()
+    RESULT_TRUNCATED = auto()
+    SESSION_NOT_SAVED = auto()
+    STRUCTURED_OUTPUT_TOO_LARGE = auto()
+    # ── usage ──
+    COST_UNKNOWN = auto()
+    USAGE_PARTIAL = auto()
+    # ── how the run ended ──
+    AGENT_STOPPED = auto()
+    EXIT_CODE = auto()
+    LOG_LIMIT = auto()
+    RESULT_FROM_RELAY = auto()
+    RESULT_OVERTAKEN = auto()
+    # ── the log ──
+    ADAPTER_BUG = auto()
+    FOREIGN_OUTPUT = auto()
+    HOST_LOG_INCOMPLETE = auto()
+    LOG_COPY_UNUSABLE = auto()
+    LOG_UNREADABLE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class RunWarning:
+    """A code, and a sentence without a full stop."""
+
+    code: WarningCode
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
