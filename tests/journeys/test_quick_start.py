@@ -141,8 +141,7 @@ async def test_quick_start_leads_to_an_answer_in_a_restricted_namespace(operator
     config["env"]["CLAUDE_SCRIPT"] = AGENT
     (operator.folder / "agent.json").write_text(json.dumps(config))
     checkup = json.loads(await operator.do("8."))
-    problems = {check["code"] for check in checkup["checks"] if check["level"] != "info"}
-    assert problems == {"k8s_pod_reaches_further"}, checkup
+    assert checkup["status"] == "pass", checkup
     reply = json.loads(await operator.do("9."))
     assert (reply["status"], reply["response"]) == ("succeeded", f"{KEY} 1000")
     proof = Path(VOLUME).with_name(operator.namespace) / "proof"

@@ -94,6 +94,41 @@ async def test_home_pod_with_host_network_is_found_by_its_token(tmp_path: Path) 
         assert image_and_claims(spec) == ("home/image:1", ["data"])
 
 
+def home_mounts(spec: Spec) -> list[dict[str, Any]]:
+    return [mount for mount in spec["containers"][0]["volumeMounts"] if mount["name"] == "home"]
+
+
+async def test_claim_of_the_config_is_the_home_of_agents_without_a_home_pod(tmp_path: Path) -> None:
+    async with host(tmp_path, {}) as (fake, adapter):
+        result, host_log, spec = await run(fake, adapter, **NO_HOME_NEEDED, claimName="agents-home")
+        assert result.error_message is None
+        assert image_and_claims(spec) == ("own/image:1", ["agents-home"])
+        assert home_mounts(spec) == [{"name": "home", "mountPath": "/paperclip"}]
+        assert "claim" not in host_log.status
+
+
+async def test_claim_of_the_config_replaces_that_of_the_home_pod(tmp_path: Path) -> None:
+    async with host(tmp_path, {"HOSTNAME": "paperclip-0"}) as (fake, adapter):
+        result, _, spec = await run(fake, adapter, claimName="agents-home")
+        assert result.error_message is None
+        assert image_and_claims(spec) == ("home/image:1", ["agents-home"])
+        assert {"name": "TEAM", "value": "blue"} in spec["containers"][0]["env"]
+
+
+async def test_claim_of_the_config_that_the_home_pod_has_keeps_its_mounts(tmp_path: Path) -> None:
+    async with host(tmp_path, {"HOSTNAME": "paperclip-0"}) as (fake, adapter):
+        mount = {"name": "v", "mountPath": "/paperclip", "subPath": "team-a"}
+
+        def change(pod: dict[str, Any]) -> None:
+            pod["spec"]["containers"][0]["volumeMounts"] = [mount]
+
+        fake.store.update(PODS, NAMESPACE, "paperclip-0", change)
+        result, _, spec = await run(fake, adapter, claimName="data")
+        assert result.error_message is None
+        assert image_and_claims(spec) == ("home/image:1", ["data"])
+        assert home_mounts(spec) == [{"name": "home", "mountPath": "/paperclip", "subPath": "team-a"}]
+
+
 async def test_unknown_home_pod_on_the_host_network_is_reported_with_a_hint(tmp_path: Path) -> None:
     async with host(tmp_path, {"HOSTNAME": "node-7"}) as (fake, adapter):
         result, _, _ = await run(fake, adapter)

@@ -92,6 +92,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"rootUser": False}, security_context(allowPrivilegeEscalation=None), "podTemplate.spec"),
     ({"rootUser": False}, pod(containers=[{"name": "side", "image": "x"}]), "podTemplate.spec"),
     ({"podTemplate": False}, pod(), "podTemplate"),
+    ({"claims": ["agents-*"]}, {"claimName": "postgres"}, "claimName"),
     (
         {"secrets": ["claude-*"]},
         {"env": {"KEY": {"valueFrom": {"secretKeyRef": {"name": "db", "key": "k"}}}}},

@@ -140,8 +140,7 @@ def volume_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
             level="warn",
             message="No PVC is mounted at /paperclip: each Pod has its own temporary HOME, so sessions "
             "cannot be resumed and workspaces cannot be shared",
-            hint="mount a ReadWriteMany claim at /paperclip in the home pod; without a home pod, name the "
-            "claim in podTemplate (docs/quick-start.md)",
+            hint="name a ReadWriteMany claim in `claimName`, or mount one at /paperclip in the home pod",
         )
     for name, modes in run.claims.items():
         yield _claim_check(name, modes, run.plan.namespace, granted)

@@ -129,6 +129,7 @@ class AdapterConfig(BaseModel):
     image_pull_policy: Annotated[str, choice("Always", "IfNotPresent", "Never")] = "IfNotPresent"
     kubeconfig: Str | None = None
     kube_context: Str | None = None
+    claim_name: Str | None = None
     service_account_name: Str | None = None
     runtime_class_name: Str | None = None
     priority_class_name: Str | None = None

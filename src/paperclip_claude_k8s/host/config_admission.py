@@ -49,6 +49,7 @@ def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
         ("namespace", "namespaces", config.namespace),
         ("image", "images", config.image),
         ("dockerImage", "images", config.docker_image if config.enable_docker else None),
+        ("claimName", "claims", config.claim_name),
         ("serviceAccountName", "serviceAccounts", config.service_account_name),
         ("runtimeClassName", "runtimeClasses", config.runtime_class_name),
         ("priorityClassName", "priorityClasses", config.priority_class_name),

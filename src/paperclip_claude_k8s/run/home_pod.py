@@ -9,12 +9,15 @@ namespace, Jobs inherit from it all the same. In another namespace its claims, S
 missing.
 """
 
+from dataclasses import replace
+
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.cluster.model import HomePod
+from paperclip_claude_k8s.cluster.model import HomeMount, HomePod
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import Failure, RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
 
@@ -94,3 +97,12 @@ def _missing(names: list[str], namespace: str, *, in_pod: bool) -> Failure:
     if not names or not in_pod:
         return failures.home_pod_unavailable("", "this process does not run in a Pod of this cluster")
     return failures.home_pod_unavailable(f"{namespace}/{names[0]}", "there is no such Pod")
+
+
+def with_claim(home: HomePod | None, claim: str) -> HomePod:
+    """The home pod, or one of which nothing else is inherited, with this claim mounted at HOME."""
+    mount = HomeMount(POD_HOME, {"name": "home", "persistentVolumeClaim": {"claimName": claim}})
+    if home is None:
+        return HomePod(namespace="", name="", image="", claim_name=claim, mounts=(mount,))
+    others = (other for other in home.mounts if "persistentVolumeClaim" not in other.volume)
+    return replace(home, claim_name=claim, mounts=(mount, *others))

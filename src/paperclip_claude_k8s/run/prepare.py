@@ -25,7 +25,7 @@ from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.admit import admit_plan, volume_refusal
 from paperclip_claude_k8s.run.begin import skill_summary
-from paperclip_claude_k8s.run.home_pod import find_home_pod
+from paperclip_claude_k8s.run.home_pod import find_home_pod, with_claim
 from paperclip_claude_k8s.run.mcp_baseline import read_baseline
 from paperclip_claude_k8s.run.mcp_servers import resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -72,7 +72,11 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
     namespace = await job_namespace(config.namespace, config.kubeconfig, ports)
     home = await find_home_pod(config, own, namespace, ports, narrator)
     image = config.image or (home.image if home is not None else "")
-    volume = await _volume_here(config, home, ports.settings)
+    if config.claim_name and not (home is not None and home.claim_name == config.claim_name):
+        volume = await _volume_here(config, None, ports.settings)  # what is at /paperclip here is another one
+        home = with_claim(home, config.claim_name)
+    else:
+        volume = await _volume_here(config, home, ports.settings)
     return RunSite(namespace, image, home, env, secrets.token_hex(4), volume)
 
 
@@ -123,7 +127,7 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
     """Pack instructions and skills: on the shared volume if host and agent mount it, else in the Secret."""
     settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
     volume = site.volume_here if in_pod else None
-    trusted = settings.folders.trusted_volume(config.shared_volume_dir) if in_pod else None
+    trusted = settings.folders.trusted_volume(config.shared_volume_dir) if volume is not None else None
     if site.company_folder:
         trusted = volume  # not the folders of other companies
     inputs = PackInputs(
