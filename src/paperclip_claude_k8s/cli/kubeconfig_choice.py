@@ -30,7 +30,7 @@ def chosen_kubeconfig(option: Path | None, config_file: Path | None, *, devclust
 def _default_kubeconfig() -> str | None:
     """~/.kube/config, if it exists and agents cannot write it: homes in Pods may be on the shared volume."""
     path = absolute_files(DEFAULT)
-    if not path.startswith("/") or not os.path.isfile(path):  # noqa: PTH113  # an odd home is no Path
+    if not os.environ.get("HOME") or not os.path.isfile(path):  # noqa: PTH113  # as kubectl, without the user's entry
         return None
     settings = ProcessSettings.read(os.environ)
     unnamed = replace(settings, policy=settings.policy.model_copy(update={"kubeconfigs": None}))

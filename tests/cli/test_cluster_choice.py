@@ -1,0 +1,136 @@
+"""Which kubeconfig and context the commands use: option, KUBECONFIG, ~/.kube/config; several files merged."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.support.cli_commands import claude_k8s
+from tests.support.dev_cluster_cli import DevClusterCli
+
+
+async def reply_of(*args: str, **env: str) -> dict[str, Any]:
+    _, out, _ = await claude_k8s(*args, env=env)
+    reply: dict[str, Any] = json.loads(out)
+    return reply
+
+
+def split(dev: DevClusterCli, folder: Path) -> tuple[str, str]:
+    """The development cluster's kubeconfig as two files: contexts in the first, the rest in the second.
+
+    Its contexts are `here`, the current one, and `gone`, whose server does not answer.
+    """
+    whole = yaml.safe_load(dev.cluster.kubeconfig.read_text(encoding="utf-8"))
+    context = whole["contexts"][0]["context"]
+    contexts = [
+        {"name": "here", "context": {**context, "namespace": "of-context"}},
+        {"name": "gone", "context": {**context, "cluster": "gone"}},
+    ]
+    clusters = [*whole["clusters"], {"name": "gone", "cluster": {"server": "http://127.0.0.1:1"}}]
+    first = {"apiVersion": "v1", "kind": "Config", "contexts": contexts, "current-context": "here"}
+    second = {"apiVersion": "v1", "kind": "Config", "clusters": clusters, "users": whole["users"]}
+    paths = folder / "contexts", folder / "clusters"
+    for path, content in zip(paths, (first, second), strict=True):
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return str(paths[0]), str(paths[1])
+
+
+async def test_files_of_kubeconfig_are_merged_and_the_contexts_namespace_counts(
+    dev: DevClusterCli, tmp_path: Path
+) -> None:
+    first, second = split(dev, tmp_path)
+    merged = f"{first}::/nowhere/config:{second}"
+    assert await reply_of("jobs", KUBECONFIG=merged) == {"namespace": "of-context", "jobs": []}
+    named = await reply_of("jobs", "-n", "paperclip", KUBECONFIG=merged)
+    assert named["namespace"] == "paperclip"
+
+
+async def test_context_option_chooses_another_cluster(dev: DevClusterCli, tmp_path: Path) -> None:
+    merged = ":".join(split(dev, tmp_path))
+    reply = await reply_of("jobs", "--context", "gone", KUBECONFIG=merged)
+    assert "no connection to 127.0.0.1:1" in reply["detail"]
+    reply = await reply_of("jobs", "--context", "absent", KUBECONFIG=merged)
+    assert "has no context 'absent': its contexts are 'here', 'gone'" in reply["detail"]
+    assert "--context" in reply["detail"]
+
+
+async def test_default_kubeconfig_is_used_last(dev: DevClusterCli, tmp_path: Path) -> None:
+    folder = tmp_path / ".kube"
+    folder.mkdir()
+    (folder / "config").write_bytes(dev.cluster.kubeconfig.read_bytes())
+    home = {"HOME": str(tmp_path)}
+    assert (await reply_of("jobs", **home))["jobs"] == []
+    assert (await reply_of("jobs", KUBECONFIG=":", **home))["jobs"] == []
+    missing = await reply_of("jobs", KUBECONFIG="/nowhere/config", **home)
+    assert "/nowhere/config does not exist" in missing["detail"]
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"kubeconfig": "/elsewhere/config"}), encoding="utf-8")
+    checked = await reply_of("check", "-q", "--config", str(config), **home)
+    assert "/elsewhere/config does not exist" in checked["checks"][0]["message"]
+
+
+async def test_default_kubeconfig_where_agents_can_write_is_not_used(
+    dev: DevClusterCli, tmp_path: Path
+) -> None:
+    """The home of a host's Pod is often on the shared volume: an agent could put an exec plugin there."""
+    folder = tmp_path / "instances" / "default" / ".kube"
+    folder.mkdir(parents=True)
+    (folder / "config").write_bytes(dev.cluster.kubeconfig.read_bytes())
+    home = {"HOME": str(folder.parent), "PAPERCLIP_HOME": str(tmp_path)}
+    assert "no kubeconfig is set" in (await reply_of("jobs", **home))["detail"]
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".kube").symlink_to(folder)
+    home["HOME"] = str(tmp_path / "home")
+    assert "no kubeconfig is set" in (await reply_of("jobs", **home))["detail"]
+
+
+async def test_no_kubeconfig_at_all_names_every_place(tmp_path: Path) -> None:
+    detail = (await reply_of("jobs", HOME=str(tmp_path)))["detail"]
+    for name in ("--kubeconfig", "KUBECONFIG", "~/.kube/config", "this is not a Pod"):
+        assert name in detail
+    assert "--context needs a kubeconfig" in (await reply_of("jobs", "--context", "x"))["detail"]
+
+
+@pytest.mark.parametrize("command", [["run", "-p", "x"], ["check"], ["jobs"], ["spawn", "-p", "x"]])
+@pytest.mark.parametrize("option", ["--context", "--kubeconfig"])
+async def test_other_cluster_beside_devcluster_is_refused(command: list[str], option: str) -> None:
+    reply = await reply_of(*command, "--devcluster", option, "x")
+    assert reply["error"] == "usage"
+    if command[0] != "spawn":
+        assert f"{option} names another cluster than --devcluster" in reply["detail"]
+
+
+async def test_run_is_continued_in_its_context_after_another_became_current(
+    dev: DevClusterCli, tmp_path: Path
+) -> None:
+    first, second = split(dev, tmp_path)
+    env = dev.cli.environment() | {"KUBECONFIG": f"{first}:{second}"}
+    config = tmp_path / "settings.json"
+    capture = json.loads(_config_of(dev))
+    config.write_text(json.dumps({**capture, "kubeconfig": None}), encoding="utf-8")
+    args = ["run", "-p", "Go.", "--config", str(config), "-n", "paperclip", "-q"]
+    code, out, err = await claude_k8s(*args, "--submit-only", env=env)
+    assert code == 0, out + err
+    content = yaml.safe_load(await asyncio.to_thread(Path(first).read_text, "utf-8"))
+    await asyncio.to_thread(
+        Path(first).write_text, yaml.safe_dump({**content, "current-context": "gone"}), "utf-8"
+    )
+    code, out, err = await claude_k8s("run", "--run-id", out.strip(), "-q", env=dev.cli.environment())
+    assert (code, json.loads(out)["status"]) == (0, "succeeded"), out + err
+
+
+def _config_of(dev: DevClusterCli) -> str:
+    dev.new_run_args()
+    return (dev.cli.folder / "config.json").read_text(encoding="utf-8")
+
+
+async def test_run_of_another_context_is_told_as_another_cluster(dev: DevClusterCli, tmp_path: Path) -> None:
+    first, second = split(dev, tmp_path)
+    env = dev.cli.environment() | {"KUBECONFIG": f"{first}:{second}"}
+    _, out, _ = await claude_k8s(*dev.new_run_args("--submit-only", "-n", "paperclip"), env=env)
+    code, reply, _ = await claude_k8s("run", "--run-id", out.strip(), "--context", "gone", "-q", env=env)
+    assert code == 1
+    assert json.loads(reply)["error"] == "other_cluster"
+    assert "--context it was started with" in json.loads(reply)["detail"]
