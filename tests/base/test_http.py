@@ -8,7 +8,7 @@ from aiohttp import web
 from tests.support.api_server import serving, silent
 
 from paperclip_claude_k8s.base import http
-from paperclip_claude_k8s.base.http import USER_AGENT, open_session, proxy_for
+from paperclip_claude_k8s.base.http import USER_AGENT, ProxyUnsupported, open_session, proxy_for
 
 PROXY = "http://proxy.example:3128"
 
@@ -97,3 +97,18 @@ def test_sessions_are_opened_in_one_module() -> None:
     modules = Path(http.__file__).parents[1].rglob("*.py")
     found = {path.name for path in modules if re.search(r"ClientSession\(", path.read_text(encoding="utf-8"))}
     assert found == {"http.py"}
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://user:canary@h:1", "socks5h://h", "ftp://h", "http://[canary", "a b"]
+)
+def test_proxy_that_cannot_be_used_is_refused_by_its_variable(proxy: str) -> None:
+    with pytest.raises(ProxyUnsupported, match="^HTTPS_PROXY ") as caught:
+        proxy_for("https://api.example", {"https_proxy": proxy})
+    assert "canary" not in str(caught.value)
+
+
+def test_proxy_that_is_exempted_is_not_examined() -> None:
+    env = {"HTTPS_PROXY": "socks5://h", "NO_PROXY": "api.example"}
+    assert proxy_for("https://api.example", env) is None
+    assert proxy_for("https://api.example", {"ALL_PROXY": "socks5://h"}) is None

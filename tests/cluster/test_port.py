@@ -2,7 +2,12 @@
 
 import pytest
 
-from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+from paperclip_claude_k8s.cluster.port import (
+    NOT_KUBERNETES,
+    PROXY_REFUSED,
+    UNUSABLE_CREDENTIALS,
+    ClusterError,
+)
 
 QUOTA = 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
 RBAC = 'jobs.batch is forbidden: User "u" cannot create resource "jobs"'
@@ -13,6 +18,10 @@ RBAC = 'jobs.batch is forbidden: User "u" cannot create resource "jobs"'
     [
         (None, "Timeout", "", True, True, True),
         (None, UNUSABLE_CREDENTIALS, "", False, False, True),
+        (None, PROXY_REFUSED, "", False, False, True),
+        (None, "ProxyFailed", "", True, True, True),
+        (None, NOT_KUBERNETES, "", False, False, True),
+        (302, NOT_KUBERNETES, "", False, False, False),
         (401, "", "", False, False, False),
         (403, "", RBAC, False, False, False),
         (403, "", QUOTA, False, True, False),

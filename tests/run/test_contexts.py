@@ -1,0 +1,177 @@
+"""The settings `kubeconfig` and `kubeContext` of a host: which cluster, namespace and policy they lead to."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.support.api_server import a_kubeconfig, serving
+from tests.support.fake_cluster import NAMESPACE
+from tests.support.home_cluster import home_cluster
+from tests.support.hosts import basic_context
+from tests.support.runs import HostLog
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.kubeconfig import ClusterSource
+from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.devcluster.kinds import NAMESPACES
+from paperclip_claude_k8s.host.policy import Policy
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.process import Process
+
+IMPATIENT = Timings(retry_budget=0.1)
+
+
+async def result_of(policy: Policy | None = None, **config: Any) -> ExecutionResult:
+    adapter = Adapter(ProcessSettings(policy=policy or Policy(), timings=IMPATIENT))
+    try:
+        return await adapter.execute(basic_context(HostLog(), config={"image": "i", **config}))
+    finally:
+        await adapter.shutdown()
+
+
+def two_contexts(folder: Path, server: str = "http://127.0.0.1:1") -> str:
+    contexts = [{"name": name, "context": {"cluster": "here", "user": "me"}} for name in ("here", "other")]
+    return a_kubeconfig(folder, server, contexts=contexts)
+
+
+async def test_each_context_of_a_kubeconfig_has_its_own_connection_and_locks() -> None:
+    sources: list[ClusterSource] = []
+
+    def connect(source: ClusterSource, _: ProcessSettings) -> Cluster:
+        sources.append(source)
+        return Gateway(source.kubeconfig)
+
+    process = Process(ProcessSettings(), connect)
+    chosen = [("/k", None), ("/k", "a"), ("/k", "b"), ("/k", "a"), (None, None)]
+    ports = [process.ports(*source) for source in chosen]
+    assert ports[1] is ports[3]
+    assert sources == [
+        ClusterSource("/k"),
+        ClusterSource("/k", "a"),
+        ClusterSource("/k", "b"),
+        ClusterSource(None),
+    ]
+    locks = [each.slot_locks(NAMESPACE) for each in ports]
+    assert len({id(lock) for lock in locks}) == 4
+    assert locks[1] is locks[3]
+    assert len({id(each.informer(NAMESPACE)) for each in ports}) == 4
+
+
+async def test_context_without_a_kubeconfig_is_an_invalid_config() -> None:
+    result = await result_of(kubeconfig=None, kubeContext="here")
+    assert result.error_code == "k8s_config_invalid"
+    assert "kubeContext needs kubeconfig" in (result.error_message or "")
+
+
+async def test_unknown_context_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    result = await result_of(kubeconfig=two_contexts(tmp_path), kubeContext="absent")
+    assert result.error_code == "k8s_config_invalid"
+    assert "its contexts are 'here', 'other'" in (result.error_message or "")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "context", "refused"),
+    [
+        (("*",), None, False),
+        (("other",), None, True),  # the current context
+        (("other",), "here", True),
+        (("oth*",), "other", False),
+        ((), "other", True),
+    ],
+)
+async def test_policy_restricts_the_contexts(
+    allowed: tuple[str, ...],
+    context: str | None,
+    refused: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    config = {"kubeContext": context} if context else {}
+    result = await result_of(Policy(kube_contexts=allowed), kubeconfig=two_contexts(tmp_path), **config)
+    assert (result.error_code == "k8s_policy_refused") is refused
+    assert ("kubeContexts" in (result.error_message or "")) is refused
+
+
+@pytest.mark.parametrize("named", ["none", "one", "both"])
+async def test_several_kubeconfigs_of_a_config_must_all_be_named(named: str, tmp_path: Path) -> None:
+    """A file of the config's author must not name a server for the credentials in another file."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    paths = [a_kubeconfig(tmp_path / folder) for folder in ("a", "b")]
+    policy = {
+        "none": Policy(),
+        "one": Policy(kubeconfigs=(paths[1],)),
+        "both": Policy(kubeconfigs=(str(tmp_path),)),
+    }[named]
+    result = await result_of(policy, kubeconfig=":".join(paths))
+    assert (result.error_code == "k8s_policy_refused") is (named != "both")
+    assert ("kubeconfigs" in (result.error_message or "")) is (named != "both")
+
+
+class ContextCluster:
+    """The gateway of a cluster, except that the kubeconfig's context names the namespace `of-context`."""
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cluster, name)
+
+    async def default_namespace(self) -> str:
+        return "of-context"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("config", "namespace"),
+    [
+        ({"kubeconfig": "/k"}, "of-context"),
+        ({"kubeconfig": "/k", "namespace": "named"}, "named"),
+        ({"kubeconfig": None}, NAMESPACE),
+    ],
+)
+async def test_namespace_of_the_context_counts_with_a_kubeconfig(
+    config: dict[str, str | None], namespace: str, tmp_path: Path
+) -> None:
+    """Without a kubeconfig the namespace is the home pod's, which PAPERCLIP_NAMESPACE names."""
+    env = {"PAPERCLIP_NAMESPACE": NAMESPACE, "HOSTNAME": "home-0"}
+    async with home_cluster(tmp_path) as home:
+        for name in ("of-context", "named"):
+            home.fake.store.create(NAMESPACES, {"metadata": {"name": name}})
+        cluster: Any = ContextCluster(home.fake.gateway)
+        adapter = Adapter(ProcessSettings(env=env), lambda *_: cluster)
+        checkup = await adapter.test_environment({"config": {"image": "own/image:1", **config}})
+        await adapter.shutdown()
+    shown = [check.message for check in checkup.checks if check.code.startswith("k8s_namespace")]
+    assert shown
+    assert namespace in shown[0]
+
+
+@pytest.mark.parametrize(
+    ("kubeconfig", "code", "hint"),
+    [
+        ("missing", "k8s_config_invalid", None),
+        ("socks", "k8s_config_invalid", None),
+        ("page", "k8s_api_unreachable", "what answered is not the API server"),
+    ],
+)
+async def test_check_tells_an_unusable_kubeconfig_from_an_unreachable_server(
+    kubeconfig: str, code: str, hint: str | None, tmp_path: Path
+) -> None:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(status=403, text="<html><title>Sign in</title>", content_type="text/html")
+
+    async with serving(page) as url:
+        cluster = {"proxy-url": "socks5://h"} if kubeconfig == "socks" else {}
+        path = a_kubeconfig(tmp_path, url, cluster=cluster)
+        config = {"kubeconfig": "/nowhere/config" if kubeconfig == "missing" else path, "image": "i"}
+        adapter = Adapter(ProcessSettings(timings=IMPATIENT))
+        try:
+            checkup = await adapter.test_environment({"config": config})
+        finally:
+            await adapter.shutdown()
+    assert [check.code for check in checkup.checks] == [code]
+    assert hint is None or hint in (checkup.checks[0].hint or "")

@@ -1,0 +1,69 @@
+"""Runs while a proxy or a gateway answers in place of the API server."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fake_cluster import PodScript
+from tests.support.in_memory_runs import GOOD, WHOLE, assert_whole, count_jobs, one_host
+
+from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.cluster.port import NOT_KUBERNETES, PROXY_REFUSED, ClusterError
+
+pytestmark = pytest.mark.looptime
+ANSWERS = (
+    ClusterError(None, PROXY_REFUSED, "the proxy 10.0.0.1:3128 (proxy-url) answered 407"),
+    ClusterError(None, NOT_KUBERNETES, "10.0.0.1:443 answered with a web page"),
+    ClusterError(302, NOT_KUBERNETES, "10.0.0.1:443 answered with a redirect to https://login.example/"),
+)
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=str)
+@pytest.mark.parametrize(
+    ("verb", "resource", "code"),
+    [
+        ("create", "leases", "k8s_concurrency_guard_unreachable"),
+        ("list", "jobs", "k8s_concurrency_guard_unreachable"),
+        ("create", "jobs", "k8s_job_create_failed"),
+        ("create", "secrets", "k8s_prompt_secret_create_failed"),
+    ],
+)
+async def test_foreign_answer_before_the_start_ends_the_run_at_once(
+    answer: ClusterError, verb: str, resource: str, code: str, tmp_path: Path
+) -> None:
+    def refuse(called: str, on: str) -> None:
+        if (called, on) == (verb, resource):
+            raise answer
+
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        fake.faults.access_checks.append(refuse)
+        began = loop_time()
+        result, _ = await run()
+        assert loop_time() - began < 15
+        assert (result.error_code, result.error_family) == (code, None)
+        assert answer.message in (result.error_message or "")
+        assert count_jobs(fake) == 0
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=str)
+async def test_foreign_answers_while_the_agent_works_end_no_run(answer: ClusterError, tmp_path: Path) -> None:
+    output = tuple((float(n), line + b"\n") for n, line in enumerate(WHOLE.splitlines(), 1))
+    script = PodScript(output=output, ends_at=400.0)
+    async with one_host(tmp_path, script) as (fake, run):
+
+        def refuse(_verb: str, _resource: str) -> None:
+            raise answer
+
+        async def interrupt() -> None:
+            await asyncio.sleep(20)
+            fake.faults.access_checks.append(refuse)
+            fake.faults.drop_log_streams()
+            fake.faults.close_watches()
+            await asyncio.sleep(200)
+            fake.faults.access_checks.clear()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(interrupt())
+            running: asyncio.Task[Any] = group.create_task(run())
+        assert_whole(*running.result())
