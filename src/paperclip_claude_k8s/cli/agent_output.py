@@ -1,5 +1,6 @@
 """The agent's output as lines of text, with what a footer shows of it: tokens and cost."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ BAR = "│ "
 """Before each line of the agent's output."""
 MAX_STDERR_BYTES = 16 * 1024
 """Bytes of a line on stderr that are shown."""
+_ESCAPES = re.compile("\x1b\\[[0-9]*m")
 _USAGE_MARKERS = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
 """Only lines with one of these are parsed. Text in a JSON string never matches: its quotes are escaped."""
 _CONTEXT_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -30,6 +32,8 @@ class AgentOutput:
     def __init__(self) -> None:
         self.tokens = 0
         """Tokens of the agent's latest request, which has its whole context."""
+        self.activity = ""
+        """The first line of the item that was shown last, except for results of calls."""
         self._usage = UsageTracker()
         self._reader = ItemReader()
 
@@ -59,16 +63,25 @@ class AgentOutput:
     def shown(self, lines: Iterable[bytes], screen: Screen, *, now: str = "") -> str:
         """What is shown of lines of stdout. `now`: the time at which they arrived, if they just did."""
         items = (item for line in lines for item in self._reader.read(_text_of(line)))
-        return _shown(items, screen, now)
+        return self._shown(items, screen, now)
 
     def shown_stderr(self, lines: Iterable[bytes], screen: Screen, *, now: str = "") -> str:
-        return _shown((Item("error", _stderr_text(line)) for line in lines), screen, now)
+        return self._shown((Item("error", _stderr_text(line)) for line in lines), screen, now)
 
     def shown_end(self, screen: Screen, *, resumed: bool | None, now: str = "") -> str:
         """How the agent ended. `resumed`: whether it resumed an earlier session; None if unknown."""
         items = self._reader.finish(self._usage.reported.for_run(resumed=resumed))
         self._reader, self._usage = ItemReader(), UsageTracker()
-        return _shown(items, screen, now)
+        return self._shown(items, screen, now)
+
+    def _shown(self, items: Iterable[Item], screen: Screen, now: str) -> str:
+        shown: list[str] = []
+        for item in items:
+            lines = list(terminal_lines(replace(item, time=now) if now else item, screen))
+            if lines and item.kind != "output":
+                self.activity = _ESCAPES.sub("", lines[0]).strip()
+            shown += lines
+        return "".join(f"{BAR}{line}\n" for line in shown)
 
 
 def screen_of(console: Console, *, times: bool) -> Screen:
@@ -83,11 +96,6 @@ def screen_of(console: Console, *, times: bool) -> Screen:
 def with_bars(lines: str) -> str:
     """Lines of the agent as a text file shows them: neutral and with a bar, without a newline at the end."""
     return "\n".join(f"{BAR}{line}" for line in neutral(lines).removesuffix("\n").split("\n"))
-
-
-def _shown(items: Iterable[Item], screen: Screen, now: str) -> str:
-    timed = (replace(item, time=now) for item in items) if now else items
-    return "".join(f"{BAR}{line}\n" for item in timed for line in terminal_lines(item, screen))
 
 
 def _text_of(line: bytes) -> str:

@@ -16,6 +16,7 @@ from paperclip_claude_k8s.cli.command_options import (
     JobsOptions,
     ManifestsOptions,
     ReplayOptions,
+    ReportOptions,
     RunOptions,
     Times,
     takes_options,
@@ -175,6 +176,15 @@ def replay(options: ReplayOptions) -> int:
     from paperclip_claude_k8s.cli.replay import replay  # noqa: PLC0415
 
     return replay(options)
+
+
+@app.command()
+@takes_options(ReportOptions)
+def report(options: ReportOptions) -> int:
+    """Print header and transcript of a run, or of captured output: as text, or as one HTML page."""
+    from paperclip_claude_k8s.cli.report import report  # noqa: PLC0415
+
+    return report(options)
 
 
 @app.command()

@@ -247,6 +247,17 @@ class ReplayOptions:
     """None if unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    source: Annotated[
+        str, typer.Argument(metavar="RUN|FILE", help="Id of a run, or a file with the agent's stdout.")
+    ]
+    html: Annotated[bool, typer.Option("--html", help="One page without other files; else text.")] = False
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; stdout by default.")
+    ] = None
+
+
 def takes_options(
     options: type[Options], names: tuple[str, ...] = (), required: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Options], int]], Callable[..., None]]:

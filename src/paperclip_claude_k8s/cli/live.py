@@ -7,7 +7,6 @@ Every line of the agent has a bar before it, even if a terminal wraps the line. 
 adapter's or the command's, so a status line that an agent has forged can be told from a real one.
 """
 
-import re
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -21,13 +20,12 @@ from rich.text import Text
 
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen
-from paperclip_claude_k8s.cli.agent_output import BAR, AgentOutput, screen_of
+from paperclip_claude_k8s.cli.agent_output import AgentOutput, screen_of
 
 REDRAWS_PER_SECOND = 4
 """Enough that the spinner turns, too few to flicker."""
 KEEPALIVE = "keepalive"
 """First word of the status line that the adapter repeats while the agent prints nothing."""
-_ESCAPES = re.compile("\x1b\\[[0-9]*m")
 
 
 class _Lines:
@@ -116,8 +114,7 @@ class LiveView:
     def _write(self, lines: str) -> None:
         """Write lines in one step, because each step draws the footer again."""
         if lines:
-            last = lines[lines.rfind("\n", 0, -1) + 1 :]
-            self._activity = f"agent: {_ESCAPES.sub('', last).removeprefix(BAR).strip()}"
+            self._activity = f"agent: {self._agent.activity}"
             with suppress(OSError):  # a closed or full stderr does not affect the run
                 self._console.print(_Lines(lines), end="", crop=False)
 

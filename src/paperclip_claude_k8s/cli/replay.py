@@ -1,28 +1,23 @@
 """`claude-k8s replay`: the result that a run with this captured output would have had."""
 
-import gzip
 import json
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rich.console import Console
 
-from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cli.command_options import ReplayOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.live import LiveView
+from paperclip_claude_k8s.cli.recorded_lines import open_recording, recorded_lines
+from paperclip_claude_k8s.cli.runs.replies import Reply
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
 from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
-
-CHUNK = 256 * 1024
-"""Bytes per read of the rest of a line that is cut."""
 
 
 class ReplayInvalid(Exception):
@@ -38,11 +33,16 @@ def replay(options: ReplayOptions) -> int:
         observation = _observe(options)
     except ReplayInvalid as error:
         return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
-    now, resumed = utc_now(), options.resumed
+    reply = judge_recording(observation, resumed=options.resumed)
+    return print_reply(reply, DONE if reply["status"] == "succeeded" else FAILED)
+
+
+def judge_recording(observation: Observation, *, resumed: bool | None) -> Reply:
+    """`{status, result}` of a run that was observed like this. `resumed`: None if unknown."""
+    now = utc_now()
     failure = classify_end(observation, OutcomeInputs(now, resumed=resumed, recorded=True))
     result = build_result(failure, observation, ResultInputs(now, resumed=resumed)).to_wire()
-    status = "succeeded" if failure is None else "failed"
-    return print_reply({"status": status, "result": result}, DONE if failure is None else FAILED)
+    return {"status": "succeeded" if failure is None else "failed", "result": result}
 
 
 def _observe(options: ReplayOptions) -> Observation:
@@ -52,28 +52,14 @@ def _observe(options: ReplayOptions) -> Observation:
     console = Console(stderr=True, highlight=False)
     live = LiveView(console, quiet=options.quiet, times=options.times, recorded=True)
     try:
-        with _open(options.file) as source:
-            for line in _lines_of(source):
+        with open_recording(options.file) as source:
+            for line in recorded_lines(source):
                 reader.feed(line)
                 live.show_agent_output("stdout", line, line)
             live.end_agent_output(resumed=options.resumed)
     except (OSError, EOFError, zlib.error) as error:
         raise ReplayInvalid(f"{options.file} cannot be read: {error}") from None
     return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))
-
-
-def _lines_of(source: BinaryIO) -> Iterator[bytes]:
-    """Each line with its newline. A line above `Limits.log_line_bytes` is cut, as in a run."""
-    while line := source.readline(LIMITS.log_line_bytes):
-        yield line
-        if not line.endswith(b"\n"):
-            while not line.endswith(b"\n") and (line := source.readline(CHUNK)):
-                pass
-            yield b"\n"
-
-
-def _open(path: Path) -> BinaryIO:
-    return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def _ending(options: ReplayOptions) -> Ending:

@@ -1,0 +1,135 @@
+"""`claude-k8s report`: header and transcript of a run as one page, or as text."""
+
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
+from paperclip_claude_k8s.claude.rendering.items import Item
+from paperclip_claude_k8s.claude.rendering.page import PageHeader, page
+from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, terminal_lines
+from paperclip_claude_k8s.claude.transcript import Transcript
+from paperclip_claude_k8s.claude.ui.values import duration
+from paperclip_claude_k8s.cli.command_options import ReportOptions
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply, print_text
+from paperclip_claude_k8s.cli.recorded_lines import open_recording, recorded_lines
+from paperclip_claude_k8s.cli.replay import judge_recording
+from paperclip_claude_k8s.cli.runs.disk import REAL_DISK
+from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure
+from paperclip_claude_k8s.cli.runs.state import State, state_folder, write_atomically
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.verdict.ending import Exited
+from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
+
+
+class ReportInvalid(Exception):
+    """The recorded output cannot be read; the message says why."""
+
+
+def report(options: ReportOptions) -> int:
+    """Print or write the report. Exit code 1: it could not be read or written. 2: wrong options."""
+    if options.output is None and options.html and sys.stdout is not None and sys.stdout.isatty():
+        detail = "a page cannot be read on a terminal: give --output FILE, or redirect stdout"
+        return print_reply({"status": "failed", "error": "usage", "detail": detail}, USAGE)
+    try:
+        header, items = _read(options.source)
+    except Stop as stop:
+        return print_reply(failure(stop.error, stop.detail, stop.fields.get("run_id")), FAILED)
+    except ReportInvalid as error:
+        return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, FAILED)
+    content = "".join(page(header, items) if options.html else _text(header, items))
+    if options.output is None:
+        print_text(content.removesuffix("\n"))
+        return DONE
+    return _write(options.output, content.encode())
+
+
+def _write(path: Path, content: bytes) -> int:
+    try:
+        write_atomically(path.expanduser().absolute(), content, REAL_DISK)
+    except OSError as error:
+        detail = f"{path} cannot be written: {error.strerror or error}"
+        return print_reply({"status": "failed", "error": "output_unwritable", "detail": detail}, FAILED)
+    return print_reply({"status": "succeeded", "report": str(path), "bytes": len(content)}, DONE)
+
+
+def _read(source: str) -> tuple[PageHeader, list[Item]]:
+    """Header and items of a recorded output, or of a run. Raises `ReportInvalid` and `Stop`."""
+    if Path(source).is_file():
+        transcript, items = _read_output(Path(source), resumed=None)
+        ended, facts = Exited(Terminated(0, "", "", None)), RunFacts("(report)", "(report)")
+        reply = judge_recording(Observation(ended, transcript, None, None, facts), resumed=None)
+        return _header(Path(source).name, reply, {}), items
+    state = State(state_folder(os.environ))
+    record = state.read(source)
+    file = state.files(source).transcript
+    items = _read_output(file, resumed=record.resumes_session)[1] if file.exists() else []
+    return _header(f"Run {source}", record.outcome or {"status": record.status}, _run_facts(record)), items
+
+
+def _read_output(path: Path, *, resumed: bool | None) -> tuple[Transcript, list[Item]]:
+    """The facts and the items of recorded output. Raises `ReportInvalid`."""
+    facts, reader, items = StreamReader(), ItemReader(), list[Item]()
+    try:
+        with open_recording(path) as source:
+            for line in recorded_lines(source):
+                facts.feed(line)
+                items += reader.read(line[: LIMITS.host_chunk_bytes].decode("utf-8", "replace"))
+    except (OSError, EOFError, zlib.error) as error:
+        raise ReportInvalid(f"{path} cannot be read: {error}") from None
+    transcript = facts.finish()
+    return transcript, [*items, *reader.finish(transcript.reported_usage.for_run(resumed=resumed))]
+
+
+def _run_facts(record: Record) -> dict[str, str]:
+    agent = record.request.get("agent") or {}
+    job = record.jobs[-1].name if record.jobs else ""
+    name = str(agent.get("name") or agent.get("id") or "")
+    return {"agent": name, "started": record.created, "job": job, "namespace": record.target.namespace}
+
+
+def _header(title: str, reply: Reply, about: Mapping[str, str]) -> PageHeader:
+    """The header from a reply and its result; `about` has what no result knows."""
+    result: Mapping[str, Any] = reply.get("result") or {}
+    usage: Mapping[str, Any] = result.get("usage") or {}
+    details: Mapping[str, Any] = result.get("resultJson") or {}
+    phases: Mapping[str, Any] = details.get("phases") or {}
+    cost = result.get("costUsd")
+    facts = {
+        **about,
+        "model": str(result.get("model") or ""),
+        "cost": f"${cost:.4f}" if isinstance(cost, int | float) else "unknown",
+        "tokens in": _count(usage.get("inputTokens")),
+        "from the cache": _count(usage.get("cachedInputTokens")),
+        "tokens out": _count(usage.get("outputTokens")),
+        "session": str(result.get("sessionId") or ""),
+        "error": str(result.get("errorCode") or reply.get("error") or ""),
+    }
+    return PageHeader(
+        title,
+        str(reply.get("status") or "unknown"),
+        str(result.get("errorMessage") or reply.get("detail") or ""),
+        tuple(facts.items()),
+        tuple((str(name), int(value)) for name, value in phases.items() if isinstance(value, int | float)),
+    )
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else ""
+
+
+def _text(header: PageHeader, items: Iterable[Item]) -> Iterator[str]:
+    """The report as text: without colours, and not wrapped."""
+    facts = [(header.title, header.status), *(fact for fact in header.facts if fact[1])]
+    facts += [(name, duration(length)) for name, length in header.phases]
+    yield from (f"{neutral(name)}: {neutral(value)}\n" for name, value in facts)
+    yield f"{neutral(header.message)}\n\n" if header.message else "\n"
+    screen = Screen(times=any(item.time for item in items))
+    yield from (f"{line}\n" for item in items for line in terminal_lines(item, screen))
