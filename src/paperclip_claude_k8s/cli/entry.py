@@ -1,7 +1,8 @@
 """From a command line to an exit code.
 
 Whatever happens, the stdout of a command is one JSON object, the *reply*; only `logs`, `manifests`, `rbac`,
-`report`, `run --submit-only` and help print text. `run_cli` runs the command and turns each exception into a reply:
+`report`, `run --submit-only` and help print text. `run_cli` runs the command and turns each exception into
+a reply:
 
 - misuse, which typer raises: error `usage`;
 - SIGINT, SIGTERM or SIGHUP while the command does not handle signals itself: error `poll_aborted`. Then the
