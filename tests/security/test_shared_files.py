@@ -88,6 +88,21 @@ async def test_change_after_the_start_does_not_reach_the_agent(runner: RelayRunn
     assert b"Be kind." in ended.stdout
 
 
+async def test_many_small_files_are_copied_and_verified(runner: RelayRunner, tmp_path: Path) -> None:
+    files = {f"{SKILL}/f {number}": b"%d" % number for number in range(450)}
+    for path, content in files.items():
+        (tmp_path / "many" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "many" / path).write_bytes(content)
+    listed = [SharedFile.of(path, content, executable=False) for path, content in files.items()]
+    env = relay_env(runner, tmp_path / "many")
+    (runner.folder / "list").write_text(render_list(listed), encoding="utf-8")
+    (runner.folder / "prompt").write_text("x", encoding="utf-8")
+    env[relay.PROMPT] = str(runner.folder / "prompt")
+    ended = await runner.run("sh", "-c", 'cat "$1"/f* | wc -c', "sh", str(copies(runner) / SKILL), env=env)
+    assert ended.code == 0
+    assert int(ended.stdout) == sum(map(len, files.values()))
+
+
 def _rewrite(file: Path) -> None:
     file.write_bytes(file.read_bytes()[::-1])
 
@@ -174,4 +189,4 @@ async def test_agent_does_not_find_the_nonce_in_proc_or_in_the_relays_folder(run
     nonce, folder = secrets.token_hex(4), str(runner.folder / "scratch")
     script = f"{SEARCH_NONCE.replace('$1', '$1$3')}true"
     ended = await runner.run("sh", "-c", script, "sh", nonce[:4], folder, nonce[4:], env={relay.NONCE: nonce})
-    assert ended.stdout == b"0\n"
+    assert ended.log == b"\x1e%s b 0 0\n0\n" % nonce.encode()

@@ -19,7 +19,22 @@ FIRST_LINE = PREFIX + b" b 0 0\n"
 """With it, the relay begins each log."""
 SHELLS = ("bash", "busybox", "dash")
 APPLETS = (  # the programs that the script may use
-    *("awk", "cat", "chmod", "dd", "env", "grep", "head", "mkdir", "rm", "sed", "sh", "sha256sum", "sleep"),
+    *(
+        "awk",
+        "cat",
+        "chmod",
+        "cp",
+        "dd",
+        "env",
+        "grep",
+        "head",
+        "mkdir",
+        "rm",
+        "sed",
+        "sh",
+        "sha256sum",
+        "sleep",
+    ),
     *("stat", "tail", "tr", "wc"),
 )
 
