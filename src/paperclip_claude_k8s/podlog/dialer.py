@@ -7,6 +7,7 @@ whole log again.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -103,8 +104,10 @@ class Dialer:
     async def last_lines(self, records: int) -> Sequence[LineKey] | None:
         """Keys of the lines in the last records; None if the last line is partial. Raises as `dial` does."""
         stream = await self._open(ResumePlan(None, 0), follow=False, tail=records)
-        keys = [key async for batch in self._batches_of(stream) for key in batch.line_keys()]
-        return None if stream.partial_line else keys
+        keys: deque[LineKey] = deque(maxlen=records)  # a server may send more than was asked for
+        async for batch in self._batches_of(stream):
+            keys.extend(batch.line_keys())
+        return None if stream.partial_line else list(keys)
 
     async def _batches_of(self, stream: LogStream) -> AsyncIterator[LineBatch]:
         """All lines of a response, which is then closed. Raises `LogBroken`."""
