@@ -18,7 +18,7 @@ from tests.support.disruptions import (
 )
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, started
-from tests.support.in_memory_runs import WHOLE, one_host, two_hosts
+from tests.support.in_memory_runs import QUIET, WHOLE, one_host, two_hosts
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ONLY_POD_KEY
@@ -142,3 +142,18 @@ async def test_run_without_a_secret_gets_no_secret_warnings(tmp_path: Path) -> N
         fake.faults.denied |= {("create", "secrets"), ("get", "secrets"), ("delete", "secrets")}
         _, host_log = await run_disrupted(fake, run, delete_pod)
         assert "delete secret" not in host_log.status
+
+
+async def test_gate_is_closed_after_a_stop_whose_deletion_was_refused(tmp_path: Path) -> None:
+    """Somebody deletes the Pod while the server refuses to delete the Job: a second Pod must not start."""
+    ignores_sigterm = PodScript(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
+    async with one_host(tmp_path, ignores_sigterm) as (fake, run):
+        fake.faults.refuse("delete", "jobs", 503, times=1000)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.call_later(5, stop.set)
+        loop.call_later(20, delete_pod, fake)
+        result, host_log = await run(signal=stop, config={"stopGraceSec": 600})
+        assert "Could not confirm" in host_log.status
+        assert result.error_code == "cancelled"
+        assert list(fake.store.list(SECRETS)) == []
+        assert AGENT_POD_ANNOTATION in only(fake, JOBS)["metadata"]["annotations"]

@@ -37,7 +37,6 @@ from paperclip_claude_k8s.verdict.ending import (
     JobGone,
     NotStarted,
     PodLost,
-    Stopped,
     StopReason,
     Untrackable,
     agent_end,
@@ -70,8 +69,8 @@ async def observe(
                 run.cancel_watchers()
                 run.ended_at = loop_time()
                 # Close the gate first: no second Pod may start while the end is being proven. If we stopped
-                # the agent, its Job is deleted and gets no more Pods, unless that could not be proven.
-                if run.stop_reason is None or (isinstance(ending, Stopped) and not ending.proven):
+                # the agent, its Job is deleted and gets no more Pods, unless the deletion was refused.
+                if run.stop_reason is None or not (job_watch.known.pod_gone or job_watch.known.job_gone):
                     await run.gate.close()
                 run.gate_task.cancel()
                 # Prove the end before the log is completed: only then is nothing more written to it.
