@@ -166,14 +166,14 @@ SCENARIOS: dict[str, Scenario] = {
         max_agents=TWO_AFTER_DELETION,
     ),
     "an adopting run": Scenario(
-        (*ACQUIRE, *LIST, "read_secret", "patch_job", *LIST_AND_WATCH, FINAL_DELETE, *RELEASE),
+        (*ACQUIRE, *LIST, "patch_job", *LIST_AND_WATCH, FINAL_DELETE, *RELEASE),
         more={"runId": "run-2"},
         before=host_shut_down,
         max_agents=TWO_AFTER_DELETION,
     ),
     "taking over a run": Scenario(
         (
-            *(*TAKE_OVER, *LIST, "read_secret", *LIST_AND_WATCH, *repeated("log read", 2)),
+            *(*TAKE_OVER, *LIST, *LIST_AND_WATCH, *repeated("log read", 2)),
             *(*repeated(RENEW, 9), FINAL_DELETE, "delete_lease of slot"),
         ),
         OUTLASTS_LEASE,
@@ -211,7 +211,7 @@ SCENARIOS: dict[str, Scenario] = {
     "a deleted Pod": Scenario(
         (
             *(*ACQUIRE, *LAUNCH, *WATCH, "delete_secret", "patch_job", RENEW, "read_job"),
-            *("read_pod", *repeated("list_events", 2), "log read", FINAL_DELETE, *RELEASE),
+            *("read_pod", *repeated("list_events", 3), "log read", FINAL_DELETE, *RELEASE),
         ),
         SLOW_TO_STOP,
         during=delete_its_pod,

@@ -3,10 +3,18 @@
 import pytest
 from tests.support.objects import a_job, a_pod, finished
 
-from paperclip_claude_k8s.cluster.model import Condition, Known, Running, Terminated
+from paperclip_claude_k8s.cluster.model import (
+    Condition,
+    ContainerSnapshot,
+    ContainerState,
+    Known,
+    Running,
+    Terminated,
+)
 from paperclip_claude_k8s.verdict.ending import (
     DeadlinePassed,
     Disrupted,
+    Ending,
     Exited,
     JobGone,
     NotStarted,
@@ -36,6 +44,19 @@ def test_deleted_job_with_running_pod_is_not_an_ending() -> None:
 def test_terminated_container_ends_the_run() -> None:
     how = Terminated(0, "Completed")
     assert judge_ending(Known(job=a_job(), pod=a_pod(how, phase="Running"))) == Exited(how)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("name", ["istio-proxy", "linkerd-proxy", "claude-proxy"])
+def test_injected_container_is_never_taken_for_the_agent(name: str, order: int) -> None:
+    def judged(agent: ContainerState, injected: ContainerState) -> Ending | None:
+        containers = (ContainerSnapshot(name, injected), ContainerSnapshot("claude", agent))[::order]
+        return judge_ending(Known(job=a_job(), pod=a_pod(phase="Running", containers=containers)))
+
+    done, crashed = Terminated(0, "Completed"), Terminated(1, "Error")
+    assert judged(done, Running()) == Exited(done)
+    assert judged(done, crashed) == Exited(done)
+    assert judged(Running(), crashed) is None
 
 
 def test_deleted_job_without_running_container_is_an_ending() -> None:

@@ -19,7 +19,14 @@ from paperclip_claude_k8s.cluster.labels import (
     TASK_LABEL,
     WAKE_ANNOTATION,
 )
-from paperclip_claude_k8s.cluster.model import JobSnapshot, Running
+from paperclip_claude_k8s.cluster.model import (
+    ContainerSnapshot,
+    ContainerState,
+    JobSnapshot,
+    PodSnapshot,
+    Running,
+    Terminated,
+)
 from paperclip_claude_k8s.verdict.slot import (
     Adopt,
     Blocked,
@@ -72,6 +79,40 @@ def test_running_pod_of_a_collected_job_is_waited_for() -> None:
     pod = a_pod(Running())
     taken = a_job(run="other", annotations={TAKEN_ANNOTATION: "now"}, conditions=finished("Failed"))
     assert judge_slot([taken], OUR_RUN, pods=[pod]) == PodsRemaining((pod,))
+
+
+def pod_kept_running_by_a_mesh_proxy(agent: ContainerState) -> PodSnapshot:
+    """A service mesh has added a container, which is listed first and does not end with the agent."""
+    containers = (ContainerSnapshot("istio-proxy", Running()), ContainerSnapshot("claude", agent))
+    return a_pod(phase="Running", containers=containers)
+
+
+PROXY_LEFT = pod_kept_running_by_a_mesh_proxy(Terminated(0, "Completed"))
+PROXY_AND_AGENT = pod_kept_running_by_a_mesh_proxy(Running())
+
+
+def test_pod_in_which_only_a_mesh_proxy_runs_is_not_waited_for() -> None:
+    taken = a_job(run="other", annotations={TAKEN_ANNOTATION: "now"})
+    for jobs in ([taken], [a_job(run="other", deleting=True)], []):
+        assert judge_slot(jobs, OUR_RUN, pods=[PROXY_LEFT]) == Free()
+        assert judge_slot(jobs, OUR_RUN, pods=[PROXY_AND_AGENT]) == PodsRemaining((PROXY_AND_AGENT,))
+
+
+def test_job_in_which_only_a_mesh_proxy_runs_counts_as_finished() -> None:
+    theirs = a_job(run="other", task="other")
+    assert judge_slot([theirs], OUR_RUN, pods=[PROXY_LEFT]) == Free((theirs,), endless=(theirs,))
+    assert isinstance(judge_slot([theirs], OUR_RUN, pods=[PROXY_AND_AGENT]), Blocked)
+    assert isinstance(judge_slot([theirs], OUR_RUN, pods=[PROXY_LEFT, PROXY_AND_AGENT]), Blocked)
+    own = a_job()
+    assert judge_slot([own], OUR_RUN, pods=[PROXY_LEFT]) == Adopt(own, own=True)
+    detached = judge_slot([theirs], OUR_RUN, detached={theirs.ref.uid}, pods=[PROXY_LEFT])
+    assert detached == Free()
+
+
+def test_job_whose_condition_is_late_is_left_to_its_ttl() -> None:
+    theirs = a_job(run="other", task="other")
+    over = a_pod(Terminated(0, "Completed"), phase="Succeeded")
+    assert judge_slot([theirs], OUR_RUN, pods=[over]) == Free((theirs,))
 
 
 def test_pod_of_an_adopted_finished_job_is_not_waited_for() -> None:

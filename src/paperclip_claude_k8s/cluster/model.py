@@ -145,6 +145,12 @@ class PodSnapshot:
         return self.phase in {"Succeeded", "Failed"}
 
     @property
+    def agent_may_work(self) -> bool:
+        """Whether the agent's container runs or may still start. Other containers can outlive it."""
+        agent = self.agent
+        return not self.is_over and not (agent is not None and isinstance(agent.state, Terminated))
+
+    @property
     def agent(self) -> ContainerSnapshot | None:
         """The agent's container; None while the Pod's status does not list it."""
         return next((c for c in self.containers if c.name == AGENT_CONTAINER), None)

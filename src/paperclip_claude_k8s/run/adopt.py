@@ -1,6 +1,7 @@
 """Adopts, deletes or skips the Jobs that other attempts and other host processes left behind."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.times import format_time
@@ -112,6 +113,15 @@ async def skip_unclaimed(
         if known_equal(theirs, plan.identity.task):
             session = await _session_of(job, ports) or session
     return session
+
+
+async def delete_endless(jobs: tuple[JobSnapshot, ...], ports: Ports, narrator: Narrator) -> None:
+    """Delete Jobs that never finish, and so never expire, because other containers outlive the agent."""
+    for job in jobs:
+        with suppress(ClusterError):  # the next run tries again
+            await ports.cluster.delete_job(job.ref, "Background")
+            why = "its agent has ended, and other containers keep its Pod running"
+            await narrator.status(f"Deleted Job {job.ref.name}: {why}")
 
 
 async def annotate_as_taken(job: JobSnapshot, ports: Ports) -> bool:

@@ -23,7 +23,7 @@ from paperclip_claude_k8s.host.context import StoppableContext
 from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.run.adopt import adopt, delete_never_started, skip_unclaimed
+from paperclip_claude_k8s.run.adopt import adopt, delete_endless, delete_never_started, skip_unclaimed
 from paperclip_claude_k8s.run.holder_annotations import detached_jobs_of_others, jobs_with_live_holder
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.stop import cancel_on
@@ -115,8 +115,10 @@ class _Guard:
     async def _act_on(self, verdict: SlotVerdict) -> Claim | None:
         """The claim that the verdict allows; None: list again after a pause."""
         match verdict:
-            case Free(unclaimed):
-                return Fresh(await skip_unclaimed(unclaimed, self.plan, self.ports, self.narrator))
+            case Free(unclaimed, endless):
+                session = await skip_unclaimed(unclaimed, self.plan, self.ports, self.narrator)
+                await delete_endless(endless, self.ports, self.narrator)
+                return Fresh(session)
             case Adopt(job, own):
                 ours = await adopt(job, self.plan, self.slot_lock, self.ports, self.narrator)
                 return None if ours is None else Adopted(ours, own, job.labels.get(RUN_LABEL))

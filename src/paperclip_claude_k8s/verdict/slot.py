@@ -5,10 +5,13 @@ and `judge_slot` decides, in this order:
 
 1. A live host process holds a Job of the slot, or a live Job is kept for a later call: blocked.
 2. A live Job has no live holder (an orphan): adopt it if task and session fit, else blocked.
-3. A Pod of a deleted or finished Job has not ended: wait for it, unless rule 4 adopts that Job or it is
-   kept for a later call of another run.
+3. The agent in a Pod of a deleted or finished Job has not ended: wait for it, unless rule 4 adopts that Job
+   or it is kept for a later call of another run.
 4. A finished Job has a result for this run that was never collected: adopt the Job.
 5. Otherwise the slot is free.
+
+A Job whose agent has ended counts as finished, even if other containers keep its Pod running: a service mesh
+adds some that never end, and such a Job never gets a condition.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -52,9 +55,11 @@ class Free:
     """No agent works in the slot.
 
     `unclaimed`: finished Jobs whose results were never collected and are not for this run.
+    `endless`: those of them whose Pods are kept running by other containers than the agent's.
     """
 
     unclaimed: tuple[JobSnapshot, ...] = ()
+    endless: tuple[JobSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +104,29 @@ def judge_slot(
     def in_slot(labels: Mapping[str, str]) -> bool:
         return not claimant.only_task or _shares_slot(labels.get(TASK_LABEL), claimant.task)
 
+    agent_ended = _jobs_whose_agent_ended(pods)
+
+    def has_ended(job: JobSnapshot) -> bool:
+        return job.finished is not None or job.ref.uid in agent_ended
+
     slot = [job for job in jobs if in_slot(job.labels)]
-    slot = [job for job in slot if job.ref.uid not in detached or is_live(job) or job.deleting]
-    live = sorted((job for job in slot if is_live(job)), key=_created, reverse=True)
+    live_jobs = [job for job in slot if is_live(job) and not has_ended(job)]
+    slot = [job for job in slot if job.ref.uid not in detached or job in live_jobs or job.deleting]
+    live = sorted(live_jobs, key=_created, reverse=True)
     claimed = [job for job in slot if not job.deleting and job.ref.uid in {*held, *detached}]
     if claimed:
         return Blocked(failures.run_blocked(_names(claimed)))
     if live:
         return _judge_orphans(live, claimant)
-    ended = [job for job in slot if job.finished is not None and not job.deleting]
-    verdict = _judge_finished(ended, claimant)
+    ended = [job for job in slot if has_ended(job) and not job.deleting]
+    verdict = _judge_finished(ended, claimant, {pod.job_uid for pod in pods if not pod.is_over})
     detached_jobs = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
     adopted = verdict.job.ref.uid if isinstance(verdict, Adopt) else None
     # The Pods of a Job that is adopted, or kept for another run, may still run.
     running = tuple(
         pod
         for pod in pods
-        if not pod.is_over and pod.job_uid not in {adopted, *detached_jobs} and in_slot(pod.labels)
+        if pod.agent_may_work and pod.job_uid not in {adopted, *detached_jobs} and in_slot(pod.labels)
     )
     return PodsRemaining(running) if running else verdict
 
@@ -187,8 +198,19 @@ def _judge_orphans(live: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdi
     return Blocked(failures.run_blocked(_names(others))) if others else Adopt(chosen, own=bool(own))
 
 
-def _judge_finished(jobs: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
-    """Adopt the newest Job with an uncollected result for this run: its own Job, or see `_did_same_work`."""
+def _jobs_whose_agent_ended(pods: Sequence[PodSnapshot]) -> set[str]:
+    """Uids of Jobs that have Pods in which the agent ended, and none in which it may still work."""
+    working = {pod.job_uid for pod in pods if pod.agent_may_work}
+    return {pod.job_uid for pod in pods if pod.job_uid and not pod.agent_may_work} - working
+
+
+def _judge_finished(
+    jobs: Sequence[JobSnapshot], claimant: Claimant, running: Collection[str]
+) -> Adopt | Free:
+    """Adopt the newest Job with an uncollected result for this run: its own Job, or see `_did_same_work`.
+
+    `running`: uids of the Jobs whose Pods are not over.
+    """
     uncollected = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
     for job in sorted(uncollected, key=_created, reverse=True):
         own = is_own(job, claimant.run, claimant.names)
@@ -196,7 +218,8 @@ def _judge_finished(jobs: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerd
             job, claimant
         ):
             return Adopt(job, own=own)
-    return Free(tuple(uncollected))
+    endless = tuple(job for job in uncollected if job.finished is None and job.ref.uid in running)
+    return Free(tuple(uncollected), endless)
 
 
 def _did_same_work(job: JobSnapshot, claimant: Claimant) -> bool:
