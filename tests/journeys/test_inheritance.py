@@ -31,8 +31,6 @@ pytestmark = pytest.mark.real
 CA = "-----BEGIN CERTIFICATE-----\ncompany\n-----END CERTIFICATE-----\n"
 AWS_TOKEN = "/var/run/secrets/eks.amazonaws.com/serviceaccount"  # a path
 OPENSHIFT_USER = 1000680000
-SOON = 20.0
-"""Seconds within which a final refusal ends a run, even on a busy machine. The start budget is 120 s."""
 RESULT = r"""
 printf '{"type":"result","subtype":"success","is_error":false,"result":"%s","session_id":"s"}\n' "$said"
 """
@@ -199,10 +197,9 @@ async def test_user_that_the_cluster_chooses_runs_the_agent(real: Site) -> None:
 
 
 async def test_image_that_would_run_as_root_ends_a_run_without_a_user_at_once(real: Site) -> None:
-    began = asyncio.get_running_loop().time()
     result, _ = await real.run(config={"runAsUser": None})
-    assert asyncio.get_running_loop().time() - began < SOON
     assert result.error_code == "k8s_pod_schedule_failed"
     assert "image will run as root" in (result.error_message or "")
+    assert "startTimeoutSec" not in (result.error_message or "")
     assert result.error_family is None
     assert await real.leftovers() == []
