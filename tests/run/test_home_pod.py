@@ -12,6 +12,7 @@ from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS, NAMESPACES, PODS
+from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
 
@@ -24,7 +25,7 @@ Spec = dict[str, Any]
 
 @asynccontextmanager
 async def host(
-    folder: Path, env: Mapping[str, str], pod_name: str = "paperclip-0"
+    folder: Path, env: Mapping[str, str], pod_name: str = "paperclip-0", policy: Policy | None = None
 ) -> AsyncIterator[tuple[FakeCluster, Adapter]]:
     """A host with this environment on a cluster with one home pod, whose image is `home/image:1`."""
     async with FakeCluster.start(folder, GOOD) as fake:
@@ -37,7 +38,8 @@ async def host(
         volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
         pod = {"spec": {"containers": [container], "volumes": [volume]}, "status": {}}
         fake.store.create(PODS, {"metadata": {"name": pod_name, "namespace": NAMESPACE}, **pod})
-        settings = ProcessSettings(env={"PAPERCLIP_NAMESPACE": NAMESPACE, **env})
+        variables = {"PAPERCLIP_NAMESPACE": NAMESPACE, **env}
+        settings = ProcessSettings(env=variables, policy=policy or Policy())
         adapter = Adapter(settings, lambda *_: fake.gateway)
         try:
             yield fake, adapter
@@ -113,6 +115,19 @@ async def test_claim_of_the_config_replaces_that_of_the_home_pod(tmp_path: Path)
         assert result.error_message is None
         assert image_and_claims(spec) == ("home/image:1", ["agents-home"])
         assert {"name": "TEAM", "value": "blue"} in spec["containers"][0]["env"]
+
+
+async def test_other_claim_than_that_of_the_companies_folders_is_refused(tmp_path: Path) -> None:
+    policy = Policy(company_volumes=True)
+    template = {"spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}}
+    async with host(tmp_path, {"HOSTNAME": "paperclip-0"}, policy=policy) as (fake, adapter):
+        result, _, spec = await run(fake, adapter, claimName="agents-home", podTemplate=template)
+        assert result.error_code == "k8s_policy_refused"
+        assert "claimName" in (result.error_message or "")
+        assert spec == {}
+        result, _, spec = await run(fake, adapter, claimName="data")
+        assert result.error_message is None
+        assert home_mounts(spec)[0]["subPath"] == "companies/none"
 
 
 async def test_claim_of_the_config_that_the_home_pod_has_keeps_its_mounts(tmp_path: Path) -> None:

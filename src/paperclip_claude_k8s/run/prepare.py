@@ -14,7 +14,7 @@ from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
-from paperclip_claude_k8s.host.policy import Refusal
+from paperclip_claude_k8s.host.policy import Policy, Refusal
 from paperclip_claude_k8s.plan.bundle import Packed, PathRefused, path_part
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import COMPANY_FOLDERS, POD_HOME
@@ -66,18 +66,31 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
 
     Raises:
         RunFailure: `k8s_home_pod_unavailable`, retryable if the API server could not be reached for
-            `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig that cannot be used.
+            `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig that cannot be used;
+            `k8s_policy_refused` for a `claimName` that the policy does not allow beside the home pod's claim.
     """
     env, own = ports.settings.env, await own_namespace(ports)
     namespace = await job_namespace(config.namespace, config.kubeconfig, ports)
     home = await find_home_pod(config, own, namespace, ports, narrator)
     image = config.image or (home.image if home is not None else "")
-    if config.claim_name and not (home is not None and home.claim_name == config.claim_name):
+    own_claim = home.claim_name if home is not None else ""
+    if config.claim_name is None or config.claim_name == own_claim:
+        volume = await _volume_here(config, home, ports.settings)
+    else:
+        _admit_other_claim(own_claim, ports.settings.policy)
         volume = await _volume_here(config, None, ports.settings)  # what is at /paperclip here is another one
         home = with_claim(home, config.claim_name)
-    else:
-        volume = await _volume_here(config, home, ports.settings)
     return RunSite(namespace, image, home, env, secrets.token_hex(4), volume)
+
+
+def _admit_other_claim(own_claim: str, policy: Policy) -> None:
+    """Refuse a claim in place of the host's own one, of which companies get one folder each.
+
+    Otherwise `podTemplate` could mount all of the host's claim, because it would no longer count as shared.
+    """
+    if own_claim and policy.company_volumes:
+        why = "companyVolumes is true, so agents use the claim of the host's own Pod"
+        raise RunFailure(failures.policy_refused(Refusal("claimName", why, "companyVolumes")))
 
 
 async def job_namespace(configured: str | None, kubeconfig: str | None, ports: Ports) -> str:
