@@ -73,3 +73,45 @@ def test_keepalive_and_progress_are_not_printed_with_a_footer() -> None:
     live.show_progress("  [15s] run=r  status=RUNNING")
     assert out.getvalue() == ""
     assert "keepalive" in str(live.footer().text)
+
+
+class CountingFile(io.StringIO):
+    """Counts how often something is written."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
+
+
+def test_block_of_many_lines_is_written_at_once() -> None:
+    """Each write draws the footer again, which took nearly all the time of a busy agent."""
+    out = CountingFile()
+    live = LiveView(Console(file=out, width=80, force_terminal=True), quiet=False)
+    block = b"".join(b"line %d\n" % number for number in range(1000))
+    live.show_agent_output("stdout", block, block)
+    assert out.getvalue().count("\n") == 1000
+    assert out.writes <= 2
+
+
+def test_footer_shows_the_call_and_not_the_last_line_of_its_result() -> None:
+    stdout, _ = recorded("02-tools-multiblock", NEW)
+    lines = stdout.split(b"\n")
+    live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
+    read = next(number for number, line in enumerate(lines) if b'"name":"Read"' in line)
+    live.show_agent_lines("stdout", lines[: read + 2])
+    assert str(live.footer().text).endswith("agent: → Read  /paperclip/workspace/notes.txt")
+
+
+def test_results_of_a_continued_run_name_calls_that_were_shown_before() -> None:
+    stdout, _ = recorded("02-tools-multiblock", NEW)
+    lines = stdout.splitlines(keepends=True)
+    called = next(number for number, line in enumerate(lines) if b'"name":"Bash"' in line)
+    out = io.StringIO()
+    live = LiveView(Console(file=out, width=100), quiet=False)
+    live.show_agent_output("stdout", stdout, b"".join(lines[called + 1 :]))
+    assert "← Bash  ls -1 /paperclip/workspace; echo done\n" in out.getvalue()
+    assert "→ Bash" not in out.getvalue()
+    live.end_agent_output(resumed=False)
+    assert out.getvalue().endswith("317 out · $0.0302\n")

@@ -29,6 +29,8 @@ _INLINE = re.compile(
     r"|~~(?P<strike>[^~]{1,500})~~"
     r"|\[(?P<label>[^\[\]]{1,500})\]\((?P<address>[^()\s]{1,1000})\)"
 )
+_MARK = re.compile(r"[\\`*~\[]")
+"""The first characters of what `_INLINE` finds."""
 _HEADING = re.compile(r"(#{1,6})[ \t]+")
 _ITEM = re.compile(r"([ \t]*)([-*+]|[0-9]{1,9}[.)])[ \t]+(?=\S)")
 _QUOTE = re.compile(r"[ ]{0,3}>[ ]?")
@@ -113,7 +115,9 @@ def _line_block(line: str) -> Block:
 
 def styled(line: str) -> tuple[Span, ...]:
     """The line as spans; a long one has no styles."""
-    return tuple(_spans(line, "")) if len(line) <= MAX_STYLED_CHARS else (("", line),)
+    if len(line) > MAX_STYLED_CHARS or not _MARK.search(line):
+        return (("", line),) if line else ()
+    return tuple(_spans(line, ""))
 
 
 def _spans(line: str, outer: str) -> Iterator[Span]:

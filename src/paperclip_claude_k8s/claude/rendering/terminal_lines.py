@@ -67,7 +67,7 @@ def terminal_lines(item: Item, screen: Screen) -> Iterator[str]:
 
 def _fits(text: str, width: int | None) -> bool:
     """Whether a plain line needs neither wrapping nor other changes: nearly all do not."""
-    return len(text) < (width or DEFAULT_WIDTH) - 2 and text.isascii() and text.isprintable()
+    return len(text) < (width or DEFAULT_WIDTH) - 2 and _is_harmless(text)
 
 
 def clock_time(timestamp: str) -> str:
@@ -94,7 +94,16 @@ def _neutral_row(row: Row) -> Row:
 
 
 def _neutral(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    return tuple((style, neutral(text.replace("\n", " ")).expandtabs(4)) for style, text in spans)
+    return tuple((style, text if _is_harmless(text) else _one_line(text)) for style, text in spans)
+
+
+def _is_harmless(text: str) -> bool:
+    """Whether no character can need a replacement: most texts are printable ASCII."""
+    return text.isascii() and text.isprintable()
+
+
+def _one_line(text: str) -> str:
+    return neutral(text.replace("\n", " ")).expandtabs(4)
 
 
 def _wrapped(row: Row, width: int | None) -> Iterator[list[Span]]:
