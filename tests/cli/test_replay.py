@@ -1,5 +1,6 @@
 """`claude-k8s replay` of captured outputs: the transcript on stderr, the result on stdout."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,90 @@ def test_lone_surrogate_in_the_output_leaves_the_reply_valid(tmp_path: Path) -> 
     done = CLI.invoke(app, ["replay", str(file), "-q"])
     reply = orjson.loads(done.stdout_bytes)
     assert reply["result"]["summary"] == "a\ufffdb"
+
+
+INIT_LINE = b'{"type":"system","subtype":"init","session_id":"s","model":"m","uuid":"i"}'
+ANSWER_LINE = (
+    b'{"type":"assistant","message":{"id":"m1","model":"m","content":[{"type":"text","text":"Hello."}],"usage":'
+    b'{"input_tokens":7,"output_tokens":3}},"parent_tool_use_id":null,"session_id":"s","uuid":"a"}'
+)
+RESULT_LINE = (
+    b'{"type":"result","subtype":"success","is_error":false,"result":"Hello.","stop_reason":"end_turn",'
+    b'"session_id":"s","total_cost_usd":0.5,"usage":{"input_tokens":7,"output_tokens":3},"uuid":"r"}'
+)
+LINES = [INIT_LINE, ANSWER_LINE, RESULT_LINE]
+
+
+def server_line(stream: str, chunk: bytes) -> bytes:
+    entry = {"ts": "2026-01-01T10:00:00.000Z", "stream": stream, "chunk": chunk.decode()}
+    return json.dumps(entry).encode()
+
+
+RECORDINGS = {
+    "stdout": LINES,
+    "host": [b"[paperclip] Created K8s Job: j", *LINES, b"[paperclip] Job deleted"],
+    "timestamps": [b"2026-01-01T10:00:00.%09dZ %s" % (number, line) for number, line in enumerate(LINES)],
+    "prefix": [b"[pod/ac-1-x/claude] " + line for line in LINES],
+    "prefix and timestamps": [b"[pod/ac-1-x/claude] 2026-01-01T10:00:00+00:00 " + line for line in LINES],
+    "container": [INIT_LINE, b"\x1e0badc0de e a warning", ANSWER_LINE, RESULT_LINE, b"\x1e0badc0de b 9 3"],
+    "server": [
+        server_line("stdout", b"[paperclip] Pod running: p\n"),
+        server_line("stdout", INIT_LINE + b"\n" + ANSWER_LINE[:50]),
+        server_line("stderr", b"a warning\n"),
+        server_line("stdout", ANSWER_LINE[50:] + b"\n" + RESULT_LINE + b"\n"),
+    ],
+    "timestamps of a host": [
+        b"2026-01-01T10:00:00Z [paperclip] Created K8s Job: j",
+        *(b"2026-01-01T10:00:00Z " + line for line in LINES),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", RECORDINGS)
+def test_agent_output_is_found_in_every_kind_of_recording(kind: str, tmp_path: Path) -> None:
+    code, reply, shown = replayed(tmp_path, b"\n".join(RECORDINGS[kind]))
+    result = reply["result"]
+    assert (code, result["summary"], result["sessionId"], result["costUsd"]) == (0, "Hello.", "s", 0.5)
+    assert "warnings" not in result["resultJson"]
+    assert '{"type"' not in shown
+    assert "\x1e" not in shown
+
+
+def test_timestamp_that_the_agent_prints_is_kept(tmp_path: Path) -> None:
+    time = b"2026-01-01T10:00:00Z it began"
+    _, reply, _ = replayed(tmp_path, b"it starts\n" + time + b"\n", "--exit-code", "1")
+    assert reply["result"]["errorMessage"].startswith("Claude exited with code 1: it starts")
+    _, reply, _ = replayed(tmp_path, time, "--exit-code", "1")
+    assert reply["result"]["errorMessage"].startswith("Claude exited with code 1: it began")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_stdin_is_replayed(compressed: bool) -> None:  # noqa: FBT001
+    stdout = b"\n".join(LINES)
+    done = CLI.invoke(app, ["replay", "-", "-q"], input=gzip.compress(stdout) if compressed else stdout)
+    assert json.loads(done.stdout)["result"]["summary"] == "Hello."
+
+
+@pytest.mark.parametrize("args", [(), ("--dedup",)])
+def test_files_that_overlap_are_one_output(args: tuple[str, ...], tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("first", "second", "third")]
+    for file, lines in zip(files, (LINES[:2], LINES[1:], LINES), strict=True):
+        file.write_bytes(b"\n".join(lines) + b"\n")
+    done = CLI.invoke(app, ["replay", *map(str, files), "-q", *args])
+    result = json.loads(done.stdout)["result"]
+    assert (result["summary"], result["costUsd"]) == ("Hello.", 0.5)
+    assert result["usage"]["inputTokens"] == 7
+
+
+@pytest.mark.parametrize("uuid", [b',"uuid":"a"', b""])
+def test_repeated_stream_without_a_result_has_each_text_and_token_once(uuid: bytes, tmp_path: Path) -> None:
+    stdout = (INIT_LINE + b"\n" + ANSWER_LINE.replace(b',"uuid":"a"', uuid) + b"\n") * 3
+    _, reply, _ = replayed(tmp_path, stdout, "-q", "--exit-code", "137")
+    assert (reply["result"]["summary"], reply["result"]["usage"]["inputTokens"]) == ("Hello.", 7)
+
+
+def test_container_that_was_lost_is_not_reported_as_out_of_memory(tmp_path: Path) -> None:
+    state = json.dumps({"exitCode": 137, "reason": "ContainerStatusUnknown"})
+    _, reply, _ = replayed(tmp_path, b"\n".join(LINES[:2]), "-q", "--pod-state", state)
+    assert reply["result"]["errorCode"] == "k8s_pod_disrupted"
+    assert "OOMKilled" not in reply["result"]["errorMessage"]

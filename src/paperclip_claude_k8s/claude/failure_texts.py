@@ -17,8 +17,8 @@ EMPTY_REPLY = (
     "be degraded or misconfigured"
 )
 OOM_HINT = "SIGKILL (commonly OOMKilled)"
-LOST_CONTAINER = "ContainerStatusUnknown"
-"""The reason that the kubelet gives, with exit code 137, if it does not know how the container ended."""
+LOST_CONTAINER = frozenset({"ContainerStatusUnknown", "Unknown"})
+"""Reasons of a container whose end nobody saw: its exit code (137 or 255) is made up."""
 _LOST_HINT = "the container was lost: its node assumes the exit code"
 _NAMED_BY_POD = frozenset({137, 143})
 """Exit codes whose signal the message names elsewhere."""
@@ -124,7 +124,7 @@ def pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
 
 def _signal_hint(state: ContainerEnd) -> str:
     """The signal that ended the container, as far as the exit code tells it."""
-    if state.reason == LOST_CONTAINER:
+    if state.reason in LOST_CONTAINER:
         return _LOST_HINT
     return OOM_HINT if state.exit_code == 137 else signal_name(state.exit_code)
 

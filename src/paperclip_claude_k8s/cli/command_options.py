@@ -226,9 +226,18 @@ class ManifestsOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """A captured stdout, and how its container ended."""
+    """Recorded output of one run, and how its container ended."""
 
-    file: Annotated[Path, typer.Argument(help="Captured stdout of the Claude CLI, plain or gzipped.")]
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Stdout of the Claude CLI, a container's log or a host's log, plain or gzipped; - is stdin. "
+            "Several files are parts of one output."
+        ),
+    ]
+    dedup: Annotated[
+        bool, typer.Option("--dedup", help="Ignore events that were read before: the files overlap.")
+    ] = False
     exit_code: Annotated[int | None, typer.Option(help="Exit code of the container; 0 by default.")] = None
     pod_state: Annotated[
         str | None,

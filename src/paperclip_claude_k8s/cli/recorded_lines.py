@@ -1,19 +1,46 @@
 """Reads the lines of recorded output."""
 
 import gzip
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.cli.recording_formats import RecordingFormat, Stream
 
+STDIN = Path("-")
+GZIP_START = b"\x1f\x8b"
 CHUNK = 256 * 1024
 """Bytes per read of the rest of a line that is cut."""
 
 
-def open_recording(path: Path) -> BinaryIO:
-    """The file, plain or gzipped. Reading raises `OSError`, `EOFError` or `zlib.error`."""
-    return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+@contextmanager
+def open_recording(path: Path) -> Iterator[BinaryIO]:
+    """The file, decompressed if it is compressed; `-` is stdin, which stays open.
+
+    Opening and reading raise `OSError`, `EOFError` or `zlib.error`.
+    """
+    with ExitStack() as opened:
+        source: Any
+        if path == STDIN:
+            source = BufferedReader(sys.stdin.buffer)
+            opened.callback(source.detach)
+        else:
+            source = opened.enter_context(path.open("rb"))
+        if path.suffix == ".gz" or source.peek(len(GZIP_START)).startswith(GZIP_START):
+            source = opened.enter_context(gzip.GzipFile(fileobj=source))
+        yield source
+
+
+def agent_output(source: BinaryIO) -> Iterator[tuple[Stream, bytes]]:
+    """The agent's output in a recording of any format, and the adapter's lines in it."""
+    recording = RecordingFormat()
+    for line in recorded_lines(source):
+        yield from recording.read(line)
+    yield from recording.finish()
 
 
 def recorded_lines(source: BinaryIO) -> Iterator[bytes]:

@@ -2,18 +2,22 @@
 
 import json
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
 
 from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.cli.command_options import ReplayOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.live import LiveView
-from paperclip_claude_k8s.cli.recorded_lines import open_recording, recorded_lines
+from paperclip_claude_k8s.cli.recorded_lines import agent_output, open_recording
+from paperclip_claude_k8s.cli.recording_formats import Stream
 from paperclip_claude_k8s.cli.runs.replies import Reply
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
+from paperclip_claude_k8s.verdict.disruption import lost_container
 from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
@@ -51,15 +55,36 @@ def _observe(options: ReplayOptions) -> Observation:
     reader = StreamReader()
     console = Console(stderr=True, highlight=False)
     live = LiveView(console, quiet=options.quiet, times=options.times, recorded=True)
-    try:
-        with open_recording(options.file) as source:
-            for line in recorded_lines(source):
-                reader.feed(line)
-                live.show_agent_output("stdout", line, line)
-            live.end_agent_output(resumed=options.resumed)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ReplayInvalid(f"{options.file} cannot be read: {error}") from None
+    for stream, block in _recorded(options):
+        if stream == "status":
+            live.show_status(block.decode("utf-8", "replace"))
+            continue
+        (reader.feed_stderr if stream == "stderr" else reader.feed)(block)
+        live.show_agent_output(stream, block, block)
+    live.end_agent_output(resumed=options.resumed)
     return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))
+
+
+def _recorded(options: ReplayOptions) -> Iterator[tuple[Stream, bytes]]:
+    """The agent's output in all files, one after another. Raises `ReplayInvalid`."""
+    repeats = LogLineDedupFilter() if options.dedup else None
+    for file in options.files:
+        try:
+            with open_recording(file) as source:
+                for stream, block in agent_output(source):
+                    yield stream, _once(block, repeats) if stream == "stdout" else block
+        except (OSError, EOFError, zlib.error) as error:
+            raise ReplayInvalid(f"{file} cannot be read: {error}") from None
+        yield "stdout", b"\n"  # the last line of a file may have none
+    if repeats is not None:
+        yield "stdout", repeats.flush().encode("utf-8", "surrogateescape")
+
+
+def _once(block: bytes, repeats: LogLineDedupFilter | None) -> bytes:
+    """The block without the events that the filter has passed already."""
+    if repeats is None:
+        return block
+    return repeats.filter(block.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def _ending(options: ReplayOptions) -> Ending:
@@ -73,6 +98,8 @@ def _ending(options: ReplayOptions) -> Ending:
     # whether --pod-state says how the container ended, not only what happened to its Pod or Job
     is_known = code is not None or texts["reason"] or texts["message"] or not state
     end = Terminated(code if state or code is not None else 0, texts["reason"], texts["message"], signal)
+    if (lost := lost_container(end)) is not None:
+        return Disrupted("(replay)", lost.reason, lost.details, end)
     if state.get("deleted"):
         return JobGone("replay", end if is_known else None)
     if texts["disrupted"]:

@@ -18,7 +18,7 @@ from paperclip_claude_k8s.claude.transcript import Transcript
 from paperclip_claude_k8s.claude.ui.values import duration
 from paperclip_claude_k8s.cli.command_options import ReportOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply, print_text
-from paperclip_claude_k8s.cli.recorded_lines import open_recording, recorded_lines
+from paperclip_claude_k8s.cli.recorded_lines import agent_output, open_recording
 from paperclip_claude_k8s.cli.replay import judge_recording
 from paperclip_claude_k8s.cli.runs.disk import REAL_DISK
 from paperclip_claude_k8s.cli.runs.record import Record
@@ -79,9 +79,10 @@ def _read_output(path: Path, *, resumed: bool | None) -> tuple[Transcript, list[
     facts, reader, items = StreamReader(), ItemReader(), list[Item]()
     try:
         with open_recording(path) as source:
-            for line in recorded_lines(source):
-                facts.feed(line)
-                items += reader.read(line[: LIMITS.host_chunk_bytes].decode("utf-8", "replace"))
+            for stream, block in agent_output(source):
+                if stream == "stdout":
+                    facts.feed(block)
+                    items += reader.read(block[: LIMITS.host_chunk_bytes].decode("utf-8", "replace"))
     except (OSError, EOFError, zlib.error) as error:
         raise ReportInvalid(f"{path} cannot be read: {error}") from None
     transcript = facts.finish()

@@ -1,8 +1,11 @@
 """From an observation to the result: combines plan and settings into the inputs of `verdict`."""
 
+import logging
 from dataclasses import replace
+from functools import cache
 
 from paperclip_claude_k8s.claude.accounting import RunUsage
+from paperclip_claude_k8s.claude.versions import NEWEST_KNOWN, is_newer_than_known
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.redact import mask_values
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -12,14 +15,25 @@ from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import HostFailures, ResultInputs, billing_of, build_result
 
+_log = logging.getLogger("paperclip_claude_k8s")
+
 
 def classify_run(observation: Observation, plan: RunPlan, settings: ProcessSettings) -> Failure | None:
     """Why the run failed; None if it succeeded."""
     config = plan.config
+    version = observation.transcript.reported_usage.version
+    if is_newer_than_known(version):
+        _note_new_version(version)
     return classify_end(
         observation,
         OutcomeInputs(settings.now(), config.timeout_sec, config.log_size_limit, _is_resumed(plan)),
     )
+
+
+@cache
+def _note_new_version(version: str) -> None:
+    """Called once for each version in a process."""
+    _log.debug("Claude Code %s is newer than %s, the newest version that was tested", version, NEWEST_KNOWN)
 
 
 def needs_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:

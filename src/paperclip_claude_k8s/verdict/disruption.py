@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from paperclip_claude_k8s.claude.failure_texts import LOST_CONTAINER
 from paperclip_claude_k8s.cluster.labels import CONTROLLER_UID_LABELS
 from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Terminated
 from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
@@ -27,8 +28,6 @@ CAUSES = frozenset(
 )
 """Reasons of Events that explain why a Pod was taken away."""
 
-LOST_CONTAINER = frozenset({"ContainerStatusUnknown", "Unknown"})
-"""Reasons of a terminated container whose end nobody saw: its exit code (137 or 255) is made up."""
 _SIGTERM_CODE, _SIGKILL_CODE = 143, 137
 
 
