@@ -9,7 +9,14 @@ import pytest
 from tests.support.objects import a_job, a_pod
 
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cluster.model import Condition, Known, PodSnapshot, Terminated, Waiting
+from paperclip_claude_k8s.cluster.model import (
+    Condition,
+    ContainerSnapshot,
+    Known,
+    PodSnapshot,
+    Terminated,
+    Waiting,
+)
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.ending import Exited, NotStarted, judge_ending
 from paperclip_claude_k8s.verdict.not_executable import missing_command, why_not_executable
@@ -149,3 +156,23 @@ def test_words_about_a_missing_program_after_the_start_are_not_its_cause() -> No
     assert "`image`" not in failure.next_step
     failure = failure_of(1, stderr="sh: 1: git: not found\n")
     assert "`image`" not in failure.next_step
+
+
+NO_DOCKERD = 'unable to start container process: exec: "dockerd": executable file not found in $PATH'
+
+
+@pytest.mark.parametrize(
+    "end",
+    [Terminated(128, "StartError", NO_DOCKERD), Terminated(127, "Error", "sh: 1: dockerd: not found")],
+    ids=["runtime", "shell"],
+)
+@pytest.mark.parametrize("loops", [False, True])
+def test_sidecar_whose_program_its_image_lacks_is_not_waited_for(end: Terminated, *, loops: bool) -> None:
+    looping = ContainerSnapshot("docker", Waiting("CrashLoopBackOff", "back-off"), sidecar=True, last=end)
+    container = looping if loops else ContainerSnapshot("docker", end, sidecar=True)
+    verdict = judge_start(
+        Known(job=a_job(), pod=a_pod(Waiting("PodInitializing"), init_containers=(container,)))
+    )
+    assert isinstance(verdict, NeverStarts)
+    assert not verdict.retryable
+    assert verdict.why.count(end.message) == 1

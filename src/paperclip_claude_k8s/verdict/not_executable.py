@@ -74,6 +74,15 @@ def missing_command(message: str) -> str:
     return _meaning_of(message[:_LINE_CHARS]) if is_about_command else ""
 
 
+def missing_program(end: Terminated) -> str:
+    """Which program a container's image lacks, according to how the container ended; "" if none is known."""
+    if end.never_ran:
+        return missing_command(end.message)
+    by_shell = end.exit_code in {NOT_FOUND_CODE, NOT_EXECUTABLE_CODE}
+    found = why_not_executable(end.message.split("\n")) if by_shell else None
+    return found[1] if found is not None else ""
+
+
 def start_error(end: Terminated) -> tuple[str, bool]:
     """Why the runtime could not start a container, and whether it might on another node."""
     why = missing_command(end.message)

@@ -31,7 +31,7 @@ from paperclip_claude_k8s.verdict.disruption import (
     is_released,
     named_disruption,
 )
-from paperclip_claude_k8s.verdict.not_executable import missing_command, start_error
+from paperclip_claude_k8s.verdict.not_executable import missing_command, missing_program, start_error
 from paperclip_claude_k8s.verdict.obstacles import (
     NO_OBSTACLES,
     PULL_TROUBLE,
@@ -244,10 +244,15 @@ def _init_trouble(known: Known, pod: PodSnapshot, obstacles: Obstacles) -> Start
 def _trouble_of(
     container: ContainerSnapshot, known: Known, pod: PodSnapshot, obstacles: Obstacles
 ) -> StartVerdict | None:
-    """A failed init container is final (`restartPolicy: Never`); the kubelet restarts a sidecar."""
+    """A failed init container is final (`restartPolicy: Never`); the kubelet restarts a sidecar.
+
+    A sidecar whose image lacks its program is final too.
+    """
     if isinstance(container.state, Waiting):
         return _verdict_if_waiting(container, container.state, obstacles)
     if container.sidecar and isinstance(container.state, Terminated):
+        if missing_program(container.state):  # no restart changes the image
+            return NeverStarts(_init_end_text(container))
         return StillWaiting(StartBudget.START, f"{_init_end_text(container)}; the kubelet restarts it")
     if not _failed(container):
         return None
@@ -260,7 +265,10 @@ def _verdict_if_waiting(
     if waiting.reason == "CrashLoopBackOff":
         ended = f"; it ended with {_end_text(container.last)}" if container.last is not None else ""
         why = f"{_kind_and_name(container)} crash loop: {waiting.message or waiting.reason}{ended}"
-        return StillWaiting(StartBudget.START, why) if container.sidecar else NeverStarts(why)
+        hopeless = container.last is not None and missing_program(container.last)
+        if container.sidecar and not hopeless:
+            return StillWaiting(StartBudget.START, why)
+        return NeverStarts(why)
     if waiting.reason in CONFIG_TROUBLE:
         return _verdict_if_not_created(_kind_and_name(container), waiting)
     return _image_verdict(container, waiting, obstacles)
