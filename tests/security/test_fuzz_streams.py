@@ -45,6 +45,8 @@ TYPES = [
     ("system", "task_updated"),
     ("system", "task_notification"),
     ("system", "background_tasks_changed"),
+    ("system", "informational"),
+    ("system", "session_writes_lost"),
     ("assistant", None),
     ("user", None),
     ("result", "success"),
@@ -57,6 +59,8 @@ FIELDS = [
     *OUR_FIELDS,
     *("message", "parent_tool_use_id", "error", "supersedes", "retracted_message_uuids", "original_model"),
     *("task_id", "tool_use_id", "patch", "tasks", "rate_limit_info", "model", "apiKeySource", "request_id"),
+    *("api_error_params", "mcp_servers", "prevent_continuation", "prompt_submit_outcome", "content", "lost"),
+    *("attempt", "max_retries", "error_status", "description", "status", "is_backgrounded", "resetsAt"),
     *("executionRecovery", "stopReason", "finalResponse", "retryNotBefore", "errorFamily", "ambient"),
 ]
 ODD_NUMBERS = st.sampled_from([10**400, -(10**400), -1, 2**63, 1e308, 10**12, 10**15, True, 0, -0.0])
@@ -91,6 +95,9 @@ INNER = st.fixed_dictionaries(
         "costUSD": ODD_NUMBERS,
         "status": ODD_TEXTS,
         "resetsAt": ODD_NUMBERS | st.floats(),
+        "rateLimitType": ODD_TEXTS,
+        "cut": ODD_TEXTS,
+        "reason": ODD_TEXTS,
     },
 )
 VALUES = ODD_NUMBERS | ODD_TEXTS | INNER | ODD_JSON | st.dictionaries(ODD_TEXTS, INNER, max_size=3)

@@ -57,6 +57,8 @@ def reset_time(text: str, now: datetime) -> datetime | None:
 def _time_of(found: re.Match[str], now: datetime) -> datetime:
     """Raises an exception if a part of the time is unknown or out of range."""
     local = now.astimezone(ZoneInfo((found["zone"] or DEFAULT_ZONE).strip()))
+    if not 1 <= int(found["hour"]) <= 12:
+        raise ValueError(found["hour"])
     hour = int(found["hour"]) % 12 + (12 if found["half"].lower() == "pm" else 0)
     resets = local.replace(hour=hour, minute=int(found["minute"] or 0), second=0, microsecond=0)
     if not found["month"]:
