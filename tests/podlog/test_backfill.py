@@ -465,6 +465,8 @@ async def test_uncounted_end_is_filled_up_to_first_foreign_line(tail: bytes) -> 
     await harness.finish(None)
     assert harness.sink.out == b"".join(texts)
     assert await harness.why_unusable(None) == DIFFERS
+    assert harness.deliverer.backfill is not None
+    assert harness.deliverer.backfill.unproven == len(b"".join(texts[1:]))
 
 
 async def test_truncated_last_event_is_filled() -> None:

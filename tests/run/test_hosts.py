@@ -323,6 +323,9 @@ async def test_result_is_recovered_from_the_volume(tmp_path: Path) -> None:
         fake.store.update(JOBS, "paperclip", jobs(fake)[0]["metadata"]["name"], annotate)
         result, host_log = await two.run(config={"sharedVolumeDir": str(tmp_path / "volume")})
         assert_whole(result, host_log)
+        assert result.result_json is not None
+        (warning,) = result.result_json["warnings"]
+        assert warning.startswith(f"output_unproven: the last {len(WHOLE)} bytes")
         assert fake.calls.count("create", "jobs") == 1
         assert not file.exists()
         assert jobs(fake) == []

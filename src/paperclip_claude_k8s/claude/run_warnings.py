@@ -41,6 +41,7 @@ class WarningCode(StrEnum):
     HOST_LOG_INCOMPLETE = auto()
     LOG_COPY_UNUSABLE = auto()
     LOG_UNREADABLE = auto()
+    OUTPUT_UNPROVEN = auto()
 
 
 @dataclass(frozen=True, slots=True)

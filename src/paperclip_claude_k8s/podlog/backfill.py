@@ -63,6 +63,8 @@ class Backfill:
         self.reader = FileReader(file)
         self._aligned = True
         """False from the moment a comparison finds a difference until the next bookmark (see `marks`)."""
+        self.unproven = 0
+        """Bytes that `missing_at_end` yielded without totals to compare them with."""
         self._mismatch: str | None = None
         """Why text of the file was rejected; None if none was."""
 
@@ -198,6 +200,7 @@ class Backfill:
             events = block.startswith(b"{") if events is None else events
             credible = _credible_lines(block, events=events)
             if credible:
+                self.unproven += len(credible)
                 yield credible
             if len(credible) < len(block):
                 self._mismatch = self._mismatch or DIFFERS

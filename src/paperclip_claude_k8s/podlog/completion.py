@@ -82,9 +82,10 @@ class Completion:
             await self._connection.pipeline.finish(totals, read_all=read_all, unread=self._unread)
 
     def report(self) -> LogReport:
-        counts, sink = self._deliverer.counts, self._deliverer.sink
+        counts, sink, backfill = self._deliverer.counts, self._deliverer.sink, self._deliverer.backfill
+        totals = self._source_info.expected_totals()
         proven = self._connection.matches_totals() and not sink.failures
-        disproven = bool(self._source_info.expected_totals() or counts.gaps or sink.failures)
+        disproven = bool(totals or counts.gaps or sink.failures)
         return LogReport(
             complete=True if proven else False if disproven else None,
             bytes=counts.bytes,
@@ -96,6 +97,7 @@ class Completion:
             sha256=counts.sha256,
             unread=self._unread,
             file_trouble=self._file_trouble,
+            unproven=backfill.unproven if backfill is not None and totals is None else 0,
         )
 
     async def _read_rest(self, further_back: int) -> bool:

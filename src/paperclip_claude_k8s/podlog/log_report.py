@@ -120,5 +120,7 @@ class LogReport:
     """Hex digest of the stdout that was delivered."""
     file_trouble: str | None = None
     """Why the relay's file was unusable at the end of the log; None if it was usable or not expected."""
+    unproven: int = 0
+    """Bytes at the end of the output that are from the relay's file, without totals that prove them."""
     unread: str = ""
     """The error because of which the log could not be read to its end; "" if it was, or no longer existed."""

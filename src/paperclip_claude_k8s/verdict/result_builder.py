@@ -22,7 +22,12 @@ from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
 from paperclip_claude_k8s.verdict.ending import StoppedAfterResult, StopReason
 from paperclip_claude_k8s.verdict.observation import Observation
-from paperclip_claude_k8s.verdict.wording import describe_unusable_copy, error_text, iso_from_nanos
+from paperclip_claude_k8s.verdict.wording import (
+    describe_unproven_end,
+    describe_unusable_copy,
+    error_text,
+    iso_from_nanos,
+)
 
 CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
 """An undocumented field of the host: with it, comments wake the agent after a failed run."""
@@ -188,6 +193,8 @@ def _copy_warnings(observation: Observation) -> Iterator[RunWarning]:
         yield RunWarning(WarningCode.LOG_COPY_UNUSABLE, observation.relay.copy_trouble)
     if observation.log is not None and observation.log.file_trouble:
         yield RunWarning(WarningCode.LOG_COPY_UNUSABLE, describe_unusable_copy(observation.log.file_trouble))
+    if observation.log is not None and observation.log.unproven:
+        yield RunWarning(WarningCode.OUTPUT_UNPROVEN, describe_unproven_end(observation.log.unproven))
 
 
 def _end_warnings(observation: Observation, *, is_success: bool) -> Iterator[RunWarning]:

@@ -88,6 +88,14 @@ def describe_unusable_copy(why: str) -> str:
     )
 
 
+def describe_unproven_end(size: int) -> str:
+    """What it means that the end of the output is from the relay's copy, whose totals are unknown."""
+    return (
+        f"the last {size} bytes of the output are from its copy on the shared volume, and the Pod's totals, "
+        "which would prove them, are lost; other agents of the volume can change this copy"
+    )
+
+
 def iso_from_nanos(nanos: int | None) -> str | None:
     """A time in UTC nanoseconds as ISO 8601 with milliseconds; None if it is None or 0, which is unknown."""
     if not nanos:
