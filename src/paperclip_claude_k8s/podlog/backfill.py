@@ -63,8 +63,7 @@ class Backfill:
         self.reader = FileReader(file)
         self._aligned = True
         """False from the moment a comparison finds a difference until the next bookmark (see `marks`)."""
-        self.unproven = 0
-        """Bytes that `missing_at_end` yielded without totals to compare them with."""
+        self.unproven = 0  # bytes that `missing_at_end` yielded without totals to compare them with
         self._mismatch: str | None = None
         """Why text of the file was rejected; None if none was."""
 
