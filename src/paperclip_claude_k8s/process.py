@@ -65,6 +65,7 @@ class Process:
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _ports: dict[ClusterSource, Ports] = field(default_factory=dict)
     _informers: dict[tuple[ClusterSource, str], Informer] = field(default_factory=dict)
+    _slot_runs: set[str] = field(default_factory=set)
     _slot_locks_of: dict[tuple[ClusterSource, str], LeaseSlotLocks] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
     start_marks: StartMarks = field(init=False)
@@ -106,7 +107,7 @@ class Process:
         key = (source, namespace)
         if key not in self._slot_locks_of:
             self._slot_locks_of[key] = LeaseSlotLocks(
-                cluster, namespace, self._me, self.settings, self.nursery
+                cluster, namespace, self._me, self.settings, self.nursery, self._slot_runs
             )
         return self._slot_locks_of[key]
 

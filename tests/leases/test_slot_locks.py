@@ -217,3 +217,14 @@ async def test_shutdown_ends_preparing_and_waiting_runs(tmp_path: Path) -> None:
         assert now() - start < 1
         assert jobs(fake) == []
         assert lease_holders(fake, "slot") == lease_holders(fake, "process") == []
+
+
+async def test_run_by_another_context_of_the_same_cluster_does_not_take_the_slot(tmp_path: Path) -> None:
+    async with one_host(tmp_path) as (fake, host, group):
+        first = await start_run(group, host, "run-1")
+        before = lease_holders(fake, "slot")
+        result, _ = await host.run(runId="run-2", config={"kubeContext": "the same cluster"})
+        assert result.error_code == "k8s_concurrent_run_blocked"
+        assert lease_holders(fake, "slot") == before
+        assert_whole(*await first)
+    assert lease_holders(fake, "slot") == []

@@ -56,7 +56,7 @@ SLOW = PodScript(output=tuple((2.0 * n, piece) for n, piece in enumerate(PIECES)
         {"timestamps", "sinceTime", "tailLines", "follow"},
         {"sinceTime", "tailLines", "follow"},
     ],
-    ids="+".join,
+    ids=lambda options: "+".join(sorted(options)),
 )
 async def test_log_of_a_server_that_ignores_options_is_delivered_across_breaks(
     tmp_path: Path, ignored: set[str]

@@ -10,6 +10,7 @@ from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.failures import Failure, config_invalid, policy_refused
 from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
+from paperclip_claude_k8s.host.config_admission import shorten
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.plan.manifest import job_manifest
@@ -59,7 +60,8 @@ def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator
         yield _unreachable(version)
         return
     number = ".".join(map(str, version))
-    yield Check(code="k8s_api_reachable", level="info", message=f"Kubernetes API {number} is reachable")
+    text = f"Kubernetes API {number} is reachable{_source(config)}"
+    yield Check(code="k8s_api_reachable", level="info", message=text)
     if version < REPLACEMENT_POLICY_SINCE:
         yield Check(
             code="k8s_pod_replacement",
@@ -77,6 +79,14 @@ def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator
             message=f"{setting} needs Kubernetes {least} or newer; this cluster has {number}",
             hint=f"upgrade the cluster, or leave {setting} out",
         )
+
+
+def _source(config: AdapterConfig) -> str:
+    """Which kubeconfig leads to the server, for a message."""
+    if config.kubeconfig is None:
+        return " by this Pod's service account"
+    context = f", context {shorten(config.kube_context)}" if config.kube_context else ""
+    return f" by kubeconfig {shorten(config.kubeconfig)}{context}"
 
 
 def _unreachable(error: ClusterError) -> Check:

@@ -16,6 +16,7 @@ another run's Job.
 
 import asyncio
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,9 @@ class LeaseSlotLocks:
     me: ProcessId
     settings: ProcessSettings
     nursery: Nursery
+    runs: set[str] = field(default_factory=set)
+    """Ids of the runs that hold slots. Shared by all of this process, because several kubeconfigs or contexts
+    may lead to one cluster, where the Leases of all of them have the same holder."""
     _held: dict[str, SlotLock] = field(default_factory=dict)
     _undeleted: list[SlotLock] = field(default_factory=list)
     """Released locks whose Leases may still exist."""
@@ -73,7 +77,7 @@ class LeaseSlotLocks:
     def __post_init__(self) -> None:
         common = self.cluster, self.namespace, self.me, self.settings
         self._heartbeat = Heartbeat(*common, self.nursery, self._held)
-        self._leases = _SlotLeases(*common)
+        self._leases = _SlotLeases(*common, self.runs)
 
     @asynccontextmanager
     async def hold(
@@ -158,6 +162,7 @@ class LeaseSlotLocks:
             held = self._held[slot]
             raise SlotTaken(self.me.uuid, held.run, held.job)
         lock = self._held[slot] = SlotLock(slot, run)  # before the first await, so that other runs see it
+        self.runs.add(run)
         self._heartbeat.idle.clear()
         try:
             await self._heartbeat.ensure_started(reporter)  # before the slot's Lease, which refers to it
@@ -190,7 +195,7 @@ class LeaseSlotLocks:
             self._undeleted.remove(lock)
 
     def _remove_held(self, slot: str) -> None:
-        del self._held[slot]
+        self.runs.discard(self._held.pop(slot).run)
         if not self._held:
             self._heartbeat.idle.set()
 
@@ -203,6 +208,8 @@ class _SlotLeases:
     namespace: str
     me: ProcessId
     settings: ProcessSettings
+    runs: AbstractSet[str]
+    """Ids of the runs that hold slots in this process, by any kubeconfig."""
     _probe: LivenessProbe = field(init=False)
 
     def __post_init__(self) -> None:
@@ -233,11 +240,13 @@ class _SlotLeases:
                 return version
 
     async def _take_over(self, lease: LeaseSnapshot, lock: SlotLock, reporter: StatusReporter) -> str | None:
-        """Overwrite the Lease if its holder is dead or is this process; return its new resourceVersion.
+        """Overwrite the Lease if its holder is dead or an ended run of this process; return its new version.
 
         None if another process changed or deleted the Lease first. Raises `SlotTaken` or `ClusterError`.
         """
         holder, their_run = holder_of(lease)
+        if holder.uuid == self.me.uuid and their_run != lock.run and their_run in self.runs:
+            raise SlotTaken(holder.uuid, their_run)
         if holder.uuid != self.me.uuid:
             if await self._probe.liveness_of(holder, reporter) is Liveness.ALIVE:
                 raise SlotTaken(holder.uuid, their_run)
