@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.hostile_run_log import AT_END, ATTACKS, LIMIT
-from tests.support.kubelet_log import KubeletLog
-from tests.support.log_sinks import MemoryRelayFile, RecordingSink, follow, totals
+from tests.support.kubelet_log import KubeletLog, Refusal
+from tests.support.log_sinks import HangingRelayFile, MemoryRelayFile, RecordingSink, follow, totals
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog import Follower, SourceInfo
@@ -84,7 +84,7 @@ async def test_file_that_is_replaced_after_its_verification_has_no_effect() -> N
 
 
 @pytest.mark.looptime
-async def test_stopped_run_does_not_wait_for_its_run_log() -> None:
+async def test_stopped_run_searches_its_run_log_for_a_short_time() -> None:
     log, ended = KubeletLog(), asyncio.get_running_loop().create_future()
     log.write(b'{"n":1}\n')
     follower = Follower(log, RecordingSink(), SourceInfo(relay_file=EndlessRelayFile()))
@@ -93,8 +93,48 @@ async def test_stopped_run_does_not_wait_for_its_run_log() -> None:
         await asyncio.sleep(3)
         log.terminate()
         ended.set_result(None)
-        follower.close_relay_file()
-        closed_at = loop_time()
+        follower.limit_relay_file(2.0)
+        limited_at = loop_time()
         report = await following
-    assert loop_time() - closed_at < 3
+    assert loop_time() - limited_at < 5
     assert report.lines == 1
+
+
+@pytest.mark.looptime
+async def test_stopped_run_does_not_wait_for_a_hung_volume() -> None:
+    log, ended = KubeletLog(), asyncio.get_running_loop().create_future()
+    log.write(b'{"n":1}\n')
+    follower = Follower(log, RecordingSink(), SourceInfo(relay_file=HangingRelayFile()))
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(follower.run(ended))
+        await asyncio.sleep(0.5)  # the first comparison with the file has begun
+        log.terminate()
+        ended.set_result(None)
+        follower.limit_relay_file(1.0)
+        limited_at = loop_time()
+        await following
+    assert loop_time() - limited_at < 4
+
+
+@pytest.mark.looptime
+async def test_stopped_run_whose_log_server_fails_for_long_is_completed_from_its_run_log() -> None:
+    output = b'{"n":1}\n{"n":2}\n'
+    log, ended = KubeletLog(), asyncio.get_running_loop().create_future()
+    sink, file = RecordingSink(), MemoryRelayFile(bytearray(output))
+    info = SourceInfo(relay_file=file, expected_totals=lambda: totals(output))
+    follower = Follower(log, sink, info)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(follower.run(ended))
+        log.write(b'{"n":1}\n')
+        await asyncio.sleep(3)
+        log.faults = [Refusal(500)] * 100
+        log.terminate()
+        ended.set_result(None)
+        follower.limit_relay_file(5.0)
+        stopped_at = loop_time()
+        report = await following
+    assert loop_time() - stopped_at > 20, (
+        "the log server failed for a shorter time than the limit of the run log"
+    )
+    assert sink.out == output
+    assert report.complete

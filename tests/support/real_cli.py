@@ -68,7 +68,7 @@ class CliRun:
     def assert_complete(self) -> None:
         """Check that the host received the whole output, with the session's id."""
         assert self.result.result_json is not None
-        assert self.result.result_json["log"]["complete"] is True
+        assert self.result.result_json["log"]["complete"] is True, self.host_log.status
         assert self.session
 
 

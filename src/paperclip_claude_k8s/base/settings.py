@@ -66,7 +66,7 @@ class Timings:
     """How long a cancel waits for proof that the Pod is gone: the host kills this process after 60 s."""
 
     stop_log: float = 5.0
-    """How long a stopped run looks for missing output in the run log, whatever an agent did to that file."""
+    """How long a stopped run searches and reads the run log, whatever an agent did to that file."""
 
     poll_by_name: float = 2.0
     """Interval at which a Job or Pod is read by name after it left the selection of the shared watch."""

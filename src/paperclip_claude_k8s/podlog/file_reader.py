@@ -30,8 +30,7 @@ NUL = b"\0"
 """Content of a hole: the file was truncated and then continued. JSON never contains it."""
 # Reasons why nothing was read, for `FileReader.failure`.
 LATE = "it could not be read in time"
-SLOW = f"reading it took more than {TOTAL_SECONDS:g} s"
-CLOSED = "the run was stopped before it was read"
+SLOW = "reading it took too long in all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Match:
 class FileReader:
     """Reads the file with timeouts. After a failure the file is left alone for a while.
 
-    All searches, checks and fills together take at most `TOTAL_SECONDS`; afterwards, and after `close`,
+    All searches, checks and fills together take at most `TOTAL_SECONDS`, or what `limit` allows; afterwards
     nothing is read any more. Comparisons do not count: their size is that of the lines that they compare.
     """
 
@@ -59,13 +58,19 @@ class FileReader:
         self._seconds_left = TOTAL_SECONDS
         self._deadline = float("inf")
         """End of the current search, check or fill."""
+        self._read_timeout = READ_TIMEOUT
         self._reading: asyncio.Timeout | None = None
+        """The time limit of the read that is in progress."""
 
-    def close(self) -> None:
-        """Read nothing any more, and end a read that is in progress."""
-        self._give_up(CLOSED)
-        if self._reading is not None and not self._reading.expired():
-            self._reading.reschedule(loop_time())
+    def limit(self, seconds: float) -> None:
+        """Read for at most `seconds` from now on: one read, and all searches, checks and fills together."""
+        latest = loop_time() + seconds
+        self._seconds_left = min(self._seconds_left, seconds)
+        if self._deadline < float("inf"):
+            self._deadline = min(self._deadline, latest)
+        self._read_timeout = min(self._read_timeout, seconds)
+        if self._reading is not None and (self._reading.when() or latest) > latest:
+            self._reading.reschedule(latest)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
@@ -97,7 +102,7 @@ class FileReader:
         if self._given_up:
             return b""
         try:
-            async with asyncio.timeout(timeout) as self._reading:
+            async with asyncio.timeout(min(timeout, self._read_timeout)) as self._reading:
                 piece = await self._file.read(start, stop) if stop > start else b""
         except TimeoutError:
             self._fail(LATE, FAILURE_PAUSE)
@@ -108,6 +113,8 @@ class FileReader:
         else:
             self.failure = self.failure if self._given_up else None
             return piece
+        finally:
+            self._reading = None
         return b""
 
     def _fail(self, reason: str, pause: float) -> None:

@@ -222,10 +222,10 @@ class Follower:
         """End a pause: the container has started, or there is another reason to try again now."""
         self._connection.pauses.end_pause()
 
-    def close_relay_file(self) -> None:
-        """Leave the relay's file alone from now on, so that the log is complete soon."""
+    def limit_relay_file(self, seconds: float) -> None:
+        """Search and read the relay's file for at most `seconds` from now on."""
         if self._deliverer.backfill is not None:
-            self._deliverer.backfill.reader.close()
+            self._deliverer.backfill.reader.limit(seconds)
 
     async def run(self, ended: Ended) -> LogReport:
         """Deliver the log until `ended` is done and everything that the server has was read.

@@ -70,6 +70,7 @@ class AgentLog:
         self._volume = volume
         self._limit = limit
         self._run_log = annotations.get(RUN_LOG_ANNOTATION)
+        self._run_log_seconds = float("inf")
         self._pod_uid: str | None = None
         self._sink = OutputSink(narrator, ports.journal, ports.reader())
         self._ended = asyncio.get_running_loop().create_future()
@@ -117,12 +118,15 @@ class AgentLog:
 
     def _new_follower(self, source: LogSource, info: SourceInfo) -> Follower:
         timings, rate_limiter = self._ports.settings.follow_timings, self._ports.rate_limiter
-        return Follower(source, self._sink, info, timings=timings, rate_limiter=rate_limiter)
+        follower = Follower(source, self._sink, info, timings=timings, rate_limiter=rate_limiter)
+        follower.limit_relay_file(self._run_log_seconds)
+        return follower
 
-    def close_run_log(self) -> None:
-        """Leave the run log on the shared volume alone from now on."""
+    def limit_run_log(self, seconds: float) -> None:
+        """Search and read the run log on the shared volume for at most `seconds` from now on."""
+        self._run_log_seconds = seconds
         if self._follower is not None:
-            self._follower.close_relay_file()
+            self._follower.limit_relay_file(seconds)
 
     def container_ended(self, terminated: Terminated | None) -> None:
         """The container has ended, so its log is final. Its termination message may hold the log's totals."""
