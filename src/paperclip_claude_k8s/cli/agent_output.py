@@ -18,8 +18,8 @@ from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, termina
 
 BAR = "│ "
 """Before each line of the agent's output."""
-MAX_STDERR_BYTES = 16 * 1024
-"""Bytes of a line on stderr that are shown."""
+MAX_TEXT_BYTES = 16 * 1024
+"""Bytes that are shown of a line on stderr, and of a line on stdout that is too long to be an event."""
 _ESCAPES = re.compile("\x1b\\[[0-9]*m")
 _USAGE_MARKERS = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
 """Only lines with one of these are parsed. Text in a JSON string never matches: its quotes are escaped."""
@@ -66,7 +66,7 @@ class AgentOutput:
         return self._shown(items, screen, now)
 
     def shown_stderr(self, lines: Iterable[bytes], screen: Screen, *, now: str = "") -> str:
-        return self._shown((Item("error", _stderr_text(line)) for line in lines), screen, now)
+        return self._shown((Item("error", _beginning(line)) for line in lines), screen, now)
 
     def shown_end(self, screen: Screen, *, resumed: bool | None, now: str = "") -> str:
         """How the agent ended. `resumed`: whether it resumed an earlier session; None if unknown."""
@@ -99,8 +99,8 @@ def with_bars(lines: str) -> str:
 
 
 def _text_of(line: bytes) -> str:
-    return line[: LIMITS.host_chunk_bytes].decode("utf-8", "replace")
+    return _beginning(line) if len(line) > LIMITS.host_chunk_bytes else line.decode("utf-8", "replace")
 
 
-def _stderr_text(line: bytes) -> str:
-    return line[:MAX_STDERR_BYTES].decode("utf-8", "replace") + "…" * (len(line) > MAX_STDERR_BYTES)
+def _beginning(line: bytes) -> str:
+    return line[:MAX_TEXT_BYTES].decode("utf-8", "replace") + "…" * (len(line) > MAX_TEXT_BYTES)
