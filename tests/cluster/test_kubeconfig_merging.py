@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,42 @@ async def test_relative_paths_of_a_linked_kubeconfig_are_those_of_kubectl(tmp_pa
         reader = KubeconfigReader(rules, Limits(), Timings())
         kubeconfig = await reader.read(str(link))
         assert await reader.value(kubeconfig.cluster, "certificate-authority") == folder
+
+
+async def test_link_to_a_folder_that_is_not_allowed_adds_no_files(tmp_path: Path) -> None:
+    """The folder is allowed by its name, but it is a link to one where agents can write."""
+    target = a_file(
+        tmp_path / "real" / "kubeconfig",
+        "c",
+        clusters={"c": {"server": "https://s", "certificate-authority": "ca.crt"}},
+        contexts={"c": {"cluster": "c"}},
+    )
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "kubeconfig").symlink_to(target)
+    (tmp_path / "alias").symlink_to(volume)
+    for folder in ("real", "volume"):
+        (tmp_path / folder / "ca.crt").write_text(folder, encoding="utf-8")
+    rules = KubeconfigRules(may_be_read=lambda path: not path.startswith(str(volume)))
+    reader = KubeconfigReader(rules, Limits(), Timings())
+    kubeconfig = await reader.read(str(tmp_path / "alias" / "kubeconfig"))
+    assert await reader.value(kubeconfig.cluster, "certificate-authority") == "real"
+
+
+async def test_rule_for_folders_is_not_examined_on_the_event_loop(tmp_path: Path) -> None:
+    """It resolves links on the shared volume, which may hang."""
+    path = a_file(
+        tmp_path / "config",
+        "c",
+        clusters={"c": {"server": "https://s"}},
+        contexts={"c": {"cluster": "c"}},
+    )
+    threads: list[threading.Thread] = []
+
+    def allows(_: str) -> bool:
+        threads.append(threading.current_thread())
+        return True
+
+    await KubeconfigReader(KubeconfigRules(may_be_read=allows), Limits(), Timings()).read(path)
+    assert threads
+    assert threading.main_thread() not in threads

@@ -24,7 +24,7 @@ from paperclip_claude_k8s.base.host_files import (
 )
 from paperclip_claude_k8s.base.json_readers import as_trimmed
 from paperclip_claude_k8s.base.settings import Limits, Timings
-from paperclip_claude_k8s.base.threads import call_in_thread
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.cluster.kubeconfig_merging import (
     ContextUnknown,
     Definition,
@@ -184,6 +184,8 @@ class KubeconfigReader:
             file = await self._file(path, self._rules.may_be_read)
             parsing = partial(parse_kubeconfig, file.content)
             content = await call_in_thread(parsing, self._timings.host_file, "YAML")
+            finding = partial(self._folder, path, file)
+            folder = await call_in_thread(finding, self._timings.host_file, place_of(path))
         except HostFileMissing:
             return None
         except HostFileRefused as error:
@@ -191,19 +193,22 @@ class KubeconfigReader:
         except HostFileError as error:
             raise unusable(f"kubeconfig {path!r} cannot be read: {error}") from None
         except TimeoutError:
-            raise unusable(f"kubeconfig {path} takes too long to parse") from None
+            raise unusable(f"kubeconfig {path} takes too long to parse, or its volume hangs") from None
         except KubeconfigInvalid as error:
             raise unusable(f"kubeconfig {path} {error}") from None
-        return Definition(path, self._folder(path, file), content)
+        return Definition(path, folder, content)
 
     def _folder(self, path: str, file: HostFile) -> str:
-        """The folder to which paths in the file are relative.
+        """The folder to which paths in the file are relative. Blocks, because it resolves links.
 
         For kubectl it is that of the path as it is spelled, even if that is a link. But a link in a folder
-        that the rules do not allow must not add its author's files to a kubeconfig of someone else.
+        that the rules do not allow must not add its author's files to a kubeconfig of someone else, whatever
+        other links lead to that folder.
         """
         spelled = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  # links are not resolved
-        return os.path.dirname(spelled if self._rules.may_be_read(spelled) else file.path)  # noqa: PTH120
+        folder, name = os.path.split(spelled)
+        places = (spelled, os.path.join(os.path.realpath(folder), name))  # noqa: PTH118  # not a Path
+        return folder if all(map(self._rules.may_be_read, places)) else os.path.dirname(file.path)  # noqa: PTH120
 
     async def value(self, part: KubeconfigPart, key: str) -> str | None:
         """The text of `KEY-data`, in base64, or of the file that `KEY` names; None if neither is set.
