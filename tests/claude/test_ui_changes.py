@@ -203,3 +203,17 @@ def test_diff_holds_every_changed_line(old: str, new: str) -> None:
     old_lines, new_lines = (text.removesuffix("\n").split("\n") if text else [] for text in (old, new))
     if len(shown) <= MAX_CHANGE_LINES:
         assert len(old_lines) - len(removed) == len(new_lines) - len(added)
+
+
+@given(LINES_OF_TEXT, LINES_OF_TEXT)
+def test_diff_is_a_shortest_one(old: str, new: str) -> None:
+    shown = changes("Edit", {"old_string": old, "new_string": new})[1:]
+    ours, theirs = (text.removesuffix("\n").split("\n") if text else [] for text in (old, new))
+    common = [[0] * (len(theirs) + 1) for _ in range(len(ours) + 1)]
+    for row, line in enumerate(ours):
+        for column, other in enumerate(theirs):
+            longest = max(common[row][column + 1], common[row + 1][column])
+            common[row + 1][column + 1] = common[row][column] + 1 if line == other else longest
+    if shown and len(shown) <= MAX_CHANGE_LINES:
+        changed = sum(kind in {"add", "remove"} for kind, _ in shown)
+        assert changed == len(ours) + len(theirs) - 2 * common[-1][-1]

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -431,6 +432,35 @@ async def test_refusal_that_quotes_the_request_is_shown_without_its_login(
         await gateway.close()
     assert "cannot forward" in str(error)
     assert [secret for secret in secrets if secret[:8] in str(error)] == []
+
+
+@pytest.mark.parametrize("kind", ["page", "escaped", "redirect", "reason"])
+async def test_odd_answer_that_quotes_the_request_is_shown_without_its_login(
+    kind: str, tmp_path: Path
+) -> None:
+    """A page with status 200 that calls itself JSON, a login in other letters, a header, and a phrase."""
+    token = "canary/token-1234"
+
+    async def proxy(request: web.Request) -> web.Response:
+        quoted = request.headers["Authorization"]
+        match kind:
+            case "page":
+                page = f"<html><title>{quoted}</title><form action='/{token}/x'></form>"
+                return web.Response(text=page, content_type="application/json")
+            case "escaped":
+                status = json.dumps({"kind": "Status", "message": f"refused {quoted}"}).replace("/", r"\/")
+                return web.Response(status=403, text=status, content_type="application/json")
+            case "redirect":
+                return web.Response(status=302, headers={"Location": f"https://login.example/{token}/x"})
+            case _:
+                return web.Response(status=403, reason=quoted, text="{}")
+
+    async with serving(proxy) as url:
+        gateway = Gateway(a_kubeconfig(tmp_path, url, user={"token": token}))
+        error = await failure(gateway.read_job("ns", "job"))
+        await gateway.close()
+    assert "***" in f"{error} {error.reason}"
+    assert "canary" not in f"{error} {error.reason}"
 
 
 async def test_error_quotes_no_path_of_the_servers_address(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.fake_cluster import PodScript
-from tests.support.in_memory_runs import GOOD, WHOLE, assert_whole, count_jobs, one_host
+from tests.support.in_memory_runs import GOOD, QUIET, WHOLE, assert_whole, count_jobs, one_host
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.cluster.port import NOT_KUBERNETES, PROXY_REFUSED, ClusterError
@@ -67,3 +67,26 @@ async def test_foreign_answers_while_the_agent_works_end_no_run(answer: ClusterE
             group.create_task(interrupt())
             running: asyncio.Task[Any] = group.create_task(run())
         assert_whole(*running.result())
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=str)
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_foreign_answer_for_a_while_does_not_keep_a_job(
+    answer: ClusterError,
+    stopped: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    """A stopped agent would work on, and a Job that has ended would stay."""
+
+    def refuse(called: str, on: str) -> None:
+        if (called, on) == ("delete", "jobs") and loop_time() < clears_at:
+            raise answer
+
+    async with one_host(tmp_path, QUIET if stopped else GOOD) as (fake, run):
+        fake.faults.access_checks.append(refuse)
+        clears_at, stop = loop_time() + 9, asyncio.Event()
+        asyncio.get_running_loop().call_later(5, stop.set)
+        result, host_log = await run(**({"signal": stop} if stopped else {}))
+        assert result.error_code == ("cancelled" if stopped else None)
+        assert "Could not confirm" not in host_log.status
+        assert count_jobs(fake) == 0

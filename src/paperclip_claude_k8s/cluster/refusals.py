@@ -122,8 +122,10 @@ async def read_refusal(
     answered itself, because it reads the requests; those to an https server it passes on unread.
     """
     if response.status in REDIRECTS:
-        return redirect(request, response.url, response.status, response.headers.get("Location"))
-    body = _without_login(await _read_beginning(response), response)
+        location = response.headers.get("Location")
+        shown = location and without_login(location.encode(), response).decode("utf-8", "replace")
+        return redirect(request, response.url, response.status, shown)
+    body = without_login(await _read_beginning(response), response)
     is_web_page = is_page(response.content_type, body)
     is_of_proxy = is_web_page or response.status == NEEDS_LOGIN
     if proxy is not None and is_of_proxy and response.status not in _SUCCESS:
@@ -143,18 +145,22 @@ async def read_refusal(
         reason, message = "", f"{request}: {body.decode('utf-8', 'replace').strip()[:QUOTED_CHARS]}"
     if confidential is not None:
         message = _redacted(message, response.status, status, confidential)
-    reason = reason or response.reason or "Refused"
+    # once more after it was parsed: JSON may spell a character of the login in another way
+    reason, message = (
+        without_login(text.encode("utf-8", "replace"), response).decode()
+        for text in (reason or response.reason or "Refused", message)
+    )
     return ClusterError(response.status, reason, message, retry_after=_retry_after(response, status))
 
 
-def _without_login(body: bytes, response: aiohttp.ClientResponse) -> bytes:
-    """The body without the token or password of the request, because a proxy may quote its headers."""
+def without_login(answer: bytes, response: aiohttp.ClientResponse) -> bytes:
+    """A part of the answer without the token or password of the request, whose headers it may quote."""
     scheme, _, secret = response.request_info.headers.get("Authorization", "").partition(" ")
     if len(secret) < MIN_SECRET_CHARS:
-        return body
+        return answer
     if scheme == "Basic":
-        body = body.replace(base64.b64decode(secret), b"***")
-    return body.replace(secret.encode(), b"***")
+        answer = answer.replace(base64.b64decode(secret), b"***")
+    return answer.replace(secret.encode(), b"***")
 
 
 async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:

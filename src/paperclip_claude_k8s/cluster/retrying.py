@@ -24,15 +24,21 @@ class Retrier:
     warnings: after its first failure, and after its success.
     """
 
-    def __init__(self, timings: Timings, reporter: WarningSink) -> None:
+    def __init__(self, timings: Timings, reporter: WarningSink, *, foreign_too: bool = False) -> None:
+        """`foreign_too`: also repeat a call that a proxy or a web page answered, in place of the server.
+
+        Before a run has a Job, such an answer ends it at once, with the next step for a person. Afterwards
+        an agent would work on if its Job were not deleted because of a page that is shown for a moment.
+        """
         self._timings = timings
         self._reporter = reporter
+        self._foreign_too = foreign_too
 
     async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat `call` until it succeeds. `what` names it in warnings, e.g. "create job".
 
         Raises:
-            ClusterError: the last one, if it is neither `retryable` nor `outrun`, or the budget is spent.
+            ClusterError: the last one, if it is none of those that are repeated, or the budget is spent.
         """
         loop = asyncio.get_running_loop()
         backoff = Backoff(self._timings.retry, self._timings.retry_cap)
@@ -42,7 +48,7 @@ class Retrier:
                 result = await call()
             except ClusterError as error:
                 pause = max(backoff.pause(), error.retry_after or 0.0)
-                worthwhile = error.retryable or error.outrun
+                worthwhile = error.retryable or error.outrun or (self._foreign_too and error.foreign)
                 if not worthwhile or loop.time() - began + pause > self._timings.retry_budget:
                     raise
                 if not reported:

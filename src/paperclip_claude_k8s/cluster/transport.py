@@ -166,7 +166,8 @@ class Transport:
         if not isinstance(body, dict):
             if is_page("", content):
                 hidden = request.confidential
-                raise page(str(request), response.url, response.status, content, confidential=hidden)
+                shown = refusals.without_login(content, response)
+                raise page(str(request), response.url, response.status, shown, confidential=hidden)
             raise ClusterError(None, "BrokenResponse", f"the response to {request} is not a JSON object")
         return Response(body, parse_warnings(response.headers.getall("Warning", ())), len(content))
 

@@ -72,7 +72,7 @@ class JobCleanup:
         try:
             async with asyncio.timeout(ports.settings.timings.cleanup):
                 if kept is None:
-                    call = Retrier(ports.settings.timings, self.narrator)
+                    call = Retrier(ports.settings.timings, self.narrator, foreign_too=True)
                     existed = await call(
                         "delete job", lambda: ports.cluster.delete_job(job.ref, "Background")
                     )

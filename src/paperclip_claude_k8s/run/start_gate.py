@@ -135,7 +135,7 @@ class StartGate:
                 {"op": "remove", "path": _ONLY_POD},
                 {"op": "add", "path": "/spec/parallelism", "value": 1},
             ]
-            call = Retrier(self.ports.settings.timings, self.narrator)
+            call = Retrier(self.ports.settings.timings, self.narrator, foreign_too=True)
             await call(ANNOTATE, lambda: self.ports.cluster.patch_job(self.job.ref, patch))
             self._may_be_annotated = False
         if DELETE not in self._done:

@@ -63,7 +63,7 @@ async def stop_agent(
 async def end_job(job_watch: JobWatch, ports: Ports, narrator: Narrator) -> bool:
     """Delete the Job and its Pod, and wait until the Pod is proven gone. False: that could not be proven."""
     try:
-        call = Retrier(ports.settings.timings, narrator)
+        call = Retrier(ports.settings.timings, narrator, foreign_too=True)
         await call("delete job", lambda: ports.cluster.delete_job(job_watch.ref, "Foreground"))
         await delete_released(job_watch.known, ports)
         async with asyncio.timeout(ports.settings.timings.stop_proof):

@@ -1,0 +1,34 @@
+"""No line of an agent keeps the process that shows it busy for long: its run could not be stopped meanwhile."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
+
+OLD, NEW = "\n".join("a" * 99), "\n".join("b" * 99)
+EDIT = {"file_path": "f", "old_string": OLD, "new_string": NEW}
+SPREAD = {"file_path": "f", "old_string": "\n".join("abc" * 33), "new_string": "\n".join("bdac" * 24)}
+
+
+def line_of(name: str, given: dict[str, Any], count: int) -> str:
+    call = {"type": "tool_use", "id": "x", "name": name, "input": given}
+    return json.dumps({"type": "assistant", "message": {"content": [call] * count}})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "count"),
+    [
+        ("Edit", EDIT, 3000),
+        ("Edit", SPREAD, 3000),
+        ("MultiEdit", {"file_path": "f", "edits": [EDIT] * 50}, 60),
+    ],
+)
+def test_thousands_of_edits_on_one_line_are_shown_soon(name: str, given: dict[str, Any], count: int) -> None:
+    line = line_of(name, given, count)
+    began = time.process_time()
+    items = ItemReader().read(line)
+    assert len(items) == count
+    assert time.process_time() - began < 7  # a table of lengths took 20 s
