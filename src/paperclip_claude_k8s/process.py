@@ -26,7 +26,8 @@ from paperclip_claude_k8s.volume.start_marks import StartMarks
 SHUTDOWN_LIMIT = 2.0
 """Seconds that each part of the shutdown may take: hosts are killed soon after their SIGTERM."""
 MAX_LAUNCHES = 2
-"""Most runs that launch at the same time: more would delay the output of agents that run already."""
+"""Largest number of runs that launch at the same time: more would delay the output of agents that run
+already."""
 LAUNCH_EXPIRY = 0.05
 """Seconds after which a launch makes room for the next one; with two permits at least 40 begin per second."""
 Connect: TypeAlias = Callable[[ClusterSource, ProcessSettings], Cluster]

@@ -1,4 +1,4 @@
-"""Several kubeconfigs and contexts count as with kubectl, which is asked where it is installed."""
+"""Kubeconfigs are merged and a context is chosen as by kubectl; one test compares with kubectl itself."""
 
 import json
 import os
@@ -16,7 +16,8 @@ from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigReader, KubeconfigRules
 from paperclip_claude_k8s.cluster.port import POLICY_REFUSED, UNUSABLE_CREDENTIALS, ClusterError
 
-NAMED = KubeconfigRules(trusted=True, may_run=lambda _: True)
+NAMED_BY_POLICY = KubeconfigRules(trusted=True, may_run=lambda _: True)
+"""The policy names the kubeconfigs that may be used."""
 
 
 def a_file(path: Path, current: str | None = None, **parts: dict[str, Any]) -> str:
@@ -62,12 +63,14 @@ def two_files(folder: Path) -> str:
 
 
 async def read(
-    paths: str, context: str | None = None, rules: KubeconfigRules = NAMED, **limits: int
+    paths: str, context: str | None = None, rules: KubeconfigRules = NAMED_BY_POLICY, **limits: int
 ) -> Kubeconfig:
     return await KubeconfigReader(rules, Limits(**limits), Timings()).read(paths, context)
 
 
-async def error_of(paths: str, context: str | None = None, rules: KubeconfigRules = NAMED) -> ClusterError:
+async def error_of(
+    paths: str, context: str | None = None, rules: KubeconfigRules = NAMED_BY_POLICY
+) -> ClusterError:
     with pytest.raises(ClusterError) as caught:
         await read(paths, context, rules)
     assert caught.value.status is None
@@ -120,7 +123,7 @@ async def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) ->
     for name in ("a", "b"):
         (tmp_path / name / "token").write_text(f"of-{name}", encoding="utf-8")
         (tmp_path / name / "b.crt").write_text(f"crt-{name}", encoding="utf-8")
-    reader = KubeconfigReader(NAMED, Limits(), Timings())
+    reader = KubeconfigReader(NAMED_BY_POLICY, Limits(), Timings())
     assert await reader.value(kubeconfig.cluster, "certificate-authority") == "crt-b"
     assert await reader.named_file(kubeconfig.user, "tokenFile", "token") == "of-b"
 
@@ -137,7 +140,7 @@ async def test_plugin_of_a_later_file_is_found_beside_that_file(tmp_path: Path) 
     plugin = tmp_path / "b" / "plugin"
     plugin.write_text(f"#!/bin/sh\necho '{json.dumps(credential)}'\n", encoding="utf-8")
     plugin.chmod(0o755)
-    credentials = Credentials(f"{first}:{second}", NAMED)
+    credentials = Credentials(f"{first}:{second}", NAMED_BY_POLICY)
     await credentials.load()
     assert await credentials.headers() == [("Authorization", "Bearer from-plugin")]
     refused = await _load_error(f"{first}:{second}", KubeconfigRules(trusted=True))
@@ -242,8 +245,8 @@ async def test_current_context_is_kept_when_the_kubeconfig_is_read_again(tmp_pat
     assert (credentials.server, credentials.context) == ("http://a", "a")
 
 
-async def test_relative_paths_of_a_linked_kubeconfig_are_those_of_kubectl(tmp_path: Path) -> None:
-    """Kubectl uses the folder of the link; a link where the rules allow nothing adds no files."""
+async def test_paths_in_a_linked_kubeconfig_start_at_the_link_only_where_rules_allow(tmp_path: Path) -> None:
+    """Kubectl always uses the folder of the link. We use the target's if the rules forbid the link's."""
     target = a_file(
         tmp_path / "real" / "kubeconfig",
         "c",
@@ -256,7 +259,7 @@ async def test_relative_paths_of_a_linked_kubeconfig_are_those_of_kubectl(tmp_pa
     for folder in ("real", "linked"):
         (tmp_path / folder / "ca.crt").write_text(folder, encoding="utf-8")
     strict = KubeconfigRules(may_be_read=lambda path: path.startswith(f"{tmp_path}/real"))
-    for rules, folder in ((NAMED, "linked"), (strict, "real")):
+    for rules, folder in ((NAMED_BY_POLICY, "linked"), (strict, "real")):
         reader = KubeconfigReader(rules, Limits(), Timings())
         kubeconfig = await reader.read(str(link))
         assert await reader.value(kubeconfig.cluster, "certificate-authority") == folder

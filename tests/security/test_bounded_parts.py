@@ -28,7 +28,7 @@ from paperclip_claude_k8s.run.narrate import chunks_of_lines
 
 INIT = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
 REPLAY_MEMORY = 220
-"""Most memory of a `replay` in MB; the program alone needs 60."""
+"""Largest memory of a `replay` in MB; the program alone needs 60."""
 
 
 # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────

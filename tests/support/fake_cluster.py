@@ -384,7 +384,7 @@ class _Kubelet:
             await changed.wait()
 
     async def _run_pod(self, pod: Object) -> None:
-        pod_script, work = self._pod_script_of(pod), None
+        pod_script = self._pod_script_of(pod)
         async with asyncio.TaskGroup() as group:
             work = group.create_task(self._run_script(pod, pod_script))
             deleted = group.create_task(self._wait_until_deleted(pod))
@@ -483,9 +483,9 @@ def _virtual_nanos() -> int:
 
 
 def _result_facts(stdout: bytes) -> Object:
-    """The relay's facts about the last result, each None if a turn or a message follows the result.
+    """The relay's facts about the last result; None in place of each if an init or an answer follows it.
 
-    `last` is the kind of the last of these events.
+    `last` is which of the three came last: "result", "init" or "answer".
     """
     facts: Object = {}
     last = None

@@ -36,14 +36,14 @@ from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_resu
 
 MB = 1_000_000
 CHUNK = 128 * 1024
-"""Most bytes that aiohttp returns from one read of a response."""
+"""Largest number of bytes that aiohttp returns from one read of a response."""
 NONCE = "0badc0de"
 MEMORY = 150 * 1024 * 1024 / MB
-"""Most memory in MB that an output may cost."""
+"""Largest memory in MB that an output may cost."""
 STEP = 0.5
 """Longest step in CPU seconds, which is the lag of the event loop on an idle machine."""
 ADDRESS_SPACE = 4_000 * MB
-"""Most bytes of address space of a process that measures an output."""
+"""Largest number of bytes of address space of a process that measures an output."""
 SECONDS = 60
 """An output that takes longer than this is given up."""
 Pieces = Iterable[bytes]

@@ -111,7 +111,7 @@ def _covers(entry: str, host: str, port: int | None) -> bool:
     if address is not None and "/" in entry:
         return _in_network(address, entry)
     name, colon, wanted_port = entry.rpartition(":")
-    if colon and wanted_port.isdigit() and "]" not in wanted_port and _parse_address(entry) is None:
+    if colon and wanted_port.isdigit() and _parse_address(entry) is None:
         entry = name
         if wanted_port != str(port):
             return False

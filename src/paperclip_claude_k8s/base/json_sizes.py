@@ -3,7 +3,7 @@
 from paperclip_claude_k8s.base.settings import LIMITS
 
 
-def is_parsed(line: bytes) -> bool:
+def small_enough_to_parse(line: bytes) -> bool:
     """Whether the line is small enough to be parsed, in size and in the number of values in it."""
     return len(line) <= LIMITS.event_bytes and has_at_most(LIMITS.event_values, line)
 

@@ -116,13 +116,14 @@ class Limits:
     """Longest line from a Node host: twice the text that fits in the longest context window of a model."""
 
     bridge_line_values: int = 200_000
-    """Most commas and brackets outside strings in one line of a Node host: all runs wait while it is read."""
+    """Largest number of commas and brackets outside strings in one line of a Node host: all runs wait while
+    it is read."""
 
     kubeconfig_bytes: int = 1024 * 1024
     """Largest size of a kubeconfig, and of each file it names; one with a hundred clusters has 400 KiB."""
 
     kubeconfig_files: int = 100
-    """Most kubeconfigs that KUBECONFIG may name: some people keep a file per cluster."""
+    """Largest number of kubeconfigs that KUBECONFIG may name: some people keep a file per cluster."""
 
     mcp_baseline_bytes: int = 256 * 1024
     """Largest size of the baseline file with MCP servers, which are part of each run's Secret."""
@@ -131,8 +132,8 @@ class Limits:
     """Largest response of the API server to one call; a page of a list has 2 MB, the largest object 3 MB."""
 
     response_values: int = 300_000
-    """Most commas and opening brackets in one response: all runs wait while it is parsed, 0.1 s at most. A
-    page of a list has 200,000; a short text can describe many more."""
+    """Largest number of commas and opening brackets in one response: all runs wait while it is parsed, 0.1 s
+    at most. A page of a list has 200,000; a short text can describe many more."""
 
     watch_line_bytes: int = 4 * 1024 * 1024
     """Longest line of a watch, which is one object; etcd does not store larger ones than 1.5 MiB."""
@@ -141,7 +142,8 @@ class Limits:
     """Objects that are requested in one call of a list."""
 
     list_objects: int = 10_000
-    """Most objects of a list, and of a shared watch: Jobs or Pods of the adapter in one namespace."""
+    """Largest number of objects of a list, and of a shared watch: Jobs or Pods of the adapter in one
+    namespace."""
 
     list_bytes: int = 64 * 1024 * 1024
     """Largest size in JSON of the objects of a list, and of those that a shared watch keeps."""
@@ -150,7 +152,8 @@ class Limits:
     """Deepest nesting of a config, a context or JSON text in them; a Pod template has about 12 levels."""
 
     input_values: int = 200_000
-    """Most values in a config or in a context; the largest real ones, long conversations, have 20,000."""
+    """Largest number of values in a config or in a context; the largest real ones, long conversations, have
+    20,000."""
 
     config_chars: int = 1024 * 1024
     """Largest size of all settings of a config in characters, where each value counts 32 more. All runs wait
@@ -161,8 +164,9 @@ class Limits:
     take 4 s. A Job can have 1.5 MiB, one argument 128 KiB."""
 
     secret_search: int = 200_000_000
-    """Most characters of texts, times number of secrets, for which secrets are searched in texts. The longest
-    real context and 30 secrets are 70 million. One search may take 0.2 s, in which all runs wait."""
+    """Largest number of characters of texts, times number of secrets, for which secrets are searched in
+    texts. The longest real context and 30 secrets are 70 million. One search may take 0.2 s, in which all
+    runs wait."""
 
     credentials_bytes: int = 256 * 1024
     """Largest size of the CLI's login file on the host, which usually has less than 4 KiB."""
@@ -183,8 +187,8 @@ class Limits:
     """Longest line that is parsed. A model's message has at most 0.5 MB, a result with denied calls 2 MB."""
 
     event_values: int = 500_000
-    """Most commas and opening brackets of a line that is parsed: each may become an object of 100 bytes. The
-    longest message of a model has 150,000, if it is a table."""
+    """Largest number of commas and opening brackets of a line that is parsed: each may become an object of
+    100 bytes. The longest message of a model has 150,000, if it is a table."""
 
     repaired_values: int = 100_000
     """As `event_values`, for a line with lone surrogates or broken UTF-8, which takes ten times as long."""
@@ -193,7 +197,7 @@ class Limits:
     """Longest line in which events are searched beside terminal control sequences and other text."""
 
     events_per_line: int = 100
-    """Most events that are read from one line: a lost newline joins two."""
+    """Largest number of events that are read from one line: a lost newline joins two."""
 
     answer_chars: int = 2 * 1024 * 1024
     """Longest answer (`summary`), four times as long as the longest message of a model."""
@@ -214,7 +218,7 @@ class Limits:
     """Longest `errorMessage`, which may quote the CLI, Kubernetes and a kubeconfig."""
 
     warnings: int = 50
-    """Most warnings in `resultJson`, each of at most `text_chars` characters."""
+    """Largest number of warnings in `resultJson`, each of at most `text_chars` characters."""
 
     result_json_bytes: int = 256 * 1024
     """Largest size of the CLI's fields in `resultJson`; the host stores it in a database row."""

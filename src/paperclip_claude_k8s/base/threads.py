@@ -18,9 +18,10 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 MAX_HANGING_THREADS = 128
-"""Most threads that may hang at the same time; each costs a stack and perhaps a descriptor."""
+"""Largest number of threads that may hang at the same time; each costs a stack and perhaps a descriptor."""
 MAX_HANGING_IN_PLACE = 16
-"""Most of them in one place. So a volume that hangs does not keep other runs from reading their files."""
+"""Largest number of them in one place. So a volume that hangs does not keep other runs from reading their
+files."""
 _hanging: dict[threading.Thread, str] = {}
 
 

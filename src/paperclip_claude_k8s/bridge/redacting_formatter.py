@@ -12,9 +12,10 @@ from paperclip_claude_k8s.host.redact import VALUES_ARE_SECRET, is_secret_name, 
 CALLS_REMEMBERED = 200
 """Number of recent calls whose secrets are masked: a log record may come after its call has ended."""
 MAX_SECRET_CHARS = 256 * 1024
-"""Most characters of secrets remembered for one call. The least nested ones come first: the host's own."""
+"""Largest number of characters of secrets remembered for one call. The least nested ones come first: the
+host's own."""
 MAX_SECRETS = 500
-"""Most secrets remembered for one call: each of them is searched in every log record."""
+"""Largest number of secrets remembered for one call: each of them is searched in every log record."""
 MIN_SECRET_CHARS = 8
 """Shorter values occur in ordinary text, and are not masked by value."""
 MAX_TEXT_CHARS = 20_000

@@ -15,8 +15,8 @@ To the host:
 - `result {id, value}`: sent after every callback of the call was acknowledged
 - `error {id, kind, message}`: id is null if the error belongs to no call
 
-A call whose line is too long, too large or no JSON gets an `error` with its id if the line begins with
-`{"type":"call","id":N,` as the lines of the npm package do.
+A call whose line is too long, has too many values or is no JSON gets an `error` with its id if the line
+begins with `{"type":"call","id":N,` as the lines of the npm package do.
 """
 
 import json
@@ -34,7 +34,7 @@ PROTOCOL = 1
 """Incremented with every change that a peer of the previous version could misunderstand."""
 
 ERROR_CHARS = 1000
-"""Most characters of the text of a refusal or a bug."""
+"""Largest number of characters in the `error` of an ack, and in a message that reports a bug."""
 _MAX_ID = 2**53
 """The largest id: JavaScript has no exact whole numbers above it."""
 _START_OF_CALL = re.compile(rb'\s*\{\s*"type"\s*:\s*"call"\s*,\s*"id"\s*:\s*(-?\d{1,16})\s*[,}]')

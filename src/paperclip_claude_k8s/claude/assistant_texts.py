@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
-from paperclip_claude_k8s.base.json_sizes import is_parsed
+from paperclip_claude_k8s.base.json_sizes import small_enough_to_parse
 from paperclip_claude_k8s.base.recent_texts import RecentTexts
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.events import Event, get_name, read_event
@@ -40,7 +40,7 @@ class AssistantTexts:
         self._retracted = RecentTexts()
 
     def add(self, line: bytes, *, has_text: bool) -> None:
-        if len(line) > SHORT_LINE and not is_parsed(line):
+        if len(line) > SHORT_LINE and not small_enough_to_parse(line):
             return
         self._last_line = line
         if has_text:

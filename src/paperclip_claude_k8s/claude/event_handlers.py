@@ -42,7 +42,7 @@ def _assistant(state: StreamState, event: Event, line: bytes) -> None:
     state.open_work.add_message(get_text(event, "parent_tool_use_id"), blocks)
     state.notices.tool_calls(blocks)
     if event.get("parent_tool_use_id"):
-        state.answers.add_line(line)
+        state.answer_usage.add_line(line)
         return
     state.note_continuation()
     state.note_answer(line)
@@ -59,10 +59,10 @@ def _result(state: StreamState, event: Event, line: bytes) -> None:
     """The last result counts: a background task that ends makes the CLI continue with another turn."""
     state.result = line
     state.overtaken = state.unread_result = False
-    state.torn = state.api_retries.pending = ""
+    state.torn_event = state.api_retries.pending = ""
     state.open_work.add_result(event)
     state.usage.add_result(event)
-    state.answers.add_result(event)
+    state.answer_usage.add_result(event)
 
 
 def _error_fields(event: Event) -> Event:

@@ -51,7 +51,8 @@ _CONTROL = re.compile(
     rb"|[\x00-\x08\x0a-\x1f\x7f]"  # control characters by themselves
 )
 MAX_BOMS = 4
-"""Most byte order marks that are removed at each end of a line, since each removal copies the line."""
+"""Largest number of byte order marks that are removed at each end of a line, since each removal copies the
+line."""
 _BLANK = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 
@@ -69,7 +70,10 @@ def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, 
 
 
 def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
-    """As `events_on`, for a line that is not an event as a whole. Lines above `control_bytes` have none."""
+    """As `events_on`, for a line that is not an event as a whole.
+
+    A line longer than `Limits.control_bytes` is not searched.
+    """
     if b"{" not in line or len(line) > LIMITS.control_bytes:
         return
     bare = without_control(line)
@@ -122,6 +126,7 @@ def _is_cli_event(event: Event, session: str | None) -> bool:
     named = get_text(event, "session_id")
     return (
         get_text(event, "type") in TOP_LEVEL_TYPES
-        and named in {session or named} - {""}
+        and bool(named)
+        and (not session or named == session)
         and bool(get_text(event, "uuid"))
     )

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from paperclip_claude_k8s.base.json_readers import as_number, get_number, get_text
-from paperclip_claude_k8s.base.json_sizes import has_at_most, is_parsed
+from paperclip_claude_k8s.base.json_sizes import has_at_most, small_enough_to_parse
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.strict_json import strict_value
 
@@ -20,12 +20,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """The JSON value on this line, or None if it is not JSON, or too large: see `is_parsed`.
+    """The JSON value on this line, or None if it is not JSON, or too large: see `small_enough_to_parse`.
 
     Real output contains lone surrogates and broken UTF-8, which only the standard library accepts. They
     become U+FFFD.
     """
-    if not is_parsed(line):
+    if not small_enough_to_parse(line):
         return None
     try:
         return orjson.loads(line)

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.known_texts import LineKind, kind_of_line
 
 MAX_QUOTED_CHARS = 4000
-"""Most characters of the CLI's text that an error message quotes."""
+"""Largest number of characters of the CLI's text that an error message quotes."""
 EMPTY_REPLY = (
     "LLM API returned an empty response (stop_reason: null, output_tokens: 0) — the upstream model API may "
     "be degraded or misconfigured"

@@ -70,7 +70,7 @@ class LineKind(Enum):
 TextClass = FailureClass | LineKind
 
 _GAP_CHARS = 200
-"""Most characters for which a `*` inside a text stands."""
+"""Largest number of characters for which a `*` inside a text stands."""
 _PREFIXES = (
     r"(?:error: )?(?:failed to authenticate[.:] )?(?:api error(?: \([^)]{1,100}\))?:? ?)?(?:\d{3} )?"
     r'(?:\{.{0,200}?"message": ?")?'

@@ -24,9 +24,9 @@ T = TypeVar("T")
 LIST_ITEMS = 100
 """Items kept of a list, and keys kept of an object."""
 FIELD_CHARS = LIMITS.result_json_bytes // 2
-"""Most characters kept of one field, except `result`."""
+"""Largest number of characters kept of one field, except `result`."""
 TEXT_BYTES = LIMITS.result_json_bytes // 2
-"""Most bytes of `result` in `resultJson`; `summary` has the whole answer."""
+"""Largest number of bytes of `result` in `resultJson`; `summary` has the whole answer."""
 
 
 def known_fields(event: Event) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from paperclip_claude_k8s.base.json_readers import get_text
-from paperclip_claude_k8s.base.json_sizes import is_parsed
+from paperclip_claude_k8s.base.json_sizes import small_enough_to_parse
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.assistant_texts import SHORT_LINE
 from paperclip_claude_k8s.claude.event_handlers import handler_of
@@ -111,12 +111,12 @@ class StreamReader(StreamState):
             init_model=self.announced_model,
             model=self.assistant_texts.model() or self.announced_model,
             summary=self.assistant_texts.summary(result),
-            reported_usage=replace(self.usage.reported, unfinished=self.answers.total),
+            reported_usage=replace(self.usage.reported, unfinished=self.answer_usage.total),
             result=result,
             overtaken=self.overtaken,
             cut_short=result is None
-            and (self.has_content or self.overtaken or self.unread_result or self.torn == "result"),
-            torn_event=self.torn,
+            and (self.has_content or self.overtaken or self.unread_result or self.torn_event == "result"),
+            torn_event=self.torn_event,
             has_content=self.has_content,
             empty_reply=_is_empty_reply(self, result),
             stop_reason=self.assistant_texts.stop_reason(),
@@ -160,7 +160,7 @@ class StreamReader(StreamState):
         self.assistant_texts.add(line, has_text=b'"type":"text"' in line)
 
     def _parse_line(self, line: bytes) -> None:
-        if len(line) > SHORT_LINE and not is_parsed(line):
+        if len(line) > SHORT_LINE and not small_enough_to_parse(line):
             self._add_large_line(line)
             return
         event = read_event(line)
@@ -188,7 +188,7 @@ class StreamReader(StreamState):
     def _add_non_event(self, line: bytes) -> None:
         """Take plain text or a truncated event: on exit the CLI drops what the pipe has not accepted."""
         if line.startswith(_ASSISTANT):
-            self.torn = torn_event(line)
+            self.torn_event = torn_event(line)
             if _MAIN_AGENT in line or b'"parent_tool_use_id"' not in line:
                 self.has_content = True
                 self.note_continuation()
@@ -197,7 +197,7 @@ class StreamReader(StreamState):
             self.note_continuation()
         truncated = line.startswith(_OBJECT_START) and read_json(line) is None
         if truncated:
-            self.torn = torn_event(line) or self.torn
+            self.torn_event = torn_event(line) or self.torn_event
         if line and not truncated:
             text = line[:PLAIN_BYTES].decode("utf-8", "replace").strip()[:PLAIN_CHARS]
             if len(self._plain_lines) < PLAIN_LINES:

@@ -34,8 +34,8 @@ class StreamState:
     assistant_errors: tuple[str, ...] = ()
     last_error: Event = field(default_factory=dict)
     """Fields about the error in the main agent's last message; empty if it reports none."""
-    torn: str = ""
-    """Type of the last event that was not complete."""
+    torn_event: str = ""
+    """Type of the last event that was not complete. A complete `result` clears it."""
     compactions: int = 0
     model_changes: tuple[ModelChange, ...] = ()
     open_work: OpenWork = field(default_factory=OpenWork)
@@ -43,14 +43,14 @@ class StreamState:
     assistant_texts: AssistantTexts = field(default_factory=AssistantTexts)
     rate_limits: RateLimits = field(default_factory=RateLimits)
     api_retries: ApiRetries = field(default_factory=ApiRetries)
-    answers: AnswerUsage = field(default_factory=AnswerUsage)
+    answer_usage: AnswerUsage = field(default_factory=AnswerUsage)
     notices: RunNotices = field(default_factory=RunNotices)
 
     def note_answer(self, line: bytes) -> None:
         """The main agent has answered: what was reported before no longer explains the run's end."""
         self.last_error, self.api_retries.pending = {}, ""
         self.notices.stopped_tasks.clear()
-        self.answers.add_line(line)
+        self.answer_usage.add_line(line)
 
     def note_continuation(self) -> None:
         """The CLI continues: the last result was not the run's end, and counts for usage only."""

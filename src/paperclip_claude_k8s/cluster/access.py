@@ -1,7 +1,8 @@
 """What it takes to reach an API server: from a Pod's service account, or from a kubeconfig.
 
-kubernetes_asyncio reads these too, but it blocks the event loop while it reads files, runs plugins without
-limits and sends any file of the host as a token. It is only used for `auth-provider` (`credentials`).
+kubernetes_asyncio reads these too, but it blocks the event loop while it reads files. It also runs plugins
+without limits, and sends any file of the host as a token. It is only used for `auth-provider`
+(`credentials`).
 """
 
 import base64

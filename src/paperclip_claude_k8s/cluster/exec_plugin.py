@@ -30,7 +30,8 @@ from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigPart, KubeconfigRules
 
 MAX_OUTPUT_BYTES = 1024 * 1024
-"""Most bytes that a plugin may print to stdout, and to stderr; a credential has less than 20 KiB."""
+"""Largest number of bytes that a plugin may print to stdout, and to stderr; a credential has less than 20
+KiB."""
 MAX_STDERR_CHARS = 500
 """How much of stderr is quoted in an error."""
 MAX_HINT_CHARS = 300

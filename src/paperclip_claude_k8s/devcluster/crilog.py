@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 RECORD_BYTES = 16 * 1024
-"""Most bytes of text in one record."""
+"""Largest number of bytes of text in one record."""
 BLOCK_BYTES = 256 * 1024
-"""Most bytes read from the file at once."""
+"""Largest number of bytes read from the file at once."""
 
 
 class LogFile:

@@ -11,11 +11,11 @@ from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Store, now
 
 MESSAGE_BYTES = 4096
-"""Most bytes of a termination message."""
+"""Largest number of bytes of a termination message."""
 FALLBACK_BYTES, FALLBACK_LINES = 2048, 80
 """How much of the log becomes the termination message with `FallbackToLogsOnError`."""
 LOG_BYTES = 256 * 1024
-"""Most bytes that are read from the end of the log for this message."""
+"""Largest number of bytes that are read from the end of the log for this message."""
 
 
 class PodStatus:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 MARK = "DEVCLUSTER_POD"
 ROUNDS = 50
-"""Most searches for processes: a process may start another while it is killed."""
+"""Largest number of searches for processes: a process may start another while it is killed."""
 
 
 def kill_marked(folder: Path) -> None:

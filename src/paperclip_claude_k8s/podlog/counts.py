@@ -15,7 +15,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.base.json_sizes import is_parsed
+from paperclip_claude_k8s.base.json_sizes import small_enough_to_parse
 from paperclip_claude_k8s.podlog.log_report import Gap, Totals
 from paperclip_claude_k8s.podlog.marks import Bookmark
 
@@ -156,7 +156,7 @@ def _is_event(line: bytes) -> bool:
 
     Of a line that is too large to be parsed, only both ends are examined.
     """
-    if not line.startswith(b"{") or not is_parsed(line):
+    if not line.startswith(b"{") or not small_enough_to_parse(line):
         return line.startswith(b"{") and line.rstrip().endswith(b"}")
     with suppress(ValueError, RecursionError):
         return isinstance(json.loads(line), dict)

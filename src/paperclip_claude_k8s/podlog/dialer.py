@@ -71,7 +71,7 @@ class Dialer:
         return stream
 
     async def _find_position(self, plan: ResumePlan) -> ResumePlan:
-        """Scan for the last delivered line until it is found, or its loss is certain."""
+        """Scan until the last delivered lines are found, or several scans show the same loss."""
         losses: list[TailInterleaved | TailMissing] = []
         for _ in range(MAX_SCANS):
             match await self._scan(plan):
@@ -84,10 +84,14 @@ class Dialer:
                     if len(losses) == AGREEING_SCANS:
                         return self._plan_after(loss, plan)
             await asyncio.sleep(SCAN_PAUSE)
-        raise LogBroken("the log ended early each time it was read")
+        raise LogBroken("the log ended early, or was not the same, each time it was read")
 
     def _plan_after(self, loss: TailInterleaved | TailMissing, plan: ResumePlan) -> ResumePlan:
-        """The plan after a certain loss. Without the last delivered line, all remaining lines are newer."""
+        """The plan after a loss on which the scans agree.
+
+        `TailInterleaved` has it: only lines before the last delivered one are lost. `TailMissing`: the server
+        no longer has that line, so all that it has are newer and are delivered.
+        """
         if isinstance(loss, TailInterleaved):
             return loss.plan
         known = frozenset(key for key in (plan.opening, self._position.beginning) if key)

@@ -35,11 +35,12 @@ would "not seen before".
 
 When the count does not fit
 ---------------------------
-Rotation can remove the beginning of the file, even inside a line. A clock that is set back makes old lines
-look recent. Then the first line is not the expected one, or the count is unknown, and a bounded read searches
-what the server has for the tail of what was delivered: the last lines, by time and digest, in order
-(`resume.Scan`). If the tail is found, the lines up to its end are skipped, again by counting. If several
-reads agree that it is missing, lines after it may be lost, and a gap is reported.
+Rotation can remove the beginning of the file, even inside a line. After the node's clock is set back, lines
+that were delivered long ago have times after S, and their counts may have been dropped. In these cases the
+first line is not the expected one, or the count is unknown, and a bounded read searches what the server has
+for the tail of what was delivered: the last lines, by time and digest, in order (`resume.Scan`). If the tail
+is found, the lines up to its end are skipped, again by counting. If several reads agree that it is missing,
+lines after it may be lost, and a gap is reported.
 
 A position lives in memory only. A process that adopts a run reads its log from the beginning.
 """
@@ -175,7 +176,10 @@ class Position:
             self._recent_size -= self._recent.pop(0).size
 
     def ends_like(self, lines: Sequence[LineKey]) -> bool:
-        """Whether these are the last lines delivered, and not later lines that are equal to them."""
+        """Whether the last lines of a log are the last lines delivered.
+
+        False if the last one occurs twice among them: the second of two equal lines may be new.
+        """
         delivered = self._recent_keys()
         known = min(len(delivered), len(lines))
         if not known or delivered[-known:] != list(lines[-known:]):

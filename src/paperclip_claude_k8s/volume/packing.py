@@ -64,7 +64,7 @@ OWN_HOME = re.compile(r"\.paperclip-[0-9a-f]{8}")
 """Name of a top folder of the volume that belongs to this host. It is used in place of the home that
 `bundle_folder` names, if that home or a folder in it belongs to another user."""
 _MAX_OWN_HOMES = 10
-"""Most existing folders with such a name that are tried."""
+"""Largest number of existing folders with such a name that are tried."""
 _WRITE_ATTEMPTS = 3
 """Attempts to write a bundle that other processes write or change at the same time."""
 

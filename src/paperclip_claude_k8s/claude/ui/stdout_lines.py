@@ -15,8 +15,8 @@ MAX_DEPTH = 200
 """Levels of nesting that are read. No event is deeper, and Python's JSON parser supports fewer levels than
 JavaScript's."""
 MAX_VALUES = LIMITS.event_values
-"""Most commas and opening brackets of an event that is parsed, as each may precede a value. A line with more
-is shown as a piece."""
+"""Largest number of commas and opening brackets of an event that is parsed, as each may precede a value. A
+line with more is shown as a piece."""
 MAX_INTEGER_CHARS = 15
 """Integers with more characters are read as floats, as in JavaScript."""
 

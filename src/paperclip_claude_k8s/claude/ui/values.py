@@ -17,9 +17,9 @@ MAX_NUMBER = 1e15
 LAST_SECOND = 253402300799
 """9999-12-31T23:59:59Z."""
 SHORT_CHARS = 200
-"""Most characters of a text that is a small part of a line."""
+"""Largest number of characters of a text that is a small part of a line."""
 LONG_CHARS = 500
-"""Most characters of a text that is the main part of a line."""
+"""Largest number of characters of a text that is the main part of a line."""
 DESCRIPTION_FIELDS = ("content", "text", "message", "summary", "description", "error", "reason")
 """Fields in which an event may describe itself."""
 
