@@ -236,6 +236,7 @@ def test_unchanged_config_reaches_the_cluster() -> None:
 
 
 @FUZZ
+@example(config=BASE | {"podTemplate": {"spec": {"priorityClassName": {"procMount": "Unmasked"}}}})
 @given(config=mutated())
 def test_changed_config_ends_with_a_result_and_within_the_policy(config: dict[str, Any]) -> None:
     check(config, {})

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.fuzzing import FUZZ
 from tests.support.kubelet_log import KubeletLog
@@ -77,7 +77,19 @@ class HostileAgent:
         self.log.rotate()
 
 
+async def wait_for_printed(agent: HostileAgent, sink: RecordingSink, seconds: float = 60.0) -> None:
+    """Wait until the follower has delivered what was printed: a rotation takes away what it has not read."""
+    deadline = loop_time() + seconds
+    while not is_subsequence(agent.printed, lines_of(sink)) and loop_time() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+def lines_of(sink: RecordingSink) -> list[bytes]:
+    return bytes(sink.out).splitlines(keepends=True)
+
+
 @FUZZ
+@example(b'{"n":0}\n', [("wait", 4.5), ("print", 2), ("rotate", None)], None)
 @given(CONTENT, st.lists(STEPS, max_size=25), TOTALS)
 async def test_no_change_of_the_run_log_loses_or_moves_a_line_of_the_log(
     content: bytes, steps: list[tuple[str, Any]], totals: Totals | None
@@ -90,8 +102,10 @@ async def test_no_change_of_the_run_log_loses_or_moves_a_line_of_the_log(
         for kind, value in steps:
             if kind == "wait":
                 await asyncio.sleep(value)
-            else:
-                getattr(agent, kind)(value)
+                continue
+            if kind == "rotate":
+                await wait_for_printed(agent, sink)
+            getattr(agent, kind)(value)
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
         agent.log.terminate()
@@ -99,7 +113,7 @@ async def test_no_change_of_the_run_log_loses_or_moves_a_line_of_the_log(
         ended_at = loop_time()
         ended.set_result(None)
     report = following.result()
-    assert is_subsequence(agent.printed, bytes(sink.out).splitlines(keepends=True))
+    assert is_subsequence(agent.printed, lines_of(sink))
     filled = sum(notice.bytes for notice in sink.filled())
     assert len(sink.out) == report.bytes == sum(map(len, agent.printed)) + filled
     assert loop_time() - ended_at < TOTAL_SECONDS + 60

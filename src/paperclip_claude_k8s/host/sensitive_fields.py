@@ -129,10 +129,17 @@ def _sensitive(
     yield from _by_value(path, (within, key), value)
     policy_field = _NAMES.get(key) or _NAMES_IN.get((within, key))
     names = value if isinstance(value, (list, tuple)) else (value,)
+    if key == "image" and isinstance(value, Mapping):  # a volume of an image; its `reference` is examined
+        return
     for name in names if policy_field else ():
-        if name not in (None, "") and not isinstance(name, Mapping):
+        if name not in (None, ""):
             part = _part(beside.get(_PARTS.get((within, key), "")))
-            yield SensitiveField(path, str(policy_field), str(name), part)
+            yield SensitiveField(path, str(policy_field), _name_text(name), part)
+
+
+def _name_text(name: object) -> str:
+    """The name; an object or a list, which no API server accepts as a name, is not quoted."""
+    return f"({type(name).__name__})" if isinstance(name, (Mapping, list, tuple)) else str(name)
 
 
 def _annotation(path: str, key: str, value: object) -> Iterator[SensitiveField]:
