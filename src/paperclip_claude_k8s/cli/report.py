@@ -12,6 +12,7 @@ from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
 from paperclip_claude_k8s.claude.rendering.items import Item
+from paperclip_claude_k8s.claude.rendering.kept_items import KeptItems
 from paperclip_claude_k8s.claude.rendering.page import PageHeader, page
 from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, terminal_lines
 from paperclip_claude_k8s.claude.transcript import Transcript
@@ -76,17 +77,18 @@ def _read(source: str) -> tuple[PageHeader, list[Item]]:
 
 def _read_output(path: Path, *, resumed: bool | None) -> tuple[Transcript, list[Item]]:
     """The facts and the items of recorded output. Raises `ReportInvalid`."""
-    facts, reader, items = StreamReader(), ItemReader(), list[Item]()
+    facts, reader, kept = StreamReader(), ItemReader(), KeptItems()
     try:
         with open_recording(path) as source:
             for stream, block in agent_output(source):
                 if stream == "stdout":
                     facts.feed(block)
-                    items += reader.read(block[: LIMITS.host_chunk_bytes].decode("utf-8", "replace"))
+                    for item in reader.read(block[: LIMITS.host_chunk_bytes].decode("utf-8", "replace")):
+                        kept.add(item)
     except (OSError, EOFError, zlib.error) as error:
         raise ReportInvalid(f"{path} cannot be read: {error}") from None
     transcript = facts.finish()
-    return transcript, [*items, *reader.finish(transcript.reported_usage.for_run(resumed=resumed))]
+    return transcript, [*kept, *reader.finish(transcript.reported_usage.for_run(resumed=resumed))]
 
 
 def _run_facts(record: Record) -> dict[str, str]:
