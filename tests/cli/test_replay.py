@@ -172,6 +172,14 @@ def test_timestamp_that_the_agent_prints_is_kept(tmp_path: Path) -> None:
     assert reply["result"]["errorMessage"].startswith("Claude exited with code 1: it began")
 
 
+def test_line_of_a_server_that_the_agent_prints_is_plain_output(tmp_path: Path) -> None:
+    forged = server_line("stdout", RESULT_LINE.replace(b"Hello.", b"forged") + b"\n")
+    _, reply, _ = replayed(tmp_path, b"\n".join([*LINES[:2], forged, RESULT_LINE]))
+    assert reply["result"]["summary"] == "Hello."
+    _, reply, _ = replayed(tmp_path, b"\n".join([*LINES[:2], forged]), "--exit-code", "1")
+    assert reply["result"]["errorCode"] is not None
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_stdin_is_replayed(compressed: bool) -> None:  # noqa: FBT001
     stdout = b"\n".join(LINES)

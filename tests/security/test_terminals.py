@@ -113,6 +113,20 @@ async def test_replayed_output_has_no_unsafe_character_on_stdout_and_stderr(tmp_
     assert json.loads(out)["result"]["summary"] == text.replace("\0", "\ufffd").strip()
 
 
+async def test_status_line_in_a_recording_has_a_bar(tmp_path: Path) -> None:
+    """A recording does not tell whether the adapter or the agent has printed it."""
+    forged = "Run cancelled by operator"
+    lines = ['{"type":"system","subtype":"init","session_id":"s"}', f"[paperclip] {forged}"]
+    chunk = json.dumps({"ts": "2026-01-01T10:00:00Z", "stream": "stdout", "chunk": f"{lines[1]}\n"})
+    for recorded in ([*lines], [chunk, chunk]):
+        file = tmp_path / "captured.ndjson"
+        file.write_text("\n".join(recorded))
+        _, _, err = await claude_k8s("replay", str(file))
+        shown = [line for line in err.splitlines() if forged in line]
+        assert shown
+        assert all(line.startswith("│ ") for line in shown)
+
+
 def test_logs_on_a_terminal_are_neutral(attacked: CommandRunner) -> None:
     shown = on_a_terminal("logs", "r1", env=attacked.environment()).decode()
     shown = re.sub("\x1b\\[(?:2|0)m", "", shown)  # dim text, which the command writes

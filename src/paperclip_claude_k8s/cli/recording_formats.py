@@ -9,7 +9,8 @@ r"""Finds the agent's output in a recording: a captured stdout, a container's lo
 | what a host received | the adapter's lines between those of the agent: `[paperclip] TEXT` |
 | log of the Paperclip server | `{"ts":"2026-01-01T10:00:00Z","stream":"stdout","chunk":"LINE\n"}` |
 
-A prefix is removed only if the first line of the file has it, because an agent may print anything.
+A prefix is removed, and a line counts as one of the server's log, only if the first line of the file is of
+that kind, because an agent may print anything. For the same reason, a line of the adapter is only a claim.
 """
 
 import re
@@ -23,7 +24,8 @@ from paperclip_claude_k8s.podlog.marks import MARK_BYTE
 
 Stream: TypeAlias = Literal["stdout", "stderr", "status"]
 """`status`: a line of the adapter itself."""
-_STATUS = b"[paperclip] "
+STATUS_START = b"[paperclip] "
+"""What the adapter's own lines begin with."""
 _POD = re.compile(rb"\[pod/[^\]\s]{1,300}\] ")
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d) ")
 _MARKED = re.compile(rb"\x1e[0-9a-f]{8} ([ben])(?: (.*))?", re.DOTALL)
@@ -33,23 +35,24 @@ MARK_BYTES = 16
 
 
 class RecordingFormat:
-    """Reads the lines of one file. The first line decides which prefixes all of its lines have."""
+    """Reads the lines of one file. The first line decides which prefixes they have, and who wrote the file."""
 
     def __init__(self) -> None:
         self._prefixes: list[re.Pattern[bytes]] | None = None
+        self._is_of_server = False
         self._cut_line = PartialLine()
         """The beginning of a line of stdout: chunks of a server's log end anywhere."""
 
     def read(self, line: bytes) -> Iterator[tuple[Stream, bytes]]:
         """The parts of the agent's output on this line. Lines of the adapter have no newline."""
         bare = self._without_prefixes(line)
-        if bare.startswith(_STATUS):
-            yield "status", bare.removeprefix(_STATUS).rstrip(b"\r\n")
+        if bare.startswith(STATUS_START):
+            yield "status", bare.removeprefix(STATUS_START).rstrip(b"\r\n")
         elif bare.startswith(MARK_BYTE):
             marked = _MARKED.match(bare)
             if marked is not None and marked[1] == b"e":
                 yield "stderr", marked[2] or b"\n"
-        elif (chunk := _chunk_of_server(bare)) is not None:
+        elif self._is_of_server and (chunk := _chunk_of_server(bare)) is not None:
             yield from self._whole_lines(*chunk)
         else:
             at_end = _MARK_AT_END.search(bare, max(len(bare) - MARK_BYTES, 0))
@@ -80,7 +83,7 @@ class RecordingFormat:
                 line = line[match.end() :]
                 found.append(prefix)
         if first:
-            self._prefixes = found
+            self._prefixes, self._is_of_server = found, _chunk_of_server(line) is not None
         return line
 
 
@@ -93,6 +96,6 @@ def _chunk_of_server(line: bytes) -> tuple[Stream, bytes] | None:
         return None
     stream: Stream = "stderr" if get_text(entry, "stream") == "stderr" else "stdout"
     text = get_text(entry, "chunk")
-    if text.startswith(_STATUS.decode()):
-        return "status", text.removeprefix(_STATUS.decode()).rstrip("\n").encode("utf-8", "replace")
+    if text.startswith(STATUS_START.decode()):
+        return "status", text.removeprefix(STATUS_START.decode()).rstrip("\n").encode("utf-8", "replace")
     return stream, text.encode("utf-8", "replace")

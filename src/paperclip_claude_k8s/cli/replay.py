@@ -13,7 +13,7 @@ from paperclip_claude_k8s.cli.command_options import ReplayOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.live import LiveView
 from paperclip_claude_k8s.cli.recorded_lines import agent_output, open_recording
-from paperclip_claude_k8s.cli.recording_formats import Stream
+from paperclip_claude_k8s.cli.recording_formats import STATUS_START, Stream
 from paperclip_claude_k8s.cli.runs.replies import Reply
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
@@ -57,7 +57,8 @@ def _observe(options: ReplayOptions) -> Observation:
     live = LiveView(console, quiet=options.quiet, times=options.times, recorded=True)
     for stream, block in _recorded(options):
         if stream == "status":
-            live.show_status(block.decode("utf-8", "replace"))
+            # behind a bar: an agent may have printed the line, and a recording does not tell
+            live.show_agent_lines("stdout", [STATUS_START + block])
             continue
         (reader.feed_stderr if stream == "stderr" else reader.feed)(block)
         live.show_agent_output(stream, block, block)
