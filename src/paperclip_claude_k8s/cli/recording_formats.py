@@ -35,7 +35,7 @@ MARK_BYTES = 16
 
 
 class RecordingFormat:
-    """Reads the lines of one file. The first line decides which prefixes they have, and who wrote the file."""
+    """Reads the lines of one file. The first line decides which prefixes they have, and who wrote them."""
 
     def __init__(self) -> None:
         self._prefixes: list[re.Pattern[bytes]] | None = None
