@@ -7,20 +7,30 @@ from typing import Any
 import pytest
 from tests.support.plans import HOME, a_plan
 
-from paperclip_claude_k8s.cluster.model import HomeMount
+from paperclip_claude_k8s.cluster.model import HomeMount, HomePod
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.pod_admission import plan_refusals
+from paperclip_claude_k8s.run.home_pod import with_claim
 from paperclip_claude_k8s.volume.company_folders import make_company_folder
 
 FOLDER = "companies/co"
 POLICY = Policy(company_volumes=True)
 HOME_AT_A = {"name": "home", "mountPath": "/a"}
 DATA: dict[str, object] = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+OTHER: dict[str, object] = {"name": "o", "persistentVolumeClaim": {"claimName": "other"}}
+A_CLAIM = {"kind": "PersistentVolumeClaim", "name": "data"}
 
 
 def mount(**fields: Any) -> dict[str, Any]:
     return {"spec": {"containers": [{"name": "claude", "volumeMounts": [fields]}]}}
+
+
+def with_volume(source: dict[str, Any]) -> dict[str, Any]:
+    """A template that adds a volume, and mounts all of it."""
+    template = mount(name="more", mountPath="/more")
+    template["spec"]["volumes"] = [{"name": "more", **source}]
+    return template
 
 
 def test_only_the_companys_folder_is_mounted() -> None:
@@ -47,6 +57,7 @@ def test_only_the_companys_folder_is_mounted() -> None:
                 ]
             }
         },
+        with_volume({"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": A_CLAIM}}}}),
         {
             "spec": {
                 "volumes": [{"name": "again", "persistentVolumeClaim": {"claimName": "data"}}],
@@ -63,6 +74,27 @@ def test_template_that_mounts_more_is_refused(template: dict[str, Any]) -> None:
 def test_template_that_mounts_only_the_companys_folder_is_allowed() -> None:
     template = mount(name="home", mountPath="/again", subPath=FOLDER)
     assert plan_refusals(replace(a_plan(podTemplate=template), company_folder=FOLDER), POLICY) == ()
+
+
+@pytest.mark.parametrize("config", [{}, {"claimName": "mine"}])
+@pytest.mark.parametrize(
+    "home",
+    [
+        None,
+        replace(HOME, claim_name="", mounts=()),
+        replace(HOME, claim_name="", mounts=(HomeMount("/other", OTHER),)),
+    ],
+)
+def test_claims_are_refused_if_the_host_does_not_tell_the_shared_one(
+    config: dict[str, Any], home: HomePod | None
+) -> None:
+    template = with_volume({"persistentVolumeClaim": {"claimName": "data"}})
+    site = with_claim(home, "mine") if config else home
+    plan = replace(a_plan(podTemplate=template, home=site, **config), company_folder=FOLDER if config else "")
+    assert [refusal.field for refusal in plan_refusals(plan, POLICY)] == ["claims"]
+    named = Policy(company_volumes=True, claims=("data", "mine"))
+    assert plan_refusals(plan, named) == ()
+    assert plan_refusals(plan, Policy()) == ()
 
 
 def test_company_folder_is_made_for_the_users_of_the_volume(tmp_path: Path) -> None:

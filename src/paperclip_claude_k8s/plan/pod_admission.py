@@ -61,7 +61,7 @@ def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
             _seccomp(own, pod, policy),
             _capabilities(own, pod, policy),
             _grace(own, pod, policy),
-            _other_companies(plan, own, pod),
+            _other_companies(plan, own, pod, policy),
             _resources(pod, policy, "cpu", "maxCpu", parse_cpu),
             _resources(pod, policy, "memory", "maxMemory", parse_bytes),
         )
@@ -211,28 +211,39 @@ def _mounts(template: JsonMap) -> Iterator[tuple[str, JsonMap]]:
                 yield str(container.get("name")), mount
 
 
-def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap) -> Iterator[Refusal]:
-    """Mounts by `podTemplate` that show more of the shared volume than the company's folder."""
-    claim = plan.home.claim_name if plan.home is not None else ""
-    if not (claim and plan.company_folder):
+def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+    """Mounts by `podTemplate` that may show more of the shared volume than the company's folder.
+
+    If the host's own Pod does not tell which claim the companies share, it can be any that `claims` allows.
+    """
+    if not policy.company_volumes:
         return
-    ours = {sub_path for _, sub_path in _mounts_of_claim(own, claim)}
-    for container, sub_path in _mounts_of_claim(pod, claim):
-        if sub_path not in ours:
+    claim = plan.home.claim_name if plan.home is not None and plan.config.claim_name is None else ""
+    if not claim and "*" not in policy.claims:
+        return
+    ours = {part for _, part in _mounts_of_claim(own, claim)}
+    for container, part in _mounts_of_claim(pod, claim):
+        if part not in ours:
             why = f"{container} mounts more than its company's folder: companyVolumes is true"
-            yield Refusal(f"{TEMPLATE}.spec", why, "companyVolumes")
+            which = "" if claim else "; claims can name those that no companies share"
+            yield Refusal(f"{TEMPLATE}.spec", f"{why}{which}", "companyVolumes" if claim else "claims")
 
 
-def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, str | None]]:
-    """Container and `subPath` of each mount of this claim; None for a computed `subPath`."""
-    shared = {
-        volume.get("name")
+def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """Container, claim and `subPath` of each mount of this claim, or of a copy of it; None if it is computed.
+
+    With an empty name, of each claim.
+    """
+    shared = [
+        (volume.get("name"), field.name)
         for volume in get_objects(template["spec"], "volumes")
-        if get_object(volume, "persistentVolumeClaim").get("claimName") == claim
-    }
+        for field in sensitive_fields({"volumes": [volume]})
+        if field.policy_field == "claims" and claim in {"", field.name}
+    ]
     for container, mount in _mounts(template):
-        if mount.get("name") in shared:
-            yield container, _extent(mount)[0]
+        for volume, name in shared:
+            if mount.get("name") == volume:
+                yield container, (name, _extent(mount)[0])
 
 
 def _root(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
