@@ -1,7 +1,10 @@
 """Names, annotations and Leases that others wrote, or an API server invented, harm no run and no file."""
 
 import asyncio
+import json
 import os
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
 
 from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.cluster import reading
-from paperclip_claude_k8s.cluster.labels import ADAPTER_LABEL, ADAPTER_TYPE, RUN_LOG_ANNOTATION
+from paperclip_claude_k8s.cluster.labels import ADAPTER_LABEL, ADAPTER_TYPE, PREFIX, RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.cluster.lease_objects import PROCESS_ANNOTATION, read_process
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
 from paperclip_claude_k8s.plan.run_plan import START_MARKS
@@ -33,6 +36,26 @@ def test_name_that_is_no_name_is_not_read(name: str) -> None:
     secret, lease = reading.secret_snapshot(meta), reading.lease_snapshot(meta)
     found = {job.ref.namespace, job.ref.name, job.ref.uid, pod.namespace, pod.name, pod.uid}
     assert found | {secret.name, secret.uid, lease.name} == {""}
+
+
+def test_no_text_that_is_shown_has_a_control_character() -> None:
+    """A server, or a proxy before it, can send any text in any field."""
+    odd = "\x1b]0;title\x07\u202e"
+    state = {"waiting": {"reason": odd, "message": odd}}
+    container = {"name": odd, "image": odd, "containerID": odd, "state": state}
+    item = {
+        "metadata": {"labels": {"a": odd}, "annotations": {f"{PREFIX}a": odd}},
+        "spec": {"nodeName": odd, "holderIdentity": odd, "template": {"spec": {"containers": [container]}}},
+        "status": {
+            **{"phase": odd, "reason": odd, "message": odd, "containerStatuses": [container]},
+            "conditions": [{"type": odd, "status": odd, "reason": odd, "message": odd}],
+        },
+        **{"involvedObject": {"kind": odd, "name": odd}, "type": odd, "reason": odd, "message": odd},
+    }
+    readers = (reading.job_snapshot, reading.pod_snapshot, reading.event_snapshot, reading.lease_snapshot)
+    shown = json.dumps([asdict(read(item)) for read in readers], default=str, ensure_ascii=False)
+    assert "title" in shown
+    assert re.findall(r"\\u00..|\u202e", shown) == []
 
 
 @pytest.mark.parametrize("uid", NO_NAMES)

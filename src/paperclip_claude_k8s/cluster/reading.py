@@ -47,10 +47,10 @@ def job_snapshot(job: Json) -> JobSnapshot:
         ref=JobRef(_name(meta, "namespace"), _name(meta, "name"), _name(meta, "uid")),
         resource_version=get_text(meta, "resourceVersion"),
         created=parse_time(meta.get("creationTimestamp")),
-        labels=get_text_map(meta, "labels"),
+        labels=_shown_map(meta, "labels"),
         annotations=_our_annotations(meta),
         conditions=_conditions(get_object(job, "status")),
-        image=get_text(containers[0], "image") if containers else "",
+        image=_shown(containers[0], "image") if containers else "",
         deleting=bool(meta.get("deletionTimestamp")),
         suspended=spec.get("suspend") is True,
         parallelism=1 if (pods := get_int(spec, "parallelism")) is None else pods,
@@ -61,7 +61,7 @@ def job_snapshot(job: Json) -> JobSnapshot:
 def pod_snapshot(pod: Json) -> PodSnapshot:
     meta, spec, status = get_object(pod, "metadata"), get_object(pod, "spec"), get_object(pod, "status")
     sidecars = {
-        get_text(container, "name")
+        _shown(container, "name")
         for container in get_objects(spec, "initContainers")
         if container.get("restartPolicy") == "Always"
     }
@@ -71,12 +71,12 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         uid=_name(meta, "uid"),
         resource_version=get_text(meta, "resourceVersion"),
         job_uid=_controlling_job(meta),
-        phase=get_text(status, "phase"),
+        phase=_shown(status, "phase"),
         reason=_shown(status, "reason"),
         message=_shown(status, "message"),
-        node=get_text(spec, "nodeName"),
+        node=_shown(spec, "nodeName"),
         created=parse_time(meta.get("creationTimestamp")),
-        labels=get_text_map(meta, "labels"),
+        labels=_shown_map(meta, "labels"),
         conditions=_conditions(status),
         init_containers=tuple(_container(c, sidecars) for c in get_objects(status, "initContainerStatuses")),
         containers=tuple(_container(c, sidecars) for c in get_objects(status, "containerStatuses")),
@@ -107,10 +107,10 @@ def event_snapshot(event: Json) -> EventSnapshot:
     )
     return EventSnapshot(
         uid=get_text(get_object(event, "metadata"), "uid"),
-        type=get_text(event, "type"),
+        type=_shown(event, "type"),
         reason=_shown(event, "reason"),
         message=_shown(event, "message"),
-        about=f"{get_text(about, 'kind')}/{get_text(about, 'name')}",
+        about=f"{_shown(about, 'kind')}/{_shown(about, 'name')}",
         seen=parse_time(seen),
         count=get_int(series, "count") or get_int(event, "count") or 1,
     )
@@ -122,8 +122,8 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
         namespace=_name(meta, "namespace"),
         name=_name(meta, "name"),
         resource_version=get_text(meta, "resourceVersion"),
-        holder=get_text(spec, "holderIdentity"),
-        labels=get_text_map(meta, "labels"),
+        holder=_shown(spec, "holderIdentity"),
+        labels=_shown_map(meta, "labels"),
         annotations=_our_annotations(meta),
         renewed=parse_time(spec.get("renewTime")),
     )
@@ -178,12 +178,17 @@ def _shown(source: Json, key: str) -> str:
 
 def _our_annotations(meta: Json) -> dict[str, str]:
     """The adapter's own annotations; others, which may be long, are not needed."""
-    return {key: text for key, text in get_text_map(meta, "annotations").items() if key.startswith(PREFIX)}
+    return {key: text for key, text in _shown_map(meta, "annotations").items() if key.startswith(PREFIX)}
+
+
+def _shown_map(source: Json, key: str) -> dict[str, str]:
+    """A map of texts, parts of which are shown to people."""
+    return {name: neutral(text) for name, text in get_text_map(source, key).items()}
 
 
 def _conditions(status: Json) -> tuple[Condition, ...]:
     return tuple(
-        Condition(get_text(c, "type"), get_text(c, "status"), _shown(c, "reason"), _shown(c, "message"))
+        Condition(_shown(c, "type"), _shown(c, "status"), _shown(c, "reason"), _shown(c, "message"))
         for c in get_objects(status, "conditions")
     )
 
@@ -195,11 +200,11 @@ def _controlling_job(meta: Json) -> str:
 
 def _container(status: Json, sidecars: set[str]) -> ContainerSnapshot:
     return ContainerSnapshot(
-        name=get_text(status, "name"),
+        name=_shown(status, "name"),
         state=_state(get_object(status, "state")),
-        container_id=get_text(status, "containerID"),
-        image=get_text(status, "image"),
-        sidecar=get_text(status, "name") in sidecars,
+        container_id=_shown(status, "containerID"),
+        image=_shown(status, "image"),
+        sidecar=_shown(status, "name") in sidecars,
         last=last if isinstance(last := _state(get_object(status, "lastState")), Terminated) else None,
     )
 
