@@ -47,10 +47,16 @@ def test_no_text_that_is_shown_has_a_control_character() -> None:
         "metadata": {"labels": {"a": odd}, "annotations": {f"{PREFIX}a": odd}},
         "spec": {"nodeName": odd, "holderIdentity": odd, "template": {"spec": {"containers": [container]}}},
         "status": {
-            **{"phase": odd, "reason": odd, "message": odd, "containerStatuses": [container]},
+            "phase": odd,
+            "reason": odd,
+            "message": odd,
+            "containerStatuses": [container],
             "conditions": [{"type": odd, "status": odd, "reason": odd, "message": odd}],
         },
-        **{"involvedObject": {"kind": odd, "name": odd}, "type": odd, "reason": odd, "message": odd},
+        "involvedObject": {"kind": odd, "name": odd},
+        "type": odd,
+        "reason": odd,
+        "message": odd,
     }
     readers = (reading.job_snapshot, reading.pod_snapshot, reading.event_snapshot, reading.lease_snapshot)
     shown = json.dumps([asdict(read(item)) for read in readers], default=str, ensure_ascii=False)
