@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paperclip_claude_k8s.host.known_secrets import mask_values
 from paperclip_claude_k8s.host.redact import (
     MASK,
     is_secret_name,
     looks_like_credential,
-    mask_values,
     redact_command,
     redact_text,
 )

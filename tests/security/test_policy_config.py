@@ -194,6 +194,13 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"maxCpu": "4"}, agent(resources={"limits": {"cpu": "64"}}), "resources.limits.cpu"),
     ({"maxCpu": "4"}, agent(resources={"limits": None}), "resources.limits.cpu"),
     ({"maxCpu": "6"}, {"enableDocker": True}, "resources.limits.cpu"),
+    ({"maxCpu": "4"}, {"cpuLimit": "0"}, "resources.limits.cpu"),
+    ({"maxCpu": "4"}, agent(resources={"limits": {"cpu": "0.0"}}), "resources.limits.cpu"),
+    ({"maxMemory": "8Gi"}, {"memoryLimit": "0Gi"}, "resources.limits.memory"),
+    ({"maxMemory": "8Gi"}, agent(resources={"limits": {"memory": 0}}), "resources.limits.memory"),
+    ({"maxLogSize": "1Gi"}, {"logSizeLimit": "0"}, "logSizeLimit"),
+    ({"maxTurnsPerRun": 5}, {"maxTurnsPerRun": 5, "extraArgs": ["--max-turns", "99"]}, "extraArgs"),
+    ({"maxTurnsPerRun": 5}, {"maxTurnsPerRun": 5, "extraArgs": "--max-turns=99"}, "extraArgs"),
     ({"maxMemory": "8Gi"}, {"memoryLimit": "9Gi"}, "resources.limits.memory"),
     (
         {"maxMemory": "8Gi"},

@@ -7,9 +7,11 @@ import pytest
 from tests.support.plans import HOME, a_plan
 
 from paperclip_claude_k8s.cluster.model import HomeMount
+from paperclip_claude_k8s.cluster.variable_references import expand
+from paperclip_claude_k8s.host.config import ConfigInvalid
 from paperclip_claude_k8s.host.config_admission import config_refusals
 from paperclip_claude_k8s.host.policy import Policy
-from paperclip_claude_k8s.plan.manifest import job_manifest
+from paperclip_claude_k8s.plan.manifest import job_manifest, pod_template
 from paperclip_claude_k8s.plan.pod_admission import plan_refusals, reach_notes
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
@@ -33,8 +35,15 @@ INHERITED = replace(
 HIDDEN = "BETTER_AUTH_SECRET"
 
 
-def a_plan_with(*mounts: dict[str, Any], env: tuple[dict[str, Any], ...] = (), **spec: Any) -> RunPlan:
+def a_plan_with(
+    *mounts: dict[str, Any],
+    env: tuple[dict[str, Any], ...] = (),
+    envFrom: list[dict[str, Any]] | None = None,  # noqa: N803  # as in a Pod
+    **spec: Any,
+) -> RunPlan:
     agent = {"name": "claude", "env": list(env), "volumeMounts": list(mounts)}
+    if envFrom is not None:
+        agent["envFrom"] = envFrom
     return a_plan(home=INHERITED, podTemplate={"spec": {"containers": [agent], **spec}})
 
 
@@ -54,6 +63,8 @@ def refused_by(plan: RunPlan) -> set[str]:
             a_plan_with(env=({"name": "REGION", "valueFrom": {"configMapKeyRef": {"key": "x"}}},)),
             "configMaps",
         ),
+        (a_plan_with(envFrom=[{"prefix": "X_", "secretRef": {"name": "paperclip"}}]), "secrets"),
+        (a_plan_with(envFrom=[{"configMapRef": {"name": "paperclip"}}]), "configMaps"),
         (a_plan_with(volumes=[{"name": "home-ca", "secret": {"items": None}}]), "secrets"),
         (a_plan_with(volumes=[{"name": "home-ca", "secret": {"items": []}}]), "secrets"),
         (
@@ -117,6 +128,83 @@ def test_template_does_not_uncover_a_secret_of_the_host(entry: dict[str, Any]) -
     assert entries == [{"name": HIDDEN, "valueFrom": {"secretKeyRef": reference}}]
     assert plan.secret_data[f"env.{HIDDEN}"] == ""
     assert any(HIDDEN in note and "not overridden" in note for note in plan.notes)
+
+
+def values_in_pod(plan: RunPlan, inherited: dict[str, str]) -> dict[str, str]:
+    """The variables of the agent's container as the kubelet resolves them, `envFrom` first, then in order."""
+    (agent,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
+    values = dict(inherited)
+    for entry in agent["env"]:
+        key = entry.get("valueFrom", {}).get("secretKeyRef", {}).get("key", "")
+        value = expand(entry.get("value", ""), values)
+        values[entry.get("name", "")] = plan.secret_data.get(key, "") if key else value
+    return values
+
+
+REFERENCE = f"$({HIDDEN})"
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        [{"name": HIDDEN, "value": REFERENCE}],
+        [{"name": HIDDEN, "value": f"x $$ $$$({HIDDEN})"}],
+        [{"name": HIDDEN, "$patch": "delete"}, {"name": "LEAK", "value": REFERENCE}],
+        [{"name": "LEAK", "value": REFERENCE}, {"name": HIDDEN, "value": "$(LEAK)"}],
+        [{"name": "NODE_ENV", "value": REFERENCE}],
+        [{"name": "AAA", "value": REFERENCE}],
+        [{"$patch": "replace"}, {"name": "LEAK", "value": REFERENCE}],
+        [{"$patch": "replace"}, {"name": "LEAK", "value": REFERENCE}, {"name": HIDDEN, "value": "mine"}],
+        [{"name": "DATABASE_URL", "value": REFERENCE}, {"name": HIDDEN, "$patch": "delete"}],
+        [{"name": "PAPERCLIP_X", "value": REFERENCE}],
+    ],
+)
+@pytest.mark.parametrize("replaced", ["nothing", "container", "containers", "spec"])
+def test_no_variable_of_the_template_resolves_to_a_secret_of_the_host(
+    env: list[dict[str, Any]], replaced: str
+) -> None:
+    home = replace(INHERITED, env=(*INHERITED.env, {"name": "NODE_ENV", "value": "production"}))
+    from_home = job_manifest(a_plan(home=home))["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+    agent: dict[str, Any] = {"name": "claude", "image": "x", "envFrom": from_home, "env": env}
+    spec: dict[str, Any] = {"containers": [agent]}
+    if replaced == "container":
+        agent["$patch"] = "replace"
+    elif replaced == "containers":
+        spec["containers"].append({"$patch": "replace"})
+    elif replaced == "spec":
+        spec["$patch"] = "replace"
+    plan = a_plan(home=home, env={"AAA": "1"}, podTemplate={"spec": spec})
+    values = values_in_pod(plan, {HIDDEN: "leaked", "DATABASE_URL": "leaked"})
+    assert not any("leaked" in value for value in values.values())
+
+
+NAMES: list[Any] = [["x"], {}, {"a": [{"$patch": "delete"}]}, None, 1.5]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("part", ["containers", "initContainers", "volumes", "env", "volumeMounts"])
+@pytest.mark.parametrize("directive", [{}, {"$patch": "replace"}])
+def test_template_with_odd_names_is_invalid(name: object, part: str, directive: dict[str, Any]) -> None:
+    odd = {part: [{"name": name, "mountPath": name, "image": "x"}], **directive}
+    is_spec = part in {"containers", "initContainers", "volumes"}
+    spec = odd if is_spec else {"containers": [{"name": "claude", "image": "x", **odd}], **directive}
+    with pytest.raises(ConfigInvalid, match=part):
+        a_plan(podTemplate={"spec": spec})
+
+
+def test_directives_in_a_replaced_part_add_no_items() -> None:
+    directives = [{"$patch": "delete"}, {"$patch": "replace"}, {"name": "x", "$patch": "delete"}]
+    parts = {"initContainers": directives, "volumes": directives}
+    spec = pod_template(a_plan())["spec"]
+    plan = a_plan(podTemplate={"spec": {"$patch": "replace", "containers": spec["containers"], **parts}})
+    made = job_manifest(plan)["spec"]["template"]["spec"]
+    assert not made.get("initContainers")
+    assert [volume["name"] for volume in made["volumes"]] == ["run"]
+
+
+def test_template_may_refer_to_variables_that_the_adapter_sets() -> None:
+    values = values_in_pod(a_plan_with(env=({"name": "BIN", "value": "$(HOME)/bin"},)), {})
+    assert values["BIN"] == "/paperclip/bin"
 
 
 @pytest.mark.parametrize("optional", [True, False])

@@ -3,10 +3,13 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.plans import a_context, a_plan
 
 from paperclip_claude_k8s.base.settings import LIMITS
-from paperclip_claude_k8s.host.redact import MASK, contain_secrets, mask_tree, would_be_masked
+from paperclip_claude_k8s.host.known_secrets import contain_secrets, mask_tree, mask_values, would_be_masked
+from paperclip_claude_k8s.host.redact import MASK
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.run.begin import _meta
 
@@ -46,3 +49,43 @@ def test_search_of_an_ordinary_size_finds_exactly_the_secrets() -> None:
     assert contain_secrets(texts, secrets) == [*([False] * len(MANY_TEXTS)), True]
     assert mask_tree(texts, secrets) == [*MANY_TEXTS, f"x{MASK}y"]
     assert contain_secrets(texts, []) == [False] * len(texts)
+
+
+SLOW_SECRETS = [f"{'a' * (600 + number)}b{'a' * (800 - number)}" for number in range(200)]
+SLOW_TEXTS = [f"{number:03}{'a' * 2400}" for number in range(150)]
+"""Of these, a simple search compares hundreds of characters at each place."""
+
+
+def test_repetitive_values_of_env_are_planned_in_little_time() -> None:
+    secrets = {f"V{number}_TOKEN": secret for number, secret in enumerate(SLOW_SECRETS)}
+    env = secrets | {f"T{number}": text for number, text in enumerate(SLOW_TEXTS)}
+    began = time.process_time()
+    a_plan(env=env)
+    assert time.process_time() - began < 2  # it was 5
+
+
+def test_repetitive_texts_of_a_context_are_masked_in_little_time() -> None:
+    known = [*SLOW_SECRETS, SLOW_TEXTS[0][5:300]]
+    began = time.process_time()
+    masked = mask_tree({"texts": SLOW_TEXTS}, known)["texts"]
+    assert time.process_time() - began < 2  # it was 5
+    assert all(MASK in text for text in masked)
+
+
+def test_masked_texts_keep_everything_but_the_secrets() -> None:
+    text = f"{'x' * 300} {SECRETS[3]} \0\0 {SECRETS[4]}{SECRETS[3]} é \U0001f600"
+    masked = text.replace(SECRETS[3], MASK).replace(SECRETS[4], MASK)
+    assert mask_tree([text, "y"], SECRETS[:9]) == [masked, "y"]
+    assert mask_values(text, SECRETS[:9]) == masked
+
+
+@given(
+    texts=st.lists(st.text("ab\0é", max_size=60), max_size=6),
+    secrets=st.lists(st.text("ab\0", min_size=8, max_size=12), max_size=6),
+)
+def test_search_finds_what_a_simple_search_finds(texts: list[str], secrets: list[str]) -> None:
+    simple = [any(secret in text for secret in secrets) for text in texts]
+    found = contain_secrets(texts, secrets)
+    assert all(ours or not theirs for ours, theirs in zip(found, simple, strict=True))
+    if not any("\0" in secret for secret in secrets):
+        assert found == simple

@@ -163,10 +163,10 @@ class Limits:
     """Largest size, counted like `config_chars`, of each setting that is searched for secrets: 1 MiB would
     take 4 s. A Job can have 1.5 MiB, one argument 128 KiB."""
 
-    secret_search: int = 200_000_000
+    secret_search: int = 80_000_000
     """Largest number of characters of texts, times number of secrets, for which secrets are searched in
-    texts. The longest real context and 30 secrets are 70 million. One search may take 0.2 s, in which all
-    runs wait."""
+    texts. The longest real context and 30 secrets are 70 million. One search may take 0.2 s, and 1 s
+    if texts and secrets repeat one character, in which all runs wait."""
 
     credentials_bytes: int = 256 * 1024
     """Largest size of the CLI's login file on the host, which usually has less than 4 KiB."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from paperclip_claude_k8s.base.text import neutral
-from paperclip_claude_k8s.host.redact import VALUES_ARE_SECRET, is_secret_name, mask_values, redact_text
+from paperclip_claude_k8s.host.known_secrets import mask_values
+from paperclip_claude_k8s.host.redact import VALUES_ARE_SECRET, is_secret_name, redact_text
 
 CALLS_REMEMBERED = 200
 """Number of recent calls whose secrets are masked: a log record may come after its call has ended."""

@@ -9,7 +9,8 @@ import orjson
 
 from paperclip_claude_k8s.base.http import open_session, proxy_for
 from paperclip_claude_k8s.base.settings import Timings
-from paperclip_claude_k8s.host.redact import mask_values, redact_text
+from paperclip_claude_k8s.host.known_secrets import mask_values
+from paperclip_claude_k8s.host.redact import redact_text
 
 PUBLIC_API = "https://api.anthropic.com"
 

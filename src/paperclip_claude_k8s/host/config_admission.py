@@ -91,12 +91,12 @@ def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
 
 
 def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
-    """Settings above the policy's highest values. 0 turns and a time limit of 0 mean: no limit.
+    """Settings above the policy's highest values. 0 means no limit, in Kubernetes too.
 
     An agent that ignores SIGTERM works until `stopGraceSec` is over, so that has the limit of `timeoutSec`.
     """
     cpu, memory, log = policy.max_cpu, policy.max_memory, policy.max_log_size
-    used_memory = parse_bytes(config.memory_limit)
+    used_memory, used_log = parse_bytes(config.memory_limit), config.log_limit_bytes
     limited: tuple[tuple[str, str, Number, Number | None], ...] = (
         ("timeoutSec", "maxTimeoutSec", config.timeout_sec or UNLIMITED, policy.max_timeout_sec),
         ("stopGraceSec", "maxTimeoutSec", config.stop_grace_sec, policy.max_timeout_sec),
@@ -107,15 +107,25 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
             policy.max_ttl_seconds_after_finished,
         ),
         ("maxTurnsPerRun", "maxTurnsPerRun", config.max_turns_per_run or UNLIMITED, policy.max_turns_per_run),
-        ("cpuLimit", "maxCpu", parse_cpu(config.cpu_limit), parse_cpu(cpu) if cpu else None),
-        ("memoryLimit", "maxMemory", used_memory, parse_bytes(memory) if memory else None),
-        ("logSizeLimit", "maxLogSize", config.log_limit_bytes, parse_bytes(log) if log else None),
+        ("cpuLimit", "maxCpu", parse_cpu(config.cpu_limit) or UNLIMITED, parse_cpu(cpu) if cpu else None),
+        ("memoryLimit", "maxMemory", used_memory or UNLIMITED, parse_bytes(memory) if memory else None),
+        (
+            "logSizeLimit",
+            "maxLogSize",
+            used_log or UNLIMITED,
+            parse_bytes(log) if log else None,
+        ),
     )
     for key, policy_field, value, most in limited:
         if most is not None and value > most:
             what = "there is no limit" if value == UNLIMITED else "it is too much"
             why = f"{what}: {policy_field} is {policy.to_wire()[policy_field]}"
             yield Refusal(documented_key(key), why, policy_field)
+    if policy.max_turns_per_run is not None:
+        for argument in config.extra_args:
+            if argument.partition("=")[0] == "--max-turns":
+                why = "--max-turns replaces maxTurnsPerRun, which maxTurnsPerRun of the policy limits"
+                yield Refusal("extraArgs", why, "maxTurnsPerRun")
 
 
 def _env(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:

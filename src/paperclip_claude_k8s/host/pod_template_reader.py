@@ -88,4 +88,6 @@ def _check_items(items: object, key: str, path: str) -> None:
             raise ValueError(f"{path} as a list of objects")  # noqa: TRY004
         if key not in item and "$patch" not in item:
             raise ValueError(f"{path} with {key} in each item")
+        if not isinstance(item.get(key, ""), (str, int)):
+            raise ValueError(f"{path} with a text or number as {key} in each item")  # noqa: TRY004
         _check_lists(item, path)

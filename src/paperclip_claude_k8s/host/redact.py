@@ -1,16 +1,13 @@
-"""Masks secrets in text for people. A secret is recognized by the name before it, its shape, or its value.
+"""Masks secrets in text for people. A secret is recognized by the name before it or by its shape.
 
-`SECRET_WORDS` and `SHAPES` are the tables of names and shapes. `mask_values` masks known values only.
-`mask_credentials` masks shapes that no prose has. `redact_text` is for command lines and errors: it masks too
-much rather than too little.
+`SECRET_WORDS` and `SHAPES` are the tables of names and shapes. `mask_credentials` masks shapes that no prose
+has. `redact_text` is for command lines and errors: it masks too much rather than too little. Secrets whose
+values are known are the subject of `known_secrets.py`.
 """
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any
-
-from paperclip_claude_k8s.base.settings import LIMITS
+from collections.abc import Collection, Iterable, Iterator
 
 MASK = "***REDACTED***"
 
@@ -103,12 +100,6 @@ SHAPES: tuple[tuple[str, str], ...] = (
 )
 """Credentials that no prose has: what it is, and its pattern. Each pattern takes linear time."""
 
-_MIN_KNOWN_VALUE_CHARS = 8
-"""Shorter values occur in ordinary text, so they are not masked by value."""
-
-_TEXT_COST = 64
-"""Characters that can be searched in the time that the search of one more text takes."""
-
 _SECRET_NAME_AHEAD = rf"(?=[\w.-]*?{_NAME_PATTERN})"
 """Lookahead: the name that begins here contains a secret word. Tried once per name, for linear time."""
 
@@ -178,22 +169,6 @@ def mask_credentials(text: str) -> str:
     return text
 
 
-def would_be_masked(text: str, secrets: Collection[str]) -> bool:
-    """Return whether the text contains a known secret or a credential recognizable by its shape."""
-    return contain_secrets([text], secrets)[0] or mask_credentials(text) != text
-
-
-def contain_secrets(texts: Sequence[str], secrets: Collection[str]) -> list[bool]:
-    """Return for each text whether it contains a known secret.
-
-    That is assumed of all texts if the search would take longer than `Limits.secret_search` allows.
-    """
-    known = _searchable(secrets)
-    if _is_too_long_a_search(known, texts):
-        return [True] * len(texts)
-    return [any(value in text for value in known) for text in texts]
-
-
 def redact_text(text: str) -> str:
     """Return a command line or message with credentials masked: rather too much than too little."""
     for pattern, masked in _COMMAND_MASKS:
@@ -217,66 +192,6 @@ def redact_command(argv: Iterable[str]) -> list[str]:
         takes_secret = part in _HEADER_OPTIONS or ("=" not in part and is_secret_name(part))
         option = part if part.startswith("-") and takes_secret else ""
     return shown
-
-
-def mask_values(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with known secrets masked, except short ones.
-
-    The longest is masked first, because it may contain another one.
-    """
-    return _mask_sorted(text, _longest_first(secrets))
-
-
-def mask_tree(value: Any, secrets: Collection[str]) -> Any:  # noqa: ANN401  # any JSON
-    """Return JSON with known secrets and credentials recognizable by shape masked in all string values.
-
-    Every string becomes `MASK` if the search would take longer than `Limits.secret_search` allows.
-    """
-    if _is_too_long_a_search(_searchable(secrets), _texts_in(value)):
-        return _map_texts(value, lambda _: MASK)
-    known = _longest_first(secrets)
-    return _map_texts(value, lambda text: mask_credentials(_mask_sorted(text, known)))
-
-
-def _map_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401  # any JSON
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: _map_texts(item, change) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_map_texts(item, change) for item in value]
-    return value
-
-
-def _texts_in(value: object) -> Iterator[str]:
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, dict):
-            waiting += item.values()
-        elif isinstance(item, list):
-            waiting += item
-
-
-def _searchable(secrets: Iterable[str]) -> set[str]:
-    return {value for value in secrets if len(value) >= _MIN_KNOWN_VALUE_CHARS}
-
-
-def _longest_first(secrets: Iterable[str]) -> list[str]:
-    return sorted(_searchable(secrets), key=len, reverse=True)
-
-
-def _mask_sorted(text: str, known: Iterable[str]) -> str:
-    for value in known:
-        text = text.replace(value, MASK)
-    return text
-
-
-def _is_too_long_a_search(known: Collection[str], texts: Iterable[str]) -> bool:
-    """Whether a search for each value in each text would keep all other runs waiting."""
-    return bool(known) and len(known) * sum(len(text) + _TEXT_COST for text in texts) > LIMITS.secret_search
 
 
 def secret_texts(value: object) -> Iterator[str]:

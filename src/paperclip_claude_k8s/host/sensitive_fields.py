@@ -40,7 +40,6 @@ _NAMES_IN = {
     ("capabilities", "add"): "capabilities",
     ("configMap", "name"): "configMaps",
     ("configMapKeyRef", "name"): "configMaps",
-    ("configMapRef", "name"): "configMaps",
     ("dataSource", "name"): "claims",
     ("dataSourceRef", "name"): "claims",
     ("image", "reference"): "images",
@@ -66,6 +65,8 @@ _PARTS = {
     ("secret", "secretName"): "items",
     ("secretKeyRef", "name"): "key",
 }
+_ENV_FROM = {"configMapRef": "configMaps", "secretRef": "secrets"}
+"""Field of an item of `envFrom` → field of the policy."""
 _ROOT = {"runAsUser": 0, "runAsNonRoot": False}
 ANY_TAINT = "*"
 """Name of a toleration without a key, which tolerates every taint."""
@@ -83,7 +84,10 @@ class SensitiveField:
     name: str = ""
     """What a list of patterns is compared with; "" if a flag governs it."""
     part: tuple[str, ...] = ()
-    """Keys of the Secret or ConfigMap that the Pod gets; empty: all, or it is another kind of field."""
+    """Which part of a Secret or ConfigMap the Pod gets; empty: all, or it is another kind of field.
+
+    These are its keys, or the prefix that `envFrom` puts before the names of all its keys.
+    """
 
 
 def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]:
@@ -95,7 +99,8 @@ def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]
             items = [(f"{path}.{key}".lstrip("."), str(key), inner) for key, inner in value.items()]
             for inner_path, key, inner in items:
                 yield from _sensitive(inner_path, within, key, inner, value)
-            waiting += [item for item in reversed(items) if item[1] not in _KEYS_OF_USERS]
+            examined = _KEYS_OF_USERS | _ENV_FROM.keys() if within == "envFrom" else _KEYS_OF_USERS
+            waiting += [item for item in reversed(items) if item[1] not in examined]
         elif isinstance(value, (list, tuple)):
             waiting += [(f"{path}[{_label(i, item)}]", within, item) for i, item in enumerate(value)][::-1]
 
@@ -118,6 +123,9 @@ def _sensitive(
     """What the field with this path means. `beside` is the map that contains it, `within` the map's key."""
     if within == "annotations":
         yield from _annotation(path, key, value)
+        return
+    if within == "envFrom" and key in _ENV_FROM:
+        yield from _env_from(path, key, value, beside.get("prefix"))
         return
     yield from _labels_and_tolerations(path, key, value)
     if key in _FLAGS and value:
@@ -146,6 +154,13 @@ def _annotation(path: str, key: str, value: object) -> Iterator[SensitiveField]:
     yield SensitiveField(path, "annotations", key)
     if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
         yield SensitiveField(path, "privileged")
+
+
+def _env_from(path: str, key: str, value: object, prefix: object) -> Iterator[SensitiveField]:
+    """All keys of an object as variables. Another prefix gives other names, which nothing hides."""
+    name = value.get("name") if isinstance(value, Mapping) else None
+    if name not in (None, ""):
+        yield SensitiveField(f"{path}.name", _ENV_FROM[key], str(name), (str(prefix),) if prefix else ())
 
 
 def _labels_and_tolerations(path: str, key: str, value: object) -> Iterator[SensitiveField]:

@@ -22,8 +22,9 @@ from dataclasses import dataclass, field, replace
 from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.known_secrets import contain_secrets
 from paperclip_claude_k8s.host.models import BEDROCK_SWITCH, uses_bedrock
-from paperclip_claude_k8s.host.redact import contain_secrets, is_secret_name, looks_like_credential
+from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, names_own_machine
 from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, may_be_missing, pod_value
 from paperclip_claude_k8s.plan.inherited import Inherited, inherited_environment

@@ -280,8 +280,9 @@ def _resources(
             path = f"spec.{kind}[{container.get('name')}].resources.limits.{resource}"
             limit = _limit(container, resource, parse)
             runs_alone = kind == "initContainers" and container.get("restartPolicy") != "Always"
-            if limit is None:
-                yield Refusal(f"{TEMPLATE}.{path}", f"it is not set: {policy_field} is {most}", policy_field)
+            if not limit:
+                what = "it is not set" if limit is None else "0 means no limit"
+                yield Refusal(f"{TEMPLATE}.{path}", f"{what}: {policy_field} is {most}", policy_field)
             elif runs_alone and limit > parse(most):
                 yield Refusal(f"{TEMPLATE}.{path}", f"it is too much: {policy_field} is {most}", policy_field)
             elif not runs_alone:

@@ -230,17 +230,31 @@ def _is_fixed_variable(name: str) -> bool:
 
 
 def _with_hidden(ours: list[JsonMap], merged: list[JsonMap]) -> list[JsonMap]:
-    """The variables, with those of `ours` that hide a secret of the host which nothing else hides."""
-    hiding = {entry.get("name"): entry for entry in merged if not may_be_missing(entry)}
-    missing = [entry for entry in ours if entry["name"] in SERVER_SECRETS - hiding.keys()]
-    names = {entry["name"] for entry in missing}
-    return [*(entry for entry in merged if entry.get("name") not in names), *missing]
+    """The variables, with those of `ours` that hide a secret of the host which nothing else hides.
+
+    The hiding variables come first: where `$(NAME)` stands before the variable NAME, Kubernetes resolves it
+    to the value of an `envFrom`.
+    """
+    hidden = SERVER_SECRETS & {entry["name"] for entry in ours}
+    hiding = {entry["name"]: entry for entry in merged if entry.get("name") in hidden and _hides(entry)}
+    missing = [entry for entry in ours if entry["name"] in hidden - hiding.keys()]
+    others = [entry for entry in merged if entry.get("name") not in hidden]
+    return [*missing, *hiding.values(), *others]
+
+
+def _hides(entry: JsonMap) -> bool:
+    """Whether the entry surely hides a value of the same name from an `envFrom`, and does not contain it."""
+    return not may_be_missing(entry) and not _REFERENCE.search(str(entry.get("value") or ""))
 
 
 def _put_back(ours: Any, theirs: Any, key: str, is_fixed: Any) -> list[JsonMap]:  # noqa: ANN401  # lists of JSON
+    """`theirs` with the fixed items as `ours` has them, at their places, because `$(NAME)` needs an order."""
     fixed = {item[key]: item for item in ours if is_fixed(item[key])}
-    others = [item for item in theirs if not is_fixed(str(item.get(key, "")))]
-    return [*others, *fixed.values()]
+    names = [str(item.get(key, "")) for item in theirs]
+    placed = [
+        fixed.pop(name, None) if is_fixed(name) else item for name, item in zip(names, theirs, strict=True)
+    ]
+    return [*fixed.values(), *(item for item in placed if item is not None)]
 
 
 def _named(items: Any, name: str) -> JsonMap:  # noqa: ANN401  # a list of JSON
@@ -263,4 +277,5 @@ def _by_name(items: list[Any]) -> Any:  # noqa: ANN401  # a map, or what cannot 
     keys = [
         item.get("name") or item.get("mountPath") if isinstance(item, Mapping) else None for item in items
     ]
-    return dict(zip(keys, items, strict=True)) if all(keys) else tuple(map(str, items))
+    named = all(isinstance(key, str) and key for key in keys)
+    return dict(zip(keys, items, strict=True)) if named else tuple(map(str, items))

@@ -13,7 +13,7 @@ from functools import cached_property
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
-from paperclip_claude_k8s.host.redact import would_be_masked
+from paperclip_claude_k8s.host.known_secrets import would_be_masked
 from paperclip_claude_k8s.plan.delivery import (
     OBJECT_BYTES,
     STAGING_FOLDER,

@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.host.redact import MASK, contain_secrets, mask_tree, redact_command, would_be_masked
+from paperclip_claude_k8s.host.known_secrets import contain_secrets, mask_tree, would_be_masked
+from paperclip_claude_k8s.host.redact import MASK, redact_command
 from paperclip_claude_k8s.plan.delivery import escaped, is_private
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.mcp import McpPlan

@@ -71,7 +71,15 @@ def _without_replaced_keys(field: str, old: Mapping[str, Any], new: Mapping[str,
 
 
 def _without_directives(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """The value without directives."""
+    """The value without directives, and without items of lists that are to be deleted or are a directive."""
     if isinstance(value, Mapping):
         return {key: _without_directives(item) for key, item in value.items() if not key.startswith("$")}
-    return [_without_directives(item) for item in value] if isinstance(value, (list, tuple)) else value
+    if not isinstance(value, (list, tuple)):
+        return value
+    return [_without_directives(item) for item in value if not _is_directive(item)]
+
+
+def _is_directive(item: object) -> bool:
+    if not isinstance(item, Mapping) or DIRECTIVE not in item:
+        return False
+    return item[DIRECTIVE] == "delete" or all(key.startswith("$") for key in item)

@@ -11,7 +11,8 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext, JsonMap, StoppableContext
-from paperclip_claude_k8s.host.redact import mask_tree, redact_command
+from paperclip_claude_k8s.host.known_secrets import mask_tree
+from paperclip_claude_k8s.host.redact import redact_command
 from paperclip_claude_k8s.plan.identity import Identity, identify, user_labels
 from paperclip_claude_k8s.plan.prompt import HIDDEN_KEYS
 from paperclip_claude_k8s.plan.run_plan import RunPlan

@@ -7,7 +7,7 @@ from functools import cache
 from paperclip_claude_k8s.claude.accounting import RunUsage
 from paperclip_claude_k8s.claude.versions import NEWEST_KNOWN, is_newer_than_known
 from paperclip_claude_k8s.failures import Failure
-from paperclip_claude_k8s.host.redact import mask_values
+from paperclip_claude_k8s.host.known_secrets import mask_values
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings

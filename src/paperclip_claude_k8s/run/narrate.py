@@ -9,7 +9,7 @@ from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.strict_json import REPLACEMENT
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
-from paperclip_claude_k8s.host.redact import mask_values
+from paperclip_claude_k8s.host.known_secrets import mask_values
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
 from paperclip_claude_k8s.ports import NullJournal, RunJournal
 from paperclip_claude_k8s.run.host_callbacks import host_errors_contained

@@ -9,12 +9,12 @@ from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.cli.runs.replies import Reply, RunStatus, failure, resumable
 from paperclip_claude_k8s.host.config import FORM_ENV
+from paperclip_claude_k8s.host.known_secrets import mask_tree
 from paperclip_claude_k8s.host.redact import (
     MASK,
     VALUES_ARE_SECRET,
     is_secret_name,
     mask_credentials,
-    mask_tree,
     redact_command,
     redact_text,
 )
