@@ -99,8 +99,10 @@ def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]
             items = [(f"{path}.{key}".lstrip("."), str(key), inner) for key, inner in value.items()]
             for inner_path, key, inner in items:
                 yield from _sensitive(inner_path, within, key, inner, value)
-            examined = _KEYS_OF_USERS | _ENV_FROM.keys() if within == "envFrom" else _KEYS_OF_USERS
-            waiting += [item for item in reversed(items) if item[1] not in examined]
+            if within == "envFrom":
+                yield from _env_from(path, value)
+            done = _KEYS_OF_USERS | _ENV_FROM.keys() if within == "envFrom" else _KEYS_OF_USERS
+            waiting += [item for item in reversed(items) if item[1] not in done]
         elif isinstance(value, (list, tuple)):
             waiting += [(f"{path}[{_label(i, item)}]", within, item) for i, item in enumerate(value)][::-1]
 
@@ -123,9 +125,6 @@ def _sensitive(
     """What the field with this path means. `beside` is the map that contains it, `within` the map's key."""
     if within == "annotations":
         yield from _annotation(path, key, value)
-        return
-    if within == "envFrom" and key in _ENV_FROM:
-        yield from _env_from(path, key, value, beside.get("prefix"))
         return
     yield from _labels_and_tolerations(path, key, value)
     if key in _FLAGS and value:
@@ -156,11 +155,15 @@ def _annotation(path: str, key: str, value: object) -> Iterator[SensitiveField]:
         yield SensitiveField(path, "privileged")
 
 
-def _env_from(path: str, key: str, value: object, prefix: object) -> Iterator[SensitiveField]:
+def _env_from(path: str, item: Mapping[str, object]) -> Iterator[SensitiveField]:
     """All keys of an object as variables. Another prefix gives other names, which nothing hides."""
-    name = value.get("name") if isinstance(value, Mapping) else None
-    if name not in (None, ""):
-        yield SensitiveField(f"{path}.name", _ENV_FROM[key], str(name), (str(prefix),) if prefix else ())
+    prefix = item.get("prefix")
+    for key, policy_field in _ENV_FROM.items():
+        source = item.get(key)
+        name = source.get("name") if isinstance(source, Mapping) else None
+        if name not in (None, ""):
+            part = (str(prefix),) if prefix else ()
+            yield SensitiveField(f"{path}.{key}.name", policy_field, _name_text(name), part)
 
 
 def _labels_and_tolerations(path: str, key: str, value: object) -> Iterator[SensitiveField]:
