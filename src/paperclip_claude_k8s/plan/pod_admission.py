@@ -179,15 +179,21 @@ def _wider_mounts(own: JsonMap, pod: JsonMap) -> Iterator[SensitiveField]:
     given: dict[str, list[tuple[str | None, bool]]] = {}
     for _, mount in _mounts(own):
         given.setdefault(str(mount.get("name")), []).append(_extent(mount))
-    volumes = {str(volume.get("name")): volume for volume in get_objects(pod["spec"], "volumes")}
+    shown = {  # examined once for each volume, not for each mount
+        str(volume.get("name")): {
+            (field.policy_field, field.name)
+            for field in sensitive_fields({"volumes": [volume]})
+            if field.policy_field in _OBJECTS
+        }
+        for volume in get_objects(pod["spec"], "volumes")
+    }
     for container, mount in _mounts(pod):
         name = str(mount.get("name"))
         extents = given.get(name, ())
-        if extents and name in volumes and not any(_covers(ours, _extent(mount)) for ours in extents):
+        if extents and not any(_covers(ours, _extent(mount)) for ours in extents):
             path = f"spec.containers[{container}].volumeMounts[{mount.get('mountPath')}]"
-            for field in sensitive_fields({"volumes": [volumes[name]]}):
-                if field.policy_field in _OBJECTS:
-                    yield SensitiveField(path, field.policy_field, field.name)
+            for policy_field, object_name in sorted(shown.get(name, ())):
+                yield SensitiveField(path, policy_field, object_name)
 
 
 def _extent(mount: JsonMap) -> tuple[str | None, bool]:
