@@ -17,8 +17,10 @@ _TEXT_COST = 64
 _PADDING = "\0" * 30_000
 """Makes a text so long that CPython searches it in linear time. In a shorter text it may compare many
 characters of a value at each place."""
+_SLOW_SEARCH = 200_000
+"""Length of a value, times length of a text, from which a search may take longer without padding."""
 _SHORT_TEXT_CHARS = 200
-"""A text that takes little time even then."""
+"""A text that takes little time even without padding."""
 
 
 def would_be_masked(text: str, secrets: Collection[str]) -> bool:
@@ -120,11 +122,11 @@ def _longest_first(secrets: Iterable[str]) -> list[str]:
 
 
 def _mask_sorted(text: str, known: Iterable[str]) -> str:
-    searched = _padded(text)
+    padded = _padded(text)
     for value in known:
-        if value in searched:
+        if value in (padded if len(value) * len(text) > _SLOW_SEARCH else text):
             text = text.replace(value, MASK)
-            searched = _padded(text)
+            padded = _padded(text)
     return text
 
 
