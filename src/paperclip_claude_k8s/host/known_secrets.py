@@ -53,12 +53,14 @@ class _Joined:
         self.numbers = numbers
         chosen = [texts[number] for number in numbers]
         self._starts = [0, *accumulate(len(text) + 1 for text in chosen)]
-        self._text = "\0".join([*chosen, _PADDING])
+        self._text = "\0".join(chosen)
+        self._padded = self._text + _PADDING
 
     def containing(self, value: str) -> list[int]:
         """Numbers of the texts that contain the value."""
-        found, start = [], 0
-        while (place := self._text.find(value, start)) >= 0:
+        is_slow = len(value) * len(self._text) > _SLOW_SEARCH
+        searched, found, start = self._padded if is_slow else self._text, [], 0
+        while (place := searched.find(value, start)) >= 0:
             index = bisect_right(self._starts, place) - 1
             if index >= len(self.numbers):
                 break
