@@ -12,10 +12,10 @@ pytestmark = pytest.mark.real
 
 async def test_log_is_whole_after_three_api_server_crashes(real: Site) -> None:
     host_log = HostLog()
-    script, expected = numbered_lines(400, 0.1)
+    script, expected = numbered_lines(450, 0.1)
 
     async def kill_three_times() -> None:
-        for line in (50, 200, 350):
+        for line in (50, 150, 250):
             await wait_for_output(host_log, f"line-{line}-of")
             await control_cluster("kill", "apiserver")
             await asyncio.sleep(2)
