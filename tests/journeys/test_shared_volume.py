@@ -94,10 +94,10 @@ async def test_damaged_run_log_is_reported_and_the_run_succeeds(
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
 
     async def damage_the_log() -> None:
+        logs = home.volume / "run-logs" / "co" / ada["id"]
         async with asyncio.timeout(60):
-            while not (files := list(home.volume.glob(f"run-logs/co/{ada['id']}/*.ndjson"))):  # noqa: ASYNC110
+            while not (files := [log for log in logs.glob("*.ndjson") if log.stat().st_size > 100]):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
-        await asyncio.sleep(1)
         damage(files[0])
 
     async with asyncio.TaskGroup() as group:
