@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from tests.support.real_namespace import use_own_namespace
 
-TEST_TIMEOUT = 180.0
+TEST_TIMEOUT = 300.0
 """Seconds after which the traceback of a hanging test is printed and pytest exits."""
 REAL_CLUSTER_TEST_TIMEOUT = 600.0
 """The same for tests on a real cluster, whose kubelet is slow."""
