@@ -2,8 +2,8 @@
 
 import base64
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from tests.support.api_server import a_kubeconfig, serving
 from tests.support.certificates import a_certificate, server_tls
+from tests.support.clusters import open_gateway
 from tests.support.http_proxy import http_proxy, refusal
 
-from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import (
     PROXY_REFUSED,
     UNUSABLE_CREDENTIALS,
@@ -28,17 +28,8 @@ async def no_items(_: web.Request) -> web.Response:
     return web.json_response({"items": []})
 
 
-@asynccontextmanager
-async def gateway_with(kubeconfig: str) -> AsyncIterator[Gateway]:
-    gateway = Gateway(kubeconfig)
-    try:
-        yield gateway
-    finally:
-        await gateway.close()
-
-
 async def error_with(kubeconfig: str) -> ClusterError:
-    async with gateway_with(kubeconfig) as gateway:
+    async with open_gateway(kubeconfig) as gateway:
         with pytest.raises(ClusterError) as caught:
             await gateway.list_jobs("ns", {})
     assert "canary" not in str(caught.value)
@@ -73,7 +64,7 @@ async def test_requests_pass_a_proxy_with_its_password(
     ):
         address = f"{proxy_scheme}://user:p%40ss@127.0.0.1:{proxy.port}"
         cluster = {"proxy-url": address, "certificate-authority": str(certificate.crt)}
-        async with gateway_with(a_kubeconfig(tmp_path, url, cluster=cluster)) as gateway:
+        async with open_gateway(a_kubeconfig(tmp_path, url, cluster=cluster)) as gateway:
             assert (await gateway.list_jobs("ns", {})).items == ()
     assert proxy.heads[0].startswith("CONNECT " if scheme == "https" else "GET http://")
     assert f"Proxy-Authorization: Basic {base64.b64encode(b'user:p@ss').decode()}" in proxy.heads[0]
@@ -133,7 +124,7 @@ async def test_status_of_an_http_server_is_not_taken_for_the_proxys(tmp_path: Pa
     answer = refusal("403 Forbidden", body=status, content_type="application/json")
     async with http_proxy(answer) as proxy:
         cluster = {"proxy-url": f"http://127.0.0.1:{proxy.port}"}
-        async with gateway_with(a_kubeconfig(tmp_path, "http://10.0.0.1:1", cluster=cluster)) as gateway:
+        async with open_gateway(a_kubeconfig(tmp_path, "http://10.0.0.1:1", cluster=cluster)) as gateway:
             with pytest.raises(ClusterError, match="jobs is forbidden") as caught:
                 await gateway.list_jobs("ns", {})
     assert caught.value.forbidden
@@ -181,7 +172,7 @@ async def test_socks_proxy_in_a_variable_is_refused_by_the_variables_name(
 async def test_all_proxy_is_not_used_as_by_kubectl(tmp_path: Path) -> None:
     async with serving(no_items) as url:
         with variables(ALL_PROXY="socks5://user:canary@10.0.0.2:1080", HTTP_PROXY=""):
-            async with gateway_with(a_kubeconfig(tmp_path, url)) as gateway:
+            async with open_gateway(a_kubeconfig(tmp_path, url)) as gateway:
                 assert (await gateway.list_jobs("ns", {})).items == ()
 
 
@@ -197,7 +188,7 @@ async def test_refusal_by_a_proxy_is_told_for_logs_too(tmp_path: Path) -> None:
     async with http_proxy(refusal("403 Forbidden", body=PAGE)) as proxy:
         cluster: dict[str, Any] = {"proxy-url": f"http://user:canary@127.0.0.1:{proxy.port}"}
         kubeconfig = a_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster)
-        async with gateway_with(kubeconfig) as gateway:
+        async with open_gateway(kubeconfig) as gateway:
             with pytest.raises(ClusterError, match="the proxy .* answered 403"):
                 async with gateway.log(LogRequest("ns", "pod", "claude")):
                     pass

@@ -124,13 +124,13 @@ async def memory_cluster(folder: Path) -> AsyncIterator[ContractCluster]:
 
 @asynccontextmanager
 async def dev_cluster() -> AsyncIterator[ContractCluster]:
-    async with DevCluster.start() as dev, _gateway(str(dev.kubeconfig)) as gateway:
+    async with DevCluster.start() as dev, open_gateway(str(dev.kubeconfig)) as gateway:
         yield ContractCluster(gateway, dev.namespace)
 
 
 @asynccontextmanager
 async def real_cluster(kubeconfig: str) -> AsyncIterator[ContractCluster]:
-    async with _gateway(kubeconfig) as gateway:
+    async with open_gateway(kubeconfig) as gateway:
         tested = ContractCluster(gateway, await gateway.default_namespace() or "paperclip")
         try:
             yield tested
@@ -139,7 +139,7 @@ async def real_cluster(kubeconfig: str) -> AsyncIterator[ContractCluster]:
 
 
 @asynccontextmanager
-async def _gateway(kubeconfig: str) -> AsyncIterator[Gateway]:
+async def open_gateway(kubeconfig: str) -> AsyncIterator[Gateway]:
     gateway = Gateway(kubeconfig)
     try:
         yield gateway

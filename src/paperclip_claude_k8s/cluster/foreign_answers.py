@@ -1,7 +1,7 @@
 """Recognises answers that no API server gave: redirects and web pages.
 
-They are told as what they are, with the address that they point to, and requests are not repeated for them:
-a login page does not go away within a minute. Addresses are shown without credentials and query.
+The error says which of the two it was, and names the address that the answer points to, without credentials
+and query. Requests are not repeated after such an answer: a login page does not go away within a minute.
 """
 
 import re

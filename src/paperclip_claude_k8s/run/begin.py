@@ -87,9 +87,7 @@ async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
 
 
 def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
-    """The argument of `onMeta`. Hosts store it, so the part of the context that holds a token is removed."""
-    timeout = plan.config.timeout_sec
-    secrets = plan.secret_values | bearer_tokens(ctx)
+    """The argument of `onMeta` for a Job that is about to be created."""
     return {
         "adapterType": ADAPTER_TYPE,
         "command": f"kubectl job/{plan.job_name}",
@@ -98,12 +96,12 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
         "commandNotes": [
             f"Image: {plan.image}",
             f"Namespace: {plan.namespace}",
-            f"Timeout: {timeout:g}s",
+            _timeout_note(plan),
             f"Skills {skill_summary(plan)}",
         ],
-        "prompt": mask_tree(plan.prompt.text, secrets),
+        "prompt": mask_tree(plan.prompt.text, _secrets(ctx, plan)),
         "promptMetrics": dict(plan.prompt.metrics),
-        "context": mask_tree(_without_tokens(ctx.context), secrets),
+        "context": _shown_context(ctx, plan),
     }
 
 
@@ -122,13 +120,23 @@ async def announce_adoption(
             f"Image: {job.image}",
             f"Namespace: {job.ref.namespace}",
             f"Reattached from prior run: {prior_run or 'unknown'}",
-            f"Timeout: {plan.config.timeout_sec:g}s",
+            _timeout_note(plan),
         ],
         "prompt": "",
-        "context": mask_tree(_without_tokens(ctx.context), plan.secret_values | bearer_tokens(ctx)),
+        "context": _shown_context(ctx, plan),
     }
     await call_safely("onMeta", partial(ctx.on_meta, strict_value(meta)))
 
 
-def _without_tokens(context: JsonMap) -> JsonMap:
-    return {key: value for key, value in context.items() if key not in HIDDEN_KEYS}
+def _timeout_note(plan: RunPlan) -> str:
+    return f"Timeout: {plan.config.timeout_sec:g}s"
+
+
+def _shown_context(ctx: ExecutionContext, plan: RunPlan) -> object:
+    """The host's context as hosts may store it: secrets masked, and without the part that holds a token."""
+    shown = {key: value for key, value in ctx.context.items() if key not in HIDDEN_KEYS}
+    return mask_tree(shown, _secrets(ctx, plan))
+
+
+def _secrets(ctx: ExecutionContext, plan: RunPlan) -> frozenset[str]:
+    return plan.secret_values | bearer_tokens(ctx)
