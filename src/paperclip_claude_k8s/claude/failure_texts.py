@@ -18,7 +18,7 @@ EMPTY_REPLY = (
 )
 OOM_HINT = "SIGKILL (commonly OOMKilled)"
 LOST_CONTAINER = frozenset({"ContainerStatusUnknown", "Unknown"})
-"""Reasons of a container whose end nobody saw: its exit code (137 or 255) is made up."""
+"""Reasons of a container whose end the kubelet did not observe: it invents the exit code (137 or 255)."""
 _LOST_HINT = "the container was lost: its node assumes the exit code"
 _NAMED_BY_POD = frozenset({137, 143})
 """Exit codes whose signal the message names elsewhere."""

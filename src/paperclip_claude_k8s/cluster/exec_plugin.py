@@ -147,7 +147,7 @@ def _environment(
 
 
 def _cluster_info(kubeconfig: Kubeconfig, authority: str | None) -> dict[str, Any]:
-    """What a plugin with `provideClusterInfo` is told about the cluster, as by kubectl."""
+    """What a plugin with `provideClusterInfo` gets about the cluster: the same as from kubectl."""
     fields = kubeconfig.cluster.fields
     copied = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression")
     known = {key: fields[key] for key in copied if fields.get(key)}

@@ -32,7 +32,7 @@ def joined_html(children: Iterable[str | Html]) -> Html:
 
 
 def _escaped(text: str) -> str:
-    """The text as HTML, with characters visible that nobody would see or that change the reading order."""
+    """The text as HTML. Visible characters replace those that are invisible or change the reading order."""
     return escape(neutral(text))
 
 

@@ -118,7 +118,7 @@ class ItemReader:
             yield Item("session", f"session {session} · {short(entry['model'])}")
 
     def _result_items(self, entry: Entry) -> Iterator[Item]:
-        """The answer, if no message has shown it. How the turn ended is told at the end of the run."""
+        """The answer, if no message has shown it. How the turn ended is shown at the end of the run."""
         self._result = entry
         answer = entry["text"].strip()
         if answer and not entry["isError"] and not self._answers.get(_key(answer)):
@@ -148,7 +148,7 @@ def _usage_texts(usage: RunUsage) -> list[str]:
 
 
 def _failure_text(result: Entry, shown: str) -> str:
-    """How the run failed, without a text that `shown`, the last error, has told already."""
+    """How the run failed, without a text that `shown`, the last error, already contains."""
     subtype = result["subtype"]
     label = f" ({short(subtype)})" if subtype not in {"", "success"} else ""
     texts = (text.strip() for text in (result["text"], *result["errors"]))
