@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import settings
-from tests.support.real_namespace import use_own_namespace
 
 TEST_TIMEOUT = 300.0
 """Seconds after which the traceback of a hanging test is printed and pytest exits."""
@@ -22,6 +21,9 @@ VIRTUAL_STEP = 0.01
 """Seconds by which virtual time advances at most at once while a thread runs. Otherwise virtual time would
 jump to the next timer, and a test on a slow machine would not wait for the thread."""
 
+
+pytest.register_assert_rewrite("tests.support")  # failed assertions of helpers show their values
+from tests.support.real_namespace import use_own_namespace  # noqa: E402  # after the line above
 
 use_own_namespace()  # before other modules are imported, because they read the variables that it sets
 settings.register_profile("shared machine", deadline=None)

@@ -84,7 +84,7 @@ async def test_foreign_answer_for_a_while_does_not_keep_a_job(
 
     async with one_host(tmp_path, QUIET if stopped else GOOD) as (fake, run):
         fake.faults.access_checks.append(refuse)
-        clears_at, stop = loop_time() + 9, asyncio.Event()
+        clears_at, stop = loop_time() + 7, asyncio.Event()  # attempts of a clean-up are at most 5 s apart
         asyncio.get_running_loop().call_later(5, stop.set)
         result, host_log = await run(**({"signal": stop} if stopped else {}))
         assert result.error_code == ("cancelled" if stopped else None)
