@@ -1,4 +1,4 @@
-"""Of more items than fit, the first and the last ones are kept."""
+"""If not all items fit, the first and the last ones are kept."""
 
 from paperclip_claude_k8s.claude.rendering.items import Item
 from paperclip_claude_k8s.claude.rendering.kept_items import ITEM_CHARS, KeptItems

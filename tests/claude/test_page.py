@@ -84,7 +84,7 @@ class Reader(HTMLParser):
         self.own: dict[str, str] = {"style": "", "script": ""}
         self.policy = ""
         self.tree: list[tuple[int, str, str]] = []
-        """Depth, tag and class of each element in `main`."""
+        """Depth, tag and class of each element."""
         self.feed(html)
         self.close()
 

@@ -50,7 +50,7 @@ def test_unknown_text_has_no_class() -> None:
     assert kind_of_line("an unknown line", list(LineKind)) is None
 
 
-def test_text_that_only_errors_quote_counts_if_the_api_said_it() -> None:
+def test_text_in_errors_counts_only_in_an_answer_of_the_api() -> None:
     """`errors` of a result may repeat what MCP servers and other programs wrote."""
 
     def class_of(*errors: str) -> FailureClass:

@@ -1,4 +1,4 @@
-"""A redirect or a web page in place of an API server's answer is told as such, with where it points to."""
+"""A redirect or a web page in place of an API server's answer is reported, with the address it points to."""
 
 import time
 from pathlib import Path

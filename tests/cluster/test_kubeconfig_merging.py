@@ -88,7 +88,7 @@ def as_kubectl_reads(paths: str, context: str | None) -> Any:
 
 
 @pytest.mark.parametrize("context", [None, "first", "second", "across"])
-async def test_merged_files_are_those_of_kubectl(context: str | None, tmp_path: Path) -> None:
+async def test_merged_files_equal_what_kubectl_reads(context: str | None, tmp_path: Path) -> None:
     paths = two_files(tmp_path)
     ours, theirs = await read(paths, context), as_kubectl_reads(paths, context)
     assert ours.context == theirs["current-context"]
@@ -195,13 +195,13 @@ async def test_too_many_files_are_refused(tmp_path: Path) -> None:
         await read(two_files(tmp_path), kubeconfig_files=1)
 
 
-async def test_unknown_context_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+async def test_unknown_context_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     message = (await error_of(two_files(tmp_path), "absent")).message
     assert "has no context 'absent'" in message
     assert "its contexts are 'first', 'across', 'second'" in message
 
 
-async def test_no_current_context_is_told_with_the_contexts(tmp_path: Path) -> None:
+async def test_no_current_context_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     path = a_file(tmp_path / "f", clusters={"c": {"server": "http://s"}}, contexts={"x": {"cluster": "c"}})
     message = (await error_of(path)).message
     assert "has no current-context: its contexts are" in message

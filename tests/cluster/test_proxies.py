@@ -39,7 +39,7 @@ async def error_with(kubeconfig: str) -> ClusterError:
 
 @contextmanager
 def variables(**values: str) -> Iterator[None]:
-    """The variables of this process, as a host has them. No test of a worker runs beside this one."""
+    """Set environment variables of this process, as a host has them. Tests of one process run in turn."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -169,7 +169,7 @@ async def test_socks_proxy_in_a_variable_is_refused_by_the_variables_name(
     assert "NO_PROXY" in error.message
 
 
-async def test_all_proxy_is_not_used_as_by_kubectl(tmp_path: Path) -> None:
+async def test_all_proxy_is_ignored_as_kubectl_ignores_it(tmp_path: Path) -> None:
     async with serving(no_items) as url:
         with variables(ALL_PROXY="socks5://user:canary@10.0.0.2:1080", HTTP_PROXY=""):
             async with open_gateway(a_kubeconfig(tmp_path, url)) as gateway:

@@ -67,7 +67,7 @@ async def test_context_without_a_kubeconfig_is_an_invalid_config() -> None:
     assert "kubeContext needs kubeconfig" in (result.error_message or "")
 
 
-async def test_unknown_context_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+async def test_unknown_context_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     result = await result_of(kubeconfig=two_contexts(tmp_path), kubeContext="absent")
     assert result.error_code == "k8s_config_invalid"
     assert "its contexts are 'here', 'other'" in (result.error_message or "")

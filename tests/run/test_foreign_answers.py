@@ -76,7 +76,7 @@ async def test_foreign_answer_for_a_while_does_not_keep_a_job(
     stopped: bool,  # noqa: FBT001
     tmp_path: Path,
 ) -> None:
-    """A stopped agent would work on, and a Job that has ended would stay."""
+    """If the Job were kept, a stopped agent would work on, or a Job that has ended would stay."""
 
     def refuse(called: str, on: str) -> None:
         if (called, on) == ("delete", "jobs") and loop_time() < clears_at:

@@ -1,4 +1,4 @@
-"""A `podTemplate` that reaches for more of the objects of which Jobs inherit a part."""
+"""A `podTemplate` may not use more of an object than the part that Jobs inherit."""
 
 import time
 from dataclasses import replace
@@ -218,7 +218,7 @@ def test_reference_to_nothing_in_env_does_not_uncover_a_secret_of_the_host(*, op
     assert entry["valueFrom"] == (hidden if optional else reference)
 
 
-def test_template_may_give_such_a_variable_a_value_of_its_own() -> None:
+def test_template_may_set_a_hidden_variable_to_its_own_value() -> None:
     plan = a_plan_with(env=({"name": "DATABASE_URL", "value": "sqlite:///test"},))
     (agent,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
     assert {"name": "DATABASE_URL", "value": "sqlite:///test"} in agent["env"]

@@ -53,7 +53,7 @@ def test_search_of_an_ordinary_size_finds_exactly_the_secrets() -> None:
 
 SLOW_SECRETS = [f"{'a' * (600 + number)}b{'a' * (800 - number)}" for number in range(200)]
 SLOW_TEXTS = [f"{number:03}{'a' * 2400}" for number in range(150)]
-"""Of these, a simple search compares hundreds of characters at each place."""
+"""A simple search for one of `SLOW_SECRETS` in these compares hundreds of characters at each place."""
 
 
 def test_repetitive_values_of_env_are_planned_in_little_time() -> None:

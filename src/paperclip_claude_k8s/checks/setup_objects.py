@@ -81,7 +81,7 @@ def agents_objects(setup: Setup) -> tuple[JsonObject, ...]:
 
 
 def namespace_object(name: str, pod_security: PodSecurity) -> JsonObject:
-    """The namespace. It has the label by which policies select it, which servers set since 1.21."""
+    """The namespace, with the label by which policies select it: servers before 1.21 do not set it."""
     modes = ("enforce", "warn", "audit") if pod_security != "none" else ()
     security = {f"{_POD_SECURITY_LABEL}{mode}": pod_security for mode in modes}
     labels = {**LABELS, NAMESPACE_LABEL: name, **security}

@@ -57,7 +57,7 @@ class FailureClass(StrEnum):
 
 
 class LineKind(Enum):
-    """What a text says that is not a failure."""
+    """What a text says if it does not describe a failure of the run."""
 
     UNKNOWN_COMMAND = "unknown_command"
     """The result of a prompt that was taken for a command that does not exist."""
@@ -97,8 +97,8 @@ class KnownText:
         """Whether the text may stand anywhere, not only at the start of a line."""
         return self.text.startswith("*")
 
-    def starts(self, line: str) -> bool:
-        """Whether the line starts with the text, after the prefixes of the CLI."""
+    def matches(self, line: str) -> bool:
+        """Whether the line starts with the text, after the CLI's prefixes, or contains it if it `is_anywhere`."""
         return _compiled(self.text).match(line.translate(_PLAIN_QUOTES)) is not None
 
 
@@ -110,7 +110,7 @@ def known_texts() -> tuple[KnownText, ...]:
 
 
 def class_of_text(text: str, *, quoted: bool = False) -> FailureClass | None:
-    """The class of the first row of a failure that the text of a failed result contains; None if none does.
+    """The failure class of the first row that matches the text of a failed result; None if no row does.
 
     `quoted`: other programs may have written parts of the text, as in `errors`. A row that may stand anywhere
     then counts only in a part that repeats an answer of the API.
@@ -118,21 +118,21 @@ def class_of_text(text: str, *, quoted: bool = False) -> FailureClass | None:
     parts = list(_parts(text))
     for known in known_texts():
         if isinstance(known.text_class, FailureClass) and any(
-            known.starts(part) for part in parts if not (quoted and known.is_anywhere) or _OF_API.match(part)
+            known.matches(part) for part in parts if not (quoted and known.is_anywhere) or _OF_API.match(part)
         ):
             return known.text_class
     return None
 
 
 def kind_of_line(line: str, kinds: Iterable[TextClass]) -> TextClass | None:
-    """The class of the first row of these classes with which the line starts.
+    """The class of the first row that has one of these classes and matches the line.
 
     Other programs print such lines as well. A row of a failure that may stand anywhere is therefore ignored.
     """
     wanted, start = set(kinds), line.strip()
     rows = (known for known in known_texts() if known.text_class in wanted)
     certain = (known for known in rows if isinstance(known.text_class, LineKind) or not known.is_anywhere)
-    return next((known.text_class for known in certain if known.starts(start)), None)
+    return next((known.text_class for known in certain if known.matches(start)), None)
 
 
 def status_in(text: str) -> int | None:

@@ -10,7 +10,8 @@ r"""Finds the agent's output in a recording: a captured stdout, a container's lo
 | log of the Paperclip server | `{"ts":"2026-01-01T10:00:00Z","stream":"stdout","chunk":"LINE\n"}` |
 
 A prefix is removed, and a line counts as one of the server's log, only if the first line of the file is of
-that kind, because an agent may print anything. For the same reason, a line of the adapter is only a claim.
+that kind, because an agent may print anything. For the same reason, nothing proves that
+the adapter wrote a line that begins with `[paperclip]`.
 """
 
 import re
@@ -31,7 +32,7 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:
 _MARKED = re.compile(rb"\x1e[0-9a-f]{8} ([ben])(?: (.*))?", re.DOTALL)
 _MARK_AT_END = re.compile(rb"\x1e[0-9a-f]{8} n\n?$")
 MARK_BYTES = 16
-"""Bytes of a mark at the end of a line, and some more."""
+"""A mark at the end of a line is shorter than this."""
 
 
 class RecordingFormat:

@@ -30,7 +30,7 @@ from paperclip_claude_k8s.verdict.ending import Exited
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
 
 
-class ReportInvalid(Exception):
+class RecordingUnreadable(Exception):
     """The recorded output cannot be read; the message says why."""
 
 
@@ -43,7 +43,7 @@ def report(options: ReportOptions) -> int:
         header, items = _read(options.source)
     except Stop as stop:
         return print_reply(failure(stop.error, stop.detail, stop.fields.get("run_id")), FAILED)
-    except ReportInvalid as error:
+    except RecordingUnreadable as error:
         return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, FAILED)
     content = "".join(page(header, items) if options.html else _text(header, items))
     if options.output is None:
@@ -62,7 +62,7 @@ def _write(path: Path, content: bytes) -> int:
 
 
 def _read(source: str) -> tuple[PageHeader, list[Item]]:
-    """Header and items of a recorded output, or of a run. Raises `ReportInvalid` and `Stop`."""
+    """Header and items of a recorded output, or of a run. Raises `RecordingUnreadable` and `Stop`."""
     if Path(source).is_file():
         transcript, items = _read_output(Path(source), resumed=None)
         ended, facts = Exited(Terminated(0, "", "", None)), RunFacts("(report)", "(report)")
@@ -76,7 +76,7 @@ def _read(source: str) -> tuple[PageHeader, list[Item]]:
 
 
 def _read_output(path: Path, *, resumed: bool | None) -> tuple[Transcript, list[Item]]:
-    """The facts and the items of recorded output. Raises `ReportInvalid`."""
+    """The facts and the items of recorded output. Raises `RecordingUnreadable`."""
     facts, reader, kept = StreamReader(), ItemReader(), KeptItems()
     try:
         with open_recording(path) as source:
@@ -86,7 +86,7 @@ def _read_output(path: Path, *, resumed: bool | None) -> tuple[Transcript, list[
                     for item in reader.read(block[: LIMITS.host_chunk_bytes].decode("utf-8", "replace")):
                         kept.add(item)
     except (OSError, EOFError, zlib.error) as error:
-        raise ReportInvalid(f"{path} cannot be read: {error}") from None
+        raise RecordingUnreadable(f"{path} cannot be read: {error}") from None
     transcript = facts.finish()
     return transcript, [*kept, *reader.finish(transcript.reported_usage.for_run(resumed=resumed))]
 

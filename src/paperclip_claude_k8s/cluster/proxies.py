@@ -32,9 +32,9 @@ class Proxy:
     def refusal(
         self, request: object, status: int, phrase: str | None, logins: Sequence[str]
     ) -> ClusterError:
-        """The error for an answer by which the proxy does not pass a request on.
+        """The error for an answer of the proxy itself, to a request that it did not pass on.
 
-        `logins`: the values of its header Proxy-Authenticate.
+        `logins`: the values of the header Proxy-Authenticate.
         """
         text = f"{request}: {self} answered {status} {neutral((phrase or '')[:_SHOWN_CHARS])}".rstrip()
         if status in TRANSIENT:

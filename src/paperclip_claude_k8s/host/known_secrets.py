@@ -1,4 +1,4 @@
-"""Finds and masks secrets whose values are known, in time that no choice of values and texts makes long."""
+"""Finds and masks secrets whose values are known. No choice of values and texts makes a search slow."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -12,13 +12,13 @@ _MIN_KNOWN_VALUE_CHARS = 8
 """Shorter values occur in ordinary text, so they are not masked by value."""
 
 _TEXT_COST = 64
-"""Characters that can be searched in the time that the search of one more text takes."""
+"""To search one more text costs as much time as to search this many more characters."""
 
 _PADDING = "\0" * 30_000
 """Makes a text so long that CPython searches it in linear time. In a shorter text it may compare many
 characters of a value at each place."""
 _SLOW_SEARCH = 200_000
-"""Length of a value, times length of a text, from which a search may take longer without padding."""
+"""If the length of a value times the length of a text is larger, the text is searched with padding."""
 _SHORT_TEXT_CHARS = 200
 """A text that takes little time even without padding."""
 

@@ -91,7 +91,7 @@ class SensitiveField:
 
 
 def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]:
-    """Find such fields in a Pod template or a part of one. It may have any shape and depth."""
+    """Find the sensitive fields of a Pod template, or of a part of one, of any shape and depth."""
     waiting: list[tuple[str, str, object]] = [("", "", template)]
     while waiting:
         path, within, value = waiting.pop()
@@ -156,7 +156,7 @@ def _annotation(path: str, key: str, value: object) -> Iterator[SensitiveField]:
 
 
 def _env_from(path: str, item: Mapping[str, object]) -> Iterator[SensitiveField]:
-    """All keys of an object as variables. Another prefix gives other names, which nothing hides."""
+    """All keys of an object as variables. Another prefix gives names that no entry of `env` overrides."""
     prefix = item.get("prefix")
     for key, policy_field in _ENV_FROM.items():
         source = item.get(key)

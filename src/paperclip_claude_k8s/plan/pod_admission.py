@@ -231,14 +231,14 @@ def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap, policy: Policy) 
     for container, part in _mounts_of_claim(pod, claim):
         if part not in ours:
             why = f"{container} mounts more than its company's folder: companyVolumes is true"
-            which = "" if claim else "; claims can name those that no companies share"
+            which = "" if claim else "; list in claims those that companies do not share"
             yield Refusal(f"{TEMPLATE}.spec", f"{why}{which}", "companyVolumes" if claim else "claims")
 
 
 def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """Container, claim and `subPath` of each mount of this claim, or of a copy of it; None if it is computed.
+    """Container, claim and `subPath` of each mount of this claim or of a copy of it; "": of every claim.
 
-    With an empty name, of each claim.
+    `subPath` is None if it is computed when the Pod starts.
     """
     shared = [
         (volume.get("name"), field.name)

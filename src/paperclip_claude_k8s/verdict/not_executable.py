@@ -84,7 +84,7 @@ def missing_program(end: Terminated) -> str:
 
 
 def start_error(end: Terminated) -> tuple[str, bool]:
-    """Why the runtime could not start a container, and whether it might on another node."""
+    """Why the runtime could not start a container, and whether another node might be able to."""
     why = missing_command(end.message)
     message = " ".join(end.message.split()) or f"exit code {end.exit_code}"
     text = f"the agent's container could not be started ({end.reason}): {message}"

@@ -37,7 +37,7 @@ _SHOWN_BELOW: Mapping[str, frozenset[str]] = {
     "TodoWrite": frozenset({"todos"}),
     "Write": frozenset({"content"}),
 }
-"""Tool → fields that are shown below the call or by its main argument."""
+"""Tool → fields that are no arguments of its call: they are shown below it, or repeat the main argument."""
 BRIEF_RESULTS = frozenset({"Edit", "MultiEdit", "NotebookEdit", "TodoWrite", "Write"})
 """Tools whose successful result only confirms what the call shows: its first line is enough."""
 _AGENT_TOOLS = frozenset({"Agent", "Task"})

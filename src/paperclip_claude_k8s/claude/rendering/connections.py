@@ -23,7 +23,7 @@ MAX_TYPE_CHARS = 30
 MAX_PROMPT_LINES = 6
 """Lines of a sub-agent's prompt that are shown."""
 MAX_DEPTH = 5
-"""Levels of sub-agents that are indented further."""
+"""Levels of sub-agents that are indented; deeper sub-agents are indented like those of this level."""
 _TASK_FIELDS = ("task_type", "subagent_type")
 _BRIEF_STARTS = ("Async agent launched", "Command running in background")
 _Value = TypeVar("_Value")
@@ -57,7 +57,7 @@ class Connections:
         self._tasks: Recent[Json] = Recent()
 
     def with_task(self, event: Json) -> Json:
-        """The event of a task, with the kind of task that only its first event tells."""
+        """The event of a task, completed with the kind of the task, which only its first event names."""
         task_id = text_of(event, "task_id")
         if text_of(event, "subtype") == "task_started":
             known = {key: short(text_of(event, key)) for key in _TASK_FIELDS}
@@ -67,7 +67,10 @@ class Connections:
         return {**event, **(self._tasks.get(task_id) or {})}
 
     def agent_of(self, entry: Entry) -> SubAgent | None:
-        """The sub-agent that the entry is from; it gets its number with its call, or else its first entry."""
+        """The sub-agent that the entry is from; None for the main agent.
+
+        Sub-agents are numbered when they are called, or at their first entry if the call was not seen.
+        """
         parent = entry.get("parentToolUseId", "")
         if not parent:
             return None

@@ -1,4 +1,4 @@
-"""Shortens texts for a reader: whole lines, cut in the middle, or at the beginning for failures."""
+"""Shortens texts for a reader: leaves out lines of a text, and the middle of a very long line."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Excerpt:
 
 
 def excerpt(text: str, first: int, last: int) -> Excerpt:
-    """The first and the last lines of the text, and all of it if it has not more lines than these."""
+    """The first and the last lines of the text; all lines if it has no more than these."""
     text = text.strip("\r\n")
     count = text.count("\n") + 1
     if count <= first + last + 1:  # a note would be as long as the line

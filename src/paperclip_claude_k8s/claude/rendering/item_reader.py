@@ -59,7 +59,7 @@ class ItemReader:
         time = text_of(event, "timestamp")[: LIMITS.id_chars]
         items: list[Item] = []
         for entry in entries_of(given):
-            if not self._completes_call(items, entry):
+            if not self._add_to_call(items, entry):
                 items += [replace(item, time=time) if time else item for item in self._items_of(entry)]
         for item in items:
             self._remember(item)
@@ -77,8 +77,8 @@ class ItemReader:
             return [Item("done", " · ".join(["done", *facts]))]
         return [Item("failed", " · ".join([_failure_text(result, self._error), *facts]), failed=True)]
 
-    def _completes_call(self, items: list[Item], entry: Entry) -> bool:
-        """Add a change or a checklist to the item of its call. False for every other entry."""
+    def _add_to_call(self, items: list[Item], entry: Entry) -> bool:
+        """Add the entry to the item of its call if it is a change or a checklist. Return whether it is."""
         if not items or items[-1].kind != "call" or entry["kind"] not in {"diff", "system"}:
             return False
         if entry["kind"] == "diff":

@@ -17,7 +17,7 @@ from paperclip_claude_k8s.claude.ui.values import duration
 CHUNK_NODES = 40
 """Items in one part of the page. Browsers lay out only the parts that are visible."""
 PLAIN_LINES = 400
-"""Lines that are no events in one block."""
+"""Largest number of plain lines in one block."""
 TIMELINE_WIDTH = 1000
 """Width of the timeline, in its own units."""
 
@@ -33,7 +33,7 @@ _BUTTONS = (("previous", "↑"), ("next", "↓"), ("unfold", "Unfold all"), ("fo
 
 @dataclass(frozen=True, slots=True)
 class PageHeader:
-    """What the page says of the run as a whole. All its texts are escaped."""
+    """What the page says of the run as a whole, as plain texts: `page` escapes them."""
 
     title: str
     status: str
@@ -105,7 +105,7 @@ def _header_html(header: PageHeader) -> Html:
 
 
 def _timeline(phases: tuple[tuple[str, int], ...]) -> Html | str:
-    """A bar for each phase, after those before it, and its duration in words."""
+    """For each phase its duration and a bar, which starts where the bar of the phase before it ends."""
     total = sum(milliseconds for _, milliseconds in phases)
     if total <= 0:
         return ""

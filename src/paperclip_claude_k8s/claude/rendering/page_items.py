@@ -91,7 +91,7 @@ def _span(span: Span) -> Html | str:
 
 
 def _call_html(node: Node, level: int) -> Html:
-    """A folded call: open if it failed or shows a change."""
+    """A call as a `details` element, which is open if the call failed or shows a change, and else folded."""
     item, output = node.item, node.output
     failed = output is not None and output.failed
     changed = any(style in _CHANGED for style, _ in item.body)

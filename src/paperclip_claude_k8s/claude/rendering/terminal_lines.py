@@ -19,7 +19,7 @@ DEFAULT_WIDTH = 100
 NARROWEST_TEXT = 20
 """A text always gets this many columns, however long its prefix is."""
 PART_COLUMNS = 4
-"""A word that is longer than a line is broken at a multiple of these columns, to fill the line before it."""
+"""A word wider than a line is cut into parts of this width, so that the first ones fill the current line."""
 _ATTRIBUTES = {"dim": "2", "bold": "1", "heading": "1", "italic": "3", "strike": "9"}
 _COLOURS = {
     "code": "36",
@@ -66,7 +66,7 @@ def terminal_lines(item: Item, screen: Screen) -> Iterator[str]:
 
 
 def _fits(text: str, width: int | None) -> bool:
-    """Whether a plain line needs neither wrapping nor other changes: nearly all do not."""
+    """Whether a plain line can be written as it is, without wrapping or replacements: nearly all can."""
     return len(text) < (width or DEFAULT_WIDTH) - 2 and _is_harmless(text)
 
 
