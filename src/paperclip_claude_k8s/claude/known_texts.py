@@ -98,7 +98,7 @@ class KnownText:
         return self.text.startswith("*")
 
     def matches(self, line: str) -> bool:
-        """Whether the line starts with the text, after the CLI's prefixes, or contains it if it `is_anywhere`."""
+        """Whether the line contains the text, which `is_anywhere` or right after the CLI's prefixes."""
         return _compiled(self.text).match(line.translate(_PLAIN_QUOTES)) is not None
 
 
