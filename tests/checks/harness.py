@@ -7,13 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
-
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster.kinds import PODS, SECRETS
 from paperclip_claude_k8s.host.checkup import Check, Checkup
 from paperclip_claude_k8s.ports import ProcessSettings, utc_now
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
 HOME_ENV = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
 Object = dict[str, Any]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from tests.checks.harness import found, open_harness, problems
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.probe import LOG_BYTES, read_beginning
@@ -15,6 +14,7 @@ from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
 from paperclip_claude_k8s.host.checkup import Checkup
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
 NEVER = 1e9
 """Seconds after which something that a test does not reach happens."""

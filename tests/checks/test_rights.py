@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.fake_cluster import NAMESPACE, FakeCluster
 
 from paperclip_claude_k8s.checks.rights import RIGHTS
 from paperclip_claude_k8s.checks.role import NAME, Account, access_objects, to_yaml
@@ -14,6 +13,7 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.model import JobRef, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster
 
 NEEDED = {(right.access.group, right.resource, right.access.verb) for right in RIGHTS}
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.checks.harness import found, open_harness, problems
-from tests.support.captures import capture
-from tests.support.fake_cluster import PodScript
-from tests.support.runs import SMALL, HostLog
+from tests.support.runs import SMALL
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right
@@ -17,6 +15,7 @@ from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import ALL, JOBS, PODS, SECRETS, VERBS
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog, PodScript, capture
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.checks.harness import Harness, found, open_harness, problems
 from tests.support.any_json import ANY_JSON
-from tests.support.fake_cluster import NAMESPACE
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.devcluster.kinds import CLAIMS, JOBS, SECRETS
 from paperclip_claude_k8s.ports import ProcessSettings, utc_now
+from paperclip_claude_k8s.testing import NAMESPACE
 
 pytestmark = pytest.mark.looptime
 

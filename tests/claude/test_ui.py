@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.captures import capture
 from tests.support.cli_events import recorded_lines
 from tests.support.ui_parser import TIMESTAMP, as_json, parsed_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 from paperclip_claude_k8s.claude.ui.table import TABLE
+from paperclip_claude_k8s.testing import capture
 
 SESSION = "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b"
 

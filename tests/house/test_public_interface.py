@@ -20,7 +20,8 @@ from paperclip_claude_k8s.host.result import ExecutionResult, Usage
 PACKAGE = "paperclip_claude_k8s"
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "src" / PACKAGE / "docs").glob("*.md")))
-PUBLIC = {*(f"{PACKAGE}.{name}" for name in paperclip_claude_k8s.__all__), PACKAGE, f"{PACKAGE}.helpers"}
+PUBLIC_MODULES = {f"{PACKAGE}.{name}" for name in ("helpers", "testing")}
+PUBLIC = {*(f"{PACKAGE}.{name}" for name in paperclip_claude_k8s.__all__), PACKAGE, *PUBLIC_MODULES}
 
 
 def _examples() -> Iterator[tuple[str, str]]:
@@ -40,8 +41,8 @@ def _imported(source: str) -> set[str]:
     """Return the names that an example imports from the package; it need not be a complete program."""
     found = set(re.findall(rf"(?m)^\s*import ({PACKAGE}[\w.]*)", source))
     for module, names in re.findall(rf"(?m)^\s*from ({PACKAGE}[\w.]*) import ([\w, ]+)", source):
-        is_helpers = module == f"{PACKAGE}.helpers"
-        found |= {module} if is_helpers else {f"{module}.{name.strip()}" for name in names.split(",")}
+        is_public = module in PUBLIC_MODULES
+        found |= {module} if is_public else {f"{module}.{name.strip()}" for name in names.split(",")}
     return found
 
 

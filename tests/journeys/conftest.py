@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import capture, capture_file
+from tests.support.captures import capture_file
 from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.real_cluster import IN_HOME_POD
 from tests.support.real_namespace import NAMESPACE
@@ -17,6 +17,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import capture
 
 REAL_KUBECONFIG = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 

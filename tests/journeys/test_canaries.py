@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 from tests.support.cli_commands import claude_k8s
-from tests.support.fake_cluster import Refusal
 from tests.support.home_pod import Home, home_on_dev, home_on_real
 from tests.support.programs import as_admin
 from tests.support.real_namespace import HOST_POD, NAMESPACE
-from tests.support.runs import SMALL, HostLog
+from tests.support.runs import SMALL
 
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, Kind
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.testing import HostLog, Refusal
 
 AUTH = "c4n4ry-auth-0123456789"
 CANARIES = {

@@ -13,9 +13,10 @@ import pytest
 from tests.support.programs import as_admin
 from tests.support.real_cluster import MOMENTS, STAMP_COUNT, Disruption, Stamps, disrupt
 from tests.support.real_namespace import NAMESPACE
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import HostLog
 
 pytestmark = pytest.mark.real
 ROUNDS = int(os.environ.get("DISRUPTION_ROUNDS", "1"))

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 from tests.support.faulty_runs import assert_whole, control_cluster, numbered_lines, with_fault
 from tests.support.real_cluster import wait_for_output
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
+
+from paperclip_claude_k8s.testing import HostLog
 
 pytestmark = pytest.mark.real
 

@@ -3,10 +3,10 @@
 import hashlib
 
 import pytest
-from tests.support.captures import capture, sidecar
 from tests.support.runs import Site
 
 from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.testing import capture, capture_facts
 
 CAPTURES = {
     "01": "Hello from the fake API. Nothing to do.",
@@ -21,7 +21,7 @@ CAPTURES = {
 
 @pytest.mark.parametrize("name", list(CAPTURES))
 async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: str) -> None:
-    expected_facts = sidecar(name)
+    expected_facts = capture_facts(name)
     final, code = expected_facts["facts"]["final_result"], expected_facts["exit_code"]
     result, host_log = await site.run(
         {
@@ -56,7 +56,7 @@ async def test_agent_that_hangs_after_its_result_is_stopped(site: Site) -> None:
     result, host_log = await site.run(env, config={"resultGraceSec": 6})
     assert host_log.stdout.encode() == capture("02")
     assert (result.exit_code, result.error_message) == (0, None)
-    assert result.cost_usd == pytest.approx(sidecar("02")["facts"]["total_cost_usd"])
+    assert result.cost_usd == pytest.approx(capture_facts("02")["facts"]["total_cost_usd"])
     assert result.result_json is not None
     assert result.result_json["warnings"] == [
         "agent_stopped: Claude printed its result and did not exit within 6 s; it was stopped"

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from tests.support.home_pod import RECEIVED_PATH, Home, home_on_dev, home_on_real
 from tests.support.policies import TEMPORARY_FOLDERS
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog
 
 INIT = '{"type":"system","subtype":"init","session_id":"0c6c1f0e-5d5c-4f63-9c1e-3a2f6a1b7d10"}'
 RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"done","type":"result"}'

@@ -19,12 +19,13 @@ from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.programs import as_admin
 from tests.support.real_cluster import VOLUME
 from tests.support.real_namespace import ACCOUNT, NAMESPACE
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.access import SERVICE_ACCOUNT, bound_pod
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog
 
 pytestmark = pytest.mark.real
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from tests.support.programs import as_admin
 from tests.support.real_cluster import MOMENTS, RESULT, Stamps, disrupt
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
+
+from paperclip_claude_k8s.testing import HostLog
 
 pytestmark = [
     pytest.mark.real,

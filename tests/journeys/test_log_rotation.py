@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from tests.support.faulty_runs import assert_whole, control_cluster, numbered_lines, through_proxy, with_fault
 from tests.support.real_cluster import VOLUME, wait_for_output
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import HostLog
 
 pytestmark = pytest.mark.real
 LOG_LIMIT = "64Ki"

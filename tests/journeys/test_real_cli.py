@@ -14,8 +14,9 @@ import pytest
 from tests.support.home_pod import home_on_real
 from tests.support.real_cli import CliAgent
 from tests.support.real_cluster import wait_for_output
-from tests.support.runs import HostLog
 from tests.support.scripted_api import answer, claude_image, refused, text, tool
+
+from paperclip_claude_k8s.testing import HostLog
 
 pytestmark = pytest.mark.real
 BY_USER = pytest.mark.parametrize("user", [1000, 0])

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from tests.support.faulty_runs import assert_whole, numbered_lines, through_proxy, with_fault
 from tests.support.real_cluster import IN_HOME_POD, RESULT, wait_for_output
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.podlog import FollowTimings
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog
 
 pytestmark = pytest.mark.real
 

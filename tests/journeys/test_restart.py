@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from tests.support.real_cluster import IN_HOME_POD, RESULT
-from tests.support.runs import SMALL, HostLog, Site
+from tests.support.runs import SMALL, Site
 
 from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.testing import HostLog
 
 WAITING = "Waiting up to"
 """Status line of a host that waits for the slot, or checks whether the process that holds it still runs."""

@@ -20,7 +20,7 @@ import yaml
 from tests.support.programs import as_admin
 from tests.support.real_cluster import IN_HOME_POD
 from tests.support.real_namespace import NAMESPACE
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -31,6 +31,7 @@ from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog
 
 pytestmark = pytest.mark.real
 KUBECONFIG = os.environ.get("KUBECONFIG_FOR_TESTS", "")

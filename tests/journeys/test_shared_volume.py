@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.support.home_pod import Home, home_on_dev, home_on_real
 from tests.support.programs import mounted_tmpfs
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import HostLog
 
 INIT = '{"type":"system","subtype":"init","session_id":"0c6c1f0e-5d5c-4f63-9c1e-3a2f6a1b7d10"}'
 LINE = '{"type":"user","n":%d,"text":"%s"}'

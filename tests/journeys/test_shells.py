@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import capture
 from tests.support.cli_commands import CommandRunner
 from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import SMALL, Site
 
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.testing import capture
 
 CAPTURE = "02"
 WHOLE = capture(CAPTURE)

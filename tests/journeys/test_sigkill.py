@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.runs import SMALL, HostLog
+from tests.support.runs import SMALL
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog
 
 ROOT = Path(__file__).parents[2]
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'

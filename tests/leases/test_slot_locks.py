@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import Host, jobs, lease_holders
 from tests.support.in_memory_runs import LONG, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE, assert_whole
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
 PREPARATION = 10.0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.real_host.paperclip import expect
 from tests.real_host.testbed import ADAPTER_TYPE, Testbed
-from tests.support.captures import capture
+
+from paperclip_claude_k8s.testing import capture
 
 UI_WORKER = Path(__file__).with_name("ui_worker.cjs")
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"

@@ -11,14 +11,16 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.captures import CAPTURES
 from tests.support.relay_shells import SHELLS, RelayRunner, relay_runner, summary
 
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.relay import RelaySummary
+from paperclip_claude_k8s.testing import CAPTURE_VERSIONS
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "claude"
-CAPTURES = sorted(FIXTURES.glob("captures*/*.ndjson*"))
+CAPTURE_FILES = sorted(CAPTURES.glob("*/*.ndjson*"))
 STREAMS = {
     case["name"]: case["stream"] for case in json.loads((FIXTURES / "streams.json").read_text("utf-8"))
 }
@@ -99,7 +101,7 @@ def read_capture(capture: Path) -> bytes:
     return gzip.decompress(raw) if capture.suffix == ".gz" else raw
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name[9:]}-{path.name}")
+@pytest.mark.parametrize("capture", CAPTURE_FILES, ids=lambda path: f"{path.parent.name}-{path.name}")
 async def test_summary_equals_what_the_parser_reads(capture: Path, tmp_path: Path) -> None:
     output = read_capture(capture)
     final = final_result(output)
@@ -179,9 +181,9 @@ async def test_summary_is_not_misled_by_text_and_inner_keys(name: str, tmp_path:
 
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9, 0.999])
-@pytest.mark.parametrize("version", ["captures", "captures-2.1.332"])
+@pytest.mark.parametrize("version", CAPTURE_VERSIONS)
 async def test_summary_without_a_complete_result_is_empty(version: str, part: float, tmp_path: Path) -> None:
-    output = read_capture(FIXTURES / version / "02-tools-multiblock.ndjson")
+    output = read_capture(CAPTURES / version / "02-tools-multiblock.ndjson")
     at = output.rstrip(b"\n").rfind(b"\n") + 1
     torn = output[: at + max(int((len(output) - 1 - at) * part), 1)]
     assert set(await fields_in_all_shells(tmp_path, torn)) == {NO_RESULT}

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from tests.support.captures import capture
-from tests.support.fake_cluster import FakeCluster, PodScript
-from tests.support.runs import STATUS_PREFIX, HostLog
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.execute import execute
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import NullJournal, ProcessSettings
 from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.testing import STATUS_PREFIX, FakeCluster, HostLog, PodScript, capture
 
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import capture
-from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.in_memory_runs import one_host
+
+from paperclip_claude_k8s.testing import FakeCluster, PodScript, capture
 
 pytestmark = pytest.mark.looptime
 FIRST_LINE, REST = capture("02").split(b"\n", 1)

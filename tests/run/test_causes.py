@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from tests.support.disruptions import only, run_disrupted
-from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.in_memory_runs import GOOD, PARTIAL, one_host
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
 from paperclip_claude_k8s.devcluster.node import NODE
+from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
 KILLED = PodScript(output=((0.0, PARTIAL),), ends_at=10.0, exit_code=137, summarized=False)

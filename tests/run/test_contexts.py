@@ -6,10 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.support.api_server import a_kubeconfig, serving
-from tests.support.fake_cluster import NAMESPACE
 from tests.support.home_cluster import home_cluster
-from tests.support.hosts import basic_context
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -21,6 +18,7 @@ from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.testing import NAMESPACE, HostLog, build_context
 
 IMPATIENT = Timings(retry_budget=0.1)
 
@@ -28,7 +26,7 @@ IMPATIENT = Timings(retry_budget=0.1)
 async def result_of(policy: Policy | None = None, **config: Any) -> ExecutionResult:
     adapter = Adapter(ProcessSettings(policy=policy or Policy(), timings=IMPATIENT))
     try:
-        return await adapter.execute(basic_context(HostLog(), config={"image": "i", **config}))
+        return await adapter.execute(build_context(HostLog(), config={"image": "i", **config}))
     finally:
         await adapter.shutdown()
 

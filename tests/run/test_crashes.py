@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.hosts import Host, jobs, lease_holders
 from tests.support.in_memory_runs import WHOLE
 from tests.support.run_calls import NOT_CALLED_BY_RUNS, SCENARIOS, Scenario
-from tests.support.runs import HostLog
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog
 
 pytestmark = pytest.mark.looptime
 BLOCKED = "k8s_concurrent_run_blocked"

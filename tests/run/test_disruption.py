@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.captures import capture
 from tests.support.disruptions import (
     DELAYED_RESULT,
     DISRUPT_AFTER,
@@ -25,7 +24,6 @@ from tests.support.disruptions import (
     suspend,
     taint,
 )
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import started
 from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
@@ -34,6 +32,7 @@ from paperclip_claude_k8s.devcluster.api import Deletion, Request
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript, capture
 
 pytestmark = pytest.mark.looptime
 

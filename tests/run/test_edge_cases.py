@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import PodScript
 from tests.support.hosts import jobs, lease_holders, started
 from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import HostLog, PodScript
 
 pytestmark = pytest.mark.looptime
 

@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import NEW, OLD, capture, recorded, sidecar
-from tests.support.fake_cluster import FakeCluster, PodScript
+from tests.support.captures import NEW, OLD, recorded
 from tests.support.hosts import started
 from tests.support.in_memory_runs import WHOLE, count_jobs, one_host, two_hosts
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.devcluster.crilog import StreamWriter
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.run.exit_wait import MIN_STREAM_SECONDS, RETRY_INTERVAL, Agent, ExitWait
+from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript, capture, capture_facts
 
 pytestmark = pytest.mark.looptime
-FACTS = sidecar("02")["facts"]
+FACTS = capture_facts("02")["facts"]
 """What is known of the capture `WHOLE`."""
 NEWLINE = b"\n"
 TEN_HOURS = 36_000.0

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import PodScript
 from tests.support.in_memory_runs import GOOD, QUIET, WHOLE, assert_whole, count_jobs, one_host
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.cluster.port import NOT_KUBERNETES, PROXY_REFUSED, ClusterError
+from paperclip_claude_k8s.testing import PodScript
 
 pytestmark = pytest.mark.looptime
 ANSWERS = (

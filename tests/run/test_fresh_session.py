@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import Host
 from tests.support.in_memory_runs import WHOLE
+
+from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.in_memory_runs import GOOD
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS, NAMESPACES, PODS
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog
 
 pytestmark = pytest.mark.looptime
 LONG_NAME = "paperclip-" + "x" * 60

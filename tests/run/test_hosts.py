@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, jobs, lease_holders, started
 from tests.support.in_memory_runs import (
     LONG,
@@ -18,10 +17,10 @@ from tests.support.in_memory_runs import (
     assert_whole,
     two_hosts,
 )
-from tests.support.runs import HostLog
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog, PodScript
 
 pytestmark = pytest.mark.looptime
 

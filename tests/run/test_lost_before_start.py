@@ -16,7 +16,6 @@ from tests.support.disruptions import (
     suspend,
     taint,
 )
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import started
 from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
@@ -24,6 +23,7 @@ from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, path_of_pod
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
 NEVER_STARTS = PodScript(waiting=((9e8, "ContainerCreating", ""),))  # 9e8 s are longer than any test

@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import capture
-from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.plans import a_context
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Limits
@@ -24,6 +21,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.run.mcp_baseline import BASELINE_PATH, read_baseline
 from paperclip_claude_k8s.run.mcp_servers import resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript, capture
 
 SERVER = {"name": "s", "url": "https://x.example", "token": "t", "connectionId": "c"}
 pytestmark = pytest.mark.looptime

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import capture
-from tests.support.fake_cluster import PodScript
 from tests.support.in_memory_runs import GOOD, PARTIAL, QUIET, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
+from paperclip_claude_k8s.testing import PodScript, capture
 
 pytestmark = pytest.mark.looptime
 

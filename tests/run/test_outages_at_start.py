@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import capture
-from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.home_cluster import HomeCluster, home_cluster
 from tests.support.in_memory_runs import GOOD, QUIET, WHOLE, count_jobs, one_host
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog, capture
 
 pytestmark = pytest.mark.looptime
 RETRY_BUDGET = Timings().retry_budget

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import capture
-from tests.support.fake_cluster import NAMESPACE, PodScript
 from tests.support.home_cluster import home_cluster
 from tests.support.in_memory_runs import GOOD
 
@@ -14,6 +12,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import NAMESPACE, PodScript, capture
 
 pytestmark = pytest.mark.looptime
 HUGE = {"taskId": "t", "paperclipTaskMarkdown": "x" * 2 * 1024 * 1024}

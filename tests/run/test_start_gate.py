@@ -16,13 +16,13 @@ from tests.support.disruptions import (
     run_disrupted,
     suspend,
 )
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, started
 from tests.support.in_memory_runs import QUIET, WHOLE, one_host, two_hosts
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ONLY_POD_KEY
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
 

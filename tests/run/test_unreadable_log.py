@@ -7,8 +7,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.fake_cluster import PodScript
 from tests.support.in_memory_runs import GOOD, WHOLE, assert_whole, count_jobs, one_host
+
+from paperclip_claude_k8s.testing import PodScript
 
 pytestmark = pytest.mark.looptime
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from tests.support.disruptions import change, only
-from tests.support.fake_cluster import PodScript
 from tests.support.in_memory_runs import GOOD, WHOLE, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.devcluster.node import NODE
+from paperclip_claude_k8s.testing import PodScript
 
 pytestmark = pytest.mark.looptime
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from tests.support.disruptions import change
-from tests.support.fake_cluster import NAMESPACE
 from tests.support.hosts import lease_holders, started
 from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
 
@@ -20,6 +19,7 @@ from paperclip_claude_k8s.cluster.labels import ADAPTER_LABEL, ADAPTER_TYPE, PRE
 from paperclip_claude_k8s.cluster.lease_objects import PROCESS_ANNOTATION, read_process
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
 from paperclip_claude_k8s.plan.run_plan import START_MARKS
+from paperclip_claude_k8s.testing import NAMESPACE
 from paperclip_claude_k8s.volume.removal import remove_tree
 from paperclip_claude_k8s.volume.run_log_file import run_log_of
 from paperclip_claude_k8s.volume.start_marks import StartMarks

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from tests.support.any_json import ODD_JSON
 from tests.support.api_server import a_kubeconfig
 from tests.support.fuzzing import FUZZ, FUZZ_RUNS
-from tests.support.hosts import basic_context
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -23,6 +21,7 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.model import JobRef, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, LogRequest
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog, build_context
 
 TIMINGS = Timings(
     connect=1.0,
@@ -278,7 +277,7 @@ def test_no_random_answers_make_a_run_succeed(answers: list[Answer]) -> None:
             config = {"image": "i", "kubeconfig": a_kubeconfig(folder, url), "startTimeoutSec": 1}
             config |= {"scheduleTimeoutSec": 1, "imagePullTimeoutSec": 1, "timeoutSec": 1, "graceSec": 0}
             adapter = Adapter(ProcessSettings(timings=TIMINGS))
-            ctx = basic_context(host_log, config=config)
+            ctx = build_context(host_log, config=config)
             try:
                 with suppress(TimeoutError):  # a run goes on while nothing shows that its Job ended
                     async with asyncio.timeout(RUN_SECONDS):

@@ -10,7 +10,6 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.any_json import ODD_JSON
-from tests.support.fake_cluster import FakeCluster
 from tests.support.fuzzing import FUZZ
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -20,6 +19,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import FakeCluster
 
 STRICT = Policy(
     kubeconfigs=("/srv/kubeconfig",),

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import PodScript
 from tests.support.in_memory_runs import one_host
 from tests.support.judged_output import assert_fields_known, assert_storable, result_line
-from tests.support.runs import HostLog
+
+from paperclip_claude_k8s.testing import HostLog, PodScript
 
 pytestmark = pytest.mark.looptime
 INIT = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'

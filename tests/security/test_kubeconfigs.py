@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.support.api_server import a_kubeconfig
-from tests.support.hosts import basic_context
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -22,6 +20,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog, build_context
 
 API_VERSION = "client.authentication.k8s.io/v1"
 ALL_PROGRAMS = KubeconfigRules(may_run=lambda _: True)
@@ -41,7 +40,7 @@ async def result_of(kubeconfig: str, policy: Policy | None = None) -> ExecutionR
     adapter = Adapter(ProcessSettings(policy=policy or Policy(), timings=timings))
     try:
         return await adapter.execute(
-            basic_context(HostLog(), config={"image": "i", "kubeconfig": kubeconfig})
+            build_context(HostLog(), config={"image": "i", "kubeconfig": kubeconfig})
         )
     finally:
         await adapter.shutdown()

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from tests.support.api_server import a_kubeconfig
-from tests.support.fake_cluster import FakeCluster
 from tests.support.in_memory_runs import GOOD, one_host
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -13,6 +12,7 @@ from paperclip_claude_k8s.host.checkup import Checkup
 from paperclip_claude_k8s.host.form import NOT_ALLOWED
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import FakeCluster
 
 STRICT = Policy(
     images=("registry.local/*",), docker=False, pod_template=False, shared_volume_dirs=(), exec_plugins=()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.in_memory_runs import GOOD, assert_whole, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, SECRETS
@@ -13,6 +12,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.config_admission import config_refusals
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster
 
 SAFE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 """Security context of a container that cannot become root."""

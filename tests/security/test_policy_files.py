@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import NAMESPACE
 from tests.support.home_cluster import HomeCluster, home_cluster
 from tests.support.in_memory_runs import GOOD, assert_whole, one_host
 
@@ -15,6 +14,7 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, SECRETS
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import NAMESPACE
 
 CANARY = "canary-of-the-host"
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tests.support.cli_commands import SOURCE, CommandRunner, claude_k8s
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.cli.agent_output import BAR, with_bars
 from paperclip_claude_k8s.cli.live import LiveView
@@ -25,6 +24,7 @@ from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.ports import NullJournal
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.testing import HostLog
 
 ATTACKS = {
     "screen": "\x1b[2J\x1b[H",

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.support.fake_cluster import FakeCluster, PodScript
-
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 T = TypeVar("T")
 CONTRACT_TIMEOUT = 60.0

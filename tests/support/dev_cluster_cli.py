@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.captures import capture, capture_file
+from tests.support.captures import capture_file
 from tests.support.cli_commands import CommandResult, CommandRunner, claude_k8s
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.testing import capture
 
 TRANSCRIPT = capture("02")
 """Recorded stdout of the Claude CLI; agents print it unless a test names another capture."""

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.in_memory_runs import PARTIAL, WHOLE
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog, PodScript
 
 SLOW_TO_STOP = PodScript(output=((0.0, PARTIAL),), ends_at=9999.0, stops_in=12.0)
 """Runs for another twelve seconds after SIGTERM."""

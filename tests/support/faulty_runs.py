@@ -9,9 +9,10 @@ from typing import Any
 
 from tests.support.flaky_proxy import FlakyProxy, flaky_proxy
 from tests.support.real_cluster import RESULT
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import HostLog
 
 CTL_SCRIPT = os.environ.get("CLUSTER_CTL", "")
 """Script that starts, stops and kills a part of the cluster, such as the kubelet."""

@@ -5,15 +5,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.in_memory_runs import GOOD
 from tests.support.policies import TEMPORARY_FOLDERS
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog
 
 
 class HomeCluster:

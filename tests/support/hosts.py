@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from tests.support.fake_cluster import FakeCluster, HostConnection
-from tests.support.runs import HostLog
 from tests.support.traced_cluster import CallHook, Moment, TracedCluster
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -17,24 +15,12 @@ from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import FakeCluster, HostConnection, HostLog, build_context
 
 
 def virtual_now() -> datetime:
     """The start of 2026 plus the time of the event loop."""
     return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
-
-
-def basic_context(host_log: HostLog, **more: Any) -> dict[str, Any]:
-    """A context for a cluster in memory. `more` replaces entries; its `config` is added to the default."""
-    config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
-    return {
-        "runId": "run-1",
-        "agent": {"id": "agent-1", "companyId": "co"},
-        "config": config,
-        "context": {"taskId": "task-1"},
-        "onLog": host_log.on_log,
-        **more,
-    }
 
 
 class Host:
@@ -51,7 +37,7 @@ class Host:
     async def run(self, host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
         host_log = host_log or HostLog()
         context = {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."}
-        ctx = basic_context(host_log, **{"context": context, **more})
+        ctx = build_context(host_log, **{"context": context, **more})
         return await self.adapter.execute(ctx), host_log
 
     def disconnect(self) -> None:

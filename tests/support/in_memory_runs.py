@@ -5,15 +5,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.captures import capture
-from tests.support.fake_cluster import FakeCluster, PodScript
-from tests.support.hosts import Host, basic_context
-from tests.support.runs import HostLog
+from tests.support.hosts import Host
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript, build_context, capture
 
 WHOLE = capture("02")
 """A complete output of the CLI with a good result."""
@@ -47,7 +45,7 @@ async def one_host(
 
         async def run(host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
             host_log = host_log or HostLog()
-            ctx = basic_context(host_log, **{"onSpawn": host_log.on_spawn, **more})
+            ctx = build_context(host_log, **{"onSpawn": host_log.on_spawn, **more})
             return await adapter.execute(ctx), host_log
 
         try:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from tests.support.home_pod import Home
-from tests.support.runs import HostLog
 from tests.support.scripted_api import MODEL, Answer, ScriptedApi, claude_image, scripted_api
 
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import HostLog
 
 MCP_SERVER = r"""#!/bin/bash
 # An MCP server over stdio with one tool, which counts the letters of a word.

@@ -17,10 +17,11 @@ from typing import Any
 
 from tests.support.programs import as_admin
 from tests.support.real_namespace import HOST_POD, NAMESPACE
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.testing import HostLog
 
 VOLUME = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
 IN_HOME_POD = {"HOSTNAME": HOST_POD, "PAPERCLIP_NAMESPACE": NAMESPACE}

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, started
 from tests.support.in_memory_runs import PARTIAL, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE
 
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
 SHORT = PodScript(output=((0.0, PARTIAL), (25.0, WHOLE[len(PARTIAL) :])), ends_at=26.0)
 """Prints its result after 25 s."""

@@ -11,8 +11,6 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 from tests.support.api_server import a_kubeconfig
-from tests.support.captures import capture
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.run_calls import script_of_lost_session
 
 from paperclip_claude_k8s.cli.command_options import RunOptions
@@ -21,6 +19,7 @@ from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies
 from paperclip_claude_k8s.cli.runs.disk import Disk
 from paperclip_claude_k8s.cli.runs.replies import Reply, exit_code
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript, capture
 
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)

@@ -1,0 +1,80 @@
+"""A cluster in memory, on the time of the event loop, which may be virtual.
+
+The gateway is the real one, and calls the development cluster's API without a socket. No process runs in a
+Pod: the kubelet does what the `PodScript` of the test prescribes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.devcluster.api import Api
+from paperclip_claude_k8s.devcluster.controller import Controller
+from paperclip_claude_k8s.devcluster.dev_cluster import NAMESPACE, seed
+from paperclip_claude_k8s.devcluster.store import Store
+from paperclip_claude_k8s.testing.host_connection import HostConnection
+from paperclip_claude_k8s.testing.memory_faults import MemoryFaults
+from paperclip_claude_k8s.testing.pod_script import PodScript
+from paperclip_claude_k8s.testing.scripted_kubelet import ScriptedKubelet
+
+__all__ = ["NAMESPACE", "Calls", "FakeCluster"]
+Object = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Calls:
+    """Every request that was sent, including those that failed: verb, resource, name."""
+
+    made: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def count(self, verb: str, resource: str = "") -> int:
+        return sum(1 for v, r, _ in self.made if v == verb and resource in {"", r})
+
+
+class FakeCluster:
+    """A cluster in memory: `async with FakeCluster.start(folder, pod_script) as fake:`.
+
+    `fake.gateway` is the `Cluster` for the code under test.
+    """
+
+    def __init__(self, folder: Path, pod_script: Callable[[Object], PodScript]) -> None:
+        self.store = Store()
+        self.faults = MemoryFaults()
+        self.calls = Calls()
+        self.down_until = 0.0
+        self.kubelet = ScriptedKubelet(self.store, self.faults, folder, pod_script)
+        self.api = Api(self.store, self.kubelet, self.faults)  # type: ignore[arg-type]  # the part Api uses
+        self.connection = HostConnection(self)
+        self.gateway = Gateway(http=self.connection)
+        seed(self.store)
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, folder: Path, pod_script: PodScript | Callable[[Object], PodScript] | None = None
+    ) -> AsyncIterator["FakeCluster"]:
+        given = pod_script if callable(pod_script) else (lambda _: pod_script or PodScript())
+        fake = cls(folder, given)
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = [
+                    group.create_task(Controller(fake.store, fake.faults).run()),
+                    group.create_task(fake.kubelet.run(group)),
+                ]
+                try:
+                    yield fake
+                finally:
+                    for task in (*work, *fake.kubelet.pod_tasks):
+                        task.cancel()
+        finally:
+            fake.kubelet.close_logs()
+
+    def go_down(self, seconds: float) -> None:
+        """Refuse every request for this time, and break every open response."""
+        self.down_until = asyncio.get_running_loop().time() + seconds
+        self.faults.drop_log_streams()
+        self.faults.close_watches()

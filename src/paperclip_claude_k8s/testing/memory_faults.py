@@ -1,0 +1,56 @@
+"""The faults that a cluster in memory can have."""
+
+from dataclasses import dataclass, field
+
+from paperclip_claude_k8s.devcluster.faults import Faults
+from paperclip_claude_k8s.devcluster.problems import Problem
+
+_REASONS = {403: "Forbidden", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Refuses the next `times` requests with this verb and resource. `retry_after`: seconds."""
+
+    verb: str
+    resource: str
+    code: int
+    times: int = 1
+    retry_after: int | None = None
+    message: str = "injected fault"
+
+    def check(self, verb: str, resource: str) -> None:
+        """Raise a `Problem` if the request is one of those to refuse; an entry of `Faults.access_checks`."""
+        if (verb, resource) == (self.verb, self.resource) and self.times > 0:
+            self.times -= 1
+            reason = _REASONS.get(self.code, "Unknown")
+            raise Problem(self.code, reason, self.message, retry_after=self.retry_after)
+
+
+@dataclass(slots=True)
+class MemoryFaults(Faults):
+    """Further faults, which only the cluster in memory can have."""
+
+    node_lost: bool = False
+    """The kubelet does not see that a Pod is being deleted."""
+    fails_unstarted_pods: bool = False
+    """Behave as kubelets from 1.27 on: a deleted Pod that never ran is Failed before it is removed."""
+    hanging_watches: set[str] = field(default_factory=set)
+    """Resources whose new watches bring nothing and do not end."""
+
+    def refuse(  # noqa: PLR0913  # the fields of a `Refusal`
+        self,
+        verb: str,
+        resource: str,
+        code: int,
+        times: int = 1,
+        *,
+        retry_after: int | None = None,
+        message: str = "injected fault",
+    ) -> None:
+        """Refuse the next `times` requests with this verb and resource, such as "create" and "jobs".
+
+        `code`: the HTTP status. `retry_after`: seconds, in the header of that name.
+        """
+        refusal = Refusal(verb, resource, code, times, retry_after=retry_after, message=message)
+        self.access_checks.append(refusal.check)

@@ -1,0 +1,27 @@
+"""What the Pods of a cluster in memory do."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PodScript:
+    """What a scheduled Pod does as soon as its Secrets exist. Times count from its container's start."""
+
+    waiting: tuple[tuple[float, str, str], ...] = ()
+    """(seconds, reason, message) of each waiting state before the container starts."""
+    output: tuple[tuple[float, bytes], ...] = ()
+    """(time, bytes) on stdout."""
+    ends_at: float = 1.0
+    exit_code: int = 0
+    reason: str = ""
+    """Reason in the terminated state; "": Completed or Error, by the exit code."""
+    on_sigterm: int | None = 143
+    """Exit code after SIGTERM; None: it ignores SIGTERM until it is killed."""
+    stops_in: float = 0.1
+    """Seconds from SIGTERM to its exit; without effect if it ignores SIGTERM."""
+    shown_after: float = 0.0
+    """Seconds from the container's start until the Pod's status shows it; the log can be read at once."""
+    evicted_at: float | None = None
+    """Time of its eviction, in place of `ends_at`."""
+    summarized: bool = True
+    """The relay writes its summary to the termination message."""

@@ -1,0 +1,48 @@
+"""Writes the status of the Pods of a cluster in memory, as a kubelet does."""
+
+from typing import Any
+
+from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.devcluster.problems import Problem
+from paperclip_claude_k8s.devcluster.store import Store, now
+
+Object = dict[str, Any]
+
+
+class PodStatuses:
+    """Writes the status of Pods."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
+        state = {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": now()}}
+        self.set_state(pod, "Failed" if code else "Succeeded", state)
+
+    def evict(self, pod: Object) -> None:
+        def change(found: Object) -> None:
+            target = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+            found["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
+            found["status"].setdefault("conditions", []).append(target)
+
+        meta = pod["metadata"]
+        self._store.update(PODS, meta["namespace"], meta["name"], change)
+
+    def set_state(self, pod: Object, phase: str, state: Object) -> None:
+        def change(found: Object) -> None:
+            statuses = [
+                {"name": "claude", "state": state, "containerID": f"fake://{found['metadata']['uid']}"}
+            ]
+            found["status"] |= {"phase": phase, "containerStatuses": statuses}
+
+        meta = pod["metadata"]
+        try:
+            self._store.update(PODS, meta["namespace"], meta["name"], change)
+        except Problem:
+            return  # deleted by force
+
+    def fail(self, pod: Object) -> None:
+        def fail(found: Object) -> None:
+            found["status"]["phase"] = "Failed"
+
+        self._store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], fail)

@@ -1,0 +1,161 @@
+"""The kubelet of a cluster in memory: runs a `PodScript` for each Pod, and no process."""
+
+import asyncio
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
+from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
+from paperclip_claude_k8s.devcluster.dev_cluster import NAMESPACE
+from paperclip_claude_k8s.devcluster.kinds import PODS, SECRETS
+from paperclip_claude_k8s.devcluster.store import Store, now
+from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
+from paperclip_claude_k8s.testing.memory_faults import MemoryFaults
+from paperclip_claude_k8s.testing.pod_script import PodScript
+from paperclip_claude_k8s.testing.pod_statuses import PodStatuses
+from paperclip_claude_k8s.testing.relay_summary import relay_summary
+
+RELAY_MARK = b"\x1e"
+Object = dict[str, Any]
+
+
+class ScriptedKubelet:
+    """Runs the `PodScript` of each Pod on the time of the event loop."""
+
+    def __init__(
+        self, store: Store, faults: MemoryFaults, folder: Path, pod_script: Callable[[Object], PodScript]
+    ) -> None:
+        self._store = store
+        self._faults = faults
+        self._folder = folder
+        self._pod_script_of = pod_script
+        self._statuses = PodStatuses(store)
+        self._logs: dict[tuple[str, str], LogFile] = {}
+        self._seen: set[str] = set()
+        self.pod_tasks: list[asyncio.Task[None]] = []
+        self.started: list[tuple[float, str]] = []
+        """(start time, Pod name) of each agent."""
+
+    def log_of(self, pod_uid: str, container: str) -> LogFile | None:
+        return self._logs.get((pod_uid, container))
+
+    def logs(self) -> list[LogFile]:
+        """The logs of all agents so far; a test may append to them."""
+        return list(self._logs.values())
+
+    def close_logs(self) -> None:
+        for log in self._logs.values():
+            log.end()
+
+    def kill(self, pod_uid: str) -> None:
+        """Not needed: `_run_pod` ends when its Pod is deleted."""
+
+    async def run(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            changed = self._store.next_change()
+            for pod in self._store.list(PODS):
+                uid = pod["metadata"]["uid"]
+                if pod["spec"].get("nodeName") and uid not in self._seen:
+                    self._seen.add(uid)
+                    self.pod_tasks.append(group.create_task(self._run_pod(pod)))
+            await changed.wait()
+
+    async def _run_pod(self, pod: Object) -> None:
+        pod_script = self._pod_script_of(pod)
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(self._run_script(pod, pod_script))
+            deleted = group.create_task(self._wait_until_deleted(pod))
+            await asyncio.wait({work, deleted}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                await self._stop(pod, pod_script)
+            else:
+                await deleted
+        meta = pod["metadata"]
+        self._store.remove(PODS, meta["namespace"], meta["name"])
+
+    async def _wait_until_deleted(self, pod: Object) -> None:
+        meta = pod["metadata"]
+        while True:
+            changed = self._store.next_change()
+            there = self._store.find(PODS, meta["namespace"], meta["name"])
+            deleted = there is None or there["metadata"].get("deletionTimestamp")
+            if deleted and not self._faults.node_lost:
+                return
+            await changed.wait()
+
+    async def _stop(self, pod: Object, pod_script: PodScript) -> None:
+        log = self._logs.get((pod["metadata"]["uid"], "claude"))
+        if log is None:
+            if self._faults.fails_unstarted_pods:
+                self._statuses.fail(pod)
+                await asyncio.sleep(0.1)
+            return
+        grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
+        await asyncio.sleep(pod_script.stops_in if pod_script.on_sigterm is not None else grace)
+        log.end()
+        code = pod_script.on_sigterm if pod_script.on_sigterm is not None else 137
+        self._statuses.terminated(pod, code, "Error", "")
+        await asyncio.sleep(0.1)
+
+    async def _run_script(self, pod: Object, pod_script: PodScript) -> None:
+        await self._wait_for_secrets(pod)
+        if not self._may_start(pod):
+            self._statuses.terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
+            return
+        for seconds, reason, message in pod_script.waiting:
+            self._statuses.set_state(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
+            await asyncio.sleep(seconds)
+        path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._faults.rotate_log_at
+        log = LogFile(path, rotate_at, clock=_virtual_nanos)
+        self._logs[pod["metadata"]["uid"], "claude"] = log
+        began = asyncio.get_running_loop().time()
+        self._show_running(pod, pod_script)
+        writer, stdout = StreamWriter(log, "stdout"), b""
+        for when, chunk in pod_script.output:
+            await asyncio.sleep(began + when - asyncio.get_running_loop().time())
+            writer.feed(chunk)
+            stdout += b"" if chunk.startswith(RELAY_MARK) else chunk  # the relay's own lines do not count
+        end = pod_script.ends_at if pod_script.evicted_at is None else pod_script.evicted_at
+        await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
+        writer.close()
+        log.end()
+        if pod_script.evicted_at is not None:
+            self._statuses.evict(pod)
+            return
+        await asyncio.sleep(self._faults.status_delay)
+        message = relay_summary(pod, stdout, pod_script) if pod_script.summarized else ""
+        reason = pod_script.reason or ("Completed" if pod_script.exit_code == 0 else "Error")
+        self._statuses.terminated(pod, pod_script.exit_code, reason, message)
+
+    def _may_start(self, pod: Object) -> bool:
+        """False if the run Secret names another Pod as the only one; the relay checks the same."""
+        job = (pod["metadata"].get("labels") or {}).get("job-name", "")
+        secret = self._store.find(SECRETS, NAMESPACE, job)
+        only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
+        return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
+
+    async def _wait_for_secrets(self, pod: Object) -> None:
+        """Keep the Pod in ContainerCreating until its Secrets exist."""
+        wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
+        self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
+        while True:
+            changed = self._store.next_change()
+            if all(self._store.find(SECRETS, NAMESPACE, name) for name in wanted):
+                return
+            await changed.wait()
+
+    def _show_running(self, pod: Object, pod_script: PodScript) -> None:
+        loop, running = asyncio.get_running_loop(), {"running": {"startedAt": now()}}
+        self.started.append((loop.time(), pod["metadata"]["name"]))
+        if pod_script.shown_after:
+            loop.call_later(pod_script.shown_after, self._statuses.set_state, pod, "Running", running)
+        else:
+            self._statuses.set_state(pod, "Running", running)
+
+
+def _virtual_nanos() -> int:
+    """The time of the event loop as nanoseconds of Unix time, beginning in September 2026."""
+    return 1_790_000_000_000_000_000 + int(asyncio.get_running_loop().time() * 1_000_000_000)
