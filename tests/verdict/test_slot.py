@@ -32,6 +32,7 @@ from paperclip_claude_k8s.verdict.slot import (
     Blocked,
     Claimant,
     Free,
+    OrphanClass,
     PodsRemaining,
     classify_orphan,
     judge_slot,
@@ -345,4 +346,6 @@ def test_missing_ids_never_make_a_job_adoptable(job: JobSnapshot, claimant: Clai
     if isinstance(verdict, Adopt):
         assert verdict.own == own
         assert own or (shared(TASK_LABEL, claimant.task) and (same_wake or not job.conditions))
-    assert own or shared(TASK_LABEL, claimant.task) or classify_orphan(job, claimant) is not None
+    assert (
+        own or shared(TASK_LABEL, claimant.task) or classify_orphan(job, claimant) is not OrphanClass.REATTACH
+    )

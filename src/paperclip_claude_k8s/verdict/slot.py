@@ -17,6 +17,7 @@ adds some that never end, and such a Job never gets a condition.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
@@ -131,22 +132,48 @@ def judge_slot(
     return PodsRemaining(running) if running else verdict
 
 
-def classify_orphan(job: JobSnapshot, claimant: Claimant) -> Failure | None:
-    """Why this run may not adopt a live Job without a live holder; None if it may."""
+class OrphanClass(StrEnum):
+    """Whether a run may adopt an orphan: `REATTACH`, or the reason why not."""
+
+    REATTACH = "reattach"
+    REATTACH_DISABLED = "block_reattach_disabled"
+    TASK_UNKNOWN = "block_task_unknown"
+    TASK_MISMATCH = "block_task_mismatch"
+    SESSION_MISMATCH = "block_session_mismatch"
+
+
+def classify_orphan(job: JobSnapshot, claimant: Claimant) -> OrphanClass:
+    """Whether this run may adopt a live Job without a live holder."""
     if is_own(job, claimant.run, claimant.names):
-        return None
+        return OrphanClass.REATTACH
     if not claimant.adopts_orphans:
-        return failures.run_blocked(
-            job.ref.name, "of an earlier host process is still running for this agent"
-        )
+        return OrphanClass.REATTACH_DISABLED
     task, session = job.labels.get(TASK_LABEL), job.labels.get(SESSION_LABEL)
     if not (task and claimant.task):
-        return failures.orphan_task_unknown(job.ref.name)
+        return OrphanClass.TASK_UNKNOWN
     if task != claimant.task:
-        return failures.run_blocked(job.ref.name, f"is still running for this agent, on task {task}")
-    if session and claimant.session and session != claimant.session:
-        return failures.orphan_session_mismatch(job.ref.name, session, claimant.session)
-    return None
+        return OrphanClass.TASK_MISMATCH
+    if known_different(session, claimant.session):
+        return OrphanClass.SESSION_MISMATCH
+    return OrphanClass.REATTACH
+
+
+def _orphan_failure(job: JobSnapshot, claimant: Claimant) -> Failure | None:
+    """Why this run may not adopt the Job; None if it may."""
+    name = job.ref.name
+    match classify_orphan(job, claimant):
+        case OrphanClass.REATTACH_DISABLED:
+            return failures.run_blocked(name, "of an earlier host process is still running for this agent")
+        case OrphanClass.TASK_UNKNOWN:
+            return failures.orphan_task_unknown(name)
+        case OrphanClass.TASK_MISMATCH:
+            task = job.labels.get(TASK_LABEL)
+            return failures.run_blocked(name, f"is still running for this agent, on task {task}")
+        case OrphanClass.SESSION_MISMATCH:
+            session = job.labels.get(SESSION_LABEL) or ""
+            return failures.orphan_session_mismatch(name, session, claimant.session or "")
+        case _:
+            return None
 
 
 def known_equal(one: str | None, other: str | None) -> bool:
@@ -191,7 +218,7 @@ def _judge_orphans(live: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdi
     """Adopt the run's own Job, else the newest. Blocked if a Job of another run is live beside it."""
     own = [job for job in live if is_own(job, claimant.run, claimant.names)]
     chosen = own[0] if own else live[0]
-    failure = classify_orphan(chosen, claimant)
+    failure = _orphan_failure(chosen, claimant)
     if failure is not None:
         return Blocked(failure)
     others = [job for job in live if job is not chosen and job not in own]
