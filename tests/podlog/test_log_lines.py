@@ -111,6 +111,9 @@ def test_stamp_may_have_any_number_of_fraction_digits(fraction: bytes, nanosecon
         b"2026-09-21 14:13:20.123456789Z text",
         b"2026-13-21T14:13:20.123456789Z no such month",
         b"2026-09-21T14:13:20.123456789Z",
+        b"1969-12-31T23:59:59Z before all logs",
+        b"0001-01-01T00:00:00+14:00 before all dates",
+        b"9999-12-31T23:59:59-14:00 after all dates",
         b"",
     ],
 )

@@ -1,5 +1,7 @@
 """Which lines of a response are new after a reconnect, according to a position."""
 
+import time
+
 import pytest
 from tests.support.kubelet_log import NANO, stamp
 
@@ -78,6 +80,17 @@ def test_clock_set_back_makes_count_unknown() -> None:
 
 def test_clock_set_forward_needs_no_scan() -> None:
     assert position_of((0, "a"), (36_000, "b")).plan().count == 1
+
+
+def test_times_that_run_backwards_take_little_time_and_lose_no_line() -> None:
+    backwards = [(10_000_000 - 30 * number, "x") for number in range(20_000)]
+    began = time.thread_time()
+    position = position_of(*backwards)
+    assert time.thread_time() - began < 5
+    assert position.plan().count is None
+    for tenths in range(10_000_010, 10_000_400, 10):
+        position.add(line(tenths, "later"))
+    assert position.plan().count == 3
 
 
 def test_burst_of_lines_does_not_grow_memory() -> None:

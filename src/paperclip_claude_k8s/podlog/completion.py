@@ -97,6 +97,7 @@ class Completion:
             sha256=counts.sha256,
             unread=self._unread,
             file_trouble=self._file_trouble,
+            filled=sink.filled,
             unproven=backfill.unproven if backfill is not None and totals is None else 0,
         )
 

@@ -15,7 +15,7 @@ per line (`LineReader.feed`); other chunks are parsed line by line (`LineReader.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -32,6 +32,8 @@ LINE_LIMIT = LIMITS.log_line_bytes
 """Longer lines are counted but not kept, so that memory is bounded whatever the container writes."""
 LONG_LINE_BYTES = 1024 * 1024
 """Lines from this size on are not copied more often than necessary."""
+LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+"""The last time that can be written as text. A zone can make a stamp later."""
 TRUST_WIDTH_AFTER = 1000
 """After this many lines with stamps of one width the rest of the response is assumed to have the same width:
 one kubelet uses one format."""
@@ -44,11 +46,13 @@ def _unix_second(text: bytes, zone: bytes) -> int:
 
 
 def stamp_time(stamp: re.Match[bytes]) -> int | None:
-    """Nanoseconds of a match of `STAMP`; None if its digits are not a valid date."""
+    """Nanoseconds of a match of `STAMP`; None if its digits are not a valid date from 1970 to 9999."""
     text, fraction, zone = stamp.groups()
     try:
         second = _unix_second(text, zone)
     except ValueError:
+        return None
+    if not 0 <= second <= LAST_SECOND:
         return None
     return second * NANO + int((fraction or b"0").ljust(9, b"0"))
 

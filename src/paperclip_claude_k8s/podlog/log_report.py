@@ -120,6 +120,8 @@ class LogReport:
     """Hex digest of the stdout that was delivered."""
     file_trouble: str | None = None
     """Why the relay's file was unusable at the end of the log; None if it was usable or not expected."""
+    filled: int = 0
+    """Bytes of the output that are from the relay's file."""
     unproven: int = 0
     """Bytes at the end of the output that are from the relay's file, without totals that prove them."""
     unread: str = ""

@@ -45,6 +45,8 @@ class CountedSink:
 
     def __init__(self, sink: LogSink) -> None:
         self.counts = Counts()
+        self.filled = 0
+        """Bytes that `fill` delivered."""
         self.failures = 0
         self.first_error: Exception | None = None
         self._sink = sink
@@ -63,6 +65,7 @@ class CountedSink:
         async for block in blocks:
             await self.stdout(block, block.count(b"\n") + (not block.endswith(b"\n")))
             filled += len(block)
+        self.filled += filled
         if filled:
             await self.notify(GapFilled(since, until, filled, self.counts.lines - lines))
         return filled

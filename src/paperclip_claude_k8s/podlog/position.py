@@ -68,6 +68,9 @@ ENDING_BYTES = 64 * 1024
 """Size of the end of a long line that is kept, to recognise the rest of that line after a rotation."""
 STAMP_BYTES = 31
 """Usual length of a stamp."""
+MAX_SECONDS = 100
+"""Seconds whose lines are counted. More than `OVERLAP` are counted only while the node's clock is set back; with
+more of them, the server makes the times up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +168,9 @@ class Position:
         self._prune(newest - OVERLAP)
 
     def _prune(self, since: int) -> None:
-        if min(self._seconds) < since:
-            old = [second for second in self._seconds if second < since]
+        too_many = len(self._seconds) > MAX_SECONDS
+        if too_many or min(self._seconds) < since:
+            old = [second for second in self._seconds if too_many or second < since]
             self._newest_dropped_second = max(
                 old if self._newest_dropped_second is None else [*old, self._newest_dropped_second]
             )

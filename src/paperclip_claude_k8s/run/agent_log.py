@@ -20,6 +20,7 @@ from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, L
 from paperclip_claude_k8s.podlog import (
     Follower,
     Gap,
+    GapFilled,
     LogBroken,
     LogRefused,
     LogReport,
@@ -174,12 +175,13 @@ class OutputSink:
         self._busy = 0
         """Number of blocks that are being passed on; until it is 0, later output may be waiting."""
         self._parser_failed = False
-        self._result_before_gap: bytes | None = None
-        """The last result before a gap: later events may be lost in the gap."""
+        self._doubtful_result: bytes | None = None
+        """A result before a gap, because later events may be lost in the gap; or one from the relay's file,
+        because another agent of the volume may have put it there. No agent is stopped for such a result."""
 
     def allowed_silence(self) -> float | None:
         result = self.reader.result
-        doubtful = result is not None and result is self._result_before_gap
+        doubtful = result is not None and result is self._doubtful_result
         return None if self._busy or self._parser_failed or doubtful else self.reader.allowed_silence()
 
     async def stdout(self, block: bytes) -> None:
@@ -215,8 +217,8 @@ class OutputSink:
             raise ReceiverFailed(f"the {name} of the agent's output raised {error_text(first)}") from first
 
     async def notice(self, notice: Notice) -> None:
-        if isinstance(notice, Gap):
-            self._result_before_gap = self.reader.result
+        if isinstance(notice, (Gap, GapFilled)):
+            self._doubtful_result = self.reader.result
         await self._narrator.warn(describe_notice(notice))
 
 

@@ -271,7 +271,7 @@ def _observation(run: LiveRun, ending: Ending) -> Observation:
         pod_phase=known.pod.phase if known.pod is not None else "",
         pod_gone=known.pod_gone,
     )
-    transcript = recover_result(agent_log.transcript(), agent_log.summary)
+    transcript = recover_result(agent_log.transcript(), agent_log.summary, agent_log.report)
     phases = tuple(_phases(run, now))
     return Observation(ending, transcript, agent_log.report, agent_log.summary, facts, known, phases)
 

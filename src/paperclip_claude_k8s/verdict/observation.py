@@ -103,42 +103,54 @@ RESULT_NOT_LAST = RunWarning(
 )
 FOREIGN_OUTPUT = RunWarning(
     WarningCode.FOREIGN_OUTPUT,
-    "more output was read than the relay counted: another program wrote into the output's copy on the shared "
-    "volume, from which the log was completed; session and cost are those that the relay noted",
+    "the output that was read is not what the relay counted: another program wrote into the output's copy on the "
+    "shared volume, from which the log was completed; result, session and cost are those that the relay noted",
 )
 CONTINUING_EVENTS = frozenset({"answer", "init"})
 """Values of `RelaySummary.last` that show that the CLI continued after a result."""
 
 
-def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transcript:
+def recover_result(
+    transcript: Transcript, relay: RelaySummary | None, log: LogReport | None = None
+) -> Transcript:
     """The transcript, with the end of the run taken from the relay's summary if the log lacks it.
 
-    The summary is only used if no result was read, or if bytes are missing that the relay counted. As in the
-    log itself, a result counts only if the CLI did not continue after it. The session id of a failed result
-    is not used: for an unknown session the CLI prints the id that was requested.
+    The summary is only used if no result was read, if bytes are missing that the relay counted, or if some of
+    the output is not the agent's. As in the log itself, a result counts only if the CLI did not continue after
+    it. The session id of a failed result is not used: for an unknown session the CLI prints the id that was
+    requested.
     """
     if relay is None:
         return transcript
-    if transcript.bytes > relay.bytes > 0:  # 0: its disk was full, or the agent killed its helper process
+    is_read = _is_result_read(transcript, relay)
+    foreign = _has_foreign_lines(transcript, relay, log)
+    if foreign:
         transcript = _without_foreign_facts(transcript, relay)
-    if not _may_have_missed_the_end(transcript, relay):
+    elif not _may_have_missed_the_end(transcript, relay):
         return transcript
     if relay.is_error is not None:  # the relay saw a result that nothing followed
-        return transcript if _is_result_read(transcript, relay) else _with_result(transcript, relay)
-    if transcript.result is None or relay.last not in CONTINUING_EVENTS:  # no result to drop
-        return transcript
+        return transcript if is_read else _with_result(transcript, relay)
+    if transcript.result is None or (relay.last not in CONTINUING_EVENTS and not foreign):
+        return transcript  # no result to drop
     warnings = (*transcript.warnings, RESULT_NOT_LAST)
     return replace(
         transcript, result=None, overtaken=True, cut_short=True, empty_reply=False, warnings=warnings
     )
 
 
-def _without_foreign_facts(transcript: Transcript, relay: RelaySummary) -> Transcript:
-    """Take session and cost from the relay, because lines of another program are between the agent's.
+def _has_foreign_lines(transcript: Transcript, relay: RelaySummary, log: LogReport | None) -> bool:
+    """Whether some of the output, read from the copy on the volume, is not the agent's.
 
-    A result at the end stays, because it is the agent's: what follows the log's last line is taken from the
-    copy only if it has the relay's digest.
+    More was read than the relay counted, or as much with another digest. Unknown if the relay counted nothing:
+    its disk was full, or the agent killed its helper process.
     """
+    if relay.bytes == 0 or transcript.bytes != relay.bytes:
+        return transcript.bytes > relay.bytes > 0
+    return log is not None and log.filled > 0 and relay.sha256 not in {None, log.sha256}
+
+
+def _without_foreign_facts(transcript: Transcript, relay: RelaySummary) -> Transcript:
+    """Take session and cost from the relay, because lines of another program are between the agent's."""
     return replace(
         transcript,
         session_id=None if relay.is_error else relay.session_id,
