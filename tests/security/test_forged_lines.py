@@ -1,4 +1,4 @@
-"""Another agent of the volume puts a result into a run log: it neither ends the run nor becomes its result."""
+"""Another agent of the volume puts a result into a run log: it neither ends the run nor counts."""
 
 import asyncio
 import json
@@ -141,5 +141,9 @@ async def test_lost_lines_that_are_filled_from_a_true_run_log_change_nothing() -
         await run.print_lines(result("done", "true", 0.25))
         assert run.sink.allowed_silence() == 0
     wire = run.judged(session_id="true", subtype="success", is_error=False, cost_usd=0.25, last="result")
-    assert (wire["summary"], wire["sessionId"], wire["resultJson"]["log"]["complete"]) == ("done", "true", True)
+    assert (wire["summary"], wire["sessionId"], wire["resultJson"]["log"]["complete"]) == (
+        "done",
+        "true",
+        True,
+    )
     assert "warnings" not in wire["resultJson"]

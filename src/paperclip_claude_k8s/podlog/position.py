@@ -69,8 +69,8 @@ ENDING_BYTES = 64 * 1024
 STAMP_BYTES = 31
 """Usual length of a stamp."""
 MAX_SECONDS = 100
-"""Seconds whose lines are counted. More than `OVERLAP` are counted only while the node's clock is set back; with
-more of them, the server makes the times up."""
+"""Seconds whose lines are counted. There are more than `OVERLAP` only after the node's clock was set back. With
+more than this, the server makes the times up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,9 @@ RESULT_NOT_LAST = RunWarning(
 )
 FOREIGN_OUTPUT = RunWarning(
     WarningCode.FOREIGN_OUTPUT,
-    "the output that was read is not what the relay counted: another program wrote into the output's copy on the "
-    "shared volume, from which the log was completed; result, session and cost are those that the relay noted",
+    "the output that was read is not what the relay counted: another program wrote into the output's copy on "
+    "the shared volume, from which the log was completed; result, session and cost are those that the relay "
+    "noted",
 )
 CONTINUING_EVENTS = frozenset({"answer", "init"})
 """Values of `RelaySummary.last` that show that the CLI continued after a result."""
@@ -116,9 +117,9 @@ def recover_result(
     """The transcript, with the end of the run taken from the relay's summary if the log lacks it.
 
     The summary is only used if no result was read, if bytes are missing that the relay counted, or if some of
-    the output is not the agent's. As in the log itself, a result counts only if the CLI did not continue after
-    it. The session id of a failed result is not used: for an unknown session the CLI prints the id that was
-    requested.
+    the output is not the agent's. As in the log itself, a result counts only if the CLI did not continue
+    after it. The session id of a failed result is not used: for an unknown session the CLI prints the id that
+    was requested.
     """
     if relay is None:
         return transcript
@@ -141,8 +142,8 @@ def recover_result(
 def _has_foreign_lines(transcript: Transcript, relay: RelaySummary, log: LogReport | None) -> bool:
     """Whether some of the output, read from the copy on the volume, is not the agent's.
 
-    More was read than the relay counted, or as much with another digest. Unknown if the relay counted nothing:
-    its disk was full, or the agent killed its helper process.
+    More was read than the relay counted, or as much with another digest. Unknown if the relay counted
+    nothing: its disk was full, or the agent killed its helper process.
     """
     if relay.bytes == 0 or transcript.bytes != relay.bytes:
         return transcript.bytes > relay.bytes > 0
