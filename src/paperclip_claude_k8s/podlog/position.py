@@ -69,7 +69,7 @@ ENDING_BYTES = 64 * 1024
 STAMP_BYTES = 31
 """Usual length of a stamp."""
 MAX_SECONDS = 100
-"""Seconds whose lines are counted. There are more than `OVERLAP` only after the node's clock was set back. With
+"""Seconds whose lines are counted. More than `OVERLAP` occur only after the node's clock was set back; with
 more than this, the server makes the times up."""
 
 
