@@ -434,12 +434,15 @@ async def test_refusal_that_quotes_the_request_is_shown_without_its_login(
     assert [secret for secret in secrets if secret[:8] in str(error)] == []
 
 
-@pytest.mark.parametrize("kind", ["page", "escaped", "redirect", "reason"])
+@pytest.mark.parametrize(
+    "kind", ["page", "encoded page", "escaped", "redirect", "encoded redirect", "reason"]
+)
 async def test_odd_answer_that_quotes_the_request_is_shown_without_its_login(
     kind: str, tmp_path: Path
 ) -> None:
     """A page with status 200 that calls itself JSON, a login in other letters, a header, and a phrase."""
     token = "canary/token-1234"
+    encoded = token.replace("a", "%61")
 
     async def proxy(request: web.Request) -> web.Response:
         quoted = request.headers["Authorization"]
@@ -447,11 +450,16 @@ async def test_odd_answer_that_quotes_the_request_is_shown_without_its_login(
             case "page":
                 page = f"<html><title>{quoted}</title><form action='/{token}/x'></form>"
                 return web.Response(text=page, content_type="application/json")
+            case "encoded page":
+                page = f"<html><form action='/{encoded}/x'></form>"
+                return web.Response(text=page, content_type="application/json")
             case "escaped":
                 status = json.dumps({"kind": "Status", "message": f"refused {quoted}"}).replace("/", r"\/")
                 return web.Response(status=403, text=status, content_type="application/json")
             case "redirect":
                 return web.Response(status=302, headers={"Location": f"https://login.example/{token}/x"})
+            case "encoded redirect":
+                return web.Response(status=302, headers={"Location": f"https://login.example/{encoded}/x"})
             case _:
                 return web.Response(status=403, reason=quoted, text="{}")
 

@@ -111,6 +111,25 @@ async def test_fault_of_a_proxy_is_retried_and_told_as_its_own(
     assert f"the proxy 127.0.0.1:{proxy.port} (proxy-url) answered {status}" in error.message
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_refusal_by_a_proxy_that_quotes_the_request_is_told_without_its_logins(
+    scheme: str, tmp_path: Path
+) -> None:
+    password = base64.b64encode(b"user:canary-password").decode()
+    answer = refusal(f"407 no {password} canary-token", "Proxy-Authenticate: canary-token", body=PAGE)
+    async with http_proxy(answer) as proxy:
+        cluster = {"proxy-url": f"http://user:canary-password@127.0.0.1:{proxy.port}"}
+        url, user = f"{scheme}://10.0.0.1:6443", {"token": "canary-token"}
+        # through a tunnel, only the proxy's own login is sent to it
+        answered = password if scheme == "https" else "canary"
+        async with open_gateway(a_kubeconfig(tmp_path, url, cluster=cluster, user=user)) as gateway:
+            with pytest.raises(ClusterError) as caught:
+                await gateway.list_jobs("ns", {})
+    assert answered not in str(caught.value)
+    assert password not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
 async def test_login_that_is_not_supported_is_named(tmp_path: Path) -> None:
     logins = ("Proxy-Authenticate: Negotiate", "Proxy-Authenticate: NTLM realm=x")
     async with http_proxy(refusal("407 Proxy Authentication Required", *logins)) as proxy:

@@ -10,6 +10,7 @@ from yarl import URL
 from paperclip_claude_k8s.base.http import host_and_port
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cluster.foreign_answers import TRANSIENT
+from paperclip_claude_k8s.cluster.logins import without_login
 from paperclip_claude_k8s.cluster.port import PROXY_REFUSED, ClusterError
 
 NEEDS_LOGIN = 407
@@ -57,7 +58,8 @@ class Proxy:
             yield
         except aiohttp.ClientHttpProxyError as error:
             logins = error.headers.getall(LOGINS, []) if error.headers is not None else []
-            raise self.refusal(request, error.status, error.message, logins) from None
+            phrase = without_login(error.message.encode("utf-8", "replace"), error.request_info).decode()
+            raise self.refusal(request, error.status, phrase, logins) from None
         except aiohttp.ClientProxyConnectionError as error:
             why = error.os_error.strerror or type(error.os_error).__name__
             raise ClusterError(None, "Unreachable", f"{request}: no connection to {self}: {why}") from None

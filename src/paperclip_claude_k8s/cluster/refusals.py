@@ -1,6 +1,5 @@
 """Turns failed requests into `ClusterError`: responses that are refused or foreign, and network errors."""
 
-import base64
 import os
 import re
 import ssl
@@ -18,6 +17,7 @@ from paperclip_claude_k8s.cluster.foreign_answers import (
     page,
     redirect,
 )
+from paperclip_claude_k8s.cluster.logins import MIN_SECRET_CHARS, without_login
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.proxies import LOGINS, NEEDS_LOGIN, Proxy
 
@@ -32,8 +32,6 @@ _USERINFO = re.compile(r"://[^/\s]*@")
 """Name and password in the address of a server or a proxy."""
 MAX_RETRY_AFTER = 3600.0
 """Seconds that a server may have us wait; callers have shorter limits of their own."""
-MIN_SECRET_CHARS = 4
-"""Shorter values are not redacted: they occur in any text by chance."""
 
 
 class network_errors_translated:  # noqa: N801  # reads as a phrase after `with`
@@ -121,19 +119,41 @@ async def read_refusal(
     `confidential` is the body of the request if it must not be quoted, else None. `proxy`: one that may have
     answered itself, because it reads the requests; those to an https server it passes on unread.
     """
+    return _masked(await _refusal(request, response, confidential, proxy), response)
+
+
+def page_error(request: str, response: aiohttp.ClientResponse, body: bytes, *, hidden: bool) -> ClusterError:
+    """The error for a web page, without the credential that was sent. `hidden`: nothing of it is quoted."""
+    shown = without_login(body, response.request_info)
+    error = page(request, response.url, response.status, shown, confidential=hidden)
+    return _masked(error, response)
+
+
+def _masked(error: ClusterError, response: aiohttp.ClientResponse) -> ClusterError:
+    """The error without the credential that was sent: addresses and JSON may have spelled it differently."""
+    reason, message = (
+        without_login(text.encode("utf-8", "replace"), response.request_info).decode()
+        for text in (error.reason, error.message)
+    )
+    return ClusterError(error.status, reason, message, retry_after=error.retry_after)
+
+
+async def _refusal(
+    request: str, response: aiohttp.ClientResponse, confidential: object, proxy: Proxy | None
+) -> ClusterError:
+    """The error for `read_refusal`, which may still quote the credential in another spelling."""
     if response.status in REDIRECTS:
-        location = response.headers.get("Location")
-        shown = location and without_login(location.encode(), response).decode("utf-8", "replace")
+        location = response.headers.get("Location", "")
+        shown = without_login(location.encode("utf-8", "replace"), response.request_info).decode()
         return redirect(request, response.url, response.status, shown)
-    body = without_login(await _read_beginning(response), response)
+    body = without_login(await _read_beginning(response), response.request_info)
     is_web_page = is_page(response.content_type, body)
     is_of_proxy = is_web_page or response.status == NEEDS_LOGIN
     if proxy is not None and is_of_proxy and response.status not in _SUCCESS:
         logins = response.headers.getall(LOGINS, [])
         return proxy.refusal(request, response.status, response.reason, logins)
     if is_web_page and response.status not in TRANSIENT:
-        hidden = confidential is not None
-        return page(request, response.url, response.status, body, confidential=hidden)
+        return page_error(request, response, body, hidden=confidential is not None)
     try:
         status = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -145,22 +165,8 @@ async def read_refusal(
         reason, message = "", f"{request}: {body.decode('utf-8', 'replace').strip()[:QUOTED_CHARS]}"
     if confidential is not None:
         message = _redacted(message, response.status, status, confidential)
-    # once more after it was parsed: JSON may spell a character of the login in another way
-    reason, message = (
-        without_login(text.encode("utf-8", "replace"), response).decode()
-        for text in (reason or response.reason or "Refused", message)
-    )
+    reason = reason or response.reason or "Refused"
     return ClusterError(response.status, reason, message, retry_after=_retry_after(response, status))
-
-
-def without_login(answer: bytes, response: aiohttp.ClientResponse) -> bytes:
-    """A part of the answer without the token or password of the request, whose headers it may quote."""
-    scheme, _, secret = response.request_info.headers.get("Authorization", "").partition(" ")
-    if len(secret) < MIN_SECRET_CHARS:
-        return answer
-    if scheme == "Basic":
-        answer = answer.replace(base64.b64decode(secret), b"***")
-    return answer.replace(secret.encode(), b"***")
 
 
 async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:

@@ -32,7 +32,7 @@ from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cluster import refusals
 from paperclip_claude_k8s.cluster.credentials import Credentials
-from paperclip_claude_k8s.cluster.foreign_answers import is_page, page
+from paperclip_claude_k8s.cluster.foreign_answers import is_page
 from paperclip_claude_k8s.cluster.model import Bookmark, WatchEvent
 from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS, ClusterError
 
@@ -165,9 +165,7 @@ class Transport:
         body = parse_json(content, self._limits)
         if not isinstance(body, dict):
             if is_page("", content):
-                hidden = request.confidential
-                shown = refusals.without_login(content, response)
-                raise page(str(request), response.url, response.status, shown, confidential=hidden)
+                raise refusals.page_error(str(request), response, content, hidden=request.confidential)
             raise ClusterError(None, "BrokenResponse", f"the response to {request} is not a JSON object")
         return Response(body, parse_warnings(response.headers.getall("Warning", ())), len(content))
 
