@@ -1,12 +1,14 @@
 """A redirect or a web page in place of an API server's answer is reported, with the address it points to."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import gateway_to
+from tests.support.api_server import a_kubeconfig, gateway_to
+from tests.support.clusters import open_gateway
 from yarl import URL
 
 from paperclip_claude_k8s.cluster import foreign_answers
@@ -55,6 +57,20 @@ async def test_redirect_is_named_with_its_address_and_not_followed(
     assert f"answered with a redirect (HTTP {status}) to " in error.message
     assert shown in error.message
     assert "check `server` of the kubeconfig" in error.message
+
+
+async def test_redirect_to_an_address_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 302 Found\r\nLocation: http://h/\xe4\r\nContent-Length: 0\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with open_gateway(a_kubeconfig(tmp_path, url, user={"token": "canary-token"})) as gateway:
+            assert "redirect (HTTP 302) to http://h/" in (await error_of(gateway)).message
 
 
 @pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 405, 409, 410, 422])
