@@ -20,7 +20,7 @@ from paperclip_claude_k8s.host.result import ExecutionResult, Usage
 PACKAGE = "paperclip_claude_k8s"
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "src" / PACKAGE / "docs").glob("*.md")))
-PUBLIC_MODULES = {f"{PACKAGE}.{name}" for name in ("helpers", "testing")}
+PUBLIC_MODULES = {f"{PACKAGE}.{name}" for name in ("helpers", "replay", "testing")}
 PUBLIC = {*(f"{PACKAGE}.{name}" for name in paperclip_claude_k8s.__all__), PACKAGE, *PUBLIC_MODULES}
 
 

@@ -173,7 +173,7 @@ def serve(claude: Claude = None) -> None:
 @takes_options(ReplayOptions)
 def replay(options: ReplayOptions) -> int:
     """Print the transcript of a captured output, and the result that the run would have had."""
-    from paperclip_claude_k8s.cli.replay import replay  # noqa: PLC0415
+    from paperclip_claude_k8s.cli.replay_command import replay  # noqa: PLC0415
 
     return replay(options)
 

@@ -7,27 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.text import neutral
-from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
 from paperclip_claude_k8s.claude.rendering.items import Item
-from paperclip_claude_k8s.claude.rendering.kept_items import KeptItems
 from paperclip_claude_k8s.claude.rendering.page import PageHeader, page
 from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, terminal_lines
 from paperclip_claude_k8s.claude.transcript import Transcript
 from paperclip_claude_k8s.claude.ui.values import duration
 from paperclip_claude_k8s.cli.command_options import ReportOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply, print_text
-from paperclip_claude_k8s.cli.recorded_lines import agent_output, open_recording
-from paperclip_claude_k8s.cli.replay import judge_recording
+from paperclip_claude_k8s.cli.replay_command import judged
 from paperclip_claude_k8s.cli.runs.disk import REAL_DISK
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure
 from paperclip_claude_k8s.cli.runs.state import State, state_folder, write_atomically
-from paperclip_claude_k8s.cluster.model import Terminated
-from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
+from paperclip_claude_k8s.replay.judging import output_of
+from paperclip_claude_k8s.replay.pod_states import ending_of
+from paperclip_claude_k8s.replay.recorded_transcripts import page_header, read_items
 
 
 class RecordingUnreadable(Exception):
@@ -65,8 +60,7 @@ def _read(source: str) -> tuple[PageHeader, list[Item]]:
     """Header and items of a recorded output, or of a run. Raises `RecordingUnreadable` and `Stop`."""
     if Path(source).is_file():
         transcript, items = _read_output(Path(source), resumed=None)
-        ended, facts = Exited(Terminated(0, "", "", None)), RunFacts("(report)", "(report)")
-        reply = judge_recording(Observation(ended, transcript, None, None, facts), resumed=None)
+        reply = judged(transcript, ending_of(), resumed=None)
         return _header(Path(source).name, reply, {}), items
     state = State(state_folder(os.environ))
     record = state.read(source)
@@ -77,18 +71,10 @@ def _read(source: str) -> tuple[PageHeader, list[Item]]:
 
 def _read_output(path: Path, *, resumed: bool | None) -> tuple[Transcript, list[Item]]:
     """The facts and the items of recorded output. Raises `RecordingUnreadable`."""
-    facts, reader, kept = StreamReader(), ItemReader(), KeptItems()
     try:
-        with open_recording(path) as source:
-            for stream, block in agent_output(source):
-                if stream == "stdout":
-                    facts.feed(block)
-                    for item in reader.read(block[: LIMITS.host_chunk_bytes].decode("utf-8", "replace")):
-                        kept.add(item)
+        return read_items(output_of(path), resumed=resumed)
     except (OSError, EOFError, zlib.error) as error:
         raise RecordingUnreadable(f"{path} cannot be read: {error}") from None
-    transcript = facts.finish()
-    return transcript, [*kept, *reader.finish(transcript.reported_usage.for_run(resumed=resumed))]
 
 
 def _run_facts(record: Record) -> dict[str, str]:
@@ -101,31 +87,12 @@ def _run_facts(record: Record) -> dict[str, str]:
 def _header(title: str, reply: Reply, about: Mapping[str, str]) -> PageHeader:
     """The header from a reply and its result; `about` has what no result knows."""
     result: Mapping[str, Any] = reply.get("result") or {}
-    usage: Mapping[str, Any] = result.get("usage") or {}
-    details: Mapping[str, Any] = result.get("resultJson") or {}
-    phases: Mapping[str, Any] = details.get("phases") or {}
-    cost = result.get("costUsd")
-    facts = {
-        **about,
-        "model": str(result.get("model") or ""),
-        "cost": f"${cost:.4f}" if isinstance(cost, int | float) else "unknown",
-        "tokens in": _count(usage.get("inputTokens")),
-        "from the cache": _count(usage.get("cachedInputTokens")),
-        "tokens out": _count(usage.get("outputTokens")),
-        "session": str(result.get("sessionId") or ""),
-        "error": str(result.get("errorCode") or reply.get("error") or ""),
+    known = {
+        **result,
+        "errorMessage": result.get("errorMessage") or reply.get("detail"),
+        "errorCode": result.get("errorCode") or reply.get("error"),
     }
-    return PageHeader(
-        title,
-        str(reply.get("status") or "unknown"),
-        str(result.get("errorMessage") or reply.get("detail") or ""),
-        tuple(facts.items()),
-        tuple((str(name), int(value)) for name, value in phases.items() if isinstance(value, int | float)),
-    )
-
-
-def _count(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else ""
+    return page_header(title, str(reply.get("status") or "unknown"), known, about)
 
 
 def _text(header: PageHeader, items: Iterable[Item]) -> Iterator[str]:

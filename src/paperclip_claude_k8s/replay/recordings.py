@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from paperclip_claude_k8s.base.settings import LIMITS
-from paperclip_claude_k8s.cli.recording_formats import RecordingFormat, Stream
+from paperclip_claude_k8s.replay.recording_formats import RecordingFormat, Stream
 
 STDIN = Path("-")
 GZIP_START = b"\x1f\x8b"

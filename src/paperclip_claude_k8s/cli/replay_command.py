@@ -1,0 +1,91 @@
+"""`claude-k8s replay`: the result that a run with this captured output would have had."""
+
+import json
+import zlib
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
+from paperclip_claude_k8s.cli.command_options import ReplayOptions
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
+from paperclip_claude_k8s.cli.live import LiveView
+from paperclip_claude_k8s.cli.runs.replies import Reply
+from paperclip_claude_k8s.replay.judging import judge_transcript
+from paperclip_claude_k8s.replay.pod_states import ReplayInvalid, ending_of
+from paperclip_claude_k8s.replay.recording_formats import STATUS_START, Stream
+from paperclip_claude_k8s.replay.recordings import agent_output, open_recording
+from paperclip_claude_k8s.verdict.ending import Ending
+
+
+def replay(options: ReplayOptions) -> int:
+    """Print the transcript on stderr and the result on stdout.
+
+    Exit code 0: the run succeeded. 1: it failed. 2: the input is invalid.
+    """
+    try:
+        ending = _ending(options)
+        transcript = _read(options)
+    except ReplayInvalid as error:
+        return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
+    reply = judged(transcript, ending, resumed=options.resumed)
+    return print_reply(reply, DONE if reply["status"] == "succeeded" else FAILED)
+
+
+def judged(transcript: Transcript, ending: Ending, *, resumed: bool | None) -> Reply:
+    """`{status, result}` of a run with this output and this ending. `resumed`: None if unknown."""
+    result = judge_transcript(transcript, ending, resumed=resumed)
+    status = "succeeded" if result.error_code is None else "failed"
+    return {"status": status, "result": result.to_wire()}
+
+
+def _read(options: ReplayOptions) -> Transcript:
+    """Show the transcript, and return its facts. Raises `ReplayInvalid`."""
+    reader = StreamReader()
+    console = Console(stderr=True, highlight=False)
+    live = LiveView(console, quiet=options.quiet, times=options.times, recorded=True)
+    for stream, block in _recorded(options):
+        if stream == "status":
+            # behind a bar: an agent may have printed the line, and a recording does not tell
+            live.show_agent_lines("stdout", [STATUS_START + block])
+            continue
+        (reader.feed_stderr if stream == "stderr" else reader.feed)(block)
+        live.show_agent_output(stream, block, block)
+    live.end_agent_output(resumed=options.resumed)
+    return reader.finish()
+
+
+def _recorded(options: ReplayOptions) -> Iterator[tuple[Stream, bytes]]:
+    """The agent's output in all files, one after another. Raises `ReplayInvalid`."""
+    repeats = LogLineDedupFilter() if options.dedup else None
+    for file in options.files:
+        try:
+            with open_recording(file) as source:
+                for stream, block in agent_output(source):
+                    yield stream, _once(block, repeats) if stream == "stdout" else block
+        except (OSError, EOFError, zlib.error) as error:
+            raise ReplayInvalid(f"{file} cannot be read: {error}") from None
+        yield "stdout", b"\n"  # the last line of a file may have none
+    if repeats is not None:
+        yield "stdout", repeats.flush().encode("utf-8", "surrogateescape")
+
+
+def _once(block: bytes, repeats: LogLineDedupFilter | None) -> bytes:
+    """The block without the events that the filter has passed already."""
+    if repeats is None:
+        return block
+    return repeats.filter(block.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+
+def _ending(options: ReplayOptions) -> Ending:
+    """How the container ended, by --pod-state and --exit-code. Raises `ReplayInvalid`."""
+    if options.pod_state is None:
+        return ending_of(options.exit_code)
+    try:
+        return ending_of(options.exit_code, json.loads(options.pod_state))
+    except ReplayInvalid as error:
+        example = '{"exitCode": 137, "reason": "OOMKilled"}'
+        raise ReplayInvalid(f"--pod-state: {error}; an example: {example}") from None
+    except ValueError as error:
+        raise ReplayInvalid(f"--pod-state is not JSON: {error}") from None

@@ -1,0 +1,67 @@
+"""How the container of recorded output ended, as a caller describes it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from paperclip_claude_k8s.base.json_readers import get_object
+from paperclip_claude_k8s.cluster.client_objects import json_of
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.verdict.disruption import lost_container
+from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
+
+NOWHERE = "(replay)"
+"""Stands for the names of the Job, the Pod and the namespace, which a recording does not contain."""
+FIELDS = ("exitCode", "reason", "message", "signal", "deleted", "disrupted")
+"""Fields of a description."""
+_FURTHER_FIELDS = frozenset({"containerID", "finishedAt", "startedAt"})
+"""Fields of a container's state in Kubernetes that decide nothing here."""
+
+
+class ReplayInvalid(ValueError):
+    """The recording cannot be replayed; the message says why."""
+
+
+def ending_of(exit_code: int | None = None, pod_state: object = None) -> Ending:
+    """How the container ended. With neither value, it exited with 0.
+
+    `pod_state`: a mapping with `FIELDS`, or a `V1ContainerState`, or its `terminated`. `deleted`: the Job was
+    deleted by somebody. `disrupted`: the reason for which the Pod was taken away, such as "Evicted".
+
+    Raises:
+        ReplayInvalid: a field is unknown or has a value of a wrong type.
+    """
+    state = _fields_of(pod_state)
+    code = exit_code if exit_code is not None else state.get("exitCode")
+    if code is not None and (not isinstance(code, int) or isinstance(code, bool)):
+        raise ReplayInvalid(f"exitCode must be a whole number, not {code!r:.100}")
+    texts = {key: str(state.get(key) or "") for key in ("reason", "message", "disrupted")}
+    signal = state.get("signal") if isinstance(state.get("signal"), int) else None
+    # whether the state says how the container ended, not only what happened to its Pod or Job
+    is_known = code is not None or texts["reason"] or texts["message"] or not state
+    end = Terminated(code if state or code is not None else 0, texts["reason"], texts["message"], signal)
+    if (lost := lost_container(end)) is not None:
+        return Disrupted(NOWHERE, lost.reason, lost.details, end)
+    if state.get("deleted"):
+        return JobGone("replay", end if is_known else None)
+    if texts["disrupted"]:
+        return Disrupted(NOWHERE, texts["disrupted"], texts["message"], end if is_known else None)
+    return Exited(end)
+
+
+def _fields_of(pod_state: object) -> dict[str, Any]:
+    if pod_state is None:
+        return {}
+    if isinstance(pod_state, Terminated):
+        names = ("exit_code", "reason", "message", "signal")
+        return json_of({name: getattr(pod_state, name) for name in names})
+    if not isinstance(pod_state, Mapping) and not hasattr(pod_state, "attribute_map"):
+        raise ReplayInvalid(f"a pod state is an object with {_named(FIELDS)}")
+    state = json_of(pod_state)
+    state = get_object(state, "terminated") if "terminated" in state else state
+    if unknown := set(state) - {*FIELDS, *_FURTHER_FIELDS}:
+        raise ReplayInvalid(f"unknown: {_named(sorted(unknown))}; known are {_named(FIELDS)}")
+    return state
+
+
+def _named(names: object) -> str:
+    return ", ".join(str(name)[:100] for name in names) if isinstance(names, (list, tuple)) else str(names)
