@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     JOB_CREATE_FAILED = "k8s_job_create_failed"
     SECRET_CREATE_FAILED = "k8s_prompt_secret_create_failed"  # noqa: S105  # a code, not a password
     POD_SCHEDULE_FAILED = "k8s_pod_schedule_failed"
+    SESSION_VOLUME_UNAVAILABLE = "k8s_session_volume_unavailable"
     FILES_CHANGED = "k8s_files_changed"
     POD_REATTACH_FAILED = "k8s_pod_reattach_failed"
     POD_DISRUPTED = "k8s_pod_disrupted"

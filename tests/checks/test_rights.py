@@ -55,7 +55,7 @@ async def call_everything(gateway: Gateway) -> None:
         lambda: gateway.read_secret(NAMESPACE, "s"),
         lambda: gateway.patch_secret(SecretSnapshot(NAMESPACE, "s", "uid"), []),
         lambda: gateway.delete_secret(SecretSnapshot(NAMESPACE, "s", "uid")),
-        lambda: gateway.claim_access_modes(NAMESPACE, "missing"),
+        lambda: gateway.read_claim(NAMESPACE, "missing"),
         lambda: gateway.list_events(NAMESPACE, "uid"),
         lambda: gateway.try_pod(NAMESPACE, secret),
         lambda: gateway.read_lease(NAMESPACE, "missing"),

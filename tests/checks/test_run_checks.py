@@ -122,7 +122,7 @@ class _Silent(Gateway):
     async def create_job(self, *_: Any, **__: Any) -> Any:
         await asyncio.Event().wait()
 
-    async def claim_access_modes(self, *_: Any) -> Any:
+    async def read_claim(self, *_: Any) -> Any:
         await asyncio.Event().wait()
 
     async def read_secret(self, *_: Any) -> Any:

@@ -197,5 +197,5 @@ def test_readers_accept_any_json(odd: dict[str, Any]) -> None:
     read_home_pod(odd, "paperclip")
     reading.listing(odd, reading.job_snapshot)
     reading.events_in_order(odd)
-    reading.access_modes(odd)
+    reading.claim_snapshot(odd)
     assert reading.is_allowed(odd) in {True, False}

@@ -16,7 +16,7 @@ async def test_missing_objects_are_none_or_false(tested: ContractCluster) -> Non
     assert await cluster.read_pod(ns, "missing") is None
     assert await cluster.read_lease(ns, "missing") is None
     assert await cluster.read_secret(ns, "missing") is None
-    assert await cluster.claim_access_modes(ns, "missing") is None
+    assert await cluster.read_claim(ns, "missing") is None
     assert await cluster.home_pod(ns, "missing", "x") is None
     ref = JobRef(ns, "missing", "00000000-0000-4000-8000-000000000000")
     assert await cluster.delete_job(ref, "Background") is False

@@ -218,7 +218,7 @@ CALLS: dict[str, Callable[[Gateway], Awaitable[object]]] = {
     "read_secret": lambda g: g.read_secret("ns", "secret"),
     "patch_secret": lambda g: g.patch_secret(SECRET, []),
     "delete_secret": lambda g: g.delete_secret(SECRET),
-    "claim_access_modes": lambda g: g.claim_access_modes("ns", "claim"),
+    "read_claim": lambda g: g.read_claim("ns", "claim"),
     "list_events": lambda g: g.list_events("ns", "uid"),
     "read_lease": lambda g: g.read_lease("ns", "lease"),
     "list_leases": lambda g: g.list_leases("ns", {}),

@@ -6,6 +6,7 @@ from paperclip_claude_k8s.checks.observations import GrantedRights, Keys, Planne
 from paperclip_claude_k8s.checks.references import agent_variables
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.error_texts import describe_error
+from paperclip_claude_k8s.cluster.model import ClaimSnapshot
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.failures import Failure, config_invalid, policy_refused
 from paperclip_claude_k8s.host.checkup import Check, Level
@@ -144,29 +145,32 @@ def _right_check(right: Right, response: Response[bool], namespace: str) -> Chec
 
 def volume_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
     """Whether sessions and workspaces are on a volume that Pods on every node can mount."""
-    if not run.references.claims:
+    if not run.references.claims and run.plan.session_volume.kind == "shared":
         yield Check(
             code="k8s_pvc_not_detected",
             level="warn",
             message="No PVC is mounted at /paperclip: each Pod has its own temporary HOME, so sessions "
-            "cannot be resumed and workspaces cannot be shared",
-            hint="name a ReadWriteMany claim in `claimName`, or mount one at /paperclip in the home pod",
+            "are not resumed and workspaces cannot be shared",
+            hint="set `sessionVolume` to auto; or name a ReadWriteMany claim in `claimName`, or mount one at "
+            "/paperclip in the home pod",
         )
-    for name, modes in run.claims.items():
-        yield _claim_check(name, modes, run.plan.namespace, granted)
+    for name, claim in run.claims.items():
+        if name != run.plan.session_volume.claim_name:
+            yield _claim_check(name, claim, run.plan.namespace, granted)
 
 
 def _claim_check(
-    name: str, modes: Response[tuple[str, ...] | None], namespace: str, granted: GrantedRights
+    name: str, claim: Response[ClaimSnapshot | None], namespace: str, granted: GrantedRights
 ) -> Check:
-    if isinstance(modes, ClusterError):
+    if isinstance(claim, ClusterError):
         level: Level = "info" if granted.lacks("get", "persistentvolumeclaims") else "warn"
-        text = f"PVC {name} could not be read: {describe_error(modes)}"
+        text = f"PVC {name} could not be read: {describe_error(claim)}"
         return Check(code="k8s_pvc_check_failed", level=level, message=text)
-    if modes is None:
+    if claim is None:
         text = f"PVC {name} does not exist in {namespace}: no Pod will be scheduled"
         hint = "run Jobs in the home pod's namespace, or create a claim of that name"
         return Check(code="k8s_pvc_missing", level="error", message=text, hint=hint)
+    modes = claim.access_modes
     if "ReadWriteMany" in modes:
         text = f"PVC {name} is ReadWriteMany: Pods on any node can mount it"
         return Check(code="k8s_pvc_rwx", level="info", message=text)

@@ -7,28 +7,33 @@ delays the test by one limit, and not by one for each call.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, Keys, PlannedRun, Response
 from paperclip_claude_k8s.checks.references import only_pod, references
-from paperclip_claude_k8s.checks.rights import RIGHTS
-from paperclip_claude_k8s.cluster.model import JsonObject
+from paperclip_claude_k8s.checks.rights import rights_of
+from paperclip_claude_k8s.cluster.model import ClaimSnapshot, JsonObject
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.failures import Failure, RunFailure
 from paperclip_claude_k8s.host.checkup import CheckupContext
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.session_volume_settings import AUTO
+from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.requirements import settings_too_long
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
+from paperclip_claude_k8s.plan.session_volume import claim_manifest
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.begin import identity_of
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
 from paperclip_claude_k8s.run.prepare import find_site
+from paperclip_claude_k8s.run.session_claim import look_up_session_claim
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -58,9 +63,10 @@ async def call_all_within(
     return {key: task.result() for key, task in tasks.items()}
 
 
-async def collect_rights(namespace: str, ports: Ports) -> GrantedRights:
-    """Find out from the API server which of the rights in `RIGHTS` this account has."""
-    calls = {right: partial(ports.cluster.may, namespace, right.access) for right in RIGHTS}
+async def collect_rights(namespace: str, config: AdapterConfig, ports: Ports) -> GrantedRights:
+    """Find out from the API server which of the rights that this config needs the account has."""
+    needed = rights_of(auto_claims=config.session_volume == AUTO)
+    calls = {right: partial(ports.cluster.may, namespace, right.access) for right in needed}
     return GrantedRights(await call_all_within(calls, ports.settings.timings.check))
 
 
@@ -71,17 +77,18 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
     """
     log: list[str] = []
     ctx = ExecutionContext.read(_sample_context(given, log))
-    site = await _find_site(ctx, config, ports, log)
+    identity = identity_of(ctx)
+    site = await _find_site(ctx, identity, config, ports, log)
     if isinstance(site, Failure):
         return site
-    plan = Planner(ctx, identity_of(ctx), config, site).plan()
+    plan = Planner(ctx, identity, config, site).plan()
     too_long = settings_too_long(plan)
     if too_long:
         return failures.settings_too_long(too_long)
     manifest, limit, cluster = job_manifest(plan), ports.settings.timings.check, ports.cluster
     named = references(manifest, plan.secret_name)
     keys = partial(_secret_keys, cluster, plan.namespace)
-    access_modes = partial(cluster.claim_access_modes, plan.namespace)
+    read_claim = partial(cluster.read_claim, plan.namespace)
 
     def look_up(
         names: Iterable[str], read: Callable[[str], Awaitable[T]]
@@ -94,7 +101,8 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
         pod_dry_run = group.create_task(call_within(partial(cluster.try_pod, plan.namespace, pod), limit))
         secrets = group.create_task(look_up(named.secrets, keys))
         pull_secrets = group.create_task(look_up(named.pull_secrets, keys))
-        claims = group.create_task(look_up(named.claims, access_modes))
+        claims = group.create_task(look_up(named.claims, read_claim))
+        claim_dry_run = group.create_task(call_within(partial(_try_claim, plan, ports), limit))
     return PlannedRun(
         site=site,
         plan=plan,
@@ -104,6 +112,7 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
         secrets=secrets.result(),
         pull_secrets=pull_secrets.result(),
         claims=claims.result(),
+        claim_dry_run=claim_dry_run.result(),
     )
 
 
@@ -127,18 +136,28 @@ def _sample_context(given: CheckupContext, log: list[str]) -> dict[str, object]:
 
 
 async def _find_site(
-    ctx: ExecutionContext, config: AdapterConfig, ports: Ports, log: list[str]
+    ctx: ExecutionContext, identity: Identity, config: AdapterConfig, ports: Ports, log: list[str]
 ) -> RunSite | Failure:
-    limit = ports.settings.timings.check
+    limit, narrator = ports.settings.timings.check, Narrator(ctx)
     try:
         async with asyncio.timeout(limit):
-            return await find_site(config, ports, Narrator(ctx))
+            site = await find_site(config, ports, narrator)
+            claim = await look_up_session_claim(config, identity, site.namespace, ports, narrator)
+            return replace(site, session_claim=claim)
     except RunFailure as stop:
         return stop.failure
     except TimeoutError:
         why = "; ".join([f"no usable response within {limit:g}s", *log])
         timeout = ClusterError(None, "Timeout", why)
         return failures.home_pod_unavailable(ports.settings.env.get("HOSTNAME", "(unknown)"), why, timeout)
+
+
+async def _try_claim(plan: RunPlan, ports: Ports) -> ClaimSnapshot | None:
+    """Create the claim of `auto` as a dry run: it passes validation, admission and quota."""
+    if plan.session_volume.kind != AUTO:
+        return None
+    manifest = claim_manifest(plan.config, plan.identity, plan.namespace, {})
+    return await ports.cluster.create_claim(plan.namespace, manifest, dry_run=True)
 
 
 async def _dry_run(plan: RunPlan, manifest: JsonObject, ports: Ports) -> DryRun:

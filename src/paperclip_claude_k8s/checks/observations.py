@@ -7,7 +7,7 @@ from typing import TypeAlias, TypeVar
 
 from paperclip_claude_k8s.checks.references import References
 from paperclip_claude_k8s.checks.rights import Right
-from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.model import ClaimSnapshot, JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
@@ -41,8 +41,10 @@ class PlannedRun:
     secrets: Mapping[str, Response[Keys]] = field(default_factory=dict)
     """Name → keys of the Secret. In `pull_secrets`: the Secrets with which images are pulled."""
     pull_secrets: Mapping[str, Response[Keys]] = field(default_factory=dict)
-    claims: Mapping[str, Response[tuple[str, ...] | None]] = field(default_factory=dict)
-    """Name → access modes; None if the claim does not exist."""
+    claim_dry_run: Response[ClaimSnapshot | None] = None
+    """The claim that `sessionVolume` auto would create; None if it would create none."""
+    claims: Mapping[str, Response[ClaimSnapshot | None]] = field(default_factory=dict)
+    """Name → claim; None if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.session_volume import SessionVolume
 from paperclip_claude_k8s.podlog.log_lines import STAMP
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
@@ -74,7 +75,11 @@ def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
     """
     limit = ports.settings.timings.probe
     short = {"timeout_sec": limit, "ttl_seconds_after_finished": limit, "stop_grace_sec": 5.0}
-    return replace(plan, argv=PROBE_COMMAND, run_log=None, config=plan.config.model_copy(update=short))
+    config = plan.config.model_copy(update=short)
+    volume = plan.session_volume
+    if volume.kind == "auto":  # a probe leaves no claim behind
+        volume = SessionVolume("none")
+    return replace(plan, argv=PROBE_COMMAND, run_log=None, config=config, session_volume=volume)
 
 
 @asynccontextmanager

@@ -171,3 +171,27 @@ RIGHTS: tuple[Right, ...] = (
     ),
 )
 """Grouped by resource; the environment test reports them in this order."""
+
+CLAIM_RIGHTS: tuple[Right, ...] = (
+    Right(
+        Access("create", "persistentvolumeclaims"),
+        "warn",
+        "`sessionVolume` auto cannot create the claims on which sessions outlive their Pods",
+        "an agent without a claim runs as with `sessionVolume` none: its sessions are not resumed",
+    ),
+    Right(
+        Access("patch", "persistentvolumeclaims"),
+        "warn",
+        "a run cannot note in its claim that it uses it",
+        "`claude-k8s volumes` shows when the claim was created, and `volumes prune` goes by that",
+    ),
+)
+"""Rights that only `sessionVolume` auto needs."""
+
+
+def rights_of(*, auto_claims: bool = False) -> tuple[Right, ...]:
+    """All rights of a host. `auto_claims`: whether `sessionVolume` is auto in any config."""
+    if not auto_claims:
+        return RIGHTS
+    with_get = next(i for i, right in enumerate(RIGHTS) if right.resource == "persistentvolumeclaims") + 1
+    return (*RIGHTS[:with_get], *CLAIM_RIGHTS, *RIGHTS[with_get:])

@@ -15,6 +15,7 @@ from paperclip_claude_k8s.checks.dry_run import (
 )
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
 from paperclip_claude_k8s.checks.probe import probe
+from paperclip_claude_k8s.checks.session_volume import session_volume_checks
 from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -66,7 +67,7 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
         return checks  # every other call would fail in the same way
     namespace = await job_namespace(config.namespace, config.kubeconfig, ports)
     async with asyncio.TaskGroup() as group:
-        rights = group.create_task(collect_rights(namespace, ports))
+        rights = group.create_task(collect_rights(namespace, config, ports))
         planned = group.create_task(collect_run(ctx, config, ports))
     checks += _assess(rights.result(), planned.result(), namespace)
     if isinstance(run := planned.result(), PlannedRun):
@@ -95,6 +96,7 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
     yield from assess.rights_checks(granted, namespace)
     yield from assess.secret_checks(run, granted)
     yield from assess.volume_checks(run, granted)
+    yield from session_volume_checks(run, granted)
     yield assess.credentials_check(run)
     yield from assess.pod_security_checks(run)
     yield from assess.reach_checks(run)

@@ -1,8 +1,9 @@
 """The `Cluster` protocol on a real API server: the request of each call, and how its response is read.
 
-* URLs are built here, with every name percent-encoded; `transport` sends requests, `reading` parses JSON.
-* `_Rest` turns "not found" into None or False, and a failed precondition of a delete into False. Every other
-  error reaches the caller.
+* URLs are built here and in `rest`, with every name percent-encoded; `transport` sends requests, `reading`
+  parses JSON. The calls for claims are in `claim_calls`.
+* `rest.Rest` turns "not found" into None or False, and a failed precondition of a delete into False. Every
+  other error reaches the caller.
 * Objects are addressed exactly: a patch begins with a `test` of the uid, and a delete has a precondition. So
   they never affect a later object of the same name.
 * Lists are requested without a resourceVersion, which makes them consistent reads.
@@ -10,18 +11,16 @@
   `run`).
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+from typing import Literal, TypeVar
 
-from paperclip_claude_k8s.base.aio import jittered, loop_time
-from paperclip_claude_k8s.base.json_readers import get_object, get_text
-from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
+from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.base.settings import LIMITS, Timings
 from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
+from paperclip_claude_k8s.cluster.claim_calls import ClaimCalls
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.home_pod_reading import read_home_pod
 from paperclip_claude_k8s.cluster.model import (
@@ -37,30 +36,24 @@ from paperclip_claude_k8s.cluster.model import (
     SecretSnapshot,
     WatchEvent,
 )
-from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
-from paperclip_claude_k8s.cluster.refusals import network_errors_translated
+from paperclip_claude_k8s.cluster.port import Access, Labels, LogRequest, Propagation
+from paperclip_claude_k8s.cluster.rest import Rest, core_path, object_path
 from paperclip_claude_k8s.cluster.transport import (
-    TOO_LARGE,
     Chunks,
     HttpClient,
     Request,
-    Response,
     Transport,
-    parse_watch_event,
-    split_lines,
 )
 
 S = TypeVar("S")
 HOME_POD_CACHED = 60.0
 """Seconds the home pod is cached. What Jobs inherit from it cannot change while it runs."""
 
-PAGE_DIVISOR = 8
-"""A page of a list that is too large is requested again with this part of its objects."""
 VERSION_CACHED = 600.0
 """Seconds the server's version is cached: control planes are rarely upgraded."""
 
 
-class Gateway:
+class Gateway(ClaimCalls):
     """Kubernetes over HTTP. Nothing is opened before the first call."""
 
     def __init__(
@@ -72,7 +65,7 @@ class Gateway:
         """`source`: the path of a kubeconfig, credentials, or None for those of the Pod."""
         self._timings = timings or Timings()
         self._http = http or Transport(source, self._timings)
-        self._rest = _Rest(self._http, self._timings, LIMITS)
+        self._rest = Rest(self._http, self._timings, LIMITS)
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod | None]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None
 
@@ -92,7 +85,7 @@ class Gateway:
         return self._version[1]
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
-        key, path, now = (namespace, name, container), _core(namespace, "pods", name), loop_time()
+        key, path, now = (namespace, name, container), core_path(namespace, "pods", name), loop_time()
         if key not in self._home_pods or now - self._home_pods[key][0] >= HOME_POD_CACHED:
             home = await self._rest.read(path, lambda pod: read_home_pod(pod, container))
             self._home_pods[key] = now, home
@@ -127,22 +120,22 @@ class Gateway:
     # Pods ---------------------------------------------------------------------------------------
 
     async def try_pod(self, namespace: str, manifest: JsonObject) -> tuple[str, ...]:
-        request = Request("POST", _core(namespace, "pods"), {"dryRun": "All"}, body=manifest)
+        request = Request("POST", core_path(namespace, "pods"), {"dryRun": "All"}, body=manifest)
         return (await self._http.exchange(request)).warnings
 
     async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None:
-        return await self._rest.read(_core(namespace, "pods", name), reading.pod_snapshot)
+        return await self._rest.read(core_path(namespace, "pods", name), reading.pod_snapshot)
 
     async def list_pods(self, namespace: str, labels: Labels) -> Listing[PodSnapshot]:
-        return await self._rest.list(_core(namespace, "pods"), labels, reading.pod_snapshot)
+        return await self._rest.list(core_path(namespace, "pods"), labels, reading.pod_snapshot)
 
     def watch_pods(
         self, namespace: str, labels: Labels, version: str
     ) -> AsyncGenerator[WatchEvent[PodSnapshot] | Bookmark, None]:
-        return self._rest.watch(_core(namespace, "pods"), labels, version, reading.pod_snapshot)
+        return self._rest.watch(core_path(namespace, "pods"), labels, version, reading.pod_snapshot)
 
     async def delete_pod(self, pod: PodSnapshot) -> bool:
-        return await self._rest.delete(_core(pod.namespace, "pods", pod.name), {"uid": pod.uid})
+        return await self._rest.delete(core_path(pod.namespace, "pods", pod.name), {"uid": pod.uid})
 
     def log(self, request: LogRequest) -> AbstractAsyncContextManager[Chunks]:
         query = {"container": request.container, "timestamps": "true"}
@@ -152,37 +145,34 @@ class Gateway:
             query["sinceTime"] = format_nanoseconds(request.since)
         if request.tail is not None:
             query["tailLines"] = str(request.tail)
-        http_request = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
+        http_request = Request("GET", f"{core_path(request.namespace, 'pods', request.pod)}/log", query)
         silence = None if request.follow else self._timings.request  # a followed log may be silent for long
         return self._http.stream(http_request, silence=silence)
 
     # Everything else ------------------------------------------------------------------------------
 
     async def create_secret(self, namespace: str, manifest: JsonObject) -> SecretSnapshot:
-        path = _core(namespace, "secrets")
+        path = core_path(namespace, "secrets")
         secret = await self._http.call(Request("POST", path, body=manifest, confidential=True))
         return reading.secret_snapshot(secret)
 
     async def read_secret(self, namespace: str, name: str) -> SecretSnapshot | None:
-        return await self._rest.read(_core(namespace, "secrets", name), reading.secret_snapshot)
+        return await self._rest.read(core_path(namespace, "secrets", name), reading.secret_snapshot)
 
     async def patch_secret(self, secret: SecretSnapshot, patch: Sequence[JsonObject]) -> bool:
-        path = _core(secret.namespace, "secrets", secret.name)
+        path = core_path(secret.namespace, "secrets", secret.name)
         return await self._rest.patch(path, secret.uid, patch, confidential=True) is not None
 
     async def delete_secret(self, secret: SecretSnapshot) -> bool:
-        path = _core(secret.namespace, "secrets", secret.name)
+        path = core_path(secret.namespace, "secrets", secret.name)
         return await self._rest.delete(path, {"uid": secret.uid})
-
-    async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
-        return await self._rest.read(_core(namespace, "persistentvolumeclaims", name), reading.access_modes)
 
     async def list_events(
         self, namespace: str, about: str, *, by: Literal["uid", "name"] = "uid"
     ) -> tuple[EventSnapshot, ...]:
         query = {"fieldSelector": f"involvedObject.{by}={about}"}
         return reading.events_in_order(
-            await self._http.call(Request("GET", _core(namespace, "events"), query))
+            await self._http.call(Request("GET", core_path(namespace, "events"), query))
         )
 
     async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot | None:
@@ -211,105 +201,6 @@ class Gateway:
         return reading.is_allowed(await self._http.call(request))
 
 
-class _Rest:
-    """Operations that are the same for all kinds of objects."""
-
-    def __init__(self, http: HttpClient, timings: Timings, limits: Limits) -> None:
-        self._http = http
-        self._timings = timings
-        self._limits = limits
-
-    async def read(self, path: str, read: Callable[[Any], S]) -> S | None:
-        try:
-            return read(await self._http.call(Request("GET", path)))
-        except ClusterError as error:
-            if error.not_found:
-                return None
-            raise
-
-    async def patch(
-        self, path: str, uid: str, patch: Sequence[JsonObject], *, confidential: bool = False
-    ) -> dict[str, Any] | None:
-        """The patched object; None if no object of that name exists."""
-        body = [{"op": "test", "path": "/metadata/uid", "value": uid}, *patch]
-        content_type = "application/json-patch+json"
-        try:
-            return await self._http.call(
-                Request("PATCH", path, body=body, content_type=content_type, confidential=confidential)
-            )
-        except ClusterError as error:
-            if error.not_found:
-                return None
-            raise
-
-    async def delete(self, path: str, preconditions: Mapping[str, str], **options: str) -> bool:
-        """False if the object does not exist or a precondition fails, because it was replaced or changed."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, **options}
-        try:
-            await self._http.call(Request("DELETE", path, body=body))
-        except ClusterError as error:
-            if error.not_found or error.conflict:
-                return False
-            raise
-        return True
-
-    async def list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
-        """A consistent read, in pages, because the requests name no resourceVersion.
-
-        Raises `ClusterError`, for example if the list is too large or does not end within `Timings.request`.
-        """
-        found: list[S] = []
-        size, token, requests, limits, page_size = 0, "", 0, self._limits, self._limits.list_page
-        with network_errors_translated(f"list of {path}"):
-            async with asyncio.timeout(self._timings.request):
-                while requests < limits.list_objects // page_size:
-                    requests += 1
-                    response = await self._page(path, labels, token, page_size)
-                    if response is None:  # few large objects, such as Jobs with a long `podTemplate`
-                        page_size //= PAGE_DIVISOR
-                        continue
-                    page, size = reading.listing(response.body, read), size + response.size
-                    found += page.items
-                    token = get_text(get_object(response.body, "metadata"), "continue")
-                    if not token and len(found) <= limits.list_objects:
-                        return Listing(tuple(found), page.resource_version, size)
-                    if size > limits.list_bytes or len(found) > limits.list_objects:
-                        break
-        raise ClusterError(None, TOO_LARGE, f"the list of {path} is too large or does not end")
-
-    async def _page(self, path: str, labels: Labels, token: str, size: int) -> Response | None:
-        """One page of a list; None if it is too large, and a page of fewer objects may not be."""
-        query = {"labelSelector": _selector(labels), "limit": str(size)}
-        query |= {"continue": token} if token else {}
-        try:
-            return await self._http.exchange(Request("GET", path, query))
-        except ClusterError as error:
-            if error.reason != TOO_LARGE or size < PAGE_DIVISOR:
-                raise
-            return None
-
-    async def watch(
-        self, path: str, labels: Labels, version: str, read: Callable[[Any], S]
-    ) -> AsyncGenerator[WatchEvent[S] | Bookmark, None]:
-        query = {
-            "watch": "true",
-            "labelSelector": _selector(labels),
-            "resourceVersion": version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(int(jittered(self._timings.watch))),
-        }
-        silence = self._timings.watch_silence
-        # `total` is for a server that sends a byte from time to time, and thus is never silent
-        total = 2 * self._timings.watch + silence
-        stream = self._http.stream(Request("GET", path, query), silence=silence, total=total)
-        async with (
-            stream as response,
-            aclosing(split_lines(response, self._limits.watch_line_bytes)) as lines,
-        ):
-            async for line in lines:
-                yield parse_watch_event(line, read)
-
-
 def _access_review(namespace: str, access: Access) -> JsonObject:
     attributes = {
         "namespace": namespace,
@@ -325,23 +216,9 @@ def _access_review(namespace: str, access: Access) -> JsonObject:
     }
 
 
-def _selector(labels: Labels) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-
-
-def _core(namespace: str, plural: str, name: str = "") -> str:
-    return _path("/api/v1", namespace, plural, name)
-
-
 def _jobs(namespace: str, name: str = "") -> str:
-    return _path("/apis/batch/v1", namespace, "jobs", name)
+    return object_path("/apis/batch/v1", namespace, "jobs", name)
 
 
 def _leases(namespace: str, name: str = "") -> str:
-    return _path("/apis/coordination.k8s.io/v1", namespace, "leases", name)
-
-
-def _path(root: str, namespace: str, plural: str, name: str) -> str:
-    """Names are percent-encoded: they come from the configuration, and none may lead to another path."""
-    path = f"{root}/namespaces/{quote(namespace, safe='')}/{plural}"
-    return f"{path}/{quote(name, safe='')}" if name else path
+    return object_path("/apis/coordination.k8s.io/v1", namespace, "leases", name)

@@ -51,6 +51,8 @@ class JobSnapshot:
     deleting: bool = False
     suspended: bool = False
     parallelism: int = 1
+    claims: frozenset[str] = frozenset()
+    """Names of the PersistentVolumeClaims that its Pods mount."""
     replacement_policy: str = ""
     """`podReplacementPolicy` as the server stored it; "" from a server that drops the field (before 1.29)."""
     warnings: tuple[str, ...] = ()
@@ -135,6 +137,8 @@ class PodSnapshot:
     conditions: tuple[Condition, ...] = ()
     init_containers: tuple[ContainerSnapshot, ...] = ()
     containers: tuple[ContainerSnapshot, ...] = ()
+    claims: frozenset[str] = frozenset()
+    """Names of the PersistentVolumeClaims that it mounts."""
     deleting: bool = False
     grace: float | None = None
     """Seconds between SIGTERM and SIGKILL when the Pod is deleted."""
@@ -221,6 +225,27 @@ class SecretSnapshot:
     only_pod: str = ""
     """Uid of the only Pod that may run the agent, if the Secret contains one."""
     keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSnapshot:
+    """A PersistentVolumeClaim. `size` is what it requests, as the quantity that its creator wrote."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str = ""
+    created: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotated: bool = False
+    """Whether it has any annotations, also those of others."""
+    access_modes: tuple[str, ...] = ()
+    storage_class: str | None = None
+    """None: the claim names no class, and the cluster has no default one."""
+    size: str = ""
+    phase: str = ""
+    deleting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.cluster.claim_port import ClaimPort
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
     EventSnapshot,
@@ -203,7 +204,7 @@ class Access:
     subresource: str = ""
 
 
-class Cluster(Protocol):
+class Cluster(ClaimPort, Protocol):
     """The Kubernetes calls that the adapter makes."""
 
     async def server_version(self) -> tuple[int, int]:
@@ -300,10 +301,6 @@ class Cluster(Protocol):
 
     async def delete_secret(self, secret: SecretSnapshot) -> bool:
         """Delete exactly this Secret. False as for `delete_job`."""
-        ...
-
-    async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
-        """Access modes of a PersistentVolumeClaim, such as ("ReadWriteMany",)."""
         ...
 
     async def list_events(

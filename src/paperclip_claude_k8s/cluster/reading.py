@@ -19,6 +19,7 @@ from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY, PREFIX
 from paperclip_claude_k8s.cluster.model import (
+    ClaimSnapshot,
     Condition,
     ContainerSnapshot,
     ContainerState,
@@ -42,7 +43,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
 def job_snapshot(job: Json) -> JobSnapshot:
     meta, spec = get_object(job, "metadata"), get_object(job, "spec")
-    containers = get_objects(get_object(get_object(spec, "template"), "spec"), "containers")
+    pod_spec = get_object(get_object(spec, "template"), "spec")
+    containers = get_objects(pod_spec, "containers")
     return JobSnapshot(
         ref=JobRef(_name(meta, "namespace"), _name(meta, "name"), _name(meta, "uid")),
         resource_version=get_text(meta, "resourceVersion"),
@@ -51,6 +53,7 @@ def job_snapshot(job: Json) -> JobSnapshot:
         annotations=_our_annotations(meta),
         conditions=_conditions(get_object(job, "status")),
         image=_shown(containers[0], "image") if containers else "",
+        claims=_claims(pod_spec),
         deleting=bool(meta.get("deletionTimestamp")),
         suspended=spec.get("suspend") is True,
         parallelism=1 if (pods := get_int(spec, "parallelism")) is None else pods,
@@ -80,6 +83,7 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         conditions=_conditions(status),
         init_containers=tuple(_container(c, sidecars) for c in get_objects(status, "initContainerStatuses")),
         containers=tuple(_container(c, sidecars) for c in get_objects(status, "containerStatuses")),
+        claims=_claims(spec),
         deleting=bool(meta.get("deletionTimestamp")),
         grace=get_int(meta, "deletionGracePeriodSeconds") or get_int(spec, "terminationGracePeriodSeconds"),
     )
@@ -148,13 +152,36 @@ def server_version(response: Json) -> tuple[int, int]:
     return int(digits[0][:9] or 0), int(digits[1][:9] or 0)
 
 
-def access_modes(claim: Json) -> tuple[str, ...]:
-    return tuple(as_texts(get_object(claim, "spec").get("accessModes")))
+def claim_snapshot(claim: Json) -> ClaimSnapshot:
+    meta, spec = get_object(claim, "metadata"), get_object(claim, "spec")
+    requests = get_object(get_object(spec, "resources"), "requests")
+    return ClaimSnapshot(
+        namespace=_name(meta, "namespace"),
+        name=_name(meta, "name"),
+        uid=_name(meta, "uid"),
+        resource_version=get_text(meta, "resourceVersion"),
+        created=parse_time(meta.get("creationTimestamp")),
+        labels=_shown_map(meta, "labels"),
+        annotations=_our_annotations(meta),
+        annotated=bool(get_object(meta, "annotations")),
+        access_modes=tuple(as_texts(spec.get("accessModes"))),
+        storage_class=_shown(spec, "storageClassName") if "storageClassName" in spec else None,
+        size=_shown(requests, "storage"),
+        phase=_shown(get_object(claim, "status"), "phase"),
+        deleting=bool(meta.get("deletionTimestamp")),
+    )
 
 
 def is_allowed(review: Json) -> bool:
     """The result of an access review."""
     return get_object(review, "status").get("allowed") is True
+
+
+def _claims(pod_spec: Json) -> frozenset[str]:
+    """The claims that a Pod mounts."""
+    volumes = get_objects(pod_spec, "volumes")
+    names = (get_text(get_object(v, "persistentVolumeClaim"), "claimName") for v in volumes)
+    return frozenset(name for name in names if name)
 
 
 def _decoded(data: str) -> str:

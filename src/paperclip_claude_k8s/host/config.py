@@ -8,13 +8,14 @@ merged into `env`, and values that mean "unset" are dropped. `settings.toml` doc
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.input_bounds import count_chars, find_excess
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
+from paperclip_claude_k8s.host.session_volume_settings import SessionVolumeSettings
 from paperclip_claude_k8s.host.validators import (
     AutoFlag,
     Environment,
@@ -102,7 +103,7 @@ Cpu = Annotated[str, BeforeValidator(_read_cpu)]
 Bytes = Annotated[str, BeforeValidator(_read_bytes)]
 
 
-class AdapterConfig(BaseModel):
+class AdapterConfig(SessionVolumeSettings):
     """Every setting of one run, with defaults filled in. Read it with `AdapterConfig.read`.
 
     Fields ending in `_sec` are seconds and may have fractions. CPU, memory and `log_size_limit` are
@@ -141,7 +142,7 @@ class AdapterConfig(BaseModel):
     memory_limit: Bytes = "8Gi"
 
     node_selector: TextMap | None = None
-    labels: TextMap = {}
+    labels: TextMap = Field(default={})
     tolerations: Objects | None = None
     pod_template: PodTemplate | None = Field(default=None, repr=False)
     run_as_user: Whole | None = 1000

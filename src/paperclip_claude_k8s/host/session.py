@@ -15,6 +15,7 @@ _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "repoRef": ("repoRef", "repo_ref"),
     "promptBundleKey": ("promptBundleKey", "prompt_bundle_key"),
     "mcpServerIdentity": ("mcpServerIdentity", "mcp_server_identity"),
+    "sessionVolume": ("sessionVolume", "session_volume"),
 }
 """Each stored field, with the names that earlier versions and related adapters wrote."""
 
@@ -90,24 +91,51 @@ class ResumeDecision:
     """Why the host's session is not resumed; None if it is, or if the host named none."""
 
 
+@dataclass(frozen=True, slots=True)
+class SessionPlace:
+    """Where this run's session is kept."""
+
+    volume: str = ""
+    """Name of the session volume; "" for the shared volume."""
+    why_empty: str = ""
+    """Why no session of an earlier Pod is there; "" if one may be."""
+
+
+SHARED_PLACE = SessionPlace()
+_SHARED = "the shared volume"
+
+
 def decide_resume(
-    ctx: ExecutionContext, *, cwd: str, prompt_bundle_key: str | None = None, mcp_identity: str | None = None
+    ctx: ExecutionContext,
+    *,
+    cwd: str,
+    prompt_bundle_key: str | None = None,
+    mcp_identity: str | None = None,
+    place: SessionPlace = SHARED_PLACE,
 ) -> ResumeDecision:
     """Decide whether the host's session may be resumed. `cwd` is the working directory in the Pod.
 
     The CLI keeps transcripts per working directory, and a changed prompt bundle or set of MCP servers would
-    not reach a resumed conversation. So directory, bundle and servers must be those of the stored session. A
-    stored session without a bundle key or cwd fits any; one without an MCP identity had no servers. If the
-    host passes only the session id, as it does for a run that follows at once, these are not compared.
+    not reach a resumed conversation. So directory, bundle, servers and session volume must be those of the
+    stored session. A stored session without a bundle key or cwd fits any; one without an MCP identity had no
+    servers. If the host passes only the session id, as it does for a run that follows at once, these are not
+    compared.
     """
     params = deserialize(ctx.runtime.session_params) or {}
     session = params.get("sessionId") or ctx.runtime.session_id
     if session is None:
         return ResumeDecision()
     stored_cwd = params.get("cwd", cwd)
+    stored_volume = params.get("sessionVolume", "") if params.keys() - {"sessionId"} else place.volume
     stored_mcp = params.get("mcpServerIdentity") if params.keys() - {"sessionId"} else mcp_identity
     objections = (
         (not _UUID.fullmatch(session), "its id is not a UUID"),
+        (bool(place.why_empty), place.why_empty),
+        (stored_volume == "none", "it ended with its Pod, because sessionVolume was none"),
+        (
+            stored_volume != place.volume,
+            f"it is on another volume ({stored_volume or _SHARED}, now {place.volume or _SHARED})",
+        ),
         (params.get("promptBundleKey", prompt_bundle_key) != prompt_bundle_key, "the prompt bundle changed"),
         ((stored_mcp or None) != (mcp_identity or None), "the set of MCP servers changed"),
         (

@@ -61,7 +61,8 @@ def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[st
     return accepted, tuple(sorted(set(configured) - set(accepted)))
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """The characters of an id that a name of Kubernetes may have, at most 16 of them."""
     return _ILLEGAL_IN_SLUG.sub("", text.lower())[:_SLUG_CHARS].strip("-")
 
 
@@ -69,12 +70,12 @@ def job_name(agent_id: str, run_id: str, attempt: int = 1) -> str:
     """`ac-{agent}-{run}-{hash}`. An attempt has one name, so creating it twice gives 409."""
     whole = f"{agent_id}:{run_id}" + (f":{attempt}" if attempt > 1 else "")
     digest = hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
-    return "-".join(part for part in ("ac", _slug(agent_id), _slug(run_id), digest) if part)
+    return "-".join(part for part in ("ac", slug(agent_id), slug(run_id), digest) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A run's ids: `agent_id` and `run_id` as the host gives them, the other fields as label values."""
+    """A run's ids: those that end in `_id` as the host gives them, the other fields as label values."""
 
     agent_id: str
     run_id: str
@@ -83,6 +84,7 @@ class Identity:
     task: str | None = None
     session: str | None = None
     company: str | None = None
+    company_id: str | None = None
 
     def job_name(self, attempt: int = 1) -> str:
         return job_name(self.agent_id, self.run_id, attempt)
@@ -131,4 +133,5 @@ def identify(ctx: ExecutionContext) -> Identity | None:
         task=label_value(task if isinstance(task, str) else None),
         session=label_value(session if isinstance(session, str) else None),
         company=label_value(ctx.agent.company_id),
+        company_id=ctx.agent.company_id,
     )

@@ -14,15 +14,17 @@ home pod come first, then plain values, secrets, and references for the relay.
 from typing import Any
 
 from paperclip_claude_k8s import relay
+from paperclip_claude_k8s.base.json_readers import get_object, get_objects
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.plan.delivery import escaped, writing_container
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
-from paperclip_claude_k8s.plan.identity import user_labels
-from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
+from paperclip_claude_k8s.plan.identity import label_value, user_labels
+from paperclip_claude_k8s.plan.paths import CACHE_DIR, CONFIG_DIR, POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR
 from paperclip_claude_k8s.plan.pod_template import apply_overlay
 from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
 from paperclip_claude_k8s.plan.secrets import command_with_references
+from paperclip_claude_k8s.plan.session_volume import CACHE_VARIABLE, CONFIG_DIR_VARIABLE
 from paperclip_claude_k8s.plan.shared_files import LIST_FILE
 from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
@@ -83,7 +85,9 @@ def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
 def _labels(plan: RunPlan) -> dict[str, str]:
     accepted, _ = user_labels(plan.config.labels)
     queue = {labels.QUEUE_LABEL: plan.config.queue_name} if plan.config.queue_name else {}
-    return {**accepted, **queue, **plan.identity.labels}
+    claim = label_value(plan.session_volume.claim_name)
+    session = {labels.SESSION_CLAIM_LABEL: claim} if claim else {}
+    return {**accepted, **queue, **session, **plan.identity.labels}
 
 
 def _annotations(plan: RunPlan) -> dict[str, str]:
@@ -138,12 +142,28 @@ def _placement(plan: RunPlan) -> JsonObject:
     placement: JsonObject = {
         "nodeSelector": selector,
         "tolerations": list(tolerations or ()),
-        "affinity": home and home.affinity,
+        "affinity": _affinity(plan),
         "dnsPolicy": home and home.dns_policy,
         "dnsConfig": home and home.dns_config,
         "imagePullSecrets": list(home.image_pull_secrets) if home else (),
     }
     return {key: value for key, value in placement.items() if value}
+
+
+def _affinity(plan: RunPlan) -> JsonObject | None:
+    """That of the home pod; and on one node with other Pods of a session volume that needs it."""
+    inherited = (plan.home and plan.home.affinity) or {}
+    if not plan.session_volume.one_node:
+        return dict(inherited) or None
+    claim = label_value(plan.session_volume.claim_name)
+    term: JsonObject = {
+        "labelSelector": {"matchLabels": {labels.SESSION_CLAIM_LABEL: claim}},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    by_pods = get_object(inherited, "podAffinity")
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    terms = [*get_objects(by_pods, required), term]
+    return {**inherited, "podAffinity": {**by_pods, required: terms}}
 
 
 def _pod_security_context(user: int | None) -> JsonObject:
@@ -217,7 +237,14 @@ def _plain_variables(plan: RunPlan) -> dict[str, str]:
     """The agent's plain variables; those for Docker and for the relay replace others of the same name."""
     staged_paths = {f"{RUN_DIR}/{name}": plan.delivery.path(name) for name in plan.delivery.staged}
     agents = {name: staged_paths.get(value, value) for name, value in plan.environment.literals.items()}
-    return {**agents, **docker_env(plan.config), **_relay_variables(plan)}
+    return {**agents, **docker_env(plan.config), **_session_variables(plan), **_relay_variables(plan)}
+
+
+def _session_variables(plan: RunPlan) -> dict[str, str]:
+    """Where the CLI keeps its files. The relay creates these folders with mode 0700."""
+    if not plan.session_volume.separate:
+        return {}
+    return {CONFIG_DIR_VARIABLE: CONFIG_DIR, CACHE_VARIABLE: CACHE_DIR, relay.SESSION: SESSION_DIR}
 
 
 def _relay_references(plan: RunPlan) -> dict[str, JsonObject]:

@@ -11,6 +11,15 @@ POD_HOME = SHARED_MOUNT
 RUN_DIR = "/var/run/paperclip/run"
 """Folder with the run's files: prompt.txt, mcp.json and others."""
 
+SESSION_DIR = "/var/lib/paperclip/session"
+"""Where the agent's folder of the session volume is mounted, unless sessions are on the shared volume."""
+
+CONFIG_DIR = f"{SESSION_DIR}/claude"
+"""CLAUDE_CONFIG_DIR on the session volume: transcripts, settings and credentials of the CLI."""
+
+CACHE_DIR = f"{SESSION_DIR}/cache"
+"""XDG_CACHE_HOME on the session volume."""
+
 COMPANY_FOLDERS = "companies"
 """Folder of the shared volume with one folder per company, if the policy separates companies."""
 

@@ -15,7 +15,7 @@ from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.models import is_bedrock_id
-from paperclip_claude_k8s.host.session import ResumeDecision, decide_resume
+from paperclip_claude_k8s.host.session import ResumeDecision, SessionPlace, decide_resume
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
@@ -38,6 +38,7 @@ from paperclip_claude_k8s.plan.secrets import (
     public_prompt,
     without_secrets,
 )
+from paperclip_claude_k8s.plan.session_volume import ClaimFacts, choose_session_volume, session_volume_notes
 from paperclip_claude_k8s.plan.volumes import hidden_mounts
 from paperclip_claude_k8s.plan.wake import WakePayload, read_wake_payload
 
@@ -64,10 +65,17 @@ class Planner:
         workdir, attempt = working_dir(ctx, config), 2 if fresh else 1
         wake = read_wake_payload(ctx.context.get("paperclipWake"))
         parts, known_secrets = self._secret_parts(wake, workdir, attempt, secretless=secretless)
+        volume = choose_session_volume(config, self.identity, site.home, site.session_claim)
         resumption = decide_resume(
-            ctx, cwd=workdir, prompt_bundle_key=site.packed.key, mcp_identity=parts.mcp.identity
+            ctx,
+            cwd=workdir,
+            prompt_bundle_key=site.packed.key,
+            mcp_identity=parts.mcp.identity,
+            place=SessionPlace(volume.identity, volume.why_lost or volume.why_empty),
         )
-        resume = None if fresh else session or resumption.session_id
+        resume = session or resumption.session_id
+        if fresh or not volume.may_have_sessions:
+            resume = None
         claim_name = site.home.claim_name if site.home else ""
         prompt = assemble_prompt(ctx, config, wake, resumed=resume is not None)
         argv = command_line(_options(config, site.packed, parts, resume))
@@ -93,18 +101,27 @@ class Planner:
             volume_here=site.volume_here,
             company_folder=site.company_folder,
             home=site.home,
+            session_volume=volume,
             bundle_files=public_files(files, known_secrets) if secretless else files,
             bundle_on_volume=site.packed.shared,
             skills=site.packed.skills,
             attempt=attempt,
-            session_params=_session_params(ctx, workdir, site.packed, parts.mcp),
+            session_params={
+                **_session_params(ctx, workdir, site.packed, parts.mcp),
+                **({"sessionVolume": volume.identity} if volume.identity else {}),
+            },
             notes=(
                 *_notes(config, resumption, parts),
                 *site.packed.notes,
+                *session_volume_notes(config, volume, site.session_claim),
                 *tee_run_log_notes(config, claim_name, site.volume_here),
             ),
         )
         return replace(plan, notes=(*plan.notes, *_notes_on_inheritance(plan), *_notes_on_the_pod(plan)))
+
+    def without_session_volume(self, why: str) -> "Planner":
+        """The planner of a run for which `auto` could not create a claim. `why`: a clause for the log."""
+        return replace(self, site=replace(self.site, session_claim=ClaimFacts(forbidden=why)))
 
     def _secret_parts(
         self, wake: WakePayload, workdir: str, attempt: int, *, secretless: bool

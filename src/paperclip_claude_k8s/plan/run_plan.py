@@ -31,6 +31,7 @@ from paperclip_claude_k8s.plan.prompt import Prompt
 from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.run_log import RunLogPlan
 from paperclip_claude_k8s.plan.secrets import secret_arguments
+from paperclip_claude_k8s.plan.session_volume import SHARED_VOLUME, SessionVolume
 from paperclip_claude_k8s.plan.shared_files import SharedFile
 
 START_MARKS = "run-starts"
@@ -68,6 +69,8 @@ class RunPlan:
     company_folder: str = ""
     """Folder of the shared volume that is mounted in its place; "" if the whole volume is."""
     home: HomePod | None = field(default=None, repr=False)
+    session_volume: SessionVolume = SHARED_VOLUME
+    """Where the CLI keeps its sessions between Pods."""
     bundle_files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Instructions that cannot be put on the shared volume, as files of the run Secret."""
     bundle_on_volume: tuple[SharedFile, ...] = ()

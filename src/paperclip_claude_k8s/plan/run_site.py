@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.plan.bundle import Packed
+from paperclip_claude_k8s.plan.session_volume import UNKNOWN_CLAIM, ClaimFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +23,7 @@ class RunSite:
     """The prompt bundle, with its paths in the Pod."""
     mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
     """MCP servers by name, from the baseline file on the shared volume."""
+    session_claim: ClaimFacts = UNKNOWN_CLAIM
+    """What is known of the claim that `sessionVolume` means."""
     company_folder: str = ""
     """Folder of the shared volume that is mounted in its place; "" if the whole volume is."""

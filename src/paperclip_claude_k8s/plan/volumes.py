@@ -1,8 +1,9 @@
 """The volumes of the agent's Pod and their mounts.
 
 `run` holds the run's files: it is a Secret, or an emptyDir that the init container fills from its environment
-and `run-secret`. `scratch` holds the relay's buffers. `home` is the shared volume or an emptyDir. `docker`
-and `docker-data` belong to the Docker daemon. All others, named `home-…`, are volumes of the home pod.
+and `run-secret`. `scratch` holds the relay's buffers. `home` is the shared volume or an emptyDir. `session`
+is the session volume. `docker` and `docker-data` belong to the Docker daemon. All others, named `home-…`,
+are volumes of the home pod.
 """
 
 import posixpath
@@ -12,9 +13,11 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
 from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
 from paperclip_claude_k8s.plan.identity import LABEL_CHARS
-from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR, is_in_any
+from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR, is_in_any
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.session_volume import HOME_VOLUME
 
+_SESSION_VOLUME = "session"
 _HOME_SIZE = "20Gi"
 """Size limit of HOME without a shared volume, with room for tools and caches."""
 
@@ -35,7 +38,8 @@ def volumes(plan: RunPlan) -> list[JsonObject]:
     return [
         *_run_volumes(plan),
         {"name": "scratch", "emptyDir": scratch},
-        {"name": "home", **_home_volume(plan)},
+        {"name": HOME_VOLUME, **_home_volume(plan)},
+        *_session_volumes(plan),
         *docker_volumes(plan.config),
         *_inherited_volumes(plan).values(),
     ]
@@ -70,6 +74,7 @@ def _own_mounts(plan: RunPlan) -> list[JsonObject]:
     return [
         {"name": "run", "mountPath": RUN_DIR, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_DIR},
+        *_session_mounts(plan),
         *docker_mounts(plan.config),
     ]
 
@@ -124,6 +129,25 @@ def _run_volumes(plan: RunPlan) -> list[JsonObject]:
         return [{"name": "run", "secret": secret}]
     written: JsonObject = {"name": "run", "emptyDir": {"sizeLimit": _RUN_SIZE}}
     return [written, {"name": "run-secret", "secret": secret}] if files else [written]
+
+
+def _session_volumes(plan: RunPlan) -> list[JsonObject]:
+    """The volume of the sessions, unless they are in HOME: the claim, or an emptyDir if they are not kept."""
+    volume = plan.session_volume
+    if not volume.separate:
+        return []
+    if not volume.claim_name:
+        return [{"name": _SESSION_VOLUME, "emptyDir": {"sizeLimit": _HOME_SIZE}}]
+    return [{"name": _SESSION_VOLUME, "persistentVolumeClaim": {"claimName": volume.claim_name}}]
+
+
+def _session_mounts(plan: RunPlan) -> list[JsonObject]:
+    """The agent's own folder of the session volume. The kubelet creates it if it does not exist."""
+    volume = plan.session_volume
+    if not volume.separate:
+        return []
+    part = {"subPath": volume.session_folder} if volume.claim_name else {}
+    return [{"name": _SESSION_VOLUME, "mountPath": SESSION_DIR, **part}]
 
 
 def _home_volume(plan: RunPlan) -> JsonObject:

@@ -41,6 +41,9 @@ FILES = "PAPERCLIP_RELAY_FILES"
 The relay copies them into `DIR`/`COPIES`, and starts the agent only if the copies have the listed sha256."""
 FILES_SEC = "PAPERCLIP_RELAY_FILES_SEC"
 """Longest time in seconds for copying these files; 60 if not set."""
+SESSION = "PAPERCLIP_RELAY_SESSION"
+"""Where the session volume is mounted, in which the relay creates the folders of CLAUDE_CONFIG_DIR and
+XDG_CACHE_HOME; empty or not set: they are elsewhere. If it cannot, the agent gets folders in `DIR`."""
 LIMIT = "PAPERCLIP_RELAY_LIMIT"
 """The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. What
 exceeds it by more than 8 MiB is not copied to the log."""
@@ -98,6 +101,8 @@ class RelaySummary:
     """Bytes of stdout in the copy on the shared volume; None if no copy was requested."""
     copy_trouble: str | None = None
     """Why the copy is incomplete; None if it is complete or was not requested."""
+    session_trouble: str | None = None
+    """Why the session volume could not be used; None if it could, or if there is none."""
     changed: str | None = None
     """Which file on the shared volume was not what Paperclip wrote, so that the agent was not started."""
 
@@ -126,6 +131,7 @@ def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
         last=_typed(summary, "last", str),
         copied=_typed(summary, "copied", int),
         copy_trouble=_typed(summary, "copy_trouble", str),
+        session_trouble=_typed(summary, "session_trouble", str),
         changed=_typed(summary, "changed", str),
     )
 

@@ -18,7 +18,7 @@ is refused unless a Lease keeps other hosts out of the slot.
 import asyncio
 import random
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL, TASK_LABEL
@@ -36,6 +36,7 @@ from paperclip_claude_k8s.run.begin import announce, announce_adoption
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder_annotations import detached_annotations, holder_annotations
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.session_claim import ClaimsForbidden, use_session_claim
 from paperclip_claude_k8s.run.start_gate import open_gate
 from paperclip_claude_k8s.verdict.slot import is_live, known_different, other_live_jobs
 from paperclip_claude_k8s.volume.staging import stage, unstage
@@ -92,10 +93,11 @@ async def launch(
             case Adopted(job) as found:
                 await announce_adoption(planner.ctx, plan, job, found.prior_run)
                 return LaunchedJob(job, plan, _adoption_headline(found), adopted=True)
-            case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
+            case Fresh(session) if session is not None and _may_resume(session, plan):
                 await narrator.status(f"Resuming session {session} from the agent's previous run")
                 plan = planner.plan(session=session)
         await _check_creation(plan, slot_lock, ports, narrator)
+        planner, plan = await _with_session_volume(planner, plan, ports, narrator)
         await announce(planner.ctx, plan)
         try:
             created = await _create(plan, slot_lock, ports, narrator)
@@ -113,6 +115,32 @@ async def launch(
         await narrator.status(f"Job {other} was created concurrently; backing off")
         await asyncio.sleep(random.uniform(*BACK_OFF))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(other or "(unknown)"))
+
+
+def _may_resume(session: str, plan: RunPlan) -> bool:
+    """Whether the session of the agent's previous run should be resumed, and is not planned to be."""
+    return plan.attempt == 1 and session != plan.resume and plan.session_volume.may_have_sessions
+
+
+async def _with_session_volume(
+    planner: Planner, plan: RunPlan, ports: Ports, narrator: Narrator
+) -> tuple[Planner, RunPlan]:
+    """Ensure that the claim of the session volume exists, or plan without it if claims are forbidden."""
+    try:
+        await use_session_claim(plan, ports, narrator)
+    except ClaimsForbidden as refused:
+        planner = planner.without_session_volume(str(refused))
+        return planner, await _replanned(planner, plan, narrator)
+    return planner, plan
+
+
+async def _replanned(planner: Planner, plan: RunPlan, narrator: Narrator) -> RunPlan:
+    """The plan of another planner for the same attempt; its new notes are warnings."""
+    other = planner.plan(fresh=plan.attempt > 1, session=plan.resume, secretless=plan.secretless)
+    for note in other.notes:
+        if note not in plan.notes:
+            await narrator.warn(note)
+    return other
 
 
 def _adoption_headline(found: Adopted) -> str:
@@ -166,11 +194,7 @@ async def _without_secrets(
     if not slot_lock.fenced:
         raise RunFailure(failures.secret_create_failed(plan.job_name, refused.error)) from None
     await narrator.warn(f"{refused.error}; the prompt goes by an init container instead")
-    other = planner.plan(fresh=plan.attempt > 1, session=plan.resume, secretless=True)
-    for note in other.notes:
-        if note not in plan.notes:
-            await narrator.warn(note)
-    return other
+    return await _replanned(planner, replace(plan, secretless=True), narrator)
 
 
 async def _create(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> _Created:

@@ -29,6 +29,7 @@ from paperclip_claude_k8s.run.home_pod import find_home_pod, with_claim
 from paperclip_claude_k8s.run.mcp_baseline import read_baseline
 from paperclip_claude_k8s.run.mcp_servers import resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.session_claim import look_up_session_claim
 from paperclip_claude_k8s.volume.company_folders import make_company_folder
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
@@ -39,8 +40,8 @@ async def prepare(
     """Collect everything that a plan needs, make the first plan, and report its notes.
 
     Raises:
-        RunFailure: what `find_site` and `admit_plan` raise; `k8s_config_invalid` for ids that cannot name a
-            folder and for an API server that is too old for the settings in use.
+        RunFailure: what `find_site`, `look_up_session_claim` and `admit_plan` raise; `k8s_config_invalid` for
+            ids that cannot name a folder and for an API server that is too old for the settings in use.
     """
     await _check_server_version(config, ports, narrator)
     resolved = await resolve_servers(ctx, narrator)
@@ -48,6 +49,8 @@ async def prepare(
     if ports.settings.policy.company_volumes:
         seconds = ports.settings.timings.host_file
         config, site = await _in_company_folder(ctx.agent.company_id, config, site, seconds)
+    claim = await look_up_session_claim(config, identity, site.namespace, ports, narrator)
+    site = replace(site, session_claim=claim)
     baseline = await read_baseline(resolved, config, ports.settings, site.volume_here)
     if baseline.note is not None:
         await narrator.warn(baseline.note)

@@ -1,0 +1,233 @@
+"""The session volume of a run: where the CLI keeps transcripts, credentials and caches between Pods.
+
+Sessions are either in HOME on the shared volume, or on a claim of their own, or in the Pod only. On a claim,
+each agent has one folder, `agents/<company>/<agent>`, with these folders in it:
+
+    session    mounted at `SESSION_DIR` in the agent's container, and nothing else of the claim
+    ...        room for other parts of an agent's state, which its container does not mount
+
+Folder and claim are named after the whole ids, so that two agents never share one.
+"""
+
+import hashlib
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
+from paperclip_claude_k8s.cluster.labels import (
+    ADAPTER_LABEL,
+    ADAPTER_TYPE,
+    AGENT_LABEL,
+    CLAIM_PER_LABEL,
+    COMPANY_LABEL,
+)
+from paperclip_claude_k8s.cluster.model import ClaimSnapshot, HomePod, JsonObject
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.quantity import parse_bytes
+from paperclip_claude_k8s.host.session_volume_settings import AUTO, NONE, SHARED
+from paperclip_claude_k8s.plan.identity import Identity, slug, user_labels
+from paperclip_claude_k8s.plan.paths import POD_HOME, is_in_any
+
+VolumeKind: TypeAlias = Literal["shared", "claim", "auto", "none"]
+HOME_VOLUME = "home"
+"""Name of the Pod's volume that is mounted at HOME."""
+CONFIG_DIR_VARIABLE = "CLAUDE_CONFIG_DIR"
+"""Where the CLI keeps its files; without it, that is the folder `.claude` in HOME."""
+CACHE_VARIABLE = "XDG_CACHE_HOME"
+_HASH_CHARS = 10
+_AGENT_FOLDERS = "agents"
+_SESSION_FOLDER = "session"
+_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+
+
+@dataclass(frozen=True, slots=True)
+class SessionVolume:
+    """Where the sessions of one agent are, and whether they outlive its Pods."""
+
+    kind: VolumeKind
+    claim_name: str = ""
+    """The claim of `claim` and `auto`; "" for the others."""
+    agent_folder: str = ""
+    """The agent's folder on that claim, relative to the claim."""
+    why_lost: str = ""
+    """Why sessions end with their Pod, as a clause; "" if they outlive it."""
+    why_empty: str = ""
+    """Why the volume has no session to resume although it keeps sessions; "" if it may have one."""
+    one_node: bool = False
+    """Pods that use the claim at the same time have to be on the same node."""
+
+    @property
+    def session_folder(self) -> str:
+        """What the agent's container mounts at `SESSION_DIR`, relative to the claim."""
+        return posixpath.join(self.agent_folder, _SESSION_FOLDER)
+
+    @property
+    def may_have_sessions(self) -> bool:
+        """Whether it may have a session of an earlier Pod."""
+        return not self.why_lost and not self.why_empty
+
+    @property
+    def separate(self) -> bool:
+        """Whether CLAUDE_CONFIG_DIR is outside of HOME."""
+        return self.kind != SHARED
+
+    @property
+    def identity(self) -> str:
+        """Stored with a session: it is resumed only on the same volume. "" for the shared volume."""
+        return self.claim_name or (NONE if self.kind == NONE else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFacts:
+    """What was looked up about the claim of `sessionVolume` before the run was planned."""
+
+    claim: ClaimSnapshot | None = None
+    """The claim; None if it does not exist or could not be read."""
+    readable: bool = False
+    """Whether it is known whether the claim exists."""
+    forbidden: str = ""
+    """Which right is missing for `auto`, as the API server says it; "" if none is known to be missing."""
+
+
+UNKNOWN_CLAIM = ClaimFacts()
+SHARED_VOLUME = SessionVolume(SHARED)
+
+
+def choose_session_volume(
+    config: AdapterConfig, identity: Identity, home: HomePod | None, facts: ClaimFacts = UNKNOWN_CLAIM
+) -> SessionVolume:
+    """Where the sessions of this agent are, by the config and what was found in the cluster."""
+    folder = agent_folder(identity)
+    if config.session_volume == SHARED:
+        kept = (home is not None and home.claim_name) or _brings_volume(config)
+        lost = "" if kept else "sessionVolume is shared, and no claim is mounted at /paperclip"
+        return SessionVolume(SHARED, why_lost=lost)
+    if config.session_volume == NONE:
+        return SessionVolume(NONE, why_lost="sessionVolume is none")
+    if config.session_volume != AUTO:
+        modes = facts.claim.access_modes if facts.claim is not None else ()
+        return SessionVolume(
+            "claim", config.session_volume, folder, one_node=bool(modes) and _ONE_NODE.issuperset(modes)
+        )
+    if facts.forbidden:
+        return SessionVolume(NONE, why_lost=f"sessionVolume is auto, but {facts.forbidden}")
+    empty = ""
+    if facts.readable and facts.claim is None:
+        empty = f"its volume, claim {claim_name(config, identity)}, no longer exists"
+    modes = facts.claim.access_modes if facts.claim is not None else (config.session_volume_access_mode,)
+    several = config.session_volume_per == "company" or config.concurrency_scope == "task"
+    return SessionVolume(
+        "auto",
+        claim_name(config, identity),
+        folder,
+        why_empty=empty,
+        one_node=several and bool(modes) and _ONE_NODE.issuperset(modes),
+    )
+
+
+def _brings_volume(config: AdapterConfig) -> bool:
+    """Whether `podTemplate` has a volume for HOME or CLAUDE_CONFIG_DIR, which may keep sessions."""
+    spec = get_object(config.pod_template or {}, "spec")
+    if any(volume.get("name") == HOME_VOLUME for volume in get_objects(spec, "volumes")):
+        return True
+    folders = (POD_HOME, config.env_values.get(CONFIG_DIR_VARIABLE, POD_HOME))
+    return any(
+        is_in_any(folder, [path]) or is_in_any(path, [folder])
+        for container in get_objects(spec, "containers")
+        for mount in get_objects(container, "volumeMounts")
+        if (path := get_text(mount, "mountPath").rstrip("/"))
+        for folder in folders
+    )
+
+
+def session_volume_notes(config: AdapterConfig, volume: SessionVolume, facts: ClaimFacts) -> Iterator[str]:
+    """What the run's log says about its session volume."""
+    if volume.why_lost:
+        yield f"The session ends with its Pod: {volume.why_lost}"
+    if not volume.separate:
+        return
+    ignored = [name for name in (CONFIG_DIR_VARIABLE, CACHE_VARIABLE) if name in config.env]
+    if ignored:
+        yield f"Ignored config env, because sessionVolume sets it: {', '.join(ignored)}"
+    if volume.kind == "auto" and facts.claim is not None:
+        yield from _differences(config, facts.claim)
+
+
+def _differences(config: AdapterConfig, claim: ClaimSnapshot) -> Iterator[str]:
+    """Where the existing claim of `auto` differs from the config, which describes new claims only."""
+    wanted = config.session_volume_class
+    pairs = (
+        ("sessionVolumeClass", claim.storage_class or "none", wanted or claim.storage_class or "none"),
+        ("sessionVolumeAccessMode", ", ".join(claim.access_modes), config.session_volume_access_mode),
+        ("sessionVolumeSize", claim.size, config.session_volume_size),
+    )
+    for key, found, configured in pairs:
+        same = found == configured
+        if key == "sessionVolumeSize":
+            same = _bytes(found) == _bytes(configured)
+        if not same:
+            yield f"Claim {claim.name} exists with {key} {found}, not {configured}: it is used as it is"
+
+
+def _bytes(quantity: str) -> int:
+    try:
+        return parse_bytes(quantity)
+    except ValueError:
+        return 0
+
+
+def agent_folder(identity: Identity) -> str:
+    """The agent's folder on a session volume. Two agents never have the same one."""
+    company = _named(identity.company_id or "none", identity.company_id or "")
+    return posixpath.join(_AGENT_FOLDERS, company, _named(identity.agent_id, identity.agent_id))
+
+
+def claim_name(config: AdapterConfig, identity: Identity) -> str:
+    """The name of the claim that `auto` creates for this agent or its company."""
+    per_agent = config.session_volume_per == "agent"
+    shown = identity.agent_id if per_agent else identity.company_id or "none"
+    ids = (identity.company_id or "", identity.agent_id) if per_agent else (identity.company_id or "",)
+    return f"ac-sessions-{_named(shown, config.session_volume_per, *ids)}"
+
+
+def _named(shown: str, *ids: str) -> str:
+    """Legal characters of `shown`, and a hash of the whole ids."""
+    text = "\0".join(f"{len(part)}:{part}" for part in ids)
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
+    return "-".join(part for part in (slug(shown), digest) if part)
+
+
+def claim_manifest(
+    config: AdapterConfig, identity: Identity, namespace: str, last_use: Mapping[str, str]
+) -> JsonObject:
+    """The claim that `auto` creates. Nothing owns it, so it outlives every Job; `last_use`: annotations."""
+    accepted, _ = user_labels(config.labels)
+    per_agent = config.session_volume_per == "agent"
+    labels = {
+        **accepted,
+        "app.kubernetes.io/managed-by": "paperclip",
+        "app.kubernetes.io/component": "session-volume",
+        ADAPTER_LABEL: ADAPTER_TYPE,
+        CLAIM_PER_LABEL: config.session_volume_per,
+        COMPANY_LABEL: identity.company,
+        AGENT_LABEL: identity.agent if per_agent else None,
+    }
+    spec: JsonObject = {
+        "accessModes": [config.session_volume_access_mode],
+        "resources": {"requests": {"storage": config.session_volume_size}},
+    }
+    if config.session_volume_class is not None:
+        spec["storageClassName"] = config.session_volume_class
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {
+            "name": claim_name(config, identity),
+            "namespace": namespace,
+            "labels": {key: value for key, value in labels.items() if value},
+            "annotations": dict(last_use),
+        },
+        "spec": spec,
+    }
