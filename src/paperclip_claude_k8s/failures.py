@@ -308,40 +308,9 @@ def as_adopted(failure: Failure) -> Failure:
     return pod_reattach_failed(why, retryable=failure.family is not None)
 
 
-def session_claim_missing(claim: str, namespace: str) -> Failure:
-    """Built when `sessionVolume` names a claim that does not exist."""
-    text = f"sessionVolume names claim {claim}, which does not exist in namespace {namespace}"
-    step = "create it, or set sessionVolume to auto, shared, none or the name of another claim"
-    return _bootstrap(ErrorCode.SESSION_VOLUME_UNAVAILABLE, text, step)
-
-
-def session_claim_refused(claim: str, verb: str, error: ClusterError) -> Failure:
-    """Built when the API server refuses to read, create or mark the claim with the agent's sessions."""
-    why = describe_error(error)
-    text = f"Claim {claim}, which holds the agent's sessions, could not be {_DONE[verb]}: {why}"
-    step = refusal_step(error)
-    if error.exceeds_quota:
-        step = "remove unused claims (`claude-k8s volumes prune`) or lower sessionVolumeSize"
-    if not error.may_succeed_later:
-        step = f"{step}, or set sessionVolume to none"
-    return _bootstrap(ErrorCode.SESSION_VOLUME_UNAVAILABLE, text, step, retryable=error.may_succeed_later)
-
-
-_DONE = {"read": "read", "create": "created", "mark": "marked as used"}
-
-
-def session_claim_deleting(claim: str, seconds: float) -> Failure:
-    """Built when somebody deleted the claim with the agent's sessions, and a Pod still uses it."""
-    text = f"Claim {claim}, which holds the agent's sessions, has been in deletion for {seconds:g}s"
-    step = f"end the Pod that uses it (`kubectl describe pvc {claim}` names it); then a new claim is created"
-    return _bootstrap(ErrorCode.SESSION_VOLUME_UNAVAILABLE, text, step, retryable=True)
-
-
-def session_claim_unstable(claim: str) -> Failure:
-    """Built when the claim with the agent's sessions was changed or deleted each time it should be used."""
-    text = f"Claim {claim}, which holds the agent's sessions, is changed or deleted again and again"
-    step = "find out what changes the claims of this namespace"
-    return _bootstrap(ErrorCode.SESSION_VOLUME_UNAVAILABLE, text, step, retryable=True)
+def session_volume_unavailable(why: str, step: str, *, retryable: bool = False) -> Failure:
+    """Built when the claim with the agent's sessions does not exist, or cannot be read, created or changed."""
+    return _bootstrap(ErrorCode.SESSION_VOLUME_UNAVAILABLE, why, step, retryable=retryable)
 
 
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────

@@ -230,7 +230,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 NOT_CALLED_BY_RUNS = frozenset(
     {
-        *("server_version", "claim_access_modes", "may", "try_pod"),  # calls of the environment test
+        *("server_version", "list_claims", "delete_claim", "may", "try_pod"),  # calls of the environment test
         *("patch_secret", "delete_pod"),  # for old servers and lost labels: tests/run/test_disruption.py
         *("home_pod", "default_namespace", "own_pod"),  # before anything is created
         "close",

@@ -20,7 +20,6 @@ only_pod=${PAPERCLIP_RELAY_ONLY_POD:-}
 started=${PAPERCLIP_RELAY_STARTED:-}
 volume=${PAPERCLIP_RELAY_VOLUME:-}
 files=${PAPERCLIP_RELAY_FILES:-}
-session=${PAPERCLIP_RELAY_SESSION:-}
 limit=${PAPERCLIP_RELAY_LIMIT:-0}
 message=${PAPERCLIP_RELAY_MESSAGE:-/dev/termination-log}
 bookmark=${PAPERCLIP_RELAY_BOOKMARK_SEC:-20}
@@ -29,7 +28,7 @@ files_wait=${PAPERCLIP_RELAY_FILES_SEC:-60}
 unset PAPERCLIP_RELAY_DIR PAPERCLIP_RELAY_PROMPT PAPERCLIP_RELAY_OUT PAPERCLIP_RELAY_VOLUME PAPERCLIP_RELAY_FILES \
   PAPERCLIP_RELAY_FILES_SEC \
   PAPERCLIP_RELAY_LIMIT PAPERCLIP_RELAY_MESSAGE PAPERCLIP_RELAY_BOOKMARK_SEC PAPERCLIP_RELAY_COPY_SEC \
-  PAPERCLIP_RELAY_SESSION PAPERCLIP_RELAY_POD PAPERCLIP_RELAY_ONLY_POD PAPERCLIP_RELAY_STARTED
+  PAPERCLIP_RELAY_POD PAPERCLIP_RELAY_ONLY_POD PAPERCLIP_RELAY_STARTED
 
 out=$dir/stdout
 err=$dir/stderr
@@ -46,7 +45,7 @@ newline='
 # the log may exceed the limit by this much: what the agent prints after SIGTERM
 cap=$((limit + 8388608))
 # files of an earlier container in the same folder would report its end, not ours
-rm -f "$ended" "$trouble" "$dir/limit" "$dir/counts" "$dir/copied" "$dir/changed" "$dir/session_trouble"
+rm -f "$ended" "$trouble" "$dir/limit" "$dir/counts" "$dir/copied" "$dir/changed"
 : >"$out"
 : >"$err"
 # errors of this shell, such as a missing command, go to the agent's stderr
@@ -491,25 +490,6 @@ take_files() {
   return 1
 }
 
-# Creates the folders of the CLI on the session volume, which no other user may read. If that fails, the agent gets
-# folders in this Pod, and the reason is in the file session_trouble.
-prepare_session() {
-  [ -n "$session" ] || return 0
-  if (umask 077 && mkdir -p "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME") 2>"$dir/session_why"; then
-    chmod 700 "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" 2>"$dir/session_why"
-    [ ! -w "$CLAUDE_CONFIG_DIR" ] || [ ! -w "$XDG_CACHE_HOME" ] || return 0
-  fi
-  why=
-  read -r why <"$dir/session_why"
-  echo "${why:-$session is not writable for user $(id -u)}" |
-    tr -cd 'A-Za-z0-9 .,:;/_()-' | head -c 300 >"$dir/session_trouble"
-  echo "paperclip relay: the session volume cannot be used, so this session ends with its Pod:" \
-    "$(cat "$dir/session_trouble")" >&2
-  CLAUDE_CONFIG_DIR=$dir/session/claude XDG_CACHE_HOME=$dir/session/cache
-  export CLAUDE_CONFIG_DIR XDG_CACHE_HOME
-  (umask 077 && mkdir -p "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME")
-}
-
 # Collects the values of the summary.
 summarize() {
   LC_ALL=C
@@ -534,7 +514,7 @@ write_summary() {
     [ ! -s "$trouble" ] || wrong="\"$(head -n 1 "$trouble" | tr -cd 'A-Za-z0-9 .,:;/_()-' | head -c 400)\""
   fi
   changed=null lost=null
-  [ ! -s "$dir/session_trouble" ] || lost="\"$(cat "$dir/session_trouble")\""
+  [ ! -s "$dir/session" ] || lost="\"$(cat "$dir/session")\""
   [ ! -s "$dir/changed" ] || changed="\"$(cat "$dir/changed")\""
   printf '{"relay":"%s","bytes":%s,"lines":%s,"sha256":%s,"exit":%s,"limit":%s,"changed":%s,"session_trouble":%s,%s,"copied":%s,"copy_trouble":%s}\n' \
     "$nonce" "$bytes" "$lines" "$([ -n "$hash" ] && echo "\"$hash\"" || echo null)" "$code" "$over" "$changed" "$lost" \
@@ -590,7 +570,8 @@ elif ! take_files; then
   writer &
   pid_of_writer=$!
 elif [ -r "$prompt" ]; then
-  prepare_session
+  # left there by start.sh
+  [ ! -s "$dir/session" ] || echo "paperclip relay: this session ends with its Pod: $(cat "$dir/session")" >&2
   "$@" <"$prompt" >>"$out" &
   pid_of_agent=$!
   # the start mark shows the Paperclip host that the agent has started, long before a busy kubelet does; it is made in

@@ -8,5 +8,19 @@ for tool in dd head mkdir rm sleep wc; do
 done
 [ -z "$lacks" ] || exit 127
 (umask 077 && mkdir -p "$PAPERCLIP_RELAY_DIR" && echo "$PAPERCLIP_RELAY_NONCE" >"$PAPERCLIP_RELAY_DIR/nonce")
-unset PAPERCLIP_RELAY_NONCE
+# The folders of the CLI on the session volume, which no other user may read. Where they cannot be made or written, the
+# agent gets folders in this Pod, and the relay reports why.
+: >"$PAPERCLIP_RELAY_DIR/session"
+if [ -n "${PAPERCLIP_RELAY_SESSION:-}" ] && ! (
+  umask 077
+  mkdir -p "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" && chmod 700 "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" &&
+    [ -w "$CLAUDE_CONFIG_DIR" ] && [ -w "$XDG_CACHE_HOME" ]
+) 2>"$PAPERCLIP_RELAY_DIR/why"; then
+  read -r why <"$PAPERCLIP_RELAY_DIR/why" || why="$PAPERCLIP_RELAY_SESSION cannot be written"
+  echo "the session volume cannot be used: $why" | tr -cd 'A-Za-z0-9 .,:;/_()-' | head -c 300 >"$PAPERCLIP_RELAY_DIR/session"
+  CLAUDE_CONFIG_DIR=$PAPERCLIP_RELAY_DIR/config XDG_CACHE_HOME=$PAPERCLIP_RELAY_DIR/cache
+  export CLAUDE_CONFIG_DIR XDG_CACHE_HOME
+  (umask 077 && mkdir -p "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME")
+fi
+unset PAPERCLIP_RELAY_NONCE PAPERCLIP_RELAY_SESSION
 exec sh -c "$0" relay "$@"

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.cluster.error_texts import describe_error, refusal_step
 from paperclip_claude_k8s.cluster.labels import LAST_RUN_ANNOTATION, LAST_USED_ANNOTATION, json_pointer
 from paperclip_claude_k8s.cluster.model import ClaimSnapshot, JsonObject
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -59,9 +60,11 @@ async def look_up_session_claim(
     except ClusterError as error:
         if error.lacks_right:
             return UNKNOWN_CLAIM
-        raise RunFailure(failures.session_claim_refused(name, "read", error)) from None
+        raise _refused(name, "read", error) from None
     if claim is None and not own:
-        raise RunFailure(failures.session_claim_missing(name, namespace))
+        why = f"sessionVolume names claim {name}, which does not exist in namespace {namespace}"
+        step = "create it, or set sessionVolume to auto, shared, none or the name of another claim"
+        raise RunFailure(failures.session_volume_unavailable(why, step))
     return ClaimFacts(claim, readable=True)
 
 
@@ -85,7 +88,20 @@ async def use_session_claim(plan: RunPlan, ports: Ports, narrator: Narrator) -> 
                 return
         elif await _mark_used(claim, plan, ports, narrator):
             return
-    raise RunFailure(failures.session_claim_unstable(name))
+    why = f"Claim {name}, which holds the agent's sessions, is changed or deleted again and again"
+    step = "find out what changes the claims of this namespace"
+    raise RunFailure(failures.session_volume_unavailable(why, step, retryable=True))
+
+
+def _refused(name: str, done: str, error: ClusterError) -> RunFailure:
+    """The failure after the API server has refused what should have been `done` with the claim."""
+    why = f"Claim {name}, which holds the agent's sessions, could not be {done}: {describe_error(error)}"
+    step = refusal_step(error)
+    if error.exceeds_quota:
+        step = "remove unused claims (`claude-k8s volumes prune`) or lower sessionVolumeSize"
+    if not error.may_succeed_later:
+        step = f"{step}, or set sessionVolume to none"
+    return RunFailure(failures.session_volume_unavailable(why, step, retryable=error.may_succeed_later))
 
 
 async def _read(plan: RunPlan, ports: Ports, narrator: Narrator) -> ClaimSnapshot | None:
@@ -96,7 +112,7 @@ async def _read(plan: RunPlan, ports: Ports, narrator: Narrator) -> ClaimSnapsho
     except ClusterError as error:
         if error.lacks_right:
             return None
-        raise RunFailure(failures.session_claim_refused(name, "read", error)) from None
+        raise _refused(name, "read", error) from None
 
 
 async def _create(plan: RunPlan, ports: Ports, narrator: Narrator) -> bool:
@@ -110,7 +126,7 @@ async def _create(plan: RunPlan, ports: Ports, narrator: Narrator) -> bool:
             return await _exists_unreadable(plan, ports)
         if error.lacks_right:
             raise ClaimsForbidden(f"this account may not create its claim ({error.message})") from None
-        raise RunFailure(failures.session_claim_refused(name, "create", error)) from None
+        raise _refused(name, "created", error) from None
     size, modes = claim.size or plan.config.session_volume_size, ", ".join(claim.access_modes)
     await narrator.status(f"Created claim {name} for the agent's sessions ({size}, {modes})")
     return True
@@ -141,7 +157,7 @@ async def _mark_used(claim: ClaimSnapshot, plan: RunPlan, ports: Ports, narrator
                 "prints the Role"
             )
             return True
-        raise RunFailure(failures.session_claim_refused(claim.name, "mark", error)) from None
+        raise _refused(claim.name, "marked as used", error) from None
 
 
 def _last_use(plan: RunPlan, ports: Ports) -> Mapping[str, str]:
@@ -168,5 +184,7 @@ async def _await_deletion(claim: ClaimSnapshot, plan: RunPlan, ports: Ports, nar
         if found is None or found.uid != claim.uid:
             return
         if loop_time() - began >= limit:
-            raise RunFailure(failures.session_claim_deleting(claim.name, limit))
+            why = f"Claim {claim.name}, which holds the agent's sessions, is being deleted for {limit:g}s"
+            step = f"end the Pod that uses it (`kubectl describe pvc {claim.name}` names it)"
+            raise RunFailure(failures.session_volume_unavailable(why, step, retryable=True))
         await asyncio.sleep(POLL_INTERVAL)
