@@ -221,6 +221,14 @@ GOLDEN: list[tuple[Failure, str]] = [
         "A file on the shared volume was changed before the agent started, so it was not started: run-files/job/prompt.txt: FAILED — find out which agent or program of this volume changes it, then run the agent again",
     ),
     (
+        failures.session_volume_unavailable("Claim c is being deleted", "end its Pod", retryable=True),
+        "Claim c is being deleted — end its Pod",
+    ),
+    (
+        failures.session_volume_unavailable("There is no claim c", "create it"),
+        "There is no claim c — create it",
+    ),
+    (
         failures.log_limit_exceeded("10Gi"),
         "The agent printed more than logSizeLimit 10Gi and was stopped — find out why, or raise logSizeLimit",
     ),

@@ -309,7 +309,7 @@ def as_adopted(failure: Failure) -> Failure:
 
 
 def session_volume_unavailable(why: str, step: str, *, retryable: bool = False) -> Failure:
-    """Built when the claim with the agent's sessions does not exist, or cannot be read, created or changed."""
+    """Built when the claim with the agent's sessions does not exist, or cannot be created or changed."""
     return _bootstrap(ErrorCode.SESSION_VOLUME_UNAVAILABLE, why, step, retryable=retryable)
 
 

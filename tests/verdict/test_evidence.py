@@ -93,6 +93,7 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.job_deleted_externally("f"), "k8s_job_deleted_externally", C, None, False),
     (failures.job_state_mismatch("j", "x"), "k8s_job_state_mismatch", C, None, False),
     (failures.files_changed("a.md: FAILED"), "k8s_files_changed", B, None, False),
+    (failures.session_volume_unavailable("w", "s"), "k8s_session_volume_unavailable", B, None, False),
     (failures.log_limit_exceeded("1Gi"), "k8s_log_limit_exceeded", C, None, False),
     (failures.timeout(5), "timeout", C, None, False),
     (failures.cancelled(proven=True), "cancelled", "interrupted", None, False),

@@ -15,7 +15,7 @@ from paperclip_claude_k8s.checks.dry_run import (
 )
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
 from paperclip_claude_k8s.checks.probe import probe
-from paperclip_claude_k8s.checks.session_volume import session_volume_checks
+from paperclip_claude_k8s.checks.session_checks import session_volume_checks
 from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.port import ClusterError
