@@ -8,13 +8,15 @@ disrupted run, the same agent is run again immediately.
 import asyncio
 import json
 import os
+import uuid
 
 import pytest
 from tests.support.programs import as_admin
-from tests.support.real_cluster import MOMENTS, STAMP_COUNT, Disruption, Stamps, disrupt
+from tests.support.real_cluster import MOMENTS, STAMP_COUNT, Disruption, Stamps, disrupt, stamping_agent
 from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import Site
 
+from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.testing import HostLog
 
@@ -152,3 +154,19 @@ async def test_deleted_job_is_named_as_the_cause(real: Site) -> None:
     result, host_log = await disrupt(real, delete_job, MOMENTS["in the middle"], stamps)
     stamps.assert_one_at_a_time(2)
     assert result.error_code == "k8s_job_deleted_externally", (result.error_message, host_log.status)
+
+
+async def test_retained_job_of_a_deleted_pod_finishes_so_that_its_ttl_starts(real: Site) -> None:
+    host_log, identity = HostLog(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    script = {"CLAUDE_SCRIPT": stamping_agent(Stamps.fresh().in_pod, 60)}
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(
+            real.run(script, host_log=host_log, agent=identity, config={"retainJobs": True})
+        )
+        await MOMENTS["at its first line"](host_log)
+        job = host_log.status.partition("Created K8s Job: ")[2].split(" ", 1)[0]
+        await as_admin("delete", "pod", "-l", f"{JOB_NAME_LABEL}={job}", "--wait=false")
+    result, _ = running.result()
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
+    await as_admin("wait", f"job/{job}", "--for=condition=Failed", "--timeout=30s")
+    await as_admin("delete", "job", job)

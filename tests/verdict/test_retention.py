@@ -1,8 +1,12 @@
 """Whether a Job stays in the cluster when its run no longer needs it."""
 
-import pytest
+from typing import Any
 
-from paperclip_claude_k8s.verdict.retention import LeaveReason, reason_to_keep
+import pytest
+from tests.support.objects import a_job, a_pod, finished
+
+from paperclip_claude_k8s.cluster.model import Known
+from paperclip_claude_k8s.verdict.retention import LeaveReason, never_finishes, pod_stays, reason_to_keep
 
 
 @pytest.mark.parametrize("reason", ["shutdown", "taken_over", "end_unknown", "not_recorded", "bug"])
@@ -20,3 +24,41 @@ def test_finished_job_whose_log_could_not_be_read_is_kept() -> None:
     kept = reason_to_keep("done", retain=False, log_unread=True)
     assert kept is not None
     assert "could not be read" in kept
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (Known(a_job(), a_pod(phase="Failed")), True),
+        (Known(a_job(), a_pod(phase="Failed", deleting=True)), False),
+        (Known(a_job(), a_pod(phase="Failed"), pod_gone=True), False),
+        (Known(a_job()), False),
+    ],
+)
+def test_pod_that_is_deleted_or_gone_does_not_stay(known: Known, expected: bool) -> None:  # noqa: FBT001
+    assert pod_stays(known) is expected
+
+
+STOPPED = {"parallelism": 0}
+
+
+@pytest.mark.parametrize(
+    ("job", "pod", "gone", "expected"),
+    [
+        (STOPPED, {"phase": "Failed"}, False, True),
+        (STOPPED, {"phase": "Running", "deleting": True}, False, True),
+        (STOPPED, {"phase": "Running"}, True, True),
+        (STOPPED, {"phase": "Succeeded"}, False, False),
+        (STOPPED, {"phase": "Running"}, False, False),  # another container outlives the agent
+        (STOPPED | {"conditions": finished("Failed")}, {"phase": "Failed"}, False, False),
+        ({}, {"phase": "Failed"}, False, False),
+    ],
+)
+def test_job_without_replacement_whose_pod_failed_never_finishes(
+    job: dict[str, Any],
+    pod: dict[str, Any],
+    gone: bool,  # noqa: FBT001
+    expected: bool,  # noqa: FBT001
+) -> None:
+    known = Known(a_job(**job), a_pod(**pod), pod_gone=gone)
+    assert never_finishes(known) is expected

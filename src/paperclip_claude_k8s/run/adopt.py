@@ -124,11 +124,16 @@ async def delete_endless(jobs: tuple[JobSnapshot, ...], ports: Ports, narrator: 
             await narrator.status(f"Deleted Job {job.ref.name}: {why}")
 
 
-async def annotate_as_taken(job: JobSnapshot, ports: Ports) -> bool:
-    """Annotate a Job whose result was used or skipped; False if the patch failed."""
+async def annotate_as_taken(job: JobSnapshot, ports: Ports, *, finish: bool = False) -> bool:
+    """Annotate a Job whose result was used or skipped; False if the patch failed.
+
+    `finish`: give the Job a deadline that has passed, because nothing else finishes it.
+    """
+    patch = [_add_operation("annotations", TAKEN_ANNOTATION, format_time(ports.settings.now()))]
+    if finish:
+        patch.append({"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1})
     try:
-        taken = _add_operation("annotations", TAKEN_ANNOTATION, format_time(ports.settings.now()))
-        return await ports.cluster.patch_job(job.ref, [taken]) is not None
+        return await ports.cluster.patch_job(job.ref, patch) is not None
     except ClusterError:
         return False  # the next run skips the Job again
 

@@ -17,7 +17,7 @@ from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.stop import delete_released
 from paperclip_claude_k8s.verdict.observation import Observation
-from paperclip_claude_k8s.verdict.retention import LeaveReason, reason_to_keep
+from paperclip_claude_k8s.verdict.retention import LeaveReason, never_finishes, pod_stays, reason_to_keep
 from paperclip_claude_k8s.volume.staging import unstage_after
 
 
@@ -80,7 +80,8 @@ class JobCleanup:
                         await self._delete_left_secret()
                     await self._delete_released_pod()
                 elif reason == "done":
-                    await annotate_as_taken(job, ports)
+                    unfinished = self.end is not None and never_finishes(self.end.observation.known)
+                    await annotate_as_taken(job, ports, finish=unfinished)
                 if kept is None or reason == "done":
                     await unstage_after(job, plan.volume_here)
         except (ClusterError, TimeoutError) as error:
@@ -93,11 +94,11 @@ class JobCleanup:
             await self.narrator.status(f"Retaining Job {job.ref.name}: {kept}")
 
     def _log_is_unread(self) -> bool:
-        """Whether the Pod may have output that the API server refused to return."""
+        """Whether the Pod, which stays, may have output that the API server refused to return."""
         if self.end is None or not self.end.observation.agent_ended:
             return False
-        observation = self.end.observation
-        return observation.log is not None and bool(observation.log.unread) and not observation.known.pod_gone
+        log = self.end.observation.log
+        return log is not None and bool(log.unread) and pod_stays(self.end.observation.known)
 
     async def _delete_left_secret(self) -> None:
         """Delete the run Secret of a Job that somebody deleted with `--cascade=orphan`: it has no owner."""

@@ -2,6 +2,8 @@
 
 from typing import Literal, TypeAlias
 
+from paperclip_claude_k8s.cluster.model import Known
+
 LeaveReason: TypeAlias = Literal["done", "end_unknown", "not_recorded", "taken_over", "shutdown", "bug"]
 """Why a run leaves its Job: it ended, its end could not be observed, its result could not be recorded,
 another host process took it over, this process shuts down, or a bug ended the observation."""
@@ -26,3 +28,20 @@ def reason_to_keep(reason: LeaveReason, *, retain: bool, log_unread: bool = Fals
     if retain:
         return "retainJobs=true"
     return "its log could not be read; `kubectl logs` may show it" if log_unread else None
+
+
+def pod_stays(known: Known) -> bool:
+    """Whether the Pod and its log remain as long as the Job does."""
+    return known.pod is not None and not known.pod.deleting and not known.pod_gone
+
+
+def never_finishes(known: Known) -> bool:
+    """Whether the Job would stay unfinished, so that its TTL would never start.
+
+    A Job gets `parallelism` 0 so that no second Pod is created. The Job controllers of old servers (1.20) do
+    not count a failed or deleted Pod of such a Job as a failure.
+    """
+    job, pod = known.job, known.pod
+    if job is None or job.parallelism != 0 or job.finished is not None:
+        return False
+    return known.pod_gone or (pod is not None and (pod.phase == "Failed" or pod.deleting))
