@@ -23,11 +23,13 @@ adapter serves any number of concurrent runs:
 The documents are in the folder `docs` of this package: `host-protocol.md` (what a host passes in and gets
 back), `configuration.md` (every setting), `errors.md` (every error code) and others.
 
-The public interface consists of the names in `__all__`, the module `paperclip_claude_k8s.helpers`, the
-command line, and the bridge's line protocol. Every other module is private and may change in any release.
+The public interface consists of the names in `__all__`, the module `paperclip_claude_k8s.helpers`, those in
+`__all__` of `paperclip_claude_k8s.instrumentation`, the command line, and the bridge's line protocol. Every
+other module is private and may change in any release.
 Importing the package is cheap: each public class is loaded when it is first used.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from paperclip_claude_k8s.host.context import ExecutionContext
     from paperclip_claude_k8s.host.result import ExecutionResult
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 __version__ = "0.1.0"
 __all__ = [
     "Adapter",

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -21,6 +21,8 @@ from paperclip_claude_k8s.host.models import known_models
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.host.session import SESSION_CODEC, SESSION_MANAGEMENT
+from paperclip_claude_k8s.instrumentation.event_hub import Subscription
+from paperclip_claude_k8s.instrumentation.event_types import Event
 from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Connect, Process, connect
@@ -96,6 +98,13 @@ class Adapter:
         """
         return await test_environment(ctx, self._process())
 
+    def on_event(self, callback: Callable[[Event], object]) -> Subscription:
+        """Call `callback(event)` for everything that happens from now on (`docs/observability.md`).
+
+        It is an ordinary function, called in a thread of its own, one event at a time, so it may block.
+        """
+        return self._settings.events.subscribe(callback)
+
     async def shutdown(self) -> None:
         """Prepare for the end of the host process; call it on the event loop that awaits the runs.
 
@@ -141,23 +150,14 @@ class Adapter:
 
         `ctx` is `{"config": {...}}`, the config holding `paperclipRuntimeSkills` and `paperclipSkillSync`.
         """
-        return await self._skills(ctx)
+        return await _skills_page(self._settings, ctx)
 
     async def sync_skills(self, ctx: Mapping[str, Any], desired: Iterable[Any]) -> JsonMap:
         """Return the skills page with this selection: keys, or objects `{key, versionId}`.
 
         Nothing is stored; the host stores the selection, and the agent gets the skills with its next run.
         """
-        return await self._skills(ctx, desired)
-
-    async def _skills(self, ctx: Mapping[str, Any], desired: Iterable[Any] | None = None) -> JsonMap:
-        given = ctx.get("config")
-        config = given if isinstance(given, Mapping) else {}
-        volume = config.get("sharedVolumeDir") or config.get("shared_volume_dir")
-        home = volume.strip() if isinstance(volume, str) else POD_HOME
-        if not await volume_is_allowed(home, self._settings):
-            home = POD_HOME
-        return await skill_snapshot(self.type, config, home, desired)
+        return await _skills_page(self._settings, ctx, desired)
 
     def _process(self) -> Process:
         loop = asyncio.get_running_loop()
@@ -173,3 +173,15 @@ class Adapter:
             if name.startswith("_") or member == name:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             return getattr(self, member)
+
+
+async def _skills_page(
+    settings: ProcessSettings, ctx: Mapping[str, Any], desired: Iterable[Any] | None = None
+) -> JsonMap:
+    given = ctx.get("config")
+    config = given if isinstance(given, Mapping) else {}
+    volume = config.get("sharedVolumeDir") or config.get("shared_volume_dir")
+    home = volume.strip() if isinstance(volume, str) else POD_HOME
+    if not await volume_is_allowed(home, settings):
+        home = POD_HOME
+    return await skill_snapshot(ADAPTER_TYPE, config, home, desired)

@@ -13,6 +13,7 @@ from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.failures import Failure, RunFailure, run_taken_over
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.instrumentation.event_types import SessionLost
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.begin import begin_run, identity_of, read_config, read_context
@@ -23,6 +24,7 @@ from paperclip_claude_k8s.run.launch import LaunchedJob, launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
 from paperclip_claude_k8s.run.prepare import prepare
+from paperclip_claude_k8s.run.recorded_run import RecordedRun, emit_launch, recorded_run
 from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 from paperclip_claude_k8s.volume.run_log_file import remove_run_log
@@ -30,8 +32,10 @@ from paperclip_claude_k8s.volume.run_log_file import remove_run_log
 
 async def execute(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult:
     """Run one agent once. Expected failures are results; only cancellation and bugs are raised."""
-    result = await _execute(given, process, wait=True)
-    assert result is not None  # noqa: S101  # only a run that is not waited for has none
+    with recorded_run(process.settings) as recorded:
+        result = await _execute(given, process, recorded, wait=True)
+        assert result is not None  # noqa: S101  # only a run that is not waited for has none
+        recorded.end(result)
     return result
 
 
@@ -40,21 +44,24 @@ async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) 
 
     Only for a process whose journal is `detached`: any other Job would be an orphan at once.
     """
-    return await _execute(given, process, wait=False)
+    with recorded_run(process.settings) as recorded:
+        result = await _execute(given, process, recorded, wait=False)
+        recorded.end(result)
+    return result
 
 
 async def _execute(
-    given: ExecutionContext | Mapping[str, Any], process: Process, *, wait: bool
+    given: ExecutionContext | Mapping[str, Any], process: Process, recorded: RecordedRun, *, wait: bool
 ) -> ExecutionResult | None:
     inputs, narrator = ResultInputs(now=process.settings.now()), None
     try:
-        ctx = read_context(given)
-        narrator = Narrator(ctx, process.journal)
+        ctx = recorded.begin(read_context(given))
+        narrator = Narrator(ctx, process.journal, recorded.events)
         identity, config = identity_of(ctx), read_config(ctx)
         async with process.poller.with_stop_signal(ctx) as ctx:
             await begin_run(ctx, config, process.settings, narrator)
             ports = process.ports(config.kubeconfig, config.kube_context)
-            with await cancel_on(ctx.signal, process.launch_limiter.acquire()) as permit:
+            with await cancel_on(ctx.signal, recorded.in_queue(process.launch_limiter.acquire())) as permit:
                 preparing = prepare(ctx, identity, config, ports, narrator)
                 planner, plan = await cancel_on(ctx.signal, preparing)
                 earlier: RunUsage | None = None
@@ -72,17 +79,21 @@ async def _execute(
                         result = await _run_attempt(ctx, attempt, ports, narrator)
                         if isinstance(result, ExecutionResult):
                             return result
-                        await narrator.status(
-                            f"Session {launched.plan.resume} cannot be resumed; "
-                            "trying once more with a fresh session"
-                        )
+                        await _report_lost_session(launched, narrator)
                         plan, earlier = planner.plan(fresh=True), result
     except RunFailure as stop:
         return await _early_result(stop.failure, inputs, narrator)
 
 
+async def _report_lost_session(launched: LaunchedJob, narrator: Narrator) -> None:
+    session = launched.plan.resume
+    narrator.events.emit(SessionLost, session or "")
+    await narrator.status(f"Session {session} cannot be resumed; trying once more with a fresh session")
+
+
 async def _report_launch(launched: LaunchedJob, ports: Ports, narrator: Narrator) -> None:
     await ports.journal.launched(launched.job.ref)
+    emit_launch(launched, narrator.events)
     await narrator.status(launched.headline)
 
 

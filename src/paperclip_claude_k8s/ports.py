@@ -22,6 +22,7 @@ from paperclip_claude_k8s.host.policy import Policy, PolicyInvalid
 from paperclip_claude_k8s.host.policy_file import read_policy
 from paperclip_claude_k8s.host.policy_folders import HostFolders
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.instrumentation.event_hub import EventHub
 from paperclip_claude_k8s.podlog import FollowTimings, RateLimiter
 
 
@@ -40,6 +41,8 @@ class ProcessSettings:
     env: Mapping[str, str] = field(default_factory=dict)
     me: ProcessId | None = None
     """Identity of this process; None: determined from the operating system."""
+    events: EventHub = field(default_factory=EventHub)
+    """Who is told what happens."""
     policy: Policy = field(default_factory=Policy)
     """What configs may use."""
     policy_error: str | None = None

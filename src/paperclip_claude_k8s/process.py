@@ -47,7 +47,7 @@ def connect(source: ClusterSource, settings: ProcessSettings) -> Cluster:
     credentials = Credentials(
         source.kubeconfig, rules, settings.limits, settings.timings, context=source.context
     )
-    return Gateway(credentials, settings.timings)
+    return Gateway(credentials, settings.timings, events=settings.events)
 
 
 @dataclass(slots=True)
@@ -101,7 +101,9 @@ class Process:
     def _informer(self, source: ClusterSource, cluster: Cluster, namespace: str) -> Informer:
         key = (source, namespace)
         if key not in self._informers:
-            self._informers[key] = Informer(cluster, namespace, self.nursery, self.settings.timings)
+            self._informers[key] = Informer(
+                cluster, namespace, self.nursery, self.settings.timings, self.settings.events
+            )
         return self._informers[key]
 
     def _slot_locks(self, source: ClusterSource, cluster: Cluster, namespace: str) -> LeaseSlotLocks:
@@ -142,6 +144,7 @@ class Process:
 
     async def close(self) -> None:
         await self.nursery.close()
+        await self.settings.events.flush()
         for ports in self._ports.values():
             await ports.cluster.close()
         self._ports.clear()

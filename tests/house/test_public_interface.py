@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import paperclip_claude_k8s
+from paperclip_claude_k8s import instrumentation
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.bridge.methods import METHODS
 from paperclip_claude_k8s.host.checkup import Check, Checkup, CheckupContext
@@ -20,7 +21,7 @@ from paperclip_claude_k8s.host.result import ExecutionResult, Usage
 PACKAGE = "paperclip_claude_k8s"
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "src" / PACKAGE / "docs").glob("*.md")))
-PUBLIC_MODULES = {f"{PACKAGE}.{name}" for name in ("helpers", "replay", "testing")}
+PUBLIC_MODULES = {f"{PACKAGE}.{name}" for name in ("helpers", "instrumentation", "replay", "testing")}
 PUBLIC = {*(f"{PACKAGE}.{name}" for name in paperclip_claude_k8s.__all__), PACKAGE, *PUBLIC_MODULES}
 
 
@@ -94,13 +95,15 @@ def _undocumented(cls: type) -> Iterator[str]:
 DOCUMENTED = (
     *(Adapter, ExecutionContext, Agent, Runtime, ExecutionResult, Usage),
     *(CheckupContext, Checkup, Check),
+    *(instrumentation.RunInfo, *instrumentation.EVENT_TYPES),
+    *(instrumentation.LogTotals, instrumentation.TokenTotals),
 )
 
 
 @pytest.mark.parametrize("cls", DOCUMENTED)
 def test_public_class_documents_every_field_and_method(cls: type) -> None:
     names = {name for name in _undocumented(cls) if not name.startswith("_")}
-    assert names - {"model_config"} == set()
+    assert names - {"model_config", "LOGGER", "LEVEL", "TEXT"} == set()
 
 
 def test_host_protocol_names_every_field_and_method() -> None:

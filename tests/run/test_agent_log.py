@@ -166,7 +166,7 @@ async def test_receiver_that_raises_is_reported_and_loses_no_output_of_others(
         assert "stderr" in [
             stream for stream, text in receivers.host_log.chunks if "A bug in the adapter" in text
         ]
-        (record,) = [r for r in caplog.records if r.name == LOGGER and r.levelno == logging.ERROR]
+        (record,) = [r for r in caplog.records if r.name.startswith(LOGGER) and r.levelno == logging.ERROR]
         assert record.exc_info is not None
         assert "c4n4ry" not in line + warnings_of(result)
         assert result.error_message is None, "the relay's summary makes up for a result that was not read"
@@ -188,7 +188,7 @@ async def test_block_not_accepted_by_the_host_is_counted(
         assert (log["complete"], log["hostFailures"]) == (False, 1)
         assert log["firstHostError"] == "ValueError: it broke; token=***REDACTED***"
         assert "onLog raised for 1 chunks" in warnings_of(result)
-        (record,) = [r for r in caplog.records if r.name == LOGGER]
+        (record,) = [r for r in caplog.records if r.name.startswith(LOGGER)]
         assert "onLog of run run-1 raised ValueError: it broke" in record.getMessage()
         assert "c4n4ry" not in record.getMessage()
 

@@ -30,9 +30,11 @@ class Host:
         """`hook` may cut the process off at one of its API calls."""
         self.fake = fake
         self.connection = HostConnection(fake)
-        self.cluster = TracedCluster(Gateway(http=self.connection), hook or _never_cut_off)
+        settings = ProcessSettings(now=virtual_now, me=ProcessId(name))
+        gateway = Gateway(http=self.connection, events=settings.events)
+        self.cluster = TracedCluster(gateway, hook or _never_cut_off)
         cluster = cast("Cluster", self.cluster)
-        self.adapter = Adapter(ProcessSettings(now=virtual_now, me=ProcessId(name)), lambda _k, _t: cluster)
+        self.adapter = Adapter(settings, lambda _k, _t: cluster)
 
     async def run(self, host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
         host_log = host_log or HostLog()

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
-_log = logging.getLogger("paperclip_claude_k8s")
+_log = logging.getLogger(__name__)
 
 
 def loop_time() -> float:
@@ -137,10 +138,11 @@ class Nursery:
         if self._root is None or self._root.done() or self._empty.is_set():
             self._opened, self._empty = asyncio.Event(), asyncio.Event()
             root = self._run_root(self._opened, self._empty)
-            self._root = asyncio.create_task(root, name="nursery")  # noqa: TID251  # the parent of all others
+            # With no context variables: those of the run that happens to be the first are not of all runs.
+            self._root = asyncio.create_task(root, name="nursery", context=Context())  # noqa: TID251  # the parent of all others
         await self._opened.wait()
         assert self._group is not None  # noqa: S101  # set before `_opened`
-        child = self._group.create_task(_contained(work, name), name=name)
+        child = self._group.create_task(_contained(work, name), name=name, context=Context())
         self._children.add(child)
         child.add_done_callback(partial(self._on_child_done, work))
         return child

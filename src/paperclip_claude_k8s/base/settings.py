@@ -168,6 +168,9 @@ class Limits:
     texts. The longest real context and 30 secrets are 70 million. One search may take 0.2 s, and 1 s
     if texts and secrets repeat one character, in which all runs wait."""
 
+    queued_events: int = 10_000
+    """Largest number of events that wait for one subscriber, 5 MB at most: those of some 300 runs."""
+
     credentials_bytes: int = 256 * 1024
     """Largest size of the CLI's login file on the host, which usually has less than 4 KiB."""
 

@@ -36,7 +36,7 @@ from paperclip_claude_k8s.bridge.wire import (
 )
 
 ABANDONED = "call abandoned: the host detached from the run, or the bridge is shutting down"
-log = logging.getLogger("paperclip_claude_k8s")
+log = logging.getLogger(__name__)
 
 
 class HandshakeFailed(Exception):

@@ -36,6 +36,7 @@ from paperclip_claude_k8s.cluster.model import (
     SecretSnapshot,
     WatchEvent,
 )
+from paperclip_claude_k8s.cluster.observed_http import observed
 from paperclip_claude_k8s.cluster.port import Access, Labels, LogRequest, Propagation
 from paperclip_claude_k8s.cluster.rest import Rest, core_path, object_path
 from paperclip_claude_k8s.cluster.transport import (
@@ -44,6 +45,7 @@ from paperclip_claude_k8s.cluster.transport import (
     Request,
     Transport,
 )
+from paperclip_claude_k8s.instrumentation.event_hub import EventHub
 
 S = TypeVar("S")
 HOME_POD_CACHED = 60.0
@@ -61,10 +63,11 @@ class Gateway(ClaimCalls):
         source: str | Credentials | None = None,
         timings: Timings | None = None,
         http: HttpClient | None = None,
+        events: EventHub | None = None,
     ) -> None:
         """`source`: the path of a kubeconfig, credentials, or None for those of the Pod."""
         self._timings = timings or Timings()
-        self._http = http or Transport(source, self._timings)
+        self._http = observed(http or Transport(source, self._timings), events)
         self._rest = Rest(self._http, self._timings, LIMITS)
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod | None]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None

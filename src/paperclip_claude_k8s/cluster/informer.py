@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -23,8 +24,10 @@ from paperclip_claude_k8s.cluster.labels import ALL_OURS
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.cluster.watch_cache import Change, S, WatchCache
+from paperclip_claude_k8s.instrumentation.event_hub import EventHub
+from paperclip_claude_k8s.instrumentation.event_types import WatchChange, WatchChanged
 
-_log = logging.getLogger("paperclip_claude_k8s")
+_log = logging.getLogger(__name__)
 T_contra = TypeVar("T_contra", JobSnapshot, PodSnapshot, contravariant=True)
 FROM_CACHE = "0"
 """A watch from this version first sends the existing objects, then every change. The existing ones come from
@@ -43,17 +46,30 @@ class _Update(Protocol[T_contra]):
 class Informer:
     """The shared watch of one namespace. Starts with the first `job_watch`, stops after the last."""
 
-    def __init__(self, cluster: Cluster, namespace: str, nursery: Nursery, timings: Timings) -> None:
-        self._namespace = namespace
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        nursery: Nursery,
+        timings: Timings,
+        events: EventHub | None = None,
+    ) -> None:
+        self.namespace = namespace
         self._nursery = nursery
         self._timings = timings
         self._cluster = cluster
-        self._watches: dict[str, JobWatch] = {}
+        self.watches: dict[str, JobWatch] = {}
         """Job's uid → the view of the run that watches it."""
         self._work: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        self._jobs = WatchCache(cluster.list_jobs, cluster.watch_jobs, _job_uid, _job_uid, self._on_job)
-        self._pods = WatchCache(cluster.list_pods, cluster.watch_pods, _pod_uid, _owner_uid, self._on_pod)
+        self._jobs = WatchCache(
+            "jobs", cluster.list_jobs, cluster.watch_jobs, _job_uid, _job_uid, self._on_job
+        )
+        self._pods = WatchCache(
+            "pods", cluster.list_pods, cluster.watch_pods, _pod_uid, _owner_uid, self._on_pod
+        )
+        self._outages = _Outages(self, timings, events or EventHub())
+        self.caches = self._jobs, self._pods
         self._polls = _Polls(self._is_watched, timings)
 
     @asynccontextmanager
@@ -66,21 +82,21 @@ class Informer:
         watch = JobWatch(job)
         uid = job.ref.uid
         watch.on_released = partial(self._assign_released, watch)
-        self._watches[uid] = watch
+        self.watches[uid] = watch
         try:
             async with self._starting:
                 if self._work is None or self._work.done():
                     self._jobs.put(job)
                     work = self._run(list_version)
-                    self._work = await self._nursery.start(work, name=f"informer {self._namespace}")
+                    self._work = await self._nursery.start(work, name=f"informer {self.namespace}")
             for known_job, change in self._jobs.objects_of(uid):
                 self._on_job(uid, known_job, change)
             for known_pod, change in self._pods.objects_of(uid):
                 self._on_pod(uid, known_pod, change)
             yield watch
         finally:
-            del self._watches[uid]
-            if not self._watches:
+            del self.watches[uid]
+            if not self.watches:
                 self._stop()
 
     def _stop(self) -> None:
@@ -93,7 +109,7 @@ class Informer:
         self._pods.clear()
 
     def _is_watched(self, watch: JobWatch) -> bool:
-        return self._watches.get(watch.ref.uid) is watch
+        return self.watches.get(watch.ref.uid) is watch
 
     async def _run(self, list_version: str | None) -> None:
         pods_from = None if list_version is None else FROM_CACHE
@@ -111,16 +127,16 @@ class Informer:
         while True:
             try:
                 if version is None:
-                    listing = await cache.list(self._namespace, ALL_OURS)
+                    listing = await cache.list(self.namespace, ALL_OURS)
                     cache.replace_all(listing)
-                    self._note_success(cache)
+                    self._outages.note_success(cache)
                     version = listing.resource_version
                 start, version = version, None
                 await self._watch(cache, start, backoff)
             except Exception as error:  # noqa: BLE001  # one odd object must not end the watch of all runs
                 failure = _as_cluster_error(error)
                 if not failure.gone:
-                    self._note_failure(cache, failure)
+                    self._outages.note_failure(cache, failure)
             await asyncio.sleep(backoff.pause())
 
     async def _watch(self, cache: WatchCache[S], version: str, backoff: Backoff) -> None:
@@ -128,16 +144,16 @@ class Informer:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            async for event in cache.watch(self._namespace, ALL_OURS, version):
+            async for event in cache.watch(self.namespace, ALL_OURS, version):
                 version = cache.apply(event)
-                self._note_success(cache)
+                self._outages.note_success(cache)
                 if loop.time() - began >= QUICK_WATCH:
                     backoff.reset()  # not after a list, because lists may succeed while watches are refused
             if loop.time() - began < QUICK_WATCH:
                 await asyncio.sleep(backoff.pause())
 
     def _on_job(self, uid: str, job: JobSnapshot, change: Change) -> None:
-        watch = self._watches.get(uid)
+        watch = self.watches.get(uid)
         if watch is None:
             return
         update = watch.update_job
@@ -149,7 +165,7 @@ class Informer:
             self._polls.start(watch, uid, work)
 
     def _on_pod(self, uid: str, pod: PodSnapshot, change: Change) -> None:
-        watch = self._watches.get(uid)
+        watch = self.watches.get(uid)
         if watch is None:
             return
         update = watch.update_pod
@@ -167,27 +183,52 @@ class Informer:
         if not self._pods.has(pod) and not self._polls.is_running(watch, pod.uid):
             self._on_pod(watch.ref.uid, pod, "missing")
 
-    def _note_success(self, cache: WatchCache[S]) -> None:
-        if cache.failing_since is not None:
-            cache.failing_since = cache.refused_since = None
-            self._publish_outage()
 
-    def _note_failure(self, cache: WatchCache[S], error: ClusterError) -> None:
+class _Outages:
+    """Notes which watches fail, and tells runs and subscribers."""
+
+    def __init__(self, informer: Informer, timings: Timings, events: EventHub) -> None:
+        self._informer = informer
+        self._timings = timings
+        self._events = events
+
+    def note_success(self, cache: WatchCache[S]) -> None:
+        if cache.failing_since is not None:
+            self._emit(cache, "recovered", None)
+            cache.failing_since = cache.refused_since = None
+            self._publish()
+
+    def note_failure(self, cache: WatchCache[S], error: ClusterError) -> None:
         """Record the failure. If refusals last, tell the runs that they will see no further changes."""
         now = loop_time()
-        cache.failing_since = cache.failing_since if cache.failing_since is not None else now
+        if cache.failing_since is None:
+            cache.failing_since = now
+            self._emit(cache, "failing", error)
         if not (error.unauthorized or error.forbidden):
             cache.refused_since = None
         elif cache.refused_since is None:
             cache.refused_since = now
         elif now - cache.refused_since > self._timings.retry_budget:
-            for watch in self._watches.values():
-                watch.set_refused(error)
-        self._publish_outage()
+            self._set_refused(cache, error)
+        self._publish()
 
-    def _publish_outage(self) -> None:
-        since = [time for time in (self._jobs.failing_since, self._pods.failing_since) if time is not None]
-        for watch in self._watches.values():
+    def _set_refused(self, cache: WatchCache[S], error: ClusterError) -> None:
+        watches = [watch for watch in self._informer.watches.values() if watch.refused is None]
+        for watch in watches:
+            watch.set_refused(error)
+        if watches:
+            self._emit(cache, "refused", error)
+
+    def _emit(self, cache: WatchCache[S], change: WatchChange, error: ClusterError | None) -> None:
+        if self._events.wants(WatchChanged):
+            since = loop_time() if cache.failing_since is None else cache.failing_since
+            status, seconds = None if error is None else error.status, loop_time() - since
+            where = self._informer.namespace, cache.resource
+            self._events.emit(WatchChanged(datetime.now(UTC), *where, change, status, seconds))
+
+    def _publish(self) -> None:
+        since = [cache.failing_since for cache in self._informer.caches if cache.failing_since is not None]
+        for watch in self._informer.watches.values():
             watch.unreachable_since = min(since, default=None)
 
 

@@ -15,7 +15,7 @@ from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, Known, PodSn
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.watch_cache import oldest_first
 
-_log = logging.getLogger("paperclip_claude_k8s")
+_log = logging.getLogger(__name__)
 
 
 class JobWatch:

@@ -48,6 +48,8 @@ class _Watch(Protocol[S]):
 class WatchCache(Generic[S]):
     """The last known objects of one kind, Jobs or Pods."""
 
+    resource: str
+    """`jobs` or `pods`, for subscribers."""
     list: _List[S]
     watch: _Watch[S]
     uid: Callable[[S], str]

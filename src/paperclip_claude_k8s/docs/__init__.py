@@ -8,12 +8,14 @@ from pathlib import Path
 
 from paperclip_claude_k8s.docs.configuration_reference import configuration_reference
 from paperclip_claude_k8s.docs.error_reference import error_reference
+from paperclip_claude_k8s.docs.observability_reference import observability_reference
 from paperclip_claude_k8s.docs.policy_reference import policy_reference
 
 FOLDER = Path(__file__).parent
 GENERATED: Mapping[str, Callable[[], str]] = {
     "configuration.md": configuration_reference,
     "errors.md": error_reference,
+    "observability.md": observability_reference,
     "policy.md": policy_reference,
 }
 """File name → function that returns its whole text."""

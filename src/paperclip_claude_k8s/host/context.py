@@ -3,6 +3,7 @@
 Input is read leniently: camelCase or snake_case keys, null for an absent object, unknown keys ignored.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, cast, runtime_checkable
 
@@ -53,6 +54,24 @@ def _map_or_empty(value: object) -> object:
 Text = Annotated[str, BeforeValidator(_text_or_none)]
 MaybeText = Annotated[str | None, BeforeValidator(_text_or_none)]
 Map = Annotated[JsonMap, BeforeValidator(_map_or_empty)]
+
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACESTATE = re.compile(r"[!-~]{1,512}(?:[ ,!-~]{0,511}[!-~])?")
+
+
+def _matching(pattern: re.Pattern[str], limit: int) -> BeforeValidator:
+    """Return a validator that ignores other values: a broken trace context must not end a run."""
+
+    def read(value: object) -> str | None:
+        text = value.strip() if isinstance(value, str) and len(value) <= limit else ""
+        return text if pattern.fullmatch(text) else None
+
+    return BeforeValidator(read)
+
+
+TraceParent = Annotated[str | None, _matching(_TRACEPARENT, 100)]
+TraceState = Annotated[str | None, _matching(_TRACESTATE, 512)]
 
 
 class _HostModel(BaseModel):
@@ -115,6 +134,10 @@ class ExecutionContext(_HostModel):
     """`{"servers": [{name, url, token, connectionId}]}`, or an object with `getServers()`."""
     runtime_tools: JsonMap | None = Field(default=None, repr=False)
     """The host's tools `{guidance, mcpEndpoint, rest, bearerToken, expiresAt, tools}`, given to the agent."""
+    traceparent: TraceParent = None
+    """The host's trace context (W3C Trace Context): the parent of the run's span, see `observability.md`."""
+    tracestate: TraceState = None
+    """The vendors' part of the trace context."""
     signal: StopSignal | None = None
     """Setting it stops the agent; the run ends with the code `cancelled`. If it is None, the host's API is
     polled every 15 s if the environment has PAPERCLIP_API_URL and `auth_token` is set."""

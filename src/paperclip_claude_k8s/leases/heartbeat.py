@@ -24,6 +24,7 @@ from paperclip_claude_k8s.cluster.lease_objects import (
 from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
+from paperclip_claude_k8s.instrumentation.event_types import LeaseChange, LeaseChanged
 from paperclip_claude_k8s.leases.stale_leases import delete_stale_leases
 from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
 
@@ -71,6 +72,7 @@ class Heartbeat:
                 if not (error.forbidden or error.not_found or error.status == METHOD_NOT_ALLOWED):
                     raise
                 self.unavailable = True
+                self._emit("unavailable")
                 await reporter.warn(
                     f"Leases cannot be used ({error}); falling back to holder annotations on Jobs to keep "
                     f"host processes apart: {lease_step(error)}"
@@ -149,9 +151,13 @@ class Heartbeat:
 
     def _note_renewal(self, lease: LeaseSnapshot) -> None:
         if self.lapsed:  # before `_renewed` is set anew
+            self._emit("lapsed")
             for lock in self.held.values():
                 lock.may_be_lost = True
         self._version, self._renewed = lease.resource_version, loop_time()
+
+    def _emit(self, change: LeaseChange) -> None:
+        emit_lease_change(self.settings, self.namespace, change)
 
     def _manifest(self) -> dict[str, Any]:
         return process_lease(self.namespace, self.me, self.settings.now(), int(self._timings.lease))
@@ -159,6 +165,15 @@ class Heartbeat:
     @property
     def _timings(self) -> Timings:
         return self.settings.timings
+
+
+def emit_lease_change(
+    settings: ProcessSettings, namespace: str, change: LeaseChange, lock: SlotLock | None = None
+) -> None:
+    """Tell subscribers about the Lease of a slot, or of this process."""
+    if settings.events.wants(LeaseChanged):
+        slot, run = ("", "") if lock is None else (lock.slot, lock.run)
+        settings.events.emit(LeaseChanged(settings.now(), namespace, change, slot, run))
 
 
 async def delete_lease(cluster: Cluster, namespace: str, name: str, within: float, version: str = "") -> None:

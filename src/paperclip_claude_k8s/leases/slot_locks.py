@@ -37,7 +37,7 @@ from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.leases.heartbeat import Heartbeat, delete_lease
+from paperclip_claude_k8s.leases.heartbeat import Heartbeat, delete_lease, emit_lease_change
 from paperclip_claude_k8s.leases.liveness import Liveness, LivenessProbe
 from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
 
@@ -232,6 +232,7 @@ class _SlotLeases:
                 if not error.conflict:
                     raise
             else:
+                emit_lease_change(self.settings, self.namespace, "acquired", lock)
                 return made.resource_version
             current = await call(
                 "read lease", lambda: self.cluster.read_lease(self.namespace, slot_lease_name(lock.slot))
@@ -254,11 +255,13 @@ class _SlotLeases:
             await delete_lease(self.cluster, self.namespace, name, self._timings.cleanup)
         manifest = at_version(self._manifest(lock), lease.resource_version)
         try:
-            return (await self.cluster.replace_lease(self.namespace, manifest)).resource_version
+            taken = await self.cluster.replace_lease(self.namespace, manifest)
         except ClusterError as error:
             if error.conflict or error.not_found:
                 return None
             raise
+        emit_lease_change(self.settings, self.namespace, "taken_over", lock)
+        return taken.resource_version
 
     async def read_ours(self, lock: SlotLock) -> LeaseSnapshot | None:
         """The slot's Lease if this lock's run holds it. Raises `ClusterError`."""
@@ -278,6 +281,7 @@ class _SlotLeases:
             async with asyncio.timeout(self._timings.cleanup):
                 name = slot_lease_name(lock.slot)
                 await self.cluster.delete_lease(self.namespace, name, lock.version)
+                emit_lease_change(self.settings, self.namespace, "released", lock)
 
     def _manifest(self, lock: SlotLock) -> dict[str, Any]:
         return slot_lease(self.namespace, lock.slot, lock.run, self.me, self.settings.now())

@@ -32,7 +32,7 @@ QUOTED_BYTES = 500
 OMISSIONS_PER_BLOCK = 30
 """Points of one block at which the file may have more than the log. A log omits lines where it is rotated,
 every 10 MiB or so, and a block is smaller. With more of them, an agent has changed the file."""
-_log = logging.getLogger("paperclip_claude_k8s")
+_log = logging.getLogger(__name__)
 
 
 class CountedSink:

@@ -17,6 +17,8 @@ from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATION, RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest
+from paperclip_claude_k8s.instrumentation.event_types import LogGap, LogReconnecting
+from paperclip_claude_k8s.instrumentation.run_emitter import RunEmitter
 from paperclip_claude_k8s.podlog import (
     Follower,
     Gap,
@@ -26,6 +28,7 @@ from paperclip_claude_k8s.podlog import (
     LogReport,
     LogSource,
     Notice,
+    Reconnecting,
     SourceInfo,
     Totals,
 )
@@ -219,7 +222,16 @@ class OutputSink:
     async def notice(self, notice: Notice) -> None:
         if isinstance(notice, (Gap, GapFilled)):
             self._doubtful_result = self.reader.result
+        _emit_notice(notice, self._narrator.events)
         await self._narrator.warn(describe_notice(notice))
+
+
+def _emit_notice(notice: Notice, events: RunEmitter) -> None:
+    match notice:
+        case Gap() | GapFilled():
+            events.emit(LogGap, notice.bytes, notice.lines, restored=isinstance(notice, GapFilled))
+        case Reconnecting(reason, attempts):
+            events.emit(LogReconnecting, attempts, reason)
 
 
 class ClusterLog:

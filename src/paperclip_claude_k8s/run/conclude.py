@@ -15,7 +15,7 @@ from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import HostFailures, ResultInputs, billing_of, build_result
 
-_log = logging.getLogger("paperclip_claude_k8s")
+_log = logging.getLogger(__name__)
 
 
 def classify_run(observation: Observation, plan: RunPlan, settings: ProcessSettings) -> Failure | None:

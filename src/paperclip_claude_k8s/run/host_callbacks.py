@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from paperclip_claude_k8s.host.context import StopSignal
 
-log = logging.getLogger("paperclip_claude_k8s")
+log = logging.getLogger(__name__)
 
 
 class HostCancelled(Exception):

@@ -56,6 +56,8 @@ class LaunchedJob:
     headline: str
     """Status line for the host: how the run got this Job."""
     adopted: bool = False
+    prior_run: str | None = None
+    """Label of the run that an adopted Job belonged to."""
     secret: SecretSnapshot | None = None
     """The run Secret if this call created it."""
     seen_at: str | None = None
@@ -92,7 +94,8 @@ async def launch(
         match await claim_slot(plan, slot_lock, ports, narrator):
             case Adopted(job) as found:
                 await announce_adoption(planner.ctx, plan, job, found.prior_run)
-                return LaunchedJob(job, plan, _adoption_headline(found), adopted=True)
+                headline, prior_run = _adoption_headline(found), found.prior_run
+                return LaunchedJob(job, plan, headline, adopted=True, prior_run=prior_run)
             case Fresh(session) if session is not None and _may_resume(session, plan):
                 await narrator.status(f"Resuming session {session} from the agent's previous run")
                 plan = planner.plan(session=session)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from paperclip_claude_k8s.base.aio import PeriodicTask
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.host.context import StoppableContext
+from paperclip_claude_k8s.instrumentation.event_types import RunStopping, StopCause
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock, StartSignals
 from paperclip_claude_k8s.run.agent_log import AgentLog
@@ -23,6 +24,11 @@ from paperclip_claude_k8s.run.start_gate import StartGate
 from paperclip_claude_k8s.run.stop import stop_agent
 from paperclip_claude_k8s.verdict.ending import Ending, StopReason
 
+_REASONS: dict[StopReason, StopCause] = {
+    StopReason.CANCEL: "cancel",
+    StopReason.DEADLINE: "deadline",
+    StopReason.NO_EXIT: "no_exit",
+}
 _Watcher: TypeAlias = asyncio.Task[None] | asyncio.TimerHandle | PeriodicTask
 
 
@@ -111,6 +117,7 @@ class LiveRun:
         """Stop the agent. Only the first request counts, and none after the ending."""
         if self.stop_reason is None and not self.ending.done():
             self.stop_reason = reason
+            self.narrator.events.emit(RunStopping, _REASONS[reason])
             self.start_task("stop", self._stop(reason))
 
     async def _stop(self, reason: StopReason) -> None:

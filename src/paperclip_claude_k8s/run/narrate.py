@@ -10,8 +10,11 @@ from paperclip_claude_k8s.base.strict_json import REPLACEMENT
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
 from paperclip_claude_k8s.host.known_secrets import mask_values
+from paperclip_claude_k8s.instrumentation.event_hub import EventHub
+from paperclip_claude_k8s.instrumentation.event_types import RunStatus
+from paperclip_claude_k8s.instrumentation.run_emitter import RunEmitter
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
-from paperclip_claude_k8s.ports import NullJournal, RunJournal
+from paperclip_claude_k8s.ports import NullJournal, RunJournal, utc_now
 from paperclip_claude_k8s.run.host_callbacks import host_errors_contained
 from paperclip_claude_k8s.verdict.result_builder import HostFailures
 from paperclip_claude_k8s.verdict.wording import error_text
@@ -23,7 +26,7 @@ LINE_BYTES = LIMITS.host_chunk_bytes
 CHUNK_BYTES = 60 * 1024
 """Size limit for chunks of whole lines: the host truncates chunks of more than 64 Ki characters."""
 
-_log = logging.getLogger("paperclip_claude_k8s")
+_log = logging.getLogger(__name__)
 
 
 class Narrator:
@@ -36,7 +39,11 @@ class Narrator:
     `onLog` both look alike, because an agent can print `PREFIX`, too.
     """
 
-    def __init__(self, ctx: ExecutionContext, journal: RunJournal | None = None) -> None:
+    def __init__(
+        self, ctx: ExecutionContext, journal: RunJournal | None = None, events: RunEmitter | None = None
+    ) -> None:
+        self.events = events or RunEmitter(EventHub(), utc_now)
+        """Emits the events of this run."""
         self._on_log = ctx.on_log
         self._journal = journal or NullJournal()
         self._ctx = ctx
@@ -60,6 +67,7 @@ class Narrator:
 
     async def _send_own(self, stream: LogStreamName, line: str) -> None:
         self._journal.status(stream, line)
+        self.events.emit(RunStatus, line, warning=stream == "stderr")
         await self._send(stream, f"{PREFIX}{line}\n")
 
     async def _send(self, stream: LogStreamName, text: str) -> None:

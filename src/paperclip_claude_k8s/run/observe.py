@@ -17,6 +17,7 @@ from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.failures import as_possibly_started
 from paperclip_claude_k8s.host.context import ExecutionContext, ObjectCallback, StoppableContext, StopSignal
+from paperclip_claude_k8s.instrumentation.event_types import AgentStarted
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.follow_log import follow_log, remove_start_mark
@@ -174,6 +175,9 @@ def _on_started(run: LiveRun) -> None:
     """The container runs or has run: start the calls that tell the host so, and the time limit."""
     timings, config = run.ports.settings.timings, run.plan.config
     run.running_since = run.silent_since = loop_time()
+    if (pod := run.job_watch.known.pod) is not None:
+        seconds = run.running_since - run.began_at
+        run.narrator.events.emit(AgentStarted, pod.name, pod.uid, pod.node, seconds)
     if run.ctx.on_spawn is not None:
         refresh = timings.spawn_refresh if config.refresh_on_spawn else None
         notice = SpawnNotice(run.ctx.on_spawn, run.ctx.run_id, run.ports, os.getpid(), refresh)

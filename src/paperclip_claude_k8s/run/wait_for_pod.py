@@ -18,6 +18,7 @@ from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.instrumentation.event_types import StartPhase, StartPhaseBegan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.read_now import read_now
@@ -73,6 +74,7 @@ class _Budgets:
         )
 
     def switch_to(self, budget: StartBudget, now: float) -> None:
+        """Spend this budget from now on."""
         if budget is not self.running:
             self.spent[self.running] = self.spent.get(self.running, 0.0) + now - self.since
             self.running, self.since = budget, now
@@ -82,6 +84,14 @@ class _Budgets:
         return None if limit is None else limit - self.spent.get(self.running, 0.0) - (now - self.since)
 
 
+_PHASES: dict[StartBudget, StartPhase] = {
+    StartBudget.NONE: "schedule",
+    StartBudget.SCHEDULE: "schedule",
+    StartBudget.PULL: "pull",
+    StartBudget.MISSING_IMAGE: "pull",
+    StartBudget.START: "start",
+}
+"""What subscribers are told about a budget. A Job that its queue holds back waits for a node, too."""
 _WITHOUT_IDS = re.compile(r"\b[0-9a-f]{12,64}\b")
 """Ids of containers in messages of the kubelet: each attempt has another one, which is no news."""
 
@@ -152,6 +162,7 @@ class _Waiting:
     reopen: Reopen
     _budgets: _Budgets = field(init=False)
     _last_status: str = ""
+    _phase: StartPhase | None = None
     _reported_events: set[tuple[str, str]] = field(default_factory=set)
     _obstacles: Obstacles = NO_OBSTACLES
     _began: float = field(init=False)
@@ -170,6 +181,7 @@ class _Waiting:
             known = self.job_watch.known
             await self._narrate(known, verdict)
             outdated = self.job_watch.unreachable_since is not None
+            self._emit_phase(verdict.budget)
             self._budgets.switch_to(StartBudget.NONE if outdated else verdict.budget, loop_time())
             left = self._budgets.left(loop_time())
             if left is not None and left <= 0 and (result := await self._on_budget_spent()) is not None:
@@ -234,6 +246,12 @@ class _Waiting:
         except TimeoutError:
             if not budget_first:
                 await self._report_events()
+
+    def _emit_phase(self, budget: StartBudget) -> None:
+        phase = _PHASES[budget]
+        if phase != self._phase:
+            self._phase = phase
+            self.narrator.events.emit(StartPhaseBegan, phase)
 
     async def _narrate(self, known: Known, verdict: StillWaiting) -> None:
         text = describe_pod(known.pod) if known.pod is not None else verdict.why
