@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import pytest
 from tests.support.event_log import EventLog
-from tests.support.fake_cluster import FakeCluster
 from tests.support.hosts import Host
 from tests.support.in_memory_runs import GOOD
 
@@ -17,6 +16,7 @@ from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.instrumentation import Event, RunEnded, RunReceived, RunStatus
 from paperclip_claude_k8s.instrumentation.event_hub import EventHub
 from paperclip_claude_k8s.instrumentation.run_emitter import RunEmitter
+from paperclip_claude_k8s.testing import FakeCluster
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

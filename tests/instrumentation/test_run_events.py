@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 from tests.support.event_log import EventLog
-from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import Host, started
 from tests.support.in_memory_runs import LONG, PARTIAL, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE, two_hosts
-from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.instrumentation import (
@@ -28,6 +26,7 @@ from paperclip_claude_k8s.instrumentation import (
     StartPhaseBegan,
     WatchChanged,
 )
+from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript
 
 pytestmark = pytest.mark.looptime
 SLOW_START = PodScript(
