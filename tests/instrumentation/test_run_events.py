@@ -169,7 +169,7 @@ async def test_lost_session_is_followed_by_a_second_attempt(tmp_path: Path) -> N
     async with FakeCluster.start(tmp_path, lambda _: next(scripts)) as fake:
         host, log = Host(fake, "host-one"), EventLog()
         host.adapter.on_event(log)
-        await host.run(runtime={"sessionId": SESSION})
+        await host.run(runtime={"sessionId": SESSION}, config={"sessionVolume": "sessions"})
         await host.adapter.shutdown()
     assert log.one(SessionLost).session == SESSION
     assert [event.attempt for event in log.of(RunLaunched)] == [1, 2]

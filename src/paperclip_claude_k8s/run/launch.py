@@ -92,10 +92,9 @@ async def launch(
     other: str | None = None
     for _ in range(ports.settings.limits.launch_rounds):
         match await claim_slot(plan, slot_lock, ports, narrator):
-            case Adopted(job) as found:
-                await announce_adoption(planner.ctx, plan, job, found.prior_run)
-                headline, prior_run = _adoption_headline(found), found.prior_run
-                return LaunchedJob(job, plan, headline, adopted=True, prior_run=prior_run)
+            case Adopted(job, prior_run=prior) as found:
+                await announce_adoption(planner.ctx, plan, job, prior)
+                return LaunchedJob(job, plan, _adoption_headline(found), adopted=True, prior_run=prior)
             case Fresh(session) if session is not None and _may_resume(session, plan):
                 await narrator.status(f"Resuming session {session} from the agent's previous run")
                 plan = planner.plan(session=session)
