@@ -63,6 +63,8 @@ def test_context_signal_may_be_an_asyncio_event() -> None:
         ({"runId": "  "}, "ctx.runId"),
         ({"agent": {}}, "ctx.agent.id"),
         ({"agent": None}, "ctx.agent"),
+        ({"agent": {"id": "a", "companyId": ""}}, "ctx.agent.companyId"),
+        ({"agent": {"id": "a", "companyId": "  "}}, "ctx.agent.companyId"),
         ({"onLog": "print"}, "ctx.onLog"),
         ({"config": "x"}, "ctx.config"),
         ({"signal": 3}, "ctx.signal"),

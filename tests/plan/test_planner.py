@@ -1,11 +1,7 @@
-"""Which model a plan passes to the CLI: on Bedrock only ids and ARNs of Bedrock."""
-
-from typing import Any
+"""Which model a plan passes to the CLI, and what it notes about the workspace."""
 
 import pytest
 from tests.support.plans import a_plan
-
-from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 
 BEDROCK_ON = {"CLAUDE_CODE_USE_BEDROCK": "1"}
 BEDROCK_OFF = {"CLAUDE_CODE_USE_BEDROCK": "0"}
@@ -36,12 +32,7 @@ def test_only_bedrock_model_ids_are_passed_on_bedrock(
     plan = a_plan(model=model, env=env)
     flags = dict(zip(plan.argv, plan.argv[1:], strict=False))
     assert flags.get("--model") == passed_model
-    notes = [note for note in plan.notes if note.startswith("Model ")]
-    assert bool(notes) is (model is not None and passed_model is None)
-
-
-def test_unresolved_bedrock_switch_is_assumed_on() -> None:
-    entry: JsonObject = {"name": "CLAUDE_CODE_USE_BEDROCK", "valueFrom": {"configMapKeyRef": {"name": "c"}}}
-    home = HomePod(namespace="ns", name="h", image="i", env=[entry])
-    options: dict[str, Any] = {"home": home, "model": "claude-opus-5"}
-    assert "--model" not in a_plan(**options).argv
+    where = "The workspace /srv/ws is not on the shared volume (/paperclip)"
+    text = f"{where}, so the agent does not have it; it works in"
+    assert plan.workdir == workdir
+    assert [note for note in plan.notes if "workspace" in note] == ([f"{text} /paperclip"] if noted else [])

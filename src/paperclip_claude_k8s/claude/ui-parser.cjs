@@ -385,7 +385,7 @@ function callEntries(block) {
     name: firstText(block, "name") || "tool",
     input: input === undefined || input === null ? {} : input,
   };
-  const callId = textOf(block, "id");
+  const callId = firstText(block, "id", "tool_use_id");
   const changes = changeEntries(call.name, objectOf(block, "input"), callId);
   return [callId ? { ...call, toolUseId: callId } : call, ...changes];
 }

@@ -47,12 +47,20 @@ def _text_or_none(value: object) -> object:
     return value
 
 
+def _id_or_none(value: object) -> object:
+    """Return what `_text_or_none` does, but refuse blank text: a lost id must not count as none."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("expected an id, not blank text; leave the field out if there is none")
+    return _text_or_none(value)
+
+
 def _map_or_empty(value: object) -> object:
     return {} if value is None else value
 
 
 Text = Annotated[str, BeforeValidator(_text_or_none)]
 MaybeText = Annotated[str | None, BeforeValidator(_text_or_none)]
+MaybeId = Annotated[str | None, BeforeValidator(_id_or_none)]
 Map = Annotated[JsonMap, BeforeValidator(_map_or_empty)]
 
 
@@ -91,8 +99,8 @@ class Agent(_HostModel):
 
     id: Text
     """Required; with at least one letter or digit, because Jobs are named after it."""
-    company_id: MaybeText = None
-    """Part of the Job's labels and of the paths on the shared volume."""
+    company_id: MaybeId = None
+    """Part of the Job's labels and of the paths on the shared volume. Blank text is an error."""
     name: MaybeText = None
     """For people; without a name, the id is shown instead."""
 

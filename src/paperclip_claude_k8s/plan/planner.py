@@ -42,6 +42,9 @@ from paperclip_claude_k8s.plan.session_volume import ClaimFacts, choose_session_
 from paperclip_claude_k8s.plan.volumes import hidden_mounts
 from paperclip_claude_k8s.plan.wake import WakePayload, read_wake_payload
 
+MAX_QUOTED_PATH = 200
+"""Characters of a path that a note quotes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Planner:
@@ -112,6 +115,7 @@ class Planner:
             },
             notes=(
                 *_notes(config, resumption, parts),
+                *_notes_on_the_workspace(ctx, config, workdir),
                 *site.packed.notes,
                 *session_volume_notes(config, volume, site.session_claim),
                 *tee_run_log_notes(config, claim_name, site.volume_here),
@@ -199,6 +203,17 @@ def _notes(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts
         yield (
             f"The agent runs without {', '.join(parts.lost)}: this process may not create Secrets, and a Job "
             "must not contain secrets; grant `create secrets` (`claude-k8s rbac` prints the Role)"
+        )
+
+
+def _notes_on_the_workspace(ctx: ExecutionContext, config: AdapterConfig, workdir: str) -> Iterator[str]:
+    """The host's workspace, if the agent cannot work in it."""
+    cwd = _workspace(ctx).get("cwd")
+    shared = config.shared_volume_dir or POD_HOME
+    if isinstance(cwd, str) and cwd.strip() and to_pod_path(cwd, shared) is None:
+        yield (
+            f"The workspace {cwd[:MAX_QUOTED_PATH]} is not on the shared volume ({shared}), so the agent does "
+            f"not have it; it works in {workdir}"
         )
 
 

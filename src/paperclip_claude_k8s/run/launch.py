@@ -111,7 +111,8 @@ async def launch(
             line = f"Taking the result of K8s Job {job.ref.name}: this run has already finished in it"
             return LaunchedJob(job, plan, line, adopted=True)
         if other is None:
-            deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
+            limit = plan.config.timeout_sec
+            deadline = f"{limit:g}s" if limit else "none"
             line = f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
             return LaunchedJob(job, plan, line, secret=created.secret, seen_at=created.listed_at)
         await narrator.status(f"Job {other} was created concurrently; backing off")

@@ -120,7 +120,7 @@ def _call_entries(block: Json) -> list[Entry]:
     name = first_text(block, "name") or "tool"
     given = block.get("input")
     call: Entry = {"kind": "tool_call", "name": name, "input": {} if given is None else given}
-    call_id = text_of(block, "id")
+    call_id = first_text(block, "id", "tool_use_id")
     changes = change_entries(name, object_of(block, "input"), call_id)
     return [{**call, "toolUseId": call_id} if call_id else call, *changes]
 
