@@ -1,7 +1,11 @@
 """Which model a plan passes to the CLI, and what it notes about the workspace."""
 
+from typing import Any
+
 import pytest
-from tests.support.plans import a_plan
+from tests.support.plans import a_context, a_plan
+
+from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 
 BEDROCK_ON = {"CLAUDE_CODE_USE_BEDROCK": "1"}
 BEDROCK_OFF = {"CLAUDE_CODE_USE_BEDROCK": "0"}
@@ -32,7 +36,35 @@ def test_only_bedrock_model_ids_are_passed_on_bedrock(
     plan = a_plan(model=model, env=env)
     flags = dict(zip(plan.argv, plan.argv[1:], strict=False))
     assert flags.get("--model") == passed_model
-    where = "The workspace /srv/ws is not on the shared volume (/paperclip)"
-    text = f"{where}, so the agent does not have it; it works in"
+    notes = [note for note in plan.notes if note.startswith("Model ")]
+    assert bool(notes) is (model is not None and passed_model is None)
+
+
+def test_unresolved_bedrock_switch_is_assumed_on() -> None:
+    entry: JsonObject = {"name": "CLAUDE_CODE_USE_BEDROCK", "valueFrom": {"configMapKeyRef": {"name": "c"}}}
+    home = HomePod(namespace="ns", name="h", image="i", env=[entry])
+    options: dict[str, Any] = {"home": home, "model": "claude-opus-5"}
+    assert "--model" not in a_plan(**options).argv
+
+
+OFF_THE_VOLUME = (
+    "The workspace /srv/ws is not on the shared volume (/paperclip), so the agent does not have it; "
+    "it works in /paperclip"
+)
+
+
+@pytest.mark.parametrize(
+    ("cwd", "workdir", "notes"),
+    [
+        ("/paperclip/ws", "/paperclip/ws", []),
+        ("/srv/ws", "/paperclip", [OFF_THE_VOLUME]),
+        ("", "/paperclip", []),
+        (None, "/paperclip", []),
+    ],
+)
+def test_workspace_that_is_not_on_the_shared_volume_is_noted(
+    cwd: str | None, workdir: str, notes: list[str]
+) -> None:
+    plan = a_plan(a_context(context={"paperclipWorkspace": {"cwd": cwd}}))
     assert plan.workdir == workdir
-    assert [note for note in plan.notes if "workspace" in note] == ([f"{text} /paperclip"] if noted else [])
+    assert [note for note in plan.notes if "workspace" in note] == notes
