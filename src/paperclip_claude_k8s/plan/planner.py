@@ -212,8 +212,8 @@ def _notes_on_the_workspace(ctx: ExecutionContext, config: AdapterConfig, workdi
     shared = config.shared_volume_dir or POD_HOME
     if isinstance(cwd, str) and cwd.strip() and to_pod_path(cwd, shared) is None:
         yield (
-            f"The workspace {cwd[:MAX_QUOTED_PATH]} is not on the shared volume ({shared}), so the agent does "
-            f"not have it; it works in {workdir}"
+            f"The workspace {cwd[:MAX_QUOTED_PATH]} is not on the shared volume ({shared}), so the agent "
+            f"does not have it; it works in {workdir}"
         )
 
 

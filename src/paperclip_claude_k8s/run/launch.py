@@ -111,10 +111,9 @@ async def launch(
             line = f"Taking the result of K8s Job {job.ref.name}: this run has already finished in it"
             return LaunchedJob(job, plan, line, adopted=True)
         if other is None:
-            limit = plan.config.timeout_sec
-            deadline = f"{limit:g}s" if limit else "none"
-            line = f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
-            return LaunchedJob(job, plan, line, secret=created.secret, seen_at=created.listed_at)
+            return LaunchedJob(
+                job, plan, _created_line(job, plan), secret=created.secret, seen_at=created.listed_at
+            )
         await narrator.status(f"Job {other} was created concurrently; backing off")
         await asyncio.sleep(random.uniform(*BACK_OFF))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(other or "(unknown)"))
@@ -144,6 +143,12 @@ async def _replanned(planner: Planner, plan: RunPlan, narrator: Narrator) -> Run
         if note not in plan.notes:
             await narrator.warn(note)
     return other
+
+
+def _created_line(job: JobSnapshot, plan: RunPlan) -> str:
+    limit = plan.config.timeout_sec
+    deadline = f"{limit:g}s" if limit else "none"
+    return f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
 
 
 def _adoption_headline(found: Adopted) -> str:
