@@ -19,7 +19,13 @@ from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.begin import begin_run, identity_of, read_config, read_context
 from paperclip_claude_k8s.run.claim import hold_slot
 from paperclip_claude_k8s.run.cleanup import JobCleanup, RunEnd
-from paperclip_claude_k8s.run.conclude import classify_run, needs_fresh_session, result_of, usage_of
+from paperclip_claude_k8s.run.conclude import (
+    announce_end,
+    classify_run,
+    needs_fresh_session,
+    result_of,
+    usage_of,
+)
 from paperclip_claude_k8s.run.launch import LaunchedJob, launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
@@ -122,6 +128,7 @@ async def _run_attempt(
         if not await cleanup.still_ours():
             taken_over = run_taken_over(job.ref.name)
             return await _early_result(taken_over, ResultInputs(now=settings.now()), narrator)
+        await announce_end(observation, plan, narrator)
         failure = classify_run(observation, plan, settings)
         result = None
         if not needs_fresh_session(failure, plan):

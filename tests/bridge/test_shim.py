@@ -51,7 +51,7 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
         assert callbacks["progress"]
         assert callbacks["meta"][0]["promptMetrics"]["promptChars"] > 0
         assert "paperclipHostTexts" not in callbacks["meta"][0]["context"]
-        assert log_of(outcome, name).count('"type":"result"') == 1
+        assert log_of(outcome, name).count("✓ done") == 1
     assert err == ""
     first = outcome["results"]["ada"]
     again = a_context(cluster, "run-3", "ada")
@@ -63,6 +63,7 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
 async def test_shim_passes_every_line_to_a_slow_host(shim: Path, cluster: DevCluster) -> None:
     script = "i=0; while [ $i -lt 5000 ]; do echo \"line $i {'ü\u2028'}\"; i=$((i+1)); done"
     ctx = a_context(cluster, "run-1", CLAUDE_SCRIPT=script)
+    ctx["config"]["logFormat"] = "events"
     outcome, _ = await node_host(shim, [run_step("slow", ctx, slowMs=5)])
     stdout = "".join(chunk for stream, chunk in outcome["callbacks"]["slow"]["log"] if stream == "stdout")
     lines = [line for line in stdout.split("\n") if line.startswith("line ")]
@@ -75,7 +76,7 @@ async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, clu
     assert "the log is full" in err
 
 
-@pytest.mark.parametrize("when", [{"stopAt": '"type":"result"'}, {"stopAtOnce": True}])
+@pytest.mark.parametrize("when", [{"stopAt": "● Second part"}, {"stopAtOnce": True}])
 async def test_shim_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: dict[str, Any]) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_SLEEP="300")
     outcome, _ = await node_host(shim, [run_step("stopped", ctx, **when)])
@@ -91,7 +92,7 @@ async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
     outcome, err = await node_host(
-        shim, [run_step("killed", ctx, killAt='"subtype":"init"'), run_step("retry", retry)]
+        shim, [run_step("killed", ctx, killAt="· session"), run_step("retry", retry)]
     )
     killed, result = outcome["results"]["killed"], outcome["results"]["retry"]
     assert killed["errorCode"] == "k8s_bridge_lost"
@@ -103,7 +104,7 @@ async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
     assert result["exitCode"] == 0
     log = log_of(outcome, "retry")
     assert "Created K8s Job" not in log
-    assert log.count('"subtype":"init"') == 1
+    assert log.count("· session") == 1
     assert err == ""
 
 
@@ -112,7 +113,7 @@ async def test_shim_agent_continues_if_the_server_loses_its_lease(shim: Path, cl
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
     again = {**ctx, "runId": "run-2"}
     outcome, err = await node_host(
-        shim, [run_step("lost", ctx, loseAt='"subtype":"init"'), run_step("again", again)]
+        shim, [run_step("lost", ctx, loseAt="· session"), run_step("again", again)]
     )
     lost, result = outcome["results"]["lost"], outcome["results"]["again"]
     assert lost["errorCode"] == "k8s_bridge_lost"
@@ -125,7 +126,7 @@ async def test_shim_agent_continues_if_the_server_loses_its_lease(shim: Path, cl
 async def test_shim_continuation_marker_can_be_switched_off(shim: Path, cluster: DevCluster) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     ctx["config"]["continuationMarker"] = False
-    outcome, _ = await node_host(shim, [run_step("killed", ctx, killAt='"subtype":"init"')])
+    outcome, _ = await node_host(shim, [run_step("killed", ctx, killAt="· session")])
     assert outcome["results"]["killed"]["resultJson"] == {}
 
 
@@ -227,8 +228,11 @@ async def test_shim_warns_of_another_package_version(shim: Path) -> None:
     change_facts(shim, version="0.0.9")
     step = {"name": "test", "method": "testEnvironment", "args": [{"config": {"kubeconfig": "/nowhere"}}]}
     outcome, _ = await node_host(shim, [step])
-    check = outcome["results"]["test"]["checks"][0]
-    assert (check["code"], check["level"]) == ("k8s_bridge", "warn")
+    checks = outcome["results"]["test"]["checks"]
+    (check,) = (check for check in checks if check["code"] == "k8s_bridge")
+    assert check["level"] == "warn"
+    ranks = [["error", "warn", "info"].index(check["level"]) for check in checks]
+    assert ranks == sorted(ranks), "what needs attention comes first"
     assert "0.0.9" in check["message"]
 
 

@@ -3,17 +3,9 @@
 Each check returns a note for the report, or raises `CheckFailed`.
 """
 
-import asyncio
-import json
-import shutil
-from pathlib import Path
-
 from tests.real_host.paperclip import expect
 from tests.real_host.testbed import ADAPTER_TYPE, Testbed
 
-from paperclip_claude_k8s.testing import capture
-
-UI_WORKER = Path(__file__).with_name("ui_worker.cjs")
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
 """Key of the skill that the server gives every agent."""
 
@@ -95,29 +87,6 @@ async def the_quota_page_works(testbed: Testbed) -> str:
     return f"{len(windows)} provider(s)"
 
 
-async def the_ui_loads_the_parser(testbed: Testbed) -> str:
-    async with testbed.host.http.get(f"{testbed.host.api}/adapters/{ADAPTER_TYPE}/ui-parser.js") as response:
-        source = await response.text()
-    lines = [line for line in capture("01").decode().split("\n") if line]
-    node = shutil.which("node") or ""
-    expect(node, "node on the PATH")
-    process = await asyncio.create_subprocess_exec(
-        node, str(UI_WORKER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    request = {
-        "assets": str(testbed.rig.ui_assets),
-        "source": source,
-        "lines": lines,
-        "ts": "2026-11-21T00:00:00.000Z",
-    }
-    output, _ = await process.communicate(json.dumps(request).encode())
-    posted = json.loads(output)
-    expect(posted["init"] == {"type": "ready"}, "the UI's worker is ready", posted["init"])
-    kinds = {entry["kind"] for result in posted["results"] for entry in result["entries"]}
-    expect({"init", "assistant", "result"} <= kinds, "transcript entries", sorted(kinds))
-    return f"ready in the UI's worker; kinds {', '.join(sorted(kinds))}"
-
-
 PAGES = (
     the_adapter_is_loaded,
     the_package_can_be_reloaded,
@@ -126,5 +95,4 @@ PAGES = (
     skills_work,
     the_config_form_works,
     the_quota_page_works,
-    the_ui_loads_the_parser,
 )

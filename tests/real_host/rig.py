@@ -31,9 +31,8 @@ class RigFailed(Exception):
 class Rig:
     """The running server and cluster."""
 
-    api: str
-    ui_assets: Path
-    """The folder of the server's UI bundle."""
+    url: str
+    """Address of the server, which serves its pages there and its API below `/api`."""
     up_output: Mapping[str, Any]
     """The JSON object that `up.sh` printed; it contains the run that `up.sh` started."""
     kubeconfig: Path
@@ -157,6 +156,7 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
         "RIG_NETNS": "0",
         "RIG_PORT": str(port),
         "RIG_HOLD": "1",
+        "RIG_SERVE_UI": "true",
         "RIG_TEST_ENV": "1",
         "RIG_NO_ISSUE": "1",
         "RIG_ADAPTER": str(shim),
@@ -175,15 +175,10 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
     try:
         async with asyncio.timeout(START_TIMEOUT):
             up_output = await _wait_until_up(process)
-        yield Rig(f"http://127.0.0.1:{port}/api", _ui_assets(cache), up_output, kubeconfig, process)
+        yield Rig(f"http://127.0.0.1:{port}", up_output, kubeconfig, process)
     finally:
         process.stdin.close()
         await process.wait()
-
-
-def _ui_assets(cache: Path) -> Path:
-    """Return the folder of the UI bundle of the newest server in the cache."""
-    return max(cache.glob("host-*/node_modules/@paperclipai/server/ui-dist/assets"))
 
 
 async def _wait_until_up(process: asyncio.subprocess.Process) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Runs the real Paperclip server with the adapter's shim, and prints the result of each check.
 
-    REAL_HOST=FOLDER python -m tests.real_host.run
+    REAL_HOST=FOLDER python -m tests.real_host.run [WORD...]
 
-FOLDER contains `up.sh`, which installs and starts the server. Exit codes: 0 all checks succeeded, 1 a check
+FOLDER contains `up.sh`, which installs and starts the server. With words, only those checks run whose names
+contain one of them. Exit codes: 0 all checks succeeded, 1 a check
 failed, 2 there is no such folder.
 """
 
@@ -12,10 +13,12 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
+from tests.real_host.browser import NoBrowser, open_page
 from tests.real_host.pages import PAGES
 from tests.real_host.paperclip import CheckFailed, Paperclip, Pods
 from tests.real_host.rig import RigFailed, real_host
 from tests.real_host.runs import RUNS, a_stopped_server_leaves_its_jobs
+from tests.real_host.screens import SCREENS, Screen
 from tests.real_host.testbed import Testbed
 
 Check = Callable[[Testbed], Awaitable[str]]
@@ -28,25 +31,50 @@ async def run_all_checks(folder: Path) -> list[str]:
     async with asyncio.timeout(TOTAL_TIMEOUT):
         async with (
             real_host(folder) as rig,
-            Paperclip.at(rig.api) as host,
+            Paperclip.at(f"{rig.url}/api") as host,
         ):
             testbed = Testbed(rig, host, Pods(host.http, rig.kubeconfig))
-            failed = await _run_checks([*PAGES, *RUNS], testbed)
+            async with asyncio.TaskGroup() as group:
+                screens = group.create_task(_run_screens(testbed))
+                checks = group.create_task(_run_checks([*PAGES, *RUNS], testbed))
+            failed = screens.result() + checks.result()
             return failed + await _run_checks([a_stopped_server_leaves_its_jobs], testbed)
 
 
 async def _run_checks(checks: Iterable[Check], testbed: Testbed) -> list[str]:
     """Run the checks concurrently, because they mostly wait; return the names of the failed ones."""
     async with asyncio.TaskGroup() as group:
-        tasks = {check: group.create_task(_run_check(check, testbed)) for check in checks}
+        tasks = {
+            check: group.create_task(_run_check(check, check(testbed)))
+            for check in checks
+            if _selected(check)
+        }
     return [check.__name__ for check, task in tasks.items() if not task.result()]
 
 
-async def _run_check(check: Check, testbed: Testbed) -> bool:
+async def _run_screens(testbed: Testbed) -> list[str]:
+    """Run the checks in the browser, if there is one; return the names of the failed ones."""
+    screens = [screen for screen in SCREENS if _selected(screen)]
+    if not screens:
+        return []
+    try:
+        async with open_page() as page:
+            passed = [await _run_check(screen, screen(testbed, page)) for screen in screens]
+    except NoBrowser as reason:
+        print(f"skipped {len(screens)} checks in a browser: {reason}", flush=True)
+        return []
+    return [screen.__name__ for screen, ok in zip(screens, passed, strict=True) if not ok]
+
+
+def _selected(check: Check | Screen) -> bool:
+    return not sys.argv[1:] or any(word in check.__name__ for word in sys.argv[1:])
+
+
+async def _run_check(check: Check | Screen, running: Awaitable[str]) -> bool:
     name = check.__name__.replace("_", " ")
     try:
-        print(f"ok      {name}: {await check(testbed)}", flush=True)
-    except (CheckFailed, KeyError, ValueError, OSError) as error:
+        print(f"ok      {name}: {await running}", flush=True)
+    except (CheckFailed, KeyError, ValueError, OSError, TimeoutError) as error:
         print(f"FAILED  {name}: {type(error).__name__} {error}", flush=True)
         return False
     return True

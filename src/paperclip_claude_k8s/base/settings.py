@@ -186,6 +186,10 @@ class Limits:
     """A longer line is passed to `onLog` in parts of this size, because one emoji makes a text four times as
     large in memory."""
 
+    readable_line_bytes: int = 256 * 1024
+    """Of a longer line, only the beginning becomes text for people in the host's log. Reading one takes up to
+    0.3 s, if it consists of edits."""
+
     event_bytes: int = 4 * 1024 * 1024
     """Longest line that is parsed. A model's message has at most 0.5 MB, a result with denied calls 2 MB."""
 

@@ -16,7 +16,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 PACKAGE_NAME = "paperclip-adapter-claude-k8s"
 UI_CONTRACT = "1.0.0"
 """Version of the UI parser's contract; the host skips a parser with another major version."""
-SOURCE_FILES = ("index.js", "bridge.js", "run.js", "session.js", "texts.js", "README.md")
+SOURCE_FILES = ("index.js", "bridge.js", "page.js", "run.js", "session.js", "texts.js", "README.md")
 HELLO_TIMEOUT_MS = 60_000
 """Milliseconds that Python may take to start: usually a second or two, more on a busy machine."""
 IDLE_TIMEOUT_MS = 15 * 60_000

@@ -170,6 +170,7 @@ class AdapterConfig(SessionVolumeSettings):
     shared_volume_dir: Str | None = None
     tee_run_log: AutoFlag = None
     retain_run_logs: Flag = False
+    log_format: Annotated[Literal["auto", "text", "events"], choice("auto", "text", "events")] = "auto"
     log_size_limit: Bytes = "10Gi"
 
     enable_rtk: Flag = False

@@ -150,6 +150,12 @@ class ExecutionContext(_HostModel):
     """Setting it stops the agent; the run ends with the code `cancelled`. If it is None, the host's API is
     polled every 15 s if the environment has PAPERCLIP_API_URL and `auth_token` is set."""
 
+    log_format: Literal["text", "events"] | None = None
+    """What the host's page can show: `text`: lines for people; `events` (or None): the CLI's JSON lines.
+    The setting `logFormat` may override it."""
+    log_chunk_bytes: Annotated[int, Field(gt=0)] | None = None
+    """The largest chunk of several lines that `on_log` should get; 60 KiB unless it is smaller."""
+
     on_log: OnLog
     """`await on_log(stream, text)`: whole lines of the agent's output and of the adapter. Lines of the
     adapter begin with `[paperclip] `; its warnings have the stream `stderr`. The next call waits for the
@@ -162,9 +168,10 @@ class ExecutionContext(_HostModel):
     on_dispatch: BareCallback | None = None
     """`await on_dispatch()`: the Job is about to be created."""
     on_runtime_progress: ObjectCallback | None = None
-    """`await on_runtime_progress({phase, message, lastEventAt?})`: every 15 s in the first minute, then every
-    60 s. Not called if there is an `on_spawn`: then `on_log` gets keepalive lines while the agent is
-    silent."""
+    """`await on_runtime_progress({phase, message, currentToolName?, lastAssistantSnippet?, lastEventAt?})`:
+    every 15 s in the first minute, then every 60 s; with the log format `text` also up to 5 s after the agent
+    began or ended a call or wrote a text. Not called if there is an `on_spawn`: then `on_log` gets keepalive
+    lines while the agent is silent."""
     on_cancellation_ready: BareCallback | None = None
     """`await on_cancellation_ready()`: from now on, setting `signal` stops the run. Called before anything is
     created in the cluster."""

@@ -21,6 +21,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.run.admit import admit
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.readable_output import ReadableOutput
 
 
 def read_context(given: ExecutionContext | Mapping[str, Any]) -> ExecutionContext:
@@ -55,11 +56,13 @@ async def begin_run(
 ) -> None:
     """Tell the host that it can cancel the run from now on; warn about unknown keys and invalid labels.
 
-    Then apply the administrator's policy to the config.
+    Before that, choose the format of the run's log. Then apply the administrator's policy to the config.
 
     Raises:
         RunFailure: `cancelled`, if the host has stopped the run already; `k8s_policy_refused`.
     """
+    if log_format_of(ctx, config) == "text":
+        narrator.readable = ReadableOutput()
     if ctx.on_cancellation_ready is not None:
         await call_safely("onCancellationReady", ctx.on_cancellation_ready)
     if ctx.signal is not None and ctx.signal.is_set():
@@ -71,6 +74,11 @@ async def begin_run(
     if skipped:
         await narrator.warn(f"Labels skipped (reserved or not valid): {', '.join(skipped)}")
     await admit(ctx.config, config, settings)
+
+
+def log_format_of(ctx: ExecutionContext, config: AdapterConfig) -> str:
+    """`text` or `events`: the setting, else what the host asks for."""
+    return ctx.log_format or "events" if config.log_format == "auto" else config.log_format
 
 
 def skill_summary(plan: RunPlan) -> str:

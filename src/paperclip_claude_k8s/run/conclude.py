@@ -11,6 +11,7 @@ from paperclip_claude_k8s.host.known_secrets import mask_values
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import HostFailures, ResultInputs, billing_of, build_result
@@ -44,6 +45,11 @@ def needs_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
 def usage_of(observation: Observation, plan: RunPlan) -> RunUsage:
     """What this attempt used; the result of the next attempt includes it."""
     return observation.transcript.reported_usage.for_run(resumed=_is_resumed(plan))
+
+
+async def announce_end(observation: Observation, plan: RunPlan, narrator: Narrator) -> None:
+    """Tell the host that the agent's output is complete, and what it says about usage."""
+    await narrator.end_output(usage_of(observation, plan))
 
 
 def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of

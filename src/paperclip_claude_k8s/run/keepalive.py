@@ -7,16 +7,21 @@ which names a process id.
 
 from datetime import timedelta
 
-from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.base.aio import PeriodicTask, loop_time
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.host.context import ObjectCallback
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.readable_output import Activity
 
 FREQUENT_FOR = 60.0
 """Seconds of silence (keepalive lines) or of the run (progress) after which reports become less frequent."""
+MIN_INTERVAL = 5.0
+"""Seconds between two reports of what the agent does: each one is an event on the host's page."""
+MESSAGE_CHARS, TOOL_CHARS = 180, 80
+"""Characters that hosts show of a message, and of a tool's name."""
 MIN_OUTAGE = 1.0
 """Seconds without a connection that are reported as an outage; in less, a watch may just be reopened."""
 
@@ -71,31 +76,61 @@ class Progress:
         self._job_watch = job_watch
         self._settings = ports.settings
         self._narrator = narrator
-        self._began = loop_time()
+        self._began = self._reported_at = loop_time()
+        self._reported = Activity()
+        self._soon = False
+        """The next beat is due because the activity has changed."""
+
+    def activity_changed(self, beat: PeriodicTask) -> None:
+        """Report soon what the agent does now, unless a report is due already or would be the same."""
+        if (
+            self._soon
+            or self._narrator.readable is None
+            or self._reported == self._narrator.readable.activity
+        ):
+            return
+        self._soon = True
+        beat.call_in(max(0.0, self._reported_at + MIN_INTERVAL - loop_time()))
 
     async def beat(self) -> float:
+        """Report now; returns the seconds until the next beat."""
+        self._soon, self._reported_at = False, loop_time()
         await call_safely(
             f"onRuntimeProgress of run {self._run}", lambda: self._on_progress(self._progress())
         )
+        if self._soon:  # the agent went on while the host was busy
+            return MIN_INTERVAL
         early = loop_time() - self._began < FREQUENT_FOR
         return self._settings.timings.keepalive if early else self._settings.timings.keepalive_later
 
     def _progress(self) -> dict[str, str]:
-        last_output = self._narrator.last_output
-        message = (
-            f"job {self._job_watch.ref.name} {_describe_state(self._job_watch, last_output, loop_time())}"
-        )
-        progress = {"phase": "adapter_startup", "message": message}
+        last_output, now = self._narrator.last_output, loop_time()
+        outage = _outage_note(self._job_watch, now).removeprefix("; ")
+        activity = self._narrator.readable.activity if self._narrator.readable is not None else Activity()
+        self._reported = activity
+        state = f"job {self._job_watch.ref.name} {_describe_state(self._job_watch, last_output, now)}"
+        progress = {
+            "phase": "adapter_startup" if last_output is None else "run_activity",
+            "message": (outage or _describe_activity(activity) or state)[:MESSAGE_CHARS],
+        }
+        if activity.tool:
+            progress["currentToolName"] = activity.tool[:TOOL_CHARS]
+        if activity.text:
+            progress["lastAssistantSnippet"] = activity.text[:MESSAGE_CHARS]
         if last_output is not None:
-            progress["lastEventAt"] = format_time(
-                self._settings.now() - timedelta(seconds=loop_time() - last_output)
-            )
+            progress["lastEventAt"] = format_time(self._settings.now() - timedelta(seconds=now - last_output))
         return progress
 
 
+def _describe_activity(activity: Activity) -> str:
+    return (
+        f"{activity.tool}: {activity.call}"
+        if activity.tool and activity.call
+        else activity.tool or activity.text
+    )
+
+
 def _describe_state(job_watch: JobWatch, last_output: float | None, now: float) -> str:
-    if unreachable := _outage_note(job_watch, now):
-        return unreachable.removeprefix("; ")
     pod = job_watch.known.pod
     if last_output is None:
         return "waits for its Pod" if pod is None else f"Pod {pod.phase or 'Pending'}, no output yet"

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.strict_json import REPLACEMENT
 from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.claude.accounting import RunUsage
 from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
 from paperclip_claude_k8s.host.known_secrets import mask_values
 from paperclip_claude_k8s.instrumentation.event_hub import EventHub
@@ -16,6 +17,7 @@ from paperclip_claude_k8s.instrumentation.run_emitter import RunEmitter
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
 from paperclip_claude_k8s.ports import NullJournal, RunJournal, utc_now
 from paperclip_claude_k8s.run.host_callbacks import host_errors_contained
+from paperclip_claude_k8s.run.readable_output import ReadableOutput
 from paperclip_claude_k8s.verdict.result_builder import HostFailures
 from paperclip_claude_k8s.verdict.wording import error_text
 
@@ -24,7 +26,7 @@ PREFIX = "[paperclip] "
 LINE_BYTES = LIMITS.host_chunk_bytes
 """Lines up to this size are not split."""
 CHUNK_BYTES = 60 * 1024
-"""Size limit for chunks of whole lines: the host truncates chunks of more than 64 Ki characters."""
+"""Size limit for chunks of whole lines, if the host names no smaller one."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,11 @@ class Narrator:
         self._journal = journal or NullJournal()
         self._ctx = ctx
         self._lock = asyncio.Lock()
+        self._chunk_bytes = min(ctx.log_chunk_bytes or CHUNK_BYTES, CHUNK_BYTES)
+        self.readable: ReadableOutput | None = None
+        """Turns the agent's stdout into text for people; None: the host gets the CLI's events."""
+        self.on_activity: Callable[[], None] = _ignore
+        """Called after each block of output that was made readable."""
         self.host_failures = HostFailures()
         self.last_output: float | None = None
         """Time of the agent's last output on the event loop's clock."""
@@ -62,7 +69,18 @@ class Narrator:
     async def output(self, stream: LogStreamName, block: bytes) -> None:
         """Send whole lines of the agent in chunks that the host does not truncate unless a line is longer."""
         self.last_output = loop_time()
-        for chunk in chunks_of_lines(block, CHUNK_BYTES, LINE_BYTES):
+        if stream == "stdout" and self.readable is not None:
+            block = await _as_text(self.readable, block)
+            self.on_activity()
+        await self._send_lines(stream, block)
+
+    async def end_output(self, usage: RunUsage) -> None:
+        """The agent's output is complete. `usage`: what the agent used, as far as it is known."""
+        if self.readable is not None:
+            await self._send_lines("stdout", self.readable.end(usage).encode())
+
+    async def _send_lines(self, stream: LogStreamName, block: bytes) -> None:
+        for chunk in chunks_of_lines(block, self._chunk_bytes, LINE_BYTES):
             await self._send(stream, chunk.decode("utf-8", "replace"))
 
     async def _send_own(self, stream: LogStreamName, line: str) -> None:
@@ -80,6 +98,19 @@ class Narrator:
         if not self.host_failures.chunks:
             _log.warning("onLog of run %s raised %s; the run goes on", self._ctx.run_id, text)
         self.host_failures = self.host_failures.with_one_more(text)
+
+
+def _ignore() -> None:
+    """The default callback: does nothing."""
+
+
+async def _as_text(readable: ReadableOutput, block: bytes) -> bytes:
+    """The block as text for people; as it is, if that fails because of a bug: no output may be lost."""
+    try:
+        return (await readable.text_of(block)).encode("utf-8", "replace")
+    except Exception:  # noqa: BLE001  # a bug
+        _log.exception("%d bytes of output could not be made readable", len(block))
+        return block
 
 
 def chunks_of_lines(block: bytes, limit: int, line_limit: int) -> Iterator[bytes]:

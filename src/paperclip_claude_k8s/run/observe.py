@@ -98,7 +98,9 @@ def _start_watchers(run: LiveRun) -> None:
     on_progress = _on_progress(run.ctx)
     if on_progress is not None:
         progress = Progress(on_progress, run.ctx.run_id, run.job_watch, run.ports, run.narrator)
-        run.add_periodic("progress", progress.beat).call()
+        beat = run.add_periodic("progress", progress.beat)
+        run.narrator.on_activity = partial(progress.activity_changed, beat)
+        beat.call()
 
 
 def _on_change(run: LiveRun, known: Known) -> None:

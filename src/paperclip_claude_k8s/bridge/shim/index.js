@@ -8,9 +8,12 @@ const query = new URL(import.meta.url).search;
 const part = (name) => import(`./${name}${query}`);
 const facts = JSON.parse(fs.readFileSync(new URL("./facts.json", import.meta.url), "utf8"));
 const { Bridge } = await part("bridge.js");
+const { logFormat } = await part("page.js");
 const { executeBy } = await part("run.js");
 const { sessionCodec } = await part("session.js");
 const { hostTexts } = await part("texts.js");
+
+const LEVELS = ["error", "warn", "info"]; // what needs attention comes first
 
 /** Creates the adapter object of the server's contract. Python is not started before the first call. */
 export function createServerAdapter() {
@@ -26,7 +29,7 @@ export function createServerAdapter() {
     type: facts.type,
     models: facts.models,
     sessionCodec,
-    execute: (ctx) => executeBy(bridge, hostTexts, ctx),
+    execute: (ctx) => executeBy(bridge, { hostTexts, logFormat }, ctx),
     testEnvironment: (ctx) => testEnvironment(bridge, ctx),
     listModels: () => callOr("listModels", {}, facts.models),
     refreshModels: () => callOr("refreshModels", {}, facts.models),
@@ -44,7 +47,8 @@ export function createServerAdapter() {
 async function testEnvironment(bridge, ctx) {
   try {
     const checkup = await bridge.call("testEnvironment", { ctx: plain(ctx) });
-    return { ...checkup, checks: [bridgeCheck(bridge.peer), ...checkup.checks] };
+    const checks = [...checkup.checks, bridgeCheck(bridge.peer), transcriptCheck(await logFormat())];
+    return { ...checkup, checks: LEVELS.flatMap((level) => checks.filter((check) => check.level === level)) };
   } catch (thrown) {
     const { code, message } = bridge.errorOf(thrown);
     const check = { code, level: "error", message };
@@ -69,6 +73,11 @@ function bridgeCheck({ version, python }) {
     code: "k8s_bridge", level: "warn", message: `${message}; this shim was written by version ${facts.version}`,
     hint: "Write the shim again: claude-k8s node-shim --out DIR",
   };
+}
+
+function transcriptCheck({ format, why }) {
+  const message = format === "events" ? "Transcripts are shown by this adapter's parser" : `Transcripts are plain text: ${why}`;
+  return { code: "k8s_transcript", level: "info", message };
 }
 
 /** Returns the context without its functions, which JSON cannot represent. */

@@ -6,7 +6,9 @@ const CALLBACKS = ["onLog", "onMeta", "onRuntimeProgress", "onDispatch", "onCanc
 const DATA = ["runId", "agent", "runtime", "config", "context", "authToken", "executionTarget", "runtimeTools"];
 const CONTINUE = "continue_conversation_v1"; // lets the server continue the run; accepted from any adapter
 
-export async function executeBy(bridge, hostTexts, ctx) {
+const LOG_CHUNK_BYTES = 7 * 1024; // the server's live pages get the last 8 Ki characters of a chunk, after it has masked secrets
+
+export async function executeBy(bridge, { hostTexts, logFormat }, ctx) {
   let dispatched = false;
   let marksContinuation = true;
   try {
@@ -16,15 +18,17 @@ export async function executeBy(bridge, hostTexts, ctx) {
     const onDispatch = callbacks.onDispatch;
     callbacks.onDispatch = () => { dispatched = true; return onDispatch?.(); };
     marksContinuation = ctx.config?.continuationMarker !== false;
-    return await bridge.call("execute", { ctx: await asData(ctx, hostTexts) }, { callbacks, signal: ctx.signal });
+    return await bridge.call("execute", { ctx: await asData(ctx, hostTexts, logFormat) }, { callbacks, signal: ctx.signal });
   } catch (error) {
     return failure(bridge.errorOf(error), dispatched, marksContinuation);
   }
 }
 
-async function asData(ctx, hostTexts) {
+async function asData(ctx, hostTexts, logFormat) {
   const data = Object.fromEntries(DATA.filter((key) => ctx[key] !== undefined).map((key) => [key, ctx[key]]));
   data.context = { ...ctx.context, paperclipHostTexts: await hostTexts(ctx.context ?? {}) };
+  data.logFormat = (await logFormat()).format;
+  data.logChunkBytes = LOG_CHUNK_BYTES;
   data.runtimeMcp = { servers: ctx.runtimeMcp?.getServers?.() ?? [] };
   return data;
 }

@@ -1,0 +1,127 @@
+"""Checks of what the server's pages show in a real browser, all in one tab.
+
+Each check returns a note for the report, or raises `CheckFailed`. If the variable SCREENSHOTS names a folder,
+the pages are saved there as pictures.
+"""
+
+import json
+import os
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.real_host.browser import Page
+from tests.real_host.paperclip import eventually, expect
+from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
+
+from paperclip_claude_k8s.testing import capture
+
+Screen = Callable[[Testbed, Page], Awaitable[str]]
+PAGE_TIMEOUT = 30.0
+"""Seconds until a page shows what it should, on a busy machine."""
+PARSER_IN_PAGE = Path(__file__).with_name("parser_in_page.js")
+STEPS = 300
+"""Calls of the busy agent. Its output is about 2 MB of events."""
+INIT = json.dumps(
+    {"type": "system", "subtype": "init", "session_id": "11111111-2222-4333-8444-555555555555", "model": "m"}
+)
+BUSY_AGENT = f"""\
+say() {{ printf '{{"type":"%s","message":{{"content":['"$2"']}}}}\\n' $1 $i "$3"; }}
+big=$(printf 'a line of the file\\\\n%.0s' $(seq 150))
+printf '%s\\n' '{INIT}'
+for i in $(seq {STEPS}); do
+  say assistant '{{"type":"text","text":"Step %s."}}'
+  say assistant '{{"type":"tool_use","id":"t%s","name":"Read","input":{{}}}}'
+  say user '{{"type":"tool_result","tool_use_id":"t%s","content":"%s"}}' "$big"
+  [ $((i % 30)) -ne 0 ] || sleep 0.3
+done
+printf '%s\\n' '{{"type":"result","subtype":"success","is_error":false,"result":"All done."}}'
+"""
+
+
+async def shoot(page: Page, name: str, **size: int) -> None:
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        await page.screenshot(Path(folder) / f"{name}.png", **size)
+
+
+async def url_of(testbed: Testbed, path: str) -> str:
+    company = await testbed.host.call("GET", f"/companies/{testbed.host.company}")
+    return f"{testbed.rig.url}/{company['issuePrefix']}/{path}"
+
+
+async def a_parser_is_started_by_the_page_or_not_needed(testbed: Testbed, page: Page) -> str:
+    """If the page's worker cannot start a parser, the log must be text; without the defect it can."""
+    await page.open(await url_of(testbed, "dashboard"))
+    await page.wait_for_text("Dashboard", PAGE_TIMEOUT)
+    lines = [line for line in capture("01").decode().split("\n") if line]
+    script = PARSER_IN_PAGE.read_text(encoding="utf-8")
+    script = script[script.index("async (") :]
+    found = await page.evaluate(f"({script})({ADAPTER_TYPE!r}, {json.dumps(lines)})")
+    expect({"init", "assistant", "result"} <= set(found["repaired"]), "the parser works in a worker", found)
+    path = f"/companies/{testbed.host.company}/adapters/{ADAPTER_TYPE}/test-environment"
+    checks = (await testbed.host.call("POST", path, {"adapterConfig": testbed.config()}))["checks"]
+    (transcript,) = (check for check in checks if check["code"] == "k8s_transcript")
+    starts = isinstance(found["shipped"], list)
+    expect(starts == ("plain text" not in transcript["message"]), "the test tells the truth", transcript)
+    return "the page starts it" if starts else f"{found['shipped']}; transcripts are text"
+
+
+async def a_transcript_is_readable(testbed: Testbed, page: Page) -> str:
+    agent = await testbed.host.create_agent(
+        "Kathleen", ADAPTER_TYPE, testbed.config({"CLAUDE_LINE_DELAY": "0.3"})
+    )
+    issue = await testbed.host.assign(agent, "Shown")
+    run = (await testbed.host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
+    await page.open(await url_of(testbed, f"agents/{agent}/runs/{run}"))
+    live = await page.wait_for_text("I will write the notes", PAGE_TIMEOUT)
+    await shoot(page, "run-live")
+    await testbed.host.wait_for_end(run, RUN_TIMEOUT)
+    await page.open(await url_of(testbed, f"agents/{agent}/runs/{run}"))
+    after = await page.wait_for_text("Second part: alpha and beta.\n✓ done", PAGE_TIMEOUT)
+    await shoot(page, "run-after")
+    for shown in (live, after):
+        expect('{"type"' not in shown, "no JSON in the transcript", shown)
+    expect("→ Bash  ls -1 /paperclip/workspace" in after, "calls of tools", after)
+    return f"answers, calls and results, live and after the run (issue {issue[:8]})"
+
+
+async def a_busy_run_is_shown_whole(testbed: Testbed, page: Page) -> str:
+    agent = await testbed.host.create_agent(
+        "Frances", ADAPTER_TYPE, testbed.config({"CLAUDE_SCRIPT": BUSY_AGENT})
+    )
+    await testbed.host.assign(agent, "Busy")
+    run = (await testbed.host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
+    await page.open(await url_of(testbed, f"agents/{agent}/runs/{run}"))
+
+    async def steps() -> int:
+        return len(set(re.findall(r"● Step (\d+)\.", await page.text())))
+
+    record = await testbed.host.wait_for_end(run, RUN_TIMEOUT)
+    expect(record["status"] == "succeeded", "the run succeeds", record)
+    shown = await eventually(steps, lambda count: count == STEPS, f"{STEPS} steps on the live page", 10)
+    await shoot(page, "run-busy")
+    return f"{shown} of {STEPS} steps on the live page; log of {record['logBytes'] // 1000} kB"
+
+
+async def the_issue_page_shows_progress(testbed: Testbed, page: Page) -> str:
+    call = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "npm test"}}
+    event = json.dumps({"type": "assistant", "message": {"content": [call]}})
+    script = "; ".join(f"printf '%s\\n' '{line}'" for line in (INIT, event)) + "; sleep 300"
+    agent = await testbed.host.create_agent("Hedy", ADAPTER_TYPE, testbed.config({"CLAUDE_SCRIPT": script}))
+    issue = await testbed.host.assign(agent, "Tests")
+    run = (await testbed.host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
+    identifier = (await testbed.host.call("GET", f"/issues/{issue}"))["identifier"]
+    await page.open(await url_of(testbed, f"issues/{identifier}"))
+    await page.wait_for_text("Bash", PAGE_TIMEOUT)
+    await shoot(page, "issue-live")
+    await testbed.host.call("POST", f"/heartbeat-runs/{run}/cancel", {})
+    return "the tool that runs is named"
+
+
+SCREENS: tuple[Screen, ...] = (
+    a_parser_is_started_by_the_page_or_not_needed,
+    a_transcript_is_readable,
+    a_busy_run_is_shown_whole,
+    the_issue_page_shows_progress,
+)
