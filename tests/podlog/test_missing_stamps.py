@@ -184,6 +184,8 @@ async def test_every_chunking_of_a_log_without_stamps_gives_the_same_lines() -> 
     [
         (b"2026-01-01T00:00:07.123456789Z {}\n", False),
         (b'{ "type" : "system"}\n', True),
+        (b'{"is_error":true,"duration_api_ms":0,"num_turns":0}\n', True),
+        (b'{"duration_api_ms":57,"stop_reason":"end_turn"}\n', True),
         (FIRST_MARK, True),
         (b"\x1e00000000 b 0 0\n", False),  # the mark of another run
         (b'{"kind":"Status","code":500}\n', False),

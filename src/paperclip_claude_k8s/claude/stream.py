@@ -187,23 +187,23 @@ class StreamReader(StreamState):
 
     def _add_non_event(self, line: bytes) -> None:
         """Take plain text or a truncated event: on exit the CLI drops what the pipe has not accepted."""
-        if line.startswith(_ASSISTANT):
-            self.torn_event = torn_event(line)
-            if _MAIN_AGENT in line or b'"parent_tool_use_id"' not in line:
-                self.has_content = True
-                self.note_continuation()
-            return
         if line.startswith(_INIT):
             self.note_continuation()
-        truncated = line.startswith(_OBJECT_START) and read_json(line) is None
-        if truncated:
-            self.torn_event = torn_event(line) or self.torn_event
-        if line and not truncated:
+        if line.startswith(_ASSISTANT) or (line.startswith(_OBJECT_START) and read_json(line) is None):
+            self._add_torn_event(line)
+        elif line:
             text = line[:PLAIN_BYTES].decode("utf-8", "replace").strip()[:PLAIN_CHARS]
             if len(self._plain_lines) < PLAIN_LINES:
                 self._plain_lines += (text,)
             else:
                 self._last_plain_lines.append(text)
+
+    def _add_torn_event(self, line: bytes) -> None:
+        kind = torn_event(line)
+        self.torn_event = kind or self.torn_event
+        if kind == "assistant" and (_MAIN_AGENT in line or b'"parent_tool_use_id"' not in line):
+            self.has_content = True
+            self.note_continuation()
 
     def _add_large_line(self, line: bytes) -> None:
         """Take a line that is too large to be parsed. The relay's summary replaces it if it is a result."""

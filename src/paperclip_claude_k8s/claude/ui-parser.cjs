@@ -843,9 +843,7 @@ function eventEntries(event) {
 const STATUS = "[paperclip] ";
 const MAX_DEPTH = 200;
 const MAX_VALUES = 500000;
-const HEAD = /^\{"type":"([A-Za-z_]{1,40})"/;
-const RESULT_HEAD = /^\{"(?:is_error":(?:true|false),")?duration_api_ms":/;
-const SESSION = /"session_id":"[0-9a-f-]{36}"/;
+const OF_EVENT = /"session_id":"[0-9a-f-]{36}"|"type":"result"/;
 const UUID = /"uuid":"[0-9a-f-]{36}"/;
 
 // Each comma and each opening bracket may become an object.
@@ -888,11 +886,110 @@ function entriesOf(whole) {
   if (text.startsWith(STATUS)) return [system(text)];
   const value = bare.startsWith("{") ? readJson(bare) : null;
   if (isObject(value)) return textOf(value, "type") ? eventEntries(value) : [{ kind: "stdout", text }];
-  const head = HEAD.exec(bare);
-  if (head) return pieceEntries(head[1], bare);
-  if (RESULT_HEAD.test(bare)) return pieceEntries("result", bare);
-  if (SESSION.test(bare) && UUID.test(bare)) return pieceEntries("", bare);
+  const type = tornType(bare);
+  if (type !== null) return pieceEntries(type, bare);
+  if (OF_EVENT.test(bare) && UUID.test(bare)) return pieceEntries("", bare);
   return [{ kind: "stdout", text }];
+}
+
+// ---- beginnings of events, `torn_lines.py` ----------------------------------------------------------
+
+const MAX_MARKS = 20000;
+const MAX_WORD_CHARS = 60;
+const EVENT_TYPES = new Set([
+  "assistant",
+  "auth_status",
+  "command_lifecycle",
+  "rate_limit_event",
+  "result",
+  "stream_event",
+  "system",
+  "tool_progress",
+  "tool_use_summary",
+  "user",
+]);
+const CUT_TYPE = /^\{"type":"[A-Za-z_]{0,40}$/;
+const RESULT_FIELDS = new Set([
+  "api_error_status",
+  "duration_api_ms",
+  "modelUsage",
+  "num_turns",
+  "permission_denials",
+  "subagent_stats",
+  "terminal_reason",
+  "total_cost_usd",
+  "ttft_ms",
+]);
+const FIRST_RESULT_FIELDS = new Set(["duration_ms", "is_error", "result", "stop_reason", "usage"]);
+const FIELDS_OF_ALL_EVENTS = new Set(["parent_tool_use_id", "session_id", "uuid"]);
+
+// null: the text is no event. Empty: it is one of an unknown type.
+function tornType(text) {
+  if (!text.startsWith("{")) return null;
+  const known = { names: [], subtype: "", role: "" };
+  for (const [level, outer, name, value] of fieldsOf(text)) {
+    if (level === 0) return null;
+    if (level === 1 && name === "type" && value !== null) {
+      const certain = EVENT_TYPES.has(value) || (known.names.length === 0 && /^[A-Za-z_]{1,40}$/.test(value));
+      return certain ? value : null;
+    }
+    if (level === 2 && outer === "message" && name === "role") known.role = value || "";
+    if (level === 1 && name === "subtype") known.subtype = value || "";
+    if (level === 1 && name !== "type") known.names.push(name);
+  }
+  return CUT_TYPE.test(text) ? "" : typeByFields(known);
+}
+
+function typeByFields({ names, subtype, role }) {
+  const startsResult = names.length > 0 && FIRST_RESULT_FIELDS.has(names[0]);
+  const isOutcome = subtype === "success" || subtype.startsWith("error_");
+  if (startsResult || isOutcome || names.some((name) => RESULT_FIELDS.has(name))) return "result";
+  if (role === "assistant" || role === "user") return role;
+  return names.some((name) => FIELDS_OF_ALL_EVENTS.has(name)) ? "" : null;
+}
+
+// Level, name of the outer field, name and value: when the name was read, with null, and again for a string.
+// Level 0: the object is complete.
+function* fieldsOf(text) {
+  const names = [""];
+  let level = 0;
+  let word = "";
+  for (const [char, string] of tokensOf(text)) {
+    if (char === "{" || char === "[") {
+      level += 1;
+      names[level] = "";
+    } else if (char === "}" || char === "]") {
+      level -= 1;
+      if (level === 0) {
+        yield [0, "", "", null];
+        return;
+      }
+    } else if (char === '"') {
+      word = string;
+      if (names[level]) yield [level, names[level - 1], names[level], word];
+    } else {
+      names[level] = char === ":" ? word : "";
+      if (names[level]) yield [level, names[level - 1], names[level], null];
+    }
+  }
+}
+
+// The marks outside of strings, and for each complete string a quote and its content, empty if it is long.
+function* tokensOf(text) {
+  const token = /\\[\s\S]|["{}[\],:]/g;
+  let stringStart = -1;
+  for (let count = 0; count < MAX_MARKS; count += 1) {
+    const found = token.exec(text);
+    if (!found) return;
+    const char = found[0];
+    if (stringStart < 0) {
+      if (char === '"') stringStart = found.index + 1;
+      else yield [char, ""];
+    } else if (char === '"') {
+      yield [char, found.index - stringStart <= MAX_WORD_CHARS ? text.slice(stringStart, found.index) : ""];
+      stringStart = -1;
+    }
+  }
 }
 
 // ---- truncated events ------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ ADDED_STAMP = b"1970-01-01T00:00:00.000000000Z "
 """What is put before each line: a stamp with the time `NO_TIME`."""
 _LONGEST_START = 40
 """Number of bytes that are enough to recognise any beginning: a stamp has up to 36."""
-_EVENT = re.compile(rb'\{\s*"type"\s*:')
+_EVENT = re.compile(rb'\{\s*"(?:type|is_error|duration_api_ms)"\s*:')
+"""The beginning of an event. A `result` of CLI 2.1.332 has its type near its end."""
 
 
 class StampsChanged(Exception):

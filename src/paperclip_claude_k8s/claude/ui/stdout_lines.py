@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Never
 
 from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.claude.torn_lines import torn_type
 from paperclip_claude_k8s.claude.ui.values import BLANKS, Json
 
 STATUS_PREFIX = "[paperclip] "
@@ -20,10 +21,8 @@ line with more is shown as a piece."""
 MAX_INTEGER_CHARS = 15
 """Integers with more characters are read as floats, as in JavaScript."""
 
-_EVENT_START = re.compile(r'\{"type":"([A-Za-z_]{1,40})"')
-_RESULT_START = re.compile(r'\{"(?:is_error":(?:true|false),")?duration_api_ms":')
-"""Of a `result` since 2.1.332: its type stands near its end."""
-_SESSION = re.compile(r'"session_id":"[0-9a-f-]{36}"')
+_OF_EVENT = re.compile(r'"session_id":"[0-9a-f-]{36}"|"type":"result"')
+"""Part of the end of an event. A long result since 2.1.332 has its session before its text."""
 _UUID = re.compile(r'"uuid":"[0-9a-f-]{36}"')
 
 
@@ -64,11 +63,10 @@ def read_line(line: str) -> Json | Piece | Plain:
 
 def _type_of_piece(text: str) -> str | None:
     """The type of a truncated event, empty if its beginning is missing; None if the text is no event."""
-    if head := _EVENT_START.match(text):
-        return head[1]
-    if _RESULT_START.match(text):
-        return "result"
-    return "" if _SESSION.search(text) and _UUID.search(text) else None
+    kind = torn_type(text)
+    if kind is None and _OF_EVENT.search(text) and _UUID.search(text):
+        return ""
+    return kind
 
 
 def _read_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
