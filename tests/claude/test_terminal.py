@@ -97,6 +97,8 @@ def test_line_is_rendered_readably(line: str, lines: list[str]) -> None:
     [
         (RESULT, ["✓ done · 3,412 tokens in, 17 out · $0.0123"]),
         ({**RESULT, "duration_ms": 61_000}, ["✓ done · 1 min 1 s · 3,412 tokens in, 17 out · $0.0123"]),
+        ({**RESULT, "num_turns": 3}, ["✓ done · 3 turns · 3,412 tokens in, 17 out · $0.0123"]),
+        ({**RESULT, "num_turns": -1}, ["✓ done · 3,412 tokens in, 17 out · $0.0123"]),
         ({**RESULT, "result": "Seen nowhere."}, [
             "● Seen nowhere.",
             "✓ done · 3,412 tokens in, 17 out · $0.0123",
@@ -133,7 +135,7 @@ def test_several_turns_have_one_end_and_no_second_session_line() -> None:
     assert shown_run(init, assistant_line("Answer."), turn, init, assistant_line("More."), turn) == [
         "· session s · m",
         "● Answer.",
-        "· a further turn begins",
+        "· the session continues",
         "● More.",
         "✓ done · 3,412 tokens in, 17 out · $0.0123",
     ]
@@ -197,6 +199,103 @@ def test_sub_agents_are_indented_and_numbered() -> None:
         "    Explore 3 ┆ ● C.",
         "  sub-agent 4 ┆ ● ?",
     ]
+
+
+def system_line(subtype: str, **fields: Any) -> str:
+    return json.dumps({"type": "system", "subtype": subtype, **fields})
+
+
+AGENT_CALL = tool_call_line({"description": "Look", "prompt": "Find.", "subagent_type": "Explore"}, "Agent")
+AGENT_STARTED = system_line(
+    "task_started", task_id="1", tool_use_id="t", task_type="local_agent", description="Look"
+)
+
+
+def test_start_of_a_task_is_shown_by_its_call() -> None:
+    started = system_line("task_started", task_id="1", tool_use_id="t", task_type="local_bash")
+    changed = system_line("background_tasks_changed", tasks=[{"task_id": "1"}])
+    lines = [tool_call_line({"command": "make", "run_in_background": True}), changed, started]
+    assert shown(
+        *lines, tool_result_line("Command running in background with ID: 1. Output is elsewhere")
+    ) == [
+        "→ Bash  make (in the background)",
+        "    Command running in background with ID: 1",
+    ]
+
+
+def test_end_of_a_sub_agent_is_told_by_its_result() -> None:
+    failed = system_line("task_updated", task_id="1", patch={"status": "failed", "error": "It broke."})
+    usage = {"tool_uses": 1, "total_tokens": 5, "duration_ms": 3}
+    ended = system_line(
+        "task_notification", task_id="1", tool_use_id="t", status="failed", summary="It broke.", usage=usage
+    )
+    result = tool_result_line("It broke.", is_error=True)
+    assert shown(AGENT_CALL, AGENT_STARTED, failed, ended, result) == [
+        "→ Agent Explore 1  Look",
+        "    » Find.",
+        "· sub-agent Explore 1 failed (1 tool use, 5 tokens, 3 ms)",
+        "← Agent Explore 1  Look",
+        "  ✗ It broke.",
+    ]
+
+
+def test_end_of_a_background_sub_agent_is_told_by_its_notification() -> None:
+    ended = system_line(
+        "task_notification", task_id="1", tool_use_id="t", status="completed", summary="2 files."
+    )
+    lines = [AGENT_CALL, AGENT_STARTED, tool_result_line("Async agent launched. More."), ended]
+    assert shown(*lines)[2:] == [
+        "    Async agent launched",
+        "· sub-agent Explore 1 completed: 2 files.",
+    ]
+    text = line_of("assistant", {"type": "text", "text": "2 files."}, parent_tool_use_id="t")
+    assert shown(*lines[:-1], text, ended)[3:] == [
+        "  Explore 1 ┆ ● 2 files.",
+        "· sub-agent Explore 1 completed",
+    ]
+
+
+def test_reason_of_a_denied_permission_is_shown_once() -> None:
+    denied = {"tool_name": "Bash", "message": "It needs approval."}
+    result = tool_result_line("It needs approval.", is_error=True)
+    assert shown(
+        tool_call_line({"command": "rm x"}),
+        system_line("permission_denied", tool_use_id="t", **denied),
+        result,
+    ) == [
+        "→ Bash  rm x",
+        "· permission denied: Bash",
+        "← Bash  rm x",
+        "  ✗ It needs approval.",
+    ]
+    assert shown(system_line("permission_denied", **denied)) == [
+        "· permission denied: Bash: It needs approval."
+    ]
+
+
+def synthetic_line(text: str) -> str:
+    message = {"model": "<synthetic>", "content": [{"type": "text", "text": text}]}
+    return json.dumps({"type": "assistant", "message": message})
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "lines"),
+    [
+        (synthetic_line("Compacted"), "Compacted", ["· Claude Code: Compacted"]),
+        (
+            system_line("informational", level="warning", content="Blocked.\n\nBy a hook."),
+            "Blocked.\n\nBy a hook.",
+            ["· warning: Blocked.", "  ", "  By a hook."],
+        ),
+        (synthetic_line("# Use\n" + "x\n" * 20), "# Use\n" + "x\n" * 20, ["● Use", *["  x"] * 20]),
+    ],
+    ids=["short", "notice", "long"],
+)
+def test_text_that_the_cli_wrote_is_not_repeated_as_the_result(
+    line: str, text: str, lines: list[str]
+) -> None:
+    result = json.dumps({**RESULT, "result": text})
+    assert shown_run(line, result) == [*lines, "✓ done · 3,412 tokens in, 17 out · $0.0123"]
 
 
 def test_background_task_keeps_its_name_to_its_end() -> None:

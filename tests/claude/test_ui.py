@@ -181,6 +181,12 @@ LINES: list[tuple[str, str]] = [
     ),
     (
         event(
+            "system", "task_notification", task_type="local_bash", summary='Background command "a" stopped'
+        ),
+        'Background command "a" stopped',
+    ),
+    (
+        event(
             "system",
             "task_progress",
             description="Running ls",

@@ -10,6 +10,7 @@ from tests.support.cli_events import TEXTS, recorded_lines
 from tests.support.ui_parser import TIMESTAMP, as_json, parsed_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
+from paperclip_claude_k8s.claude.ui.cli_words import HAND_BACK
 from paperclip_claude_k8s.claude.ui.edits import MAX_CHANGE_CHARS, MAX_CHANGE_LINES, MAX_TODOS
 
 
@@ -132,6 +133,15 @@ USAGE = "<usage>subagent_tokens: 1122\ntool_uses: 1\nduration_ms: 118</usage>"
 AGENT = "agentId: a66 (use SendMessage with to: 'a66', summary: '<5-10 word recap>' to continue this agent)"
 SAVED = "Output too large (6.6MB). Full output saved to: /t.txt\n\nPreview (first 2KB):\nabc"
 OUTPUTS = [
+    (
+        [
+            {
+                "type": "text",
+                "text": f"note\n{HAND_BACK}  # Report\n  - a\n    - b\nno indent\n{AGENT}\n{USAGE}",
+            }
+        ],
+        "note\n# Report\n- a\n  - b\nno indent",
+    ),
     ([{"type": "text", "text": "0 files."}, {"type": "text", "text": f"{AGENT}\n{USAGE}"}], "0 files."),
     ("<tool_use_error>Error: No such tool</tool_use_error>", "Error: No such tool"),
     (f"<persisted-output>\n{SAVED}\n</persisted-output>", SAVED),

@@ -25,6 +25,8 @@ MAX_PROMPT_LINES = 6
 MAX_DEPTH = 5
 """Levels of sub-agents that are indented; deeper sub-agents are indented like those of this level."""
 _TASK_FIELDS = ("task_type", "subagent_type")
+_REASON_FIELDS = ("message", "decision_reason", "decision_reason_type")
+_NOTHING: Json = {}
 _BRIEF_STARTS = ("Async agent launched", "Command running in background")
 _Value = TypeVar("_Value")
 
@@ -50,21 +52,52 @@ class Connections:
 
     def __init__(self) -> None:
         self._calls: Recent[Item] = Recent()
+        self._answered: Recent[bool] = Recent()
+        """Ids of calls whose result was seen."""
         self._prompts: Recent[int] = Recent()
         """Hashes of the prompts of sub-agents, which may have megabytes, by call id."""
+        self._reports: Recent[int] = Recent()
+        """Hash of the last text of each sub-agent, by call id."""
         self._agents: Recent[SubAgent] = Recent()
         self._agent_count = 0
         self._tasks: Recent[Json] = Recent()
 
-    def with_task(self, event: Json) -> Json:
-        """The event of a task, completed with the kind of the task, which only its first event names."""
-        task_id = text_of(event, "task_id")
-        if text_of(event, "subtype") == "task_started":
-            known = {key: short(text_of(event, key)) for key in _TASK_FIELDS}
-            if agent := self._agents.get(text_of(event, "tool_use_id")):
+    def connected(self, event: Json) -> Json:
+        """An event of type `system` with what earlier events tell, without what its call or result shows."""
+        subtype = text_of(event, "subtype")
+        if subtype == "background_tasks_changed":
+            return _NOTHING  # the start and the end of each task are shown
+        if text_of(event, "task_id"):
+            return self._task_event(event)
+        if subtype == "permission_denied" and self._result_follows(event):
+            return {key: value for key, value in event.items() if key not in _REASON_FIELDS}
+        return event
+
+    def _task_event(self, event: Json) -> Json:
+        """The event of a task, with the kind of the task, which only its first event names."""
+        task_id, subtype = text_of(event, "task_id"), text_of(event, "subtype")
+        if subtype == "task_started":
+            known = {key: short(text_of(event, key)) for key in ("tool_use_id", *_TASK_FIELDS)}
+            if agent := self._agents.get(known["tool_use_id"]):
                 known["subagent_type"] = agent.label
             self._tasks.put(task_id, known)
-        return {**event, **(self._tasks.get(task_id) or {})}
+            if self._calls.get(known["tool_use_id"]):
+                return _NOTHING  # the call says what started
+        task = {**event, **(self._tasks.get(task_id) or {})}
+        if subtype == "task_updated" and self._result_follows(task):
+            return _NOTHING
+        if subtype == "task_notification" and (self._result_follows(task) or self._is_report(task)):
+            return {**task, "summary": ""}
+        return task
+
+    def _is_report(self, event: Json) -> bool:
+        """Whether the summary is the text that the sub-agent of the task wrote last."""
+        return self._reports.get(text_of(event, "tool_use_id")) == hash(text_of(event, "summary").strip())
+
+    def _result_follows(self, event: Json) -> bool:
+        """Whether the event is about a call whose result, which tells how it ended, was not seen yet."""
+        call_id = text_of(event, "tool_use_id")
+        return self._calls.get(call_id) is not None and not self._answered.get(call_id)
 
     def agent_of(self, entry: Entry) -> SubAgent | None:
         """The sub-agent that the entry is from; None for the main agent.
@@ -86,8 +119,11 @@ class Connections:
     def is_prompt(self, agent: SubAgent, text: str) -> bool:
         return self._prompts.get(agent.call_id) == hash(text)
 
-    def remember(self, call: Item) -> None:
-        self._calls.put(call.call_id, replace(call, text=short(call.text), body=()))
+    def remember(self, item: Item) -> None:
+        if item.kind == "call":
+            self._calls.put(item.call_id, replace(item, text=short(item.text), body=()))
+        elif item.kind == "answer" and item.agent is not None:
+            self._reports.put(item.agent.call_id, hash(item.text.strip()))
 
     def call(self, entry: Entry, name: str, given: Any, agent: SubAgent | None) -> Item:  # noqa: ANN401
         call_id = entry.get("toolUseId", "")
@@ -104,6 +140,7 @@ class Connections:
     def output(self, entry: Entry, agent: SubAgent | None, last_call: str) -> Item:
         call_id, text, failed = entry["toolUseId"], entry["content"], entry["isError"]
         call = self._calls.get(call_id)
+        self._answered.put(call_id, True)
         name = call.name if call else readable_name(short(entry.get("toolName", "")))
         brief = not failed and (text.startswith(_BRIEF_STARTS) or (call is not None and call.brief))
         return Item(

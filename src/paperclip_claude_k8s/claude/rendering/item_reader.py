@@ -7,11 +7,14 @@ from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.claude.accounting import RunUsage
 from paperclip_claude_k8s.claude.rendering.connections import Connections, Recent
 from paperclip_claude_k8s.claude.rendering.items import Item
+from paperclip_claude_k8s.claude.rendering.rows import FIRST_LINES, LAST_LINES
 from paperclip_claude_k8s.claude.ui import entries_of
-from paperclip_claude_k8s.claude.ui.stdout_lines import Plain, read_line
+from paperclip_claude_k8s.claude.ui.stdout_lines import Piece, Plain, read_line
 from paperclip_claude_k8s.claude.ui.values import (
     Entry,
     Json,
+    counted,
+    description_of,
     duration,
     number_of,
     short,
@@ -27,6 +30,11 @@ _TEXT_KINDS = {
     "stdout": "plain",
 }
 
+_BY_CLI = "Claude Code: "
+"""Before the texts of messages that the CLI itself wrote."""
+MAX_NOTE_LINES = FIRST_LINES + LAST_LINES
+"""A note with more lines is not shown whole on a terminal."""
+
 
 class ItemReader:
     """Reads the stdout of one run in order. Its memory is bounded, whatever the agent prints."""
@@ -37,8 +45,10 @@ class ItemReader:
         """The id of the call that was the last item; empty if another item followed."""
         self._session = ""
         self._answers: Recent[bool] = Recent()
-        """Hashes of the main agent's texts."""
-        self._turns = 0
+        """Hashes of the texts of the main agent and the CLI that were shown: a result may repeat them."""
+        self._results = 0
+        self._turns = 0.0
+        """Turns of the agent in all results so far."""
         self._error = ""
         """The last error of the main agent."""
         self._result: Entry | None = None
@@ -51,26 +61,40 @@ class ItemReader:
             self._last_call = "" if given.text else self._last_call
             return [Item("plain", given.text)] if given.text else []
         event: Json = given if isinstance(given, dict) else {}
-        if text_of(event, "type") == "system" and text_of(event, "task_id"):
-            given = event = self._connections.with_task(event)
+        if text_of(event, "type") == "system":
+            given = event = self._connections.connected(event)
+            if not event:
+                return []
         if text_of(event, "type") == "result":
-            self._turns += 1
+            self._results += 1
+            self._turns += number_of(event, "num_turns") or 0
             self._milliseconds = number_of(event, "duration_ms") or 0
         time = text_of(event, "timestamp")[: LIMITS.id_chars]
         items: list[Item] = []
-        for entry in entries_of(given):
+        for entry in self._entries_of(given, event):
             if not self._add_to_call(items, entry):
                 items += [replace(item, time=time) if time else item for item in self._items_of(entry)]
         for item in items:
             self._remember(item)
         return items
 
+    def _entries_of(self, given: Json | Piece | Plain, event: Json) -> Iterator[Entry]:
+        """The entries of a line. A result may repeat what the CLI said: it is shown once, and whole."""
+        for entry in entries_of(given):
+            said = _said_by_cli(event, entry)
+            if said and said.count("\n") < MAX_NOTE_LINES:
+                self._answers.put(_key(said.strip()), True)
+            elif said and entry["kind"] == "system" and text_of(event, "type") == "assistant":
+                entry = {**entry, "kind": "assistant", "text": said}  # noqa: PLW2901
+            yield entry
+
     def finish(self, usage: RunUsage) -> list[Item]:
         """The end of the run, with its own tokens and cost. A note if there was no result."""
         if self._result is None:
             return [Item("note", "the output ends without a result")] if self._session else []
-        # the durations of several turns are not that of the run
-        facts = [duration(self._milliseconds)] if self._milliseconds and self._turns == 1 else []
+        facts = [counted(self._turns, "turn")] if self._turns else []
+        # the durations of several results are not that of the run
+        facts += [duration(self._milliseconds)] if self._milliseconds and self._results == 1 else []
         facts += _usage_texts(usage)
         result, self._result = self._result, None
         if not result["isError"]:
@@ -109,10 +133,10 @@ class ItemReader:
                 yield Item(_TEXT_KINDS.get(kind, "note"), text, agent=agent)  # type: ignore[arg-type]
 
     def _session_items(self, entry: Entry) -> Iterator[Item]:
-        """The session at its beginning, and a note when a further turn of it begins."""
+        """The session at its beginning, and a note when it continues after a result."""
         session = short(entry["sessionId"])
         if session == self._session:
-            yield Item("note", "a further turn begins")
+            yield Item("note", "the session continues")
         else:
             self._session = session
             yield Item("session", f"session {session} · {short(entry['model'])}")
@@ -126,12 +150,19 @@ class ItemReader:
 
     def _remember(self, item: Item) -> None:
         self._last_call = item.call_id if item.kind == "call" else ""
-        if item.kind == "call":
-            self._connections.remember(item)
-        elif item.kind == "answer" and item.agent is None:
+        self._connections.remember(item)
+        if item.kind == "answer" and item.agent is None:
             self._answers.put(_key(item.text.strip()), True)
         elif item.kind == "error" and item.agent is None:
             self._error = item.text
+
+
+def _said_by_cli(event: Json, entry: Entry) -> str:
+    """The text of a message that the CLI itself wrote, or of a notice, such as why it stops; else empty."""
+    kind, subtype = text_of(event, "type"), text_of(event, "subtype")
+    if kind == "assistant" and entry["kind"] == "system" and entry["text"].startswith(_BY_CLI):
+        return str(entry["text"].removeprefix(_BY_CLI))
+    return description_of(event) if (kind, subtype) == ("system", "informational") else ""
 
 
 def _key(text: str) -> str:

@@ -22,6 +22,9 @@ from paperclip_claude_k8s.claude.ui.values import (
 _TASK_OUTPUT = re.compile(r"/tasks/[A-Za-z0-9_-]{1,64}\.output\Z")
 """The CLI's own file, which ends with its Pod."""
 
+_SUMMARY_WITH_LABEL = 'Background command "'
+"""Start of a summary that says itself what ended, such as `Background command "make" completed`."""
+
 
 def _kind_of_task(event: Json) -> str:
     if text_of(event, "task_type") == "local_bash":
@@ -55,7 +58,8 @@ def _task_notification(event: Json) -> str:
     status = short(text_of(event, "status")) or "ended"
     output = short(text_of(event, "output_file"))
     summary = short(text_of(event, "summary"), LONG_CHARS)
-    line = labelled(f"{_kind_of_task(event)} {status}", summary) + _usage_suffix(event)
+    label = "" if summary.startswith(_SUMMARY_WITH_LABEL) else f"{_kind_of_task(event)} {status}"
+    line = labelled(label, summary) + _usage_suffix(event)
     return f"{line}, output in {output}" if output and not _TASK_OUTPUT.search(output) else line
 
 
