@@ -81,11 +81,11 @@ class ItemReader:
     def _entries_of(self, given: Json | Piece | Plain, event: Json) -> Iterator[Entry]:
         """The entries of a line. A result may repeat what the CLI said: it is shown once, and whole."""
         for entry in entries_of(given):
-            said = _said_by_cli(event, entry)
-            if said and said.count("\n") < MAX_NOTE_LINES:
-                self._answers.put(_key(said.strip()), True)
-            elif said and entry["kind"] == "system" and text_of(event, "type") == "assistant":
-                entry = {**entry, "kind": "assistant", "text": said}  # noqa: PLW2901
+            cli_text = _said_by_cli(event, entry)
+            if cli_text and cli_text.count("\n") < MAX_NOTE_LINES:
+                self._answers.put(_key(cli_text.strip()), True)
+            elif cli_text and entry["kind"] == "system" and text_of(event, "type") == "assistant":
+                entry = {**entry, "kind": "assistant", "text": cli_text}  # noqa: PLW2901
             yield entry
 
     def finish(self, usage: RunUsage) -> list[Item]:
