@@ -129,6 +129,6 @@ async def test_help_imports_no_more_than_it_needs() -> None:
         "paperclip_claude_k8s",
         "paperclip_claude_k8s.__main__",
         cli,
-        *(f"{cli}.{name}" for name in ("app", "command_options", "entry", "signals")),
+        *(f"{cli}.{name}" for name in ("app", "command_options", "entry", "log_setup", "signals")),
         *(f"paperclip_claude_k8s.base{name}" for name in ("", ".strict_json", ".text")),
     }

@@ -17,6 +17,8 @@ EXIT_USAGE = 2
 EXIT_HANDSHAKE_FAILED = 3
 FLUSH_TIMEOUT = 2.0
 """Seconds for writing the last messages; a host that stopped reading must not delay the exit."""
+LOG_LEVEL = "CLAUDE_K8S_LOG_LEVEL"
+"""Variable with the least level of the records on stderr: DEBUG, INFO (the default), WARNING, ERROR."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 HOW_TO_START = (
     "this program can only be started by the npm package that `claude-k8s node-shim --out DIR` writes"
@@ -33,7 +35,7 @@ def main() -> int:
         print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person
         return EXIT_USAGE
     formatter = RedactingFormatter()
-    formatter.install()
+    formatter.install(os.environ.get(LOG_LEVEL, ""))
     with _protocol_only_stdout() as sink:
         code, number = asyncio.run(_serve(sink, formatter))
     if number is not None:

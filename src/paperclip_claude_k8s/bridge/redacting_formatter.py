@@ -1,4 +1,4 @@
-"""Masks secrets in the log records and warnings that the bridge writes to stderr."""
+"""Masks secrets in the log records and warnings that the bridge writes to stderr, as JSON lines."""
 
 import logging
 import sys
@@ -9,6 +9,7 @@ from itertools import islice
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.host.known_secrets import mask_values
 from paperclip_claude_k8s.host.redact import VALUES_ARE_SECRET, is_secret_name, redact_text
+from paperclip_claude_k8s.instrumentation.json_formatter import json_line
 
 CALLS_REMEMBERED = 200
 """Number of recent calls whose secrets are masked: a log record may come after its call has ended."""
@@ -27,7 +28,7 @@ class RedactingFormatter(logging.Formatter):
     """Formats log records, and masks the secrets of recent calls and everything that looks like a secret."""
 
     def __init__(self) -> None:
-        super().__init__("%(levelname)s %(name)s: %(message)s")
+        super().__init__()
         self._secrets: deque[frozenset[str]] = deque(maxlen=CALLS_REMEMBERED)
 
     def add_secrets_of(self, params: object) -> None:
@@ -46,14 +47,19 @@ class RedactingFormatter(logging.Formatter):
         return neutral(redact_text(mask_values(text, secrets)))
 
     def format(self, record: logging.LogRecord) -> str:
-        return self.mask(super().format(record))
+        return json_line(record, self.mask)
 
-    def install(self) -> None:
-        """Send all log records and warnings of this process to stderr, formatted by this object."""
+    def install(self, level: str = "") -> None:
+        """Send all log records and warnings of this process to stderr, formatted by this object.
+
+        `level`: the least level of the adapter's records; INFO if it is not the name of one.
+        """
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(self)
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
         logging.captureWarnings(capture=True)
+        known = logging.getLevelNamesMapping()
+        logging.getLogger("paperclip_claude_k8s").setLevel(known.get(level.strip().upper(), logging.INFO))
 
 
 def secrets_in(value: object) -> Iterator[str]:

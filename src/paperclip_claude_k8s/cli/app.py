@@ -21,6 +21,7 @@ from paperclip_claude_k8s.cli.command_options import (
     Times,
     takes_options,
 )
+from paperclip_claude_k8s.cli.log_setup import LogFormat, configure_logging
 
 app = typer.Typer(
     name="claude-k8s",
@@ -42,11 +43,17 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  # its callback prints it
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option("--verbose", "-v", count=True, help="Log to stderr: -v steps of runs, -vv everything."),
+    ] = 0,
+    log_format: Annotated[LogFormat, typer.Option(help="Format of the log records.")] = LogFormat.TEXT,
 ) -> None:
     """Run Claude Code agents as Kubernetes Jobs."""
+    configure_logging(verbose, log_format)
 
 
 @app.command()

@@ -17,7 +17,7 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,6 +35,17 @@ For these two commands, misuse exits with `FAILED`, because 2 (`USAGE`) already 
 """
 RUN_COMMANDS = frozenset({"run", "query"})
 """Commands whose exit code 2 is `RUNNING`."""
+
+
+def command_name(argv: Sequence[str]) -> str:
+    """The command among the arguments, after the options that stand before it; "" without a command."""
+    words = iter(argv)
+    for word in words:
+        if word == "--log-format":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 class StdoutUnwritable(Exception):
@@ -146,7 +157,7 @@ def _report_exception(error: Exception, argv: list[str]) -> int:
         error.show()  # type: ignore[attr-defined]
         if not argv:  # `claude-k8s` without a command prints its help, and no JSON
             return USAGE
-        code = FAILED if RUN_COMMANDS.intersection(argv[:1]) else USAGE
+        code = FAILED if command_name(argv) in RUN_COMMANDS else USAGE
         return print_reply({"status": "failed", "error": "usage", "detail": format_message()}, code)
     print_traceback(error)
     return print_reply(

@@ -1,0 +1,129 @@
+"""Log records: what is logged at which level, with which attributes, and without secrets."""
+
+import json
+import logging
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.support.hosts import Host
+from tests.support.in_memory_runs import GOOD, PARTIAL, two_hosts
+
+from paperclip_claude_k8s.instrumentation import EVENT_TYPES, LogGap, RunEnded, RunInfo, RunLaunched
+from paperclip_claude_k8s.instrumentation.event_logging import attributes, log_event
+from paperclip_claude_k8s.instrumentation.json_formatter import json_line
+from paperclip_claude_k8s.testing import FakeCluster, PodScript
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RUN = RunInfo(1, "run-1", "agent-1", "Ada", "co", "ns", "job-1")
+LAUNCHED = RunLaunched(NOW, RUN, "uid", "image:1", "sonnet", "", 1)
+CANARY = "sk-ant-c4n4ry-0123456789abcdef"
+
+
+def ended(outcome: str, family: str = "") -> RunEnded:
+    fields = (
+        outcome,
+        "k8s_x" if outcome == "failed" else "",
+        family,
+        CANARY,
+        1.0,
+        (),
+        "m",
+        "",
+        "",
+        0.5,
+        None,
+    )
+    return RunEnded(NOW, RUN, *fields, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.looptime
+async def test_good_run_logs_three_lines_at_info(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with FakeCluster.start(tmp_path, GOOD) as fake:
+        host = Host(fake, "host-one")
+        await host.run()
+        await host.adapter.shutdown()
+    lines = [(record.levelname, record.event) for record in caplog.records]  # type: ignore[attr-defined]
+    assert lines == [("INFO", "RunLaunched"), ("INFO", "AgentStarted"), ("INFO", "RunEnded")]
+    assert all(record.run_id == "run-1" for record in caplog.records)  # type: ignore[attr-defined]
+    assert {record.namespace for record in caplog.records} == {"paperclip"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.looptime
+async def test_debug_log_has_no_secret_and_info_no_text_of_the_agent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "paperclip_claude_k8s")
+    script = PodScript(output=((0.0, PARTIAL + b"the agent wrote this\n"),), exit_code=1)
+    token = "token-c4n4ry-without-a-shape"
+    async with two_hosts(tmp_path, script) as (_, host, _):
+        config = {"env": {"MY_KEY": CANARY}, "extraArgs": ["--append-system-prompt", f"use {CANARY}"]}
+        await host.run(config=config, authToken=token)
+    logged = "\n".join(json_line(record, str) for record in caplog.records)
+    assert "ApiRequest" in logged
+    assert CANARY not in logged
+    assert token not in logged
+    above = [json_line(record, str) for record in caplog.records if record.levelno > logging.DEBUG]
+    assert above
+    assert "the agent wrote" not in "".join(above)
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        (LAUNCHED, logging.INFO),
+        (ended("succeeded"), logging.INFO),
+        (ended("failed", "transient_upstream"), logging.INFO),
+        (ended("failed"), logging.WARNING),
+        (ended("crashed"), logging.WARNING),
+        (ended("cancelled"), logging.INFO),
+        (LogGap(NOW, RUN, 10, 1, restored=False), logging.WARNING),
+        (LogGap(NOW, RUN, 10, 1, restored=True), logging.DEBUG),
+    ],
+)
+def test_level_follows_from_what_a_person_must_do(
+    event: RunEnded, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    log_event(event)
+    (record,) = caplog.records
+    assert record.levelno == level
+    assert level <= type(event).LEVEL
+
+
+def test_error_message_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    log_event(ended("failed"))
+    assert CANARY not in caplog.text + str([vars(record) for record in caplog.records])
+
+
+def test_hostile_ids_stay_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log_event(RunLaunched(NOW, RunInfo(1, "r\n2026 ERROR forged\x1b[2J" + "x" * 5000), "", "", "", "", 1))
+    assert "\n" not in caplog.records[0].getMessage()
+    assert "\x1b" not in caplog.records[0].getMessage()
+    assert len(caplog.records[0].getMessage()) <= 1000
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: kind.__name__)
+def test_attributes_of_a_record_shadow_no_standard_attribute(kind: type) -> None:
+    names = set(kind.__dataclass_fields__) - {"at", "run"}  # type: ignore[attr-defined]
+    assert not names & set(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
+    assert not names & {"time", "level", "logger", "message", "error", "event"}
+
+
+def test_json_line_has_the_attributes() -> None:
+    record = logging.LogRecord("paperclip_claude_k8s.runs", logging.INFO, "", 1, "text", (), None)
+    vars(record).update(attributes(LAUNCHED))
+    line = json.loads(json_line(record, str.upper))
+    assert (line["level"], line["message"], line["event"]) == ("INFO", "TEXT", "RUNLAUNCHED")
+    assert (line["run_id"], line["job"], line["attempt"]) == ("RUN-1", "JOB-1", 1)
+
+
+def test_library_without_configured_logging_prints_nothing() -> None:
+    code = "import logging, paperclip_claude_k8s as p; logging.getLogger(p.__name__ + '.x').error('bug')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
