@@ -39,12 +39,12 @@ RUN_COMMANDS = frozenset({"run", "query"})
 
 def command_name(argv: Sequence[str]) -> str:
     """The command among the arguments, after the options that stand before it; "" without a command."""
-    words = iter(argv)
-    for word in words:
-        if word == "--log-format":
-            next(words, None)
-        elif not word.startswith("-"):
-            return word
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == "--log-format":
+            next(arguments, None)
+        elif not argument.startswith("-"):
+            return argument
     return ""
 
 
