@@ -94,7 +94,7 @@ def reports_unusable_session(result: Mapping[str, Any]) -> bool:
 
 def find_login_url(text: str) -> str | None:
     """The first login address of Anthropic in the text, or None."""
-    found = (url[0].rstrip(".,;:)]}'\"") for url in _URL.finditer(text))
+    found = (url[0].rstrip(".,;:!?)]}'\"") for url in _URL.finditer(text))
     return next((url for url in found if _is_login_url(url)), None)
 
 

@@ -1,0 +1,12 @@
+"""The rows of the table of differences, for tests of behaviour that differs on purpose."""
+
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "src" / "paperclip_claude_k8s" / "docs" / "differences.md"
+ROWS = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+
+
+def assert_documented(beginning: str) -> None:
+    """Check that a row of the table begins with these words."""
+    found = [row for row in ROWS if row.startswith(f"| {beginning}")]
+    assert len(found) == 1, f"{len(found)} rows of differences.md begin with {beginning!r}"

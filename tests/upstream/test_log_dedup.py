@@ -1,0 +1,73 @@
+"""What the TypeScript adapter's filter of repeated events passes, and where this one differs on purpose."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.differences import assert_documented
+
+from paperclip_claude_k8s.helpers import LogLineDedupFilter
+
+
+def line(event: dict[str, Any]) -> str:
+    return f"{json.dumps(event)}\n"
+
+
+def answer(message: str, words: str) -> str:
+    content = [{"type": "text", "text": words}]
+    return line({"type": "assistant", "session_id": "s", "message": {"id": message, "content": content}})
+
+
+INIT = line({"type": "system", "subtype": "init", "session_id": "s", "model": "claude-opus-4-7"})
+RESULT = line({"type": "result", "subtype": "success", "session_id": "s", "result": "done"})
+OUTPUT = line(
+    {
+        "type": "user",
+        "message": {"content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}]},
+    }
+)
+STATUS = "[paperclip] keepalive — job foo running\n"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "passed"),
+    [
+        ([answer("m1", "hello") + answer("m2", "world")], [answer("m1", "hello") + answer("m2", "world")]),
+        ([answer("m1", "a")] * 2, [answer("m1", "a"), ""]),
+        ([OUTPUT] * 2, [OUTPUT, ""]),
+        ([INIT + RESULT] * 2, [INIT + RESULT, ""]),
+        ([answer("m1", "a")[:20], answer("m1", "a")[20:]], ["", answer("m1", "a")]),
+        ([STATUS] * 2, [STATUS] * 2),
+        (
+            [answer("a", "a") + answer("b", "b") + answer("c", "c")[:-1], "\n"],
+            [answer("a", "a") + answer("b", "b"), answer("c", "c")],
+        ),
+        (
+            [answer("a", "a") + answer("b", "b")] * 2 + [answer("c", "c")],
+            [answer("a", "a") + answer("b", "b"), "", answer("c", "c")],
+        ),
+    ],
+)
+def test_event_passes_once(chunks: list[str], passed: list[str]) -> None:
+    repeats = LogLineDedupFilter()
+    assert [repeats.filter(chunk) for chunk in chunks] == passed
+
+
+def test_last_line_without_newline_passes_if_it_is_new() -> None:
+    repeats = LogLineDedupFilter()
+    assert repeats.filter(answer("m1", "a")[:-1]) == ""
+    assert repeats.flush() == answer("m1", "a")[:-1]
+    repeats.filter(answer("m1", "a")[:-1])
+    assert repeats.flush() == ""
+
+
+def test_repeated_json_that_is_no_event_passes_every_time() -> None:
+    repeats, other = LogLineDedupFilter(), line({"foo": "bar", "baz": 1})
+    assert [repeats.filter(other), repeats.filter(other)] == [other, other]
+    assert_documented("JSON that is no event passes the filter of repeated lines once")
+
+
+def test_two_events_with_one_message_id_both_pass() -> None:
+    repeats = LogLineDedupFilter()
+    assert repeats.filter(answer("m1", "one") + answer("m1", "two")).count("\n") == 2
+    assert_documented("assistant events are told apart by message id")
