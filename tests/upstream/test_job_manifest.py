@@ -301,7 +301,7 @@ def test_secret_volumes_of_the_home_pod_are_mounted_read_only() -> None:
     ],
 )
 def test_container_has_requests_and_limits(
-    config: dict[str, str], requests: dict[str, str], limits: dict[str, str]
+    config: dict[str, Any], requests: dict[str, str], limits: dict[str, str]
 ) -> None:
     found = container(**config)["resources"]
     for kind, expected in (("requests", requests), ("limits", limits)):
