@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from paperclip_claude_k8s.checks.rights import RIGHTS, Right
+from paperclip_claude_k8s.checks.rights import RIGHTS, Right, rights_of
 from paperclip_claude_k8s.cluster.labels import ALL_OURS
 from paperclip_claude_k8s.cluster.model import JsonObject
 
@@ -44,14 +44,19 @@ class Account:
 
 
 def access_objects(
-    namespace: str, account: Account, *, network_policy: bool = False, telemetry_namespace: str = ""
+    namespace: str,
+    account: Account,
+    *,
+    auto_claims: bool = False,
+    network_policy: bool = False,
+    telemetry_namespace: str = "",
 ) -> tuple[JsonObject, ...]:
     """Role and RoleBinding in the Jobs' namespace, and optionally the NetworkPolicy of the agents' Pods.
 
     A host in another namespace also gets the right to read its own Pod there, from which Jobs inherit.
-    `telemetry_namespace`: see `agent_policy`.
+    `auto_claims`: whether the host may create claims. `telemetry_namespace`: see `agent_policy`.
     """
-    objects = [role(namespace), _binding(namespace, account)]
+    objects = [role(namespace, rights_of(auto_claims=auto_claims)), _binding(namespace, account)]
     if account.namespace != namespace:
         home_rights = [right for right in RIGHTS if right.label == "get pods"]
         objects += [role(account.namespace, home_rights), _binding(account.namespace, account)]

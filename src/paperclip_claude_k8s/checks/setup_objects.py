@@ -49,6 +49,8 @@ class Setup:
     account: Account
     pod_security: PodSecurity = "restricted"
     claim: Claim | None = None
+    auto_claims: bool = False
+    """Whether the host may create claims, for `sessionVolume` auto."""
     network_policy: bool = True
     telemetry_namespace: str = ""
     """Namespace of an OpenTelemetry collector to which agents may send metrics and traces; "": none."""
@@ -73,6 +75,7 @@ def agents_objects(setup: Setup) -> tuple[JsonObject, ...]:
         *access_objects(
             setup.namespace,
             setup.account,
+            auto_claims=setup.auto_claims,
             network_policy=setup.network_policy,
             telemetry_namespace=setup.telemetry_namespace,
         ),

@@ -24,6 +24,8 @@ class WarningCode(StrEnum):
     RESULT_SUBTYPE = auto()
     RESULT_TOO_LARGE = auto()
     RESULT_TRUNCATED = auto()
+    SESSION_NOT_KEPT = auto()
+    SESSION_NOT_RESUMED = auto()
     SESSION_NOT_SAVED = auto()
     STRUCTURED_OUTPUT_TOO_LARGE = auto()
     # ── usage ──

@@ -15,10 +15,13 @@ from paperclip_claude_k8s.cli.command_options import (
     Claude,
     JobsOptions,
     ManifestsOptions,
+    PruneOptions,
     ReplayOptions,
     ReportOptions,
     RunOptions,
+    SessionVolume,
     Times,
+    VolumesOptions,
     takes_options,
 )
 from paperclip_claude_k8s.cli.log_setup import LogFormat, configure_logging
@@ -32,6 +35,9 @@ app = typer.Typer(
 )
 cluster_app = typer.Typer(
     help="A development cluster that keeps running in the background.", no_args_is_help=True
+)
+volumes_app = typer.Typer(
+    help="The claims with agents' sessions that `sessionVolume` auto has created.", no_args_is_help=True
 )
 
 
@@ -121,6 +127,27 @@ def jobs(options: JobsOptions) -> int:
     from paperclip_claude_k8s.cli import jobs as implementation  # noqa: PLC0415
 
     return implementation.jobs(options)
+
+
+app.add_typer(volumes_app, name="volumes")
+
+
+@volumes_app.command(name="list")
+@takes_options(VolumesOptions)
+def list_volumes(options: VolumesOptions) -> int:
+    """List these claims and their use: a table on stderr, one JSON object on stdout."""
+    from paperclip_claude_k8s.cli import volumes as implementation  # noqa: PLC0415
+
+    return implementation.volumes(options)
+
+
+@volumes_app.command()
+@takes_options(PruneOptions)
+def prune(options: PruneOptions) -> int:
+    """Remove these claims, with the sessions on them, if no run has used them for some days."""
+    from paperclip_claude_k8s.cli import volumes as implementation  # noqa: PLC0415
+
+    return implementation.prune(options)
 
 
 @app.command()
@@ -214,6 +241,7 @@ def rbac(
             help="The host's account; NAMESPACE:NAME if it is in another namespace.",
         ),
     ] = "paperclip",
+    session_volume: SessionVolume = "shared",
     network_policy: Annotated[
         bool, typer.Option("--network-policy", help="Also print a NetworkPolicy for the agents' Pods.")
     ] = False,
@@ -222,7 +250,8 @@ def rbac(
     from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml  # noqa: PLC0415
 
     account = Account.read(service_account, namespace)
-    objects = access_objects(namespace, account, network_policy=network_policy)
+    auto = session_volume == "auto"
+    objects = access_objects(namespace, account, auto_claims=auto, network_policy=network_policy)
     typer.echo(to_yaml(objects), nl=False)
 
 

@@ -148,6 +148,12 @@ SPAWN_OPTIONS = (
 """Fields of `RunOptions` that `query` and `spawn` have as options."""
 
 
+SessionVolume = Annotated[
+    Literal["shared", "auto", "none"],
+    typer.Option(help="`sessionVolume` of the agents. auto: the host may create claims and mark their use."),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
     devcluster: Devcluster = False
@@ -171,6 +177,19 @@ class JobsOptions:
     context: Context = None
     namespace: Namespace = None
     kubeconfig_from_option: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VolumesOptions(JobsOptions):
+    """Those of `jobs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PruneOptions(VolumesOptions):
+    unused_days: Annotated[
+        float, typer.Option("--unused-days", help="Remove what no run has used for so many days.", min=1)
+    ] = 30.0
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +217,14 @@ class ManifestsOptions:
         Literal["restricted", "baseline", "none"],
         typer.Option(help="Pod Security Standard that the namespace enforces."),
     ] = "restricted"
+    session_volume: SessionVolume = "shared"
     claim: Annotated[
-        str, typer.Option(help="Claim for the HOME of all agents, mounted at /paperclip; '' for none.")
-    ] = "agents-home"
+        str | None,
+        typer.Option(
+            help="Claim for the HOME of all agents, mounted at /paperclip; '' for none. "
+            "Default: agents-home, or none with --session-volume auto."
+        ),
+    ] = None
     storage: Annotated[str, typer.Option(help="Size of the claim.")] = "10Gi"
     storage_class: Annotated[
         str | None,

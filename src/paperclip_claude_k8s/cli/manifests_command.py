@@ -42,12 +42,15 @@ def manifests(options: ManifestsOptions) -> int:
 
 def read_setup(options: ManifestsOptions) -> Setup:
     """What the options describe, without the server."""
-    claim = Claim(options.claim, options.storage, options.storage_class or "") if options.claim else None
+    auto = options.session_volume == "auto"
+    name = ("" if auto else Claim().name) if options.claim is None else options.claim
+    claim = Claim(name, options.storage, options.storage_class or "") if name else None
     return Setup(
         namespace=options.namespace,
         account=Account.read(options.service_account, options.namespace),
         pod_security=options.pod_security,
         claim=claim,
+        auto_claims=auto,
         network_policy=options.network_policy,
         telemetry_namespace=options.telemetry or "",
     )

@@ -7,7 +7,7 @@ from paperclip_claude_k8s.devcluster import patching, problems
 from paperclip_claude_k8s.devcluster.discovery import discover
 from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.job_controller import FOREGROUND, delete_gracefully
-from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS, SECRETS, Object
+from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, CLAIMS, JOBS, NAMESPACES, PODS, SECRETS, Object
 from paperclip_claude_k8s.devcluster.kubelet import Kubelet
 from paperclip_claude_k8s.devcluster.queries import number
 from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
@@ -15,7 +15,7 @@ from paperclip_claude_k8s.devcluster.shapes import ACCESS_REVIEW, DELETE_OPTIONS
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.devcluster.tables import table
 from paperclip_claude_k8s.devcluster.target import Target, missing_path
-from paperclip_claude_k8s.devcluster.validation import SERVER_FIELDS, admitted, admitted_new
+from paperclip_claude_k8s.devcluster.validation import SERVER_FIELDS, admitted, admitted_new, check_change
 
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 OLD_MINOR = "28"
@@ -145,6 +145,7 @@ class Api:
                 wanted = patching.patched(found, request.body, request.content_type)
             after = admitted(target.kind, target.namespace, wanted)
             self._check_version(target, found, after["metadata"].get("resourceVersion"))
+            check_change(target.kind, found, after)
             for name in SERVER_FIELDS:
                 after["metadata"].pop(name, None)
                 if name in found["metadata"]:
@@ -185,6 +186,8 @@ class Deletion:
             return self._start_foreground_deletion(target)
         if policy == "Orphan":
             self._orphan_dependents(obj)
+        if target.kind == CLAIMS:
+            return self._store.update(target.kind, target.namespace, target.name, _mark_deleted)
         self._store.remove(target.kind, target.namespace, target.name)
         return obj
 
@@ -205,7 +208,7 @@ class Deletion:
 
     def _start_foreground_deletion(self, target: Target) -> Object:
         def change(found: Object) -> None:
-            found["metadata"].setdefault("deletionTimestamp", now())
+            _mark_deleted(found)
             found["metadata"]["finalizers"] = [FOREGROUND]
 
         return self._store.update(target.kind, target.namespace, target.name, change)
@@ -220,6 +223,10 @@ class Deletion:
         for kind in (PODS, SECRETS):
             for obj in list(self._store.list(kind, owner["metadata"]["namespace"])):
                 self._store.update(kind, obj["metadata"]["namespace"], obj["metadata"]["name"], release)
+
+
+def _mark_deleted(found: Object) -> None:
+    found["metadata"].setdefault("deletionTimestamp", now())
 
 
 def verb_of(method: str, target: Target, *, watch: bool) -> str:

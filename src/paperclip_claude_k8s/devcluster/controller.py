@@ -1,4 +1,4 @@
-"""The control plane: schedules Pods, reconciles Jobs, and deletes objects whose owners are gone.
+"""The control plane: binds claims, schedules Pods, reconciles Jobs, deletes objects without their owners.
 
 One loop does all of it. It makes a pass over all objects after each change of the store, and when a
 deadline, a TTL or a delayed Job condition is due.
@@ -6,8 +6,10 @@ deadline, a TTL or a delayed Job condition is due.
 
 import asyncio
 import logging
+from pathlib import Path
 
 from paperclip_claude_k8s.devcluster import kinds
+from paperclip_claude_k8s.devcluster.claim_controller import ClaimController, why_claims_unusable
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.job_controller import JobController, delete_gracefully
@@ -23,15 +25,18 @@ MIN_WAIT = 0.01
 class Controller:
     """Runs scheduler, Job controller and garbage collector in one task."""
 
-    def __init__(self, store: Store, faults: Faults) -> None:
+    def __init__(self, store: Store, faults: Faults, claims: Path | None = None) -> None:
+        """`claims`: folder with the files of the claims."""
         self._store = store
         self._scheduler = Scheduler(store)
+        self._claims = ClaimController(store, claims)
         self._jobs = JobController(store, faults)
 
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
             changed = self._store.next_change()  # before the pass: its own changes start another pass
+            self._claims.reconcile_all()
             for pod in self._store.list(PODS):
                 try:
                     self._scheduler.schedule(pod)
@@ -61,6 +66,10 @@ class Scheduler:
 
     def schedule(self, pod: Object) -> None:
         if pod["spec"].get("nodeName") or pod["metadata"].get("deletionTimestamp"):
+            return
+        lacking = why_claims_unusable(self._store, pod)
+        if lacking is not None:
+            self._set_unschedulable(pod, f"0/1 nodes are available: {lacking}.")
             return
         reason = why_unschedulable(pod["spec"])
         if reason is not None:

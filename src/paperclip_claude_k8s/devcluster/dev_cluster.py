@@ -76,7 +76,7 @@ class DevCluster:
         try:
             async with asyncio.TaskGroup() as group:
                 work = [
-                    group.create_task(Controller(store, faults).run(), name="controllers"),
+                    group.create_task(Controller(store, faults, folder / "claims").run(), name="controllers"),
                     group.create_task(kubelet.run(group), name="kubelet"),
                 ]
                 try:

@@ -7,7 +7,7 @@ keys. Fields without a shape may hold any JSON, because nothing reads them.
 from typing import Any
 
 from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, is_too_deep
-from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, SECRETS, Kind, Object
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, EVENTS, JOBS, LEASES, PODS, SECRETS, Kind, Object
 from paperclip_claude_k8s.devcluster.problems import bad_request
 
 ANY = object
@@ -95,6 +95,15 @@ SHAPES: dict[Kind, dict[str, Any]] = {
         "status": {"conditions": [CONDITION], "active": int, "startTime": str, "completionTime": str},
     },
     SECRETS: {"data": TEXTS, "stringData": TEXTS, "type": str},
+    CLAIMS: {
+        "spec": {
+            "accessModes": [str],
+            "resources": {"requests": {"*": QUANTITY}},
+            "storageClassName": str,
+            "volumeName": str,
+        },
+        "status": {"phase": str},
+    },
     EVENTS: {
         "involvedObject": {"kind": str, "name": str, "uid": str},
         "type": str,

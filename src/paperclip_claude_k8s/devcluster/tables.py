@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, SECRETS, Kind, Object
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, EVENTS, JOBS, LEASES, PODS, SECRETS, Kind, Object
 
 Row = Callable[[Object], list[Any]]
 
@@ -72,6 +72,13 @@ def _pod_status(pod: Object, statuses: list[Object]) -> str:
     return str(pod.get("status", {}).get("phase", "Unknown"))
 
 
+def _claim(claim: Object) -> list[Any]:
+    spec, status = claim["spec"], claim.get("status", {})
+    phase = "Terminating" if claim["metadata"].get("deletionTimestamp") else status.get("phase", "")
+    size, modes = status.get("capacity", {}).get("storage", ""), ",".join(spec.get("accessModes") or [])
+    return [_name(claim), phase, size, modes, spec.get("storageClassName", ""), _age(claim)]
+
+
 def _event(event: Object) -> list[Any]:
     about, seen = event.get("involvedObject", {}), _age(event, event.get("lastTimestamp"))
     subject = f"{about.get('kind', '').lower()}/{about.get('name', '')}"
@@ -86,6 +93,7 @@ _COLUMNS: dict[Kind, tuple[list[str], Row]] = {
         ["Name", "Type", "Data", "Age"],
         lambda obj: [_name(obj), obj.get("type", "Opaque"), len(obj.get("data") or {}), _age(obj)],
     ),
+    CLAIMS: (["Name", "Status", "Capacity", "Access Modes", "StorageClass", "Age"], _claim),
     LEASES: (
         ["Name", "Holder", "Age"],
         lambda obj: [_name(obj), obj.get("spec", {}).get("holderIdentity", ""), _age(obj)],

@@ -5,7 +5,12 @@ import binascii
 from collections.abc import Iterator
 
 from paperclip_claude_k8s.devcluster import problems
-from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS, Kind, Object
+from paperclip_claude_k8s.devcluster.claim_controller import (
+    changed_claim_faults,
+    claim_faults,
+    prepare_claim,
+)
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, JOBS, PODS, SECRETS, Kind, Object
 from paperclip_claude_k8s.devcluster.pod_validation import pod_faults
 from paperclip_claude_k8s.devcluster.shapes import decoded_object
 from paperclip_claude_k8s.devcluster.valid_names import (
@@ -26,6 +31,8 @@ def admitted_new(kind: Kind, namespace: str, obj: object) -> Object:
     found = admitted(kind, namespace, obj)
     for name in SERVER_FIELDS:
         found["metadata"].pop(name, None)
+    if kind == CLAIMS:
+        prepare_claim(found)
     if kind in {JOBS, PODS}:
         found["status"] = {"phase": "Pending"} if kind == PODS else {}
     return found
@@ -40,6 +47,8 @@ def admitted(kind: Kind, namespace: str, obj: object) -> Object:
     if kind == SECRETS:
         _check(kind, found, _secret_faults(found))
         _fold_string_data(kind, found)
+    if kind == CLAIMS:
+        _check(kind, found, claim_faults(found.get("spec", {})))
     if kind == PODS:
         _check(kind, found, pod_faults(found.get("spec", {}), "spec"))
         found.setdefault("status", {})
@@ -47,6 +56,12 @@ def admitted(kind: Kind, namespace: str, obj: object) -> Object:
         _check(kind, found, _job_faults(found.get("spec", {})))
         found.setdefault("status", {})
     return found
+
+
+def check_change(kind: Kind, before: Object, after: Object) -> None:
+    """Raise a 422 `Problem` if a field was changed that cannot be changed."""
+    if kind == CLAIMS:
+        _check(kind, after, changed_claim_faults(before.get("spec", {}), after.get("spec", {})))
 
 
 def _check(kind: Kind, obj: Object, faults: Iterator[str]) -> None:

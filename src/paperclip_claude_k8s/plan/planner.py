@@ -99,6 +99,7 @@ class Planner:
             wake_digest=wake_digest(ctx),
             agent_name=ctx.agent.name or "",
             resume=resume,
+            why_fresh=_why_fresh(resumption, resume, fresh=fresh),
             retry_of=_retry_of(ctx),
             run_log=plan_run_log(config, self.identity, claim_name, site.volume_here, attempt),
             volume_here=site.volume_here,
@@ -175,6 +176,12 @@ def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:
     yield from reach_notes(plan)
     if plan.config.enable_docker:
         yield "enableDocker: its daemon is privileged, so whoever controls the agent controls the node"
+
+
+def _why_fresh(resumption: ResumeDecision, resume: str | None, *, fresh: bool) -> str:
+    if fresh:
+        return "the CLI could not resume it"
+    return "" if resume else resumption.reason or ""
 
 
 def _retry_of(ctx: ExecutionContext) -> str | None:

@@ -58,6 +58,8 @@ class RunPlan:
     agent_name: str = ""
     resume: str | None = None
     """Id of the session to resume; None for a fresh session."""
+    why_fresh: str = ""
+    """Why the session that the host named is not resumed; "" if it is, or if the host named none."""
     retry_of: str | None = None
     """The run that this one retries, according to the host."""
     mcp: McpPlan = field(default_factory=McpPlan)

@@ -15,6 +15,7 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import HostFailures, ResultInputs, billing_of, build_result
+from paperclip_claude_k8s.verdict.session_report import SessionReport
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +81,17 @@ def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
         ),
         clear_session=plan.attempt > 1 and observation.transcript.session_id is None,
         resumed=_is_resumed(plan),
+        session=_session_report(plan),
         earlier=earlier,
     )
     return build_result(failure, observation, inputs)
+
+
+def _session_report(plan: RunPlan) -> SessionReport:
+    volume = plan.session_volume
+    return SessionReport(
+        volume.kind, volume.claim_name, _is_resumed(plan), volume.why_lost, why_fresh=plan.why_fresh
+    )
 
 
 def _is_resumed(plan: RunPlan) -> bool:

@@ -22,6 +22,7 @@ from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
 from paperclip_claude_k8s.verdict.ending import StoppedAfterResult, StopReason
 from paperclip_claude_k8s.verdict.observation import Observation
+from paperclip_claude_k8s.verdict.session_report import SessionReport, session_fields, session_warnings
 from paperclip_claude_k8s.verdict.wording import (
     describe_unproven_end,
     describe_unusable_copy,
@@ -61,6 +62,8 @@ class ResultInputs:
     """Whether the host is told to forget its stored session."""
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
+    session: SessionReport | None = None
+    """Where the session is kept, and why it was not resumed; None if that is unknown."""
     earlier: RunUsage | None = None
     """Usage of an earlier attempt of the same run."""
     host_failures: HostFailures = field(default_factory=HostFailures)
@@ -171,12 +174,14 @@ def _result_json(
     warnings = [
         *_copy_warnings(observation),
         *_delivery_warnings(observation, inputs.host_failures),
+        *(session_warnings(inputs.session, observation.relay) if inputs.session else ()),
         *transcript.warnings,
         *_end_warnings(observation, is_success=not with_output),
         *of_usage,
     ]
     ours: JsonMap = {
         "containerExitCode": observation.exit_code,
+        "session": session_fields(inputs.session, observation.relay) if inputs.session else None,
         "log": _log_fields(observation, inputs.host_failures),
         "phases": dict(observation.phases) or None,
         "warnings": [str(warning)[: LIMITS.text_chars] for warning in warnings[: LIMITS.warnings]] or None,

@@ -1,0 +1,149 @@
+"""`claude-k8s volumes`: list the claims that `sessionVolume` auto has created, and remove unused ones."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from os import environ
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.cli.command_options import PruneOptions, VolumesOptions
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
+from paperclip_claude_k8s.cli.grants import grants, with_grants
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
+from paperclip_claude_k8s.cli.options import running_cluster_settings
+from paperclip_claude_k8s.cli.run_command import run_to_reply
+from paperclip_claude_k8s.cli.runs.call import CallProgress
+from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
+from paperclip_claude_k8s.cluster import labels
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.ports import Ports, ProcessSettings
+from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.run.prepare import job_namespace
+from paperclip_claude_k8s.verdict.unused_claims import ClaimUse, claim_uses
+
+COLUMNS = ("claim", "agent", "company", "size", "phase", "last_used", "used_by")
+_CREATED_BY_US: Mapping[str, str] = {
+    **labels.ALL_OURS,
+    "app.kubernetes.io/component": "session-volume",
+}
+
+
+def volumes(options: VolumesOptions) -> int:
+    """Print `{namespace, volumes: [{claim, agent, company, size, …, last_used, used_by}]}`."""
+
+    async def listed(namespace: str, ports: Ports) -> Reply:
+        uses = await _read(namespace, ports.cluster)
+        return {"namespace": namespace, "volumes": [_row(use) for use in uses]}
+
+    reply = run_to_reply(lambda: _with_ports(options, listed), CallProgress())
+    if "volumes" in reply:
+        _show_table(reply["volumes"])
+    return print_reply(reply, DONE if "volumes" in reply else FAILED)
+
+
+def prune(options: PruneOptions) -> int:
+    """Remove claims that no run has used for some days; print `{namespace, removed, kept}`."""
+    unused = timedelta(days=options.unused_days)
+
+    async def pruned(namespace: str, ports: Ports) -> Reply:
+        return await _prune(namespace, ports, unused, dry_run=options.dry_run)
+
+    reply = run_to_reply(lambda: _with_ports(options, pruned), CallProgress())
+    return print_reply(reply, DONE if "removed" in reply and not reply.get("failed") else FAILED)
+
+
+async def _with_ports(options: VolumesOptions, work: Any) -> Reply:  # noqa: ANN401  # an async function
+    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
+    typed = options.kubeconfig_from_option
+    check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
+    settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
+    config = running_cluster_settings(settings, devcluster=options.devcluster)
+    if config is None:
+        raise Stop("task_failed", "the development cluster is not running, so it has no volumes")
+    kubeconfig = config["kubeconfig"]
+    granted = grants(kubeconfig, None, options.context)
+    process = Process(with_grants(ProcessSettings.read(environ), granted))
+    try:
+        ports = process.ports(kubeconfig, config.get("kubeContext"))
+        namespace = await job_namespace(config["namespace"], kubeconfig, ports)
+        reply: Reply = await work(namespace, ports)
+    except RunFailure as failure:
+        raise Stop("task_failed", failure.failure.message) from None
+    except ClusterError as error:
+        needed = "list persistentvolumeclaims, jobs and pods, and for `prune` delete persistentvolumeclaims"
+        hint = f"; the account needs the rights to {needed}" if error.lacks_right else ""
+        raise Stop("task_failed", f"{error}{hint}") from None
+    finally:
+        await process.close()
+    return reply
+
+
+async def _read(namespace: str, cluster: Cluster) -> tuple[ClaimUse, ...]:
+    """The claims and their use. The claims are listed first: `run/session_claim` says why."""
+    claims = await cluster.list_claims(namespace, _CREATED_BY_US)
+    jobs = await cluster.list_jobs(namespace, {})
+    pods = await cluster.list_pods(namespace, {})
+    return claim_uses(claims.items, jobs.items, pods.items)
+
+
+async def _prune(namespace: str, ports: Ports, unused: timedelta, *, dry_run: bool) -> Reply:
+    removed: list[str] = []
+    kept: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    for use in await _read(namespace, ports.cluster):
+        name, why = use.claim.name, use.why_kept(ports.settings.now(), unused)
+        if why:
+            kept[name] = why
+        elif dry_run:
+            removed.append(name)
+        else:
+            try:
+                gone = await ports.cluster.delete_claim(use.claim)
+            except ClusterError as error:
+                failed[name] = str(error)
+                continue
+            if gone:
+                removed.append(name)
+            else:
+                kept[name] = "a run began to use it, or something else changed or removed it meanwhile"
+    reply: Reply = {"namespace": namespace, "removed": removed, "kept": kept, "dry_run": dry_run}
+    return reply | ({"failed": failed} if failed else {})
+
+
+def _row(use: ClaimUse) -> dict[str, Any]:
+    claim = use.claim
+    return {
+        "claim": claim.name,
+        "agent": claim.labels.get(labels.AGENT_LABEL),
+        "company": claim.labels.get(labels.COMPANY_LABEL),
+        "per": claim.labels.get(labels.CLAIM_PER_LABEL),
+        "size": claim.size,
+        "storage_class": claim.storage_class,
+        "access_modes": list(claim.access_modes),
+        "phase": "Terminating" if claim.deleting else claim.phase,
+        "created": _shown(claim.created),
+        "last_used": _shown(use.last_used),
+        "last_run": claim.annotations.get(labels.LAST_RUN_ANNOTATION),
+        "used_by": list(use.users),
+    }
+
+
+def _shown(time: datetime | None) -> str | None:
+    return format_time(time) if time is not None else None
+
+
+def _show_table(rows: list[dict[str, Any]]) -> None:
+    console = Console(stderr=True, highlight=False)
+    if not rows or not console.is_terminal:
+        return
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    for row in rows:
+        cells = {**row, "used_by": ", ".join(row["used_by"])}
+        table.add_row(*(Text(neutral(str(cells[column] or ""))) for column in COLUMNS))
+    console.print(table)
