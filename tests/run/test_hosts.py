@@ -24,6 +24,9 @@ from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog, PodScr
 
 pytestmark = pytest.mark.looptime
 
+WITH_VOLUME = {"claimName": "paperclip-data"}
+"""Sessions outlive their Pods."""
+
 
 async def test_run_holds_its_slot_lease_and_releases_it(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
@@ -459,7 +462,7 @@ async def test_new_wake_resumes_the_session_of_the_last_run(tmp_path: Path) -> N
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finish_unobserved(fake, one)
         context = {"taskId": "task-1", "paperclipTaskMarkdown": "Something new."}
-        async with started(two, 5, runId="run-2", context=context) as second:
+        async with started(two, 5, runId="run-2", context=context, config=WITH_VOLUME) as second:
             new = next(
                 job for job in jobs(fake) if job["metadata"]["labels"]["paperclip.io/run-id"] == "run-2"
             )
@@ -494,7 +497,7 @@ async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) 
 
     async with two_hosts(tmp_path, pod_script_of) as (fake, one, _):
         runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
-        result, host_log = await one.run(runtime=runtime)
+        result, host_log = await one.run(runtime=runtime, config=WITH_VOLUME)
         assert result.error_message is None
         assert result.session_id is not None
         assert result.session_id != SESSION
@@ -508,7 +511,8 @@ async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) 
 async def test_failed_fresh_session_is_not_retried(tmp_path: Path) -> None:
     pod_script = PodScript(output=((0.0, UNKNOWN_SESSION_OUTPUT),), exit_code=1)
     async with two_hosts(tmp_path, pod_script) as (fake, one, _):
-        result, _ = await one.run(runtime={"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}})
+        runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+        result, _ = await one.run(runtime=runtime, config=WITH_VOLUME)
         assert result.error_code == "session_unavailable"
         assert result.clear_session is True
         assert fake.calls.count("create", "jobs") == 2

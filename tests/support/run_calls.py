@@ -153,7 +153,7 @@ SCENARIOS: dict[str, Scenario] = {
             *(*(f"{call} (2)" for call in WATCH), f"{FINAL_DELETE} (2)", *RELEASE),
         ),
         script_of_lost_session,
-        more={"runtime": RESUMES},
+        more={"runtime": RESUMES, "config": {"claimName": "paperclip-data"}},
         max_agents={"": 2, FINAL_DELETE: 3, "create_secret (2)": 2, f"{FINAL_DELETE} (2)": 4},
     ),
     "a refused Secret": Scenario(

@@ -51,12 +51,13 @@ def changed_claim_faults(before: Object, after: Object) -> Iterator[str]:
 
 
 def why_claims_unusable(store: Store, pod: Object) -> str | None:
-    """Why the scheduler cannot place a Pod because of its claims, in its words; None if it can."""
+    """Why the scheduler cannot place a Pod because of its claims, in its words; None if it can.
+
+    A Pod may name a claim that does not exist, unlike in a cluster: it gets a folder of that name.
+    """
     for name in sorted(_claims_of(pod)):
         claim = store.find(CLAIMS, pod["metadata"]["namespace"], name)
-        if claim is None:
-            return f'persistentvolumeclaim "{name}" not found'
-        if claim["metadata"].get("deletionTimestamp"):
+        if claim is not None and claim["metadata"].get("deletionTimestamp"):
             return f'persistentvolumeclaim "{name}" is being deleted'
     return None
 

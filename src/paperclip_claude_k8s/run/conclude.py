@@ -9,6 +9,7 @@ from paperclip_claude_k8s.claude.versions import NEWEST_KNOWN, is_newer_than_kno
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.known_secrets import mask_values
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.host.session_volume_settings import AUTO
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -90,7 +91,12 @@ def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
 def _session_report(plan: RunPlan) -> SessionReport:
     volume = plan.session_volume
     return SessionReport(
-        volume.kind, volume.claim_name, _is_resumed(plan), volume.why_lost, why_fresh=plan.why_fresh
+        volume.kind,
+        volume.claim_name,
+        resumed=_is_resumed(plan),
+        why_lost=volume.why_lost,
+        expected=plan.config.session_volume != AUTO,
+        why_fresh=plan.why_fresh,
     )
 
 

@@ -18,6 +18,8 @@ class SessionReport:
     resumed: bool = False
     why_lost: str = ""
     """Why the session ends with its Pod, as a clause; "" if it outlives it."""
+    expected: bool = True
+    """Whether the config asked for nothing else."""
     why_fresh: str = ""
     """Why the session that the host named was not resumed; "" if it was, or if the host named none."""
 
@@ -37,10 +39,12 @@ def session_fields(report: SessionReport, relay: RelaySummary | None) -> JsonMap
 
 
 def session_warnings(report: SessionReport, relay: RelaySummary | None) -> Iterator[RunWarning]:
+    """What was not done as the host or the config asked."""
     if report.why_fresh:
         text = f"the host's session was not resumed: {report.why_fresh}"
         yield RunWarning(WarningCode.SESSION_NOT_RESUMED, text)
-    if lost := _why_lost(report, relay):
+    lost = _why_lost(report, relay)
+    if lost and not (report.why_lost and report.expected):
         yield RunWarning(WarningCode.SESSION_NOT_KEPT, f"this session ends with its Pod: {lost}")
 
 
