@@ -136,7 +136,7 @@ app.add_typer(volumes_app, name="volumes")
 @takes_options(VolumesOptions)
 def list_volumes(options: VolumesOptions) -> int:
     """List these claims and their use: a table on stderr, one JSON object on stdout."""
-    from paperclip_claude_k8s.cli import volumes as implementation  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import volumes_command as implementation  # noqa: PLC0415
 
     return implementation.volumes(options)
 
@@ -145,7 +145,7 @@ def list_volumes(options: VolumesOptions) -> int:
 @takes_options(PruneOptions)
 def prune(options: PruneOptions) -> int:
     """Remove these claims, with the sessions on them, if no run has used them for some days."""
-    from paperclip_claude_k8s.cli import volumes as implementation  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import volumes_command as implementation  # noqa: PLC0415
 
     return implementation.prune(options)
 
