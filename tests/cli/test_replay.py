@@ -180,6 +180,13 @@ def test_line_of_a_server_that_the_agent_prints_is_plain_output(tmp_path: Path) 
     assert reply["result"]["errorCode"] is not None
 
 
+def test_cost_of_events_with_blanks_is_shown(tmp_path: Path) -> None:
+    lines = [json.dumps(json.loads(line)).encode() for line in LINES]
+    _, reply, shown = replayed(tmp_path, b"\n".join(lines))
+    assert reply["result"]["costUsd"] == 0.5
+    assert "✓ done · 7 tokens in, 3 out · $0.5000" in shown
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_stdin_is_replayed(compressed: bool) -> None:  # noqa: FBT001
     stdout = b"\n".join(LINES)

@@ -21,7 +21,11 @@ BAR = "│ "
 MAX_TEXT_BYTES = 16 * 1024
 """Bytes that are shown of a line on stderr, and of a line on stdout that is too long to be an event."""
 _ESCAPES = re.compile("\x1b\\[[0-9]*m")
-_USAGE_MARKERS = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
+_USAGE_MARKERS = tuple(
+    b'"%s":%s"%s"' % (key, blank, value)
+    for blank in (b"", b" ")  # the CLI writes none
+    for key, value in ((b"type", b"assistant"), (b"type", b"result"), (b"subtype", b"init"))
+)
 """Only lines with one of these are parsed. Text in a JSON string never matches: its quotes are escaped."""
 _CONTEXT_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
