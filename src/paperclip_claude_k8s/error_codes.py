@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     AGENT_ID_INVALID = "k8s_agent_id_invalid"
     PROMPT_TOO_LARGE = "k8s_prompt_too_large"
     HOME_POD_UNAVAILABLE = "k8s_home_pod_unavailable"
+    WORKSPACE_UNAVAILABLE = "k8s_workspace_unavailable"
     GUARD_UNREACHABLE = "k8s_concurrency_guard_unreachable"
     RUN_BLOCKED = "k8s_concurrent_run_blocked"
     ORPHAN_TASK_UNKNOWN = "k8s_orphan_task_unknown"

@@ -192,6 +192,20 @@ def _home_pod_step(error: ClusterError | None) -> str:
     return f"{step}, or set `kubeconfig` and `image`; {_INHERITS}"
 
 
+def workspace_unavailable(why: str) -> Failure:
+    """Built when the configured way for the project's files into the Pod lacks something."""
+    step = (
+        "correct the agent's workspace, or set `workspace` to auto: then the run goes on without these files"
+    )
+    return _bootstrap(ErrorCode.WORKSPACE_UNAVAILABLE, f"The agent's workspace is not available: {why}", step)
+
+
+def clone_failed(why: str, step: str, *, retryable: bool) -> Failure:
+    """Built when the init container could not clone. `retryable`: another try may succeed."""
+    text = f"The agent's workspace could not be cloned: {why}"
+    return _bootstrap(ErrorCode.WORKSPACE_UNAVAILABLE, text, step, retryable=retryable)
+
+
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -71,6 +71,10 @@ class Timings:
     poll_by_name: float = 2.0
     """Interval at which a Job or Pod is read by name after it left the selection of the shared watch."""
 
+    workspace_push: float = 240.0
+    """How long after the agent's end the Pod may push its workspace and count what is left; git itself gets
+    150 s for the push."""
+
     container_end: float = 5.0
     """How long after the grace period of a deleted Pod its containers may still run."""
 

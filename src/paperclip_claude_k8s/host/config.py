@@ -31,6 +31,7 @@ from paperclip_claude_k8s.host.validators import (
     choice,
     read_variables,
 )
+from paperclip_claude_k8s.host.workspace_settings import WorkspaceSettings
 
 _SEARCHED_FOR_SECRETS = frozenset({"extra_args", "mcp_servers", "pod_template"})
 """Settings whose texts are searched for secrets."""
@@ -103,7 +104,7 @@ Cpu = Annotated[str, BeforeValidator(_read_cpu)]
 Bytes = Annotated[str, BeforeValidator(_read_bytes)]
 
 
-class AdapterConfig(SessionVolumeSettings):
+class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
     """Every setting of one run, with defaults filled in. Read it with `AdapterConfig.read`.
 
     Fields ending in `_sec` are seconds and may have fractions. CPU, memory and `log_size_limit` are

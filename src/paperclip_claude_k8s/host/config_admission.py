@@ -49,6 +49,8 @@ def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
         ("namespace", "namespaces", config.namespace),
         ("image", "images", config.image),
         ("dockerImage", "images", config.docker_image if config.enable_docker else None),
+        ("gitImage", "images", config.git_image),
+        ("gitSecret", "secrets", config.git_secret),
         ("claimName", "claims", config.claim_name),
         ("serviceAccountName", "serviceAccounts", config.service_account_name),
         ("runtimeClassName", "runtimeClasses", config.runtime_class_name),

@@ -23,6 +23,8 @@ PAPERCLIP_INSTANCE, SHARED_VOLUME, SERVER_SKILLS = "$PAPERCLIP_INSTANCE", "$SHAR
 """Words with which an entry of `Folders` may begin; `policy_folders.py` says what they stand for."""
 FOLDER_WORDS = (PAPERCLIP_INSTANCE, SHARED_VOLUME, SERVER_SKILLS)
 EVERYTHING = ("*",)
+DEFAULT_REPOSITORIES = ("https://*", "ssh://*")
+"""Repositories by protocol: over others, everyone on the way can read and change what is transferred."""
 _WORKSPACES = (f"{PAPERCLIP_INSTANCE}/workspaces", f"{PAPERCLIP_INSTANCE}/projects", SHARED_VOLUME)
 """Where the host's agents work. Beside these folders, the server keeps its keys and its database."""
 
@@ -94,6 +96,7 @@ class Policy(BaseModel):
 
     namespaces: Patterns = EVERYTHING
     images: Patterns = EVERYTHING
+    repositories: Patterns = DEFAULT_REPOSITORIES
     service_accounts: Patterns = EVERYTHING
     runtime_classes: Patterns = EVERYTHING
     priority_classes: Patterns = EVERYTHING

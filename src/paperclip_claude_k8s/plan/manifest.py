@@ -19,6 +19,7 @@ from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.plan.delivery import escaped, writing_container
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
+from paperclip_claude_k8s.plan.git_containers import agent_variables, clone_container, push_container
 from paperclip_claude_k8s.plan.identity import label_value, user_labels
 from paperclip_claude_k8s.plan.paths import CACHE_DIR, CONFIG_DIR, POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR
 from paperclip_claude_k8s.plan.pod_template import apply_overlay
@@ -26,7 +27,7 @@ from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, R
 from paperclip_claude_k8s.plan.secrets import command_with_references
 from paperclip_claude_k8s.plan.session_volume import CACHE_VARIABLE, CONFIG_DIR_VARIABLE
 from paperclip_claude_k8s.plan.shared_files import LIST_FILE
-from paperclip_claude_k8s.plan.volumes import mounts, volumes
+from paperclip_claude_k8s.plan.volumes import home_mounts, mounts, volumes
 
 TERMINATION_LOG = "/dev/termination-log"
 
@@ -127,7 +128,7 @@ def _pod_spec(plan: RunPlan) -> JsonObject:
         "priorityClassName": config.priority_class_name,
         "securityContext": _pod_security_context(config.run_as_user),
         "initContainers": [*_init_containers(plan), *sidecars(config)] or None,
-        "containers": [_agent_container(plan)],
+        "containers": [_agent_container(plan), *push_container(plan, _common_container_fields(plan))],
         "volumes": volumes(plan),
         **_placement(plan),
     }
@@ -176,10 +177,11 @@ def _pod_security_context(user: int | None) -> JsonObject:
 
 
 def _init_containers(plan: RunPlan) -> list[JsonObject]:
+    clone = clone_container(plan, _common_container_fields(plan), home_mounts(plan))
     if not plan.by_init:
-        return []
+        return clone
     init = writing_container(plan.delivery.init, with_secret=bool(plan.delivery.secret))
-    return [{**_common_container_fields(plan), **init}]
+    return [{**_common_container_fields(plan), **init}, *clone]
 
 
 def _common_container_fields(plan: RunPlan) -> JsonObject:
@@ -268,5 +270,6 @@ def _relay_variables(plan: RunPlan) -> dict[str, str]:
         relay.LIMIT: str(plan.config.log_limit_bytes),
         relay.MESSAGE: TERMINATION_LOG,
         relay.ONLY_POD: "",
+        **agent_variables(plan),
         "HOME": POD_HOME,
     }

@@ -20,6 +20,10 @@ CONFIG_DIR = f"{SESSION_DIR}/claude"
 CACHE_DIR = f"{SESSION_DIR}/cache"
 """XDG_CACHE_HOME on the session volume."""
 
+WORKSPACE_DIR = "/workspace"
+"""Where a cloned workspace is, in a folder named after its repository. The agent owns that folder, but not
+this one, and git refuses to work in folders of other users."""
+
 COMPANY_FOLDERS = "companies"
 """Folder of the shared volume with one folder per company, if the policy separates companies."""
 

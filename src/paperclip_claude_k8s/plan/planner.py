@@ -9,11 +9,11 @@ config or needs attention. `manifest.py` turns the plan into a Job and a Secret.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from paperclip_claude_k8s.base.json_readers import as_object, get_object, get_objects
+from paperclip_claude_k8s.base.json_readers import get_object, get_objects
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.host.config import AdapterConfig
-from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
+from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import is_bedrock_id
 from paperclip_claude_k8s.host.session import ResumeDecision, SessionPlace, decide_resume
 from paperclip_claude_k8s.plan.bundle import Packed
@@ -22,7 +22,6 @@ from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.inherited import inherited_environment
 from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
-from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.pod_admission import reach_notes
 from paperclip_claude_k8s.plan.pod_security import violations
 from paperclip_claude_k8s.plan.pod_template import Overlay, apply_overlay, read_overlay, refused_paths
@@ -41,9 +40,7 @@ from paperclip_claude_k8s.plan.secrets import (
 from paperclip_claude_k8s.plan.session_volume import ClaimFacts, choose_session_volume, session_volume_notes
 from paperclip_claude_k8s.plan.volumes import hidden_mounts
 from paperclip_claude_k8s.plan.wake import WakePayload, read_wake_payload
-
-MAX_QUOTED_PATH = 200
-"""Characters of a path that a note quotes."""
+from paperclip_claude_k8s.plan.workspace import Workspace, choose_workspace, gather_facts, repository_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,8 @@ class Planner:
             secretless: leave out everything that only a Secret may carry.
         """
         ctx, config, site = self.ctx, self.config, self.site
-        workdir, attempt = working_dir(ctx, config), 2 if fresh else 1
+        workspace = site.workspace or _undecided(ctx, config, site)
+        workdir, attempt = workspace.workdir, 2 if fresh else 1
         wake = read_wake_payload(ctx.context.get("paperclipWake"))
         parts, known_secrets = self._secret_parts(wake, workdir, attempt, secretless=secretless)
         volume = choose_session_volume(config, self.identity, site.home, site.session_claim)
@@ -95,6 +93,7 @@ class Planner:
             overlay=parts.overlay,
             secretless=secretless,
             workdir=workdir,
+            workspace=workspace,
             nonce=site.nonce,
             wake_digest=wake_digest(ctx),
             agent_name=ctx.agent.name or "",
@@ -116,7 +115,6 @@ class Planner:
             },
             notes=(
                 *_notes(config, resumption, parts),
-                *_notes_on_the_workspace(ctx, config, workdir),
                 *site.packed.notes,
                 *session_volume_notes(config, volume, site.session_claim),
                 *tee_run_log_notes(config, claim_name, site.volume_here),
@@ -213,27 +211,10 @@ def _notes(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts
         )
 
 
-def _notes_on_the_workspace(ctx: ExecutionContext, config: AdapterConfig, workdir: str) -> Iterator[str]:
-    """The host's workspace, if the agent cannot work in it."""
-    cwd = _workspace(ctx).get("cwd")
-    shared = config.shared_volume_dir or POD_HOME
-    if isinstance(cwd, str) and cwd.strip() and to_pod_path(cwd, shared) is None:
-        yield (
-            f"The workspace {cwd[:MAX_QUOTED_PATH]} is not on the shared volume ({shared}), so the agent "
-            f"does not have it; it works in {workdir}"
-        )
-
-
-def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
-    """Path in the Pod: the workspace if it is on the shared volume, else the configured `cwd`, else HOME."""
-    cwd = _workspace(ctx).get("cwd")
-    shared = config.shared_volume_dir or POD_HOME
-    translated = to_pod_path(cwd, shared) if isinstance(cwd, str) and cwd else None
-    return translated or config.cwd or POD_HOME
-
-
-def _workspace(ctx: ExecutionContext) -> JsonMap:
-    return as_object(ctx.context.get("paperclipWorkspace"))
+def _undecided(ctx: ExecutionContext, config: AdapterConfig, site: RunSite) -> Workspace:
+    """The workspace of a plan that is only made to examine it: by its path, without a repository."""
+    has_volume = site.home is not None and bool(site.home.claim_name)
+    return choose_workspace("auto", gather_facts(ctx, config, has_volume=has_volume))
 
 
 def _model_to_pass(config: AdapterConfig, environment: Environment) -> str | None:
@@ -279,6 +260,6 @@ def _session_params(ctx: ExecutionContext, workdir: str, packed: Packed, mcp: Mc
         "cwd": workdir,
         "promptBundleKey": packed.key,
         "mcpServerIdentity": mcp.identity,
-        **{key: _workspace(ctx).get(key) for key in ("workspaceId", "repoUrl", "repoRef")},
+        **{key: repository_of(ctx).get(key) for key in ("workspaceId", "repoUrl", "repoRef")},
     }
     return {key: value for key, value in params.items() if isinstance(value, str) and value}

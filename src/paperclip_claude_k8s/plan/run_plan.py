@@ -33,6 +33,7 @@ from paperclip_claude_k8s.plan.run_log import RunLogPlan
 from paperclip_claude_k8s.plan.secrets import secret_arguments
 from paperclip_claude_k8s.plan.session_volume import SHARED_VOLUME, SessionVolume
 from paperclip_claude_k8s.plan.shared_files import SharedFile
+from paperclip_claude_k8s.plan.workspace import NO_WORKSPACE, Workspace
 
 START_MARKS = "run-starts"
 """Folder on the shared volume for start marks: one empty file for each Pod whose relay has started."""
@@ -56,6 +57,8 @@ class RunPlan:
     """Random text that tells the relay's marks from the agent's output."""
     wake_digest: str | None
     agent_name: str = ""
+    workspace: Workspace = NO_WORKSPACE
+    """How the project's files come into the Pod."""
     resume: str | None = None
     """Id of the session to resume; None for a fresh session."""
     why_fresh: str = ""

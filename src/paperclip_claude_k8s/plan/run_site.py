@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.session_volume import UNKNOWN_CLAIM, ClaimFacts
+from paperclip_claude_k8s.plan.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +26,7 @@ class RunSite:
     """MCP servers by name, from the baseline file on the shared volume."""
     session_claim: ClaimFacts = UNKNOWN_CLAIM
     """What is known of the claim that `sessionVolume` means."""
+    workspace: Workspace | None = None
+    """How the project's files come into the Pod; None: not decided, so nobody has looked."""
     company_folder: str = ""
     """Folder of the shared volume that is mounted in its place; "" if the whole volume is."""

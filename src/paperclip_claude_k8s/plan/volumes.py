@@ -2,8 +2,8 @@
 
 `run` holds the run's files: it is a Secret, or an emptyDir that the init container fills from its environment
 and `run-secret`. `scratch` holds the relay's buffers. `home` is the shared volume or an emptyDir. `session`
-is the session volume. `docker` and `docker-data` belong to the Docker daemon. All others, named `home-…`,
-are volumes of the home pod.
+is the session volume. `workspace`, `git-sync` and `git-secret` belong to a cloned workspace. `docker` and
+`docker-data` belong to the Docker daemon. All others, named `home-…`, are volumes of the home pod.
 """
 
 import posixpath
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
 from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
+from paperclip_claude_k8s.plan.git_containers import agent_mounts, git_volumes
 from paperclip_claude_k8s.plan.identity import LABEL_CHARS
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR, is_in_any
 from paperclip_claude_k8s.plan.run_plan import RunPlan
@@ -41,6 +42,7 @@ def volumes(plan: RunPlan) -> list[JsonObject]:
         {"name": HOME_VOLUME, **_home_volume(plan)},
         *_session_volumes(plan),
         *docker_volumes(plan.config),
+        *git_volumes(plan),
         *_inherited_volumes(plan).values(),
     ]
 
@@ -63,6 +65,13 @@ def mounts(plan: RunPlan) -> list[JsonObject]:
     ]
 
 
+def home_mounts(plan: RunPlan) -> list[JsonObject]:
+    """The mount of the shared volume at HOME; empty without such a volume."""
+    if plan.home is None or not plan.home.claim_name:
+        return []
+    return [mount for mount in mounts(plan) if mount["mountPath"] == POD_HOME]
+
+
 def hidden_mounts(plan: RunPlan) -> tuple[str, ...]:
     """Paths of the home pod's mounts that the agent does not get: the adapter uses the same folders."""
     own = [str(mount["mountPath"]) for mount in _own_mounts(plan)]
@@ -76,6 +85,7 @@ def _own_mounts(plan: RunPlan) -> list[JsonObject]:
         {"name": "scratch", "mountPath": SCRATCH_DIR},
         *_session_mounts(plan),
         *docker_mounts(plan.config),
+        *agent_mounts(plan),
     ]
 
 

@@ -54,6 +54,11 @@ BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"
 COPY_SEC = "PAPERCLIP_RELAY_COPY_SEC"
 """Longest wait in seconds for the copy on the shared volume after the log has ended; 10 if not set."""
 
+ALIVE = "PAPERCLIP_RELAY_ALIVE"
+"""Named pipe that the relay holds open as long as the container lives; empty or not set: none."""
+EXPECT = "PAPERCLIP_RELAY_EXPECT"
+"""Not empty: the working directory should have files in it, and the relay reports if it has none."""
+
 NO_PROMPT_CODE = 66
 """Exit code of the relay if it found no prompt."""
 NOT_ONLY_POD_CODE = 67

@@ -30,6 +30,7 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.read_now import explain, explain_kill, read_now
 from paperclip_claude_k8s.run.stop import end_job
 from paperclip_claude_k8s.run.wait_for_pod import check_only_pod, wait_for_pod
+from paperclip_claude_k8s.run.await_push import await_push
 from paperclip_claude_k8s.verdict.disruption import is_killed
 from paperclip_claude_k8s.verdict.ending import (
     Disrupted,
@@ -46,6 +47,7 @@ from paperclip_claude_k8s.verdict.ending import (
 )
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts, recover_result
 from paperclip_claude_k8s.verdict.start import never_began
+from paperclip_claude_k8s.verdict.workspace_end import describe_clone
 
 
 async def observe(
@@ -78,11 +80,12 @@ async def observe(
                 ending = await _prove_end(run, ending)
                 await _complete_log(run, ending)
                 await remove_start_mark(run)
+                workspace = await await_push(run)
             finally:
                 run.cancel_watchers()
                 run.gate_task.cancel()
                 job_watch.on_change = None
-        return _observation(run, ending)
+        return replace(_observation(run, ending), workspace=workspace)
 
 
 def _start_watchers(run: LiveRun) -> None:
@@ -165,6 +168,8 @@ async def _wait_for_end(run: LiveRun) -> Ending:
     run.agent_log.container_started()
     _on_started(run)
     await run.narrator.status(f"Pod running: {started.name}")
+    if cloned := describe_clone(started, run.plan.nonce):
+        await run.narrator.status(cloned)
     known = job_watch.known
     while (ending := judge_ending(known)) is None:
         if job_watch.refused is not None:
@@ -279,7 +284,7 @@ def _observation(run: LiveRun, ending: Ending) -> Observation:
     )
     transcript = recover_result(agent_log.transcript(), agent_log.summary, agent_log.report)
     phases = tuple(_phases(run, now))
-    return Observation(ending, transcript, agent_log.report, agent_log.summary, facts, known, phases)
+    return Observation(ending, transcript, agent_log.report, agent_log.summary, facts, known, phases=phases)
 
 
 def _phases(run: LiveRun, now: float) -> Iterator[tuple[str, int]]:

@@ -22,6 +22,7 @@ from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.requirements import requirements, unmet
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
+from paperclip_claude_k8s.plan.workspace import Workspace
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.admit import admit_plan, volume_refusal
 from paperclip_claude_k8s.run.begin import skill_summary
@@ -30,6 +31,7 @@ from paperclip_claude_k8s.run.mcp_baseline import read_baseline
 from paperclip_claude_k8s.run.mcp_servers import resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.session_claim import look_up_session_claim
+from paperclip_claude_k8s.run.workspace_choice import find_workspace
 from paperclip_claude_k8s.volume.company_folders import make_company_folder
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
@@ -51,6 +53,7 @@ async def prepare(
         config, site = await _in_company_folder(ctx.agent.company_id, config, site, seconds)
     claim = await look_up_session_claim(config, identity, site.namespace, ports, narrator)
     site = replace(site, session_claim=claim)
+    site = replace(site, workspace=await find_workspace(ctx, config, site, ports.settings))
     baseline = await read_baseline(resolved, config, ports.settings, site.volume_here)
     if baseline.note is not None:
         await narrator.warn(baseline.note)
@@ -58,10 +61,19 @@ async def prepare(
     planner = Planner(resolved, identity, config, replace(site, packed=packed, mcp_baseline=baseline.servers))
     plan = planner.plan()
     admit_plan(plan, ports.settings)
+    await narrate_workspace(plan.workspace, narrator)
     await narrator.status(f"Skills bundled {skill_summary(plan)}")
     for note in plan.notes:
         await narrator.status(note)
     return planner, plan
+
+
+async def narrate_workspace(workspace: Workspace, narrator: Narrator) -> None:
+    """The first status line of a run; a warning if the agent does not get the project's files."""
+    tell = narrator.warn if workspace.is_empty else narrator.status
+    await tell(workspace.line)
+    if workspace.source is not None and workspace.source.note:
+        await narrator.warn(workspace.source.note)
 
 
 async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> RunSite:

@@ -43,6 +43,7 @@ from paperclip_claude_k8s.verdict.start import (
     queue_took_back,
 )
 from paperclip_claude_k8s.verdict.wording import describe_event, describe_pod, notable_events
+from paperclip_claude_k8s.verdict.workspace_end import clone_failure
 
 StartResult: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
 """The Pod whose agent container runs or has run, or why there will be none."""
@@ -306,6 +307,9 @@ def _start_result(verdict: StartVerdict, known: Known) -> StartResult | StillWai
         case AgentStarted(pod):
             return pod
         case NeverStarts(why, retryable):
+            failure = clone_failure(known.pod)
+            if failure is not None:
+                return NotStarted(failure)
             return NotStarted(failures.pod_schedule_failed(why, retryable=retryable))
         case LostBeforeStart():
             return _not_started(verdict, known)

@@ -24,6 +24,7 @@ from paperclip_claude_k8s.verdict.ending import (
     PodLost,
     Untrackable,
 )
+from paperclip_claude_k8s.verdict.workspace_end import WorkspaceEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Observation:
     facts: RunFacts
     known: Known = field(default_factory=Known)
     """The last known state of Job and Pod."""
+    workspace: WorkspaceEnd | None = None
+    """What became of a cloned workspace; None if there was none."""
     phases: tuple[tuple[str, int], ...] = ()
     """Duration of each phase: name and milliseconds, in order."""
 

@@ -177,6 +177,7 @@ def _result_json(
         *(session_warnings(inputs.session, observation.relay) if inputs.session else ()),
         *transcript.warnings,
         *_end_warnings(observation, is_success=not with_output),
+        *(observation.workspace.warnings() if observation.workspace is not None else ()),
         *of_usage,
     ]
     ours: JsonMap = {
@@ -184,6 +185,7 @@ def _result_json(
         "session": session_fields(inputs.session, observation.relay) if inputs.session else None,
         "log": _log_fields(observation, inputs.host_failures),
         "phases": dict(observation.phases) or None,
+        "workspace": observation.workspace.to_wire() if observation.workspace is not None else None,
         "warnings": [str(warning)[: LIMITS.text_chars] for warning in warnings[: LIMITS.warnings]] or None,
         "stdout": transcript.excerpt.decode("utf-8", "replace") or None if with_output else None,
         "stderr": transcript.stderr_tail or None if with_output else None,

@@ -22,6 +22,7 @@ from paperclip_claude_k8s.cluster.model import (
     Terminated,
     Waiting,
 )
+from paperclip_claude_k8s.relay.git import CLONE_CONTAINER
 from paperclip_claude_k8s.verdict.disruption import (
     DEADLINE_EXCEEDED,
     JOB_SUSPENDED,
@@ -339,6 +340,9 @@ def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacle
     if waiting.reason in CONFIG_TROUBLE:
         return _verdict_if_not_created("the container", waiting)
     if any(isinstance(c.state, Running) and not c.sidecar for c in pod.init_containers):
+        names = [c.name for c in pod.init_containers if isinstance(c.state, Running) and not c.sidecar]
+        if names == [CLONE_CONTAINER]:
+            return StillWaiting(StartBudget.START, "the repository is being cloned")
         return StillWaiting(StartBudget.START, "an init container is running")
     if volume_source_is_missing(obstacles.mount):
         return StillWaiting(StartBudget.START, f"a volume cannot be mounted yet: {obstacles.mount}")

@@ -1,0 +1,181 @@
+"""The containers that clone and push a workspace, their volumes, and the agent's part of them.
+
+The agent's container mounts the clone, and the folder with the pipe by which the pushing container notices
+its end, but not the Secret. The pushing container mounts the clone read-only.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from paperclip_claude_k8s import relay
+from paperclip_claude_k8s.cluster.model import JsonObject
+from paperclip_claude_k8s.host.workspace_settings import BRANCH_WORDS
+from paperclip_claude_k8s.plan.delivery import escaped
+from paperclip_claude_k8s.plan.git_source import GitSource
+from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.paths import POD_HOME, SCRATCH_DIR, WORKSPACE_DIR
+from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, RunPlan
+from paperclip_claude_k8s.relay import git
+
+SYNC_DIR = "/var/run/paperclip/git"
+_SECRET_DIR = "/var/run/paperclip/git-secret"  # noqa: S105  # a path, not a password
+_WORKSPACE_SIZE = "20Gi"
+_SYNC_SIZE = "1Mi"
+_CACHE = f"{POD_HOME}/.paperclip/git-cache"
+"""Folder on the shared volume with one folder per agent."""
+_PASSED_ON = tuple(
+    name
+    for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+    for name in (proxy, proxy.lower())
+)
+"""Variables of the agent that git needs too."""
+_PUSH_RESOURCES: JsonObject = {
+    "requests": {"cpu": "10m", "memory": "64Mi"},
+    "limits": {"cpu": "1", "memory": "1Gi"},
+}
+
+
+def git_volumes(plan: RunPlan) -> list[JsonObject]:
+    if plan.workspace.source is None:
+        return []
+    volumes: list[JsonObject] = [
+        {"name": "workspace", "emptyDir": {"sizeLimit": _WORKSPACE_SIZE}},
+        {"name": "git-sync", "emptyDir": {"sizeLimit": _SYNC_SIZE}},
+    ]
+    if plan.config.git_secret:
+        mode = 0o444 if plan.config.run_as_user is None else 0o440
+        secret = {"secretName": plan.config.git_secret, "defaultMode": mode}
+        volumes.append({"name": "git-secret", "secret": secret})
+    return volumes
+
+
+def agent_mounts(plan: RunPlan) -> list[JsonObject]:
+    if plan.workspace.source is None:
+        return []
+    return [
+        {"name": "workspace", "mountPath": WORKSPACE_DIR},
+        {"name": "git-sync", "mountPath": SYNC_DIR, "readOnly": True},
+    ]
+
+
+def agent_variables(plan: RunPlan) -> dict[str, str]:
+    """What the relay reads."""
+    pipe = f"{SYNC_DIR}/{git.PIPE}" if plan.workspace.source is not None else ""
+    return {relay.ALIVE: pipe, relay.EXPECT: "1" if plan.workspace.unproven else ""}
+
+
+def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[JsonObject]) -> list[JsonObject]:
+    """The init container that clones.
+
+    `common`: fields of all containers of the Pod; `home`: the mount of the shared volume, empty without one.
+    """
+    source = plan.workspace.source
+    if source is None:
+        return []
+    variables = {
+        "REFS": " ".join(source.refs),
+        "COMMIT": source.commit,
+        "BRANCH": source.branch,
+        "DEPTH": str(plan.config.git_depth),
+        "SUBMODULES": "1" if plan.config.git_submodules else "",
+        "LFS": "1" if plan.config.git_lfs else "",
+        "AUTHOR": plan.agent_name or plan.identity.agent,
+        "EMAIL": f"{plan.identity.agent.lower()}@agents.invalid",
+        "CACHE": f"{_CACHE}/{_agent_folder(plan.identity)}" if home else "",
+        "CACHE_KEY": hashlib.sha256(source.url.encode()).hexdigest()[:32],
+    }
+    mounts: list[JsonObject] = [
+        {"name": "workspace", "mountPath": WORKSPACE_DIR},
+        {"name": "git-sync", "mountPath": SYNC_DIR},
+        *home,
+    ]
+    return [_container(plan, source, git.CLONE_CONTAINER, common, variables, mounts)]
+
+
+def push_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
+    """The container that pushes what the agent left, and reports what is not pushed."""
+    source = plan.workspace.source
+    if source is None:
+        return []
+    variables = {
+        "PUSH": push_target(plan.config.git_push or "", plan.identity),
+        "LFS": "1" if plan.config.git_lfs else "",
+        "ENDED": f"{SCRATCH_DIR}/ended",
+    }
+    mounts: list[JsonObject] = [
+        {"name": "workspace", "mountPath": WORKSPACE_DIR, "readOnly": True},
+        {"name": "git-sync", "mountPath": SYNC_DIR, "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH_DIR, "readOnly": True},
+    ]
+    common = {**common, "resources": _PUSH_RESOURCES}
+    return [_container(plan, source, git.PUSH_CONTAINER, common, variables, mounts)]
+
+
+def push_target(template: str, identity: Identity) -> str:
+    """The branch to push to. `{branch}` stays: only the Pod knows which branch the agent leaves."""
+    values = {"agent": identity.agent, "run": identity.run, "task": identity.task}
+    for word in BRANCH_WORDS:
+        if word in values:
+            template = template.replace(f"{{{word}}}", values[word] or "none")
+    return template
+
+
+def _container(  # noqa: PLR0913, PLR0917  # the parts in which the two containers differ
+    plan: RunPlan,
+    source: GitSource,
+    name: str,
+    common: Mapping[str, object],
+    variables: Mapping[str, str],
+    mounts: list[JsonObject],
+) -> JsonObject:
+    secret = plan.config.git_secret
+    everywhere = {
+        "URL": source.url,
+        "DIR": plan.workspace.workdir,
+        "SYNC": SYNC_DIR,
+        "SECRET": _SECRET_DIR if secret else "",
+        "SCHEME": source.scheme,
+        "HOST": source.host,
+        "PROTOCOLS": ":".join(dict.fromkeys((source.scheme, "https", "ssh"))),
+        "NONCE": plan.nonce,
+        "MESSAGE": common["terminationMessagePath"],
+    }
+    named = {f"{git.PREFIX}{key}": str(value) for key, value in {**everywhere, **variables}.items()}
+    env: list[JsonObject] = _passed_on(plan)
+    env += [{"name": key, "value": escaped(value)} for key, value in sorted(named.items())]
+    if secret:
+        mounts = [*mounts, {"name": "git-secret", "mountPath": _SECRET_DIR, "readOnly": True}]
+    file = "git_clone.sh" if name == git.CLONE_CONTAINER else "git_push.sh"
+    return {
+        **common,
+        "name": name,
+        "image": plan.config.git_image or plan.image,
+        "command": [escaped(part) for part in git.command(file)],
+        "env": env,
+        "volumeMounts": mounts,
+    }
+
+
+def _passed_on(plan: RunPlan) -> list[JsonObject]:
+    """The proxies that the agent uses."""
+    environment = plan.environment
+    plain: list[JsonObject] = [
+        {"name": name, "value": escaped(environment.literals[name])}
+        for name in _PASSED_ON
+        if name in environment.literals
+    ]
+    secret: list[JsonObject] = [
+        {
+            "name": name,
+            "valueFrom": {"secretKeyRef": {"name": plan.secret_name, "key": SECRET_ENV_PREFIX + name}},
+        }
+        for name in _PASSED_ON
+        if name in plan.environment.secrets
+    ]
+    return [*plain, *secret]
+
+
+def _agent_folder(identity: Identity) -> str:
+    """A folder name that no other agent has."""
+    ids = f"{identity.company or ''}\0{identity.agent_id}"
+    return f"{identity.agent}-{hashlib.sha256(ids.encode(errors='surrogatepass')).hexdigest()[:10]}"

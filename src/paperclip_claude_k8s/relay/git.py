@@ -1,0 +1,94 @@
+"""The scripts that clone and push a workspace, the variables that they read, and what they report.
+
+`git_clone.sh` runs in an init container, `git_push.sh` in a container beside the agent's. Both get the
+credentials; the agent's container does not.
+"""
+
+from dataclasses import dataclass
+
+import orjson
+
+from paperclip_claude_k8s.base.json_readers import get_int, get_text
+from paperclip_claude_k8s.relay import script
+
+CLONE_CONTAINER, PUSH_CONTAINER = "git-clone", "git-push"
+PREFIX = "PAPERCLIP_GIT_"
+"""Prefix of the variables that the scripts read."""
+PIPE = "alive"
+"""Name of the pipe in the folder that the containers share, see `relay.ALIVE`."""
+
+
+def command(name: str) -> list[str]:
+    """The command of a container: `git_clone.sh` or `git_push.sh`."""
+    return ["sh", "-c", script("git_common.sh") + script(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class CloneReport:
+    """What was checked out."""
+
+    commit: str
+    """Its id; "" for an empty repository."""
+    branch: str
+    """"" if no branch is checked out."""
+    cached: bool
+    """Whether objects of an earlier clone were used."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """What the agent left in its clone, and what of it is on the server. None: could not be counted."""
+
+    head: str
+    branch: str
+    pushed: str
+    """The branch on the server that has the agent's branch now; "" if it was not pushed."""
+    why: str
+    """Why not, with git's own words."""
+    changed: bool
+    """Whether the agent's branch has new commits."""
+    commits: int | None = None
+    """Commits of any branch that are not on the server; `bytes`: their size."""
+    bytes: int | None = None
+    files: int | None = None
+    """Files that are changed or new and not committed, without ignored ones; `file_bytes`: their size."""
+    file_bytes: int | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that the agent left is on the server."""
+        return self.commits == 0 and self.files == 0
+
+
+def read_clone_report(message: str, nonce: str) -> CloneReport | None:
+    """The report in a termination message; None for another message."""
+    report = _read(message, nonce)
+    if report is None:
+        return None
+    return CloneReport(get_text(report, "commit"), get_text(report, "branch"), report.get("cached") is True)
+
+
+def read_push_report(message: str, nonce: str) -> PushReport | None:
+    """The report in a termination message; None for another message."""
+    report = _read(message, nonce)
+    if report is None:
+        return None
+    return PushReport(
+        head=get_text(report, "head"),
+        branch=get_text(report, "branch"),
+        pushed=get_text(report, "pushed"),
+        why=get_text(report, "why"),
+        changed=report.get("changed") is True,
+        commits=get_int(report, "commits"),
+        bytes=get_int(report, "bytes"),
+        files=get_int(report, "files"),
+        file_bytes=get_int(report, "file_bytes"),
+    )
+
+
+def _read(message: str, nonce: str) -> dict[str, object] | None:
+    try:
+        report = orjson.loads(message or "")
+    except orjson.JSONDecodeError:
+        return None
+    return report if isinstance(report, dict) and report.get("workspace") == nonce else None

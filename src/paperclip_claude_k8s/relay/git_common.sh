@@ -1,0 +1,95 @@
+# What the scripts that clone and push a workspace have in common: credentials, options of git, reports.
+# Everything that authors of configs, agents or servers choose arrives in variables, and is never part of the script.
+set -uf
+url=$PAPERCLIP_GIT_URL
+dir=$PAPERCLIP_GIT_DIR
+sync=$PAPERCLIP_GIT_SYNC
+secret=${PAPERCLIP_GIT_SECRET:-}
+nonce=$PAPERCLIP_GIT_NONCE
+message=${PAPERCLIP_GIT_MESSAGE:-/dev/termination-log}
+umask 022
+LC_ALL=C
+GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 GIT_LFS_SKIP_SMUDGE=1 GIT_TEMPLATE_DIR='' GIT_ALLOW_PROTOCOL=$PAPERCLIP_GIT_PROTOCOLS
+# in the container's own file system, which no other container sees
+tmp=$(mktemp -d) || exit 75
+trap 'rm -rf "$tmp"' EXIT
+# where git finds no repository
+cd "$tmp" || exit 75
+HOME=$tmp XDG_CONFIG_HOME=$tmp GIT_CEILING_DIRECTORIES=$tmp
+GIT_ASKPASS=$tmp/askpass SSH_ASKPASS=$tmp/askpass
+export LC_ALL GIT_TERMINAL_PROMPT GIT_OPTIONAL_LOCKS GIT_LFS_SKIP_SMUDGE GIT_TEMPLATE_DIR GIT_ALLOW_PROTOCOL HOME \
+  XDG_CONFIG_HOME GIT_CEILING_DIRECTORIES GIT_ASKPASS SSH_ASKPASS
+
+# The text of standard input in one line that needs no escaping in JSON.
+plain() {
+  tr '\n\t"\\' "  ''" | tr -cd ' -~' | head -c "${1:-1200}"
+}
+
+# git without hooks, helpers and background work, whatever the configuration of a repository says.
+safe_git() {
+  git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c credential.helper= -c gc.auto=0 -c maintenance.auto=false \
+    -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 -c advice.detachedHead=false -c safe.directory="$dir" \
+    -c submodule.recurse=false -c core.symlinks=true "$@"
+}
+
+# Whether $1 is the id of an object.
+is_id() {
+  case $1 in
+    *[!0-9a-f]* | '') return 1 ;;
+  esac
+  [ "${#1}" -eq 40 ] || [ "${#1}" -eq 64 ]
+}
+
+# The words of git's last errors, without its hints.
+git_errors() {
+  grep -v -e '^hint:' -e '^ *$' "$tmp/err" | tail -n 6 | plain
+}
+
+# Whether the Secret's credentials may be used for this repository: its key url, if it has one, limits them.
+may_use_secret() {
+  [ -n "$secret" ] || return 1
+  [ -f "$secret/url" ] || return 0
+  limit=$(cat "$secret/url")
+  case $url/ in
+    "${limit%/}"/*) return 0 ;;
+  esac
+  return 1
+}
+
+# Leaves credentials where git asks for them. They are never arguments, which others could see.
+set_up_credentials() {
+  printf '#!/bin/sh\nexit 1\n' >"$tmp/askpass"
+  ssh_options="-F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
+  ssh_options="$ssh_options -o UserKnownHostsFile='$tmp/known_hosts' -o ConnectTimeout=20"
+  (umask 077 && : >"$tmp/known_hosts")
+  if may_use_secret; then
+    pass=
+    for key in password token; do
+      [ -n "$pass" ] || [ ! -f "$secret/$key" ] || pass=$secret/$key
+    done
+    if [ -n "$pass" ]; then
+      # only for the server of this repository: another one may be behind a redirect or a submodule
+      printf '#!/bin/sh\n' >"$tmp/askpass"
+      cat >>"$tmp/askpass" <<'END'
+case $1 in
+  *"'$PAPERCLIP_GIT_SCHEME://$PAPERCLIP_GIT_HOST'"* | *"@$PAPERCLIP_GIT_HOST'"*) ;;
+  *) exit 1 ;;
+esac
+case $1 in
+  Username*) cat "$PAPERCLIP_GIT_SECRET/username" 2>/dev/null || echo x-access-token ;;
+  *) cat "$PAPERCLIP_GIT_PASS" ;;
+esac
+END
+      PAPERCLIP_GIT_PASS=$pass
+      export PAPERCLIP_GIT_PASS
+    fi
+    [ ! -f "$secret/known_hosts" ] || cat "$secret/known_hosts" >"$tmp/known_hosts"
+    if [ -f "$secret/ssh-privatekey" ]; then
+      (umask 077 && { cat "$secret/ssh-privatekey" && echo; } >"$tmp/key")
+      ssh_options="$ssh_options -i '$tmp/key' -o IdentitiesOnly=yes"
+    fi
+  fi
+  chmod 700 "$tmp/askpass"
+  GIT_SSH_COMMAND="ssh $ssh_options" GIT_SSH_VARIANT=ssh
+  export GIT_SSH_COMMAND GIT_SSH_VARIANT
+}

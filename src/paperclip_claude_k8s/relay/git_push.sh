@@ -1,0 +1,171 @@
+# Pushes the branch that the agent left, and reports what is not on the server. Runs in a container of its own, because
+# the agent must not get the credentials. The agent wrote the clone: nothing in it is executed, and its configuration is
+# not read. All git commands work in a repository of this container that only borrows the clone's objects.
+push_to=${PAPERCLIP_GIT_PUSH:-}
+ended=$PAPERCLIP_GIT_ENDED
+own=$tmp/own
+branch='' head='' pushed='' why='' commits=null bytes=null files=null file_bytes=null new=null
+# the Pod may be deleted while the agent ends: there is time left until SIGKILL
+trap '' TERM INT HUP
+
+# Waits until the agent has ended: the relay notes that. If its container dies, the kernel closes the relay's end of the
+# pipe.
+await_agent() {
+  [ -p "$sync/alive" ] || return 0
+  (read -r _ <"$sync/alive") 2>/dev/null &
+  reader=$!
+  while kill -0 "$reader" 2>/dev/null && [ ! -e "$ended" ]; do
+    sleep 0.2
+  done
+  kill -KILL "$reader" 2>/dev/null
+}
+
+# The content of a file of the clone that is no link and no pipe.
+read_file() {
+  [ -f "$1" ] && [ ! -L "$1" ] && timeout 10 head -c "$2" "$1"
+}
+
+# The id of the clone's ref $1.
+read_ref() {
+  git check-ref-format "$1" 2>/dev/null || return
+  id=$(read_file "$dir/.git/$1" 100)
+  is_id "$id" || id=$(read_file "$dir/.git/packed-refs" 16777216 | while read -r id name _; do
+    [ "$name" != "$1" ] || { echo "$id" && break; }
+  done)
+  if is_id "$id"; then echo "$id"; fi
+}
+
+# The ids of the clone's branches and of its last stash, at most 500.
+all_heads() {
+  {
+    (cd "$dir/.git/refs" && set +f && timeout 20 find heads stash -type f) 2>/dev/null | head -n 500 | while read -r name; do
+      read_file "$dir/.git/refs/$name" 100
+    done
+    read_file "$dir/.git/packed-refs" 16777216 | while read -r id name _; do
+      case $name in
+        refs/heads/*) echo "$id" ;;
+      esac
+    done | head -n 500
+    echo "$head"
+  } | sort -u | while read -r id; do
+    ! is_id "$id" || ! git --git-dir="$own" cat-file -e "$id^{commit}" 2>/dev/null || echo "$id"
+  done
+}
+
+borrow_objects() {
+  [ -d "$dir" ] && [ ! -L "$dir" ] && [ -d "$dir/.git/objects" ] && [ ! -L "$dir/.git" ] || return 1
+  git init -q --bare "$own" 2>"$tmp/err" && printf '%s\n' "$dir/.git/objects" >"$own/objects/info/alternates" || return 1
+  read_file "$dir/.git/shallow" 1048576 | while read -r id; do
+    ! is_id "$id" || echo "$id"
+  done >"$tmp/shallow"
+  [ ! -s "$tmp/shallow" ] || cp "$tmp/shallow" "$own/shallow"
+  git --git-dir="$own" config core.bare false
+}
+
+# Sets branch and head.
+read_head() {
+  text=$(read_file "$dir/.git/HEAD" 1000)
+  case $text in
+    "ref: refs/heads/"*)
+      branch=${text#ref: refs/heads/}
+      head=$(read_ref "refs/heads/$branch")
+      ;;
+    *) is_id "$text" && head=$text ;;
+  esac
+  [ -n "$head" ] && git --git-dir="$own" cat-file -e "$head^{commit}" 2>/dev/null || head=
+}
+
+# Pushes head to the branch that gitPush names. Sets pushed, or why.
+push_branch() {
+  target=
+  rest=$push_to
+  while [ -n "$rest" ]; do
+    case $rest in
+      *"{branch}"*)
+        if [ -z "$branch" ]; then
+          why="the agent left no branch, but a detached HEAD"
+          return
+        fi
+        target=$target${rest%%"{branch}"*}$branch
+        rest=${rest#*"{branch}"}
+        ;;
+      *) target=$target$rest rest= ;;
+    esac
+  done
+  if ! git check-ref-format "refs/heads/$target" 2>/dev/null; then
+    why="the branch in gitPush cannot be used"
+    return
+  fi
+  # without -f or +: the server's commits are never lost
+  if (cd "$tmp" && timeout 150 git --git-dir="$own" -c core.hooksPath=/dev/null -c credential.helper= -c push.followTags=false \
+    -c push.gpgSign=false -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 push --porcelain --no-verify \
+    --recurse-submodules=no -- "$url" "$head:refs/heads/$target") >"$tmp/out" 2>"$tmp/err"; then
+    pushed=$target
+  else
+    grep '^!' "$tmp/out" >>"$tmp/err"
+    why=$(git_errors)
+    [ -n "$why" ] || why="git push did not end in time"
+  fi
+}
+
+# Sets commits and bytes: what is in the clone's branches and not on the server.
+count_commits() {
+  {
+    all_heads
+    [ -z "$base" ] || echo "^$base"
+    [ -z "$pushed" ] || echo "^$head"
+  } >"$tmp/tips"
+  n=$(timeout 60 git --git-dir="$own" rev-list --count --stdin <"$tmp/tips" 2>/dev/null) && commits=$n
+  n=$(timeout 60 git --git-dir="$own" rev-list --objects --stdin <"$tmp/tips" 2>/dev/null | cut -d ' ' -f 1 |
+    timeout 60 git --git-dir="$own" cat-file --batch-check='%(objectsize:disk)' 2>/dev/null | total) && bytes=$n
+}
+
+total() {
+  awk '{ sum += $1 } END { printf "%.0f", sum }'
+}
+
+# Sets files and file_bytes: what is changed or new in the working tree and not committed. Ignored files do not count.
+count_files() {
+  GIT_INDEX_FILE=$tmp/index
+  export GIT_INDEX_FILE
+  if [ -n "$head" ]; then
+    timeout 60 git --git-dir="$own" read-tree "$head" 2>/dev/null || return
+  fi
+  (cd "$dir" && timeout 100 git --git-dir="$own" --work-tree="$dir" -c core.fsmonitor=false -c core.hooksPath=/dev/null \
+    -c core.excludesFile=/dev/null ls-files -z -m -o --exclude-standard) >"$tmp/files" 2>/dev/null || return
+  files=$(tr -dc '\000' <"$tmp/files" | wc -c)
+  files=$((files))
+  file_bytes=$(cd "$dir" && xargs -0 -r stat -c %s -- <"$tmp/files" 2>/dev/null | total)
+}
+
+await_agent
+base=$(head -c 100 "$sync/base")
+is_id "$base" || base=
+set_up_credentials
+if ! command -v git >/dev/null 2>&1; then
+  why="the image of this container has no git"
+elif ! borrow_objects; then
+  why="the clone is no longer a repository"
+else
+  if [ "${PAPERCLIP_GIT_LFS:-}" = 1 ]; then
+    git --git-dir="$own" lfs install --local >/dev/null 2>&1
+    git --git-dir="$own" config lfs.storage "$dir/.git/lfs"
+  fi
+  read_head
+  if [ -z "$head" ]; then
+    why="the agent left no commit"
+  elif [ "$head" = "$base" ]; then
+    why="there is no new commit"
+  elif [ -z "$push_to" ]; then
+    why="gitPush is not set"
+  else
+    push_branch
+  fi
+  count_commits
+  count_files
+  new=$([ "$head" = "$base" ] && echo false || echo true)
+fi
+printf '{"workspace":"%s","head":"%s","branch":"%s","pushed":"%s","why":"%s","changed":%s,"commits":%s,"bytes":%s,"files":%s,"file_bytes":%s}\n' \
+  "$nonce" "$head" "$(printf %s "$branch" | plain 200)" "$(printf %s "$pushed" | plain 200)" "$(printf %s "$why" | plain)" \
+  "$new" "$commits" "${bytes:-null}" "${files:-null}" "${file_bytes:-null}" >"$message"
+exit 0

@@ -1,0 +1,88 @@
+"""Chooses how the project's files come into the Pod, after a look at the host's folder."""
+
+import os
+from functools import partial
+from itertools import islice
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.folder_rules import is_in
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.policy import Refusal
+from paperclip_claude_k8s.plan.git_source import (
+    GitSource,
+    RepositoryNotAllowed,
+    SourceRefused,
+    read_git_source,
+)
+from paperclip_claude_k8s.plan.run_site import RunSite
+from paperclip_claude_k8s.plan.workspace import (
+    Look,
+    Workspace,
+    WorkspaceUnavailable,
+    choose_workspace,
+    gather_facts,
+    repository_of,
+    workspace_cwd,
+)
+from paperclip_claude_k8s.ports import ProcessSettings
+
+
+async def find_workspace(
+    ctx: ExecutionContext, config: AdapterConfig, site: RunSite, settings: ProcessSettings
+) -> Workspace:
+    """Look at what is there, and choose.
+
+    Raises:
+        RunFailure: `k8s_workspace_unavailable`, the configured strategy lacks something;
+            `k8s_policy_refused`, the config asks for a repository that the policy does not allow.
+    """
+    has_volume = site.home is not None and bool(site.home.claim_name)
+    look = await _look(workspace_cwd(ctx), site.volume_here if has_volume else None, settings)
+    source, refused = _source(ctx, config, settings)
+    facts = gather_facts(ctx, config, has_volume=has_volume, look=look, source=source, refused=refused)
+    try:
+        return choose_workspace(config.workspace, facts)
+    except WorkspaceUnavailable as error:
+        raise RunFailure(failures.workspace_unavailable(str(error))) from None
+
+
+def _source(
+    ctx: ExecutionContext, config: AdapterConfig, settings: ProcessSettings
+) -> tuple[GitSource | None, str]:
+    """The context's repository, or why it cannot be used."""
+    try:
+        return read_git_source(repository_of(ctx), settings.policy.repositories), ""
+    except RepositoryNotAllowed as error:
+        if config.workspace == "git":
+            refusal = Refusal("context.paperclipWorkspace.repoUrl", str(error), "repositories")
+            raise RunFailure(failures.policy_refused(refusal)) from None
+        return None, str(error)
+    except SourceRefused as error:
+        return None, str(error)
+
+
+async def _look(cwd: str, volume: str | None, settings: ProcessSettings) -> Look:
+    """Look at the folder on the shared volume; a volume that hangs shows nothing."""
+    if volume is None or not cwd.startswith("/") or "\0" in cwd:
+        return Look.UNSEEN
+    try:
+        return await call_in_thread(partial(_see, cwd, volume), settings.timings.host_links, place_of(cwd))
+    except TimeoutError:
+        return Look.UNSEEN
+
+
+def _see(cwd: str, volume: str) -> Look:
+    """What is really there: in the Pod, a link that leads out of the volume leads nowhere. Blocks."""
+    try:
+        real = os.path.realpath(cwd)
+        if not is_in(real, [os.path.realpath(volume)]):
+            return Look.MISSING
+        with os.scandir(real) as entries:
+            return Look.FILLED if any(islice(entries, 1)) else Look.EMPTY
+    except PermissionError:
+        return Look.UNSEEN
+    except OSError:
+        return Look.MISSING

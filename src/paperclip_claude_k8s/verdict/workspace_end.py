@@ -1,0 +1,232 @@
+"""What the containers that clone and push a workspace report: failures, lines for the log, warnings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.claude.run_warnings import RunWarning, WarningCode
+from paperclip_claude_k8s.cluster.model import ContainerSnapshot, PodSnapshot, Terminated
+from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.relay.git import (
+    CLONE_CONTAINER,
+    PUSH_CONTAINER,
+    PushReport,
+    read_clone_report,
+    read_push_report,
+)
+
+_KIB = 1024
+_CREDENTIALS = (
+    "name a Secret with credentials for this repository in `gitSecret`: keys `username` and `password` "
+    "(or `token`) for https, `ssh-privatekey` and `known_hosts` for ssh"
+)
+_ADDRESS = (
+    "check the repository's address; a server may also hide a repository from those who may not read it: "
+    "then `gitSecret` has to name a Secret with credentials"
+)
+_STEPS: tuple[tuple[tuple[str, ...], str, bool], ...] = (
+    (
+        ("has no git-lfs", "has no git", "has no ssh"),
+        "set `gitImage` to an image that has it, for example one with git and openssh-client",
+        False,
+    ),
+    (
+        ("no known_hosts", "host key", "Host key verification failed"),
+        "put the server's host keys, as `ssh-keyscan` prints them, into `known_hosts` of that Secret",
+        False,
+    ),
+    (
+        ("No user exists for uid",),
+        "ssh needs a user of this id in the image: set `gitImage` to an image that has one, or use https",
+        False,
+    ),
+    (("No space left",), "the clone is larger than its volume or the node's disk: use `gitDepth` 1", False),
+    (
+        ("certificate", "SSL"),
+        "use a `gitImage` that trusts the server's certificate",
+        False,
+    ),
+    (
+        (
+            "Authentication failed",
+            "could not read Username",
+            "could not read Password",
+            "Permission denied",
+            "error: 401",
+            "error: 403",
+        ),
+        _CREDENTIALS,
+        False,
+    ),
+    (
+        ("has no branch or tag", "not our ref", "unadvertised object", "is not a commit"),
+        "correct the workspace's version (repoRef), or push it to the repository",
+        False,
+    ),
+    (
+        (
+            "not found",
+            "does not appear to be a git repository",
+            "does not exist",
+            "not exported",
+            "error: 404",
+        ),
+        _ADDRESS,
+        False,
+    ),
+    (
+        ("transport '", "not allowed"),
+        "use a repository and submodules with https or ssh",
+        False,
+    ),
+    (
+        (
+            "Could not resolve host",
+            "Couldn't resolve host",
+            "Connection refused",
+            "timed out",
+            "Connection reset",
+            "early EOF",
+            "unexpected disconnect",
+            "RPC failed",
+            "hung up",
+            "Failed to connect",
+            "Couldn't connect",
+            "unable to connect",
+            "Network is unreachable",
+            "error: 5",
+            "error: 429",
+        ),
+        "check that Pods of this namespace can reach the repository's server; retrying may succeed",
+        True,
+    ),
+)
+"""What git's words contain → the next step, and whether another try may succeed. The first match counts."""
+_OTHER_STEP = "resolve what git says, then run the agent again"
+
+
+def clone_failure(pod: PodSnapshot | None) -> Failure | None:
+    """The failure of a Pod whose clone failed; None if it did not."""
+    end = _end_of(pod.init_containers if pod is not None else (), CLONE_CONTAINER)
+    if end is None or not end.exit_code:
+        return None
+    why = " ".join(end.message.split()) or f"git-clone ended with exit code {end.exit_code} ({end.reason})"
+    if end.reason == "OOMKilled":
+        step = "the memory limit was exceeded: raise `resources.limits.memory`, or use `gitDepth` 1"
+        return failures.clone_failed(why, step, retryable=False)
+    for fragments, step, retryable in _STEPS:
+        if any(fragment in why for fragment in fragments):
+            return failures.clone_failed(why, step, retryable=retryable)
+    return failures.clone_failed(why, _OTHER_STEP, retryable=False)
+
+
+def describe_clone(pod: PodSnapshot, nonce: str) -> str:
+    """A line about the finished clone; "" if there is none."""
+    end = _end_of(pod.init_containers, CLONE_CONTAINER)
+    report = read_clone_report(end.message, nonce) if end is not None else None
+    if report is None:
+        return ""
+    if not report.commit:
+        return "Workspace: the repository is empty"
+    where = f"branch {report.branch}" if report.branch else "no branch (detached HEAD)"
+    reused = ", with objects of an earlier clone" if report.cached else ""
+    return f"Workspace: cloned {report.commit[:12]}, {where}{reused}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceEnd:
+    """The end of a cloned workspace. `report` is None if the pushing container left none."""
+
+    report: PushReport | None
+
+    @property
+    def line(self) -> str:
+        """What became of the agent's changes, for the log."""
+        report = self.report
+        if report is None:
+            return f"Workspace: {_UNKNOWN}"
+        if report.pushed:
+            done = f"pushed {report.head[:12]} to branch {report.pushed}"
+        elif report.changed:
+            done = f"the agent's branch {report.branch or '(detached HEAD)'} was not pushed: {report.why}"
+        else:
+            done = f"nothing was pushed: {report.why}"
+        left = describe_left(report)
+        return f"Workspace: {done}{f'; lost with the Pod: {left}' if left else ''}"
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nothing of the agent's work is lost."""
+        return self.report is not None and self.report.is_complete
+
+    def warnings(self) -> Iterator[RunWarning]:
+        if not self.is_fine:
+            text = self.line.removeprefix("Workspace: ")
+            step = _NEXT_STEP if self.report is not None and not self.report.pushed else ""
+            yield RunWarning(WarningCode.WORKSPACE_NOT_PUSHED, f"{text}{step}")
+
+    def to_wire(self) -> JsonMap:
+        """`resultJson.workspace`. Sizes are in bytes; null: unknown."""
+        report = self.report
+        if report is None:
+            return {"strategy": "git", "pushed": None}
+        return {
+            "strategy": "git",
+            "head": report.head or None,
+            "branch": report.branch or None,
+            "pushed": report.pushed or None,
+            "reason": report.why or None,
+            "unpushedCommits": report.commits,
+            "unpushedBytes": report.bytes,
+            "uncommittedFiles": report.files,
+            "uncommittedBytes": report.file_bytes,
+        }
+
+
+_UNKNOWN = "it is unknown whether the agent's changes were pushed: its Pod ended before that was reported"
+_NEXT_STEP = " — let the agent commit its work, and name a branch in `gitPush`"
+
+
+def describe_left(report: PushReport) -> str:
+    """What is only in the Pod, with its size; "" if that is nothing."""
+    parts = (
+        _amount(report.commits, "commit", "pushed", report.bytes),
+        _amount(report.files, "file", "committed", report.file_bytes),
+    )
+    return " and ".join(part for part in parts if part)
+
+
+def _amount(number: int | None, noun: str, done: str, size: int | None) -> str:
+    if number is None:
+        return f"an unknown number of {noun}s that are not {done}"
+    if number == 1:
+        return f"1 {noun} that is not {done}{_size(size)}"
+    return f"{number} {noun}s that are not {done}{_size(size)}" if number else ""
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return ""
+    if size < _KIB:
+        return f" ({size} bytes)"
+    return f" ({size / _KIB:.1f} KiB)" if size < _KIB * _KIB else f" ({size / _KIB / _KIB:.1f} MiB)"
+
+
+def push_container(pod: PodSnapshot | None) -> ContainerSnapshot | None:
+    """The pushing container of a Pod; None if the Pod has none."""
+    containers = pod.containers if pod is not None else ()
+    return next((container for container in containers if container.name == PUSH_CONTAINER), None)
+
+
+def push_end(pod: PodSnapshot | None, nonce: str) -> WorkspaceEnd | None:
+    """The end of the pushing container; None if it has not ended, or does not exist."""
+    container = push_container(pod)
+    if container is None or not isinstance(container.state, Terminated):
+        return None
+    return WorkspaceEnd(read_push_report(container.state.message, nonce))
+
+
+def _end_of(containers: tuple[ContainerSnapshot, ...], name: str) -> Terminated | None:
+    found = next((container for container in containers if container.name == name), None)
+    return found.state if found is not None and isinstance(found.state, Terminated) else None
