@@ -221,6 +221,14 @@ GOLDEN: list[tuple[Failure, str]] = [
         "A file on the shared volume was changed before the agent started, so it was not started: run-files/job/prompt.txt: FAILED — find out which agent or program of this volume changes it, then run the agent again",
     ),
     (
+        failures.workspace_unavailable("The workspace could not be cloned: early EOF", "x", retryable=True),
+        "The workspace could not be cloned: early EOF — x",
+    ),
+    (
+        failures.workspace_unavailable("The workspace is not available: no folder", "set it"),
+        "The workspace is not available: no folder — set it",
+    ),
+    (
         failures.session_volume_unavailable("Claim c is being deleted", "end its Pod", retryable=True),
         "Claim c is being deleted — end its Pod",
     ),

@@ -16,17 +16,15 @@ The text of a failure has two parts: `what` happened, with the message of the cl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
 from paperclip_claude_k8s.claude.next_steps import NEXT_STEPS, SESSION_LOST
 from paperclip_claude_k8s.cluster.error_texts import describe_error, refusal_step
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
+from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.policy import POLICY_FILE, Refusal
 from paperclip_claude_k8s.host.result import ErrorFamily
-
-JsonMap: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,18 +190,9 @@ def _home_pod_step(error: ClusterError | None) -> str:
     return f"{step}, or set `kubeconfig` and `image`; {_INHERITS}"
 
 
-def workspace_unavailable(why: str) -> Failure:
-    """Built when the configured way for the project's files into the Pod lacks something."""
-    step = (
-        "correct the agent's workspace, or set `workspace` to auto: then the run goes on without these files"
-    )
-    return _bootstrap(ErrorCode.WORKSPACE_UNAVAILABLE, f"The agent's workspace is not available: {why}", step)
-
-
-def clone_failed(why: str, step: str, *, retryable: bool) -> Failure:
-    """Built when the init container could not clone. `retryable`: another try may succeed."""
-    text = f"The agent's workspace could not be cloned: {why}"
-    return _bootstrap(ErrorCode.WORKSPACE_UNAVAILABLE, text, step, retryable=retryable)
+def workspace_unavailable(why: str, step: str, *, retryable: bool = False) -> Failure:
+    """Built when the project's files cannot be brought into the Pod. `retryable`: another try may succeed."""
+    return _bootstrap(ErrorCode.WORKSPACE_UNAVAILABLE, why, step, retryable=retryable)
 
 
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────
@@ -211,23 +200,20 @@ def clone_failed(why: str, step: str, *, retryable: bool) -> Failure:
 
 def guard_unreachable(error: ClusterError) -> Failure:
     """Built when Jobs, Pods or Leases of the slot cannot be read, so a second run cannot be excluded."""
-    step = "check the API server and the right to list jobs"
+    step = "no Job was created; check the API server and the right to list jobs"
     if error.exceeds_quota:
-        step = "free some of the namespace's quota, or have it raised"
+        step = "no Job was created; free some of the namespace's quota, or have it raised"
     if error.foreign:
-        step = "do what the message says, then run the agent again"
+        step = "no Job was created; do what the message says, then run the agent again"
     text = f"Concurrency guard unreachable: {describe_error(error)}"
-    step = f"no Job was created; {step}"
     return _bootstrap(ErrorCode.GUARD_UNREACHABLE, text, step, retryable=not error.foreign)
-
-
-_WAIT_FOR_RUN = "wait for it, cancel its run, or set concurrencyWaitSec"
 
 
 def run_blocked(jobs: str, why: str = "is still running for this agent") -> Failure:
     """Built when another run's Job occupies the slot."""
     text = f"Concurrent run blocked: Job {jobs} {why}"
-    return _bootstrap(ErrorCode.RUN_BLOCKED, text, _WAIT_FOR_RUN, retryable=True)
+    step = "wait for it, cancel its run, or set concurrencyWaitSec"
+    return _bootstrap(ErrorCode.RUN_BLOCKED, text, step, retryable=True)
 
 
 def pods_remain(pods: str) -> Failure:
@@ -259,9 +245,8 @@ def orphan_task_unknown(job: str) -> Failure:
 
 def orphan_session_mismatch(job: str, theirs: str, ours: str) -> Failure:
     """Built when an orphan (a live Job whose host process is gone) of our task resumes another session."""
-    text = (
-        f"Concurrent run blocked: orphaned Job {job} works in session {theirs}, this run needs session {ours}"
-    )
+    why = f"orphaned Job {job} works in session {theirs}, this run needs session {ours}"
+    text = f"Concurrent run blocked: {why}"
     return _bootstrap(ErrorCode.ORPHAN_SESSION_MISMATCH, text, "let it end, or delete it")
 
 

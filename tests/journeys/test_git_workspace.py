@@ -1,8 +1,6 @@
 """Workspaces that are cloned, changed by the agent, pushed, and seen in the repository."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,12 @@ from tests.support.git_server import GitServer, git_server
 from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.real_cluster import IN_HOME_POD, RESULT
 from tests.support.real_namespace import THIS_MACHINE
-from tests.support.runs import HostLog, Site
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import HostLog
 
 POLICY = TEMPORARY_FOLDERS.model_copy(update={"repositories": ("http://*",)})
 CHANGE = f"git checkout -q -B fix && echo new >new.txt && git add new.txt && git commit -q -m fix; {RESULT}"
@@ -47,7 +46,9 @@ async def run(
 
 async def test_workspace_is_cloned_changed_and_pushed(git_site: Site, server: GitServer) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
-    result, log = await run(git_site, f"cat README; pwd; {CHANGE}", {"repoUrl": url}, gitPush="agents/{branch}")
+    result, log = await run(
+        git_site, f"cat README; pwd; {CHANGE}", {"repoUrl": url}, gitPush="agents/{branch}"
+    )
     assert result.error_message is None, log.status
     assert log.status.startswith("[paperclip] Workspace: git ("), log.status
     assert log.stdout.startswith("hello\n")

@@ -1,4 +1,4 @@
-"""A git server over HTTP: git's own `http-backend` behind a small server of Python, with or without a password."""
+"""A git server over HTTP: git's `http-backend` behind a server of Python, with or without a password."""
 
 import base64
 import os
@@ -32,7 +32,7 @@ class GitServer:
     """Serves the bare repositories in `folder`."""
 
     folder: Path
-    address: str = ""
+    address: str
     """`http://HOST:PORT`."""
     password: str = ""
     """If not empty, all requests need it, with any user name."""
@@ -67,89 +67,94 @@ class GitServer:
     def branches(self, name: str) -> dict[str, str]:
         """Branch → id of its commit."""
         lines = git(
-            "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads", cwd=self.folder / f"{name}.git"
+            "for-each-ref",
+            "--format=%(refname:short) %(objectname)",
+            "refs/heads",
+            cwd=self.folder / f"{name}.git",
         )
         return dict(line.split() for line in lines.splitlines())
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    served: GitServer
 
 
 @contextmanager
 def git_server(folder: Path, host: str = "127.0.0.1") -> Iterator[GitServer]:
     """A running server, on a free port of `host`."""
-    served = GitServer(folder)
-    server = ThreadingHTTPServer((host, 0), _handler(served))
-    server.daemon_threads = True
-    served.address = f"http://{host}:{server.server_address[1]}"
+    server = _Server((host, 0), _Handler)
+    server.served = GitServer(folder, f"http://{host}:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield served
+        yield server.served
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-def _handler(served: GitServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer(b"")
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
 
-        def do_POST(self) -> None:
-            self._answer(self._body())
+    def do_GET(self) -> None:
+        self._answer(b"")
 
-        def _answer(self, body: bytes) -> None:
-            served.requests.append(f"{self.command} {self.path}")
-            if served.password and not self._is_authorized():
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Basic realm="git"')
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            path, _, query = self.path.partition("?")
-            env = {
-                **GIT_ENV,
-                "GIT_PROJECT_ROOT": str(served.folder),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "CONTENT_LENGTH": str(len(body)),
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-                "REMOTE_USER": "t",
-                "REMOTE_ADDR": "127.0.0.1",
-                "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": "safe.directory",
-                "GIT_CONFIG_VALUE_0": "*",
-            }
-            done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, check=False)
-            head, _, content = done.stdout.partition(b"\r\n\r\n")
-            lines = [line.partition(": ") for line in head.decode().splitlines()]
-            status = next((value for name, _, value in lines if name == "Status"), "200 OK")
-            self.send_response(int(status.split()[0]))
-            for name, _, value in lines:
-                if name and name != "Status":
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def do_POST(self) -> None:
+        self._answer(self._body())
 
-        def _body(self) -> bytes:
-            if self.headers.get("Transfer-Encoding") != "chunked":
-                return self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            parts = []
-            while size := int(self.rfile.readline().strip() or b"0", 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
+    def _answer(self, body: bytes) -> None:
+        served = self.server.served
+        served.requests.append(f"{self.command} {self.path}")
+        if served.password and not self._is_authorized(served.password):
+            self._send(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
+            return
+        env = self._cgi_variables(served.folder, len(body))
+        done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, check=False)
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        lines = [line.partition(": ") for line in head.decode().splitlines()]
+        headers = [(name, value) for name, _, value in lines]
+        status = dict(headers).get("Status", "200 OK")
+        self._send(int(status.split()[0]), [each for each in headers if each[0] != "Status"], content)
+
+    def _send(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _cgi_variables(self, folder: Path, length: int) -> dict[str, str]:
+        path, _, query = self.path.partition("?")
+        return {
+            **GIT_ENV,
+            "GIT_PROJECT_ROOT": str(folder),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(length),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "REMOTE_USER": "t",
+        }
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        parts = []
+        while size := int(self.rfile.readline().strip() or b"0", 16):
+            parts.append(self.rfile.read(size))
             self.rfile.readline()
-            return b"".join(parts)
+        self.rfile.readline()
+        return b"".join(parts)
 
-        def _is_authorized(self) -> bool:
-            given = self.headers.get("Authorization", "").removeprefix("Basic ")
-            return base64.b64decode(given).decode().partition(":")[2] == served.password
+    def _is_authorized(self, password: str) -> bool:
+        given = self.headers.get("Authorization", "").removeprefix("Basic ")
+        return base64.b64decode(given).decode().partition(":")[2] == password
 
-        def log_message(self, *_: object) -> None:
-            """No lines on stderr."""
-
-    return Handler
+    def log_message(self, *_: object) -> None:
+        """No lines on stderr."""

@@ -5,6 +5,7 @@ its end, but not the Secret. The pushing container mounts the clone read-only.
 """
 
 import hashlib
+import posixpath
 from collections.abc import Mapping
 
 from paperclip_claude_k8s import relay
@@ -15,14 +16,17 @@ from paperclip_claude_k8s.plan.git_source import GitSource
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME, SCRATCH_DIR, WORKSPACE_DIR
 from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, RunPlan
+from paperclip_claude_k8s.plan.session_volume import SESSION_VOLUME, agent_folder
 from paperclip_claude_k8s.relay import git
 
 SYNC_DIR = "/var/run/paperclip/git"
 _SECRET_DIR = "/var/run/paperclip/git-secret"  # noqa: S105  # a path, not a password
 _WORKSPACE_SIZE = "20Gi"
 _SYNC_SIZE = "1Mi"
-_CACHE = f"{POD_HOME}/.paperclip/git-cache"
-"""Folder on the shared volume with one folder per agent."""
+_CACHE_DIR = "/var/cache/paperclip/git"
+"""Where the agent's folder for clones on the session volume is mounted; no agent mounts that folder."""
+_SHARED_CACHE = f"{POD_HOME}/.paperclip/git-cache"
+"""Folder on the shared volume with one folder per agent. Agents can write there."""
 _PASSED_ON = tuple(
     name
     for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -68,10 +72,12 @@ def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[Json
     """The init container that clones.
 
     `common`: fields of all containers of the Pod; `home`: the mount of the shared volume, empty without one.
+    The objects of a clone are kept for the next one on the session volume, else on the shared volume.
     """
     source = plan.workspace.source
     if source is None:
         return []
+    cache, cache_mounts = _cache(plan, home)
     variables = {
         "REFS": " ".join(source.refs),
         "COMMIT": source.commit,
@@ -81,13 +87,13 @@ def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[Json
         "LFS": "1" if plan.config.git_lfs else "",
         "AUTHOR": plan.agent_name or plan.identity.agent,
         "EMAIL": f"{plan.identity.agent.lower()}@agents.invalid",
-        "CACHE": f"{_CACHE}/{_agent_folder(plan.identity)}" if home else "",
+        "CACHE": cache,
         "CACHE_KEY": hashlib.sha256(source.url.encode()).hexdigest()[:32],
     }
     mounts: list[JsonObject] = [
         {"name": "workspace", "mountPath": WORKSPACE_DIR},
         {"name": "git-sync", "mountPath": SYNC_DIR},
-        *home,
+        *cache_mounts,
     ]
     return [_container(plan, source, git.CLONE_CONTAINER, common, variables, mounts)]
 
@@ -175,7 +181,10 @@ def _passed_on(plan: RunPlan) -> list[JsonObject]:
     return [*plain, *secret]
 
 
-def _agent_folder(identity: Identity) -> str:
-    """A folder name that no other agent has."""
-    ids = f"{identity.company or ''}\0{identity.agent_id}"
-    return f"{identity.agent}-{hashlib.sha256(ids.encode(errors='surrogatepass')).hexdigest()[:10]}"
+def _cache(plan: RunPlan, home: list[JsonObject]) -> tuple[str, list[JsonObject]]:
+    """The folder in which objects are kept, and the mount of its volume; "" and none without a volume."""
+    volume = plan.session_volume
+    if volume.claim_name:
+        part = posixpath.join(volume.agent_folder, "git")
+        return _CACHE_DIR, [{"name": SESSION_VOLUME, "mountPath": _CACHE_DIR, "subPath": part}]
+    return (posixpath.join(_SHARED_CACHE, agent_folder(plan.identity)), home) if home else ("", [])

@@ -16,9 +16,8 @@ from paperclip_claude_k8s.plan.git_containers import agent_mounts, git_volumes
 from paperclip_claude_k8s.plan.identity import LABEL_CHARS
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR, is_in_any
 from paperclip_claude_k8s.plan.run_plan import RunPlan
-from paperclip_claude_k8s.plan.session_volume import HOME_VOLUME
+from paperclip_claude_k8s.plan.session_volume import HOME_VOLUME, SESSION_VOLUME
 
-_SESSION_VOLUME = "session"
 _HOME_SIZE = "20Gi"
 """Size limit of HOME without a shared volume, with room for tools and caches."""
 
@@ -147,8 +146,8 @@ def _session_volumes(plan: RunPlan) -> list[JsonObject]:
     if not volume.separate:
         return []
     if not volume.claim_name:
-        return [{"name": _SESSION_VOLUME, "emptyDir": {"sizeLimit": _HOME_SIZE}}]
-    return [{"name": _SESSION_VOLUME, "persistentVolumeClaim": {"claimName": volume.claim_name}}]
+        return [{"name": SESSION_VOLUME, "emptyDir": {"sizeLimit": _HOME_SIZE}}]
+    return [{"name": SESSION_VOLUME, "persistentVolumeClaim": {"claimName": volume.claim_name}}]
 
 
 def _session_mounts(plan: RunPlan) -> list[JsonObject]:
@@ -157,7 +156,7 @@ def _session_mounts(plan: RunPlan) -> list[JsonObject]:
     if not volume.separate:
         return []
     part = {"subPath": volume.session_folder} if volume.claim_name else {}
-    return [{"name": _SESSION_VOLUME, "mountPath": SESSION_DIR, **part}]
+    return [{"name": SESSION_VOLUME, "mountPath": SESSION_DIR, **part}]
 
 
 def _home_volume(plan: RunPlan) -> JsonObject:

@@ -33,6 +33,8 @@ class CloneReport:
     """"" if no branch is checked out."""
     cached: bool
     """Whether objects of an earlier clone were used."""
+    kept: bool | None
+    """Whether the objects of this one were kept for the next; None if there is no volume for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,13 @@ def read_clone_report(message: str, nonce: str) -> CloneReport | None:
     report = _read(message, nonce)
     if report is None:
         return None
-    return CloneReport(get_text(report, "commit"), get_text(report, "branch"), report.get("cached") is True)
+    kept = report.get("kept")
+    return CloneReport(
+        commit=get_text(report, "commit"),
+        branch=get_text(report, "branch"),
+        cached=report.get("cached") is True,
+        kept=kept if isinstance(kept, bool) else None,
+    )
 
 
 def read_push_report(message: str, nonce: str) -> PushReport | None:

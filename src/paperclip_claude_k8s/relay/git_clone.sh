@@ -94,6 +94,7 @@ load_cache() {
 # Keeps the objects for the next clone. Trouble with the volume is no trouble of the run.
 save_cache() {
   [ -n "$cache" ] || return 0
+  kept=true
   if [ "$cached_tip" = "$tip" ]; then
     touch "$cache/$key" 2>/dev/null
     return 0
@@ -107,7 +108,7 @@ save_cache() {
     ulimit -f 8388608
     echo "$tip" | timeout 300 git -C "$dir" pack-objects --revs -q --stdout >"$new/pack" || exit
     rm -rf "$cache/$key" && mv "$new" "$cache/$key"
-  ) 2>/dev/null
+  ) 2>"$tmp/err" || kept=false
   rm -rf "$new"
   # what no run has used for 30 days
   find "$cache" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} + 2>/dev/null
@@ -187,8 +188,9 @@ if [ "${PAPERCLIP_GIT_LFS:-}" = 1 ] && [ -n "$tip" ]; then
   git lfs version >/dev/null 2>&1 || fail "the image of this container has no git-lfs"
   { safe_git -C "$dir" lfs install --local && safe_git -C "$dir" lfs pull origin; } >"$tmp/err" 2>&1 || fail_with_errors "git lfs pull failed"
 fi
+kept=null
 [ -z "$tip" ] || save_cache
 echo "$tip" >"$sync/base"
-printf '{"workspace":"%s","commit":"%s","branch":"%s","cached":%s}\n' "$nonce" "$tip" \
+printf '{"workspace":"%s","commit":"%s","branch":"%s","cached":%s,"kept":%s}\n' "$nonce" "$tip" \
   "$(safe_git -C "$dir" symbolic-ref -q --short HEAD 2>/dev/null | plain 200)" \
-  "$([ "$used" = yes ] && echo true || echo false)" >"$message"
+  "$([ "$used" = yes ] && echo true || echo false)" "$kept" >"$message"

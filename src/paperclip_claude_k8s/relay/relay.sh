@@ -25,14 +25,10 @@ message=${PAPERCLIP_RELAY_MESSAGE:-/dev/termination-log}
 bookmark=${PAPERCLIP_RELAY_BOOKMARK_SEC:-20}
 copy_wait=${PAPERCLIP_RELAY_COPY_SEC:-10}
 files_wait=${PAPERCLIP_RELAY_FILES_SEC:-60}
-alive=${PAPERCLIP_RELAY_ALIVE:-}
-expect=${PAPERCLIP_RELAY_EXPECT:-}
 unset PAPERCLIP_RELAY_DIR PAPERCLIP_RELAY_PROMPT PAPERCLIP_RELAY_OUT PAPERCLIP_RELAY_VOLUME PAPERCLIP_RELAY_FILES \
   PAPERCLIP_RELAY_FILES_SEC \
   PAPERCLIP_RELAY_LIMIT PAPERCLIP_RELAY_MESSAGE PAPERCLIP_RELAY_BOOKMARK_SEC PAPERCLIP_RELAY_COPY_SEC \
-  PAPERCLIP_RELAY_POD PAPERCLIP_RELAY_ONLY_POD PAPERCLIP_RELAY_STARTED PAPERCLIP_RELAY_ALIVE PAPERCLIP_RELAY_EXPECT
-# another container reads this pipe: it ends when the last process of this container has ended, in whatever way
-[ ! -p "$alive" ] || exec 8<>"$alive"
+  PAPERCLIP_RELAY_POD PAPERCLIP_RELAY_ONLY_POD PAPERCLIP_RELAY_STARTED
 
 out=$dir/stdout
 err=$dir/stderr
@@ -540,14 +536,6 @@ await_copy() {
   done
 }
 
-# Reports an empty working directory in which the agent should find the project's files.
-warn_if_empty() {
-  for entry in ./* ./.[!.]*; do
-    [ ! -e "$entry" ] && [ ! -L "$entry" ] || return 0
-  done
-  echo "paperclip relay: the working directory $PWD is empty" >&2
-}
-
 # Waits until process $1 has ended, and sets code to its exit code. A wait that a signal interrupts is repeated,
 # because it returns the signal's number instead.
 await() {
@@ -584,7 +572,7 @@ elif ! take_files; then
 elif [ -r "$prompt" ]; then
   # left there by start.sh
   [ ! -s "$dir/session" ] || echo "paperclip relay: this session ends with its Pod: $(cat "$dir/session")" >&2
-  [ -z "$expect" ] || warn_if_empty
+  [ ! -s "$dir/note" ] || cat "$dir/note" >&2
   "$@" <"$prompt" >>"$out" 8>&- &
   pid_of_agent=$!
   # the start mark shows the Paperclip host that the agent has started, long before a busy kubelet does; it is made in

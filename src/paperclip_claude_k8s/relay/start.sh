@@ -11,6 +11,7 @@ done
 # The folders of the CLI on the session volume, which no other user may read. Where they cannot be made or written, the
 # agent gets folders in this Pod, and the relay reports why.
 : >"$PAPERCLIP_RELAY_DIR/session"
+: >"$PAPERCLIP_RELAY_DIR/note"
 if [ -n "${PAPERCLIP_RELAY_SESSION:-}" ] && ! (
   umask 077
   mkdir -p "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" && chmod 700 "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" &&
@@ -22,5 +23,15 @@ if [ -n "${PAPERCLIP_RELAY_SESSION:-}" ] && ! (
   export CLAUDE_CONFIG_DIR XDG_CACHE_HOME
   (umask 077 && mkdir -p "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME")
 fi
-unset PAPERCLIP_RELAY_NONCE PAPERCLIP_RELAY_SESSION
+# The relay reports an empty working directory in which the agent should find the project's files.
+if [ -n "${PAPERCLIP_RELAY_EXPECT:-}" ]; then
+  found=
+  for entry in ./* ./.[!.]*; do
+    [ ! -e "$entry" ] || found=1
+  done
+  [ -n "$found" ] || echo "paperclip relay: the working directory $PWD is empty" >"$PAPERCLIP_RELAY_DIR/note"
+fi
+# Another container reads this pipe: it ends when the last process of this container has ended, in whatever way.
+[ ! -p "${PAPERCLIP_RELAY_ALIVE:-}" ] || exec 8<>"$PAPERCLIP_RELAY_ALIVE"
+unset PAPERCLIP_RELAY_NONCE PAPERCLIP_RELAY_SESSION PAPERCLIP_RELAY_ALIVE PAPERCLIP_RELAY_EXPECT
 exec sh -c "$0" relay "$@"

@@ -19,6 +19,7 @@ from paperclip_claude_k8s.failures import as_possibly_started
 from paperclip_claude_k8s.host.context import ExecutionContext, ObjectCallback, StoppableContext, StopSignal
 from paperclip_claude_k8s.instrumentation.event_types import AgentStarted
 from paperclip_claude_k8s.ports import Ports, SlotLock
+from paperclip_claude_k8s.run.await_push import await_push
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.follow_log import follow_log, remove_start_mark
 from paperclip_claude_k8s.run.holder_annotations import refresh_holder
@@ -30,7 +31,6 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.read_now import explain, explain_kill, read_now
 from paperclip_claude_k8s.run.stop import end_job
 from paperclip_claude_k8s.run.wait_for_pod import check_only_pod, wait_for_pod
-from paperclip_claude_k8s.run.await_push import await_push
 from paperclip_claude_k8s.verdict.disruption import is_killed
 from paperclip_claude_k8s.verdict.ending import (
     Disrupted,

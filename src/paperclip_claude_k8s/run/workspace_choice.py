@@ -29,6 +29,8 @@ from paperclip_claude_k8s.plan.workspace import (
 )
 from paperclip_claude_k8s.ports import ProcessSettings
 
+_NEXT_STEP = "correct the agent's workspace, or set `workspace` to auto: then the run goes on without it"
+
 
 async def find_workspace(
     ctx: ExecutionContext, config: AdapterConfig, site: RunSite, settings: ProcessSettings
@@ -46,7 +48,8 @@ async def find_workspace(
     try:
         return choose_workspace(config.workspace, facts)
     except WorkspaceUnavailable as error:
-        raise RunFailure(failures.workspace_unavailable(str(error))) from None
+        why = f"The agent's workspace is not available: {error}"
+        raise RunFailure(failures.workspace_unavailable(why, _NEXT_STEP)) from None
 
 
 def _source(

@@ -103,6 +103,7 @@ _STEPS: tuple[tuple[tuple[str, ...], str, bool], ...] = (
     ),
 )
 """What git's words contain → the next step, and whether another try may succeed. The first match counts."""
+_MEMORY = "the memory limit was exceeded: raise `resources.limits.memory`, or use `gitDepth` 1"
 _OTHER_STEP = "resolve what git says, then run the agent again"
 
 
@@ -112,13 +113,13 @@ def clone_failure(pod: PodSnapshot | None) -> Failure | None:
     if end is None or not end.exit_code:
         return None
     why = " ".join(end.message.split()) or f"git-clone ended with exit code {end.exit_code} ({end.reason})"
+    text = f"The agent's workspace could not be cloned: {why}"
     if end.reason == "OOMKilled":
-        step = "the memory limit was exceeded: raise `resources.limits.memory`, or use `gitDepth` 1"
-        return failures.clone_failed(why, step, retryable=False)
+        return failures.workspace_unavailable(text, _MEMORY)
     for fragments, step, retryable in _STEPS:
         if any(fragment in why for fragment in fragments):
-            return failures.clone_failed(why, step, retryable=retryable)
-    return failures.clone_failed(why, _OTHER_STEP, retryable=False)
+            return failures.workspace_unavailable(text, step, retryable=retryable)
+    return failures.workspace_unavailable(text, _OTHER_STEP)
 
 
 def describe_clone(pod: PodSnapshot, nonce: str) -> str:
@@ -131,7 +132,8 @@ def describe_clone(pod: PodSnapshot, nonce: str) -> str:
         return "Workspace: the repository is empty"
     where = f"branch {report.branch}" if report.branch else "no branch (detached HEAD)"
     reused = ", with objects of an earlier clone" if report.cached else ""
-    return f"Workspace: cloned {report.commit[:12]}, {where}{reused}"
+    unkept = "; its objects could not be kept for the next clone" if report.kept is False else ""
+    return f"Workspace: cloned {report.commit[:12]}, {where}{reused}{unkept}"
 
 
 @dataclass(frozen=True, slots=True)
