@@ -43,7 +43,7 @@ choose_refs() {
         "ref: refs/heads/"*) [ "$name" != HEAD ] || base=${value#ref: } ;;
       esac
     done <"$tmp/refs"
-    git check-ref-format "$base" 2>/dev/null && [ -n "$(id_of "$base")" ] || base=
+    git check-ref-format "$base" 2>/dev/null && [ -n "$(id_of HEAD)" ] || base=
     [ -n "$base" ] || [ -z "$(id_of HEAD)" ] || base=HEAD
   fi
   start=$base
@@ -85,7 +85,8 @@ load_cache() {
       shallow) echo "$id" >>"$dir/.git/shallow" ;;
     esac
   done <"$tmp/tips"
-  [ -n "$cached_tip" ] && git -C "$dir" update-ref refs/paperclip/cache "$cached_tip" 2>/dev/null || {
+  git -C "$dir" cat-file -e "$cached_tip^{commit}" 2>/dev/null &&
+    git -C "$dir" update-ref refs/paperclip/cache "$cached_tip" 2>/dev/null || {
     cached_tip=
     return 1
   }

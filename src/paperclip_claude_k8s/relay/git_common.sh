@@ -22,7 +22,7 @@ export LC_ALL GIT_TERMINAL_PROMPT GIT_OPTIONAL_LOCKS GIT_LFS_SKIP_SMUDGE GIT_TEM
 
 # The text of standard input in one line that needs no escaping in JSON.
 plain() {
-  tr '\n\t"\\' "  ''" | tr -cd ' -~' | head -c "${1:-1200}"
+  tr '\n\t"\\' "  ''" | tr -c ' -~' '?' | head -c "${1:-1200}" | sed 's/ *$//'
 }
 
 # git without hooks, helpers and background work, whatever the configuration of a repository says.

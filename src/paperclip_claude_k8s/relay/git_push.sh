@@ -43,7 +43,7 @@ all_heads() {
     done
     read_file "$dir/.git/packed-refs" 16777216 | while read -r id name _; do
       case $name in
-        refs/heads/*) echo "$id" ;;
+        refs/heads/* | refs/stash) echo "$id" ;;
       esac
     done | head -n 500
     echo "$head"

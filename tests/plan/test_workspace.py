@@ -1,0 +1,78 @@
+"""The decision how the project's files come into the Pod."""
+
+from dataclasses import replace
+
+import pytest
+
+from paperclip_claude_k8s.plan.git_source import GitSource
+from paperclip_claude_k8s.plan.workspace import Look, WorkspaceFacts, WorkspaceUnavailable, choose_workspace
+
+SOURCE = GitSource("https://host/app.git", "app", "https", "host", refs=("refs/heads/main",))
+ON_VOLUME = WorkspaceFacts(cwd="/data/ws", in_pod="/paperclip/ws", look=Look.FILLED)
+ELSEWHERE = WorkspaceFacts(cwd="/home/me/ws")
+NOTHING = WorkspaceFacts()
+
+
+@pytest.mark.parametrize(
+    ("facts", "strategy", "workdir", "is_empty"),
+    [
+        (ON_VOLUME, "shared", "/paperclip/ws", False),
+        (replace(ON_VOLUME, source=SOURCE), "shared", "/paperclip/ws", False),
+        (replace(ON_VOLUME, look=Look.EMPTY), "shared", "/paperclip/ws", True),
+        (replace(ON_VOLUME, look=Look.EMPTY, source=SOURCE), "git", "/workspace/app", False),
+        (replace(ON_VOLUME, look=Look.MISSING), "none", "/paperclip", True),
+        (replace(ON_VOLUME, look=Look.MISSING, source=SOURCE), "git", "/workspace/app", False),
+        (replace(ON_VOLUME, look=Look.UNSEEN), "shared", "/paperclip/ws", False),
+        (replace(ON_VOLUME, look=Look.UNSEEN, source=SOURCE), "git", "/workspace/app", False),
+        (ELSEWHERE, "none", "/paperclip", True),
+        (replace(ELSEWHERE, source=SOURCE), "git", "/workspace/app", False),
+        (replace(ELSEWHERE, refused="repoUrl is not a URL"), "none", "/paperclip", True),
+        (replace(NOTHING, source=SOURCE), "git", "/workspace/app", False),
+        (replace(NOTHING, refused="repoUrl is not a URL"), "none", "/paperclip", True),
+        (replace(NOTHING, fallback="/srv"), "none", "/srv", False),
+    ],
+)
+def test_auto_takes_what_is_there(facts: WorkspaceFacts, strategy: str, workdir: str, is_empty: bool) -> None:  # noqa: FBT001  # a column of the table
+    chosen = choose_workspace("auto", facts)
+    assert (chosen.strategy, chosen.workdir, chosen.is_empty) == (strategy, workdir, is_empty)
+    assert chosen.reason
+
+
+def test_line_names_strategy_repository_and_reason() -> None:
+    assert choose_workspace("auto", replace(ELSEWHERE, source=SOURCE)).line == (
+        "Workspace: git (https://host/app.git at main) in /workspace/app, because the host's folder "
+        "/home/me/ws is not on a volume that the Pod mounts, and the context names a repository"
+    )
+    assert choose_workspace("auto", ELSEWHERE).line == (
+        "Workspace: none, so the agent does not get the project's files: the host's folder /home/me/ws is "
+        "not on a volume that the Pod mounts, and the context names no repository"
+    )
+
+
+def test_folder_that_nobody_has_seen_is_looked_at_in_the_pod() -> None:
+    assert choose_workspace("auto", replace(ON_VOLUME, look=Look.UNSEEN)).unproven
+    assert not choose_workspace("auto", ON_VOLUME).unproven
+
+
+@pytest.mark.parametrize(
+    ("setting", "facts", "why"),
+    [
+        ("shared", ELSEWHERE, "is not on a volume"),
+        ("shared", replace(ON_VOLUME, look=Look.MISSING), "does not exist"),
+        ("shared", replace(NOTHING, source=SOURCE), "names no folder"),
+        ("git", ON_VOLUME, "names no repository"),
+        ("git", replace(ON_VOLUME, refused="repoUrl is not a URL"), "repoUrl is not a URL"),
+    ],
+)
+def test_configured_strategy_without_what_it_needs_is_unavailable(
+    setting: str, facts: WorkspaceFacts, why: str
+) -> None:
+    with pytest.raises(WorkspaceUnavailable, match=why):
+        choose_workspace(setting, facts)
+
+
+@pytest.mark.parametrize("setting", ["shared", "git", "none"])
+def test_configured_strategy_is_used_whatever_else_is_there(setting: str) -> None:
+    chosen = choose_workspace(setting, replace(ON_VOLUME, source=SOURCE))
+    assert chosen.strategy == setting
+    assert (chosen.source is not None) == (setting == "git")

@@ -1,0 +1,382 @@
+"""Clone and push of a workspace: what works, what fails with which words, what hostile clones cannot do."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.git_scripts import GitPod
+from tests.support.git_server import GitServer, git, git_server
+from tests.support.programs import program
+
+NEW_COMMIT = ("git checkout -q -B fix", "echo new >new.txt", "git add new.txt", "git commit -q -m fix")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[GitServer]:
+    program("git")
+    (tmp_path / "git").mkdir()
+    with git_server(tmp_path / "git") as served:
+        yield served
+
+
+@pytest.fixture
+def url(server: GitServer) -> str:
+    return server.new_repository("app", {"README": "hello\n"})
+
+
+@pytest.fixture(params=["dash", "busybox", "bash"])
+def pod(request: pytest.FixtureRequest, tmp_path: Path, url: str) -> GitPod:
+    return GitPod(tmp_path / "pod", url, request.param)
+
+
+def cloned(pod: GitPod, **variables: str) -> dict[str, object]:
+    code, message = pod.clone(**variables)
+    assert code == 0, message
+    report: dict[str, object] = json.loads(message)
+    return report
+
+
+# ── clone ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_clone_of_default_branch_is_shallow_and_on_a_branch(pod: GitPod, server: GitServer) -> None:
+    tip = server.commit("app", {"a": "2"})
+    report = cloned(pod)
+    assert (report["commit"], report["branch"], report["cached"], report["kept"]) == (
+        tip,
+        "main",
+        False,
+        None,
+    )
+    assert git("rev-list", "--count", "HEAD", cwd=pod.clone_folder) == "1"
+    assert git("status", "--porcelain", cwd=pod.clone_folder) == ""
+
+
+def test_clone_of_tag_commit_and_whole_history(pod: GitPod, server: GitServer) -> None:
+    first = server.branches("app")["main"]
+    git("tag", "v1", cwd=server.folder / "app.git")
+    server.commit("app", {"a": "2"})
+    assert cloned(pod, REFS="refs/heads/v1 refs/tags/v1")["commit"] == first
+    assert cloned(pod, COMMIT=first)["branch"] == ""
+    cloned(pod, DEPTH="0")
+    assert git("rev-list", "--count", "HEAD", cwd=pod.clone_folder) == "2"
+
+
+def test_branch_of_the_workspace_is_continued_or_created(pod: GitPod, server: GitServer) -> None:
+    main = server.branches("app")["main"]
+    assert cloned(pod, BRANCH="task-1")["commit"] == main
+    assert git("symbolic-ref", "--short", "HEAD", cwd=pod.clone_folder) == "task-1"
+    tip = server.commit("app", {"a": "2"}, branch="task-1")
+    report = cloned(pod, BRANCH="task-1", REFS="refs/heads/main")
+    assert (report["commit"], report["branch"]) == (tip, "task-1")
+    assert git("rev-parse", "origin/main", cwd=pod.clone_folder) == main
+
+
+def test_empty_repository_is_an_empty_clone(tmp_path: Path, server: GitServer) -> None:
+    git("init", "-q", "--bare", str(server.folder / "empty.git"))
+    pod = GitPod(tmp_path / "pod", f"{server.address}/empty.git")
+    assert cloned(pod)["commit"] == ""
+    assert (pod.clone_folder / ".git").is_dir()
+
+
+def test_missing_branch_repository_and_server_are_named(pod: GitPod, server: GitServer) -> None:
+    assert pod.clone(REFS="refs/heads/nope refs/tags/nope") == (
+        75,
+        "the repository has no branch or tag nope",
+    )
+    pod.url = f"{server.address}/nope.git"
+    code, message = pod.clone()
+    assert code == 75
+    assert "not found" in message
+    pod.url = "http://127.0.0.1:9/app.git"
+    code, message = pod.clone()
+    assert code == 75
+    assert "Failed to connect" in message or "Couldn't connect" in message
+
+
+def test_ssh_without_known_hosts_fails_before_it_connects(tmp_path: Path) -> None:
+    program("ssh")
+    pod = GitPod(tmp_path / "pod", "ssh://git@127.0.0.1:9/app.git")
+    assert "there is no known_hosts" in pod.clone()[1]
+
+
+# ── cache ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_second_clone_uses_the_objects_of_the_first(pod: GitPod, server: GitServer, tmp_path: Path) -> None:
+    pod.volume = str(tmp_path / "volume")
+    assert cloned(pod)["kept"] is True
+    tip = server.commit("app", {"a": "2"})
+    report = cloned(pod)
+    assert (report["commit"], report["cached"], report["kept"]) == (tip, True, True)
+    assert git("status", "--porcelain", cwd=pod.clone_folder) == ""
+    assert git("rev-list", "--count", "HEAD", cwd=pod.clone_folder) == "1"
+    assert "refs/paperclip" not in git("for-each-ref", cwd=pod.clone_folder)
+    assert (tmp_path / "volume").stat().st_mode & 0o777 == 0o700
+    assert [each.name for each in (tmp_path / "volume").iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "short", "link", "pipe", "tips", "folder link"])
+def test_damaged_cache_is_replaced(pod: GitPod, server: GitServer, tmp_path: Path, damage: str) -> None:
+    pod.volume = str(tmp_path / "volume")
+    cloned(pod)
+    pack, tips = (tmp_path / "volume" / "key" / name for name in ("pack", "tips"))
+    secret = tmp_path / "outside"
+    secret.write_text("secret")
+    match damage:
+        case "garbage":
+            pack.write_bytes(b"PACK" + os.urandom(500))
+        case "short":
+            pack.write_bytes(pack.read_bytes()[:60])
+        case "link":
+            pack.unlink()
+            pack.symlink_to(secret)
+        case "pipe":
+            pack.unlink()
+            os.mkfifo(pack)
+        case "tips":
+            tips.write_text(f"tip {'0' * 40}\nshallow $(id)\ntip --x\n")
+        case _:
+            (tmp_path / "volume" / "key").rename(tmp_path / "volume" / "old")
+            (tmp_path / "volume" / "key").symlink_to(tmp_path / "volume" / "old")
+    report = cloned(pod)
+    assert (report["cached"], report["kept"]) == (False, True)
+    assert secret.read_text() == "secret"
+    assert cloned(pod)["cached"] is True
+
+
+def test_cache_that_cannot_be_written_is_reported_and_harmless(pod: GitPod, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    pod.volume = str(tmp_path / "file" / "volume")
+    assert cloned(pod)["kept"] is False
+
+
+# ── credentials ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("secret", [{"username": "u", "password": "p4ss"}, {"token": "p4ss\n"}])
+def test_password_of_the_secret_is_used_and_left_nowhere(
+    tmp_path: Path, server: GitServer, url: str, secret: dict[str, str]
+) -> None:
+    server.password = "p4ss"
+    pod = GitPod(tmp_path / "pod", url, secret=secret)
+    cloned(pod)
+    pod.agent(*NEW_COMMIT)
+    assert pod.push("fix").pushed == "fix"
+    left = [
+        path
+        for path in (tmp_path / "pod").rglob("*")
+        if path.is_file() and path.parent.name != "secret" and b"p4ss" in path.read_bytes()
+    ]
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    "secret", [{}, {"password": "wrong"}, {"password": "p4ss", "url": "https://other.example/"}]
+)
+def test_missing_wrong_or_foreign_credentials_are_refused(
+    tmp_path: Path, server: GitServer, url: str, secret: dict[str, str]
+) -> None:
+    server.password = "p4ss"
+    code, message = GitPod(tmp_path / "pod", url, secret=secret).clone()
+    assert code == 75
+    assert "could not read Username" in message or "Authentication failed" in message
+
+
+# ── push ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_push_to_named_branch_and_count_what_is_left(pod: GitPod, server: GitServer) -> None:
+    cloned(pod)
+    pod.agent(*NEW_COMMIT, "echo x >>README", "printf 12345 >other", "git checkout -q -b more")
+    pod.agent("echo y >y", "git add y", "git commit -q -m y", "git checkout -q fix")
+    report = pod.push("agents/{branch}")
+    assert (report.branch, report.pushed, report.why, report.changed) == ("fix", "agents/fix", "", True)
+    assert (report.commits, report.files, report.file_bytes) == (1, 2, len("hello\nx\n") + 5)
+    assert server.read("app", "agents/fix", "new.txt") == "new"
+
+
+def test_nothing_is_pushed_without_commits_or_setting(pod: GitPod, server: GitServer) -> None:
+    cloned(pod)
+    report = pod.push("agents/x")
+    assert (report.pushed, report.changed, report.commits, report.files) == ("", False, 0, 0)
+    assert report.is_complete
+    pod.agent(*NEW_COMMIT)
+    report = pod.push()
+    assert (report.pushed, report.why, report.commits) == ("", "gitPush is not set", 1)
+    assert report.bytes
+    assert list(server.branches("app")) == ["main"]
+
+
+def test_branch_with_other_commits_is_never_overwritten(pod: GitPod, server: GitServer) -> None:
+    cloned(pod)
+    theirs = server.commit("app", {"a": "theirs"}, branch="fix")
+    pod.agent(*NEW_COMMIT)
+    report = pod.push("{branch}")
+    assert report.pushed == ""
+    assert "rejected" in report.why
+    assert (server.branches("app")["fix"], report.commits) == (theirs, 1)
+
+
+def test_detached_head_needs_a_fixed_branch_name(pod: GitPod, server: GitServer) -> None:
+    cloned(pod)
+    pod.agent(
+        "git checkout -q --detach", "echo 1 >f", "git add f", "git commit -q -m f", "git pack-refs --all"
+    )
+    assert "detached HEAD" in pod.push("x/{branch}").why
+    assert pod.push("x").pushed == "x"
+    assert server.read("app", "x", "f") == "1"
+
+
+def test_packed_refs_and_stash_are_counted(pod: GitPod) -> None:
+    cloned(pod)
+    pod.agent(*NEW_COMMIT, "echo z >>README", "git stash -q", "git pack-refs --all")
+    report = pod.push()
+    assert (report.branch, report.commits, report.files) == ("fix", 3, 0)
+
+
+# ── hostile clones ───────────────────────────────────────────────────────────────────────────────────────
+
+HOSTILE_CONFIG = """
+[core]
+ fsmonitor = "touch {mark}/fsmonitor"
+ hooksPath = {mark}/../hooks
+ sshCommand = "touch {mark}/ssh"
+ askPass = "{mark}/../hooks/askpass"
+ pager = "touch {mark}/pager"
+ editor = "touch {mark}/editor"
+ alternateRefsCommand = "touch {mark}/alternate"
+[credential]
+ helper = "!touch {mark}/helper"
+[filter "x"]
+ clean = "touch {mark}/clean"
+ smudge = "touch {mark}/smudge"
+ process = "touch {mark}/process"
+[diff]
+ external = "touch {mark}/diff"
+[url "{evil}"]
+ insteadOf = {url}
+[remote "origin"]
+ pushurl = {evil}
+ receivepack = "touch {mark}/receivepack"
+[push]
+ gpgSign = true
+[gpg]
+ program = "touch {mark}/gpg"
+[http]
+ proxy = {evil}
+[alias]
+ push = "!touch {mark}/alias"
+[include]
+ path = {mark}/../included
+"""
+
+
+def test_config_and_hooks_of_the_clone_are_never_executed(
+    pod: GitPod, server: GitServer, url: str, tmp_path: Path
+) -> None:
+    cloned(pod)
+    pod.agent(*NEW_COMMIT)
+    mark, hooks = tmp_path / "mark", tmp_path / "hooks"
+    mark.mkdir()
+    hooks.mkdir()
+    git_dir = pod.clone_folder / ".git"
+    for folder in (hooks, git_dir / "hooks"):
+        folder.mkdir(exist_ok=True)
+        for name in (
+            "pre-push",
+            "post-index-change",
+            "reference-transaction",
+            "fsmonitor-watchman",
+            "askpass",
+        ):
+            (folder / name).write_text(f"#!/bin/sh\ntouch {mark}/{name}\n")
+            (folder / name).chmod(0o755)
+    evil = f"{server.address}/evil.git"
+    (git_dir / "config").write_text(HOSTILE_CONFIG.format(mark=mark, evil=evil, url=url))
+    (git_dir / "info").mkdir(exist_ok=True)
+    (git_dir / "info" / "attributes").write_text("* filter=x diff=x\n")
+    (pod.clone_folder / ".gitattributes").write_text("* filter=x diff=x\n")
+    (pod.clone_folder / ".lfsconfig").write_text(f"[lfs]\n url = {evil}\n")
+    server.requests.clear()
+    report = pod.push("fix")
+    assert (report.pushed, report.files) == ("fix", 2)
+    assert list(mark.iterdir()) == []
+    assert not any("evil" in request for request in server.requests)
+
+
+def _link_head(git_dir: Path, outside: Path) -> None:
+    (git_dir / "HEAD").unlink()
+    (git_dir / "HEAD").symlink_to(outside / "token")
+
+
+def _pipe_head(git_dir: Path, _: Path) -> None:
+    (git_dir / "HEAD").unlink()
+    os.mkfifo(git_dir / "HEAD")
+
+
+def _link_git(git_dir: Path, outside: Path) -> None:
+    git_dir.rename(outside / "moved")
+    git_dir.symlink_to(outside / "moved")
+
+
+def _remove_git(git_dir: Path, outside: Path) -> None:
+    git_dir.rename(outside / "moved")
+
+
+def _link_workspace(git_dir: Path, outside: Path) -> None:
+    git_dir.parent.rename(outside / "moved")
+    git_dir.parent.symlink_to(outside)
+
+
+def _text_as_ref(git_dir: Path, _: Path) -> None:
+    (git_dir / "refs" / "heads" / "fix").write_text("s3cret-token\n")
+
+
+def _head_leads_out(git_dir: Path, outside: Path) -> None:
+    (git_dir / "HEAD").write_text(f"ref: refs/heads/../../../../../{outside}/token\n")
+
+
+def _pipe_as_packed_refs(git_dir: Path, _: Path) -> None:
+    (git_dir / "refs" / "heads" / "fix").unlink()
+    os.mkfifo(git_dir / "packed-refs")
+
+
+ATTACKS = [
+    _link_head,
+    _pipe_head,
+    _link_git,
+    _remove_git,
+    _link_workspace,
+    _text_as_ref,
+    _head_leads_out,
+    _pipe_as_packed_refs,
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_clone_that_leads_elsewhere_reveals_nothing_and_ends(
+    pod: GitPod, server: GitServer, tmp_path: Path, attack: Callable[[Path, Path], None]
+) -> None:
+    cloned(pod)
+    pod.agent(*NEW_COMMIT)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "token").write_text("s3cret-token\n")
+    attack(pod.clone_folder / ".git", outside)
+    report = pod.push("fix")
+    assert report.pushed == ""
+    assert report.why
+    assert "s3cret" not in str(report)
+    assert list(server.branches("app")) == ["main"]
+
+
+@pytest.mark.parametrize("branch", ['a"b', "x'y", "$(id)", "a`id`", "ü", "x;id"])
+def test_odd_branch_names_are_pushed_as_they_are(pod: GitPod, server: GitServer, branch: str) -> None:
+    cloned(pod)
+    (pod.folder / "name").write_text(branch)
+    pod.agent('git checkout -q -B "$(cat ../../name)"', *NEW_COMMIT[1:])
+    assert pod.push("{branch}").pushed
+    assert branch in server.branches("app")

@@ -1,0 +1,100 @@
+"""Runs the scripts that clone and push a workspace, as their containers do, in folders of the test."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.support.git_server import GIT_ENV
+from tests.support.programs import program
+
+from paperclip_claude_k8s.relay import git
+
+NONCE = "0123abcd"
+
+
+@dataclass(slots=True)
+class GitPod:
+    """The volumes of one Pod. `volume`: the folder of the session volume; empty: none."""
+
+    folder: Path
+    url: str
+    shell: str = "dash"
+    volume: str = ""
+    secret: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("sync", "workspace", "scratch", "bin", "secret"):
+            (self.folder / name).mkdir(parents=True)
+        for name, text in self.secret.items():
+            (self.folder / "secret" / name).write_text(text)
+        if self.shell == "busybox":
+            busybox = program("busybox")
+            applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+            for applet in applets.stdout.split():
+                (self.folder / "bin" / applet).symlink_to(busybox)
+            (self.folder / "bin" / "git").symlink_to(program("git"))
+
+    @property
+    def clone_folder(self) -> Path:
+        return self.folder / "workspace" / "app"
+
+    def clone(self, **variables: str) -> tuple[int, str]:
+        """Exit code and termination message. `variables`: without their prefix."""
+        return self._run("git_clone.sh", variables)
+
+    def push(self, target: str = "", **variables: str) -> git.PushReport:
+        """Run the script after the agent has ended."""
+        (self.folder / "scratch" / "ended").touch()
+        code, message = self._run("git_push.sh", {"PUSH": target, **variables})
+        assert code == 0, message
+        report = git.read_push_report(message, NONCE)
+        assert report is not None, message
+        return report
+
+    def agent(self, *commands: str) -> None:
+        """What the agent does in its clone."""
+        subprocess.run(
+            ["sh", "-ec", "\n".join(commands)],
+            cwd=self.clone_folder,
+            env=GIT_ENV,
+            check=True,
+            capture_output=True,
+        )
+
+    def _run(self, script: str, variables: dict[str, str]) -> tuple[int, str]:
+        message = self.folder / f"{script}.message"
+        parts = urlsplit(self.url)
+        named = {
+            "URL": self.url,
+            "DIR": str(self.clone_folder),
+            "SYNC": str(self.folder / "sync"),
+            "SECRET": str(self.folder / "secret") if self.secret else "",
+            "SCHEME": parts.scheme,
+            "HOST": parts.netloc.rpartition("@")[2],
+            "PROTOCOLS": f"{parts.scheme}:https:ssh",
+            "NONCE": NONCE,
+            "MESSAGE": str(message),
+            "ENDED": str(self.folder / "scratch" / "ended"),
+            "CACHE": self.volume,
+            "CACHE_KEY": "key",
+            **variables,
+        }
+        path = str(self.folder / "bin") if self.shell == "busybox" else os.environ["PATH"]
+        env = {
+            "PATH": path,
+            "TMPDIR": str(self.folder),
+            **{f"{git.PREFIX}{key}": value for key, value in named.items()},
+        }
+        shell = shutil.which("sh", path=path) if self.shell == "busybox" else program(self.shell)
+        done = subprocess.run(
+            [str(shell), *git.command(script)[1:]],
+            env=env,
+            cwd=self.folder,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, message.read_text() if message.exists() else done.stderr.decode()
