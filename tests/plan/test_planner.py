@@ -57,7 +57,9 @@ def test_unresolved_bedrock_switch_is_assumed_on() -> None:
     ],
 )
 def test_workspace_that_is_not_on_the_shared_volume_is_empty(
-    cwd: str | None, workdir: str, is_empty: bool
+    cwd: str | None,
+    workdir: str,
+    is_empty: bool,  # noqa: FBT001  # a column of the table
 ) -> None:
     plan = a_plan(a_context(context={"paperclipWorkspace": {"cwd": cwd}}))
     assert plan.workdir == workdir
