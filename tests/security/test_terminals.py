@@ -199,6 +199,17 @@ def test_every_line_of_the_agent_has_a_bar(stream: str, forgery: str, *, termina
     assert out.getvalue().splitlines()[-1] == "Pod running: p"
 
 
+@pytest.mark.parametrize("emoji", ["\u2764\ufe0f", "\U0001faff", "1\ufe0f\u20e3"])
+def test_line_of_emoji_is_broken_before_the_terminal_breaks_it(emoji: str) -> None:
+    """Each has two columns; the second is newer than the table of Python 3.11."""
+    out = io.StringIO()
+    live = LiveView(Console(file=out, force_terminal=True, width=80, color_system=None), quiet=False)
+    live.show_agent_output("stdout", b"", f"{emoji * 38}{FORGED}".encode())
+    first, second, *_ = out.getvalue().splitlines()
+    assert first.count(emoji) == 38
+    assert second.startswith(BAR)
+
+
 def test_footer_marks_the_output_of_the_agent() -> None:
     live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
     live.show_agent_output("stdout", b"", FORGED.encode())

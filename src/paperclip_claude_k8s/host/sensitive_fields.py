@@ -67,6 +67,8 @@ _PARTS = {
 }
 _ENV_FROM = {"configMapRef": "configMaps", "secretRef": "secrets"}
 """Field of an item of `envFrom` → field of the policy."""
+_SHOWN_CHARS = 80
+"""Characters of a key or a name in `SensitiveField.path`. Real ones have fewer."""
 _ROOT = {"runAsUser": 0, "runAsNonRoot": False}
 ANY_TAINT = "*"
 """Name of a toleration without a key, which tolerates every taint."""
@@ -96,7 +98,10 @@ def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]
     while waiting:
         path, within, value = waiting.pop()
         if isinstance(value, Mapping):
-            items = [(f"{path}.{key}".lstrip("."), str(key), inner) for key, inner in value.items()]
+            items = [
+                (f"{path}.{key[:_SHOWN_CHARS]}".lstrip("."), key, inner)
+                for key, inner in ((str(key), inner) for key, inner in value.items())
+            ]
             for inner_path, key, inner in items:
                 yield from _sensitive(inner_path, within, key, inner, value)
             if within == "envFrom":
@@ -109,7 +114,7 @@ def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]
 
 def _label(index: int, item: object) -> object:
     name = item.get("name") if isinstance(item, Mapping) else None
-    return name[:80] if isinstance(name, str) and name else index
+    return name[:_SHOWN_CHARS] if isinstance(name, str) and name else index
 
 
 def toleration_names(tolerations: object) -> Iterator[str]:

@@ -2,9 +2,15 @@
 
 from unicodedata import category, east_asian_width
 
+_EMOJI_STYLE = "\ufe0f"
+"""Makes a narrow character before it a wide emoji."""
+
 
 def cell_width(text: str) -> int:
-    """The columns of a text without control characters. Wide characters need two, combining ones none."""
+    """The columns of a text without control characters. Wide characters need two, combining ones none.
+
+    In doubt it is one more: a terminal that breaks a line itself puts its rest where no bar marks it.
+    """
     if text.isascii():
         return len(text)
     return sum(map(char_width, text))
@@ -15,4 +21,9 @@ def char_width(char: str) -> int:
         return 1
     if east_asian_width(char) in {"W", "F"}:
         return 2
-    return 0 if category(char) in {"Mn", "Me", "Cf"} else 1
+    if char == _EMOJI_STYLE:
+        return 1
+    kind = category(char)
+    if kind == "Cn":  # newer than Python's table, and perhaps an emoji
+        return 2
+    return 0 if kind in {"Mn", "Me", "Cf"} else 1
