@@ -26,8 +26,7 @@ def test_last_line_that_had_no_newline_is_delivered_without_one() -> None:
 
 def test_stderr_line_may_be_empty_or_contain_marks() -> None:
     assert list(Marks("0badc0de").parts(PREFIX + b"e \n" + PREFIX + b"e \xff\x1e b 1 2\n")) == [
-        Stderr(b"\n"),
-        Stderr(b"\xff\x1e b 1 2\n"),
+        Stderr(b"\n\xff\x1e b 1 2\n"),
     ]
 
 

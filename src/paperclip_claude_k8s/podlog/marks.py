@@ -13,6 +13,7 @@ is stdout; so the log of a container without a relay is read correctly too.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 MARK_BYTE = b"\x1e"
 _COUNTS = re.compile(rb"b (\d{1,18}) (\d{1,18})\s*")
@@ -28,7 +29,7 @@ class Stdout:
 
 @dataclass(frozen=True, slots=True)
 class Stderr:
-    """One line of stderr with its newline."""
+    """Lines of stderr, each with its newline."""
 
     block: bytes
 
@@ -58,23 +59,28 @@ class Marks:
         return self._prefix is None or MARK_BYTE not in text or self._prefix not in text
 
     def parts(self, text: bytes) -> Iterator[Part]:
-        """Split whole lines into parts, in order. Marked lines of an unknown kind are skipped."""
-        plain: list[bytes] = []
+        """Split whole lines into parts, in order. Marked lines of an unknown kind are skipped.
+
+        Consecutive lines of stdout are one part, and so are those of stderr, because each part is a call. A
+        line of stdout without a newline is a part of its own.
+        """
+        for (kind, _), group in groupby(self._parts_of_lines(text), _kind_of):
+            if kind is Bookmark:
+                yield from group
+                continue
+            blocks = [part.block for part in group if not isinstance(part, Bookmark)]
+            block = b"".join(blocks)
+            yield Stderr(block) if kind is Stderr else Stdout(block, len(blocks))
+
+    def _parts_of_lines(self, text: bytes) -> Iterator[Part]:
+        """A part for each line."""
         start = 0
         while start < len(text):
             end = text.find(b"\n", start) + 1 or len(text)
             line, start = text[start:end], end
-            if self.none_in(line):
-                plain.append(line)
-                continue
-            if plain:
-                yield Stdout(b"".join(plain), len(plain))
-                plain = []
-            part = self._parse(line)
+            part = Stdout(line, 1) if self.none_in(line) else self._parse(line)
             if part is not None:
                 yield part
-        if plain:
-            yield Stdout(b"".join(plain), len(plain))
 
     def _parse(self, line: bytes) -> Part | None:
         prefix = self._prefix or b""
@@ -85,3 +91,8 @@ class Marks:
             return Stderr(line[start + 2 :])
         counts = _COUNTS.fullmatch(line, start)
         return Bookmark(int(counts[1]), int(counts[2])) if counts else None
+
+
+def _kind_of(part: Part) -> tuple[type, bool]:
+    """The kind of a part, and whether it is a whole line."""
+    return type(part), isinstance(part, Bookmark) or part.block.endswith(b"\n")

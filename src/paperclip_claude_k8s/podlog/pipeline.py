@@ -12,6 +12,7 @@ What happens to a chunk of the log:
 `backfill` only finds missing output. Calls go down this list and never back up.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
@@ -32,6 +33,10 @@ QUOTED_BYTES = 500
 OMISSIONS_PER_BLOCK = 30
 """Points of one block at which the file may have more than the log. A log omits lines where it is rotated,
 every 10 MiB or so, and a block is smaller. With more of them, an agent has changed the file."""
+MAX_UNSTAMPED = 100
+"""Texts that no container wrote, and that are reported. A kubelet inserts one for each failure."""
+ITEMS_AT_A_TIME = 100
+"""Items of a chunk after which other tasks have their turn: a server may give each line a time of its own."""
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +56,8 @@ class CountedSink:
         self.first_error: Exception | None = None
         self._sink = sink
         self._last_unstamped = b""
+        self._unstamped = 0
+        """Number of texts that `report_unstamped` has reported."""
 
     async def stdout(self, block: bytes, lines: int) -> None:
         await self._call(self._sink.stdout(block))
@@ -77,9 +84,10 @@ class CountedSink:
             await self.notify(gap)
 
     async def report_unstamped(self, text: bytes) -> None:
-        """Report text that no container wrote, unless it repeats the text reported last."""
-        if text != self._last_unstamped:
+        """Report text that no container wrote, unless it repeats the last one, or there were too many."""
+        if text != self._last_unstamped and self._unstamped < MAX_UNSTAMPED:
             self._last_unstamped = text
+            self._unstamped += 1
             await self.notify(NotLogText(text[:QUOTED_BYTES].decode("utf-8", "replace")))
 
     async def notify(self, notice: Notice | None) -> None:
@@ -196,7 +204,9 @@ class Pipeline:
 
     async def take(self, stream: LogStream, chunk: bytes) -> None:
         """Deliver what is new in the chunk. Raises `Misaligned` before it delivers anything wrong."""
-        for item in stream.new_lines(chunk):
+        for number, item in enumerate(stream.new_lines(chunk), 1):
+            if number % ITEMS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
             if isinstance(item, UnstampedText):
                 await self._deliverer.sink.report_unstamped(item.text)
             elif (rest := await self._after_gap(stream, item)) is not None:

@@ -1,0 +1,76 @@
+"""A server that sends odd log lines costs the host few calls, and other tasks little time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from tests.support.log_sinks import NONCE, RecordingSink
+
+from paperclip_claude_k8s.podlog import Follower, LogReport, NotLogText, SourceInfo
+from paperclip_claude_k8s.podlog.pipeline import MAX_UNSTAMPED
+
+pytestmark = pytest.mark.looptime
+STAMP = b"2026-01-01T00:00:00Z "
+
+
+@dataclass(slots=True)
+class OddLog:
+    """A source whose every response is the same, and arrives at once."""
+
+    response: bytes
+
+    @asynccontextmanager
+    async def open(self, **_: object) -> AsyncIterator["OneChunk"]:
+        yield OneChunk(self.response)
+
+
+@dataclass(slots=True)
+class OneChunk:
+    rest: bytes
+
+    async def read(self) -> bytes:
+        chunk, self.rest = self.rest, b""
+        return chunk
+
+
+async def follow(response: bytes, sink: RecordingSink) -> LogReport:
+    ended = asyncio.get_running_loop().create_future()
+    ended.set_result(None)
+    return await Follower(OddLog(response), sink, SourceInfo(nonce=NONCE)).run(ended)
+
+
+async def test_thousands_of_texts_that_are_no_log_lines_are_told_a_few_times() -> None:
+    sink = RecordingSink()
+    await follow(b"".join(b"odd %d\n" % number for number in range(10_000)), sink)
+    texts = [notice.text for notice in sink.notices if isinstance(notice, NotLogText)]
+    assert texts == [f"odd {number}" for number in range(MAX_UNSTAMPED)]
+
+
+async def test_thousands_of_lines_of_stderr_are_delivered_in_one_call() -> None:
+    calls = []
+
+    class CallCounter(RecordingSink):
+        async def stderr(self, block: bytes) -> None:
+            calls.append(block)
+
+    mark = STAMP + b"\x1e" + NONCE.encode()
+    await follow(b"".join(mark + b" e %d\n" % number for number in range(5000)), CallCounter())
+    assert calls == [b"".join(b"%d\n" % number for number in range(5000))]
+
+
+async def test_other_tasks_have_their_turn_between_lines_of_many_seconds() -> None:
+    lines = [b"2026-01-01T%02d:%02d:%02dZ x\n" % (n // 3600, n // 60 % 60, n % 60) for n in range(5000)]
+    sink = RecordingSink()
+
+    async def lines_after_some_turns() -> int:
+        for _ in range(30):
+            await asyncio.sleep(0)
+        return sink.out.count(b"\n")
+
+    async with asyncio.TaskGroup() as group:
+        other = group.create_task(lines_after_some_turns())
+        report = await follow(b"".join(lines), sink)
+    assert report.lines == 5000
+    assert other.result() < 5000
