@@ -67,6 +67,10 @@ def test_torn_event_in_any_order_is_shown_as_such_in_both_languages() -> None:
     [
         ('{"type":"system","subtype":"in', "system"),
         ('{"type":"unheard_of","a":', "unheard_of"),
+        ('{"', ""),
+        ('{"ty', ""),
+        ('{"duration_api', ""),
+        ('{"is_error":', ""),
         ('{"type":"assist', ""),
         ('{"type":"', ""),
         ('{"is_error":f', "result"),

@@ -25,6 +25,8 @@ MAX_WORD_CHARS = 60
 _MARK = re.compile(r'\\[\s\S]|["{}\[\],:]')
 _TYPE = re.compile(r"[A-Za-z_]{1,40}")
 _CUT_TYPE = re.compile(r'\{"type":"[A-Za-z_]{0,40}\Z')
+_STARTS = ('{"type":', '{"duration_api_ms":', '{"is_error":')
+"""The first bytes of the events of all recorded versions."""
 _RESULT_FIELDS = frozenset(
     {
         "api_error_status",
@@ -64,7 +66,8 @@ def torn_type(text: str) -> str | None:
             certain = value in TOP_LEVEL_TYPES or (not known.names and _TYPE.fullmatch(value))
             return value if certain else None
         known.add(level, outer, name, value or "")
-    return "" if _CUT_TYPE.match(text) else known.type()
+    is_start = _CUT_TYPE.match(text) or (len(text) > 1 and any(start.startswith(text) for start in _STARTS))
+    return "" if is_start else known.type()
 
 
 @dataclass(slots=True)

@@ -915,6 +915,7 @@ const EVENT_TYPES = new Set([
   "tool_use_summary",
   "user",
 ]);
+const STARTS = ['{"type":', '{"duration_api_ms":', '{"is_error":'];
 const CUT_TYPE = /^\{"type":"[A-Za-z_]{0,40}$/;
 const RESULT_FIELDS = new Set([
   "api_error_status",
@@ -944,7 +945,8 @@ function tornType(text) {
     if (level === 1 && name === "subtype") known.subtype = value || "";
     if (level === 1 && name !== "type") known.names.push(name);
   }
-  return CUT_TYPE.test(text) ? "" : typeByFields(known);
+  const isStart = CUT_TYPE.test(text) || (text.length > 1 && STARTS.some((start) => start.startsWith(text)));
+  return isStart ? "" : typeByFields(known);
 }
 
 function typeByFields({ names, subtype, role }) {
