@@ -17,10 +17,7 @@ FUZZ_TEST_TIMEOUT = 3600.0
 """The same for a fuzz test that `tests/security/fuzz.py` runs with more inputs."""
 LONGEST_PARAMETER_ID = 200
 """Characters of a parameter in a test's name."""
-VIRTUAL_STEP = 0.01
-"""Seconds by which virtual time advances at most at once while a thread runs. Otherwise virtual time would
-jump to the next timer, and a test on a slow machine would not wait for the thread."""
-
+pytest_plugins = ["paperclip_claude_k8s.pytest_plugin"]  # needed by installations without its entry point
 
 pytest.register_assert_rewrite("tests.support")  # failed assertions of helpers show their values
 from tests.support.real_namespace import use_own_namespace  # noqa: E402  # after the line above
@@ -54,8 +51,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.usefixtures("no_task_is_left"))
-        if item.get_closest_marker("looptime"):
-            item.add_marker(pytest.mark.looptime(idle_step=VIRTUAL_STEP))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from tests.support.traced_cluster import CallHook, Moment, TracedCluster
@@ -15,12 +14,7 @@ from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.testing import FakeCluster, HostConnection, HostLog, build_context
-
-
-def virtual_now() -> datetime:
-    """The start of 2026 plus the time of the event loop."""
-    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
+from paperclip_claude_k8s.testing import FakeCluster, HostConnection, HostLog, build_context, virtual_now
 
 
 class Host:

@@ -17,11 +17,11 @@ WHOLE = capture("02")
 """A complete output of the CLI with a good result."""
 PARTIAL = WHOLE[: WHOLE.index(b'{"type":"result"')]
 """The part of `WHOLE` before its result."""
-GOOD = PodScript(output=((0.0, WHOLE),), ends_at=2.0)
+GOOD = PodScript.succeeding()
 """Prints the whole output at once and exits after 2 s."""
 QUIET = PodScript(output=((0.0, WHOLE.split(b"\n", 1)[0] + b"\n"), (200.0, WHOLE)), ends_at=201.0)
 """Prints its first line at once, then nothing for 200 s, then the whole output."""
-LONG = PodScript(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0)
+LONG = PodScript.working(300.0)
 """Prints everything but its result at once, and the result after 300 s."""
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 """Id of a session to resume; `WHOLE` is the output of another session."""

@@ -57,8 +57,12 @@ class FakeCluster:
     async def start(
         cls, folder: Path, pod_script: PodScript | Callable[[Object], PodScript] | None = None
     ) -> AsyncIterator["FakeCluster"]:
-        given = pod_script if callable(pod_script) else (lambda _: pod_script or PodScript())
-        fake = cls(folder, given)
+        """Run a cluster for the duration of the block.
+
+        `folder`: for the logs of its Pods. `pod_script`: what each Pod does, or a function of the Pod; None:
+        it prints nothing and succeeds.
+        """
+        fake = cls(folder, _as_function(pod_script or PodScript()))
         try:
             async with asyncio.TaskGroup() as group:
                 work = [
@@ -73,8 +77,21 @@ class FakeCluster:
         finally:
             fake.kubelet.close_logs()
 
+    @property
+    def pod_script(self) -> Callable[[Object], PodScript]:
+        """What each Pod does, given the Pod as JSON. May be set, also to one `PodScript`, for new Pods."""
+        return self.kubelet.pod_script_of
+
+    @pod_script.setter
+    def pod_script(self, script: PodScript | Callable[[Object], PodScript]) -> None:
+        self.kubelet.pod_script_of = _as_function(script)
+
     def go_down(self, seconds: float) -> None:
         """Refuse every request for this time, and break every open response."""
         self.down_until = asyncio.get_running_loop().time() + seconds
         self.faults.drop_log_streams()
         self.faults.close_watches()
+
+
+def _as_function(script: PodScript | Callable[[Object], PodScript]) -> Callable[[Object], PodScript]:
+    return (lambda _pod: script) if isinstance(script, PodScript) else script

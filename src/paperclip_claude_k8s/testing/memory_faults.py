@@ -35,6 +35,8 @@ class MemoryFaults(Faults):
     """The kubelet does not see that a Pod is being deleted."""
     fails_unstarted_pods: bool = False
     """Behave as kubelets from 1.27 on: a deleted Pod that never ran is Failed before it is removed."""
+    image_is_missing: bool = False
+    """The image of no Pod can be pulled, because the registry does not have it."""
     hanging_watches: set[str] = field(default_factory=set)
     """Resources whose new watches bring nothing and do not end."""
 

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+from paperclip_claude_k8s.testing.capture_files import capture
+
+SUCCESS = "02-tools-multiblock"
+"""Name of the capture of a run that succeeded after several calls of tools."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodScript:
@@ -25,3 +30,20 @@ class PodScript:
     """Time of its eviction, in place of `ends_at`."""
     summarized: bool = True
     """The relay writes its summary to the termination message."""
+
+    @classmethod
+    def replaying(cls, stdout: bytes, *, exit_code: int = 0, seconds: float = 2.0) -> "PodScript":
+        """Prints this output at once, and exits after this time."""
+        return cls(output=((0.0, stdout),), ends_at=seconds, exit_code=exit_code)
+
+    @classmethod
+    def succeeding(cls, seconds: float = 2.0) -> "PodScript":
+        """Prints a recorded run at once, and exits with code 0 after this time."""
+        return cls.replaying(capture(SUCCESS), seconds=seconds)
+
+    @classmethod
+    def working(cls, seconds: float) -> "PodScript":
+        """Prints a recorded run, at once all but its result, which follows after this time."""
+        stdout = capture(SUCCESS)
+        start = stdout.index(b'{"type":"result"')
+        return cls(output=((0.0, stdout[:start]), (seconds, stdout[start:])), ends_at=seconds + 1.0)

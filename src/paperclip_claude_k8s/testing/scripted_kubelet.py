@@ -30,10 +30,11 @@ class ScriptedKubelet:
         self._store = store
         self._faults = faults
         self._folder = folder
-        self._pod_script_of = pod_script
+        self.pod_script_of = pod_script
         self._statuses = PodStatuses(store)
         self._logs: dict[tuple[str, str], LogFile] = {}
         self._seen: set[str] = set()
+        self._ends: dict[str, asyncio.Future[tuple[int, str]]] = {}
         self.pod_tasks: list[asyncio.Task[None]] = []
         self.started: list[tuple[float, str]] = []
         """(start time, Pod name) of each agent."""
@@ -52,6 +53,12 @@ class ScriptedKubelet:
     def kill(self, pod_uid: str) -> None:
         """Not needed: `_run_pod` ends when its Pod is deleted."""
 
+    def end_agent(self, pod_uid: str, exit_code: int, reason: str) -> None:
+        """End the agent of a Pod at once, in the middle of its script. Without effect if it has ended."""
+        end = self._ends.get(pod_uid)
+        if end is not None and not end.done():
+            end.set_result((exit_code, reason))
+
     async def run(self, group: asyncio.TaskGroup) -> None:
         while True:
             changed = self._store.next_change()
@@ -63,9 +70,9 @@ class ScriptedKubelet:
             await changed.wait()
 
     async def _run_pod(self, pod: Object) -> None:
-        pod_script = self._pod_script_of(pod)
+        pod_script = self.pod_script_of(pod)
         async with asyncio.TaskGroup() as group:
-            work = group.create_task(self._run_script(pod, pod_script))
+            work = group.create_task(self._run_until_ended(pod, pod_script))
             deleted = group.create_task(self._wait_until_deleted(pod))
             await asyncio.wait({work, deleted}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -75,6 +82,23 @@ class ScriptedKubelet:
                 await deleted
         meta = pod["metadata"]
         self._store.remove(PODS, meta["namespace"], meta["name"])
+
+    async def _run_until_ended(self, pod: Object, pod_script: PodScript) -> None:
+        """Run the script, unless `end_agent` ends the agent before."""
+        uid = pod["metadata"]["uid"]
+        end = self._ends[uid] = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as group:
+            script = group.create_task(self._run_script(pod, pod_script))
+            script.add_done_callback(lambda _: end.cancel())
+            try:
+                code, reason = await end
+            except asyncio.CancelledError:
+                if not script.done():
+                    raise
+                return
+            script.cancel()
+            self._logs[uid, "claude"].end()
+            self._statuses.terminated(pod, code, reason, "")
 
     async def _wait_until_deleted(self, pod: Object) -> None:
         meta = pod["metadata"]
@@ -105,9 +129,7 @@ class ScriptedKubelet:
         if not self._may_start(pod):
             self._statuses.terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
             return
-        for seconds, reason, message in pod_script.waiting:
-            self._statuses.set_state(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
-            await asyncio.sleep(seconds)
+        await self._wait_before_start(pod, pod_script)
         path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._faults.rotate_log_at
         log = LogFile(path, rotate_at, clock=_virtual_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
@@ -129,6 +151,16 @@ class ScriptedKubelet:
         message = relay_summary(pod, stdout, pod_script) if pod_script.summarized else ""
         reason = pod_script.reason or ("Completed" if pod_script.exit_code == 0 else "Error")
         self._statuses.terminated(pod, pod_script.exit_code, reason, message)
+
+    async def _wait_before_start(self, pod: Object, pod_script: PodScript) -> None:
+        """Show the waiting states of the script, one after another; without an image, wait for ever."""
+        if self._faults.image_is_missing:
+            text = 'Failed to pull image "x": rpc error: code = NotFound desc = x: not found'
+            self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ErrImagePull", "message": text}})
+            await asyncio.Event().wait()
+        for seconds, reason, message in pod_script.waiting:
+            self._statuses.set_state(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
+            await asyncio.sleep(seconds)
 
     def _may_start(self, pod: Object) -> bool:
         """False if the run Secret names another Pod as the only one; the relay checks the same."""

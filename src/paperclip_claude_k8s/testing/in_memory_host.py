@@ -1,0 +1,85 @@
+"""A host in memory: an adapter on a cluster in memory, and runs of agents by it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.lease_objects import ProcessId
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing.contexts import build_context
+from paperclip_claude_k8s.testing.fake_cluster import FakeCluster
+from paperclip_claude_k8s.testing.host_connection import HostConnection
+from paperclip_claude_k8s.testing.host_log import HostLog
+from paperclip_claude_k8s.testing.named_faults import FAULTS, cause
+
+
+class FinishedRun(NamedTuple):
+    """A run that has ended."""
+
+    result: ExecutionResult
+    host_log: HostLog
+    """What the host received."""
+
+
+def virtual_now() -> datetime:
+    """The start of 2026 plus the time of the event loop, so that it passes as fast as virtual time does."""
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+def create_adapter(
+    cluster: FakeCluster, name: str = "host-1", *, env: Mapping[str, str] | None = None
+) -> Adapter:
+    """An adapter on a cluster in memory, to be passed to the host under test.
+
+    `name`: identifies the process, so two names are two host processes. `env`: the environment of that
+    process. Await `shutdown()` at the end.
+    """
+    settings = ProcessSettings(now=virtual_now, me=ProcessId(name), env=env or {})
+    gateway = Gateway(http=HostConnection(cluster))
+    return Adapter(settings, lambda _kubeconfig, _timings: gateway)
+
+
+class AgentRunner:
+    """Runs agents on a cluster in memory: `run = await runner(fault="pod_evicted")`."""
+
+    def __init__(self, cluster: FakeCluster, adapter: Adapter) -> None:
+        self._cluster = cluster
+        self._adapter = adapter
+
+    async def __call__(self, *, fault: str = "", after: float = 20.0, **fields: Any) -> FinishedRun:  # noqa: ANN401  # fields of the wire
+        """Run one agent to its end.
+
+        Args:
+            fault: name of one of `FAULTS`, which happens during the run or before it; "": none.
+            after: seconds from the start of the run to the fault.
+            fields: replace entries of the context, as in `build_context`; `config` is added to the default.
+
+        Raises:
+            ValueError: there is no fault of this name.
+        """
+        if fault and (fault not in FAULTS or FAULTS[fault].before_the_run):
+            cause(self._cluster, fault)
+            fault = ""
+        host_log = HostLog()
+        given = {"onMeta": host_log.on_meta, "onSpawn": host_log.on_spawn, **fields}
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(self._adapter.execute(build_context(host_log, **given)))
+            if fault:
+                await asyncio.sleep(after)
+                cause(self._cluster, fault)
+        return FinishedRun(running.result(), host_log)
+
+
+@asynccontextmanager
+async def open_runner(cluster: FakeCluster) -> AsyncIterator[AgentRunner]:
+    """A runner with an adapter of its own, which is shut down at the end of the block."""
+    adapter = create_adapter(cluster)
+    try:
+        yield AgentRunner(cluster, adapter)
+    finally:
+        await adapter.shutdown()

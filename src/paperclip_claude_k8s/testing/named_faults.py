@@ -1,0 +1,139 @@
+"""Faults of a cluster in memory by name, each with the error code that a run then has."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, Kind
+from paperclip_claude_k8s.testing.fake_cluster import NAMESPACE, FakeCluster
+
+Object = dict[str, Any]
+QUOTA_MESSAGE = "exceeded quota: agents, requested: count/jobs.batch=1, used: 5, limited: 5"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFault:
+    """Something that goes wrong on a cluster."""
+
+    name: str
+    description: str
+    error_code: str | None
+    """Error code of a run that meets the fault once; None: the run succeeds and its log is complete."""
+    cause: Callable[[FakeCluster], None]
+    """Causes the fault, now."""
+    before_the_run: bool = False
+    """The fault has to be caused before the run begins; any other needs a running agent."""
+
+
+def _first(cluster: FakeCluster, kind: Kind) -> Object:
+    found = next(iter(cluster.store.list(kind)), None)
+    if found is None:
+        raise LookupError(f"there is no {kind.kind} yet: cause the fault while an agent runs")
+    return found
+
+
+def _delete_pod(cluster: FakeCluster) -> None:
+    delete_gracefully(cluster.store, _first(cluster, PODS), None)
+
+
+def _evict_pod(cluster: FakeCluster) -> None:
+    name = _first(cluster, PODS)["metadata"]["name"]
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+
+    def mark(pod: Object) -> None:
+        pod["status"].setdefault("conditions", []).append(target)
+
+    cluster.store.update(PODS, NAMESPACE, name, mark)
+    _delete_pod(cluster)
+
+
+def _lose_pod(cluster: FakeCluster) -> None:
+    cluster.store.remove(PODS, NAMESPACE, _first(cluster, PODS)["metadata"]["name"])
+
+
+def _delete_job(cluster: FakeCluster) -> None:
+    job = _first(cluster, JOBS)["metadata"]["name"]
+    cluster.store.remove(JOBS, NAMESPACE, job)
+    _delete_pod(cluster)
+
+
+def _kill_agent(cluster: FakeCluster) -> None:
+    cluster.kubelet.end_agent(_first(cluster, PODS)["metadata"]["uid"], 137, "OOMKilled")
+
+
+def _crash_agent(cluster: FakeCluster) -> None:
+    cluster.kubelet.end_agent(_first(cluster, PODS)["metadata"]["uid"], 1, "Error")
+
+
+def _lose_image(cluster: FakeCluster) -> None:
+    cluster.faults.image_is_missing = True
+
+
+def _refuse_pods(cluster: FakeCluster) -> None:
+    cluster.faults.pod_refusal = 'violates PodSecurity "restricted:latest": runAsNonRoot != true'
+
+
+_ALL = (
+    NamedFault("pod_deleted", "Somebody deletes the agent's Pod.", "k8s_pod_disrupted", _delete_pod),
+    NamedFault(
+        "pod_evicted", "The Pod is evicted, as `kubectl drain` does.", "k8s_pod_disrupted", _evict_pod
+    ),
+    NamedFault("pod_lost", "The Pod vanishes without an end, with its node.", "k8s_pod_disrupted", _lose_pod),
+    NamedFault("job_deleted", "Somebody deletes the Job.", "k8s_job_deleted_externally", _delete_job),
+    NamedFault(
+        "out_of_memory", "The kernel kills the agent (exit code 137).", "claude_truncated", _kill_agent
+    ),
+    NamedFault(
+        "agent_crashed", "The CLI exits with code 1, without a result.", "claude_truncated", _crash_agent
+    ),
+    NamedFault(
+        "log_dropped", "All open log streams break.", None, lambda cluster: cluster.faults.drop_log_streams()
+    ),
+    NamedFault(
+        "watch_dropped", "All open watches end.", None, lambda cluster: cluster.faults.close_watches()
+    ),
+    NamedFault("api_down", "The API server is down for 60 s.", None, lambda cluster: cluster.go_down(60.0)),
+    NamedFault(
+        "job_refused",
+        "A quota refuses the Job.",
+        "k8s_job_create_failed",
+        lambda cluster: cluster.faults.refuse("create", "jobs", 403, 1000, message=QUOTA_MESSAGE),
+        before_the_run=True,
+    ),
+    NamedFault(
+        "jobs_forbidden",
+        "The service account may not list Jobs.",
+        "k8s_concurrency_guard_unreachable",
+        lambda cluster: cluster.faults.denied.add(("list", "jobs")),
+        before_the_run=True,
+    ),
+    NamedFault(
+        "pod_refused",
+        "Admission refuses the Pod.",
+        "k8s_pod_schedule_failed",
+        _refuse_pods,
+        before_the_run=True,
+    ),
+    NamedFault(
+        "image_missing",
+        "The registry does not have the image.",
+        "k8s_pod_schedule_failed",
+        _lose_image,
+        before_the_run=True,
+    ),
+)
+FAULTS = {fault.name: fault for fault in _ALL}
+"""Name → fault."""
+
+
+def cause(cluster: FakeCluster, name: str) -> None:
+    """Cause a fault of `FAULTS` now.
+
+    Raises:
+        ValueError: there is no fault of this name.
+        LookupError: the fault needs an agent that runs, and none does.
+    """
+    if name not in FAULTS:
+        raise ValueError(f"unknown fault {name!r}; known are {', '.join(FAULTS)}")
+    FAULTS[name].cause(cluster)

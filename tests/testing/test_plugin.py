@@ -1,0 +1,82 @@
+"""The fixtures that hosts use in their tests."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from paperclip_claude_k8s.testing import (
+    FAULTS,
+    AgentRunner,
+    DevCluster,
+    FakeCluster,
+    HostLog,
+    PodScript,
+    build_context,
+    capture,
+    create_adapter,
+)
+
+
+async def test_agent_of_the_fixture_succeeds_on_virtual_time(run_agent: AgentRunner) -> None:
+    result, host_log = await run_agent()
+    assert result.error_code is None
+    assert host_log.stdout.encode() == capture("02")
+    assert asyncio.get_running_loop().time() > 60
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_run_with_a_fault_has_the_error_code_of_the_fault(fault: str, run_agent: AgentRunner) -> None:
+    run = await run_agent(fault=fault)
+    assert run.result.error_code == FAULTS[fault].error_code
+    if run.result.error_code is None:
+        assert run.result.result_json is not None
+        assert run.result.result_json["log"]["complete"] is True
+        assert run.host_log.stdout.encode() == capture("02")
+
+
+async def test_unknown_fault_is_an_error_that_lists_the_known_ones(run_agent: AgentRunner) -> None:
+    with pytest.raises(ValueError, match="unknown fault 'flood'; known are pod_deleted"):
+        await run_agent(fault="flood")
+
+
+async def test_fault_that_needs_a_pod_says_so(run_agent: AgentRunner) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await run_agent(fault="pod_deleted", after=0.0)
+    assert "there is no Pod yet" in str(caught.value.exceptions[0])
+
+
+async def test_script_of_the_fixture_can_be_replaced(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    fake_cluster.pod_script = PodScript.replaying(b"no key\n", exit_code=3)
+    result, _ = await run_agent()
+    assert result.error_message is not None
+    assert result.error_message.startswith("Claude exited with code 3: no key")
+
+
+async def test_second_process_takes_over_the_agent_of_the_first(fake_cluster: FakeCluster) -> None:
+    first, second = (create_adapter(fake_cluster, name) for name in ("one", "two"))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(first.execute(build_context(HostLog())))
+        await asyncio.sleep(20)
+        await first.shutdown()
+    assert running.cancelled()
+    host_log = HostLog()
+    result = await second.execute(build_context(host_log, runId="run-2"))
+    await second.shutdown()
+    assert result.error_code is None
+    assert fake_cluster.calls.count("create", "jobs") == 1
+    assert host_log.stdout.encode() == capture("02")
+
+
+@pytest.mark.parametrize("heavy", ["aiohttp", "pydantic", "kubernetes_asyncio"])
+def test_plugin_loads_no_heavy_module_before_a_fixture_is_used(heavy: str) -> None:
+    check = f"import paperclip_claude_k8s.pytest_plugin, sys; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+async def test_development_cluster_serves_its_api(dev_cluster: DevCluster) -> None:
+    assert dev_cluster.kubeconfig.is_file()
+    assert dev_cluster.server_url.startswith("http")
