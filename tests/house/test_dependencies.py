@@ -43,7 +43,19 @@ def test_every_imported_package_is_declared() -> None:
     distributions = packages_distributions()
     foreign = modules - set(sys.stdlib_module_names) - {"paperclip_claude_k8s"}
     wanted = {distribution.lower() for name in foreign for distribution in distributions[name]}
-    assert wanted <= declared(*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"])
+    extras = PROJECT["optional-dependencies"]
+    assert wanted <= declared(*PROJECT["dependencies"], *extras["cli"], *extras["testing"])
+
+
+def test_only_the_plugin_imports_packages_for_tests() -> None:
+    for_tests = {"pytest", "pytest_asyncio", "looptime", "hypothesis"}
+    importers = {
+        path.name
+        for path in SOURCES.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if {name.split(".")[0] for name in _imported(node)} & for_tests
+    }
+    assert importers == {"pytest_plugin.py"}
 
 
 def _imported(node: ast.AST) -> list[str]:

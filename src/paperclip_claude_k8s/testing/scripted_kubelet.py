@@ -1,19 +1,17 @@
 """The kubelet of a cluster in memory: runs a `PodScript` for each Pod, and no process."""
 
 import asyncio
-import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
-from paperclip_claude_k8s.devcluster.dev_cluster import NAMESPACE
-from paperclip_claude_k8s.devcluster.kinds import PODS, SECRETS
+from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
 from paperclip_claude_k8s.testing.memory_faults import MemoryFaults
 from paperclip_claude_k8s.testing.pod_script import PodScript
+from paperclip_claude_k8s.testing.pod_start import PodStart
 from paperclip_claude_k8s.testing.pod_statuses import PodStatuses
 from paperclip_claude_k8s.testing.relay_summary import relay_summary
 
@@ -32,6 +30,7 @@ class ScriptedKubelet:
         self._folder = folder
         self.pod_script_of = pod_script
         self._statuses = PodStatuses(store)
+        self._start = PodStart(store, faults, self._statuses)
         self._logs: dict[tuple[str, str], LogFile] = {}
         self._seen: set[str] = set()
         self._ends: dict[str, asyncio.Future[tuple[int, str]]] = {}
@@ -125,11 +124,9 @@ class ScriptedKubelet:
         await asyncio.sleep(0.1)
 
     async def _run_script(self, pod: Object, pod_script: PodScript) -> None:
-        await self._wait_for_secrets(pod)
-        if not self._may_start(pod):
+        if not await self._start.wait(pod, pod_script):
             self._statuses.terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
             return
-        await self._wait_before_start(pod, pod_script)
         path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._faults.rotate_log_at
         log = LogFile(path, rotate_at, clock=_virtual_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
@@ -151,33 +148,6 @@ class ScriptedKubelet:
         message = relay_summary(pod, stdout, pod_script) if pod_script.summarized else ""
         reason = pod_script.reason or ("Completed" if pod_script.exit_code == 0 else "Error")
         self._statuses.terminated(pod, pod_script.exit_code, reason, message)
-
-    async def _wait_before_start(self, pod: Object, pod_script: PodScript) -> None:
-        """Show the waiting states of the script, one after another; without an image, wait for ever."""
-        if self._faults.image_is_missing:
-            text = 'Failed to pull image "x": rpc error: code = NotFound desc = x: not found'
-            self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ErrImagePull", "message": text}})
-            await asyncio.Event().wait()
-        for seconds, reason, message in pod_script.waiting:
-            self._statuses.set_state(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
-            await asyncio.sleep(seconds)
-
-    def _may_start(self, pod: Object) -> bool:
-        """False if the run Secret names another Pod as the only one; the relay checks the same."""
-        job = (pod["metadata"].get("labels") or {}).get("job-name", "")
-        secret = self._store.find(SECRETS, NAMESPACE, job)
-        only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
-        return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
-
-    async def _wait_for_secrets(self, pod: Object) -> None:
-        """Keep the Pod in ContainerCreating until its Secrets exist."""
-        wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
-        self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
-        while True:
-            changed = self._store.next_change()
-            if all(self._store.find(SECRETS, NAMESPACE, name) for name in wanted):
-                return
-            await changed.wait()
 
     def _show_running(self, pod: Object, pod_script: PodScript) -> None:
         loop, running = asyncio.get_running_loop(), {"running": {"startedAt": now()}}
