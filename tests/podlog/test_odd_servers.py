@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from tests.support.kubelet_log import KubeletLog, Refusal
 from tests.support.log_sinks import NONCE, RecordingSink
 
-from paperclip_claude_k8s.podlog import Follower, LogReport, NotLogText, SourceInfo
+from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.podlog import Follower, FollowTimings, LogReport, NotLogText, SourceInfo
 from paperclip_claude_k8s.podlog.pipeline import MAX_UNSTAMPED
 
 pytestmark = pytest.mark.looptime
@@ -74,3 +76,20 @@ async def test_other_tasks_have_their_turn_between_lines_of_many_seconds() -> No
         report = await follow(b"".join(lines), sink)
     assert report.lines == 5000
     assert other.result() < 5000
+
+
+async def test_server_that_asks_for_a_long_pause_does_not_keep_the_end_of_a_run() -> None:
+    log, sink, ended = KubeletLog(), RecordingSink(), asyncio.get_running_loop().create_future()
+    follower = Follower(log, sink, SourceInfo())
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(follower.run(ended))
+        log.write(b"one\n")
+        await asyncio.sleep(1)
+        log.faults = [Refusal(503, retry_after=3600.0)] * 100
+        log.write(b"two\n")
+        log.terminate()
+        ended.set_result(None)
+        ended_at = loop_time()
+        report = await following
+    assert loop_time() - ended_at < FollowTimings().completion_timeout + 2
+    assert report.unread

@@ -21,6 +21,8 @@ SMALL_LOG = 4 * 1024 * 1024
 """Size in bytes up to which a log is read again in full if lines with early times may have been omitted."""
 EMPTY_READS = 2
 """A log of which nothing was ever seen counts as empty after this many empty responses."""
+AFTER_TIMEOUT = 0.1
+"""Seconds after the last moment of `FollowTimings.completion_timeout` at which the last attempt is made."""
 GONE_AFTER = 2
 """After this many consecutive responses with status 404 the log is gone, together with its Pod."""
 
@@ -108,12 +110,13 @@ class Completion:
             read = await self._connection.read_through(further_back)
             if self._connection.matches_totals() or (read.whole and self._is_end(read)):
                 return True
+            left = progress_at + self._timings.completion_timeout - loop_time()
             if read.whole and read.new:
                 progress_at = loop_time()
-            elif self._is_gone() or loop_time() - progress_at > self._timings.completion_timeout:
+            elif self._is_gone() or left < 0:
                 return False
             else:
-                await self._connection.pause()
+                await self._connection.pause(at_most=left + AFTER_TIMEOUT)
 
     def _is_end(self, read: BoundedRead) -> bool:
         """Whether a bounded read shows that nothing is left.

@@ -11,6 +11,7 @@ minute.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.base.aio import Backoff, jittered, loop_time
@@ -63,9 +64,9 @@ class RetryPauses:
     def reset_backoff(self) -> None:
         self._backoff.reset()
 
-    async def pause(self, ended: Ended | None, at_least: float) -> None:
+    async def pause(self, ended: Ended | None, at_least: float, at_most: float) -> None:
         """Wait until the pause is over, the container has ended, or `end_pause` is called."""
-        seconds = max(self._next(), self.retry_after, at_least)
+        seconds = min(max(self._next(), self.retry_after, at_least), at_most)
         self.retry_after = 0.0
         if ended is None:
             await asyncio.sleep(seconds)
@@ -145,7 +146,7 @@ class Connection:
             self.pauses.unreachable = False
             self.not_found = self.not_found + 1 if refusal.status == NOT_FOUND else 0
             self.last_error = "" if refusal.status == NOT_FOUND else str(refusal)
-            self.pauses.retry_after = refusal.retry_after or 0.0
+            self.pauses.retry_after = min(refusal.retry_after or 0.0, self._timings.retry_after_cap)
             if self.pauses.waiting_since is None or refusal.status != NOT_STARTED:
                 broke = refusal.status not in {NOT_STARTED, NOT_FOUND}
                 await self.report_reconnect(str(refusal), broke=broke)
@@ -226,9 +227,11 @@ class Connection:
         """The server's log differs from what was expected: scan it before anything more is delivered."""
         self._dialer.must_scan = True
 
-    async def pause(self, ended: Ended | None = None, *, at_least: float = 0.0) -> None:
+    async def pause(
+        self, ended: Ended | None = None, *, at_least: float = 0.0, at_most: float = math.inf
+    ) -> None:
         """Wait before the next request; see `RetryPauses.pause`."""
-        await self.pauses.pause(ended, at_least)
+        await self.pauses.pause(ended, at_least, at_most)
 
     async def report_reconnect(self, reason: str, *, broke: bool = True) -> None:
         """Report, at most once per minute, that the log is opened again.

@@ -37,6 +37,8 @@ class FollowTimings:
     """First pause before the log is opened again. It doubles, with jitter; new lines reset it."""
     reconnect_cap: float = 5.0
     """Longest such pause while the server responds; `Retry-After` can demand a longer pause."""
+    retry_after_cap: float = 60.0
+    """Longest pause that `Retry-After` can demand: the agent works on, and its output must be shown."""
     end_pause: float = 1.0
     """Pause after a stream that the server ended normally. Usually the container has terminated, and the
     API reports that within this time."""
