@@ -93,3 +93,36 @@ async def test_server_that_asks_for_a_long_pause_does_not_keep_the_end_of_a_run(
         report = await following
     assert loop_time() - ended_at < FollowTimings().completion_timeout + 2
     assert report.unread
+
+
+@dataclass(slots=True)
+class DrippingLog:
+    """A source whose responses have one line, and then a piece of text from time to time, without end."""
+
+    piece: bytes
+
+    @asynccontextmanager
+    async def open(self, **_: object) -> AsyncIterator["Drops"]:
+        yield Drops(STAMP + b"line\n", self.piece)
+
+
+@dataclass(slots=True)
+class Drops:
+    first: bytes
+    piece: bytes
+
+    async def read(self) -> bytes:
+        first, self.first = self.first, b""
+        if not first:
+            await asyncio.sleep(0.5)
+        return first or self.piece
+
+
+@pytest.mark.parametrize("piece", [b"x", b"odd\n"])
+async def test_server_that_sends_text_from_time_to_time_does_not_keep_the_end_of_a_run(piece: bytes) -> None:
+    ended, sink = asyncio.get_running_loop().create_future(), RecordingSink()
+    asyncio.get_running_loop().call_later(10, ended.set_result, None)
+    async with asyncio.timeout(1000):
+        await Follower(DrippingLog(piece), sink, SourceInfo()).run(ended)
+    assert sink.out == b"line\n"
+    assert loop_time() < 10 + 3 * FollowTimings().stall_timeout

@@ -11,15 +11,15 @@ minute.
 """
 
 import asyncio
-import math
 from dataclasses import dataclass
+from math import inf
 
 from paperclip_claude_k8s.base.aio import Backoff, jittered, loop_time
 from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
 from paperclip_claude_k8s.podlog.interfaces import Ended, LogBroken, LogRefused
 from paperclip_claude_k8s.podlog.log_report import ContainerChanged, Reconnecting, TimestampsMissing
-from paperclip_claude_k8s.podlog.log_stream import LogStream
+from paperclip_claude_k8s.podlog.log_stream import NO_LINES, LineTimer, LogStream
 from paperclip_claude_k8s.podlog.pipeline import Deliverer, Pipeline
 from paperclip_claude_k8s.podlog.resume import Misaligned
 
@@ -196,8 +196,7 @@ class Connection:
         if stream is None:
             return BoundedRead(new=False)
         try:
-            while chunk := await self.read(stream, self._timings.response_timeout):
-                await self.take(stream, chunk)
+            await _take_all(self, stream, self._timings)
         except (LogBroken, TimeoutError) as error:
             await self.report_reconnect(str(error) or "a bounded read timed out")
         except Misaligned:
@@ -227,9 +226,7 @@ class Connection:
         """The server's log differs from what was expected: scan it before anything more is delivered."""
         self._dialer.must_scan = True
 
-    async def pause(
-        self, ended: Ended | None = None, *, at_least: float = 0.0, at_most: float = math.inf
-    ) -> None:
+    async def pause(self, ended: Ended | None = None, *, at_least: float = 0.0, at_most: float = inf) -> None:
         """Wait before the next request; see `RetryPauses.pause`."""
         await self.pauses.pause(ended, at_least, at_most)
 
@@ -253,3 +250,12 @@ class Connection:
         if self._container is not None:
             await self._deliverer.sink.notify(ContainerChanged(self._container, now))
         self._container = now
+
+
+async def _take_all(connection: Connection, stream: LogStream, timings: FollowTimings) -> None:
+    """Deliver what is new in a bounded read. Raises `LogBroken`, `TimeoutError` and `Misaligned`."""
+    timer = LineTimer(stream, timings.stall_timeout)
+    while chunk := await connection.read(stream, timings.response_timeout):
+        await connection.take(stream, chunk)
+        if timer.is_over():
+            raise LogBroken(NO_LINES)

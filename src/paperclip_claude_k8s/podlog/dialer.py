@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from paperclip_claude_k8s.podlog.follow_options import FollowTimings
 from paperclip_claude_k8s.podlog.interfaces import LogBroken, LogSource
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineKey
-from paperclip_claude_k8s.podlog.log_stream import LogStream
+from paperclip_claude_k8s.podlog.log_stream import NO_LINES, LineTimer, LogStream
 from paperclip_claude_k8s.podlog.missing_stamps import ServerStamps
 from paperclip_claude_k8s.podlog.position import Position, ResumePlan
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
@@ -45,7 +46,7 @@ class Dialer:
         rate_limiter: RateLimiter,
         *,
         nonce: str | None,
-        response_timeout: float,
+        timings: FollowTimings,
     ) -> None:
         self.must_scan = False
         """A response differed from its plan: scan before the next response is opened for delivery."""
@@ -53,7 +54,7 @@ class Dialer:
         self._server_stamps = ServerStamps(nonce)
         self._position = position
         self._rate_limiter = rate_limiter
-        self._response_timeout = response_timeout
+        self._timings = timings
         self._is_reconnect = False
         """Whether the rate limit applies to the next request."""
 
@@ -115,11 +116,14 @@ class Dialer:
 
     async def _batches_of(self, stream: LogStream) -> AsyncIterator[LineBatch]:
         """All lines of a response, which is then closed. Raises `LogBroken`."""
+        timer = LineTimer(stream, self._timings.stall_timeout)
         try:
             while chunk := await self._read(stream):
                 for item in stream.new_lines(chunk):
                     if isinstance(item, LineBatch):
                         yield item
+                if timer.is_over():
+                    raise LogBroken(NO_LINES)
         except Misaligned:
             raise LogBroken("the response is no log, or has timestamps that earlier ones lacked") from None
         finally:
@@ -127,10 +131,12 @@ class Dialer:
 
     async def _read(self, stream: LogStream) -> bytes:
         try:
-            async with asyncio.timeout(self._response_timeout):
+            async with asyncio.timeout(self._timings.response_timeout):
                 return await stream.read()
         except TimeoutError:
-            raise LogBroken(f"no bytes for {self._response_timeout:.0f} s in a bounded read") from None
+            raise LogBroken(
+                f"no bytes for {self._timings.response_timeout:.0f} s in a bounded read"
+            ) from None
 
     async def _open(self, plan: ResumePlan, *, follow: bool, tail: int | None = None) -> LogStream:
         if self._is_reconnect:
@@ -138,9 +144,9 @@ class Dialer:
         self._is_reconnect = True
         stream = LogStream(plan, self._server_stamps)
         try:
-            async with asyncio.timeout(self._response_timeout):
+            async with asyncio.timeout(self._timings.response_timeout):
                 await stream.open(self._source, follow=follow, tail=tail)
         except TimeoutError:
             await stream.close()
-            raise LogBroken(f"no response within {self._response_timeout:.0f} s") from None
+            raise LogBroken(f"no response within {self._timings.response_timeout:.0f} s") from None
         return stream

@@ -19,7 +19,7 @@ from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
 from paperclip_claude_k8s.podlog.interfaces import Ended, LogBroken, LogSink, LogSource
 from paperclip_claude_k8s.podlog.log_report import LogReport
-from paperclip_claude_k8s.podlog.log_stream import LogStream
+from paperclip_claude_k8s.podlog.log_stream import LineTimer, LogStream
 from paperclip_claude_k8s.podlog.pipeline import Deliverer
 from paperclip_claude_k8s.podlog.position import ENTIRE_LOG
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
@@ -98,6 +98,7 @@ class LiveReader:
 
     async def _read_all(self, stream: LogStream, ended: Ended) -> Stop:
         probes = 0  # bounded reads during the current silence
+        timer = LineTimer(stream, self._timings.stall_timeout)
         while True:
             try:
                 chunk = await self._next_chunk(stream, ended, self._silence_limit(stream, ended, probes))
@@ -116,7 +117,7 @@ class LiveReader:
                     await self._deliverer.sink.report_unstamped(stream.partial_line)
                     return Stop.CUT
                 return Stop.ENDED
-            if not await self._take(stream, chunk):
+            if not await self._take(stream, chunk) or (ended.done() and timer.is_over()):
                 return Stop.CUT
             probes = 0
 
@@ -214,7 +215,7 @@ class Follower:
             self._deliverer.position,
             rate_limiter or RateLimiter(),
             nonce=info.nonce,
-            response_timeout=timings.response_timeout,
+            timings=timings,
         )
         self._connection = Connection(dialer, self._deliverer, info, timings)
 

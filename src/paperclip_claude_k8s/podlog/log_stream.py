@@ -12,11 +12,30 @@ A followed stream and a bounded read are both a `LogStream`; only `follow` diffe
 from collections.abc import Awaitable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.interfaces import ByteStream, LogBroken, LogSource
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineReader, UnstampedText, read_stamp
 from paperclip_claude_k8s.podlog.missing_stamps import ServerStamps, StampCompletion, StampsChanged
 from paperclip_claude_k8s.podlog.position import ResumePlan
 from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
+
+NO_LINES = "the server sends text, but no lines of the log"
+
+
+class LineTimer:
+    """Notices that a stream brings bytes, but no line: a server could go on like that for ever."""
+
+    def __init__(self, stream: "LogStream", seconds: float) -> None:
+        self._stream = stream
+        self._seconds = seconds
+        self._lines = stream.lines
+        self._since: float | None = None
+
+    def is_over(self) -> bool:
+        """Called after each chunk: whether no line has come since the first call, for too long a time."""
+        if self._since is None or self._stream.lines != self._lines:
+            self._lines, self._since = self._stream.lines, loop_time()
+        return loop_time() - self._since > self._seconds
 
 
 class LogStream:
@@ -27,6 +46,8 @@ class LogStream:
         self.replay = Replay(plan)
         self.brought_new = False
         """Whether it had a line that was not delivered before."""
+        self.lines = 0
+        """Number of its lines so far, delivered before or not."""
         self._may_start_mid_line = plan.since is not None
         self._reader = LineReader()
         self._stamps = None if server_stamps.written else StampCompletion(server_stamps)
@@ -86,6 +107,7 @@ class LogStream:
         for item in self._reader.feed(chunk):
             if isinstance(item, LineBatch):
                 self._may_start_mid_line = False
+                self.lines += item.count
                 new = self.replay.skip_delivered(item)
                 if new is not None:
                     self.brought_new = True
