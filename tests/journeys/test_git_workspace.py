@@ -1,36 +1,52 @@
 """Workspaces that are cloned, changed by the agent, pushed, and seen in the repository."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.git_server import GitServer, git_server
 from tests.support.policies import TEMPORARY_FOLDERS
-from tests.support.real_cluster import IN_HOME_POD, RESULT
+from tests.support.programs import skip_or_fail
+from tests.support.real_cluster import IN_HOME_POD, RESULT, VOLUME, wait_for_output
 from tests.support.real_namespace import THIS_MACHINE
 from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.testing import HostLog
 
 POLICY = TEMPORARY_FOLDERS.model_copy(update={"repositories": ("http://*",)})
-CHANGE = f"git checkout -q -B fix && echo new >new.txt && git add new.txt && git commit -q -m fix; {RESULT}"
+CHANGE = "git checkout -q -B fix && echo new >new.txt && git add new.txt && git commit -q -m fix"
+STAND_IN = '#!/bin/sh\ncat >/dev/null\neval "$CLAUDE_SCRIPT"\n'
+"""A stand-in for the CLI, for an image with git and the real CLI."""
 
 
 @pytest.fixture
 async def git_site(site: Site) -> AsyncIterator[Site]:
-    """Each cluster, with a policy that allows the test's git server."""
-    env = IN_HOME_POD if site.name == "real" else {}
+    """Each cluster, with a policy that allows the test's git server, and an image with git."""
+    config, env = dict(site.config), {}
+    if site.name == "real":
+        image = os.environ.get("CLAUDE_IMAGE") or skip_or_fail("CLAUDE_IMAGE, an image with git, is not set")
+        folder = Path(VOLUME) / "stand-in"
+        folder.mkdir(exist_ok=True)
+        (folder / "claude").write_text(STAND_IN)
+        (folder / "claude").chmod(0o755)
+        config["image"] = image
+        env = IN_HOME_POD
     adapter = Adapter(ProcessSettings(env=env, policy=POLICY))
-    yield Site(site.name, adapter, site.gateway, site.namespace, site.config, site.capture_ref)
+    yield Site(site.name, adapter, site.gateway, site.namespace, config, site.capture_ref)
     await adapter.shutdown()
 
 
 @pytest.fixture
-def server(site: Site, tmp_path: Path) -> Any:
+def server(site: Site, tmp_path: Path) -> Iterator[GitServer]:
     folder = tmp_path / "git"
     folder.mkdir()
     with git_server(folder, THIS_MACHINE if site.name == "real" else "127.0.0.1") as served:
@@ -38,10 +54,20 @@ def server(site: Site, tmp_path: Path) -> Any:
 
 
 async def run(
-    site: Site, script: str, workspace: dict[str, Any], *, host_log: HostLog | None = None, **config: Any
+    site: Site,
+    script: str,
+    workspace: dict[str, Any],
+    *,
+    more: Mapping[str, Any] | None = None,
+    host_log: HostLog | None = None,
+    **config: Any,
 ) -> tuple[ExecutionResult, HostLog]:
+    """A run whose agent executes `script` and prints a result. `more`: replaces parts of the context."""
     context = {"taskId": "task-1", "paperclipTaskMarkdown": "Fix it.", "paperclipWorkspace": workspace}
-    return await site.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config, context=context)
+    env = {"CLAUDE_SCRIPT": f"{script}; {RESULT}"}
+    if site.name == "real":
+        env["PATH"] = "/paperclip/stand-in:/usr/local/bin:/usr/bin:/bin"
+    return await site.run(env, host_log=host_log, config=config, context=context, **(more or {}))
 
 
 async def test_workspace_is_cloned_changed_and_pushed(git_site: Site, server: GitServer) -> None:
@@ -51,7 +77,7 @@ async def test_workspace_is_cloned_changed_and_pushed(git_site: Site, server: Gi
     )
     assert result.error_message is None, log.status
     assert log.status.startswith("[paperclip] Workspace: git ("), log.status
-    assert log.stdout.startswith("hello\n")
+    assert log.stdout.startswith("hello\n"), log.stderr
     assert server.read("app", "agents/fix", "new.txt") == "new"
     assert result.result_json is not None
     assert result.result_json["workspace"]["pushed"] == "agents/fix"
@@ -71,3 +97,80 @@ async def test_what_is_not_pushed_is_told_with_its_size(git_site: Site, server: 
     assert "1 commit that is not pushed" in log.status
     assert "2 files that are not committed (2.0 KiB)" in log.status
     assert list(server.branches("app")) == ["main"]
+
+
+async def test_agent_gets_no_credentials_and_job_shows_none(git_site: Site, server: GitServer) -> None:
+    url = server.new_repository("app", {"README": "hello\n"})
+    server.password = "canary-git-password"
+    name = f"git-{uuid.uuid4().hex[:8]}"
+    secret: JsonObject = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": git_site.namespace},
+        "stringData": {"password": server.password},
+    }
+    created = await git_site.gateway.create_secret(git_site.namespace, secret)
+    try:
+        script = f"env; ls -R /var/run/paperclip 2>/dev/null; cat .git/config; {CHANGE}"
+        result, log = await run(git_site, script, {"repoUrl": url}, gitPush="x", gitSecret=name)
+    finally:
+        await git_site.gateway.delete_secret(created)
+    assert result.result_json is not None
+    assert result.result_json["workspace"]["pushed"] == "x", log.status
+    assert "canary-git" not in str(log.chunks) + str(log.meta) + str(result.to_wire())
+    assert "git-secret" not in log.stdout
+
+
+async def test_clone_that_fails_says_why_and_what_to_do(git_site: Site, server: GitServer) -> None:
+    url = server.new_repository("app", {"README": "hello\n"})
+    result, _ = await run(git_site, "exit 1", {"repoUrl": url, "repoRef": "nope"})
+    assert result.error_code == "k8s_workspace_unavailable"
+    assert result.error_message == (
+        "The agent's workspace could not be cloned: the repository has no branch or tag nope — correct the "
+        "workspace's version (repoRef), or push it to the repository"
+    )
+    assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+    assert await git_site.leftovers() == []
+
+
+async def test_host_that_dies_in_mid_run_is_replaced_and_the_work_is_pushed(
+    git_site: Site, server: GitServer
+) -> None:
+    url = server.new_repository("app", {"README": "hello\n"})
+    ids = {"runId": str(uuid.uuid4()), "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}}
+    first, log = HostLog(), HostLog()
+    script = f"echo working; sleep 5; {CHANGE}"
+    options: dict[str, Any] = {"more": ids, "gitPush": "agents/{run}"}
+    async with asyncio.TaskGroup() as group:
+        killed = group.create_task(run(git_site, script, {"repoUrl": url}, host_log=first, **options))
+        await wait_for_output(first, "working")
+        killed.cancel()
+    await git_site.adapter.shutdown()
+    second = Adapter(ProcessSettings(env=IN_HOME_POD if git_site.name == "real" else {}, policy=POLICY))
+    try:
+        site = replace(git_site, adapter=second)
+        result, _ = await run(site, script, {"repoUrl": url}, host_log=log, **options)
+    finally:
+        await second.shutdown()
+    assert "Reattaching" in log.status
+    assert result.result_json is not None
+    branch = f"agents/{ids['runId']}"
+    assert (result.error_message, result.result_json["workspace"]["pushed"]) == (None, branch), log.status
+    assert server.read("app", branch, "new.txt") == "new"
+
+
+async def test_two_agents_on_one_repository_have_clones_of_their_own(
+    git_site: Site, server: GitServer
+) -> None:
+    url = server.new_repository("app", {"README": "hello\n"})
+    script = f"ls; sleep 2; {CHANGE}"
+    async with asyncio.TaskGroup() as group:
+        runs = [
+            group.create_task(run(git_site, script, {"repoUrl": url}, gitPush="agents/{agent}"))
+            for _ in range(2)
+        ]
+    for result, log in (task.result() for task in runs):
+        assert log.stdout.startswith("README\n")
+        assert result.result_json is not None
+        assert result.result_json["workspace"]["unpushedCommits"] == 0
+    assert len(server.branches("app")) == 3
