@@ -15,6 +15,7 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, Keys, PlannedRun, Response
 from paperclip_claude_k8s.checks.references import only_pod, references
 from paperclip_claude_k8s.checks.rights import rights_of
+from paperclip_claude_k8s.checks.workspaces import sample_workspace
 from paperclip_claude_k8s.cluster.model import ClaimSnapshot, JsonObject
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.failures import Failure, RunFailure
@@ -81,6 +82,7 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
     site = await _find_site(ctx, identity, config, ports, log)
     if isinstance(site, Failure):
         return site
+    site = replace(site, workspace=sample_workspace(config))
     plan = Planner(ctx, identity, config, site).plan()
     too_long = settings_too_long(plan)
     if too_long:

@@ -21,6 +21,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.session_volume import SessionVolume
+from paperclip_claude_k8s.plan.workspace import NO_WORKSPACE
 from paperclip_claude_k8s.podlog.log_lines import STAMP
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
@@ -79,7 +80,15 @@ def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
     volume = plan.session_volume
     if volume.kind == "auto":  # a probe leaves no claim behind
         volume = SessionVolume("none")
-    return replace(plan, argv=PROBE_COMMAND, run_log=None, config=config, session_volume=volume)
+    return replace(
+        plan,
+        argv=PROBE_COMMAND,
+        run_log=None,
+        config=config,
+        session_volume=volume,
+        workspace=NO_WORKSPACE,
+        workdir=NO_WORKSPACE.workdir,
+    )
 
 
 @asynccontextmanager

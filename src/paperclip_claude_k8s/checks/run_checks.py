@@ -16,6 +16,7 @@ from paperclip_claude_k8s.checks.dry_run import (
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
 from paperclip_claude_k8s.checks.probe import probe
 from paperclip_claude_k8s.checks.session_checks import session_volume_checks
+from paperclip_claude_k8s.checks.workspaces import workspace_checks
 from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -97,6 +98,7 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
     yield from assess.secret_checks(run, granted)
     yield from assess.volume_checks(run, granted)
     yield from session_volume_checks(run, granted)
+    yield from workspace_checks(run)
     yield assess.credentials_check(run)
     yield from assess.pod_security_checks(run)
     yield from assess.reach_checks(run)
