@@ -5,19 +5,16 @@ name the missing right in one check, and a run must end as `OUTCOMES` predicts.
 """
 
 import asyncio
-import base64
-import json
 import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import yaml
 from tests.support.programs import as_admin
+from tests.support.real_account import RealAccount, open_account
 from tests.support.real_cluster import IN_HOME_POD
 from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import Site
@@ -25,7 +22,6 @@ from tests.support.runs import Site
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right
-from paperclip_claude_k8s.checks.role import RBAC_GROUP, Account, access_objects, role
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -76,52 +72,13 @@ OUTCOMES = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The kubeconfig of a service account with the printed Role."""
-    printed_role, binding = (dict(each) for each in access_objects(NAMESPACE, Account(NAMESPACE, ACCOUNT)))
-    meta = {"name": ACCOUNT, "namespace": NAMESPACE}
-    binding["roleRef"] = {"apiGroup": RBAC_GROUP, "kind": "Role", "name": ACCOUNT}
-    printed_role["metadata"] = binding["metadata"] = meta
-    token = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/service-account-token",
-        "metadata": {**meta, "annotations": {"kubernetes.io/service-account.name": ACCOUNT}},
-    }
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
-    items = [account, token, printed_role, binding]
-    everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    await as_admin("apply", "-f", "-", stdin=everything)
-    try:
-        path = tmp_path_factory.mktemp("rights") / "kubeconfig"
-        path.write_text(_with_token(await _token()), encoding="utf-8")
-        path.chmod(0o600)
-        yield str(path)
-    finally:
-        await as_admin("delete", "--ignore-not-found", "-f", "-", stdin=everything)
+async def account(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealAccount]:
+    async with open_account(ACCOUNT, tmp_path_factory.mktemp("rights")) as account:
+        yield account
 
 
-async def _token() -> str:
-    for _ in range(100):  # the token controller adds it to the Secret
-        token = await as_admin("get", "secret", ACCOUNT, "-o", "go-template={{with .data.token}}{{.}}{{end}}")
-        if token:
-            return base64.b64decode(token).decode()
-    raise AssertionError("the service account has no token")
-
-
-def _with_token(token: str) -> str:
-    """The kubeconfig of the tests with the token of another account."""
-    config = yaml.safe_load(Path(KUBECONFIG).read_text(encoding="utf-8"))
-    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
-    return str(yaml.safe_dump(config))
-
-
-async def grant_all_but(missing: Right | None) -> None:
-    """Replace the account's Role and wait until the API server applies it."""
-    wanted = {**role(NAMESPACE, [right for right in RIGHTS if right != missing])}
-    wanted["metadata"] = {"name": ACCOUNT, "namespace": NAMESPACE}
-    await as_admin("replace", "-f", "-", stdin=json.dumps(wanted))
-    await asyncio.sleep(0.5)  # the authorizer gets the change from a watch
+def all_but(missing: Right | None) -> list[Right]:
+    return [right for right in RIGHTS if right != missing]
 
 
 @asynccontextmanager
@@ -167,16 +124,16 @@ def assert_outcome(outcome: Outcome, result: ExecutionResult, host_log: HostLog)
 
 
 @pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
-async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Right) -> None:
+async def test_missing_right_costs_only_its_feature(account: RealAccount, right: Right) -> None:
     outcome = OUTCOMES.get(right.label, Outcome())
     async with site_of(KUBECONFIG) as site:
         if right.label == "create secrets" and await site.gateway.server_version() < REPLACEMENT_POLICY_SINCE:
             outcome = Outcome("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
-    await grant_all_but(None)
-    async with site_of(kubeconfig) as site:
+    await account.grant(all_but(None))
+    async with site_of(account.kubeconfig) as site:
         baseline = await failed_checks(site)
-    await grant_all_but(right)
-    async with site_of(kubeconfig) as site:
+    await account.grant(all_but(right))
+    async with site_of(account.kubeconfig) as site:
         assert_reported(right, await failed_checks(site), baseline)
         result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(KUBECONFIG) as site:
@@ -197,10 +154,10 @@ async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Righ
     ],
 )
 async def test_orphan_is_left_for_a_host_with_the_rights(
-    kubeconfig: str, label: str, code: str, expected: str
+    account: RealAccount, label: str, code: str, expected: str
 ) -> None:
     (missing,) = [right for right in RIGHTS if right.label == label]
-    await grant_all_but(missing)
+    await account.grant(all_but(missing))
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     script = {"CLAUDE_SCRIPT": f"echo hello; sleep 20; printf '%s\\n' '{RESULT}'"}
     async with site_of(KUBECONFIG) as first, asyncio.TaskGroup() as group:
@@ -210,7 +167,7 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
             await asyncio.sleep(0.1)
         await first.adapter.shutdown()
         assert running.cancelled()
-    async with site_of(kubeconfig) as second:
+    async with site_of(account.kubeconfig) as second:
         result, host_log = await second.run({}, agent=agent)
         assert result.error_code == code
         assert expected in host_log.status + (result.error_message or "")

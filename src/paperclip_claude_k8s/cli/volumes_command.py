@@ -52,7 +52,7 @@ def prune(options: PruneOptions) -> int:
     unused = timedelta(days=options.unused_days)
 
     async def pruned(namespace: str, ports: Ports) -> Reply:
-        return await _prune(namespace, ports, unused, dry_run=options.dry_run)
+        return await prune_unused(namespace, ports, unused, dry_run=options.dry_run)
 
     reply = run_to_reply(lambda: _with_ports(options, pruned), CallProgress())
     return print_reply(reply, DONE if "removed" in reply and not reply.get("failed") else FAILED)
@@ -92,7 +92,8 @@ async def _read(namespace: str, cluster: Cluster) -> tuple[ClaimUse, ...]:
     return claim_uses(claims.items, jobs.items, pods.items)
 
 
-async def _prune(namespace: str, ports: Ports, unused: timedelta, *, dry_run: bool) -> Reply:
+async def prune_unused(namespace: str, ports: Ports, unused: timedelta, *, dry_run: bool) -> Reply:
+    """Remove the claims that no run has used for the time `unused`, or only name them (`dry_run`)."""
     removed: list[str] = []
     kept: dict[str, str] = {}
     failed: dict[str, str] = {}

@@ -1,0 +1,52 @@
+"""Volumes for claims on a real cluster without a provisioner: folders of this machine."""
+
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support.programs import as_admin
+from tests.support.real_namespace import NAMESPACE
+
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.identity import identify
+from paperclip_claude_k8s.plan.session_volume import claim_name
+
+
+def claim_of_auto(agent: str, company: str = "co", **config: str) -> str:
+    """The name of the claim that `sessionVolume` auto creates for this agent."""
+    ctx = ExecutionContext.read({"runId": "r", "agent": {"id": agent, "companyId": company}, "config": {}})
+    identity = identify(ctx)
+    assert identity is not None
+    return claim_name(AdapterConfig.read({"sessionVolume": "auto", **config}), identity)
+
+
+@asynccontextmanager
+async def volume_for(claim: str, mode: str = "ReadWriteOnce") -> AsyncIterator[Path]:
+    """A volume that only the claim of this name gets; then claim, volume and folder are removed."""
+    folder = Path(os.environ["SHARED_VOLUME_FOR_TESTS"]).with_name(f"volume-{NAMESPACE}-{claim}")
+    folder.mkdir()
+    folder.chmod(0o777)
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": folder.name},
+        "spec": {
+            "capacity": {"storage": "10Gi"},
+            "accessModes": [mode],
+            "storageClassName": "",
+            "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": str(folder)},
+            "claimRef": {"namespace": NAMESPACE, "name": claim},
+        },
+    }
+    await as_admin("apply", "-f", "-", stdin=json.dumps(volume))
+    try:
+        yield folder
+    finally:
+        await as_admin("delete", "pvc", claim, "--ignore-not-found", "--timeout=60s")
+        await as_admin("delete", "pv", folder.name, "--ignore-not-found", "--timeout=60s")
+        shutil.rmtree(folder, ignore_errors=True)
