@@ -79,6 +79,14 @@ async def open_sessions(kubeconfig: str, folder: Path) -> AsyncIterator[Sessions
         await gateway.close()
 
 
+@asynccontextmanager
+async def closing(process: Process) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await process.close()
+
+
 def session_of(result: ExecutionResult) -> dict[str, Any]:
     assert result.result_json is not None, result.error_message
     reported: dict[str, Any] = result.result_json["session"]
@@ -208,7 +216,7 @@ async def test_claim_in_use_is_never_pruned(account: RealAccount, tmp_path: Path
         later = ProcessSettings(env={}, now=lambda: datetime.now(UTC) + timedelta(days=40))
         admin = Process(later)
         ports = admin.ports(os.environ["ADMIN_KUBECONFIG_FOR_TESTS"], None)
-        async with volume_for(claim), asyncio.TaskGroup() as group:
+        async with volume_for(claim), closing(admin), asyncio.TaskGroup() as group:
             host_log = HostLog()
             running = group.create_task(sessions.script("echo begun; sleep 5", host_log=host_log))
             await wait_for_output(host_log, "begun")
@@ -217,7 +225,7 @@ async def test_claim_in_use_is_never_pruned(account: RealAccount, tmp_path: Path
             assert f"Job/ac-{sessions.agent}" in kept["kept"][claim]
             result, log = await running
             assert result.error_message is None, log.status
+            assert await sessions.site.leftovers(agent=sessions.agent) == []
             removed = await prune_unused(NAMESPACE, ports, timedelta(days=30), dry_run=False)
             assert claim in removed["removed"], removed
             await as_admin("wait", "--for=delete", f"pvc/{claim}", "--timeout=30s")
-        await admin.close()

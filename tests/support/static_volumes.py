@@ -14,12 +14,13 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.identity import identify
 from paperclip_claude_k8s.plan.session_volume import claim_name
+from paperclip_claude_k8s.testing import HostLog
 
 
 def claim_of_auto(agent: str, company: str = "co", **config: str) -> str:
     """The name of the claim that `sessionVolume` auto creates for this agent."""
-    ctx = ExecutionContext.read({"runId": "r", "agent": {"id": agent, "companyId": company}, "config": {}})
-    identity = identify(ctx)
+    given = {"runId": "r", "agent": {"id": agent, "companyId": company}, "config": {}}
+    identity = identify(ExecutionContext.read({**given, "onLog": HostLog().on_log}))
     assert identity is not None
     return claim_name(AdapterConfig.read({"sessionVolume": "auto", **config}), identity)
 
