@@ -9,6 +9,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig, documented_key
 from paperclip_claude_k8s.host.policy import Policy, Refusal
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.sensitive_fields import SensitiveField, sensitive_fields, toleration_names
+from paperclip_claude_k8s.host.session_volume_settings import AUTO
 
 TEMPLATE = "podTemplate"
 _SENSITIVE_LABELS = {
@@ -44,6 +45,7 @@ def refused_name(policy_field: str, name: str, policy: Policy) -> str:
 
 
 def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
+    auto = config.session_volume == AUTO
     named = (
         ("kubeContext", "kubeContexts", config.kube_context),
         ("namespace", "namespaces", config.namespace),
@@ -52,6 +54,8 @@ def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
         ("gitImage", "images", config.git_image),
         ("gitSecret", "secrets", config.git_secret),
         ("claimName", "claims", config.claim_name),
+        ("sessionVolume", "claims", config.session_claim_name),
+        ("sessionVolumeClass", "storageClasses", config.session_volume_class if auto else None),
         ("serviceAccountName", "serviceAccounts", config.service_account_name),
         ("runtimeClassName", "runtimeClasses", config.runtime_class_name),
         ("priorityClassName", "priorityClasses", config.priority_class_name),
@@ -83,6 +87,7 @@ def _tolerations(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
 def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
     used = (
         ("enableDocker", "docker", config.enable_docker),
+        ("sessionVolume", "claimCreation", config.session_volume == AUTO),
         ("runAsUser", "rootUser", config.run_as_user == 0),
         ("serviceAccountName", "serviceAccountTokens", config.service_account_name is not None),
         (TEMPLATE, "podTemplate", config.pod_template is not None),
@@ -99,6 +104,8 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
     """
     cpu, memory, log = policy.max_cpu, policy.max_memory, policy.max_log_size
     used_memory, used_log = parse_bytes(config.memory_limit), config.log_limit_bytes
+    volume = parse_bytes(config.session_volume_size) if config.session_volume == AUTO else 0
+    most_volume = policy.max_session_volume_size
     limited: tuple[tuple[str, str, Number, Number | None], ...] = (
         ("timeoutSec", "maxTimeoutSec", config.timeout_sec or UNLIMITED, policy.max_timeout_sec),
         ("stopGraceSec", "maxTimeoutSec", config.stop_grace_sec, policy.max_timeout_sec),
@@ -116,6 +123,12 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
             "maxLogSize",
             used_log or UNLIMITED,
             parse_bytes(log) if log else None,
+        ),
+        (
+            "sessionVolumeSize",
+            "maxSessionVolumeSize",
+            volume,
+            parse_bytes(most_volume) if most_volume else None,
         ),
     )
     for key, policy_field, value, most in limited:

@@ -101,6 +101,8 @@ class Policy(BaseModel):
     runtime_classes: Patterns = EVERYTHING
     priority_classes: Patterns = EVERYTHING
     queues: Patterns = EVERYTHING
+    claim_creation: Flag = True
+    storage_classes: Patterns = EVERYTHING
     docker: Flag = True
     root_user: Flag = True
 
@@ -125,6 +127,7 @@ class Policy(BaseModel):
     max_cpu: Cpu | None = None
     max_memory: Bytes | None = None
     max_log_size: Bytes | None = None
+    max_session_volume_size: Bytes | None = None
 
     @classmethod
     def read(cls, given: "Policy | Mapping[str, Any]") -> "Policy":

@@ -19,6 +19,7 @@ from paperclip_claude_k8s.plan.paths import is_in_any
 from paperclip_claude_k8s.plan.pod_security import Pod
 from paperclip_claude_k8s.plan.pod_template import CONTAINERS, apply_overlay
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.session_volume import CLAIM_PREFIX
 
 _REACHED = {
     "secrets": "podTemplate lets the agent's Pod use Secrets that are not of this run: {}",
@@ -218,7 +219,7 @@ def _mounts(template: JsonMap) -> Iterator[tuple[str, JsonMap]]:
 
 
 def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
-    """Mounts by `podTemplate` that may show more of the shared volume than the company's folder.
+    """Mounts by `podTemplate` of more of the shared volume than the company's folder, or of others' sessions.
 
     If the host's own Pod does not tell which claim the companies share, it can be any that `claims` allows.
     """
@@ -227,12 +228,19 @@ def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap, policy: Policy) 
     claim = plan.home.claim_name if plan.home is not None and plan.config.claim_name is None else ""
     if not claim and "*" not in policy.claims:
         return
-    ours = {part for _, part in _mounts_of_claim(own, claim)}
-    for container, part in _mounts_of_claim(pod, claim):
-        if part not in ours:
+    ours = {part for _, part in _mounts_of_claim(own, "")}
+    for container, part in _mounts_of_claim(pod, ""):
+        if part not in ours and claim in {"", part[0]}:
             why = f"{container} mounts more than its company's folder: companyVolumes is true"
             which = "" if claim else "; list in claims those that companies do not share"
             yield Refusal(f"{TEMPLATE}.spec", f"{why}{which}", "companyVolumes" if claim else "claims")
+        elif part not in ours and _holds_sessions(part[0], plan):
+            why = f"{container} mounts sessions of others on claim {part[0]}: companyVolumes is true"
+            yield Refusal(f"{TEMPLATE}.spec", why, "companyVolumes")
+
+
+def _holds_sessions(claim: str, plan: RunPlan) -> bool:
+    return claim.startswith(CLAIM_PREFIX) or claim == plan.session_volume.claim_name
 
 
 def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, tuple[str, str | None]]]:

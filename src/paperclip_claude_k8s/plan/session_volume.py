@@ -38,6 +38,8 @@ SESSION_VOLUME = "session"
 CONFIG_DIR_VARIABLE = "CLAUDE_CONFIG_DIR"
 """Where the CLI keeps its files; without it, that is the folder `.claude` in HOME."""
 CACHE_VARIABLE = "XDG_CACHE_HOME"
+CLAIM_PREFIX = "ac-sessions-"
+"""Beginning of the names of the claims that `auto` creates."""
 _HASH_CHARS = 10
 _AGENT_FOLDERS = "agents"
 _SESSION_FOLDER = "session"
@@ -191,7 +193,7 @@ def claim_name(config: AdapterConfig, identity: Identity) -> str:
     per_agent = config.session_volume_per == "agent"
     shown = identity.agent_id if per_agent else identity.company_id or "none"
     ids = (identity.company_id or "", identity.agent_id) if per_agent else (identity.company_id or "",)
-    return f"ac-sessions-{_named(shown, config.session_volume_per, *ids)}"
+    return f"{CLAIM_PREFIX}{_named(shown, config.session_volume_per, *ids)}"
 
 
 def _named(shown: str, *ids: str) -> str:
