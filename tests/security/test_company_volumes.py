@@ -71,6 +71,24 @@ def test_template_that_mounts_more_is_refused(template: dict[str, Any]) -> None:
     assert "companyVolumes" in {refusal.field for refusal in plan_refusals(plan, POLICY)}
 
 
+@pytest.mark.parametrize(
+    ("template", "config"),
+    [
+        (with_volume({"persistentVolumeClaim": {"claimName": "ac-sessions-other-0123456789"}}), {}),
+        (with_volume({"persistentVolumeClaim": {"claimName": "pool"}}), {"sessionVolume": "pool"}),
+        (mount(name="session", mountPath="/all"), {"sessionVolume": "pool"}),
+        (mount(name="session", mountPath="/all", subPath="agents"), {"sessionVolume": "pool"}),
+    ],
+)
+def test_template_that_mounts_sessions_of_others_is_refused(
+    template: dict[str, Any], config: dict[str, Any]
+) -> None:
+    home = replace(HOME, mounts=(HomeMount("/paperclip", DATA),))
+    plan = replace(a_plan(podTemplate=template, home=home, **config), company_folder=FOLDER)
+    assert "companyVolumes" in {refusal.field for refusal in plan_refusals(plan, POLICY)}
+    assert plan_refusals(plan, Policy()) == ()
+
+
 def test_template_that_mounts_only_the_companys_folder_is_allowed() -> None:
     template = mount(name="home", mountPath="/again", subPath=FOLDER)
     assert plan_refusals(replace(a_plan(podTemplate=template), company_folder=FOLDER), POLICY) == ()

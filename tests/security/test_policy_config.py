@@ -36,6 +36,7 @@ def volume(**source: Any) -> dict[str, Any]:
     return pod(volumes=[{"name": "v", **source}])
 
 
+AUTO = {"sessionVolume": "auto"}
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     # policy, config, key in the message
     ({"kubeconfigs": ["/etc/kubernetes"]}, {"kubeconfig": "/srv/other"}, "kubeconfig"),
@@ -208,8 +209,14 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "resources.limits.memory",
     ),
     ({"maxLogSize": "1Gi"}, {"logSizeLimit": "2Gi"}, "logSizeLimit"),
+    ({"claimCreation": False}, {"sessionVolume": "auto"}, "sessionVolume"),
+    ({"claims": ["agents-*"]}, {"sessionVolume": "other"}, "sessionVolume"),
+    ({"storageClasses": ["cheap"]}, AUTO | {"sessionVolumeClass": "fast"}, "sessionVolumeClass"),
+    ({"maxSessionVolumeSize": "5Gi"}, AUTO, "sessionVolumeSize"),
 ]
 ALLOWED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"claimCreation": False}, {"sessionVolume": "none", "sessionVolumeSize": "1Ti"}),
+    ({"storageClasses": ["cheap"], "maxSessionVolumeSize": "10Gi"}, AUTO | {"sessionVolumeClass": "cheap"}),
     ({"images": ["registry.local/*"]}, {"image": "registry.local/claude:1"}),
     ({"namespaces": [NAMESPACE]}, {"namespace": NAMESPACE}),
     ({"serviceAccounts": ["agent"], "serviceAccountTokens": True}, {"serviceAccountName": "agent"}),

@@ -14,7 +14,7 @@ done
 : >"$PAPERCLIP_RELAY_DIR/note"
 if [ -n "${PAPERCLIP_RELAY_SESSION:-}" ] && ! (
   umask 077
-  mkdir -p "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" && chmod 700 "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" &&
+  mkdir -p "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" && { chmod 700 "$CLAUDE_CONFIG_DIR" "$XDG_CACHE_HOME" || :; } &&
     [ -w "$CLAUDE_CONFIG_DIR" ] && [ -w "$XDG_CACHE_HOME" ]
 ) 2>"$PAPERCLIP_RELAY_DIR/why"; then
   read -r why <"$PAPERCLIP_RELAY_DIR/why" || why="$PAPERCLIP_RELAY_SESSION cannot be written"
