@@ -1,4 +1,4 @@
-"""Runs with `sessionVolume`: the claim exists before the Job, and results tell what becomes of the session."""
+"""Runs with `sessionVolume`: the claim exists before the Job, and results tell whether sessions are kept."""
 
 from pathlib import Path
 from typing import Any

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tests.support.objects import a_job, a_pod
 
-from paperclip_claude_k8s.cluster.model import Condition, EventSnapshot, Known, Waiting
+from paperclip_claude_k8s.cluster.model import Condition, EventSnapshot, Known, PodSnapshot, Waiting
 from paperclip_claude_k8s.verdict.obstacles import (
+    NO_OBSTACLES,
     Obstacles,
     image_is_missing,
     refusal_is_final,
@@ -150,3 +151,35 @@ def test_failed_pull_that_only_events_report_is_quoted_until_the_image_is_pulled
     pulled = judge_start(known, failed.with_events([an_event("Pulled", "Successfully pulled image")]))
     assert isinstance(pulled, StillWaiting)
     assert pulled.budget is StartBudget.PULL
+
+
+@pytest.mark.parametrize(
+    ("message", "meaning"),
+    [
+        ("0/3 nodes are available: 3 node(s) didn't match pod affinity rules.", "in use on a node"),
+        ("0/1 nodes are available: 1 node(s) had volume node affinity conflict.", "in another zone"),
+        ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "storage class"),
+        ("1 node(s) didn't find available persistent volumes to bind.", "storage class"),
+    ],
+)
+def test_why_a_volume_keeps_a_pod_from_its_node_is_explained(message: str, meaning: str) -> None:
+    pod = PodSnapshot(
+        "ns", "p", "u", conditions=(Condition("PodScheduled", "False", "Unschedulable", message),)
+    )
+    verdict = judge_start(Known(pod=pod))
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget == StartBudget.SCHEDULE
+    assert message in verdict.why
+    assert meaning in verdict.why
+
+
+def test_volume_that_another_node_uses_is_named_while_the_pod_waits() -> None:
+    event = EventSnapshot(
+        "e", "Warning", "FailedAttachVolume", 'Multi-Attach error for volume "pvc-1" Volume is in use'
+    )
+    scheduled = Condition("PodScheduled", "True")
+    pod = PodSnapshot("ns", "p", "u", node="n", conditions=(scheduled,))
+    verdict = judge_start(Known(pod=pod), NO_OBSTACLES.with_events([event]))
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget == StartBudget.PULL
+    assert "still attached to another node" in verdict.why

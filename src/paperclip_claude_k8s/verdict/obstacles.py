@@ -63,6 +63,16 @@ _SOURCE_MISSING = re.compile(
 
 _CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" not found')
 
+_VOLUME_STEPS = {
+    "pod affinity rules": "its ReadWriteOnce session volume is in use on a node without room for it",
+    "volume node affinity conflict": "its volume is on another node, or in another zone, than it may use",
+    "unbound immediate PersistentVolumeClaims": "no volume was made for its claim: check the storage class",
+    "available persistent volumes to bind": "no volume fits its claim: check the storage class",
+    "unbound PersistentVolumeClaim": "no volume was made for its claim: check the storage class",
+    "Multi-Attach error": "its ReadWriteOnce volume is still attached to another node, where a Pod uses it",
+}
+"""Part of a message of scheduler, controller or kubelet about volumes → what it means."""
+
 _USER_REFUSED = re.compile(
     "runAsNonRoot and image (?:will run as root|has non-numeric user)|breaks non-root policy"
 )
@@ -132,6 +142,11 @@ def refused_user(message: str) -> str:
     if _USER_REFUSED.search(message) is None:
         return ""
     return "set `runAsUser`, or give the image a user that is a number and not 0"
+
+
+def explain_volume(message: str) -> str:
+    """What a message about the Pod's volumes means for a person; "" if it is about something else."""
+    return next((text for part, text in _VOLUME_STEPS.items() if part in message), "")
 
 
 def claim_is_missing(message: str) -> bool:

@@ -38,6 +38,7 @@ from paperclip_claude_k8s.verdict.obstacles import (
     PULL_TROUBLE,
     Obstacles,
     claim_is_missing,
+    explain_volume,
     image_is_missing,
     refusal_is_final,
     refused_user,
@@ -349,15 +350,21 @@ def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacle
     if obstacles.pull:  # a busy kubelet reports the state of the container later than its Events
         missing = image_is_missing(obstacles.pull)
         return StillWaiting(StartBudget.MISSING_IMAGE if missing else StartBudget.PULL, obstacles.pull)
-    return StillWaiting(
-        StartBudget.PULL, f"mounting volumes and pulling the image ({waiting.reason or 'no report yet'})"
-    )
+    why = f"mounting volumes and pulling the image ({waiting.reason or 'no report yet'})"
+    if explain_volume(obstacles.mount):
+        why = f"a volume is not mounted yet: {_explained(obstacles.mount)}"
+    return StillWaiting(StartBudget.PULL, why)
+
+
+def _explained(message: str) -> str:
+    meaning = explain_volume(message)
+    return f"{message} ({meaning})" if meaning else message
 
 
 def _why_unscheduled(pod: PodSnapshot) -> str:
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.reason:
-        return f"Pod unschedulable so far ({scheduled.reason}): {scheduled.message}"
+        return f"Pod unschedulable so far ({scheduled.reason}): {_explained(scheduled.message)}"
     return "waiting for the scheduler"
 
 
