@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.objects import a_job, a_pod
 
-from paperclip_claude_k8s.cluster.model import Condition, EventSnapshot, Known, PodSnapshot, Waiting
+from paperclip_claude_k8s.cluster.model import Condition, EventSnapshot, Known, Waiting
 from paperclip_claude_k8s.verdict.obstacles import (
-    NO_OBSTACLES,
     Obstacles,
     image_is_missing,
     refusal_is_final,
@@ -163,10 +162,8 @@ def test_failed_pull_that_only_events_report_is_quoted_until_the_image_is_pulled
     ],
 )
 def test_why_a_volume_keeps_a_pod_from_its_node_is_explained(message: str, meaning: str) -> None:
-    pod = PodSnapshot(
-        "ns", "p", "u", conditions=(Condition("PodScheduled", "False", "Unschedulable", message),)
-    )
-    verdict = judge_start(Known(pod=pod))
+    unscheduled = (Condition("PodScheduled", "False", "Unschedulable", message),)
+    verdict = judge_start(Known(job=a_job(), pod=a_pod(node="", conditions=unscheduled)))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget == StartBudget.SCHEDULE
     assert message in verdict.why
@@ -177,9 +174,7 @@ def test_volume_that_another_node_uses_is_named_while_the_pod_waits() -> None:
     event = EventSnapshot(
         "e", "Warning", "FailedAttachVolume", 'Multi-Attach error for volume "pvc-1" Volume is in use'
     )
-    scheduled = Condition("PodScheduled", "True")
-    pod = PodSnapshot("ns", "p", "u", node="n", conditions=(scheduled,))
-    verdict = judge_start(Known(pod=pod), NO_OBSTACLES.with_events([event]))
+    verdict = judge_start(Known(job=a_job(), pod=a_pod()), Obstacles().with_events([event]))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget == StartBudget.PULL
     assert "still attached to another node" in verdict.why
