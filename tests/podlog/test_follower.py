@@ -253,7 +253,7 @@ async def test_raising_sink_is_logged_and_log_is_incomplete(caplog: pytest.LogCa
     (failure,) = [notice for notice in scenario.sink.notices if isinstance(notice, SinkFailed)]
     assert failure.error is scenario.report.first_sink_error
     (record,) = caplog.records
-    assert (record.name, record.levelname) == ("paperclip_claude_k8s", "ERROR")
+    assert (record.name, record.levelname) == ("paperclip_claude_k8s.podlog.pipeline", "ERROR")
     assert record.exc_info is not None
 
 
