@@ -126,3 +126,30 @@ async def test_server_that_sends_text_from_time_to_time_does_not_keep_the_end_of
         await Follower(DrippingLog(piece), sink, SourceInfo()).run(ended)
     assert sink.out == b"line\n"
     assert loop_time() < 10 + 3 * FollowTimings().stall_timeout
+
+
+async def test_very_long_line_is_read_to_its_end() -> None:
+    """At 1 MiB/s, its 100 MiB take longer than the time without a line that is otherwise allowed."""
+    sink, ended = RecordingSink(), asyncio.get_running_loop().create_future()
+    ended.set_result(None)
+
+    class LongLine:
+        left = 400
+
+        async def read(self) -> bytes:
+            await asyncio.sleep(0.25)
+            self.left -= 1
+            if self.left == 399:
+                return STAMP + b"x" * 1000
+            return (
+                b"x" * 256 * 1024 if self.left > 0 else b"\n" + STAMP + b"last\n" if self.left == 0 else b""
+            )
+
+    class LongLineLog:
+        @asynccontextmanager
+        async def open(self, **_: object) -> AsyncIterator[LongLine]:
+            yield LongLine()
+
+    report = await Follower(LongLineLog(), sink, SourceInfo()).run(ended)
+    assert sink.out == b"last\n"
+    assert [gap.lines for gap in report.gaps] == [1]

@@ -257,5 +257,5 @@ async def _take_all(connection: Connection, stream: LogStream, timings: FollowTi
     timer = LineTimer(stream, timings.stall_timeout)
     while chunk := await connection.read(stream, timings.response_timeout):
         await connection.take(stream, chunk)
-        if timer.is_over():
+        if timer.is_over(chunk):
             raise LogBroken(NO_LINES)

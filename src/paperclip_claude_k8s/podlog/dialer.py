@@ -122,7 +122,7 @@ class Dialer:
                 for item in stream.new_lines(chunk):
                     if isinstance(item, LineBatch):
                         yield item
-                if timer.is_over():
+                if timer.is_over(chunk):
                     raise LogBroken(NO_LINES)
         except Misaligned:
             raise LogBroken("the response is no log, or has timestamps that earlier ones lacked") from None

@@ -76,8 +76,8 @@ class FollowTimings:
     response_timeout: float = 10.0
     """Longest wait for the head of a response, and for the next bytes of a bounded read."""
     stall_timeout: float = 60.0
-    """Longest time in which a bounded read, or any read after the container's end, brings bytes but no line.
-    The longest line takes less."""
+    """Longest time in which a bounded read, or any read after the container's end, brings a few bytes,
+    but no line."""
     linger: float = 1.0
     """After the container's end: silence after which the stream is closed and a bounded read follows."""
     completion_timeout: float = 30.0

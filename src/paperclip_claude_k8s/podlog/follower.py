@@ -117,7 +117,7 @@ class LiveReader:
                     await self._deliverer.sink.report_unstamped(stream.partial_line)
                     return Stop.CUT
                 return Stop.ENDED
-            if not await self._take(stream, chunk) or (ended.done() and timer.is_over()):
+            if not await self._take(stream, chunk) or (ended.done() and timer.is_over(chunk)):
                 return Stop.CUT
             probes = 0
 

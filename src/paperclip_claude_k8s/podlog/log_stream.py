@@ -22,20 +22,29 @@ from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
 NO_LINES = "the server sends text, but no lines of the log"
 
 
+SLOWEST_LINE = 64 * 1024
+"""Bytes per second with which a very long line arrives at least."""
+
+
 class LineTimer:
-    """Notices that a stream brings bytes, but no line: a server could go on like that for ever."""
+    """Notices that a stream brings a few bytes, but no line: a server could go on like that for ever."""
 
     def __init__(self, stream: "LogStream", seconds: float) -> None:
         self._stream = stream
         self._seconds = seconds
         self._lines = stream.lines
         self._since: float | None = None
+        self._bytes = 0
+        """Bytes since then."""
 
-    def is_over(self) -> bool:
-        """Called after each chunk: whether no line has come since the first call, for too long a time."""
+    def is_over(self, chunk: bytes) -> bool:
+        """Called after each chunk: whether no line has come for too long, although the lines are not long."""
+        now = loop_time()
         if self._since is None or self._stream.lines != self._lines:
-            self._lines, self._since = self._stream.lines, loop_time()
-        return loop_time() - self._since > self._seconds
+            self._lines, self._since, self._bytes = self._stream.lines, now, 0
+        self._bytes += len(chunk)
+        passed = now - self._since
+        return passed > self._seconds and self._bytes < passed * SLOWEST_LINE
 
 
 class LogStream:
