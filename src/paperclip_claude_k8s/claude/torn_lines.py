@@ -24,9 +24,11 @@ MAX_WORD_CHARS = 60
 
 _MARK = re.compile(r'\\[\s\S]|["{}\[\],:]')
 _TYPE = re.compile(r"[A-Za-z_]{1,40}")
+_FIRST_TYPE = re.compile(r'\{"type":"([A-Za-z_]{1,40})"')
 _CUT_TYPE = re.compile(r'\{"type":"[A-Za-z_]{0,40}\Z')
 _STARTS = ('{"type":', '{"duration_api_ms":', '{"is_error":')
 """The first bytes of the events of all recorded versions."""
+MAX_START_CHARS = max(map(len, _STARTS))
 _RESULT_FIELDS = frozenset(
     {
         "api_error_status",
@@ -44,6 +46,9 @@ _RESULT_FIELDS = frozenset(
 _FIRST_RESULT_FIELDS = frozenset({"duration_ms", "is_error", "result", "stop_reason", "usage"})
 """Fields that show a result if the line begins with one of them."""
 _FIELDS_OF_ALL_EVENTS = frozenset({"parent_tool_use_id", "session_id", "uuid"})
+_NAMES = {"type", "subtype", "role", *_RESULT_FIELDS, *_FIRST_RESULT_FIELDS, *_FIELDS_OF_ALL_EVENTS}
+_USED_NAME = re.compile(f'"(?:{"|".join(sorted(_NAMES))})"')
+"""A line without any of these names is no event; most broken JSON of other programs has none."""
 
 
 def torn_event(line: bytes) -> str:
@@ -58,16 +63,28 @@ def torn_type(text: str) -> str | None:
     """As `torn_event`, for text; None if it is no event, empty if it is one of an unknown type."""
     if not text.startswith("{"):
         return None
+    if first := _FIRST_TYPE.match(text):
+        return first[1]
+    if _is_cut_in_first_field(text):
+        return ""
+    return _type_of_fields(text) if _USED_NAME.search(text) else None
+
+
+def _is_cut_in_first_field(text: str) -> bool:
+    return _CUT_TYPE.match(text) is not None or (
+        1 < len(text) <= MAX_START_CHARS and any(start.startswith(text) for start in _STARTS)
+    )
+
+
+def _type_of_fields(text: str) -> str | None:
     known = _Known()
     for level, outer, name, value in _fields(text):
         if level == 0:
             return None
         if (level, name) == (1, "type") and value is not None:
-            certain = value in TOP_LEVEL_TYPES or (not known.names and _TYPE.fullmatch(value))
-            return value if certain else None
+            return value if value in TOP_LEVEL_TYPES or (not known.names and _TYPE.fullmatch(value)) else None
         known.add(level, outer, name, value or "")
-    is_start = _CUT_TYPE.match(text) or (len(text) > 1 and any(start.startswith(text) for start in _STARTS))
-    return "" if is_start else known.type()
+    return known.type()
 
 
 @dataclass(slots=True)
