@@ -13,6 +13,8 @@ from paperclip_claude_k8s.testing import FakeCluster, PodScript
 pytestmark = pytest.mark.looptime
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 RUNTIME = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+WITH_VOLUME = {"claimName": "paperclip-data"}
+"""Sessions outlive their Pods, so that resuming is tried."""
 INIT = {"type": "system", "subtype": "init", "session_id": SESSION, "model": "m"}
 
 
@@ -36,7 +38,7 @@ async def test_refused_session_is_retried_with_a_fresh_one(kind: str, tmp_path: 
 
     async with FakeCluster.start(tmp_path, pod_script_of) as fake:
         host = Host(fake, "host-one")
-        result, host_log = await host.run(runtime=RUNTIME)
+        result, host_log = await host.run(runtime=RUNTIME, config=WITH_VOLUME)
         await host.adapter.shutdown()
         assert result.error_message is None
         assert result.session_id not in {None, SESSION}
@@ -58,7 +60,7 @@ async def test_usage_of_the_refused_attempt_is_included(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path, pod_script_of) as fake:
         host = Host(fake, "host-one")
         fresh, _ = await host.run()
-        both, _ = await host.run(runId="run-2", runtime=RUNTIME)
+        both, _ = await host.run(runId="run-2", runtime=RUNTIME, config=WITH_VOLUME)
         await host.adapter.shutdown()
         assert fresh.cost_usd is not None
         assert both.cost_usd == pytest.approx(fresh.cost_usd + 0.5)

@@ -32,9 +32,9 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, is_in_any
 
 VolumeKind: TypeAlias = Literal["shared", "claim", "auto", "none"]
 HOME_VOLUME = "home"
+"""Name of the Pod's volume that is mounted at HOME."""
 SESSION_VOLUME = "session"
 """Name of the session volume in the Pod, if it is not that of HOME."""
-"""Name of the Pod's volume that is mounted at HOME."""
 CONFIG_DIR_VARIABLE = "CLAUDE_CONFIG_DIR"
 """Where the CLI keeps its files; without it, that is the folder `.claude` in HOME."""
 CACHE_VARIABLE = "XDG_CACHE_HOME"
