@@ -13,7 +13,7 @@ from pathlib import Path
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 UNTESTED = {"ruff", "mypy", "types-PyYAML", "import-linter", "paperclip-adapter-claude-k8s"}
-_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<lowest>[0-9.]+)")
+_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<lowest>[0-9.]+(?:b[0-9]+)?)")
 
 
 def main() -> int:

@@ -297,7 +297,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         reported(FailureClass.MAX_BUDGET, "Reached maximum budget ($1)"),
-        f"{FAILED}Reached maximum budget ($1) — raise the budget given in extraArgs",
+        f"{FAILED}Reached maximum budget ($1) — raise maxCostUsdPerRun, or the budget given in extraArgs",
     ),
     (
         reported(FailureClass.MAX_OUTPUT, "exceeded 32000 tokens"),

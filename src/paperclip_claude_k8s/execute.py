@@ -135,7 +135,7 @@ async def _run_attempt(
             result = result_of(failure, observation, plan, settings, narrator.host_failures, attempt.earlier)
         # Record the result before the clean-up deletes the Job: a crash in between would lose it otherwise.
         recorded = not observation.end_unknown and await ports.journal.ended(result)
-        cleanup.end = RunEnd(observation, recorded=recorded)
+        cleanup.end = RunEnd(observation, recorded=recorded, result=result)
     run_log = job.annotations.get(RUN_LOG_ANNOTATION)
     await remove_run_log(plan, run_log, settings, succeeded=failure is None)
     return usage_of(observation, plan) if result is None else result

@@ -19,7 +19,7 @@ from datetime import datetime
 
 from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
 from paperclip_claude_k8s.claude.next_steps import NEXT_STEPS, SESSION_LOST
-from paperclip_claude_k8s.cluster.error_texts import describe_error, refusal_step
+from paperclip_claude_k8s.cluster.error_texts import INHERITS, describe_error, home_pod_step, refusal_step
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.context import JsonMap
@@ -169,25 +169,8 @@ def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None
     """
     retryable = error is not None and error.may_succeed_later
     text = f"The home pod {which} could not be read: {why}" if which else f"There is no home pod: {why}"
-    step = _home_pod_step(error) if which else f"set `kubeconfig` and `image`; {_INHERITS}"
+    step = home_pod_step(error) if which else f"set `kubeconfig` and `image`; {INHERITS}"
     return _bootstrap(ErrorCode.HOME_POD_UNAVAILABLE, text, step, retryable=retryable)
-
-
-_INHERITS = "without them, Jobs inherit image, volume and env from the host's Pod"
-
-
-def _home_pod_step(error: ClusterError | None) -> str:
-    if error is not None and error.may_succeed_later:
-        return "no Job was created; check the API server, and run the agent again when it responds"
-    if error is not None and error.unauthorized:
-        return "renew the credentials of this process: the API server does not accept them"
-    if error is not None and error.lacks_right:
-        step = "give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
-    elif error is not None:
-        step = "resolve what the message says"
-    else:
-        step = "pass the Pod's name to this process in POD_NAME (`fieldRef: metadata.name`)"
-    return f"{step}, or set `kubeconfig` and `image`; {_INHERITS}"
 
 
 def workspace_unavailable(why: str, step: str, *, retryable: bool = False) -> Failure:
@@ -411,6 +394,19 @@ def timeout(seconds: float) -> Failure:
 def cancelled(*, proven: bool) -> Failure:
     """Built when the host cancelled the run. `proven`: the agent's Pod is gone, or never existed."""
     return Failure(ErrorCode.CANCELLED, "Run cancelled", evidence="interrupted" if proven else "continuation")
+
+
+def daily_budget_spent(spent: float, limit: float, next_day: datetime) -> Failure:
+    """Built when the agent's runs of today have used up the daily budget of the policy."""
+    text = f"The agent's runs of today have cost {spent:.2f} USD, and the daily budget is {limit:g} USD"
+    step = f"wait until the next day (UTC), or have it raised (maxCostUsdPerAgentPerDay in {POLICY_FILE})"
+    return Failure(ErrorCode.MAX_BUDGET, text, step, "bootstrap", retry_not_before=next_day)
+
+
+def over_budget(cost: float, limit: float) -> Failure:
+    """Built when the adapter stopped an agent that worked on although it had cost more than allowed."""
+    text = f"The run has cost {cost:.2f} USD, more than maxCostUsdPerRun ({limit:g} USD), and was stopped"
+    return Failure(ErrorCode.MAX_BUDGET, text, NEXT_STEPS[FailureClass.MAX_BUDGET])
 
 
 # ── Claude's own errors ──────────────────────────────────────────────────────────────────────────

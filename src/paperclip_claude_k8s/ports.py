@@ -18,6 +18,7 @@ from paperclip_claude_k8s.cluster.labels import SHARED_MOUNT
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.host.daily_spending import DailySpending
 from paperclip_claude_k8s.host.policy import Policy, PolicyInvalid
 from paperclip_claude_k8s.host.policy_file import read_policy
 from paperclip_claude_k8s.host.policy_folders import HostFolders
@@ -41,6 +42,8 @@ class ProcessSettings:
     env: Mapping[str, str] = field(default_factory=dict)
     me: ProcessId | None = None
     """Identity of this process; None: determined from the operating system."""
+    spending: DailySpending = field(default_factory=DailySpending)
+    """What the runs of today have cost."""
     events: EventHub = field(default_factory=EventHub)
     """Who is told what happens."""
     policy: Policy = field(default_factory=Policy)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.support.event_log import EventLog
 from tests.support.hosts import Host, started
-from tests.support.in_memory_runs import LONG, PARTIAL, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE, two_hosts
+from tests.support.in_memory_runs import LONG, PARTIAL, WHOLE, two_hosts
 
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.instrumentation import (
@@ -22,7 +22,6 @@ from paperclip_claude_k8s.instrumentation import (
     RunLaunched,
     RunStatus,
     RunStopping,
-    SessionLost,
     StartPhaseBegan,
     WatchChanged,
 )
@@ -160,20 +159,6 @@ async def test_reconnected_run_counts_its_reconnects(tmp_path: Path) -> None:
     assert log.of(LogReconnecting)
     changes = {(event.resource, event.change) for event in log.of(WatchChanged)}
     assert {("jobs", "failing"), ("jobs", "recovered")} <= changes
-
-
-async def test_lost_session_is_followed_by_a_second_attempt(tmp_path: Path) -> None:
-    scripts = iter(
-        [PodScript(output=((0.0, UNKNOWN_SESSION_OUTPUT),), exit_code=1), PodScript(output=((0.0, WHOLE),))]
-    )
-    async with FakeCluster.start(tmp_path, lambda _: next(scripts)) as fake:
-        host, log = Host(fake, "host-one"), EventLog()
-        host.adapter.on_event(log)
-        await host.run(runtime={"sessionId": SESSION}, config={"sessionVolume": "sessions"})
-        await host.adapter.shutdown()
-    assert log.one(SessionLost).session == SESSION
-    assert [event.attempt for event in log.of(RunLaunched)] == [1, 2]
-    assert log.one(RunEnded).outcome == "succeeded"
 
 
 async def test_second_run_in_the_queue_waits_for_its_turn(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`python -m paperclip_claude_k8s.bridge`: the bridge process, which the npm package starts."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from paperclip_claude_k8s import create_server_adapter
+from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.bridge.channel import Channel
 from paperclip_claude_k8s.bridge.host_session import HandshakeFailed, HostSession
 from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
@@ -19,7 +21,10 @@ FLUSH_TIMEOUT = 2.0
 """Seconds for writing the last messages; a host that stopped reading must not delay the exit."""
 LOG_LEVEL = "CLAUDE_K8S_LOG_LEVEL"
 """Variable with the least level of the records on stderr: DEBUG, INFO (the default), WARNING, ERROR."""
+METRICS_PORT = "CLAUDE_K8S_METRICS_PORT"
+"""Variable with the port of loopback on which `/metrics` is served for Prometheus."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_log = logging.getLogger("paperclip_claude_k8s.bridge")
 HOW_TO_START = (
     "this program can only be started by the npm package that `claude-k8s node-shim --out DIR` writes"
 )
@@ -69,7 +74,9 @@ async def _serve(sink: IO[bytes], formatter: RedactingFormatter) -> tuple[int, s
         print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person
         return EXIT_USAGE, None
     try:
-        await HostSession(create_server_adapter(), channel, formatter).serve(stopping)
+        adapter = create_server_adapter()
+        _serve_metrics(adapter, os.environ.get(METRICS_PORT, ""))
+        await HostSession(adapter, channel, formatter).serve(stopping)
         code = 0
     except HandshakeFailed as failure:
         print(f"handshake failed: {failure}", file=sys.stderr)  # noqa: T201  # for the host's log
@@ -81,6 +88,18 @@ async def _serve(sink: IO[bytes], formatter: RedactingFormatter) -> tuple[int, s
     except TimeoutError:
         pass
     return code, received[0] if received else None
+
+
+def _serve_metrics(adapter: Adapter, port: str) -> None:
+    """Serve `/metrics` on this port of loopback; "" serves nothing. A failure is logged, and runs go on."""
+    if not port:
+        return
+    try:
+        from paperclip_claude_k8s.instrumentation import PrometheusMetrics  # noqa: PLC0415  # an extra
+
+        adapter.on_event(PrometheusMetrics(int(port)))
+    except (ImportError, OSError, ValueError, OverflowError) as error:
+        _log.error("%s=%s: metrics are not served: %s", METRICS_PORT, port, error)
 
 
 if __name__ == "__main__":

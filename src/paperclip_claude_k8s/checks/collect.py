@@ -66,7 +66,7 @@ async def call_all_within(
 
 async def collect_rights(namespace: str, config: AdapterConfig, ports: Ports) -> GrantedRights:
     """Find out from the API server which of the rights that this config needs the account has."""
-    needed = rights_of(auto_claims=config.session_volume == AUTO)
+    needed = rights_of(auto_claims=config.session_volume == AUTO, job_events=config.job_events)
     calls = {right: partial(ports.cluster.may, namespace, right.access) for right in needed}
     return GrantedRights(await call_all_within(calls, ports.settings.timings.check))
 

@@ -189,9 +189,26 @@ CLAIM_RIGHTS: tuple[Right, ...] = (
 """Rights that only `sessionVolume` auto needs."""
 
 
-def rights_of(*, auto_claims: bool = False) -> tuple[Right, ...]:
-    """All rights of a host. `auto_claims`: whether `sessionVolume` is auto in any config."""
-    if not auto_claims:
-        return RIGHTS
+EVENT_RIGHTS: tuple[Right, ...] = (
+    Right(
+        Access("create", "events"),
+        "warn",
+        "adoptions, stops, failures and gaps are not shown by `kubectl describe job`",
+        "the run's own log has them",
+    ),
+)
+"""Rights that only `jobEvents` needs."""
+
+
+def rights_of(*, auto_claims: bool = False, job_events: bool = False) -> tuple[Right, ...]:
+    """All rights of a host.
+
+    `auto_claims`: whether `sessionVolume` is auto in any config. `job_events`: whether `jobEvents` is on.
+    """
+    rights = _with_claims() if auto_claims else RIGHTS
+    return (*rights, *EVENT_RIGHTS) if job_events else rights
+
+
+def _with_claims() -> tuple[Right, ...]:
     with_get = next(i for i, right in enumerate(RIGHTS) if right.resource == "persistentvolumeclaims") + 1
     return (*RIGHTS[:with_get], *CLAIM_RIGHTS, *RIGHTS[with_get:])

@@ -43,20 +43,23 @@ class Account:
         return cls(account_namespace or namespace, name)
 
 
-def access_objects(
+def access_objects(  # noqa: PLR0913  # what a host may use
     namespace: str,
     account: Account,
     *,
     auto_claims: bool = False,
+    job_events: bool = False,
     network_policy: bool = False,
     telemetry_namespace: str = "",
 ) -> tuple[JsonObject, ...]:
     """Role and RoleBinding in the Jobs' namespace, and optionally the NetworkPolicy of the agents' Pods.
 
     A host in another namespace also gets the right to read its own Pod there, from which Jobs inherit.
-    `auto_claims`: whether the host may create claims. `telemetry_namespace`: see `agent_policy`.
+    `auto_claims`: whether the host may create claims. `job_events`: whether it may create Events.
+    `telemetry_namespace`: see `agent_policy`.
     """
-    objects = [role(namespace, rights_of(auto_claims=auto_claims)), _binding(namespace, account)]
+    rights = rights_of(auto_claims=auto_claims, job_events=job_events)
+    objects = [role(namespace, rights), _binding(namespace, account)]
     if account.namespace != namespace:
         home_rights = [right for right in RIGHTS if right.label == "get pods"]
         objects += [role(account.namespace, home_rights), _binding(account.namespace, account)]

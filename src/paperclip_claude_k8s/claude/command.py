@@ -18,6 +18,8 @@ class CommandOptions:
     effort: str | None = None
     max_turns: int = 0
     """0: no limit."""
+    max_cost_usd: float = 0.0
+    """0: no limit."""
     system_prompt_file: str | None = None
     add_dir: str | None = None
     mcp_config: str | None = None
@@ -36,6 +38,8 @@ def command_line(options: CommandOptions) -> tuple[str, ...]:
         argv += [flag, value] if value else []
     if options.max_turns > 0:
         argv += ["--max-turns", str(options.max_turns)]
+    if options.max_cost_usd > 0:
+        argv += ["--max-budget-usd", f"{options.max_cost_usd:.6f}".rstrip("0").rstrip(".")]
     # CLI 2.1.332 stores the system prompt in the session and ignores the option when it resumes one.
     if options.system_prompt_file and not options.resume:
         argv += ["--append-system-prompt-file", options.system_prompt_file]

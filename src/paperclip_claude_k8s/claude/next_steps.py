@@ -14,7 +14,7 @@ NEXT_STEPS: dict[FailureClass, str] = {
     FailureClass.CREDIT_EXHAUSTED: "add credit to the API account",
     FailureClass.MODEL_NOT_FOUND: "correct `model`, or request access to it",
     FailureClass.PROMPT_TOO_LONG: "start a fresh session or send less",
-    FailureClass.MAX_BUDGET: "raise the budget given in extraArgs",
+    FailureClass.MAX_BUDGET: "raise maxCostUsdPerRun, or the budget given in extraArgs",
     FailureClass.MAX_OUTPUT: "ask for less at once",
     FailureClass.CONTEXT_WINDOW: (
         "the conversation fills the model's context window: start a fresh session or send less"

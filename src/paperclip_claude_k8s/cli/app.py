@@ -20,6 +20,7 @@ from paperclip_claude_k8s.cli.command_options import (
     ReportOptions,
     RunOptions,
     SessionVolume,
+    StatsOptions,
     Times,
     VolumesOptions,
     takes_options,
@@ -127,6 +128,26 @@ def jobs(options: JobsOptions) -> int:
     from paperclip_claude_k8s.cli import jobs as implementation  # noqa: PLC0415
 
     return implementation.jobs(options)
+
+
+@app.command()
+@takes_options(StatsOptions)
+def stats(options: StatsOptions) -> int:
+    """Print tokens and cost by agent, day, model or code, as one JSON object or as CSV."""
+    from paperclip_claude_k8s.cli import stats_command  # noqa: PLC0415
+
+    return stats_command.stats(options)
+
+
+@app.command()
+def metrics(
+    port: Annotated[int, typer.Option(help="Port on loopback.", min=1, max=65535)] = 9464,
+    once: Annotated[bool, typer.Option("--once", help="Print the metrics, and do not serve them.")] = False,
+) -> None:
+    """Serve the ended runs of this user as metrics for Prometheus, on http://127.0.0.1:PORT/metrics."""
+    from paperclip_claude_k8s.cli import metrics_command  # noqa: PLC0415
+
+    raise typer.Exit(metrics_command.metrics(port, once=once))
 
 
 app.add_typer(volumes_app, name="volumes")
@@ -242,6 +263,9 @@ def rbac(
         ),
     ] = "paperclip",
     session_volume: SessionVolume = "shared",
+    job_events: Annotated[
+        bool, typer.Option("--job-events", help="Include the right that jobEvents needs.")
+    ] = False,
     network_policy: Annotated[
         bool, typer.Option("--network-policy", help="Also print a NetworkPolicy for the agents' Pods.")
     ] = False,
@@ -251,7 +275,9 @@ def rbac(
 
     account = Account.read(service_account, namespace)
     auto = session_volume == "auto"
-    objects = access_objects(namespace, account, auto_claims=auto, network_policy=network_policy)
+    objects = access_objects(
+        namespace, account, auto_claims=auto, job_events=job_events, network_policy=network_policy
+    )
     typer.echo(to_yaml(objects), nl=False)
 
 

@@ -180,6 +180,20 @@ class JobsOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class StatsOptions(JobsOptions):
+    by: Annotated[Literal["agent", "day", "model", "code"], typer.Option(help="What the rows are.")] = "agent"
+    since: Annotated[
+        str | None, typer.Option(help="Only runs that ended since then: 12h, 7d, 2026-11-01.")
+    ] = None
+    output: Annotated[Literal["json", "csv"], typer.Option("--output", "-o", help="Format on stdout.")] = (
+        "json"
+    )
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="Read the retained Jobs of a namespace, not the records here.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
 class VolumesOptions(JobsOptions):
     """Those of `jobs`."""
 

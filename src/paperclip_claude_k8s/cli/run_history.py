@@ -2,8 +2,15 @@
 
 import os
 import shlex
+from collections.abc import Iterable
 from dataclasses import replace
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from paperclip_claude_k8s.base.json_readers import get_text
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.options import running_cluster_settings
@@ -12,7 +19,11 @@ from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, resumable
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
+from paperclip_claude_k8s.cli.stats_command import cost_of_record
+from paperclip_claude_k8s.host.redact import mask_credentials
 
+PROMPT_CHARS = 80
+"""How much of a prompt is shown."""
 SPAWN_TIMEOUT = 3600
 """Seconds after which an agent host ends the command that it runs in the background."""
 SPAWN_MARGIN = 60
@@ -41,7 +52,9 @@ def history(limit: int) -> int:
         found = State(state_folder(os.environ)).all()[:limit]
         return {"runs": [_unreadable(item) if isinstance(item, Stop) else summary(item) for item in found]}
 
-    return _print(sync_to_reply(work))
+    reply = sync_to_reply(work)
+    _show_table(reply.get("runs", ()))
+    return _print(reply)
 
 
 def spawn(options: RunOptions) -> int:
@@ -77,12 +90,44 @@ def spawn_reply(record: Record) -> Reply:
 
 def summary(record: Record) -> Reply:
     """The outcome of an ended run. For any other run, what is known of it and how to resume it."""
-    about = {"created": record.created, "updated": record.updated, "agent": record.request["agent"].get("id")}
+    about = {
+        "created": record.created,
+        "updated": record.updated,
+        "agent": record.request["agent"].get("id"),
+        "prompt": _beginning(get_text(dict(record.request.get("context") or {}), "prompt")),
+    }
     if record.outcome is not None:
-        return {**record.outcome, **about}
+        return {**record.outcome, **about, **_costs(record)}
     reply = {"run_id": record.run_id, "status": record.status, "phase": record.phase, **about}
     job = {"job": record.jobs[-1].name, "namespace": record.target.namespace} if record.jobs else {}
     return resumable({**reply, **job, "saved_bytes": record.position})
+
+
+def _beginning(prompt: str) -> str:
+    """The first line of the prompt that is not blank, shortened, without credentials."""
+    line = mask_credentials(next(iter(prompt.strip().splitlines()), ""))
+    return line if len(line) <= PROMPT_CHARS else f"{line[:PROMPT_CHARS]}…"
+
+
+def _costs(record: Record) -> Reply:
+    """Duration, cost and tokens of an ended run; null where unknown."""
+    cost = cost_of_record(record)
+    if cost is None:
+        return {}
+    tokens = cost.input_tokens + cost.output_tokens + cost.cached_input_tokens
+    return {"duration_sec": cost.seconds, "cost_usd": cost.cost_usd, "tokens": tokens}
+
+
+def _show_table(rows: Iterable[Reply]) -> None:
+    """The runs as a table on stderr, if that is a terminal."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        return
+    table = Table("created", "status", "seconds", "USD", "tokens", "prompt", box=None, pad_edge=False)
+    for row in rows:
+        names = ("created", "status", "duration_sec", "cost_usd", "tokens", "prompt")
+        table.add_row(*(Text(neutral("" if row.get(name) is None else str(row[name]))) for name in names))
+    console.print(table)
 
 
 def _unreadable(stop: Stop) -> Reply:

@@ -34,3 +34,21 @@ def lease_step(error: ClusterError) -> str:
     if error.forbidden:
         return refusal_step(error)
     return "this API server or namespace does not offer Leases"
+
+
+INHERITS = "without them, Jobs inherit image, volume and env from the host's Pod"
+
+
+def home_pod_step(error: ClusterError | None) -> str:
+    """What a person can do about a home pod that could not be read; None: no call failed."""
+    if error is not None and error.may_succeed_later:
+        return "no Job was created; check the API server, and run the agent again when it responds"
+    if error is not None and error.unauthorized:
+        return "renew the credentials of this process: the API server does not accept them"
+    if error is not None and error.lacks_right:
+        step = "give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
+    elif error is not None:
+        step = "resolve what the message says"
+    else:
+        step = "pass the Pod's name to this process in POD_NAME (`fieldRef: metadata.name`)"
+    return f"{step}, or set `kubeconfig` and `image`; {INHERITS}"

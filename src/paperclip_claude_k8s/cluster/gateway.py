@@ -14,7 +14,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.base.settings import LIMITS, Timings
@@ -22,10 +22,10 @@ from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
 from paperclip_claude_k8s.cluster.claim_calls import ClaimCalls
 from paperclip_claude_k8s.cluster.credentials import Credentials
+from paperclip_claude_k8s.cluster.event_calls import EventCalls
 from paperclip_claude_k8s.cluster.home_pod_reading import read_home_pod
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
-    EventSnapshot,
     HomePod,
     JobRef,
     JobSnapshot,
@@ -55,7 +55,7 @@ VERSION_CACHED = 600.0
 """Seconds the server's version is cached: control planes are rarely upgraded."""
 
 
-class Gateway(ClaimCalls):
+class Gateway(ClaimCalls, EventCalls):
     """Kubernetes over HTTP. Nothing is opened before the first call."""
 
     def __init__(
@@ -169,14 +169,6 @@ class Gateway(ClaimCalls):
     async def delete_secret(self, secret: SecretSnapshot) -> bool:
         path = core_path(secret.namespace, "secrets", secret.name)
         return await self._rest.delete(path, {"uid": secret.uid})
-
-    async def list_events(
-        self, namespace: str, about: str, *, by: Literal["uid", "name"] = "uid"
-    ) -> tuple[EventSnapshot, ...]:
-        query = {"fieldSelector": f"involvedObject.{by}={about}"}
-        return reading.events_in_order(
-            await self._http.call(Request("GET", core_path(namespace, "events"), query))
-        )
 
     async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot | None:
         return await self._rest.read(_leases(namespace, name), reading.lease_snapshot)

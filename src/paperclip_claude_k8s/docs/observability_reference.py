@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from paperclip_claude_k8s.instrumentation import EVENT_TYPES, Event, RunEvent
+from paperclip_claude_k8s.instrumentation.metric_table import METRICS, Metric
 
 _PAGE = Path(__file__).with_name("observability.md")
 _FIRST_TABLE = "\n## Events\n"
@@ -17,12 +18,27 @@ is the highest one at which an event of the class is logged.
 | event | logger and level | fields | meaning |
 |---|---|---|---|
 """
+_METRICS = """
+## Metrics
+
+In Prometheus, histograms have the suffixes `_bucket`, `_sum` and `_count`, and dots become underscores.
+
+| metric | in Prometheus | kind | attributes | meaning |
+|---|---|---|---|---|
+"""
 
 
 def observability_reference() -> str:
     """The page: its introduction unchanged, then the generated sections."""
     introduction = _PAGE.read_text(encoding="utf-8").partition(_FIRST_TABLE)[0].rstrip() + "\n"
-    return introduction + _FIRST_TABLE + _EVENTS + "".join(map(_event_row, EVENT_TYPES))
+    events, metrics = "".join(map(_event_row, EVENT_TYPES)), "".join(map(_metric_row, METRICS))
+    return introduction + _FIRST_TABLE + _EVENTS + events + _METRICS + metrics
+
+
+def _metric_row(metric: Metric) -> str:
+    attributes = ", ".join(f"`{name}`" for name in metric.attributes)
+    kind = metric.kind.replace("_", "-")
+    return f"| `{metric.name}` | `{metric.prometheus_name}` | {kind} | {attributes} | {metric.meaning} |\n"
 
 
 def _event_row(kind: type[Event]) -> str:

@@ -18,6 +18,7 @@ from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.session_volume_settings import SessionVolumeSettings
 from paperclip_claude_k8s.host.validators import (
     AutoFlag,
+    Dollars,
     Environment,
     Flag,
     Objects,
@@ -120,6 +121,7 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
     prompt_template: Str | None = None
     bootstrap_prompt_template: Str | None = None
     max_turns_per_run: Whole = 0
+    max_cost_usd_per_run: Dollars = 0.0
     dangerously_skip_permissions: Flag = True
     allowed_tools: TextList = ()
     extra_args: TextList = Field(default=(), repr=False)
@@ -177,6 +179,7 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
     enable_rtk: Flag = False
     rtk_max_output_bytes: Whole = 50_000
     enable_docker: Flag = False
+    job_events: Flag = False
     docker_image: Str = "docker:28-dind"
     quota_gate_url: Str | None = None
 

@@ -116,6 +116,12 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
             policy.max_ttl_seconds_after_finished,
         ),
         ("maxTurnsPerRun", "maxTurnsPerRun", config.max_turns_per_run or UNLIMITED, policy.max_turns_per_run),
+        (
+            "maxCostUsdPerRun",
+            "maxCostUsdPerRun",
+            config.max_cost_usd_per_run or UNLIMITED,
+            policy.max_cost_usd_per_run,
+        ),
         ("cpuLimit", "maxCpu", parse_cpu(config.cpu_limit) or UNLIMITED, parse_cpu(cpu) if cpu else None),
         ("memoryLimit", "maxMemory", used_memory or UNLIMITED, parse_bytes(memory) if memory else None),
         (
@@ -136,11 +142,13 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
             what = "there is no limit" if value == UNLIMITED else "it is too much"
             why = f"{what}: {policy_field} is {policy.to_wire()[policy_field]}"
             yield Refusal(documented_key(key), why, policy_field)
-    if policy.max_turns_per_run is not None:
-        for argument in config.extra_args:
-            if argument.partition("=")[0] == "--max-turns":
-                why = "--max-turns replaces maxTurnsPerRun, which maxTurnsPerRun of the policy limits"
-                yield Refusal("extraArgs", why, "maxTurnsPerRun")
+    given = {argument.partition("=")[0] for argument in config.extra_args}
+    for option, key, most in (
+        ("--max-turns", "maxTurnsPerRun", policy.max_turns_per_run),
+        ("--max-budget-usd", "maxCostUsdPerRun", policy.max_cost_usd_per_run),
+    ):
+        if most is not None and option in given:
+            yield Refusal("extraArgs", f"{option} replaces {key}, which {key} of the policy limits", key)
 
 
 def _env(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel, to_snake
 
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
-from paperclip_claude_k8s.host.validators import Flag, Seconds, Whole
+from paperclip_claude_k8s.host.validators import Dollars, Flag, Seconds, Whole
 
 POLICY_VARIABLE = "CLAUDE_K8S_POLICY"
 """Environment variable with the path of the policy's file."""
@@ -124,6 +124,8 @@ class Policy(BaseModel):
     max_timeout_sec: Seconds | None = None
     max_ttl_seconds_after_finished: Seconds | None = None
     max_turns_per_run: Whole | None = None
+    max_cost_usd_per_run: Dollars | None = None
+    max_cost_usd_per_agent_per_day: Dollars | None = None
     max_cpu: Cpu | None = None
     max_memory: Bytes | None = None
     max_log_size: Bytes | None = None

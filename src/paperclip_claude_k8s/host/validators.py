@@ -191,6 +191,9 @@ Whole: TypeAlias = Annotated[int, _validator("a whole number, 0 or more", _is_wh
 Seconds: TypeAlias = Annotated[
     float, _validator("a number of seconds, 0 or more", _is_finite_and_not_negative)
 ]
+Dollars: TypeAlias = Annotated[
+    float, _validator("a number of US dollars, 0 or more", _is_finite_and_not_negative)
+]
 TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(read_text_map)]
 Environment: TypeAlias = Annotated[Variables, BeforeValidator(read_variables)]
 TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_read_string_list)]

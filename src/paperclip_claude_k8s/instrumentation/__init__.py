@@ -4,6 +4,9 @@ Names that are listed in `__all__` are public; `docs/observability.md` describes
 loads neither OpenTelemetry nor anything else outside the standard library.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from paperclip_claude_k8s.instrumentation.event_hub import EventHub, Subscription
 from paperclip_claude_k8s.instrumentation.event_types import (
     AgentStarted,
@@ -28,6 +31,10 @@ from paperclip_claude_k8s.instrumentation.event_types import (
     WatchChanged,
 )
 from paperclip_claude_k8s.instrumentation.run_emitter import RunEmitter
+
+if TYPE_CHECKING:
+    from paperclip_claude_k8s.instrumentation.open_telemetry import OpenTelemetry
+    from paperclip_claude_k8s.instrumentation.prometheus import PrometheusMetrics
 
 EVENT_TYPES: tuple[type[Event], ...] = (
     RunReceived,
@@ -58,6 +65,8 @@ __all__ = [
     "LogGap",
     "LogReconnecting",
     "LogTotals",
+    "OpenTelemetry",
+    "PrometheusMetrics",
     "RunAdopted",
     "RunEnded",
     "RunEvent",
@@ -73,3 +82,13 @@ __all__ = [
     "WatchChanged",
 ]
 _ = EventHub, RunEmitter
+
+
+if not TYPE_CHECKING:
+    _MODULES = {"OpenTelemetry": "open_telemetry", "PrometheusMetrics": "prometheus"}
+
+    def __getattr__(name: str) -> object:
+        """Load what needs an extra (`otel`, `prometheus`) when it is first used."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

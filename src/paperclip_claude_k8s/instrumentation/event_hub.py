@@ -10,7 +10,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, Self, TypeAlias
+from datetime import datetime
+from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.threads import call_in_thread
@@ -25,10 +26,11 @@ FLUSH_LIMIT = 1.0
 _log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Tracer(Protocol):
     """Begins the trace of a run, before its first event; `open_telemetry` implements it."""
 
-    def begin(self, run: RunInfo, traceparent: str, tracestate: str) -> tuple[str, str]:
+    def begin(self, run: RunInfo, at: datetime, traceparent: str, tracestate: str) -> tuple[str, str]:
         """Return `traceparent` and `tracestate` for the Pod. The arguments are the host's, or empty.
 
         Called on the event loop, so it must not block. An exception is logged, and the run goes on.
@@ -41,7 +43,7 @@ class Subscription:
 
     def __init__(self, hub: "EventHub", callback: Subscriber) -> None:
         self._hub = hub
-        self._callback = callback
+        self.callback = callback
         self._queue: deque[Event | threading.Event] = deque()
         """Events, and an object to set at the end of each flush."""
         self._filled = threading.Event()
@@ -98,7 +100,7 @@ class Subscription:
             item.set()
             return
         try:
-            self._callback(item)
+            self.callback(item)
         except BaseException as error:  # noqa: BLE001  # even SystemExit must not end the thread
             if not self.failures:
                 _log.warning("A subscriber to events raised; the runs go on", exc_info=error)
@@ -115,7 +117,7 @@ class EventHub:
         """Begins the trace of each run; None: runs have no traces."""
 
     def subscribe(self, callback: Subscriber) -> Subscription:
-        """Call `callback` with each event from now on.
+        """Call `callback` with each event from now on. A `Tracer` also begins the traces of runs.
 
         Raises:
             TypeError: `callback` is no function, or an async one, whose result nobody would await.
@@ -125,12 +127,17 @@ class EventHub:
         subscription = Subscription(self, callback)
         with self._lock:
             self._subscriptions += (subscription,)
+            if isinstance(callback, Tracer):
+                self.tracer = callback
         return subscription
 
     def remove(self, subscription: Subscription) -> None:
         """Pass no further event to the subscription. Idempotent."""
         with self._lock:
             self._subscriptions = tuple(one for one in self._subscriptions if one is not subscription)
+            tracer: object = self.tracer
+            if subscription.callback is tracer:
+                self.tracer = None
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether an event of this class would reach anybody; if not, it need not be created."""

@@ -45,7 +45,7 @@ class RunEmitter:
         """`traceparent` and `tracestate` for the Pod: those of the run's span, else the host's."""
         if self._hub.tracer is not None:
             try:
-                return self._hub.tracer.begin(self.run, traceparent, tracestate)
+                return self._hub.tracer.begin(self.run, self._now(), traceparent, tracestate)
             except Exception as error:  # noqa: BLE001  # telemetry must not end a run
                 _log.warning("The trace of a run could not begin; the run goes on", exc_info=error)
         return traceparent, tracestate

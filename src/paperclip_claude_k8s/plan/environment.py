@@ -38,6 +38,7 @@ from paperclip_claude_k8s.plan.run_variables import (
     bearer_tokens,
     run_variables,
 )
+from paperclip_claude_k8s.plan.telemetry_variables import with_resource_attributes
 from paperclip_claude_k8s.plan.templates import encodable
 from paperclip_claude_k8s.plan.wake import WakePayload
 
@@ -125,6 +126,7 @@ def layer_environment(
     # those that the config may set. The header is added at the end, because it extends the resulting value.
     on_top = {name: usable[name] for name in configured if name in usable}
     merged = _with_agent_header({**usable, **set_by_run, **on_top}, ctx, inherited)
+    merged = with_resource_attributes(merged, ctx, _names_of(inherited.value_from))
     environment = _choose_routes(merged, inherited, bearer_tokens(ctx), frozenset(on_top))
     lost = {*dropped, *inherited.dropped, *(given.keys() - references.keys())} - environment.names
     return replace(

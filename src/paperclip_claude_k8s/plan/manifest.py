@@ -94,6 +94,7 @@ def _labels(plan: RunPlan) -> dict[str, str]:
 def _annotations(plan: RunPlan) -> dict[str, str]:
     optional = {
         labels.AGENT_NAME_ANNOTATION: plan.agent_name,
+        labels.TRACE_ANNOTATION: plan.traceparent,
         labels.WAKE_ANNOTATION: plan.wake_digest,
         labels.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
         labels.STAGED_ANNOTATION: plan.delivery.staged and plan.delivery.staged_in,

@@ -59,6 +59,7 @@ class RunPlan:
     agent_name: str = ""
     workspace: Workspace = NO_WORKSPACE
     """How the project's files come into the Pod."""
+    traceparent: str = ""
     resume: str | None = None
     """Id of the session to resume; None for a fresh session."""
     why_fresh: str = ""

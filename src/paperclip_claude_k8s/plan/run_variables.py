@@ -40,6 +40,8 @@ def run_variables(ctx: ExecutionContext, wake: WakePayload, pod: PodView) -> dic
         **_runtime_tools(_tools_of(ctx), pod.api_url),
         API_URL: pod.api_url,
         API_KEY: ctx.auth_token,
+        "TRACEPARENT": ctx.traceparent,
+        "TRACESTATE": ctx.tracestate,
     }
     return {name: encodable(value.replace("\0", "")) for name, value in variables.items() if value}
 

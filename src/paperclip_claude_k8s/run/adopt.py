@@ -4,11 +4,14 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.labels import (
     AGENT_POD_ANNOTATION,
     JOB_NAME_LABEL,
     NONCE_ANNOTATION,
+    RESULT_ANNOTATION,
     RUN_LABEL,
     SESSION_LABEL,
     TAKEN_ANNOTATION,
@@ -27,6 +30,7 @@ from paperclip_claude_k8s.cluster.model import (
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.relay import read_summary
@@ -124,18 +128,31 @@ async def delete_endless(jobs: tuple[JobSnapshot, ...], ports: Ports, narrator: 
             await narrator.status(f"Deleted Job {job.ref.name}: {why}")
 
 
-async def annotate_as_taken(job: JobSnapshot, ports: Ports, *, finish: bool = False) -> bool:
+async def annotate_as_taken(
+    job: JobSnapshot, ports: Ports, *, finish: bool = False, result: ExecutionResult | None = None
+) -> bool:
     """Annotate a Job whose result was used or skipped; False if the patch failed.
 
-    `finish`: give the Job a deadline that has passed, because nothing else finishes it.
+    `finish`: give the Job a deadline that has passed, because nothing else finishes it. `result`: noted, too.
     """
     patch = [_add_operation("annotations", TAKEN_ANNOTATION, format_time(ports.settings.now()))]
+    if result is not None:
+        patch.append(_add_operation("annotations", RESULT_ANNOTATION, _short_result(result)))
     if finish:
         patch.append({"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1})
     try:
         return await ports.cluster.patch_job(job.ref, patch) is not None
     except ClusterError:
         return False  # the next run skips the Job again
+
+
+def _short_result(result: ExecutionResult) -> str:
+    """What `claude-k8s stats` reads from retained Jobs: no text of the agent but the model's name."""
+    wire = result.to_wire()
+    phases = (wire.get("resultJson") or {}).get("phases")
+    short = {key: wire[key] for key in ("errorCode", "costUsd", "usage") if wire.get(key) is not None}
+    short |= {"model": (result.model or "")[: LIMITS.name_chars], "resultJson": {"phases": phases}}
+    return strict_json(short).decode()
 
 
 async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:

@@ -139,8 +139,14 @@ class AgentLog:
         self._set_ended()
 
     def on_output(self, callback: Callable[[StreamReader], None]) -> None:
-        """Call `callback` after each block of output, when all receivers have got it."""
-        self._sink.on_output = callback
+        """Call `callback`, too, after each block of output, when all receivers have got it."""
+        earlier = self._sink.on_output
+
+        def call_both(reader: StreamReader) -> None:
+            earlier(reader)
+            callback(reader)
+
+        self._sink.on_output = call_both
 
     def allowed_silence(self) -> float | None:
         """As `StreamReader.allowed_silence`; None while the parser's state is not reliable."""

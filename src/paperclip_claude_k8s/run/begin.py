@@ -11,6 +11,7 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext, JsonMap, StoppableContext
+from paperclip_claude_k8s.host.daily_spending import next_day
 from paperclip_claude_k8s.host.known_secrets import mask_tree
 from paperclip_claude_k8s.host.redact import redact_command
 from paperclip_claude_k8s.plan.identity import Identity, identify, user_labels
@@ -59,7 +60,8 @@ async def begin_run(
     Before that, choose the format of the run's log. Then apply the administrator's policy to the config.
 
     Raises:
-        RunFailure: `cancelled`, if the host has stopped the run already; `k8s_policy_refused`.
+        RunFailure: `cancelled`, if the host has stopped the run already; `k8s_policy_refused`;
+            `claude_max_budget`, if the agent has used up its daily budget.
     """
     if log_format_of(ctx, config) == "text":
         narrator.readable = ReadableOutput()
@@ -74,11 +76,22 @@ async def begin_run(
     if skipped:
         await narrator.warn(f"Labels skipped (reserved or not valid): {', '.join(skipped)}")
     await admit(ctx.config, config, settings)
+    check_daily_budget(ctx, settings)
 
 
 def log_format_of(ctx: ExecutionContext, config: AdapterConfig) -> str:
     """`text` or `events`: the setting, else what the host asks for."""
     return ctx.log_format or "events" if config.log_format == "auto" else config.log_format
+
+
+def check_daily_budget(ctx: ExecutionContext, settings: ProcessSettings) -> None:
+    """Raises RunFailure `claude_max_budget`."""
+    limit, now = settings.policy.max_cost_usd_per_agent_per_day, settings.now()
+    if limit is None:
+        return
+    spent = settings.spending.spent((ctx.agent.company_id or "", ctx.agent.id), now)
+    if spent >= limit:
+        raise RunFailure(failures.daily_budget_spent(spent, limit, next_day(now)))
 
 
 def skill_summary(plan: RunPlan) -> str:

@@ -11,8 +11,10 @@ from typing import Self
 
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
+from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import annotate_as_taken
+from paperclip_claude_k8s.run.job_events import JobEvents
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.stop import delete_released
@@ -27,6 +29,13 @@ class RunEnd:
 
     observation: Observation
     recorded: bool
+    result: ExecutionResult | None = None
+    """None: a second attempt follows."""
+
+    @property
+    def error_code(self) -> str | None:
+        """None after a success, and if a second attempt follows."""
+        return self.result.error_code if self.result is not None else None
 
 
 @dataclass(slots=True)
@@ -46,10 +55,16 @@ class JobCleanup:
 
     async def __aenter__(self) -> Self:
         self.ports.owned_jobs.add(self.launched.job.ref.uid)
+        if self.launched.plan.config.job_events:
+            self.narrator.job_events = JobEvents(self.launched.job.ref, self.ports)
+            self.narrator.events.listener = self.narrator.job_events.listen
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.ports.owned_jobs.discard(self.launched.job.ref.uid)
+        self.narrator.events.listener = None
+        if self.narrator.job_events is not None and self.end is not None:
+            await self.narrator.job_events.finish(self.end.error_code)
         await self._clean_up(self._leave_reason(error))
 
     def _leave_reason(self, error: BaseException | None) -> LeaveReason:
@@ -80,8 +95,7 @@ class JobCleanup:
                         await self._delete_left_secret()
                     await self._delete_released_pod()
                 elif reason == "done":
-                    unfinished = self.end is not None and never_finishes(self.end.observation.known)
-                    await annotate_as_taken(job, ports, finish=unfinished)
+                    await self._annotate()
                 if kept is None or reason == "done":
                     await unstage_after(job, plan.volume_here)
         except (ClusterError, TimeoutError) as error:
@@ -92,6 +106,12 @@ class JobCleanup:
             return
         if kept is not None:
             await self.narrator.status(f"Retaining Job {job.ref.name}: {kept}")
+
+    async def _annotate(self) -> None:
+        """Note on a Job that is kept that its result was taken, and what it was."""
+        unfinished = self.end is not None and never_finishes(self.end.observation.known)
+        result = self.end.result if self.end is not None else None
+        await annotate_as_taken(self.launched.job, self.ports, finish=unfinished, result=result)
 
     def _log_is_unread(self) -> bool:
         """Whether the Pod, which stays, may have output that the API server refused to return."""

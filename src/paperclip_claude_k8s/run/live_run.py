@@ -21,13 +21,14 @@ from paperclip_claude_k8s.run.exit_wait import ExitWait
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.start_gate import StartGate
-from paperclip_claude_k8s.run.stop import stop_agent
+from paperclip_claude_k8s.run.stop import StopLimits, stop_agent
 from paperclip_claude_k8s.verdict.ending import Ending, StopReason
 
 _REASONS: dict[StopReason, StopCause] = {
     StopReason.CANCEL: "cancel",
     StopReason.DEADLINE: "deadline",
     StopReason.NO_EXIT: "no_exit",
+    StopReason.BUDGET: "budget",
 }
 _Watcher: TypeAlias = asyncio.Task[None] | asyncio.TimerHandle | PeriodicTask
 
@@ -57,6 +58,8 @@ class LiveRun:
     """When the ending was reported."""
     stop_reason: StopReason | None = None
     """Why we are stopping the agent ourselves."""
+    known_cost: float = 0.0
+    """What the results so far say that the run has cost, in US dollars."""
     exit_wait: ExitWait | None = None
     """None: an agent that does not exit is never stopped."""
 
@@ -121,5 +124,6 @@ class LiveRun:
             self.start_task("stop", self._stop(reason))
 
     async def _stop(self, reason: StopReason) -> None:
-        grace = self.plan.config.result_grace_sec
-        self.end(await stop_agent(reason, self.job_watch, self.ports, self.narrator, grace))
+        config = self.plan.config
+        limits = StopLimits(config.result_grace_sec, self.known_cost, config.max_cost_usd_per_run)
+        self.end(await stop_agent(reason, self.job_watch, self.ports, self.narrator, limits))

@@ -17,6 +17,7 @@ from paperclip_claude_k8s.instrumentation.run_emitter import RunEmitter
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
 from paperclip_claude_k8s.ports import NullJournal, RunJournal, utc_now
 from paperclip_claude_k8s.run.host_callbacks import host_errors_contained
+from paperclip_claude_k8s.run.job_events import JobEvents
 from paperclip_claude_k8s.run.readable_output import ReadableOutput
 from paperclip_claude_k8s.verdict.result_builder import HostFailures
 from paperclip_claude_k8s.verdict.wording import error_text
@@ -46,6 +47,8 @@ class Narrator:
     ) -> None:
         self.events = events or RunEmitter(EventHub(), utc_now)
         """Emits the events of this run."""
+        self.job_events: JobEvents | None = None
+        """Makes Kubernetes Events of them; None without `jobEvents`."""
         self._on_log = ctx.on_log
         self._journal = journal or NullJournal()
         self._ctx = ctx

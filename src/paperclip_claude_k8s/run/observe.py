@@ -20,6 +20,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext, ObjectCallback, 
 from paperclip_claude_k8s.instrumentation.event_types import AgentStarted
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.await_push import await_push
+from paperclip_claude_k8s.run.cost_limit import CostLimit
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.follow_log import follow_log, remove_start_mark
 from paperclip_claude_k8s.run.holder_annotations import refresh_holder
@@ -91,9 +92,15 @@ async def observe(
 def _start_watchers(run: LiveRun) -> None:
     run.job_watch.on_change = partial(_on_change, run)
     _on_change(run, run.job_watch.known)
+    if (job_events := run.narrator.job_events) is not None:
+        post = run.add_periodic("job events", job_events.post)
+        job_events.on_waiting = post.call
+        post.call()
     run.start_task("agent", _watch_agent(run))
     if grace := run.plan.config.result_grace_sec:
         _stop_if_exit_overdue(run, grace)
+    if limit := run.plan.config.max_cost_usd_per_run:
+        _stop_if_over_budget(run, limit)
     if not run.slot_lock.fenced:
         run.start_task("holder", refresh_holder(run.job_watch.ref, run.slot_lock, run.ports))
     if run.ctx.signal is not None:
@@ -129,6 +136,17 @@ def _stop_if_exit_overdue(run: LiveRun, grace: float) -> None:
             check.call_in(left)
 
     run.agent_log.on_output(on_output)
+
+
+def _stop_if_over_budget(run: LiveRun, limit: float) -> None:
+    """Stop an agent that works on after a result whose cost is above the limit."""
+
+    def stop(cost: float) -> None:
+        run.known_cost = cost
+        run.request_stop(StopReason.BUDGET)
+
+    resumed = run.plan.resume is not None
+    run.agent_log.on_output(CostLimit(limit, resumed=resumed, on_cost=stop).check)
 
 
 async def _is_running(run: LiveRun) -> bool | None:

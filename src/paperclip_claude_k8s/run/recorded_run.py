@@ -34,6 +34,7 @@ class RecordedRun:
 
     def __init__(self, settings: ProcessSettings) -> None:
         self.events = RunEmitter(settings.events, settings.now)
+        self._settings = settings
         self._began = loop_time()
         self._ended = False
 
@@ -72,6 +73,9 @@ class RecordedRun:
 
     def _emit_end(self, outcome: Outcome, result: ExecutionResult) -> None:
         self._ended = True
+        if result.cost_usd:
+            run = self.events.run
+            self._settings.spending.add((run.company_id, run.agent_id), result.cost_usd, self._settings.now())
         extra, usage = result.result_json or {}, result.usage
         tokens = None
         if usage is not None:

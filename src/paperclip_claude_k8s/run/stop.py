@@ -7,6 +7,7 @@ did not find it, or the Job is gone and no Pod of it was ever seen. A call that 
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar, assert_never
 
 from paperclip_claude_k8s import failures
@@ -22,6 +23,7 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.ending import (
     DeadlinePassed,
     Ending,
+    OverBudget,
     Stopped,
     StoppedAfterResult,
     StopReason,
@@ -35,15 +37,27 @@ READ_INTERVAL = 0.5
 """Seconds between two reads of a Pod whose removal the watch has not reported yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class StopLimits:
+    """The limits of a run that an ending names."""
+
+    result_grace: float
+    """Seconds that an agent with a final result had to exit."""
+    cost: float = 0.0
+    """Known cost of the run, in US dollars."""
+    max_cost: float = 0.0
+    """The limit that it passed."""
+
+
 async def stop_agent(
-    reason: StopReason, job_watch: JobWatch, ports: Ports, narrator: Narrator, result_grace: float
+    reason: StopReason, job_watch: JobWatch, ports: Ports, narrator: Narrator, limits: StopLimits
 ) -> Ending:
     """Delete the Job, wait until its Pod is gone, and return the ending that results.
 
     The Job is deleted in the foreground: its Pod gets SIGTERM and its grace period, and the Job stays visible
-    until the Pod is gone. `result_grace`: seconds that an agent with a final result had to exit.
+    until the Pod is gone.
     """
-    within = f" within {result_grace:g}s" if reason is StopReason.NO_EXIT else ""
+    within = f" within {limits.result_grace:g}s" if reason is StopReason.NO_EXIT else ""
     await narrator.status(
         f"{reason.value}{within}: deleting Job {job_watch.ref.name}; the agent gets SIGTERM"
     )
@@ -55,7 +69,9 @@ async def stop_agent(
         case StopReason.DEADLINE:
             return DeadlinePassed(terminated)
         case StopReason.NO_EXIT:
-            return StoppedAfterResult(result_grace, terminated)
+            return StoppedAfterResult(limits.result_grace, terminated)
+        case StopReason.BUDGET:
+            return OverBudget(limits.cost, limits.max_cost, terminated)
         case _:
             assert_never(reason)
 

@@ -64,6 +64,7 @@ class StopReason(Enum):
 
     CANCEL = "Run cancelled"
     DEADLINE = "Time limit reached"
+    BUDGET = "Cost limit passed"
     NO_EXIT = "Claude printed its result and did not exit"
 
 
@@ -72,6 +73,15 @@ class Stopped:
     """The host cancelled the run. `proven`: the Pod is known to be gone."""
 
     proven: bool
+    terminated: Terminated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """The agent worked on after its known cost had passed `limit`, and was stopped. In US dollars."""
+
+    cost: float
+    limit: float
     terminated: Terminated | None = None
 
 
@@ -114,6 +124,7 @@ Ending: TypeAlias = (
     | JobGone
     | DeadlinePassed
     | Stopped
+    | OverBudget
     | StoppedAfterResult
     | NotStarted
     | PodLost

@@ -40,6 +40,7 @@ from paperclip_claude_k8s.verdict.ending import (
     Disrupted,
     JobGone,
     NotStarted,
+    OverBudget,
     PodLost,
     Stopped,
     Untrackable,
@@ -100,6 +101,8 @@ def _outweighs_result(observation: Observation, inputs: OutcomeInputs) -> Failur
             return failures.job_state_mismatch(observation.facts.job, why)
         case DeadlinePassed():
             return failures.timeout(inputs.timeout)
+        case OverBudget(cost, limit):
+            return failures.over_budget(cost, limit)
         case Stopped(proven):
             return failures.cancelled(proven=proven)
         case _:

@@ -1,0 +1,126 @@
+"""`claude-k8s stats`: tokens and cost of runs, from the records of this user or the Jobs of a namespace."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from paperclip_claude_k8s.base.json_readers import as_object, get_object
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.base.times import parse_time
+from paperclip_claude_k8s.cli.command_options import StatsOptions
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
+from paperclip_claude_k8s.cli.grants import grants, with_grants
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
+from paperclip_claude_k8s.cli.options import running_cluster_settings
+from paperclip_claude_k8s.cli.run_command import run_to_reply, sync_to_reply
+from paperclip_claude_k8s.cli.run_costs import CostRow, GroupBy, RunCost, as_csv, read_since, rows_of
+from paperclip_claude_k8s.cli.runs.call import CallProgress
+from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
+from paperclip_claude_k8s.cli.runs.state import State, state_folder
+from paperclip_claude_k8s.cluster import labels
+from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.ports import ProcessSettings, utc_now
+from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.run.prepare import job_namespace
+
+ANNOTATION_CHARS = 10_000
+"""A longer annotation was not written by the adapter, and is not read."""
+
+
+def stats(options: StatsOptions) -> int:
+    """Print one row for each agent, day, model or code, and the total; as JSON or CSV."""
+    found: list[CostRow] = []
+    by = GroupBy(options.by)
+
+    def rows(runs: Iterable[RunCost]) -> Reply:
+        try:
+            since = read_since(options.since, utc_now()) if options.since else None
+        except ValueError as error:
+            raise Stop("usage", f"--since: {error}") from None
+        found.extend(rows_of(runs, by, since))
+        return {"by": by.value, "rows": [asdict(row) for row in found]}
+
+    async def of_jobs() -> Reply:
+        return rows([cost for job in await _jobs(options) if (cost := cost_of_job(job)) is not None])
+
+    if options.jobs:
+        reply = run_to_reply(of_jobs, CallProgress())
+    else:
+        reply = sync_to_reply(lambda: rows(costs_of_records()))
+    if "rows" not in reply:
+        return print_reply(reply, FAILED)
+    if options.output == "csv":
+        print_text(as_csv(found, by))
+        return DONE
+    _show_table(found, by.value)
+    return print_reply(reply, DONE)
+
+
+def costs_of_records() -> Iterator[RunCost]:
+    """The ended runs in the state folder; unreadable records are left out."""
+    for record in State(state_folder(os.environ)).all():
+        if isinstance(record, Record) and (cost := cost_of_record(record)) is not None:
+            yield cost
+
+
+def cost_of_record(record: Record) -> RunCost | None:
+    """None for a run that has not ended, or whose result is unknown."""
+    result = get_object(dict(record.outcome or {}), "result")
+    if not result:
+        return None
+    agent = str(record.request["agent"].get("id") or "")
+    return RunCost.of(result, agent, parse_time(record.updated))
+
+
+def cost_of_job(job: JobSnapshot) -> RunCost | None:
+    """What the annotation of a retained Job says; None without one."""
+    text = job.annotations.get(labels.RESULT_ANNOTATION, "")
+    try:
+        result = as_object(json.loads(text)) if 0 < len(text) <= ANNOTATION_CHARS else {}
+    except ValueError:
+        result = {}
+    ended = parse_time(job.annotations.get(labels.TAKEN_ANNOTATION))
+    return RunCost.of(result, job.labels.get(labels.AGENT_LABEL, ""), ended) if result else None
+
+
+async def _jobs(options: StatsOptions) -> tuple[JobSnapshot, ...]:
+    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
+    typed = options.kubeconfig_from_option
+    check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
+    settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
+    config = running_cluster_settings(settings, devcluster=options.devcluster)
+    if config is None:  # the development cluster is not running, so it has no Jobs
+        return ()
+    granted = grants(config["kubeconfig"], None, options.context)
+    process = Process(with_grants(ProcessSettings.read(os.environ), granted))
+    try:
+        ports = process.ports(config["kubeconfig"], config.get("kubeContext"))
+        namespace = await job_namespace(config["namespace"], config["kubeconfig"], ports)
+        return (await ports.cluster.list_jobs(namespace, labels.ALL_OURS)).items
+    except RunFailure as failure:
+        raise Stop("task_failed", failure.failure.message) from None
+    except ClusterError as error:
+        raise Stop("task_failed", f"cannot list the Jobs: {error}") from None
+    finally:
+        await process.close()
+
+
+def _show_table(rows: list[CostRow], by: str) -> None:
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        return
+    table = Table(by, "runs", "failed", "USD", "input", "output", "cached", box=None, pad_edge=False)
+    for row in rows:
+        unknown = f" + {row.unknown_costs} unknown" if row.unknown_costs else ""
+        numbers = (row.input_tokens, row.output_tokens, row.cached_input_tokens)
+        cost = f"{row.cost_usd:.4f}{unknown}"
+        table.add_row(Text(neutral(row.key)), str(row.runs), str(row.failed), cost, *map(str, numbers))
+    console.print(table)

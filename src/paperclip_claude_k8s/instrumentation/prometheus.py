@@ -1,0 +1,40 @@
+"""Metrics for Prometheus: `adapter.on_event(PrometheusMetrics(9464))`. Needs the extra `prometheus`."""
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.trace import NoOpTracerProvider
+from prometheus_client import REGISTRY, generate_latest, start_http_server
+
+from paperclip_claude_k8s.instrumentation.open_telemetry import SCOPE, OpenTelemetry
+
+LOOPBACK = "127.0.0.1"
+
+
+def prometheus_provider() -> MeterProvider:
+    """A provider whose metrics are in the global registry of `prometheus_client`."""
+    return MeterProvider([PrometheusMetricReader(disable_target_info=True)])
+
+
+def prometheus_meter() -> Meter:
+    """A meter of such a provider."""
+    return prometheus_provider().get_meter(SCOPE)
+
+
+def serve(port: int) -> None:
+    """Serve `/metrics` on loopback in a thread of its own, until the process ends. Raises `OSError`."""
+    start_http_server(port, addr=LOOPBACK)
+
+
+def as_text() -> str:
+    """All metrics in Prometheus' text format."""
+    return generate_latest(REGISTRY).decode().rstrip("\n")
+
+
+class PrometheusMetrics(OpenTelemetry):
+    """A subscriber that serves `/metrics` on loopback, without traces."""
+
+    def __init__(self, port: int) -> None:
+        """Raises `OSError` if the port cannot be used."""
+        super().__init__(NoOpTracerProvider(), prometheus_provider())
+        serve(port)

@@ -1,0 +1,100 @@
+"""`claude-k8s stats` and the costs in `history`."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.dev_cluster_cli import DevClusterCli
+
+from paperclip_claude_k8s.cli.run_costs import GroupBy, RunCost, as_csv, read_since, rows_of
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+def run(agent: str = "ada", *, cost: float | None = 1.0, code: str = "", days: int = 0) -> RunCost:
+    return RunCost(NOW - timedelta(days=days), agent, "sonnet", code, cost, 10, 5, 100, 2.5)
+
+
+def test_rows_are_summed_by_agent_and_dearest_first() -> None:
+    rows = rows_of(
+        [run("ada"), run("bob", cost=5.0), run("ada", cost=None, code="timeout")], GroupBy.AGENT, None
+    )
+    assert [(row.key, row.runs, row.failed, row.cost_usd) for row in rows] == [
+        ("bob", 1, 0, 5.0),
+        ("ada", 2, 1, 1.0),
+        ("total", 3, 1, 6.0),
+    ]
+    assert [row.unknown_costs for row in rows] == [0, 1, 1]
+    assert (rows[-1].input_tokens, rows[-1].output_tokens, rows[-1].cached_input_tokens) == (30, 15, 300)
+    assert rows[-1].seconds == 7.5
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [
+        (GroupBy.DAY, ["2026-11-25", "2026-11-27", "total"]),
+        (GroupBy.CODE, ["succeeded", "timeout", "total"]),
+        (GroupBy.MODEL, ["sonnet", "total"]),
+    ],
+)
+def test_rows_are_grouped(by: GroupBy, keys: list[str]) -> None:
+    assert [row.key for row in rows_of([run(days=2, cost=9.0), run(code="timeout")], by, None)] == keys
+
+
+def test_since_leaves_earlier_runs_out() -> None:
+    (row, total) = rows_of([run(days=3), run()], GroupBy.AGENT, NOW - timedelta(days=1))
+    assert (row.runs, total.runs) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90m", NOW - timedelta(minutes=90)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2w", NOW - timedelta(weeks=2)),
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+    ],
+)
+def test_since_is_a_span_or_a_time(text: str, expected: datetime) -> None:
+    assert read_since(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["yesterday", "7", "-3d", "99999999d"])
+def test_other_since_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a span"):
+        read_since(text, NOW)
+
+
+def test_csv_is_harmless_in_a_spreadsheet() -> None:
+    hostile = RunCost(NOW, "a", '=HYPERLINK("http://x","\x1b[2J")', "", 1.0, 1, 1, 1, None)
+    text = as_csv(rows_of([hostile], GroupBy.MODEL, None), GroupBy.MODEL)
+    header, row, total = csv.reader(io.StringIO(text))
+    assert header[:3] == ["model", "runs", "failed"]
+    assert row[0].startswith("'=")
+    assert "\x1b" not in row[0]
+    assert total[0] == "total"
+
+
+def test_result_without_usage_counts_as_unknown() -> None:
+    cost = RunCost.of(
+        {"errorCode": "k8s_x", "usage": 7, "resultJson": {"phases": {"run": "long"}}}, "a", None
+    )
+    assert (cost.code, cost.cost_usd, cost.input_tokens, cost.seconds) == ("k8s_x", None, 0, None)
+
+
+async def test_stats_equal_the_results_of_the_runs(dev: DevClusterCli) -> None:
+    results = [(await dev.cli.run(*dev.new_run_args("-q")))[1]["result"] for _ in range(2)]
+    code, reply, _ = await dev.cli.run("stats", "--by", "agent")
+    assert code == 0
+    total = reply["rows"][-1]
+    assert total["runs"] == 2
+    assert total["cost_usd"] == pytest.approx(sum(result["costUsd"] for result in results))
+    assert total["output_tokens"] == sum(result["usage"]["outputTokens"] for result in results)
+    code, reply, _ = await dev.cli.run("stats", "--since", "soon")
+    assert (code, reply["error"]) == (1, "usage")
+    (newest, _) = (await dev.cli.run("history"))[1]["runs"]
+    assert newest["cost_usd"] == results[0]["costUsd"]
+    assert newest["prompt"]
+    assert newest["duration_sec"] > 0
+    assert newest["tokens"] == sum(results[0]["usage"].values())

@@ -1,0 +1,49 @@
+"""Metrics for Prometheus, in a process of its own: their registry is global."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from paperclip_claude_k8s.instrumentation.metric_table import METRICS
+
+PROGRAM = """
+import socket, sys, urllib.request
+from datetime import UTC, datetime
+from paperclip_claude_k8s.instrumentation import PrometheusMetrics, RunEnded, RunInfo, TokenTotals
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+subscriber = PrometheusMetrics(port)
+for number in range(3):
+    fields = ("failed", "timeout", "", "text of an agent", 2.0, (), "sonnet", "", "", 0.5)
+    subscriber(RunEnded(datetime.now(UTC), RunInfo(number), *fields, TokenTotals(1, 2, 3), None))
+print(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def value(page: str, name: str) -> float:
+    """The sum of all series of this name."""
+    return sum(float(found) for found in re.findall(rf"(?m)^{name}(?:\{{.*\}})? (\S+)$", page))
+
+
+def test_page_has_the_sums(page: str) -> None:
+    assert value(page, "claude_k8s_runs_total") == 3
+    assert value(page, "claude_k8s_cost_usd_total") == 1.5
+    assert value(page, "claude_k8s_tokens_total") == 18
+    assert value(page, "claude_k8s_run_duration_seconds_sum") == 6
+    assert 'error_type="timeout"' in page
+    assert "text of an agent" not in page
+
+
+def test_names_on_the_page_are_those_of_the_table(page: str) -> None:
+    shown = set(re.findall(r"(?m)^# TYPE (claude_k8s\S+) ", page))
+    assert shown <= {metric.prometheus_name for metric in METRICS}
+    assert {"claude_k8s_runs_total", "claude_k8s_cost_usd_total", "claude_k8s_tokens_total"} <= shown

@@ -1,0 +1,101 @@
+"""`maxCostUsdPerRun`, and the daily budget of the policy."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.hosts import Host, jobs, started
+from tests.support.in_memory_runs import GOOD, LONG, WHOLE, one_host
+
+from paperclip_claude_k8s.host.daily_spending import DailySpending, next_day
+from paperclip_claude_k8s.host.policy import Policy
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import FakeCluster, PodScript
+
+pytestmark = pytest.mark.looptime
+DEAR = [json.loads(line) for line in WHOLE.splitlines()]
+RESULT = json.dumps({**DEAR[-1], "total_cost_usd": 7.0}).encode() + b"\n"
+BEGINNING = b"".join(json.dumps(event).encode() + b"\n" for event in DEAR[:-1])
+MORE = json.dumps({**DEAR[0], "uuid": "x"}).encode() + b"\n"
+"""Another `init`: the CLI goes on after its result."""
+
+
+async def test_limit_is_passed_to_the_cli(tmp_path: Path) -> None:
+    async with FakeCluster.start(tmp_path, LONG) as fake:
+        host = Host(fake, "host-one")
+        async with started(host, config={"maxCostUsdPerRun": 2.5}):
+            (job,) = jobs(fake)
+        await host.adapter.shutdown()
+    command = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert command[command.index("--max-budget-usd") + 1] == "2.5"
+
+
+async def test_agent_that_works_on_above_the_limit_is_stopped(tmp_path: Path) -> None:
+    script = PodScript(output=((0.0, BEGINNING), (5.0, RESULT), (8.0, MORE)), ends_at=500.0)
+    async with one_host(tmp_path, script) as (_, run):
+        result, host_log = await run(config={"maxCostUsdPerRun": 5})
+    assert result.error_code == "claude_max_budget"
+    assert "7.00 USD" in (result.error_message or "")
+    assert "Cost limit passed" in host_log.status
+
+
+@pytest.mark.parametrize("limit", [5, 50, 0])
+async def test_agent_whose_last_result_is_dear_succeeds(limit: float, tmp_path: Path) -> None:
+    script = PodScript(output=((0.0, BEGINNING), (5.0, RESULT)), ends_at=8.0)
+    async with one_host(tmp_path, script) as (_, run):
+        result, _ = await run(config={"maxCostUsdPerRun": limit})
+    assert result.error_code is None
+    assert result.cost_usd == 7.0
+
+
+async def test_agent_below_the_limit_works_on(tmp_path: Path) -> None:
+    script = PodScript(output=((0.0, BEGINNING), (5.0, RESULT), (8.0, MORE + RESULT)), ends_at=12.0)
+    async with one_host(tmp_path, script) as (_, run):
+        result, _ = await run(config={"maxCostUsdPerRun": 50})
+    assert result.error_code is None
+
+
+@pytest.mark.parametrize("value", [-1, "much", float("inf")])
+async def test_limit_must_be_a_number_of_dollars(value: Any, tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (_, run):
+        result, _ = await run(config={"maxCostUsdPerRun": value})
+    assert result.error_code == "k8s_config_invalid"
+    assert "maxCostUsdPerRun" in (result.error_message or "")
+
+
+async def test_daily_budget_refuses_further_runs_of_the_agent(tmp_path: Path) -> None:
+    settings = ProcessSettings(policy=Policy.read({"maxCostUsdPerAgentPerDay": 0.01}))
+    async with one_host(tmp_path, GOOD, settings) as (fake, run):
+        first, _ = await run()
+        second, _ = await run(runId="run-2")
+        other, _ = await run(runId="run-3", agent={"id": "agent-2", "companyId": "co"})
+    assert first.error_code is None
+    assert second.error_code == "claude_max_budget"
+    assert second.retry_not_before is not None
+    assert second.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+    assert other.error_code is None
+    assert fake.calls.count("create", "jobs") == 2
+
+
+async def test_policy_limits_the_cost_of_a_run(tmp_path: Path) -> None:
+    settings = ProcessSettings(policy=Policy.read({"maxCostUsdPerRun": 2}))
+    async with one_host(tmp_path, GOOD, settings) as (_, run):
+        without, _ = await run()
+        above, _ = await run(config={"maxCostUsdPerRun": 3})
+        replaced, _ = await run(config={"maxCostUsdPerRun": 1, "extraArgs": ["--max-budget-usd", "9"]})
+        within, _ = await run(config={"maxCostUsdPerRun": 2})
+    codes = [result.error_code for result in (without, above, replaced, within)]
+    assert codes == ["k8s_policy_refused"] * 3 + [None]
+
+
+def test_spending_starts_anew_each_day() -> None:
+    spending, agent = DailySpending(), ("co", "ada")
+    late = datetime(2026, 1, 1, 23, 59, tzinfo=UTC)
+    spending.add(agent, 3.0, late)
+    spending.add(agent, 1.5, late)
+    assert spending.spent(agent, late) == 4.5
+    assert spending.spent(("co", "bob"), late) == 0
+    assert next_day(late) == datetime(2026, 1, 2, tzinfo=UTC)
+    assert spending.spent(agent, next_day(late)) == 0
