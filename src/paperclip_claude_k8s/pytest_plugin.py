@@ -1,4 +1,4 @@
-"""Plugin for pytest: the fixtures `fake_cluster`, `run_agent` and `dev_cluster`.
+"""Plugin for pytest: the fixtures `fake_cluster`, `fake_adapter`, `run_agent` and `dev_cluster`.
 
 pytest loads it by its entry point, in every project that has this package. It therefore imports nothing but
 pytest until a fixture is used, and is no part of `paperclip_claude_k8s.testing`. The fixtures need the extra
@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from paperclip_claude_k8s.devcluster import DevCluster
-    from paperclip_claude_k8s.testing import AgentRunner, FakeCluster
+    from paperclip_claude_k8s.testing import Adapter, AgentRunner, FakeCluster
 
 VIRTUAL_STEP = 0.01
 """Seconds by which virtual time advances at most at once while a thread runs. Otherwise virtual time would
@@ -46,12 +46,20 @@ if _HAS_PYTEST_ASYNCIO:
             yield cluster
 
     @pytest_asyncio.fixture
-    async def run_agent(fake_cluster: "FakeCluster") -> AsyncIterator["AgentRunner"]:
-        """A function that runs one agent on `fake_cluster`; see `AgentRunner`."""
-        from paperclip_claude_k8s.testing import open_runner  # noqa: PLC0415  # loaded on first use
+    async def fake_adapter(fake_cluster: "FakeCluster") -> AsyncIterator["Adapter"]:
+        """An adapter on `fake_cluster`, to be passed to the host under test."""
+        from paperclip_claude_k8s.testing import create_adapter  # noqa: PLC0415  # loaded on first use
 
-        async with open_runner(fake_cluster) as runner:
-            yield runner
+        adapter = create_adapter(fake_cluster)
+        yield adapter
+        await adapter.shutdown()
+
+    @pytest_asyncio.fixture
+    async def run_agent(fake_cluster: "FakeCluster", fake_adapter: "Adapter") -> "AgentRunner":
+        """A function that runs one agent on `fake_cluster`; see `AgentRunner`."""
+        from paperclip_claude_k8s.testing import AgentRunner  # noqa: PLC0415  # loaded on first use
+
+        return AgentRunner(fake_cluster, fake_adapter)
 
     @pytest_asyncio.fixture
     async def dev_cluster() -> AsyncIterator["DevCluster"]:
@@ -65,6 +73,11 @@ else:
 
     @pytest.fixture
     def fake_cluster() -> Any:  # noqa: ANN401  # always fails
+        """Fails, and says what to install."""
+        pytest.fail(_INSTALL)
+
+    @pytest.fixture
+    def fake_adapter() -> Any:  # noqa: ANN401  # always fails
         """Fails, and says what to install."""
         pytest.fail(_INSTALL)
 

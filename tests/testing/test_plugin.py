@@ -41,10 +41,15 @@ async def test_unknown_fault_is_an_error_that_lists_the_known_ones(run_agent: Ag
         await run_agent(fault="flood")
 
 
-async def test_fault_that_needs_a_pod_says_so(run_agent: AgentRunner) -> None:
-    with pytest.raises(ExceptionGroup) as caught:
-        await run_agent(fault="pod_deleted", after=0.0)
-    assert "there is no Pod yet" in str(caught.value.exceptions[0])
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [(0.0, "there is no Pod yet"), (1000.0, "the block ended before pod_deleted was caused")],
+)
+async def test_fault_that_does_not_happen_is_an_error(
+    after: float, text: str, run_agent: AgentRunner
+) -> None:
+    with pytest.raises(LookupError, match=text):
+        await run_agent(fault="pod_deleted", after=after)
 
 
 async def test_script_of_the_fixture_can_be_replaced(

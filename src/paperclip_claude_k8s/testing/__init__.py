@@ -28,11 +28,10 @@ from paperclip_claude_k8s.testing.in_memory_host import (
     AgentRunner,
     FinishedRun,
     create_adapter,
-    open_runner,
     virtual_now,
 )
 from paperclip_claude_k8s.testing.memory_faults import MemoryFaults, Refusal
-from paperclip_claude_k8s.testing.named_faults import FAULTS, NamedFault, cause
+from paperclip_claude_k8s.testing.named_faults import FAULTS, NamedFault, cause, inject
 from paperclip_claude_k8s.testing.pod_script import PodScript
 
 __all__ = [
@@ -59,6 +58,6 @@ __all__ = [
     "capture_names",
     "cause",
     "create_adapter",
-    "open_runner",
+    "inject",
     "virtual_now",
 ]

@@ -1,8 +1,8 @@
 """A host in memory: an adapter on a cluster in memory, and runs of agents by it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from paperclip_claude_k8s.testing.contexts import build_context
 from paperclip_claude_k8s.testing.fake_cluster import FakeCluster
 from paperclip_claude_k8s.testing.host_connection import HostConnection
 from paperclip_claude_k8s.testing.host_log import HostLog
-from paperclip_claude_k8s.testing.named_faults import FAULTS, cause
+from paperclip_claude_k8s.testing.named_faults import inject
 
 
 class FinishedRun(NamedTuple):
@@ -61,25 +61,10 @@ class AgentRunner:
 
         Raises:
             ValueError: there is no fault of this name.
+            LookupError: no agent ran at that time, or the run ended before.
         """
-        if fault and (fault not in FAULTS or FAULTS[fault].before_the_run):
-            cause(self._cluster, fault)
-            fault = ""
         host_log = HostLog()
         given = {"onMeta": host_log.on_meta, "onSpawn": host_log.on_spawn, **fields}
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(self._adapter.execute(build_context(host_log, **given)))
-            if fault:
-                await asyncio.sleep(after)
-                cause(self._cluster, fault)
-        return FinishedRun(running.result(), host_log)
-
-
-@asynccontextmanager
-async def open_runner(cluster: FakeCluster) -> AsyncIterator[AgentRunner]:
-    """A runner with an adapter of its own, which is shut down at the end of the block."""
-    adapter = create_adapter(cluster)
-    try:
-        yield AgentRunner(cluster, adapter)
-    finally:
-        await adapter.shutdown()
+        async with inject(self._cluster, fault, after) if fault else nullcontext():
+            result = await self._adapter.execute(build_context(host_log, **given))
+        return FinishedRun(result, host_log)

@@ -1,6 +1,8 @@
 """Faults of a cluster in memory by name, each with the error code that a run then has."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,3 +139,38 @@ def cause(cluster: FakeCluster, name: str) -> None:
     if name not in FAULTS:
         raise ValueError(f"unknown fault {name!r}; known are {', '.join(FAULTS)}")
     FAULTS[name].cause(cluster)
+
+
+@asynccontextmanager
+async def inject(cluster: FakeCluster, name: str, after: float = 20.0) -> AsyncIterator[None]:
+    """Cause a fault of `FAULTS` during the block: `after` seconds from its beginning, in the loop's time.
+
+    A fault that has to be caused before a run is caused at once.
+
+    Raises:
+        ValueError: there is no fault of this name.
+        LookupError: no agent ran at that time, or the block ended before.
+    """
+    if name not in FAULTS or FAULTS[name].before_the_run:
+        cause(cluster, name)
+        yield
+        return
+    outcome: list[Exception | None] = []
+
+    def act() -> None:
+        try:
+            cause(cluster, name)
+        except LookupError as error:
+            outcome.append(error)
+        else:
+            outcome.append(None)
+
+    timer = asyncio.get_running_loop().call_later(after, act)
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if not outcome:
+        raise LookupError(f"the block ended before {name} was caused, {after:g} s after its beginning")
+    if outcome[0] is not None:
+        raise outcome[0]
