@@ -135,7 +135,7 @@ async def test_scenario_lists_every_call_of_its_run(tmp_path: Path, name: str) -
 
 
 def test_scenarios_cover_every_method_of_cluster() -> None:
-    methods = {name for name in vars(Cluster) if not name.startswith("_")}
+    methods = {name for name in dir(Cluster) if not name.startswith("_")}
     called = {re.split(r"[ (]", call)[0] for scenario in SCENARIOS.values() for call in scenario.calls}
     assert methods - NOT_CALLED_BY_RUNS == called
 

@@ -12,9 +12,14 @@ from typing import Any
 from tests.support.hosts import Host, started
 from tests.support.in_memory_runs import PARTIAL, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE
 
+from paperclip_claude_k8s.cluster.labels import LAST_RUN_ANNOTATION
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
-from paperclip_claude_k8s.devcluster.kinds import PODS
-from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, PODS
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.identity import identify
+from paperclip_claude_k8s.plan.session_volume import claim_manifest
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog, PodScript, build_context
 
 SHORT = PodScript(output=((0.0, PARTIAL), (25.0, WHOLE[len(PARTIAL) :])), ends_at=26.0)
 """Prints its result after 25 s."""
@@ -69,6 +74,14 @@ async def host_shut_down_and_pod_removed(fake: FakeCluster) -> None:
         fake.store.remove(PODS, NAMESPACE, pod["metadata"]["name"])
 
 
+async def session_claim_created(fake: FakeCluster) -> None:
+    """An earlier run created the agent's claim."""
+    identity = identify(ExecutionContext.read(build_context(HostLog())))
+    assert identity is not None
+    config = AdapterConfig.read({"sessionVolume": "auto"})
+    fake.store.create(CLAIMS, claim_manifest(config, identity, NAMESPACE, {LAST_RUN_ANNOTATION: "run-0"}))
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One run, the state of the cluster before it, and what happens during it."""
@@ -111,6 +124,8 @@ def repeated(call: str, count: int) -> tuple[str, ...]:
 ACQUIRE = ("create_lease of process", "create_lease of slot", "list_leases")
 LIST = ("list_jobs", "list_pods")
 LAUNCH = (*LIST, "create_job", "list_jobs (2)", "create_secret")
+READ_CLAIM = ("read_claim", "read_claim (2)")
+"""For the plan, and before the Job is created."""
 WATCH = ("watch_jobs", "watch_pods", "log followed")
 SLOW_WATCH = ("watch_jobs", "watch_pods", *repeated("log followed", 16), "list_events")
 """Calls for a Pod that starts late: its log is tried until it opens, and its Events are read."""
@@ -155,6 +170,26 @@ SCENARIOS: dict[str, Scenario] = {
         script_of_lost_session,
         more={"runtime": RESUMES, "config": {"claimName": "paperclip-data"}},
         max_agents={"": 2, FINAL_DELETE: 3, "create_secret (2)": 2, f"{FINAL_DELETE} (2)": 4},
+    ),
+    "a new session volume": Scenario(
+        (
+            *ACQUIRE,
+            *LAUNCH,
+            *repeated("read_claim", 2),
+            "create_claim",
+            *WATCH,
+            RENEW,
+            FINAL_DELETE,
+            *RELEASE,
+        ),
+        more={"config": {"sessionVolume": "auto"}},
+        max_agents=TWO_AFTER_DELETION,
+    ),
+    "a session volume": Scenario(
+        (*ACQUIRE, *LAUNCH, *READ_CLAIM, "patch_claim", *WATCH, RENEW, FINAL_DELETE, *RELEASE),
+        more={"config": {"sessionVolume": "auto"}},
+        before=session_claim_created,
+        max_agents=TWO_AFTER_DELETION,
     ),
     "a refused Secret": Scenario(
         (*ACQUIRE, *LAUNCH, FINAL_DELETE, *RELEASE), refused=("create", "secrets", 422)
