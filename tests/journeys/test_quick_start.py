@@ -16,7 +16,6 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -24,6 +23,7 @@ from tests.support.cli_commands import SOURCE, claude_k8s
 from tests.support.programs import ADMIN, kubectl, program
 from tests.support.real_cluster import VOLUME
 from tests.support.runs import SMALL
+from tests.support.static_volumes import claim_of_auto, static_volume
 
 from paperclip_claude_k8s.docs import FOLDER
 
@@ -32,12 +32,12 @@ pytestmark = pytest.mark.real
 KEY = "sk-ant-not-a-real-key"
 PAGE = (FOLDER / "quick-start.md").read_text(encoding="utf-8")
 AGENT = r"""
-echo kept >>"$HOME/proof"
+echo kept >>"${CLAUDE_CONFIG_DIR:-$HOME}/proof"
 printf '{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
 printf '{"type":"result","subtype":"success","is_error":false,"result":"%s %s","session_id":"s"}\n' \
   "$ANTHROPIC_API_KEY" "$(id -u)"
 """
-"""Answers with the API key that it has and its user, and leaves a file in its HOME."""
+"""Answers with the API key that it has and its user, and leaves a file beside its sessions, or in its HOME."""
 
 
 def commands(step: str) -> str:
@@ -100,31 +100,24 @@ async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
     script = tmp_path / "bin" / "claude-k8s"
     script.write_text(command)
     script.chmod(0o755)
-    volume = Path(VOLUME).with_name(namespace)
-    volume.mkdir()
-    volume.chmod(0o777)
-    await kubectl(ADMIN, "create", "-f", "-", stdin=json.dumps(_volume(namespace, volume)))
+    claims = {
+        "home": ("agents-home", "ReadWriteMany"),
+        "sessions": (claim_of_auto("cli", "local"), "ReadWriteOnce"),
+    }
+    volumes = [f"{namespace}-{name}" for name in claims]
+    for volume, (claim, mode) in zip(volumes, claims.values(), strict=True):
+        folder = Path(VOLUME).with_name(volume)
+        folder.mkdir()
+        folder.chmod(0o777)
+        made = static_volume(volume, folder, namespace, claim, mode)
+        await kubectl(ADMIN, "create", "-f", "-", stdin=json.dumps(made))
     try:
         yield Operator(tmp_path, namespace)
     finally:
         await kubectl(ADMIN, "delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
-        await kubectl(ADMIN, "delete", "persistentvolume", namespace, "--wait=false")
-        shutil.rmtree(volume, ignore_errors=True)
-
-
-def _volume(namespace: str, folder: Path) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": namespace},
-        "spec": {
-            "capacity": {"storage": "10Gi"},
-            "accessModes": ["ReadWriteMany"],
-            "storageClassName": "",
-            "hostPath": {"path": str(folder)},
-            "claimRef": {"namespace": namespace, "name": "agents-home"},
-        },
-    }
+        await kubectl(ADMIN, "delete", "persistentvolume", *volumes, "--wait=false")
+        for volume in volumes:
+            shutil.rmtree(Path(VOLUME).with_name(volume), ignore_errors=True)
 
 
 async def test_quick_start_leads_to_an_answer_in_a_restricted_namespace(operator: Operator) -> None:
@@ -144,8 +137,10 @@ async def test_quick_start_leads_to_an_answer_in_a_restricted_namespace(operator
     assert checkup["status"] == "pass", checkup
     reply = json.loads(await operator.do("9."))
     assert (reply["status"], reply["response"]) == ("succeeded", f"{KEY} 1000")
-    proof = Path(VOLUME).with_name(operator.namespace) / "proof"
-    assert proof.read_text() == "kept\n" * 2  # of the probe and the run
+    (proof,) = (
+        Path(VOLUME).with_name(f"{operator.namespace}-sessions").glob("agents/*/*/session/claude/proof")
+    )
+    assert proof.read_text() == "kept\n"  # of the run; the probe uses no claim
 
     assert await kubectl(ADMIN, "--namespace", operator.namespace, "get", "jobs", "-o", "name") == ""
     await operator.do("Remove everything")
@@ -183,5 +178,5 @@ async def test_agents_inherit_from_the_pod_of_a_server_in_the_cluster(operator: 
     code, out, err = await claude_k8s("run", *kubeconfig, *prompt, env={"POD_NAME": name})
     assert code == 0, err
     assert json.loads(out)["response"] == f"{KEY} 1000"
-    proof = Path(VOLUME).with_name(operator.namespace) / "proof"
+    proof = Path(VOLUME).with_name(f"{operator.namespace}-home") / "proof"
     assert proof.read_text() == "kept\n"

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.programs import as_admin
 from tests.support.real_namespace import NAMESPACE
@@ -25,25 +26,30 @@ def claim_of_auto(agent: str, company: str = "co", **config: str) -> str:
     return claim_name(AdapterConfig.read({"sessionVolume": "auto", **config}), identity)
 
 
-@asynccontextmanager
-async def volume_for(claim: str, mode: str = "ReadWriteOnce") -> AsyncIterator[Path]:
-    """A volume that only the claim of this name gets; then claim, volume and folder are removed."""
-    folder = Path(os.environ["SHARED_VOLUME_FOR_TESTS"]).with_name(f"volume-{NAMESPACE}-{claim}")
-    folder.mkdir()
-    folder.chmod(0o777)
-    volume = {
+def static_volume(name: str, folder: Path, namespace: str, claim: str, mode: str) -> dict[str, Any]:
+    """A volume in this folder, which only this claim gets."""
+    return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": folder.name},
+        "metadata": {"name": name},
         "spec": {
             "capacity": {"storage": "10Gi"},
             "accessModes": [mode],
             "storageClassName": "",
             "persistentVolumeReclaimPolicy": "Retain",
             "hostPath": {"path": str(folder)},
-            "claimRef": {"namespace": NAMESPACE, "name": claim},
+            "claimRef": {"namespace": namespace, "name": claim},
         },
     }
+
+
+@asynccontextmanager
+async def volume_for(claim: str, mode: str = "ReadWriteOnce") -> AsyncIterator[Path]:
+    """A volume that only the claim of this name gets; then claim, volume and folder are removed."""
+    folder = Path(os.environ["SHARED_VOLUME_FOR_TESTS"]).with_name(f"volume-{NAMESPACE}-{claim}")
+    folder.mkdir()
+    folder.chmod(0o777)
+    volume = static_volume(folder.name, folder, NAMESPACE, claim, mode)
     await as_admin("apply", "-f", "-", stdin=json.dumps(volume))
     try:
         yield folder
