@@ -37,7 +37,7 @@ printf '{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
 printf '{"type":"result","subtype":"success","is_error":false,"result":"%s %s","session_id":"s"}\n' \
   "$ANTHROPIC_API_KEY" "$(id -u)"
 """
-"""Answers with the API key that it has and its user, and leaves a file beside its sessions, or in its HOME."""
+"""Answers with the API key that it has and its user, and leaves a file with its sessions, or in HOME."""
 
 
 def commands(step: str) -> str:

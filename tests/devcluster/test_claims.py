@@ -1,0 +1,145 @@
+"""PersistentVolumeClaims of the development cluster, through the gateway, and `claude-k8s volumes`."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.in_memory_runs import GOOD, one_host
+
+from paperclip_claude_k8s.cli.volumes_command import prune_unused
+from paperclip_claude_k8s.cluster.model import ClaimSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, PODS
+from paperclip_claude_k8s.ports import Ports, ProcessSettings
+from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster
+
+pytestmark = pytest.mark.looptime
+
+
+def manifest(name: str = "c", mode: str = "ReadWriteOnce", size: object = "1Gi") -> dict[str, Any]:
+    spec = {"accessModes": [mode], "resources": {"requests": {"storage": size}}}
+    return {"metadata": {"name": name, "labels": {"team": "blue"}}, "spec": spec}
+
+
+async def created(fake: FakeCluster, name: str = "c") -> ClaimSnapshot:
+    """A claim as it is after it was bound."""
+    await fake.gateway.create_claim(NAMESPACE, manifest(name))
+    await asyncio.sleep(0.1)
+    found = await fake.gateway.read_claim(NAMESPACE, name)
+    assert found is not None
+    return found
+
+
+async def test_claim_is_created_once_bound_and_listed(tmp_path: Path) -> None:
+    async with FakeCluster.start(tmp_path) as fake:
+        tried = await fake.gateway.create_claim(NAMESPACE, manifest(), dry_run=True)
+        assert tried.name == "c"
+        assert await fake.gateway.read_claim(NAMESPACE, "c") is None
+        claim = await created(fake)
+        assert (claim.phase, claim.access_modes, claim.size) == ("Bound", ("ReadWriteOnce",), "1Gi")
+        with pytest.raises(ClusterError) as taken:
+            await fake.gateway.create_claim(NAMESPACE, manifest())
+        assert taken.value.conflict
+        listed = await fake.gateway.list_claims(NAMESPACE, {"team": "blue"})
+        assert [item.uid for item in listed.items] == [claim.uid]
+
+
+@pytest.mark.parametrize("wrong", [manifest(mode="Any"), manifest(size="big"), manifest(size=None)])
+async def test_claim_that_no_server_accepts_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    async with FakeCluster.start(tmp_path) as fake:
+        with pytest.raises(ClusterError) as refused:
+            await fake.gateway.create_claim(NAMESPACE, wrong)
+        assert refused.value.invalid
+
+
+async def test_only_the_listed_version_of_a_claim_is_deleted(tmp_path: Path) -> None:
+    async with FakeCluster.start(tmp_path) as fake:
+        old = await created(fake)
+        patch: list[dict[str, object]] = [{"op": "add", "path": "/metadata/annotations/x", "value": "y"}]
+        new = await fake.gateway.patch_claim(old, patch)
+        assert new is not None
+        assert not await fake.gateway.delete_claim(old)
+        assert await fake.gateway.delete_claim(new)
+        await asyncio.sleep(0.1)
+        assert await fake.gateway.read_claim(NAMESPACE, "c") is None
+        assert await fake.gateway.patch_claim(new, patch) is None
+
+
+async def test_spec_of_a_claim_cannot_be_changed(tmp_path: Path) -> None:
+    async with FakeCluster.start(tmp_path) as fake:
+        claim = await created(fake)
+        patch: list[dict[str, object]] = [
+            {"op": "replace", "path": "/spec/accessModes", "value": ["ReadWriteMany"]}
+        ]
+        with pytest.raises(ClusterError) as refused:
+            await fake.gateway.patch_claim(claim, patch)
+        assert refused.value.invalid
+
+
+async def test_deleted_claim_stays_until_its_pod_has_ended(tmp_path: Path) -> None:
+    async with FakeCluster.start(tmp_path) as fake:
+        claim = await created(fake)
+        volume = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
+        spec = {
+            "containers": [{"name": "a", "image": "x"}],
+            "volumes": [volume],
+            "nodeSelector": {"no": "node"},
+        }
+        meta = {"name": "p", "namespace": NAMESPACE}
+        fake.store.create(PODS, {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
+        assert await fake.gateway.delete_claim(claim)
+        await asyncio.sleep(1)
+        left = await fake.gateway.read_claim(NAMESPACE, "c")
+        assert left is not None
+        assert left.deleting
+        fake.store.remove(PODS, NAMESPACE, "p")
+        await asyncio.sleep(0.1)
+        assert await fake.gateway.read_claim(NAMESPACE, "c") is None
+
+
+def ports_in(days: float, fake: FakeCluster) -> Ports:
+    """What a command has that is called so many days from now."""
+    settings = ProcessSettings(now=lambda: datetime.now(UTC) + timedelta(days=days))
+    return Process(settings, lambda _kubeconfig, _timings: fake.gateway).ports("fake", None)
+
+
+async def test_prune_removes_only_claims_of_auto_that_were_not_used(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        await created(fake, "of-somebody-else")
+        await run(config={"sessionVolume": "auto"})
+        (claim,) = [c["metadata"]["name"] for c in fake.store.list(CLAIMS) if "ac-" in c["metadata"]["name"]]
+        month = timedelta(days=30)
+        kept = await prune_unused(NAMESPACE, ports_in(29, fake), month, dry_run=False)
+        assert (kept["removed"], list(kept["kept"])) == ([], [claim])
+        tried = await prune_unused(NAMESPACE, ports_in(31, fake), month, dry_run=True)
+        assert tried["removed"] == [claim]
+        assert fake.store.find(CLAIMS, NAMESPACE, claim) is not None
+        removed = await prune_unused(NAMESPACE, ports_in(31, fake), month, dry_run=False)
+        assert removed["removed"] == [claim]
+        await asyncio.sleep(0.1)
+        names = {c["metadata"]["name"] for c in fake.store.list(CLAIMS)}
+        assert names == {"paperclip-data", "of-somebody-else"}
+
+
+async def test_claim_that_a_run_marks_in_between_is_not_removed(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        await run(config={"sessionVolume": "auto"})
+
+        def hook(verb: str, resource: str) -> None:
+            if (verb, resource) == ("list", "pods"):  # after the claims were listed
+
+                def change(claim: dict[str, Any]) -> None:
+                    claim["metadata"]["annotations"]["paperclip.io/last-run"] = "run-2"
+
+                for claim in list(fake.store.list(CLAIMS)):
+                    if claim["metadata"]["name"].startswith("ac-"):
+                        fake.store.update(CLAIMS, NAMESPACE, claim["metadata"]["name"], change)
+
+        fake.faults.access_checks.append(hook)
+        result = await prune_unused(NAMESPACE, ports_in(31, fake), timedelta(days=30), dry_run=False)
+        assert result["removed"] == []
+        (why,) = result["kept"].values()
+        assert "a run began to use it" in why
