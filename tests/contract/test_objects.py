@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from tests.support.clusters import ContractCluster
 
+from paperclip_claude_k8s.cluster.job_event_objects import JobEvent, event_manifest
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import Access, ClusterError
+from paperclip_claude_k8s.ports import utc_now
 
 
 async def test_missing_objects_are_none_or_false(tested: ContractCluster) -> None:
@@ -181,6 +183,18 @@ async def test_server_version_is_at_least_1_20(tested: ContractCluster) -> None:
     major, minor = await tested.cluster.server_version()
     assert major == 1
     assert minor >= 20
+
+
+async def test_event_about_a_job_is_created_and_listed(tested: ContractCluster) -> None:
+    made = await tested.cluster.create_job(tested.namespace, tested.job("own-event"))
+    event = JobEvent("Adopted", "run r continues with this Job", warning=True)
+    try:
+        await tested.cluster.create_event(tested.namespace, event_manifest(made.ref, event, utc_now()))
+    except ClusterError as error:
+        assert error.lacks_right  # the Role of the tests need not have this optional right
+        return
+    events = await tested.cluster.list_events(tested.namespace, made.ref.uid)
+    assert ("Warning", "Adopted") in [(found.type, found.reason) for found in events]
 
 
 async def test_events_of_an_object_are_listed(tested: ContractCluster) -> None:

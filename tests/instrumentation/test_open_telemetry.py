@@ -1,6 +1,8 @@
 """Spans and metrics of whole runs, collected by the in-memory exporters of OpenTelemetry's SDK."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -265,6 +267,16 @@ async def test_run_without_a_trace_has_no_variables_for_one(tmp_path: Path) -> N
         await host.adapter.shutdown()
     names = {entry["name"] for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert not names & {"TRACEPARENT", "TRACESTATE", "OTEL_RESOURCE_ATTRIBUTES"}
+
+
+@pytest.mark.parametrize("library", ["opentelemetry", "prometheus_client"])
+def test_adapter_without_telemetry_loads_no_library_for_it(library: str) -> None:
+    code = (
+        "import sys, paperclip_claude_k8s as p, paperclip_claude_k8s.instrumentation as i;"
+        "p.create_server_adapter().on_event(print).close(); i.RunEnded;"
+        f"sys.exit({library!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_every_metric_of_the_table_is_created() -> None:

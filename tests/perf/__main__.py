@@ -8,7 +8,7 @@
 import sys
 import time
 
-from tests.perf import capacity, latency, leak, recovery, startup, stopping, streams, traffic
+from tests.perf import capacity, latency, leak, recovery, startup, stopping, streams, telemetry, traffic
 from tests.perf.bench import Bench
 
 TOPICS = {
@@ -20,6 +20,7 @@ TOPICS = {
     "startup": startup.measure,
     "stopping": stopping.measure,
     "recovery": recovery.measure,
+    "telemetry": telemetry.measure,
 }
 
 
