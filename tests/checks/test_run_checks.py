@@ -25,7 +25,9 @@ async def test_healthy_cluster_passes_and_creates_nothing(harness: Harness) -> N
     checkup = await harness.test()
     assert (checkup.status, problems(checkup)) == ("pass", [])
     codes = {check.code for check in checkup.checks}
-    assert {right.code for right in RIGHTS} <= codes
+    rights = found(checkup, "k8s_rbac_granted")
+    assert f"all {len(RIGHTS)} rights" in rights.message
+    assert (rights.detail or "").split(", ") == [right.label for right in RIGHTS]
     assert {"k8s_api_reachable", "k8s_namespace_exists", "k8s_pvc_rwx", "k8s_job_dry_run"} <= codes
     assert {"k8s_secret_exists", "k8s_image_pull_secret_exists", "k8s_clock_skew"} <= codes
     assert list(harness.fake.store.list(JOBS)) == []
@@ -76,9 +78,9 @@ async def test_all_missing_rights_are_reported(harness: Harness) -> None:
     missing = {(r.access.verb, r.resource) for r in RIGHTS if r.label != "get pods"}
     harness.fake.faults.denied |= missing
     checkup = await harness.test()
-    assert [check.code for check in problems(checkup)] == [
-        right.code for right in RIGHTS if right.label != "get pods"
-    ]
+    lacking = [right for right in RIGHTS if right.label != "get pods"]
+    in_order = sorted(lacking, key=lambda right: ["error", "warn"].index(right.level))
+    assert [check.code for check in problems(checkup)] == [right.code for right in in_order]
 
 
 async def test_unreachable_api_is_one_check(harness: Harness) -> None:
@@ -273,7 +275,8 @@ async def test_unknown_home_pod_has_the_error_code_of_a_run(harness: Harness) ->
     check = found(checkup, "k8s_home_pod_unavailable")
     assert (check.level, checkup.status) == ("error", "fail")
     assert check.hint
-    assert {right.code for right in RIGHTS} <= {check.code for check in checkup.checks}
+    assert found(checkup, "k8s_rbac_granted").level == "info"
+    assert checkup.checks[0] == check
 
 
 # The dry run ------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ import pytest
 
 from paperclip_claude_k8s.host.config import (
     FORM_ENV,
+    FORM_SECTION,
     AdapterConfig,
     older_names,
     unknown_keys,
 )
 from paperclip_claude_k8s.host.fields import SETTINGS, Setting
-from paperclip_claude_k8s.host.form import config_schema, form_default
+from paperclip_claude_k8s.host.form import EVERYTHING, SECTIONS, config_schema
 from paperclip_claude_k8s.host.guide import agent_configuration_doc
 from paperclip_claude_k8s.host.models import ANTHROPIC_MODELS
 
@@ -30,29 +31,79 @@ def value_for_new_agent(field: dict[str, Any]) -> Any:
     return _EMPTY_VALUES.get(field["type"])
 
 
-def test_form_has_one_field_for_each_setting() -> None:
+def test_form_has_one_field_for_each_setting_that_it_shows() -> None:
     assert sorted(setting.name for setting in SETTINGS) == sorted(AdapterConfig.model_fields)
     keys = [field["key"] for field in FIELDS]
-    assert len(set(keys)) == len(keys)
+    assert sorted(keys) == sorted([*(s.key for s in SETTINGS if s.form != "none"), FORM_SECTION])
     assert unknown_keys(dict.fromkeys(keys)) == ()
 
 
-def test_untouched_form_gives_the_config_defaults_and_a_limit_on_turns() -> None:
+def test_form_leaves_out_what_the_host_offers_itself_and_what_has_no_effect_there() -> None:
+    keys = {field["key"] for field in FIELDS}
+    assert not keys & {"effort", "extraArgs", "env", "envVars", "refreshOnSpawn", "quotaGateUrl"}
+
+
+def test_untouched_form_gives_the_config_defaults() -> None:
+    """Some of the host's forms write all defaults, others write none."""
     created = {
         field["key"]: value_for_new_agent(field) for field in FIELDS if value_for_new_agent(field) != ""
     }
-    assert AdapterConfig.read(created) == AdapterConfig(max_turns_per_run=1000)
+    assert AdapterConfig.read(created) == AdapterConfig()
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_form_default_is_the_config_default_except_for_turns(setting: Setting) -> None:
-    field = next(field for field in FIELDS if field["key"] == (setting.form_key or setting.key))
+def shown_fields(config: dict[str, Any]) -> list[str]:
+    """The keys that the host's page shows, by its rules for `visibleWhen`."""
+
+    def is_shown(field: dict[str, Any]) -> bool:
+        condition = field.get("meta", {}).get("visibleWhen")
+        if condition is None:
+            return True
+        (other,) = (other for other in FIELDS if other["key"] == condition["key"])
+        value = config.get(other["key"], value_for_new_agent(other))
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return text in condition["values"] if "values" in condition else text not in condition["notValues"]
+
+    return [field["key"] for field in FIELDS if is_shown(field)]
+
+
+def test_form_begins_with_what_a_first_run_needs() -> None:
+    basic = ["model", "kubeconfig", "namespace", "image", "claimName", "testWithProbe", FORM_SECTION]
+    shown = shown_fields({})
+    assert shown[: len(basic)] == basic
+    # the host's page folds these itself
+    assert all("timeout" in key.lower() or "grace" in key.lower() for key in shown[len(basic) :])
+
+
+def test_form_shows_each_setting_in_one_section() -> None:
+    everything = set(shown_fields({FORM_SECTION: EVERYTHING}))
+    always = set(shown_fields({}))
+    sections = [set(shown_fields({FORM_SECTION: name})) - always for name in SECTIONS if name != EVERYTHING]
+    assert set().union(*sections) | always == everything
+    assert sum(map(len, sections)) == len(everything - always)
+    assert max(map(len, sections)) <= 20
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"kubeconfig": "/k"}, "kubeContext"),
+        ({"enableDocker": True}, "dockerImage"),
+        ({"enableRtk": True}, "rtkMaxOutputBytes"),
+    ],
+)
+def test_form_shows_a_dependent_setting_only_with_the_one_it_needs(given: dict[str, Any], key: str) -> None:
+    assert key in shown_fields(given)
+    assert key not in shown_fields({FORM_SECTION: EVERYTHING})
+
+
+@pytest.mark.parametrize(
+    "setting", [s for s in SETTINGS if s.form != "none"], ids=lambda setting: setting.name
+)
+def test_form_default_is_the_config_default(setting: Setting) -> None:
+    field = next(field for field in FIELDS if field["key"] == setting.key)
     written = value_for_new_agent(field)
-    assert written == form_default(setting) or (written is None and form_default(setting) == "")
-    default = getattr(AdapterConfig(), setting.name)
-    wanted = 1000 if setting.name == "max_turns_per_run" else default
     given = {} if written in {None, ""} else {field["key"]: written}
-    assert getattr(AdapterConfig.read(given), setting.name) == wanted
+    assert getattr(AdapterConfig.read(given), setting.name) == getattr(AdapterConfig(), setting.name)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field["key"])
@@ -79,8 +130,6 @@ def test_form_select_options_are_valid_in_the_config(field: dict[str, Any]) -> N
     ("key", "typed", "name", "read"),
     [
         ("allowedTools", "Bash Read", "allowed_tools", ("Bash", "Read")),
-        ("extraArgs", '["--a", "b c"]', "extra_args", ("--a", "b c")),
-        ("envVars", "A=1\nB=x=y", "env", {"A": "1", "B": "x=y"}),
         ("mcpServers", '{"s": {"url": "u"}}', "mcp_servers", {"s": {"url": "u"}}),
         ("nodeSelector", "disk=ssd", "node_selector", {"disk": "ssd"}),
         ("tolerations", '[{"key": "a"}]', "tolerations", ({"key": "a"},)),

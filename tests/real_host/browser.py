@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import aiohttp
 from tests.real_host.paperclip import eventually, expect
 
 OPTIONS = ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0")
+CLICKABLE = "button, a, [role=button], [role=option], [role=tab]"
 START_TIMEOUT = 30.0
 """Seconds until Chromium accepts connections."""
 CALL_TIMEOUT = 30.0
@@ -46,6 +48,10 @@ class Page:
                     expect("error" not in received, f"{method} succeeds", received)
                     return received["result"]
                 self._record(received)
+                if received.get("method") == "Page.javascriptDialogOpening":  # "Leave the page?"
+                    self._calls += 1
+                    accept = {"method": "Page.handleJavaScriptDialog", "params": {"accept": True}}
+                    await self._socket.send_json({"id": self._calls, **accept})
         raise ConnectionError("Chromium has closed the connection")
 
     def _record(self, event: dict[str, Any]) -> None:
@@ -74,14 +80,25 @@ class Page:
     async def text(self) -> str:
         return str(await self.evaluate("document.body?.innerText ?? ''"))
 
-    async def click(self, label: str, selector: str = "button, a, [role=button], [role=tab]") -> None:
-        """Click the first element with exactly this text."""
-        elements = f"[...document.querySelectorAll({selector!r})]"
-        element = f"{elements}.find((element) => element.innerText.trim() === {label!r})"
-        found = await self.evaluate(
-            f"(() => {{ const found = {element}; found?.click(); return !!found; }})()"
+    async def click(self, label: str, selector: str = CLICKABLE) -> None:
+        """Click with the mouse on the first element with exactly this text, as soon as it is enabled."""
+        at = await eventually(partial(self._position, label, selector), bool, f"an element {label!r}", 10)
+        for kind in ("mousePressed", "mouseReleased"):
+            event = {"type": kind, "x": at["x"], "y": at["y"], "button": "left", "clickCount": 1}
+            await self.call("Input.dispatchMouseEvent", **event)
+
+    async def _position(self, label: str, selector: str) -> Any:
+        """The middle of the element on the screen; None if there is no such element."""
+        return await self.evaluate(
+            f"""(() => {{
+              const all = [...document.querySelectorAll({selector!r})];
+              const enabled = all.filter((element) => !element.disabled);
+              const found = enabled.find((element) => element.innerText.trim() === {label!r});
+              found?.scrollIntoView({{ block: "center" }});
+              const box = found?.getBoundingClientRect();
+              return box ? {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }} : null;
+            }})()"""
         )
-        expect(found, f"an element {label!r}", await self.text())
 
     async def screenshot(self, path: Path, *, width: int = 1400, height: int = 1600) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

@@ -119,7 +119,64 @@ async def the_issue_page_shows_progress(testbed: Testbed, page: Page) -> str:
     return "the tool that runs is named"
 
 
+async def the_form_is_short_and_unfolds(testbed: Testbed, page: Page) -> str:
+    agent = await testbed.host.create_agent("Annie", ADAPTER_TYPE, testbed.config())
+    await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
+    shown = await page.wait_for_text("Further settings", PAGE_TIMEOUT)
+    form = shown[shown.index("\nConfiguration\n") : shown.index("\nAdvanced\n")].split("\n")
+    expect("Image" in form and "Pod template" not in form, "only what a first run needs", form)
+    expect(
+        shown.count("Effort") == 0 and shown.count("Thinking effort") == 1, "one control for the effort", form
+    )
+    await shoot(page, "form", height=2000)
+    await page.click("Only the settings above")
+    await page.click("Pod and resources")
+    await page.wait_for_text("Pod template", PAGE_TIMEOUT)
+    await shoot(page, "form-unfolded", height=3200)
+    return f"{len(form)} lines at first; a select shows the others by group"
+
+
+async def the_test_page_begins_with_what_needs_attention(testbed: Testbed, page: Page) -> str:
+    agent = await testbed.host.create_agent("Joan", ADAPTER_TYPE, testbed.config(testWithProbe=True))
+    await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
+    await page.wait_for_text("Run test", PAGE_TIMEOUT)
+    await page.click("Run test")
+    await page.wait_for_text("Test again", RUN_TIMEOUT)
+    await page.click("Test details")
+    shown = await page.wait_for_text("Bridge: Python", PAGE_TIMEOUT)
+    await shoot(page, "test", height=3200)
+    details = shown[shown.index("Test details") :]
+    expect("A probe Job ran `claude --version`" in details, "the probe that the config switches on", details)
+    expect(details.index("No PVC") < details.index("is reachable"), "warnings before the rest", details)
+    expect(details.count(" rights that runs use in ") == 1, "one line for all rights", details)
+    return f"{details.count(chr(10))} lines, with a probe"
+
+
+async def an_agent_can_be_created_by_the_wizard(testbed: Testbed, page: Page) -> str:
+    """The wizard stores no settings, and only creates an agent whose test has not failed."""
+    await page.open(await url_of(testbed, f"agents/new?name=Wanda&adapterType={ADAPTER_TYPE}"))
+    await page.wait_for_text("Run test", PAGE_TIMEOUT)
+    await page.click("Run test")
+    await page.wait_for_text("Test again", RUN_TIMEOUT)
+    await page.click("Test details")
+    await page.wait_for_text("nothing names a cluster", PAGE_TIMEOUT)
+    await shoot(page, "wizard")
+    await page.click("Finish setup")
+    await page.wait_for_text("Your agent is ready", PAGE_TIMEOUT)
+    agents = await testbed.host.call("GET", f"/companies/{testbed.host.company}/agents")
+    (agent,) = (agent for agent in agents if agent["name"] == "Wanda")
+    await testbed.host.call("PATCH", f"/agents/{agent['id']}", {"adapterConfig": testbed.config()})
+    await testbed.host.assign(agent["id"], "By the wizard")
+    run = await testbed.host.nth_run(agent["id"], 1, RUN_TIMEOUT)
+    run = await testbed.host.wait_for_end(run["id"], RUN_TIMEOUT)
+    expect(run["status"] == "succeeded", "the agent runs after its settings were entered", run)
+    return "told what to set, created, and it runs with that"
+
+
 SCREENS: tuple[Screen, ...] = (
+    the_form_is_short_and_unfolds,
+    the_test_page_begins_with_what_needs_attention,
+    an_agent_can_be_created_by_the_wizard,
     a_parser_is_started_by_the_page_or_not_needed,
     a_transcript_is_readable,
     a_busy_run_is_shown_whole,

@@ -12,6 +12,9 @@ from paperclip_claude_k8s.bridge.callbacks import Callbacks, HostRefused
 from paperclip_claude_k8s.verdict.result_builder import HostFailures, with_host_failures
 from paperclip_claude_k8s.verdict.wording import error_text
 
+SHOWN_STDERR_CHARS = 1000
+"""Characters at the end of the agent's stderr that a failed run's result keeps."""
+
 
 class ParamsInvalid(ValueError):
     """The params of a call are wrong; the message says what is expected."""
@@ -40,7 +43,18 @@ async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  
     ctx = {**_object_param(request, "ctx"), **sent, **awaited, "signal": request.stop}
     result = (await adapter.execute(ctx)).to_wire()
     await request.callbacks.all_acknowledged()
-    return _with_refusals(result, request.callbacks.take_refusals())
+    return _for_page(_with_refusals(result, request.callbacks.take_refusals()))
+
+
+def _for_page(result: dict[str, Any]) -> dict[str, Any]:
+    """The result without the agent's stdout, and with the end of its stderr only.
+
+    The server's page shows all of `resultJson` of a failed run, above it the transcript.
+    """
+    result_json = {key: value for key, value in (result.get("resultJson") or {}).items() if key != "stdout"}
+    if isinstance(stderr := result_json.get("stderr"), str):
+        result_json["stderr"] = stderr[-SHOWN_STDERR_CHARS:]
+    return {**result, "resultJson": result_json} if "resultJson" in result else result
 
 
 def _with_refusals(result: dict[str, Any], late: list[HostRefused]) -> dict[str, Any]:

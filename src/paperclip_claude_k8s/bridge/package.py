@@ -16,7 +16,18 @@ from paperclip_claude_k8s.ports import ProcessSettings
 PACKAGE_NAME = "paperclip-adapter-claude-k8s"
 UI_CONTRACT = "1.0.0"
 """Version of the UI parser's contract; the host skips a parser with another major version."""
-SOURCE_FILES = ("index.js", "bridge.js", "page.js", "run.js", "session.js", "texts.js", "README.md")
+SOURCE_FILES = (
+    "index.js",
+    "bridge.js",
+    "page.js",
+    "run.js",
+    "server.js",
+    "session.js",
+    "texts.js",
+    "README.md",
+)
+MIN_SERVER = "2026.916.1"
+"""The oldest Paperclip server with which this version was tested."""
 HELLO_TIMEOUT_MS = 60_000
 """Milliseconds that Python may take to start: usually a second or two, more on a busy machine."""
 IDLE_TIMEOUT_MS = 15 * 60_000
@@ -88,6 +99,7 @@ def facts(python: str) -> dict[str, Any]:
         "version": __version__,
         "protocol": PROTOCOL,
         "python": python,
+        "minServer": MIN_SERVER,
         "helloMs": HELLO_TIMEOUT_MS,
         "idleMs": IDLE_TIMEOUT_MS,
         "maxLineBytes": Limits().bridge_line_bytes,

@@ -1,6 +1,7 @@
 """Turns what was collected about server, rights, volume, Secrets and credentials into checks."""
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from paperclip_claude_k8s.checks.observations import GrantedRights, Keys, PlannedRun, Response
 from paperclip_claude_k8s.checks.references import agent_variables
@@ -107,13 +108,23 @@ def _unreachable(error: ClusterError) -> Check:
 
 
 def rights_checks(granted: GrantedRights, namespace: str) -> Iterator[Check]:
-    """One check for each right, or a single check if no right could be determined."""
+    """One check for all granted rights and one for each other, or one if none could be determined."""
     unknown = [response for response in granted.responses.values() if isinstance(response, ClusterError)]
     if unknown and len(unknown) == len(granted.responses):
         yield _reviews_failed(unknown[0])
         return
+    may = [right.label for right, response in granted.responses.items() if response is True]
+    if may:
+        number = (
+            f"all {len(may)}"
+            if len(may) == len(granted.responses)
+            else f"{len(may)} of {len(granted.responses)}"
+        )
+        text = f"This account has {number} rights that runs use in {namespace}"
+        yield Check(code="k8s_rbac_granted", level="info", message=text, detail=", ".join(may))
     for right, response in granted.responses.items():
-        yield _right_check(right, response, namespace)
+        if response is not True:
+            yield _right_check(right, response, namespace)
 
 
 def _reviews_failed(error: ClusterError) -> Check:
@@ -125,12 +136,10 @@ def _reviews_failed(error: ClusterError) -> Check:
     return Check(code="k8s_rbac_check_failed", level=level, message=text, hint=hint)
 
 
-def _right_check(right: Right, response: Response[bool], namespace: str) -> Check:
+def _right_check(right: Right, response: ClusterError | Literal[False], namespace: str) -> Check:
     if isinstance(response, ClusterError):
         text = f"Could not check the right to {right.label} in {namespace}: {describe_error(response)}"
         return Check(code=right.code, level="warn", message=text, hint=ROLE_HINT.format(namespace))
-    if response:
-        return Check(code=right.code, level="info", message=f"May {right.label} in {namespace}")
     instead = f"; instead: {right.instead}" if right.instead else "; there is no fallback"
     return Check(
         code=right.code,

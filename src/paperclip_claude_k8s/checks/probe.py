@@ -1,7 +1,7 @@
 """The probe: a Job like a real run's, but with `claude --version` as the agent.
 
 It finds problems that a dry run cannot: with resource quota, Pod Security enforcement, scheduling, image pull
-and volume mounts, and an image without `claude`.
+and volume mounts, an image without `claude`, and an address of the host that Pods cannot reach.
 """
 
 import asyncio
@@ -35,7 +35,19 @@ from paperclip_claude_k8s.verdict.ending import (
     judge_ending,
 )
 
-PROBE_COMMAND = ("claude", "--version")
+PROBE_COMMAND = "claude --version"
+_REACHED = "paperclip-api-reached="
+"""Begins the line in which the probe reports whether it reached the host's API: yes, no, or unknown."""
+_SCRIPT = f"""\
+{PROBE_COMMAND} || exit $?
+url=${{PAPERCLIP_API_URL:-}}; reached=unknown
+if [ -n "$url" ] && command -v curl >/dev/null 2>&1; then
+  if curl -s -m 10 -o /dev/null "$url/api/health"; then reached=yes; else reached=no; fi
+elif [ -n "$url" ] && command -v wget >/dev/null 2>&1; then
+  if wget -q -T 10 -O /dev/null "$url/api/health" 2>/dev/null; then reached=yes; else reached=no; fi
+fi
+echo "{_REACHED}$reached"
+"""
 RELAY_MARK = "\x1e"
 """First character of the lines that the relay adds to the log. Nonce and kind follow, `e` for stderr."""
 LOG_BYTES = 64 * 1024
@@ -54,7 +66,15 @@ class _LastStatus:
         self.text = text.removeprefix(PREFIX).strip()
 
 
-async def probe(plan: RunPlan, ports: Ports) -> Check:
+@dataclass(frozen=True, slots=True)
+class ProbeOutcome:
+    """`reached_api`: whether the Pod reached the host's API; None if that is unknown."""
+
+    check: Check
+    reached_api: bool | None = None
+
+
+async def probe(plan: RunPlan, ports: Ports) -> ProbeOutcome:
     """Run the probe Job, judge how it ended, and delete it in any case."""
     plan, status, limit = _probe_plan(plan, ports), _LastStatus(), ports.settings.timings.probe
     try:
@@ -63,10 +83,11 @@ async def probe(plan: RunPlan, ports: Ports) -> Check:
     except TimeoutError:
         text = f"The probe Job did not end within {limit:g} s: {status.text}"
         hint = "the first pull of an image may take longer: try again"
-        return Check(code="k8s_probe_timeout", level="warn", message=text, hint=hint)
+        return ProbeOutcome(Check(code="k8s_probe_timeout", level="warn", message=text, hint=hint))
     except ClusterError as error:
         text = f"The probe Job could not be run: {describe_error(error)}"
-        return Check(code="k8s_probe_failed", level="error", message=text, hint=refusal_step(error))
+        check = Check(code="k8s_probe_failed", level="error", message=text, hint=refusal_step(error))
+        return ProbeOutcome(check)
 
 
 def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
@@ -82,7 +103,7 @@ def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
         volume = SessionVolume("none")
     return replace(
         plan,
-        argv=PROBE_COMMAND,
+        argv=("sh", "-c", _SCRIPT),
         run_log=None,
         config=config,
         session_volume=volume,
@@ -112,22 +133,29 @@ async def _remove(job: JobSnapshot, ports: Ports) -> None:
         return  # the TTL removes the Job
 
 
-async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _LastStatus) -> Check:
+async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _LastStatus) -> ProbeOutcome:
     narrator = Narrator(_context(plan, status))
     async with ports.informer(plan.namespace).job_watch(job) as job_watch:
         started = await wait_for_pod(job_watch, plan.config, ports, narrator)
         if isinstance(started, NotStarted | PodLost):
             what, hint = started.failure.what, started.failure.next_step
-            return Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
+            return ProbeOutcome(
+                Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
+            )
         if isinstance(started, DeadlinePassed):
-            return _assess(started, plan, "")
+            return ProbeOutcome(_assess(started, plan, ""))
         ending = await _wait_for_end(job_watch)
         try:
-            return _assess(ending, plan, await _output(started, ports))
+            printed = await _output(started, ports)
         except ClusterError as error:
             text = f"The probe Job ran, but its log could not be read: {describe_error(error)}"
             hint = f"runs would have no output; {refusal_step(error)}"
-            return Check(code="k8s_probe_failed", level="error", message=text, hint=hint)
+            return ProbeOutcome(Check(code="k8s_probe_failed", level="error", message=text, hint=hint))
+        output, _, reached = printed.partition(_REACHED)
+        answers = {"yes": True, "no": False}
+        return ProbeOutcome(
+            _assess(ending, plan, output[:OUTPUT_CHARS].strip()), answers.get(reached.strip())
+        )
 
 
 def _context(plan: RunPlan, status: _LastStatus) -> ExecutionContext:
@@ -152,7 +180,7 @@ async def _output(pod: PodSnapshot, ports: Ports) -> str:
     async with ports.cluster.log(request) as log:
         content = await read_beginning(log)
     lines = STAMPS.sub(b"", content).decode("utf-8", "replace").split("\n")
-    return " ".join(line for line in map(_agent_text, lines) if line)[:OUTPUT_CHARS]
+    return " ".join(line for line in map(_agent_text, lines) if line)
 
 
 async def read_beginning(log: LogBytes) -> bytes:
@@ -179,8 +207,8 @@ def _assess(ending: Ending, plan: RunPlan, output: str) -> Check:
     summary = relay.read_summary(ending.terminated.message, plan.nonce)
     code = summary.exit_code if summary is not None else ending.terminated.exit_code
     if code == 0:
-        text = f"A probe Job ran `{' '.join(PROBE_COMMAND)}`: {output}"
+        text = f"A probe Job ran `{PROBE_COMMAND}`: {output}"
         return Check(code="k8s_probe_passed", level="info", message=text)
-    text = f"The probe Job's `{' '.join(PROBE_COMMAND)}` ended with exit code {code}: {output}"
+    text = f"The probe Job's `{PROBE_COMMAND}` ended with exit code {code}: {output}"
     hint = "the image must have `claude` on its PATH" if code in {126, 127} else "check the image"
     return Check(code="k8s_probe_failed", level="error", message=text, hint=hint)

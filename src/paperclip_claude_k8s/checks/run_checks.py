@@ -6,6 +6,12 @@ from typing import Any
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.checks import assess
+from paperclip_claude_k8s.checks.agent_surroundings import (
+    REMOTE_EXECUTION,
+    api_address_checks,
+    forces_own_execution,
+    skill_checks,
+)
 from paperclip_claude_k8s.checks.collect import call_within, collect_rights, collect_run
 from paperclip_claude_k8s.checks.dry_run import (
     clock_checks,
@@ -14,7 +20,7 @@ from paperclip_claude_k8s.checks.dry_run import (
     pod_dry_run_checks,
 )
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
-from paperclip_claude_k8s.checks.probe import probe
+from paperclip_claude_k8s.checks.probe import ProbeOutcome, probe
 from paperclip_claude_k8s.checks.session_checks import session_volume_checks
 from paperclip_claude_k8s.checks.workspaces import workspace_checks
 from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigRefused
@@ -31,6 +37,18 @@ from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.admit import find_refusals
 from paperclip_claude_k8s.run.prepare import job_namespace
 
+IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+"""Variable that each Pod has: its service account leads to the cluster."""
+SETUP_NEEDED = Check(
+    code="k8s_setup_needed",
+    level="warn",
+    message="This agent cannot run yet: nothing names a cluster, and the server runs in none",
+    hint="finish the setup; then, in the agent's Harness / Runtime, set `kubeconfig` to a path on the "
+    "server, `image`, and `namespace` if the kubeconfig's context has none; then run this test again",
+)
+_LEVELS = ("error", "warn", "info")
+"""What needs attention comes first; within a level, checks go from basics to details."""
+
 
 async def test_environment(given: CheckupContext | Mapping[str, Any], process: Process) -> Checkup:
     """Check everything that a run needs. Nothing is created, except the probe Job if it is requested.
@@ -46,6 +64,7 @@ async def test_environment(given: CheckupContext | Mapping[str, Any], process: P
         checks = (assess.failure_check(stop.failure),)
     except Exception as error:  # noqa: BLE001  # even a bug has to become a check, which people see
         checks = (_bug(error),)
+    checks = tuple(sorted(checks, key=lambda check: _LEVELS.index(check.level)))
     return Checkup(adapter_type=ADAPTER_TYPE, status=worst_status(checks), checks=checks, tested_at=started)
 
 
@@ -58,23 +77,37 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     refusals = await find_refusals(ctx.config, config, process.settings)
     if refusals:
         return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
+    if (ctx.execution_target or {}).get("kind") == "remote" or forces_own_execution(process.settings.env):
+        return [*assess.config_checks(ctx.config), REMOTE_EXECUTION]
     ports = process.ports(config.kubeconfig, config.kube_context)
     version = await _connect(ports)
     if isinstance(version, KubeconfigRefused):
         refusals = (Refusal("kubeconfig", version.rule, version.allowed_by),)
         return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
-    checks = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
-    if isinstance(version, ClusterError):
-        return checks  # every other call would fail in the same way
+    before = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
+    if not isinstance(version, ClusterError):
+        return before + await _examine_cluster(ctx, config, ports)
+    names_cluster = config.kubeconfig is not None or IN_CLUSTER in process.settings.env
+    if ctx.setup_may_follow and not names_cluster:
+        return [*assess.config_checks(ctx.config), SETUP_NEEDED]
+    return before  # every other call would fail in the same way
+
+
+async def _examine_cluster(ctx: CheckupContext, config: AdapterConfig, ports: Ports) -> list[Check]:
     namespace = await job_namespace(config.namespace, config.kubeconfig, ports)
     async with asyncio.TaskGroup() as group:
         rights = group.create_task(collect_rights(namespace, config, ports))
         planned = group.create_task(collect_run(ctx, config, ports))
-    checks += _assess(rights.result(), planned.result(), namespace)
-    if isinstance(run := planned.result(), PlannedRun):
-        checks += assess.policy_checks(plan_refusals(run.plan, process.settings.policy))
-    if ctx.probe:
-        checks += await _probe(checks, rights.result(), planned.result(), ports)
+    run, reached = planned.result(), None
+    checks = [*_assess(rights.result(), run, namespace)]
+    if isinstance(run, PlannedRun):
+        checks += assess.policy_checks(plan_refusals(run.plan, ports.settings.policy))
+    if ctx.probe or config.test_with_probe:
+        outcome = await _probe(checks, rights.result(), run, ports)
+        checks.append(outcome.check)
+        reached = outcome.reached_api
+    if isinstance(run, PlannedRun):
+        checks += api_address_checks(run, reached=reached)
     return checks
 
 
@@ -99,6 +132,7 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
     yield from assess.volume_checks(run, granted)
     yield from session_volume_checks(run, granted)
     yield from workspace_checks(run)
+    yield from skill_checks(run)
     yield assess.credentials_check(run)
     yield from assess.pod_security_checks(run)
     yield from assess.reach_checks(run)
@@ -109,15 +143,15 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
 
 async def _probe(
     checks: list[Check], granted: GrantedRights, run: PlannedRun | Failure, ports: Ports
-) -> list[Check]:
+) -> ProbeOutcome:
     """Run the probe Job, unless it is certain to fail."""
     if granted.lacks("create", "secrets"):
         text = "The probe Job was not started: this account may not create the Secret that it needs"
-        return [Check(code="k8s_probe_skipped", level="info", message=text)]
+        return ProbeOutcome(Check(code="k8s_probe_skipped", level="info", message=text))
     if isinstance(run, Failure) or worst_status(tuple(checks)) == "fail":
         text = "The probe Job was not started: resolve the errors above first"
-        return [Check(code="k8s_probe_skipped", level="info", message=text)]
-    return [await probe(run.plan, ports)]
+        return ProbeOutcome(Check(code="k8s_probe_skipped", level="info", message=text))
+    return await probe(run.plan, ports)
 
 
 def _bug(error: Exception) -> Check:

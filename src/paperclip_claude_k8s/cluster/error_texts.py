@@ -1,9 +1,14 @@
 """What an error of the API server means for a person, and what can be done about it."""
 
+import re
+
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 _POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
 """Parts of the messages of refusals by a policy. Their status is 403 too, but RBAC rights do not help."""
+
+
+_MISSING_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
 
 
 def describe_error(error: ClusterError) -> str:
@@ -16,6 +21,8 @@ def refusal_step(error: ClusterError) -> str:
     """What a person can do about an object that the API server did not accept."""
     if error.exceeds_quota:
         return "free some of the namespace's quota or lower `resources`"
+    if lacks_namespace(error):
+        return "create the namespace, or correct `namespace` in the agent's settings"
     if any(text in error.message for text in _POLICY_TEXTS):
         return "change what the policy objects to, or ask whoever maintains the policy"
     if error.lacks_right:
@@ -25,13 +32,18 @@ def refusal_step(error: ClusterError) -> str:
     return "retrying may succeed"
 
 
+def lacks_namespace(error: ClusterError) -> bool:
+    """Whether an object was refused because its namespace does not exist."""
+    return error.status == 404 and _MISSING_NAMESPACE.search(error.message) is not None
+
+
 def lease_step(error: ClusterError) -> str:
     """What a person can do about Leases that the API server did not accept."""
     if error.exceeds_quota:
         return "free some of the namespace's quota on Leases, or have it raised"
     if error.lacks_right:
         return "`claude-k8s rbac` prints the Role that allows them"
-    if error.forbidden:
+    if error.forbidden or lacks_namespace(error):
         return refusal_step(error)
     return "this API server or namespace does not offer Leases"
 

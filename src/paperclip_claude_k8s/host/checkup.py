@@ -35,6 +35,12 @@ class CheckupContext(BaseModel):
     probe: Annotated[bool, BeforeValidator(lambda given: given is True)] = False
     """Whether to run a Job with `claude --version` as well, which is then deleted. Only `true` means yes."""
 
+    execution_target: JsonMap | None = None
+    """`{"kind": "remote", ...}` if the host would run the agent in an environment of its own."""
+    setup_may_follow: Annotated[bool, BeforeValidator(lambda given: given is True)] = False
+    """Whether the host creates agents before their settings can be entered. Then it is a warning, and not an
+    error, if nothing names a cluster yet."""
+
     @classmethod
     def read(cls, given: "CheckupContext | Mapping[str, Any]") -> "CheckupContext":
         """Return `given` as a `CheckupContext`.

@@ -39,8 +39,11 @@ _SEARCHED_FOR_SECRETS = frozenset({"extra_args", "mcp_servers", "pod_template"})
 SECRET_KEYS = frozenset({"env", "mcpServers", "extraArgs", "podTemplate"})
 """Keys whose values may contain credentials, and are never quoted in an error."""
 
+FORM_SECTION = "formSection"
+"""Key under which the form stores which further settings it shows. Nothing else reads it."""
 HOST_KEYS = frozenset(
     {
+        FORM_SECTION,
         "command",
         "instructionsBundleMode",
         "instructionsEntryFile",
@@ -51,7 +54,7 @@ HOST_KEYS = frozenset(
         "paperclipSkillSync",
     }
 )
-"""Keys that the host itself adds to every config; they are not reported as unknown."""
+"""Keys that the host or its form adds to configs; they are not reported as unknown."""
 
 ZERO_MEANS_DEFAULT = frozenset(
     {
@@ -134,6 +137,7 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
     kubeconfig: Str | None = None
     kube_context: Str | None = None
     claim_name: Str | None = None
+    test_with_probe: Flag = False
     service_account_name: Str | None = None
     runtime_class_name: Str | None = None
     priority_class_name: Str | None = None

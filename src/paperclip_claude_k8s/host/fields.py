@@ -30,10 +30,10 @@ class Setting:
     """Values of a select or suggestions of a combobox, except the models, which depend on the environment."""
     details: str = ""
     """Further sentences, Markdown, for configuration.md only."""
-    form_key: str = ""
-    """Key that the form writes instead of `key`, if the host does not accept text under that key."""
-    form_hint: str = ""
-    """Appended to the hint, in the form only."""
+    form: Literal["basic", "folded", "none"] = "folded"
+    """Where the host's form shows it: first and always, in the section of its group, or nowhere."""
+    needs: str = ""
+    """Field of `AdapterConfig` without which the setting has no effect: the form shows it only with that."""
 
     @property
     def key(self) -> str:

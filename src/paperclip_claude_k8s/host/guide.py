@@ -4,9 +4,9 @@ from itertools import groupby
 
 from paperclip_claude_k8s.host.config import older_names
 from paperclip_claude_k8s.host.fields import SETTINGS, Setting
-from paperclip_claude_k8s.host.form import FORM_TURNS, shown_default
+from paperclip_claude_k8s.host.form import shown_default
 
-_OPENING = f"""\
+_OPENING = """\
 # claude_k8s agent configuration
 
 Runs each agent with Claude Code in its own Kubernetes Job and streams its output back.
@@ -16,8 +16,7 @@ use it without a cluster. The Job needs an image with `sh` and `claude`, and cre
 `env` or on the shared volume.
 
 If the host runs in the cluster, nothing has to be set: image, volume and environment come from its own Pod.
-Otherwise set `kubeconfig`, `namespace` and `image`. Start with `model` and `maxTurnsPerRun`
-(forms: {FORM_TURNS}).
+Otherwise set `kubeconfig`, `namespace` and `image`. Start with `model` and `maxTurnsPerRun`.
 """
 
 _CLOSING = """\

@@ -29,7 +29,9 @@ Models: TypeAlias = tuple[Model, ...]
 ANTHROPIC_MODELS: Models = (
     Model("claude-opus-5", "Claude Opus 5"),
     Model("claude-sonnet-5", "Claude Sonnet 5"),
+    Model("claude-fable-5-1", "Claude Fable 5.1"),
     Model("claude-fable-5", "Claude Fable 5"),
+    Model("claude-mythos-5", "Claude Mythos 5"),
     Model("claude-opus-4-8", "Claude Opus 4.8"),
     Model("claude-opus-4-7", "Claude Opus 4.7"),
     Model("claude-opus-4-6", "Claude Opus 4.6"),

@@ -112,7 +112,7 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
     return {
         "adapterType": ADAPTER_TYPE,
         "command": f"kubectl job/{plan.job_name}",
-        "cwd": plan.namespace,
+        "cwd": plan.workdir,
         "commandArgs": mask_tree(redact_command(plan.argv[1:]), plan.values_hidden_in_arguments),
         "commandNotes": [
             f"Image: {plan.image}",
@@ -135,7 +135,7 @@ async def announce_adoption(
     meta = {
         "adapterType": ADAPTER_TYPE,
         "command": f"kubectl job/{job.ref.name}",
-        "cwd": job.ref.namespace,
+        "cwd": plan.workdir,
         "commandArgs": [],
         "commandNotes": [
             f"Image: {job.image}",

@@ -274,7 +274,8 @@ class _Waiting:
         self._obstacles = self._obstacles.with_events(events)
         for event in notable_events(events):
             newest = event if event.type == "Warning" else newest
-            if (event.reason, event.message) not in self._reported_events:
+            in_status = event.message and self._last_status.endswith(event.message)
+            if (event.reason, event.message) not in self._reported_events and not in_status:
                 self._reported_events.add((event.reason, event.message))
                 await self.narrator.status(describe_event(event))
         return newest

@@ -364,7 +364,8 @@ def _explained(message: str) -> str:
 def _why_unscheduled(pod: PodSnapshot) -> str:
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.reason:
-        return f"Pod unschedulable so far ({scheduled.reason}): {_explained(scheduled.message)}"
+        so_far = "no node so far" if scheduled.reason == "Unschedulable" else scheduled.reason
+        return f"{so_far}: {_explained(scheduled.message)}"
     return "waiting for the scheduler"
 
 

@@ -10,10 +10,13 @@ const facts = JSON.parse(fs.readFileSync(new URL("./facts.json", import.meta.url
 const { Bridge } = await part("bridge.js");
 const { logFormat } = await part("page.js");
 const { executeBy } = await part("run.js");
+const { isOlder, serverVersion } = await part("server.js");
 const { sessionCodec } = await part("session.js");
 const { hostTexts } = await part("texts.js");
 
 const LEVELS = ["error", "warn", "info"]; // what needs attention comes first
+
+for (const { message, hint } of serverChecks()) console.warn(`[${facts.type}] ${message}. ${hint}`);
 
 /** Creates the adapter object of the server's contract. Python is not started before the first call. */
 export function createServerAdapter() {
@@ -36,8 +39,8 @@ export function createServerAdapter() {
     detectModel: () => callOr("detectModel", {}, null),
     getConfigSchema: () => callOr("getConfigSchema", {}, facts.configSchema),
     getQuotaWindows: () => callOr("getQuotaWindows", {}, {
-      provider: "anthropic", ok: false, windows: [], error: "the Python package is not available",
-    }),
+      ok: false, windows: [], error: "the Python package is not available",
+    }).then(quotaOf),
     listSkills: (ctx) => skills(bridge, "listSkills", ctx),
     syncSkills: (ctx, desired) => skills(bridge, "syncSkills", ctx, { desired }),
   };
@@ -46,8 +49,8 @@ export function createServerAdapter() {
 /** Never throws: a bridge that does not work is the first finding of an environment test. */
 async function testEnvironment(bridge, ctx) {
   try {
-    const checkup = await bridge.call("testEnvironment", { ctx: plain(ctx) });
-    const checks = [...checkup.checks, bridgeCheck(bridge.peer), transcriptCheck(await logFormat())];
+    const checkup = await bridge.call("testEnvironment", { ctx: { ...plain(ctx), setupMayFollow: true } });
+    const checks = [...checkup.checks, ...serverChecks(), bridgeCheck(bridge.peer), transcriptCheck(await logFormat())];
     return { ...checkup, checks: LEVELS.flatMap((level) => checks.filter((check) => check.level === level)) };
   } catch (thrown) {
     const { code, message } = bridge.errorOf(thrown);
@@ -66,6 +69,12 @@ async function skills(bridge, method, ctx, more = {}) {
   }
 }
 
+/** The page shows one reply for each provider, the last one. So a failure must not bear the name of a provider whose
+ * limits another adapter may know. */
+function quotaOf(reply) {
+  return reply.ok ? reply : { ...reply, provider: facts.type };
+}
+
 function bridgeCheck({ version, python }) {
   const message = `Bridge: Python ${python}, package ${version}`;
   if (version === facts.version) return { code: "k8s_bridge", level: "info", message };
@@ -73,6 +82,17 @@ function bridgeCheck({ version, python }) {
     code: "k8s_bridge", level: "warn", message: `${message}; this shim was written by version ${facts.version}`,
     hint: "Write the shim again: claude-k8s node-shim --out DIR",
   };
+}
+
+/** A warning if this server is older than those with which the adapter was tested. */
+function serverChecks() {
+  const version = serverVersion();
+  if (!version || !isOlder(version, facts.minServer)) return [];
+  return [{
+    code: "k8s_server_version", level: "warn",
+    message: `This Paperclip server has version ${version}; the adapter was tested with ${facts.minServer} and newer ones`,
+    hint: "Update the server: older ones may not stop, retry or show runs of this adapter correctly",
+  }];
 }
 
 function transcriptCheck({ format, why }) {

@@ -1,0 +1,72 @@
+"""Judges what an agent finds in its Pod: the address of the host's API, and skills."""
+
+from collections.abc import Iterator, Mapping
+
+from paperclip_claude_k8s.checks.observations import PlannedRun
+from paperclip_claude_k8s.host.checkup import Check
+from paperclip_claude_k8s.plan.addresses import API_URL, names_own_machine
+from paperclip_claude_k8s.plan.paths import POD_HOME
+
+ADDRESS_HINT = (
+    f"set {API_URL} in the server's environment to an address that Pods can reach, such as that of a Service "
+    "or an Ingress"
+)
+
+
+REMOTE_EXECUTION = Check(
+    code="k8s_remote_execution",
+    level="error",
+    message="The server runs agents in environments of its own (PAPERCLIP_EXECUTION_MODE=kubernetes, or an "
+    "environment that this agent names); this adapter creates its Jobs itself, so every run is refused",
+    hint="choose the local environment; where the server forces its own execution, either set "
+    "PAPERCLIP_EXECUTION_MODE=any, or use the server's own Claude adapter (docs/paperclip-kubernetes.md)",
+)
+
+
+def forces_own_execution(env: Mapping[str, str]) -> bool:
+    """Whether the server of this process gives every run an environment of its own."""
+    return env.get("PAPERCLIP_EXECUTION_MODE", "").strip() == "kubernetes"
+
+
+def api_address_checks(run: PlannedRun, *, reached: bool | None) -> Iterator[Check]:
+    """Whether agents can reach the host's API. `reached`: whether the probe's Pod did; None: unknown."""
+    url = run.plan.environment.api_url
+    if not url or (API_URL not in run.site.process_env and names_own_machine(url)):
+        return  # only the cluster knows the address, or there is no host, as on the command line
+    if reached:
+        text = f"A Pod has reached the server at {url}"
+        yield Check(code="k8s_api_url_reached", level="info", message=text)
+    elif names_own_machine(url):
+        yield Check(
+            code="k8s_api_url_loopback",
+            level="warn",
+            message=f"{API_URL} is {url}, which in a Pod means the Pod itself: agents cannot reach the "
+            "server",
+            hint=ADDRESS_HINT,
+        )
+    elif reached is None:
+        text, hint = (
+            f"Agents use the server at {url}",
+            "with `testWithProbe` on, the test tries it from a Pod",
+        )
+        yield Check(code="k8s_api_url", level="info", message=text, hint=hint)
+    else:
+        yield Check(
+            code="k8s_api_url_unreachable",
+            level="error",
+            message=f"A Pod could not reach the server at {url}, so agents cannot read or change their tasks",
+            hint=f"check DNS and NetworkPolicies, or {ADDRESS_HINT}",
+        )
+
+
+def skill_checks(run: PlannedRun) -> Iterator[Check]:
+    """What agents miss if this process and their Pods have no volume in common."""
+    if run.site.volume_here is None or run.site.home is None or not run.site.home.claim_name:
+        yield Check(
+            code="k8s_skills_limited",
+            level="info",
+            message="This server and its agents' Pods have no volume in common: of the selected skills, "
+            "agents only get that of Paperclip",
+            hint=f"mount one claim at {POD_HOME} in both, or name it in `claimName` and its folder here in "
+            "`sharedVolumeDir`",
+        )
