@@ -1,11 +1,12 @@
 """The prompt bundle (instructions and skills): its files, its key, its folder, and its place in a plan."""
 
+from base64 import b64decode
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.plans import a_context, a_plan
+from tests.support.plans import a_context, a_plan, the_job, the_secret
 
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import (
@@ -21,6 +22,7 @@ from paperclip_claude_k8s.plan.bundle import (
     packed_on_volume,
     path_part,
     skill_files,
+    skills_fit,
 )
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
@@ -138,12 +140,12 @@ def test_bundle_on_volume_has_paths_in_the_pod() -> None:
 
 
 def test_instructions_without_volume_are_in_run_secret() -> None:
-    packed = packed_in_secret("Hi")
+    packed = packed_in_secret(assemble("Hi", None, {}))
     assert packed.files == {INSTRUCTIONS: "Hi"}
     assert packed.instructions_file == "/var/run/paperclip/run/agent-instructions.md"
     assert packed.root is None
     assert packed.key == assemble("Hi", None, {}).key
-    assert packed_in_secret(None, ("n",)) == Packed(notes=("n",))
+    assert packed_in_secret(assemble(None, None, {}), ("n",)) == Packed(notes=("n",))
     assert "Hi" not in repr(packed)
 
 
@@ -184,6 +186,36 @@ def test_session_without_bundle_key_is_resumed() -> None:
 
 
 def test_plan_has_files_and_notes_of_the_bundle() -> None:
-    plan = a_plan(packed=packed_in_secret("Hi", ("a note",)))
+    plan = a_plan(packed=packed_in_secret(assemble("Hi", None, {}), ("a note",)))
     assert plan.files[INSTRUCTIONS] == "Hi"
     assert "a note" in plan.notes
+
+
+def test_small_skills_without_volume_are_in_run_secret_as_a_folder() -> None:
+    bundle = assemble("Hi", None, skill_files("s", {**SKILL, "logo": BundleFile(b"\xff\0\x89")}))
+    packed = packed_in_secret(bundle)
+    assert (packed.root, packed.skills, packed.key) == ("/var/run/paperclip/run/bundle", ("s",), bundle.key)
+    secret, job = the_secret(packed=packed, home=None), the_job(packed=packed, home=None)
+    (volume,) = [v for v in job["spec"]["template"]["spec"]["volumes"] if v["name"] == "run"]
+    found = {item["path"]: item for item in volume["secret"]["items"]}
+    for path, file in bundle.files.items():
+        if path != INSTRUCTIONS:
+            item = found[f"bundle/{path}"]
+            assert b64decode(secret["data"][item["key"]]) == file.content
+            assert item["mode"] == (0o550 if file.executable else 0o440)
+    argv = a_plan(packed=packed, home=None).argv
+    assert argv[argv.index("--add-dir") + 1] == packed.root
+
+
+def test_init_container_delivers_no_skills_and_says_so() -> None:
+    packed = packed_in_secret(assemble("Hi", None, skill_files("s", SKILL)))
+    plan = a_plan(packed=packed, home=None, promptDelivery="init")
+    assert (plan.skills, plan.bundle_skills) == ((), {})
+    assert "--add-dir" not in plan.argv
+    assert any("Skills are not delivered" in note for note in plan.notes)
+
+
+def test_skills_beyond_the_limit_do_not_fit_into_the_run_secret() -> None:
+    assert skills_fit({"a": BundleFile(b"x" * 390_000)})
+    assert not skills_fit({"a": BundleFile(b"x" * 400_000)})
+    assert not skills_fit({str(number): BundleFile(b"") for number in range(501)})

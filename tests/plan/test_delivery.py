@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.plans import a_context, a_plan, the_job, the_secret
 
-from paperclip_claude_k8s.plan.bundle import INSTRUCTIONS, Packed, packed_in_secret
+from paperclip_claude_k8s.plan.bundle import INSTRUCTIONS, Packed, assemble, packed_in_secret
 from paperclip_claude_k8s.plan.delivery import (
     OBJECT_BYTES,
     SECRET_ENV,
@@ -231,7 +231,9 @@ def test_secretless_plan_drops_secrets_and_names_them() -> None:
 
 
 def test_secretless_instructions_are_masked() -> None:
-    plan = secretless_plan(packed=packed_in_secret("Use c4n4ry-env wisely."), env={"MY_TOKEN": "c4n4ry-env"})
+    plan = secretless_plan(
+        packed=packed_in_secret(assemble("Use c4n4ry-env wisely.", None, {})), env={"MY_TOKEN": "c4n4ry-env"}
+    )
     assert "wisely" in plan.delivery.init[INSTRUCTIONS]
     assert "c4n4ry" not in json.dumps(job_manifest(plan))
 

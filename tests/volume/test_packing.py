@@ -291,14 +291,23 @@ async def test_instructions_with_a_relative_path_are_left_out_and_noted(volume: 
     assert "not an absolute path" in note
 
 
-async def test_without_a_volume_only_instructions_are_delivered(skill: Path, tmp_path: Path) -> None:
+async def test_without_a_volume_small_skills_are_delivered_in_the_secret(skill: Path, tmp_path: Path) -> None:
+    (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
+    packed = await pack(inputs(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
+    assert packed.files["agent-instructions.md"].startswith("Be kind.")
+    assert ".claude/skills/helper/SKILL.md" in packed.skill_files
+    assert (packed.skills, packed.notes) == (("helper",), ())
+
+
+async def test_without_a_volume_large_skills_are_left_out_and_noted(skill: Path, tmp_path: Path) -> None:
+    (skill / "data").write_bytes(b"x" * 400_000)
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
     packed = await pack(inputs(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
     assert packed.files == {"agent-instructions.md": "Be kind."}
-    assert packed.root is None
-    assert packed.notes == (
-        "Skills are not delivered: no shared volume is mounted both here and in the agent's Pod",
-    )
+    assert (packed.root, packed.skills, packed.skill_files) == (None, (), {})
+    (note,) = packed.notes
+    assert note.startswith("Skills are not delivered: they have 4")
+    assert note.endswith("and no shared volume is mounted both here and in the agent's Pod")
 
 
 async def test_instructions_are_delivered_if_the_bundle_cannot_be_written(

@@ -5,8 +5,9 @@
 
 The key is a sha256 of all files, so runs with equal instructions and skills share a folder, a folder can be
 verified before use, and a session is resumed only with the bundle that it began with. The agent reads copies
-that its relay has verified (`shared_files.py`). Without a shared volume the instructions go into the run
-Secret, and skills are left out. `volume/packing.py` reads the sources and writes the folder.
+that its relay has verified (`shared_files.py`). Without a shared volume, instructions and small skills go
+into the run Secret, and larger skills are left out. `volume/packing.py` reads the sources and writes the
+folder.
 """
 
 import hashlib
@@ -22,6 +23,12 @@ INSTRUCTIONS = "agent-instructions.md"
 SKILLS = ".claude/skills"
 """Where the CLI looks for skills in a folder that `--add-dir` names."""
 
+SECRET_BUNDLE = f"{RUN_DIR}/bundle"
+"""Folder with the skills that the run Secret holds."""
+SECRET_SKILL_BYTES = 512 * 1024
+"""Maximum bytes of skills in the run Secret, in base64: etcd limits the whole Secret to about 1 MiB."""
+SECRET_SKILL_FILES = 500
+"""Maximum number of such files: the Job names the path of each."""
 CACHE = "claude-prompt-cache"
 _HOME_ON_VOLUME = ".paperclip"
 
@@ -85,6 +92,8 @@ class Packed:
     """For `--append-system-prompt-file`."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """File name → text of instructions that go into the run Secret, because there is no shared volume."""
+    skill_files: Files = field(default_factory=dict, repr=False)
+    """Path in the bundle → skill files that go into the run Secret, for the same reason."""
     shared: tuple[SharedFile, ...] = ()
     """The bundle's files on the shared volume, which the relay verifies and copies."""
     skills: tuple[str, ...] = ()
@@ -160,13 +169,35 @@ def packed_on_volume(bundle: Bundle, bundles: BundleFolder, notes: tuple[str, ..
     return Packed(key, root, file, shared=shared, skills=bundle.skills, notes=notes)
 
 
-def packed_in_secret(instructions: str | None, notes: tuple[str, ...] = ()) -> Packed:
-    """The bundle of a run without a shared volume: instructions in the run Secret, no skills."""
-    bundle = assemble(instructions, None, {})
+def packed_in_secret(bundle: Bundle, notes: tuple[str, ...] = ()) -> Packed:
+    """The bundle of a run without a shared volume, which the run Secret holds."""
     if not bundle.files:
         return Packed(notes=notes)
-    text = bundle.files[INSTRUCTIONS].content.decode("utf-8")
-    return Packed(bundle.key, None, f"{RUN_DIR}/{INSTRUCTIONS}", {INSTRUCTIONS: text}, notes=notes)
+    skills = {path: file for path, file in bundle.files.items() if path != INSTRUCTIONS}
+    instructions = bundle.files.get(INSTRUCTIONS)
+    return Packed(
+        key=bundle.key,
+        root=SECRET_BUNDLE if skills else None,
+        instructions_file=f"{RUN_DIR}/{INSTRUCTIONS}" if instructions is not None else None,
+        files={INSTRUCTIONS: instructions.content.decode("utf-8")} if instructions is not None else {},
+        skill_files=skills,
+        skills=bundle.skills,
+        notes=notes,
+    )
+
+
+def skills_fit(skills: Files) -> bool:
+    """Whether the run Secret has room for these skills beside prompt, tokens and variables."""
+    encoded = sum(len(file.content) * 4 // 3 + len(path) for path, file in skills.items())
+    return encoded <= SECRET_SKILL_BYTES and len(skills) <= SECRET_SKILL_FILES
+
+
+def without_skills(packed: Packed, why: str) -> Packed:
+    """The same bundle without the skills that only a Secret mounted as a folder could hold."""
+    if not packed.skill_files:
+        return packed
+    files = {name: BundleFile(text.encode("utf-8")) for name, text in packed.files.items()}
+    return packed_in_secret(Bundle(files), (*packed.notes, f"Skills are not delivered: {why}"))
 
 
 def _host_home_on_volume(env: Mapping[str, str], volume: str) -> str:

@@ -11,6 +11,7 @@ once.
 home pod come first, then plain values, secrets, and references for the relay.
 """
 
+from base64 import b64encode
 from typing import Any
 
 from paperclip_claude_k8s import relay
@@ -80,7 +81,14 @@ def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
             "ownerReferences": [owner],
         },
         "stringData": dict(plan.secret_data),
+        **({"data": _skill_data(plan)} if plan.bundle_skills else {}),
     }
+
+
+def _skill_data(plan: RunPlan) -> dict[str, str]:
+    """Skills may be no text, so they are in base64."""
+    files = plan.bundle_skills
+    return {key: b64encode(files[path].content).decode() for key, path in plan.skill_keys.items()}
 
 
 def _labels(plan: RunPlan) -> dict[str, str]:

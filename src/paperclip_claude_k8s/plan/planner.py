@@ -16,7 +16,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import is_bedrock_id
 from paperclip_claude_k8s.host.session import ResumeDecision, SessionPlace, decide_resume
-from paperclip_claude_k8s.plan.bundle import Packed
+from paperclip_claude_k8s.plan.bundle import Packed, without_skills
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.inherited import inherited_environment
@@ -62,6 +62,9 @@ class Planner:
             secretless: leave out everything that only a Secret may carry.
         """
         ctx, config, site = self.ctx, self.config, self.site
+        if secretless or config.prompt_delivery == "init":
+            why = "an init container delivers the prompt, and there is no shared volume"
+            site = replace(site, packed=without_skills(site.packed, why))
         workspace = site.workspace or _undecided(ctx, config, site)
         workdir, attempt = workspace.workdir, 2 if fresh else 1
         wake = read_wake_payload(ctx.context.get("paperclipWake"))
@@ -107,6 +110,7 @@ class Planner:
             home=site.home,
             session_volume=volume,
             bundle_files=public_files(files, known_secrets) if secretless else files,
+            bundle_skills=site.packed.skill_files,
             bundle_on_volume=site.packed.shared,
             skills=site.packed.skills,
             attempt=attempt,

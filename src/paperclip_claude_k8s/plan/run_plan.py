@@ -14,6 +14,7 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.known_secrets import would_be_masked
+from paperclip_claude_k8s.plan.bundle import Files
 from paperclip_claude_k8s.plan.delivery import (
     OBJECT_BYTES,
     STAGING_FOLDER,
@@ -79,6 +80,8 @@ class RunPlan:
     """Where the CLI keeps its sessions between Pods."""
     bundle_files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Instructions that cannot be put on the shared volume, as files of the run Secret."""
+    bundle_skills: Files = field(default_factory=dict, repr=False)
+    """Skills for the same reason: path in the bundle → file."""
     bundle_on_volume: tuple[SharedFile, ...] = ()
     """The prompt bundle's files on the shared volume."""
     skills: tuple[str, ...] = ()
@@ -130,7 +133,7 @@ class RunPlan:
                 route="init" if self.by_init else "secret",
                 limit=OBJECT_BYTES,
                 folder=f"{STAGING_FOLDER}/{self.job_name}" if self.shares_volume else "",
-                reserved=sum(map(size, self._secret_entries.values())),
+                reserved=sum(map(size, self._secret_entries.values())) + self._skill_bytes,
                 movable=frozenset({"prompt.txt", *self.environment.files}),
                 shared=self.bundle_on_volume,
             ),
@@ -154,7 +157,19 @@ class RunPlan:
     @cached_property
     def object_bytes(self) -> int:
         """Bytes of text in the Secret or in the Job, whichever has more; must not exceed `OBJECT_BYTES`."""
-        return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
+        in_secret, in_job = (
+            sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init)
+        )
+        return max(in_secret + self._skill_bytes, in_job)
+
+    @cached_property
+    def skill_keys(self) -> Mapping[str, str]:
+        """Key of the run Secret → path of a skill's file in the bundle."""
+        return {f"skill-{number:03}": path for number, path in enumerate(sorted(self.bundle_skills))}
+
+    @property
+    def _skill_bytes(self) -> int:
+        return sum(len(file.content) * 4 // 3 for file in self.bundle_skills.values())
 
     def is_private(self, name: str, text: str) -> bool:
         """Whether only the run Secret may hold this file. A secretless plan has no such files."""

@@ -4,7 +4,7 @@ The packed files form a bundle, a folder on the shared volume whose name is deri
 with equal bundles share one folder. Agents can write to that volume, so a bundle is compared with its name
 before it is used again. If an agent prevents the write, or owns a folder above the bundles and could
 therefore replace a bundle before it is read, the bundle is written to another folder of the volume. Without a
-shared volume the instructions go into the run Secret, and skills are left out.
+shared volume, instructions and small skills go into the run Secret, and larger skills are left out.
 """
 
 import os
@@ -45,6 +45,7 @@ from paperclip_claude_k8s.plan.bundle import (
     packed_in_secret,
     packed_on_volume,
     skill_files,
+    skills_fit,
 )
 from paperclip_claude_k8s.plan.paths import to_pod_path
 from paperclip_claude_k8s.volume.removal import names_in, remove_abandoned, remove_tree
@@ -154,8 +155,14 @@ class _Collected:
 
 
 def _without_volume(collected: _Collected, why: str) -> Packed:
-    no_skills = [f"Skills are not delivered: {why}"] if collected.skills else []
-    return packed_in_secret(collected.instructions, (*collected.notes, *no_skills))
+    """The bundle in the run Secret; without its skills if they are too large for that."""
+    notes = tuple(collected.notes)
+    if skills_fit(collected.skills):
+        return packed_in_secret(collected.bundle, notes)
+    size = sum(len(file.content) for file in collected.skills.values())
+    much = f"they have {size} bytes in {len(collected.skills)} files, too many for a Secret"
+    lost = f"Skills are not delivered: {much}, and {why}"
+    return packed_in_secret(assemble(collected.instructions, None, {}), (*notes, lost))
 
 
 def _collect(inputs: PackInputs) -> _Collected:
