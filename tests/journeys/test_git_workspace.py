@@ -159,6 +159,25 @@ async def test_host_that_dies_in_mid_run_is_replaced_and_the_work_is_pushed(
     assert server.read("app", branch, "new.txt") == "new"
 
 
+@pytest.mark.parametrize("session_volume", ["shared", "auto"])
+async def test_second_clone_of_an_agent_uses_objects_of_the_first(
+    git_site: Site, server: GitServer, session_volume: str
+) -> None:
+    if git_site.name != "real" and session_volume == "shared":
+        pytest.skip("this cluster's host has no shared volume")
+    url = server.new_repository("app", {"README": "hello\n"})
+    more = {"agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}}
+    config: dict[str, Any] = {"sessionVolume": session_volume}
+    _, first = await run(git_site, "true", {"repoUrl": url}, more=more, **config)
+    if "may not create its claim" in first.status:
+        pytest.skip("this account may not create claims")
+    server.commit("app", {"more": "1"})
+    _, second = await run(git_site, "ls", {"repoUrl": url}, more=more, **config)
+    assert "could not be kept" not in first.status, first.status
+    assert "with objects of an earlier clone" in second.status
+    assert second.stdout.startswith("README\nmore\n")
+
+
 async def test_two_agents_on_one_repository_have_clones_of_their_own(
     git_site: Site, server: GitServer
 ) -> None:

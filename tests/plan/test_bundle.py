@@ -210,7 +210,7 @@ def test_small_skills_without_volume_are_in_run_secret_as_a_folder() -> None:
 def test_init_container_delivers_no_skills_and_says_so() -> None:
     packed = packed_in_secret(assemble("Hi", None, skill_files("s", SKILL)))
     plan = a_plan(packed=packed, home=None, promptDelivery="init")
-    assert (plan.skills, plan.bundle_skills) == ((), {})
+    assert (plan.packed.skills, plan.packed.skill_files) == ((), {})
     assert "--add-dir" not in plan.argv
     assert any("Skills are not delivered" in note for note in plan.notes)
 

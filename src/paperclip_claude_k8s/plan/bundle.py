@@ -186,10 +186,19 @@ def packed_in_secret(bundle: Bundle, notes: tuple[str, ...] = ()) -> Packed:
     )
 
 
+def secret_keys(skills: Files) -> Mapping[str, str]:
+    """Key of the run Secret → path of a skill's file in the bundle: a key cannot have slashes."""
+    return {f"skill-{number:03}": path for number, path in enumerate(sorted(skills))}
+
+
+def encoded_size(files: Files) -> int:
+    """Bytes of the files in base64."""
+    return sum(len(file.content) * 4 // 3 for file in files.values())
+
+
 def skills_fit(skills: Files) -> bool:
     """Whether the run Secret has room for these skills beside prompt, tokens and variables."""
-    encoded = sum(len(file.content) * 4 // 3 + len(path) for path, file in skills.items())
-    return encoded <= SECRET_SKILL_BYTES and len(skills) <= SECRET_SKILL_FILES
+    return encoded_size(skills) <= SECRET_SKILL_BYTES and len(skills) <= SECRET_SKILL_FILES
 
 
 def without_skills(packed: Packed, why: str) -> Packed:

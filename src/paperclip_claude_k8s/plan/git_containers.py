@@ -25,7 +25,7 @@ _WORKSPACE_SIZE = "20Gi"
 _SYNC_SIZE = "1Mi"
 _CACHE_DIR = "/var/cache/paperclip/git"
 """Where the agent's folder for clones on the session volume is mounted; no agent mounts that folder."""
-_SHARED_CACHE = f"{POD_HOME}/.paperclip/git-cache"
+_SHARED_CACHE = f"{POD_HOME}/git-objects"
 """Folder on the shared volume with one folder per agent. Agents can write there."""
 _PASSED_ON = tuple(
     name

@@ -18,6 +18,7 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.base.json_readers import get_object, get_objects
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
+from paperclip_claude_k8s.plan.bundle import secret_keys
 from paperclip_claude_k8s.plan.delivery import escaped, writing_container
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
 from paperclip_claude_k8s.plan.git_containers import agent_variables, clone_container, push_container
@@ -81,14 +82,14 @@ def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
             "ownerReferences": [owner],
         },
         "stringData": dict(plan.secret_data),
-        **({"data": _skill_data(plan)} if plan.bundle_skills else {}),
+        **({"data": _skill_data(plan)} if plan.packed.skill_files else {}),
     }
 
 
 def _skill_data(plan: RunPlan) -> dict[str, str]:
     """Skills may be no text, so they are in base64."""
-    files = plan.bundle_skills
-    return {key: b64encode(files[path].content).decode() for key, path in plan.skill_keys.items()}
+    files = plan.packed.skill_files
+    return {key: b64encode(files[path].content).decode() for key, path in secret_keys(files).items()}
 
 
 def _labels(plan: RunPlan) -> dict[str, str]:

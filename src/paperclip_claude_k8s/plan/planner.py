@@ -109,10 +109,7 @@ class Planner:
             company_folder=site.company_folder,
             home=site.home,
             session_volume=volume,
-            bundle_files=public_files(files, known_secrets) if secretless else files,
-            bundle_skills=site.packed.skill_files,
-            bundle_on_volume=site.packed.shared,
-            skills=site.packed.skills,
+            packed=replace(site.packed, files=public_files(files, known_secrets) if secretless else files),
             attempt=attempt,
             session_params={
                 **_session_params(ctx, workdir, site.packed, parts.mcp),

@@ -14,7 +14,7 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.known_secrets import would_be_masked
-from paperclip_claude_k8s.plan.bundle import Files
+from paperclip_claude_k8s.plan.bundle import Packed, encoded_size
 from paperclip_claude_k8s.plan.delivery import (
     OBJECT_BYTES,
     STAGING_FOLDER,
@@ -33,7 +33,6 @@ from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.run_log import RunLogPlan
 from paperclip_claude_k8s.plan.secrets import secret_arguments
 from paperclip_claude_k8s.plan.session_volume import SHARED_VOLUME, SessionVolume
-from paperclip_claude_k8s.plan.shared_files import SharedFile
 from paperclip_claude_k8s.plan.workspace import NO_WORKSPACE, Workspace
 
 START_MARKS = "run-starts"
@@ -78,14 +77,8 @@ class RunPlan:
     home: HomePod | None = field(default=None, repr=False)
     session_volume: SessionVolume = SHARED_VOLUME
     """Where the CLI keeps its sessions between Pods."""
-    bundle_files: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Instructions that cannot be put on the shared volume, as files of the run Secret."""
-    bundle_skills: Files = field(default_factory=dict, repr=False)
-    """Skills for the same reason: path in the bundle → file."""
-    bundle_on_volume: tuple[SharedFile, ...] = ()
-    """The prompt bundle's files on the shared volume."""
-    skills: tuple[str, ...] = ()
-    """Names of the skills in the prompt bundle."""
+    packed: Packed = field(default_factory=Packed, repr=False)
+    """The prompt bundle: instructions and skills."""
     attempt: int = 1
     secretless: bool = False
     """This process may not create Secrets: nothing secret is delivered, and the Pod starts at once."""
@@ -107,7 +100,7 @@ class RunPlan:
     def files(self) -> Mapping[str, str]:
         """File name → text of all files of the run, whatever their route to the Pod."""
         own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.mcp.files}
-        return {**own, **self.environment.files, **self.bundle_files}
+        return {**own, **self.environment.files, **self.packed.files}
 
     @cached_property
     def secret_values(self) -> frozenset[str]:
@@ -133,9 +126,10 @@ class RunPlan:
                 route="init" if self.by_init else "secret",
                 limit=OBJECT_BYTES,
                 folder=f"{STAGING_FOLDER}/{self.job_name}" if self.shares_volume else "",
-                reserved=sum(map(size, self._secret_entries.values())) + self._skill_bytes,
+                reserved=sum(map(size, self._secret_entries.values()))
+                + encoded_size(self.packed.skill_files),
                 movable=frozenset({"prompt.txt", *self.environment.files}),
-                shared=self.bundle_on_volume,
+                shared=self.packed.shared,
             ),
         )
 
@@ -160,16 +154,7 @@ class RunPlan:
         in_secret, in_job = (
             sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init)
         )
-        return max(in_secret + self._skill_bytes, in_job)
-
-    @cached_property
-    def skill_keys(self) -> Mapping[str, str]:
-        """Key of the run Secret → path of a skill's file in the bundle."""
-        return {f"skill-{number:03}": path for number, path in enumerate(sorted(self.bundle_skills))}
-
-    @property
-    def _skill_bytes(self) -> int:
-        return sum(len(file.content) * 4 // 3 for file in self.bundle_skills.values())
+        return max(in_secret + encoded_size(self.packed.skill_files), in_job)
 
     def is_private(self, name: str, text: str) -> bool:
         """Whether only the run Secret may hold this file. A secretless plan has no such files."""

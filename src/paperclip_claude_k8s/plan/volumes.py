@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
-from paperclip_claude_k8s.plan.bundle import SECRET_BUNDLE
+from paperclip_claude_k8s.plan.bundle import SECRET_BUNDLE, secret_keys
 from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
 from paperclip_claude_k8s.plan.git_containers import agent_mounts, git_volumes
 from paperclip_claude_k8s.plan.identity import LABEL_CHARS
@@ -134,8 +134,8 @@ def _run_volumes(plan: RunPlan) -> list[JsonObject]:
     # Only the files: the Secret also holds values of variables, which must not become files.
     items: list[JsonObject] = [{"key": name, "path": name} for name in sorted(files)]
     mode = _READABLE if plan.config.run_as_user is None else _GROUP_READABLE
-    for key, path in plan.skill_keys.items():
-        execute = (mode >> 2) & 0o111 if plan.bundle_skills[path].executable else 0
+    for key, path in secret_keys(plan.packed.skill_files).items():
+        execute = (mode >> 2) & 0o111 if plan.packed.skill_files[path].executable else 0
         relative = posixpath.relpath(f"{SECRET_BUNDLE}/{path}", RUN_DIR)
         items.append({"key": key, "path": relative, "mode": mode | execute})
     secret = {"secretName": plan.secret_name, "defaultMode": mode, "items": items}

@@ -96,7 +96,7 @@ def check_daily_budget(ctx: ExecutionContext, settings: ProcessSettings) -> None
 
 def skill_summary(plan: RunPlan) -> str:
     """Number and names of the agent's skills."""
-    return f"({len(plan.skills)}): {', '.join(plan.skills) or 'none'}"
+    return f"({len(plan.packed.skills)}): {', '.join(plan.packed.skills) or 'none'}"
 
 
 async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
