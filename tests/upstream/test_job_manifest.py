@@ -366,11 +366,14 @@ def test_api_url_of_the_home_pod_is_used() -> None:
     assert env({"authToken": "pk_abc"}, home=home)["PAPERCLIP_API_URL"] == "http://paperclip:8080"
 
 
-def test_literal_of_the_home_pod_precedes_a_reference_of_the_same_name() -> None:
+@pytest.mark.parametrize("last", ["literal", "reference"])
+def test_later_entry_of_one_name_is_inherited_from_the_home_pod(last: str) -> None:
+    literal: JsonObject = {"name": "MY_VAR", "value": "literal"}
     reference: JsonObject = {"name": "MY_VAR", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
-    home = replace(HOME, env=({"name": "MY_VAR", "value": "literal"}, reference))
-    (found,) = (entry for entry in container(home=home)["env"] if entry["name"] == "MY_VAR")
-    assert found["value"] == "literal"
+    entries = (reference, literal) if last == "literal" else (literal, reference)
+    found = [e for e in container(home=replace(HOME, env=entries))["env"] if e["name"] == "MY_VAR"]
+    assert found == [entries[-1]]
+    assert_documented("a literal of the home pod precedes a reference of the same name")
 
 
 def test_references_and_sources_of_the_home_pod_are_inherited() -> None:

@@ -1,0 +1,297 @@
+"""What a run of the TypeScript adapter does in these situations, and where this one differs on purpose."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from tests.support.differences import assert_documented
+
+from paperclip_claude_k8s.devcluster.kinds import JOBS
+from paperclip_claude_k8s.testing import (
+    AgentRunner,
+    FakeCluster,
+    HostLog,
+    PodScript,
+    build_context,
+    create_adapter,
+)
+
+INIT = {"type": "system", "subtype": "init", "model": "claude-opus-4-7", "session_id": "sess_trunc"}
+SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
+OTHER_SESSION = "00000000-026f-4619-ac69-4537ef7d22eb"
+WITH_VOLUME = {"claimName": "paperclip-data"}
+"""Config with which sessions outlive their Pods."""
+USED = {"input_tokens": 1, "cache_creation_input_tokens": 523, "cache_read_input_tokens": 46295}
+CALL = {"type": "tool_use", "id": "tool_1", "name": "Bash", "input": {"command": "echo hi"}}
+
+
+def stdout(*events: dict[str, Any]) -> bytes:
+    return "".join(f"{json.dumps(event)}\n" for event in events).encode()
+
+
+def answer(tokens: int, *blocks: dict[str, Any]) -> dict[str, Any]:
+    usage = {**USED, "output_tokens": tokens}
+    message = {"id": "m", "stop_reason": None, "usage": usage, "content": list(blocks)}
+    return {"type": "assistant", "session_id": "sess_trunc", "message": message}
+
+
+def jobs(cluster: FakeCluster) -> list[dict[str, Any]]:
+    return list(cluster.store.list(JOBS))
+
+
+async def leave_job(cluster: FakeCluster, **fields: Any) -> None:
+    """Leave the Job of a host process that has ended, with a running agent."""
+    adapter = create_adapter(cluster, "earlier")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(adapter.execute(build_context(HostLog(), **{"runId": "prior-run", **fields})))
+        await asyncio.sleep(10)
+        await adapter.shutdown()
+
+
+# ── Before the Job ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_agent_id_without_a_legal_character_is_an_error(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    result, _ = await run_agent(agent={"id": "@@@", "companyId": "co"})
+    assert result.error_code == "k8s_agent_id_invalid"
+    assert fake_cluster.calls.count("create") == 0
+
+
+async def test_jobs_that_cannot_be_listed_are_an_error(run_agent: AgentRunner) -> None:
+    result, _ = await run_agent(fault="jobs_forbidden")
+    assert result.error_code == "k8s_concurrency_guard_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("left", "fields", "code"),
+    [
+        ({}, {"config": {"reattachOrphanedJobs": False}}, "k8s_concurrent_run_blocked"),
+        ({"context": {}}, {"context": {}}, "k8s_orphan_task_unknown"),
+        ({"context": {"taskId": "other"}}, {}, "k8s_concurrent_run_blocked"),
+        (
+            {"runtime": {"sessionId": SESSION}, "config": WITH_VOLUME},
+            {"runtime": {"sessionId": OTHER_SESSION}, "config": WITH_VOLUME},
+            "k8s_orphan_session_mismatch",
+        ),
+    ],
+)
+async def test_job_of_an_earlier_process_that_does_not_fit_blocks_the_run(
+    left: dict[str, Any],
+    fields: dict[str, Any],
+    code: str,
+    fake_cluster: FakeCluster,
+    run_agent: AgentRunner,
+) -> None:
+    await leave_job(fake_cluster, **left)
+    result, _ = await run_agent(**fields)
+    assert result.error_code == code
+    assert len(jobs(fake_cluster)) == 1
+    assert_documented("messages about Jobs of earlier host processes")
+
+
+@pytest.mark.parametrize("run", ["run-2", "prior-run"])
+async def test_job_of_an_earlier_process_that_fits_is_adopted(
+    run: str, fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    await leave_job(fake_cluster)
+    result, _ = await run_agent(runId=run)
+    assert result.error_code is None
+    assert fake_cluster.calls.count("create", "jobs") == 1
+    assert_documented("a live Job of the same run blocks it")
+    assert_documented("re-attaching to a Job without a Pod fails at once")
+
+
+async def test_job_that_the_server_refuses_is_an_error_with_its_words(run_agent: AgentRunner) -> None:
+    result, _ = await run_agent(fault="job_refused")
+    assert result.error_code == "k8s_job_create_failed"
+    assert "exceeded quota" in (result.error_message or "")
+
+
+async def test_labels_and_instructions_that_cannot_be_used_are_warned_about(run_agent: AgentRunner) -> None:
+    config = {"labels": {"paperclip.io/x": "y"}, "instructionsFilePath": "/paperclip/nowhere.md"}
+    result, host_log = await run_agent(config=config)
+    assert result.error_code is None
+    assert "paperclip.io/x" in host_log.status
+    assert "nowhere.md" in host_log.status
+
+
+async def test_number_of_skills_is_in_log_and_notes(run_agent: AgentRunner) -> None:
+    _, host_log = await run_agent()
+    assert "Skills bundled (0): none" in host_log.status
+    assert any("Skills (0)" in note for meta in host_log.meta for note in meta["commandNotes"])
+
+
+# ── The run ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_good_run_has_session_usage_and_model(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    result, host_log = await run_agent()
+    assert (result.exit_code, result.timed_out, result.error_message) == (0, False, None)
+    assert result.session_id is not None
+    assert result.usage is not None
+    assert result.usage.output_tokens > 0
+    assert (result.provider, result.model) == ("anthropic", "claude-sonnet-4-5-20250929")
+    assert jobs(fake_cluster) == []
+    assert "Pod running" in host_log.status
+
+
+async def test_time_limit_ends_the_run(run_agent: AgentRunner) -> None:
+    result, _ = await run_agent(config={"timeoutSec": 4})
+    assert (result.timed_out, result.error_code) == (True, "timeout")
+    assert (result.error_message or "").startswith("Timed out after 4s")
+
+
+async def test_session_that_does_not_exist_is_given_up(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    text = f"No conversation found with session ID: {SESSION}"
+    end = {"type": "result", "subtype": "error_during_execution", "is_error": True, "errors": [text]}
+    fake_cluster.pod_script = PodScript.replaying(stdout(end), exit_code=1)
+    result, _ = await run_agent()
+    assert (result.error_code, result.clear_session) == ("session_unavailable", True)
+
+
+CUT = PodScript(
+    output=((0.0, stdout(INIT, answer(35, CALL))),), ends_at=2.0, exit_code=137, reason="OOMKilled"
+)
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "parts"),
+    [
+        (PodScript.replaying(b"boom\n", exit_code=1), None, ["Claude exited with code 1: boom"]),
+        (
+            PodScript.replaying(stdout(INIT, answer(0)), exit_code=1),
+            "llm_api_error",
+            ["stop_reason: null", "output_tokens: 0"],
+        ),
+        (
+            CUT,
+            "claude_truncated",
+            ["truncated mid-stream", "claude-opus-4-7", "exit code 137", "SIGKILL", "OOMKilled"],
+        ),
+    ],
+)
+async def test_output_without_a_result_is_explained(
+    script: PodScript, code: str | None, parts: list[str], fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    fake_cluster.pod_script = script
+    result, _ = await run_agent()
+    assert code in {None, result.error_code}
+    assert [part for part in parts if part not in (result.error_message or "")] == []
+
+
+async def test_job_that_is_to_be_kept_is_kept(fake_cluster: FakeCluster, run_agent: AgentRunner) -> None:
+    result, _ = await run_agent(config={"retainJobs": True})
+    assert result.error_code is None
+    assert len(jobs(fake_cluster)) == 1
+
+
+async def test_job_that_cannot_be_deleted_does_not_change_the_result(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    fake_cluster.faults.refuse("delete", "jobs", 500, 1000)
+    result, _ = await run_agent()
+    assert result.error_code is None
+
+
+async def test_deleted_job_is_reported_with_what_was_seen(run_agent: AgentRunner) -> None:
+    result, _ = await run_agent(fault="job_deleted")
+    assert result.error_code == "k8s_job_deleted_externally"
+    start = "K8s Job was deleted externally before Claude could complete ["
+    assert (result.error_message or "").startswith(start)
+    assert "detected_via=" in (result.error_message or "")
+
+
+async def test_dropped_log_stream_loses_nothing(run_agent: AgentRunner) -> None:
+    result, host_log = await run_agent(fault="log_dropped")
+    assert result.error_code is None
+    assert host_log.stdout.count('"type":"result"') == 1
+
+
+async def test_condition_that_arrives_late_does_not_delay_the_result(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    fake_cluster.faults.jobs_never_finish = True
+    result, _ = await run_agent()
+    assert result.error_code is None
+    assert asyncio.get_running_loop().time() < 120
+
+
+# ── Before the start ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_pod_that_admission_refuses_is_an_error(run_agent: AgentRunner) -> None:
+    result, _ = await run_agent(fault="pod_refused")
+    assert result.error_code == "k8s_pod_schedule_failed"
+
+
+async def test_pod_that_ended_before_it_was_seen_has_its_result(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    fake_cluster.pod_script = PodScript.replaying(b"no key\n", exit_code=1, seconds=0.0)
+    result, _ = await run_agent()
+    assert result.error_code != "k8s_pod_schedule_failed"
+    assert "no key" in (result.error_message or "")
+    assert_documented("a Pod that failed before it was seen is a scheduling failure")
+
+
+async def test_image_that_cannot_be_pulled_at_once_is_waited_for(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    waiting = ((30.0, "ImagePullBackOff", "Back-off pulling image: connection reset"),)
+    script = PodScript.working(5.0)
+    fake_cluster.pod_script = PodScript(waiting=waiting, output=script.output, ends_at=script.ends_at)
+    result, _ = await run_agent()
+    assert result.error_code is None
+    assert_documented("an init container whose image cannot be pulled fails the run at once")
+    assert_documented("a container in CrashLoopBackOff fails the run at once")
+
+
+# ── Cancellation, SIGTERM, concurrent runs ───────────────────────────────────────────────────────
+
+
+async def test_cancelled_run_is_stopped(fake_cluster: FakeCluster, run_agent: AgentRunner) -> None:
+    signal = asyncio.Event()
+    asyncio.get_running_loop().call_later(15.0, signal.set)
+    result, _ = await run_agent(signal=signal)
+    assert (result.error_code, result.timed_out) == ("cancelled", False)
+    assert result.error_message is not None
+    assert result.error_message.startswith("Run cancelled")
+    assert jobs(fake_cluster) == []
+
+
+async def test_host_that_goes_down_leaves_the_job(fake_cluster: FakeCluster) -> None:
+    await leave_job(fake_cluster)
+    assert len(jobs(fake_cluster)) == 1
+    assert fake_cluster.calls.count("delete", "jobs") == 0
+    assert_documented("importing the adapter installs a SIGTERM handler")
+
+
+async def test_second_run_of_an_agent_waits_while_the_first_prepares(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    fake_cluster.faults.refuse("create", "jobs", 403, 1, message="exceeded quota")
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(run_agent(runId="run-1"))
+        second = group.create_task(run_agent(runId="run-2"))
+    assert first.result().result.error_code == "k8s_job_create_failed"
+    assert second.result().result.error_code is None
+
+
+async def test_runs_of_two_agents_do_not_wait_for_each_other(
+    fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        runs = [
+            group.create_task(run_agent(runId=f"run-{name}", agent={"id": name, "companyId": "co"}))
+            for name in ("ada", "grace")
+        ]
+        await asyncio.sleep(10)
+        assert len(jobs(fake_cluster)) == 2
+    assert [run.result().result.error_code for run in runs] == [None, None]
