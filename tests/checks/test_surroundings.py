@@ -80,11 +80,6 @@ async def test_agent_without_settings_is_told_what_to_set(context: dict[str, Any
         assert all(f"`{key}`" in (check.hint or "") for key in ("kubeconfig", "image", "namespace"))
 
 
-async def test_server_without_the_agents_volume_is_told_what_agents_miss(tmp_path: Path) -> None:
-    checkup = await checked(tmp_path, SERVICE, kubeconfig="fake", image="x")
-    assert "that of Paperclip" in found(checkup, "k8s_skills_limited").message
-
-
 @pytest.mark.parametrize(
     ("env", "context"),
     [

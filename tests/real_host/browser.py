@@ -16,7 +16,7 @@ import aiohttp
 from tests.real_host.paperclip import eventually, expect
 
 OPTIONS = ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0")
-CLICKABLE = "button, a, [role=button], [role=option], [role=tab]"
+CLICKABLE = "button, a, summary, [role=button], [role=option], [role=tab]"
 START_TIMEOUT = 30.0
 """Seconds until Chromium accepts connections."""
 CALL_TIMEOUT = 30.0

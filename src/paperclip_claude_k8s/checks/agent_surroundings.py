@@ -1,11 +1,10 @@
-"""Judges what an agent finds in its Pod: the address of the host's API, and skills."""
+"""Judges whether runs can be here at all, and whether agents in their Pods can reach the host's API."""
 
 from collections.abc import Iterator, Mapping
 
 from paperclip_claude_k8s.checks.observations import PlannedRun
 from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.plan.addresses import API_URL, names_own_machine
-from paperclip_claude_k8s.plan.paths import POD_HOME
 
 ADDRESS_HINT = (
     f"set {API_URL} in the server's environment to an address that Pods can reach, such as that of a Service "
@@ -56,17 +55,4 @@ def api_address_checks(run: PlannedRun, *, reached: bool | None) -> Iterator[Che
             level="error",
             message=f"A Pod could not reach the server at {url}, so agents cannot read or change their tasks",
             hint=f"check DNS and NetworkPolicies, or {ADDRESS_HINT}",
-        )
-
-
-def skill_checks(run: PlannedRun) -> Iterator[Check]:
-    """What agents miss if this process and their Pods have no volume in common."""
-    if run.site.volume_here is None or run.site.home is None or not run.site.home.claim_name:
-        yield Check(
-            code="k8s_skills_limited",
-            level="info",
-            message="This server and its agents' Pods have no volume in common: of the selected skills, "
-            "agents only get that of Paperclip",
-            hint=f"mount one claim at {POD_HOME} in both, or name it in `claimName` and its folder here in "
-            "`sharedVolumeDir`",
         )

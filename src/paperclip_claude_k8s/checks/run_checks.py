@@ -10,7 +10,6 @@ from paperclip_claude_k8s.checks.agent_surroundings import (
     REMOTE_EXECUTION,
     api_address_checks,
     forces_own_execution,
-    skill_checks,
 )
 from paperclip_claude_k8s.checks.collect import call_within, collect_rights, collect_run
 from paperclip_claude_k8s.checks.dry_run import (
@@ -132,7 +131,6 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
     yield from assess.volume_checks(run, granted)
     yield from session_volume_checks(run, granted)
     yield from workspace_checks(run)
-    yield from skill_checks(run)
     yield assess.credentials_check(run)
     yield from assess.pod_security_checks(run)
     yield from assess.reach_checks(run)
