@@ -380,3 +380,33 @@ def test_odd_branch_names_are_pushed_as_they_are(pod: GitPod, server: GitServer,
     pod.agent('git checkout -q -B "$(cat ../../name)"', *NEW_COMMIT[1:])
     assert pod.push("{branch}").pushed
     assert branch in server.branches("app")
+
+
+def test_submodules_are_cloned_only_if_configured(pod: GitPod, server: GitServer) -> None:
+    part = server.new_repository("part", {"inner": "1\n"})
+    work = server.folder / "app.work"
+    git("-c", "protocol.allow=always", "submodule", "--quiet", "add", part, "part", cwd=work)
+    server.commit("app", {})
+    cloned(pod)
+    assert not (pod.clone_folder / "part" / "inner").exists()
+    cloned(pod, SUBMODULES="1")
+    assert (pod.clone_folder / "part" / "inner").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("address", ["../outside", "/outside", "file:///outside", "ext::sh -c touch% mark"])
+def test_submodule_with_another_protocol_is_refused(pod: GitPod, server: GitServer, address: str) -> None:
+    server.new_repository("outside", {"inner": "1\n"})
+    address = address.replace("/outside", f"{server.folder}/outside.git") if "../" not in address else address
+    work = server.folder / "app.work"
+    module = f'[submodule "part"]\n path = part\n url = {address}\n'
+    tip = server.branches("app")["main"]
+    git("update-index", "--add", "--cacheinfo", f"160000,{tip},part", cwd=work)
+    (work / ".gitmodules").write_text(module)
+    git("add", ".gitmodules", cwd=work)
+    git("commit", "-q", "-m", "part", cwd=work)
+    git("push", "-q", str(server.folder / "app.git"), "HEAD:main", cwd=work)
+    code, message = pod.clone(SUBMODULES="1")
+    assert code == 75
+    assert "git submodule update failed" in message
+    assert not (pod.clone_folder / "part" / "inner").exists()
+    assert list(pod.folder.rglob("mark")) == []

@@ -96,7 +96,8 @@ load_cache() {
 save_cache() {
   [ -n "$cache" ] || return 0
   kept=true
-  if [ "$cached_tip" = "$tip" ]; then
+  # packing takes longer than fetching what is new since yesterday
+  if [ "$cached_tip" = "$tip" ] || { [ -n "$cached_tip" ] && [ -n "$(find "$cache/$key/pack" -mmin -1440 2>/dev/null)" ]; }; then
     touch "$cache/$key" 2>/dev/null
     return 0
   fi
@@ -187,7 +188,7 @@ if [ "${PAPERCLIP_GIT_SUBMODULES:-}" = 1 ] && [ -n "$tip" ]; then
 fi
 if [ "${PAPERCLIP_GIT_LFS:-}" = 1 ] && [ -n "$tip" ]; then
   git lfs version >/dev/null 2>&1 || fail "the image of this container has no git-lfs"
-  { safe_git -C "$dir" lfs install --local && safe_git -C "$dir" lfs pull origin; } >"$tmp/err" 2>&1 || fail_with_errors "git lfs pull failed"
+  { safe_git -C "$dir" lfs install --local --skip-repo && safe_git -C "$dir" lfs pull origin; } >"$tmp/err" 2>&1 || fail_with_errors "git lfs pull failed"
 fi
 kept=null
 [ -z "$tip" ] || save_cache

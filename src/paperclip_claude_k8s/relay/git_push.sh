@@ -62,6 +62,25 @@ borrow_objects() {
   git --git-dir="$own" config core.bare false
 }
 
+# Lets git-lfs find the clone's files, but no links among them: they could lead to the credentials. The server is that of
+# the repository, whatever .lfsconfig says.
+borrow_lfs_objects() {
+  git --git-dir="$own" lfs install --local --skip-repo >/dev/null 2>&1
+  case $url in
+    http*.git | http*.git/) lfs_url=${url%/}/info/lfs ;;
+    http*) lfs_url=${url%/}.git/info/lfs ;;
+    *) lfs_url=$url ;;
+  esac
+  for name in lfs.url lfs.pushurl; do
+    git --git-dir="$own" config "$name" "$lfs_url"
+  done
+  git --git-dir="$own" config lfs.locksverify false
+  mkdir "$own/lfs"
+  store=$dir/.git/lfs
+  [ -d "$store/objects" ] && [ ! -L "$store" ] && [ ! -L "$store/objects" ] || return 0
+  [ -n "$(timeout 60 find "$store/objects" ! -type f ! -type d 2>&1 | head -n 1)" ] || ln -s "$store/objects" "$own/lfs/objects"
+}
+
 # Sets branch and head.
 read_head() {
   text=$(read_file "$dir/.git/HEAD" 1000)
@@ -94,6 +113,13 @@ push_branch() {
   done
   if ! git check-ref-format "refs/heads/$target" 2>/dev/null; then
     why="the branch in gitPush cannot be used"
+    return
+  fi
+  # git-lfs needs a branch, not only a commit
+  if [ "${PAPERCLIP_GIT_LFS:-}" = 1 ] && ! {
+    git --git-dir="$own" update-ref refs/heads/agent "$head" && (cd "$tmp" && timeout 150 git --git-dir="$own" lfs push "$url" agent)
+  } >"$tmp/err" 2>&1; then
+    why="git lfs push failed: $(git_errors)"
     return
   fi
   # without -f or +: the server's commits are never lost
@@ -147,10 +173,7 @@ if ! command -v git >/dev/null 2>&1; then
 elif ! borrow_objects; then
   why="the clone is no longer a repository"
 else
-  if [ "${PAPERCLIP_GIT_LFS:-}" = 1 ]; then
-    git --git-dir="$own" lfs install --local >/dev/null 2>&1
-    git --git-dir="$own" config lfs.storage "$dir/.git/lfs"
-  fi
+  [ "${PAPERCLIP_GIT_LFS:-}" != 1 ] || borrow_lfs_objects
   read_head
   if [ -z "$head" ]; then
     why="the agent left no commit"
