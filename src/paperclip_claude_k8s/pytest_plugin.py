@@ -21,8 +21,8 @@ VIRTUAL_STEP = 0.01
 jump to the next timer, and a test on a slow machine would not wait for the thread."""
 AGENT_SECONDS = 60.0
 """How long the agent of `fake_cluster` works, unless a test replaces its script."""
-_INSTALL = "this fixture needs pytest-asyncio: pip install 'paperclip-adapter-claude-k8s[testing]'"
-_HAS_PYTEST_ASYNCIO = find_spec("pytest_asyncio") is not None
+_INSTALL = "this fixture needs more packages: pip install 'paperclip-adapter-claude-k8s[testing]'"
+_HAS_EXTRA = all(find_spec(name) is not None for name in ("pytest_asyncio", "looptime"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.looptime(idle_step=VIRTUAL_STEP))
 
 
-if _HAS_PYTEST_ASYNCIO:
+if _HAS_EXTRA:
     import pytest_asyncio
 
     @pytest_asyncio.fixture

@@ -17,6 +17,8 @@ from paperclip_claude_k8s.bridge.methods import METHODS
 from paperclip_claude_k8s.host.checkup import Check, Checkup, CheckupContext
 from paperclip_claude_k8s.host.context import Agent, ExecutionContext, Runtime
 from paperclip_claude_k8s.host.result import ExecutionResult, Usage
+from paperclip_claude_k8s.replay import Transcript
+from paperclip_claude_k8s.testing import AgentRunner, FinishedRun, HostLog, NamedFault, PodScript
 
 PACKAGE = "paperclip_claude_k8s"
 ROOT = Path(__file__).parents[2]
@@ -95,6 +97,7 @@ def _undocumented(cls: type) -> Iterator[str]:
 DOCUMENTED = (
     *(Adapter, ExecutionContext, Agent, Runtime, ExecutionResult, Usage),
     *(CheckupContext, Checkup, Check),
+    *(Transcript, HostLog, PodScript, AgentRunner, FinishedRun, NamedFault),
     *(instrumentation.RunInfo, *instrumentation.EVENT_TYPES),
     *(instrumentation.LogTotals, instrumentation.TokenTotals),
 )

@@ -11,6 +11,7 @@ from paperclip_claude_k8s.testing import (
     AgentRunner,
     DevCluster,
     FakeCluster,
+    HostConnection,
     HostLog,
     PodScript,
     build_context,
@@ -85,3 +86,16 @@ def test_plugin_loads_no_heavy_module_before_a_fixture_is_used(heavy: str) -> No
 async def test_development_cluster_serves_its_api(dev_cluster: DevCluster) -> None:
     assert dev_cluster.kubeconfig.is_file()
     assert dev_cluster.server_url.startswith("http")
+
+
+async def test_cut_connection_of_one_process_does_not_affect_another(fake_cluster: FakeCluster) -> None:
+    connection = HostConnection(fake_cluster)
+    cut, other = create_adapter(fake_cluster, "cut", connection=connection), create_adapter(fake_cluster)
+    connection.cut()
+    config = {"scheduleTimeoutSec": 30}
+    refused = await cut.execute(build_context(HostLog(), agent={"id": "ada"}, config=config))
+    served = await other.execute(build_context(HostLog(), agent={"id": "grace"}))
+    connection.restore()
+    await cut.shutdown()
+    await other.shutdown()
+    assert (refused.error_family, served.error_code) == ("transient_upstream", None)

@@ -65,19 +65,24 @@ class Transcript:
     retrying: str = ""
     """What the CLI was retrying when its output ended, such as "attempt 3 of 10, status 529 (overloaded)"."""
     compactions: int = 0
+    """How often the CLI shortened the conversation."""
     model_changes: tuple[ModelChange, ...] = ()
+    """Models in place of which the CLI used others."""
     plain_lines: tuple[str, ...] = ()
     """The first 20 and the last 30 lines that are neither an event nor part of one, without terminal control
     sequences."""
     stderr_tail: str = ""
     """The last 4 KiB of stderr."""
     api_key_source: str = ""
+    """Where the CLI found its key, in its own words."""
     blocked_until: float | None = None
     """When the last of the usage limits that reject requests resets, in epoch seconds; None if none does."""
     excerpt: bytes = b""
     """First and last bytes of stdout, with a note between them of how many were left out."""
     lines: int = 0
+    """Number of lines of stdout."""
     bytes: int = 0
+    """Size of stdout."""
 
     @property
     def first_plain_line(self) -> str:

@@ -32,13 +32,14 @@ class Calls:
     made: list[tuple[str, str, str]] = field(default_factory=list)
 
     def count(self, verb: str, resource: str = "") -> int:
+        """The number of requests with this verb, such as "create", and this resource, such as "jobs"."""
         return sum(1 for v, r, _ in self.made if v == verb and resource in {"", r})
 
 
 class FakeCluster:
     """A cluster in memory: `async with FakeCluster.start(folder, pod_script) as fake:`.
 
-    `fake.gateway` is the `Cluster` for the code under test.
+    `create_adapter` makes an adapter on it. `gateway` is the `Cluster` for code that uses one itself.
     """
 
     def __init__(self, folder: Path, pod_script: Callable[[Object], PodScript]) -> None:

@@ -13,19 +13,25 @@ class HostLog:
     """Everything that a host received of one run."""
 
     chunks: list[tuple[str, str]] = field(default_factory=list)
+    """(stream, text) of every call of `onLog`."""
     meta: list[dict[str, Any]] = field(default_factory=list)
+    """What `onMeta` received."""
     spawned: list[dict[str, Any]] = field(default_factory=list)
+    """What `onSpawn` received."""
     times: list[tuple[float, str]] = field(default_factory=list)
     """(loop time, first 200 characters) of every chunk."""
 
     async def on_log(self, stream: str, text: str) -> None:
+        """Record a chunk; to be passed as `onLog`."""
         self.chunks.append((stream, text))
         self.times.append((asyncio.get_running_loop().time(), text[:200]))
 
     async def on_meta(self, meta: dict[str, Any]) -> None:
+        """Record it; to be passed as `onMeta`."""
         self.meta.append(meta)
 
     async def on_spawn(self, event: dict[str, Any]) -> None:
+        """Record it; to be passed as `onSpawn`."""
         self.spawned.append(event)
 
     @property

@@ -22,6 +22,7 @@ class FinishedRun(NamedTuple):
     """A run that has ended."""
 
     result: ExecutionResult
+    """What `execute` returned."""
     host_log: HostLog
     """What the host received."""
 
@@ -32,15 +33,20 @@ def virtual_now() -> datetime:
 
 
 def create_adapter(
-    cluster: FakeCluster, name: str = "host-1", *, env: Mapping[str, str] | None = None
+    cluster: FakeCluster,
+    name: str = "host-1",
+    *,
+    env: Mapping[str, str] | None = None,
+    connection: HostConnection | None = None,
 ) -> Adapter:
     """An adapter on a cluster in memory, to be passed to the host under test.
 
     `name`: identifies the process, so two names are two host processes. `env`: the environment of that
-    process. Await `shutdown()` at the end.
+    process. `connection`: its connection to the API server, which a test may cut. Await `shutdown()` at the
+    end.
     """
     settings = ProcessSettings(now=virtual_now, me=ProcessId(name), env=env or {})
-    gateway = Gateway(http=HostConnection(cluster))
+    gateway = Gateway(http=connection or HostConnection(cluster))
     return Adapter(settings, lambda _kubeconfig, _timings: gateway)
 
 

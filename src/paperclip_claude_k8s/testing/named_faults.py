@@ -19,7 +19,9 @@ class NamedFault:
     """Something that goes wrong on a cluster."""
 
     name: str
+    """Its key in `FAULTS`."""
     description: str
+    """What happens, as a sentence."""
     error_code: str | None
     """Error code of a run that meets the fault once; None: the run succeeds and its log is complete."""
     cause: Callable[[FakeCluster], None]

@@ -17,7 +17,9 @@ class PodScript:
     output: tuple[tuple[float, bytes], ...] = ()
     """(time, bytes) on stdout."""
     ends_at: float = 1.0
+    """Time of its exit."""
     exit_code: int = 0
+    """Its exit code at that time."""
     reason: str = ""
     """Reason in the terminated state; "": Completed or Error, by the exit code."""
     on_sigterm: int | None = 143
