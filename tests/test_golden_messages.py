@@ -198,6 +198,12 @@ GOLDEN: list[tuple[Failure, str]] = [
         "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, raise terminatingWaitSec, or force-delete it when its node is certainly down",
     ),
     (
+        failures.max_turns_again(
+            "Claude run failed: subtype=error_max_turns: Reached maximum number of turns (3)"
+        ),
+        "Claude run failed: subtype=error_max_turns: Reached maximum number of turns (3) — comment on the task, or raise maxTurnsPerRun",
+    ),
+    (
         failures.run_taken_over("ac-ada-1"),
         "Job ac-ada-1 was taken over by another host process while this one did not renew its Lease — the other process reports the result of this run",
     ),

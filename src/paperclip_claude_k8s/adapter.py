@@ -56,8 +56,8 @@ class Adapter:
     """Setting in which the host puts the path of that file."""
     requires_materialized_runtime_skills = False
     """The adapter copies skills from the host's library itself."""
-    runtime_tool_delivery = "environment"
-    """The agent gets the host's tools in environment variables."""
+    runtime_tool_delivery = "native_mcp"
+    """The agent gets the host's tools from an MCP server, whose token is in the run's MCP file only."""
     has_out_of_process_liveness = True
     """Runs outlive the host process."""
 

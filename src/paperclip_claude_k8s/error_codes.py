@@ -6,9 +6,8 @@
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-Evidence: TypeAlias = Literal["bootstrap", "continuation", "interrupted", "none"]
-"""What the host may conclude, in this order: the agent did not run; it may have run; it was stopped cleanly;
-nothing."""
+Evidence: TypeAlias = Literal["bootstrap", "continuation", "interrupted"]
+"""What the host may conclude: the agent did not run; it may have run; it was stopped cleanly."""
 
 
 class ErrorCode(StrEnum):
@@ -47,6 +46,7 @@ class ErrorCode(StrEnum):
     MAX_OUTPUT = "claude_max_output"
     REFUSAL = "claude_refusal"
     MAX_TURNS = "max_turns_exhausted"
+    MAX_TURNS_AGAIN = "claude_max_turns"
     SESSION_UNAVAILABLE = "session_unavailable"
     POISONED_SESSION = "claude_poisoned_previous_message_id"
     LLM_API_ERROR = "llm_api_error"

@@ -333,12 +333,9 @@ def as_possibly_started(failure: Failure) -> Failure:
 
 
 def run_taken_over(job: str) -> Failure:
-    """Built when another host process took the Job over and reports the run's result itself.
-
-    This result has no evidence and no usage: the other process reports both.
-    """
+    """Built when another host process took the Job over and reports the run's result and usage itself."""
     text = f"Job {job} was taken over by another host process while this one did not renew its Lease"
-    return Failure(ErrorCode.RUN_TAKEN_OVER, text, "the other process reports the result of this run", "none")
+    return Failure(ErrorCode.RUN_TAKEN_OVER, text, "the other process reports the result of this run")
 
 
 def job_deleted_externally(facts: str, *, finished: bool = False) -> Failure:
@@ -432,6 +429,11 @@ def no_result(message: str, step: str = "") -> Failure:
     return Failure(ErrorCode.NO_RESULT, message, step)
 
 
+def max_turns_again(message: str) -> Failure:
+    """Built when the turns run out in a retry of a failed run, which the host must not continue for ever."""
+    return Failure(ErrorCode.MAX_TURNS_AGAIN, message, "comment on the task, or raise maxTurnsPerRun")
+
+
 def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: bool = False) -> Failure:
     """Built when Claude itself reports the failure: in its result, or by refusing the session.
 
@@ -448,8 +450,7 @@ def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: 
         code,
         message,
         step,
-        "none" if classified.failure_class is FailureClass.MAX_TURNS else "continuation",
-        _FAMILIES.get(code),
+        family=_FAMILIES.get(code),
         clear_session=outgrown or classified.failure_class in SESSION_LOST,
         retry_not_before=classified.retry_at,
         meta={"loginUrl": classified.login_url} if classified.login_url else {},

@@ -32,6 +32,16 @@ def run_step(name: str, ctx: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": name, "method": "execute", "ctx": ctx, **more}
 
 
+def lines_of_agent(log: str) -> list[str]:
+    return [line for line in log.split("\n") if not line.startswith("[paperclip] ")]
+
+
+def without_restarts(shim: Path) -> None:
+    """Change the package so that it does not replace a Python process that ends during a run."""
+    run_js = shim / "run.js"
+    run_js.write_text(run_js.read_text().replace("const RESTARTS = 5;", "const RESTARTS = 0;"))
+
+
 def log_of(outcome: dict[str, Any], name: str) -> str:
     return "".join(chunk for _, chunk in outcome["callbacks"][name]["log"])
 
@@ -90,12 +100,32 @@ async def test_shim_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: 
     assert result["resultJson"]["executionCancellation"]["state"] == "acknowledged"
 
 
-async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
+async def test_shim_replaces_a_killed_bridge_which_adopts_the_job(shim: Path, cluster: DevCluster) -> None:
+    """The run succeeds in one call, and the server gets every line once."""
+    ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
+    whole = a_context(cluster, "run-2", "bob")
+    outcome, _ = await node_host(
+        shim, [run_step("killed", ctx, killAt="· session"), run_step("whole", whole)]
+    )
+    result, callbacks = outcome["results"]["killed"], outcome["callbacks"]["killed"]
+    assert result["exitCode"] == 0, result
+    assert result["resultJson"]["log"]["complete"] is True
+    log = log_of(outcome, "killed")
+    assert log.count("Created K8s Job") == 1
+    assert "ended by SIGKILL" in log
+    assert "starting it again" in log
+    assert lines_of_agent(log)[1:] == lines_of_agent(log_of(outcome, "whole"))[1:]  # line 0: session
+    assert callbacks["order"] == ["ready", "dispatch"]
+    assert len(callbacks["meta"]) == 1
+
+
+async def test_shim_ends_a_run_whose_bridge_is_killed_again_and_again(
     shim: Path, cluster: DevCluster
 ) -> None:
-    """The result lets the host retry; the retry, in a new process, adopts the Job."""
+    """The result lets the host retry; the retry adopts the Job."""
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
+    without_restarts(shim)
     outcome, err = await node_host(
         shim, [run_step("killed", ctx, killAt="· session"), run_step("retry", retry)]
     )
@@ -111,6 +141,34 @@ async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
     assert "Created K8s Job" not in log
     assert log.count("· session") == 1
     assert warnings_in(err) == []
+
+
+async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, cluster: DevCluster) -> None:
+    """The result makes the server start the next run of the task, which adopts the Job."""
+    ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
+    retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
+    outcome, _ = await node_host(
+        shim, [run_step("stopped", ctx, sigtermAt="· session"), run_step("retry", retry)]
+    )
+    stopped, result = outcome["results"]["stopped"], outcome["results"]["retry"]
+    assert outcome["signals"] == [{"name": "SIGTERM", "active": 0}]
+    assert stopped["errorCode"] == "k8s_server_stopped"
+    assert stopped["errorFamily"] == "transient_upstream"
+    assert stopped["resultJson"] == {"conversationContinuation": "continue_conversation_v1"}
+    assert "adopts it" in stopped["errorMessage"]
+    assert result["errorCode"] == "k8s_server_stopped", (
+        "a run that begins while the server stops ends at once"
+    )
+    assert result["executionRecovery"] == {"kind": "bootstrap", "providerWorkStarted": False}
+
+
+async def test_shim_leaves_signals_alone_while_no_run_is_active(shim: Path, cluster: DevCluster) -> None:
+    ctx = a_context(cluster, "run-1")
+    sigterm = {"name": "signal", "method": "sigterm"}
+    outcome, _ = await node_host(shim, [run_step("one", ctx), sigterm, run_step("two", ctx | {"runId": "2"})])
+    assert outcome["signals"] == [{"name": "SIGTERM", "active": 0}]
+    assert outcome["results"]["two"]["exitCode"] == 0
+    assert outcome["listeners"] == 1
 
 
 async def test_shim_agent_continues_if_the_server_loses_its_lease(shim: Path, cluster: DevCluster) -> None:
@@ -131,6 +189,7 @@ async def test_shim_agent_continues_if_the_server_loses_its_lease(shim: Path, cl
 async def test_shim_continuation_marker_can_be_switched_off(shim: Path, cluster: DevCluster) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     ctx["config"]["continuationMarker"] = False
+    without_restarts(shim)
     outcome, _ = await node_host(shim, [run_step("killed", ctx, killAt="· session")])
     assert outcome["results"]["killed"]["resultJson"] == {}
 

@@ -62,7 +62,7 @@ def test_adapter_flags_are_those_of_the_host_contract() -> None:
     assert adapter.instructions_path_key == "instructionsFilePath"
     assert adapter.requires_materialized_runtime_skills is False
     assert adapter.has_out_of_process_liveness is True
-    assert adapter.runtime_tool_delivery == "environment"
+    assert adapter.runtime_tool_delivery == "native_mcp"
     assert adapter.session_management["supportsSessionResume"] is True
 
 

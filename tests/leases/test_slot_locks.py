@@ -6,6 +6,7 @@ A run waits without limit while another run prepares its Job, and for `concurren
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ async def start_run(group: asyncio.TaskGroup, host: Host, run: str, **more: Any)
     task = group.create_task(host.run(runId=run, **more))
     await asyncio.sleep(1)
     return task
+
+
+def _append(order: list[int], number: int, _: object) -> None:
+    order.append(number)
 
 
 def now() -> float:
@@ -97,6 +102,54 @@ async def test_concurrency_wait_covers_a_whole_run(tmp_path: Path) -> None:
         assert_whole(*await second)
         assert (await third)[0].error_code == "k8s_concurrent_run_blocked"
         assert fake.calls.count("create", "jobs") == 2
+
+
+async def test_wait_for_a_run_of_this_process_costs_no_requests_and_is_reported(tmp_path: Path) -> None:
+    hour = PodScript(output=((3590.0, WHOLE),), ends_at=3600.0)
+    progress: list[dict[str, Any]] = []
+
+    async def on_progress(update: dict[str, Any]) -> None:
+        progress.append(update)
+
+    async with one_host(tmp_path, hour) as (fake, host, group):
+        first = await start_run(group, host, "run-1")
+        second = await start_run(
+            group, host, "run-2", config={"concurrencyWaitSec": 14400}, onRuntimeProgress=on_progress
+        )
+        await asyncio.sleep(10)
+        before = fake.calls.count("create", "leases"), fake.calls.count("list", "jobs")
+        await asyncio.sleep(3000)
+        assert (fake.calls.count("create", "leases"), fake.calls.count("list", "jobs")) == before
+        assert len(progress) == 51  # one at the beginning, then one a minute
+        assert progress[0]["message"] == "waits until another run of this agent has ended"
+        assert_whole(*await first)
+        result, host_log = await second
+        assert_whole(result, host_log)
+    assert host_log.status.count("Waiting up to 14400s for the agent's slot, which run run-1 holds") == 1
+    assert host_log.status.count("Still waiting for the agent's slot") == 5
+    assert "for 50 minutes so far" in host_log.status
+
+
+async def test_waiting_runs_get_the_slot_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    async with one_host(tmp_path) as (_, host, group):
+        runs = [await start_run(group, host, f"run-{n}", **WITH_WAIT) for n in range(4)]
+        order: list[int] = []
+        for number, run in enumerate(runs):
+            run.add_done_callback(partial(_append, order, number))
+        await asyncio.wait(runs)
+    assert order == [0, 1, 2, 3]
+
+
+async def test_stop_ends_the_wait_for_a_slot(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    async with one_host(tmp_path) as (fake, host, group):
+        first = await start_run(group, host, "run-1")
+        second = await start_run(group, host, "run-2", signal=stop, **WITH_WAIT)
+        stop.set()
+        await asyncio.sleep(0.1)
+        assert second.result()[0].error_code == "cancelled"
+        assert_whole(*await first)
+        assert fake.calls.count("create", "jobs") == 1
 
 
 async def test_five_concurrent_runs_run_one_after_another(tmp_path: Path) -> None:

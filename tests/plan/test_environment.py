@@ -483,6 +483,13 @@ def test_runtime_tools_become_variables(given_as: str) -> None:
     assert "c4n4ry-tools-token" not in str(env.literals)
 
 
+def test_runtime_tools_of_an_mcp_server_are_no_variables() -> None:
+    server = {"name": "Paperclip connections", "url": f"{API}/mcp", "token": TOOLS["bearerToken"]}
+    env = environment(runtimeTools=TOOLS, runtimeMcp={"servers": [server]})
+    assert not [name for name in values_of(env) if name.startswith("PAPERCLIP_RUNTIME_TOOLS_")]
+    assert "c4n4ry-tools-token" not in str(values_of(env))
+
+
 @pytest.mark.parametrize(
     ("headers", "sent"),
     [

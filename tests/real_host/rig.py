@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[2]
 SERVER_UID = 65534
@@ -21,6 +23,8 @@ START_TIMEOUT = 240.0
 """Seconds for installing and starting the server; the first time it downloads 1.5 GB."""
 STOP_TIMEOUT = 30.0
 """Seconds that the server may take to stop."""
+POLL_INTERVAL = 0.1
+"""Seconds between two looks whether the server has ended."""
 
 
 class RigFailed(Exception):
@@ -36,14 +40,39 @@ class Rig:
     up_output: Mapping[str, Any]
     """The JSON object that `up.sh` printed; it contains the run that `up.sh` started."""
     kubeconfig: Path
-    process: asyncio.subprocess.Process
+    cache: Path
+    """Where `up.sh` keeps the files of the running servers."""
 
-    async def stop_server(self) -> None:
-        """Stop the server with SIGTERM, as in a rolling update."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+    async def restart_server(self, number: signal.Signals, *, stopped_for: float = 0.0) -> None:
+        """End the server with a signal and start it again on its data.
+
+        `stopped_for`: seconds for which it is suspended before, so that its leases on runs expire.
+        """
+        folder = self._server_folder()
+        pid = int((folder / "host.pid").read_text())
+        if stopped_for:
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(stopped_for)
+        (folder / "restart").touch()  # `up.sh` then starts the server again when it has ended
+        os.kill(pid, number)
         async with asyncio.timeout(STOP_TIMEOUT):
-            await self.process.wait()
+            while _is_alive(pid):  # noqa: ASYNC110  # another program's process has no event
+                await asyncio.sleep(POLL_INTERVAL)
+
+    def bridges(self) -> list[int]:
+        """Return the pids of the Python processes that the server has started."""
+        server = (self._server_folder() / "host.pid").read_text().strip()
+        children = "".join(path.read_text() for path in Path(f"/proc/{server}/task").glob("*/children"))
+        lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
+        return [pid for pid, line in lines.items() if b"paperclip_claude_k8s.bridge" in line]
+
+    def _server_folder(self) -> Path:
+        """The folder of this server: several can run on one machine."""
+        port = urlsplit(self.url).port
+        for config in self.cache.glob("run-*/home/pc/instances/default/config.json"):
+            if json.loads(config.read_text())["server"]["port"] == port:
+                return config.parents[4]
+        raise RigFailed(f"no folder of a server with port {port} in {self.cache}")
 
 
 @asynccontextmanager
@@ -58,6 +87,10 @@ async def real_host(folder: Path) -> AsyncIterator[Rig]:
                 yield rig
     finally:
         shutil.rmtree(public_folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def _public_folder() -> Path:
@@ -175,7 +208,7 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
     try:
         async with asyncio.timeout(START_TIMEOUT):
             up_output = await _wait_until_up(process)
-        yield Rig(f"http://127.0.0.1:{port}", up_output, kubeconfig, process)
+        yield Rig(f"http://127.0.0.1:{port}", up_output, kubeconfig, cache)
     finally:
         process.stdin.close()
         await process.wait()

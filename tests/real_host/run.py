@@ -14,15 +14,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from tests.real_host.browser import NoBrowser, open_page
+from tests.real_host.endings import ENDINGS
 from tests.real_host.pages import PAGES
 from tests.real_host.paperclip import CheckFailed, Paperclip, Pods
+from tests.real_host.restarts import RESTARTS
 from tests.real_host.rig import RigFailed, real_host
-from tests.real_host.runs import RUNS, a_stopped_server_leaves_its_jobs
+from tests.real_host.runs import RUNS
 from tests.real_host.screens import SCREENS, Screen
 from tests.real_host.testbed import Testbed
 
 Check = Callable[[Testbed], Awaitable[str]]
-TOTAL_TIMEOUT = 540.0
+TOTAL_TIMEOUT = 600.0
 """Seconds for everything, including the installation of the server."""
 
 
@@ -36,9 +38,11 @@ async def run_all_checks(folder: Path) -> list[str]:
             testbed = Testbed(rig, host, Pods(host.http, rig.kubeconfig))
             async with asyncio.TaskGroup() as group:
                 screens = group.create_task(_run_screens(testbed))
-                checks = group.create_task(_run_checks([*PAGES, *RUNS], testbed))
+                checks = group.create_task(_run_checks([*PAGES, *RUNS, *ENDINGS], testbed))
             failed = screens.result() + checks.result()
-            return failed + await _run_checks([a_stopped_server_leaves_its_jobs], testbed)
+            for restart in RESTARTS:  # no other check may run meanwhile
+                failed += await _run_checks([restart], testbed)
+            return failed
 
 
 async def _run_checks(checks: Iterable[Check], testbed: Testbed) -> list[str]:

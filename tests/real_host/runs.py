@@ -5,7 +5,6 @@ Each check returns a note for the report, or raises `CheckFailed`.
 
 import asyncio
 import json
-from datetime import UTC, datetime
 
 from tests.real_host.paperclip import CheckFailed, eventually, expect
 from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
@@ -13,11 +12,6 @@ from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
 EXPECTED_USAGE = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
 EXPECTED_ANSWER = "Second part: alpha and beta."
 """Usage (tokens, and the cost in dollars) and answer in the output that the cluster's `claude` replays."""
-STOP_AFTER = 7.0
-"""Seconds after the start of a run at which the server is stopped.
-
-The server renews its lease on the run 10 s after the start, and drains for 5 s when it is stopped.
-"""
 RETRY_TIMEOUT = 90.0
 """Seconds until a retry has ended: the server waits 30 s before it, and checks its timers every 30 s."""
 CANARY = "sk-canary-5f2c8e1b7a904d63"
@@ -191,21 +185,6 @@ async def the_prompt_is_that_of_the_server(testbed: Testbed) -> str:
         list(meta["context"]),
     )
     return f"{meta['promptMetrics']['promptChars']} characters of the server's own text"
-
-
-async def a_stopped_server_leaves_its_jobs(testbed: Testbed) -> str:
-    """Stop the server during a run, so that the server's lease on it expires while the server drains."""
-    host = testbed.host
-    agent = await host.create_agent("Radia", ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": "300"}))
-    await host.assign(agent, "Outlives")
-    run = (await host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
-    await testbed.pods.wait_until_running(run, RUN_TIMEOUT)
-    started = datetime.fromisoformat((await host.run(run))["startedAt"])
-    await asyncio.sleep(max(0.0, STOP_AFTER - (datetime.now(UTC) - started).total_seconds()))
-    await testbed.rig.stop_server()
-    (pod,) = await testbed.pods.of_run(run)
-    expect(pod["status"]["phase"] == "Running", "the Pod still runs", pod["status"])
-    return f"Pod {pod['metadata']['name']} still runs"
 
 
 RUNS = (

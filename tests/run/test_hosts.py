@@ -185,6 +185,7 @@ async def test_run_waits_for_its_slot_for_concurrency_wait_sec(tmp_path: Path) -
             result, host_log = await two.run(runId="run-2", config={"concurrencyWaitSec": 1000})
         assert_whole(result, host_log)
         assert host_log.status.count("Waiting up to 1000s") == 1
+        assert fake.calls.count("create", "leases") < 30
         assert fake.calls.count("create", "jobs") == 2
 
 

@@ -235,7 +235,7 @@ async def test_second_run_of_an_agent_is_blocked(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as group:
             first = group.create_task(run())
             await asyncio.sleep(20)
-            second, _ = await run(runId="run-2")
+            second, _ = await run(runId="run-2", config={"concurrencyWaitSec": 0})
         assert second.error_code == "k8s_concurrent_run_blocked"
         assert second.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
         assert first.result()[0].error_message is None

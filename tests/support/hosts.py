@@ -31,7 +31,9 @@ class Host:
         self.adapter = Adapter(settings, lambda _k, _t: cluster)
 
     async def run(self, host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
+        """Run an agent, which does not wait for its slot unless `config` says so."""
         host_log = host_log or HostLog()
+        more["config"] = {"concurrencyWaitSec": 0, **more.get("config", {})}
         context = {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."}
         ctx = build_context(host_log, **{"context": context, **more})
         return await self.adapter.execute(ctx), host_log

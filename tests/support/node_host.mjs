@@ -9,12 +9,15 @@ const manifest = JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "
 const { createServerAdapter } = await import(pathToFileURL(path.join(folder, manifest.exports["."])).href);
 const adapter = createServerAdapter();
 const callbacks = {}; // by step
+let active = 0;
+const signals = []; // that this host's own handler got, with the number of active runs
+process.on("SIGTERM", () => { signals.push({ name: "SIGTERM", active }); });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function aContext(step) {
   const log = (callbacks[step.name] = { log: [], meta: [], progress: [], order: [], spawned: 0, maxConcurrent: 0 });
   const stop = new AbortController();
-  let active = 0;
+  let inLog = 0;
   let last = 0;
   return {
     ...step.ctx,
@@ -27,13 +30,14 @@ function aContext(step) {
     onRuntimeProgress: async (progress) => { log.progress.push(progress); },
     onSpawn: async () => { log.spawned += 1; },
     onLog: async (stream, chunk) => {
-      log.maxConcurrent = Math.max(log.maxConcurrent, ++active);
+      log.maxConcurrent = Math.max(log.maxConcurrent, ++inLog);
       if (step.slowMs && Date.now() - last > step.slowMs) { await sleep(step.slowMs); last = Date.now(); }
       log.log.push([stream, chunk]);
-      active -= 1;
+      inLog -= 1;
       if (step.stopAt && chunk.includes(step.stopAt)) stop.abort(new Error("Cancelled by a person"));
       if (step.loseAt && chunk.includes(step.loseAt)) stop.abort(new Error("Legacy controller lease lost"));
       if (step.killAt && chunk.includes(step.killAt)) killBridge();
+      if (step.sigtermAt && chunk.includes(step.sigtermAt)) process.kill(process.pid, "SIGTERM");
       if (step.refuse) throw new Error("the log is full");
     },
   };
@@ -51,8 +55,18 @@ function changed(step, ctx) {
   return ctx;
 }
 
+async function execute(step) {
+  active += 1;
+  try {
+    return await adapter.execute(changed(step, aContext(step)));
+  } finally {
+    active -= 1;
+  }
+}
+
 async function run(step) {
-  if (step.method === "execute") return adapter.execute(changed(step, aContext(step)));
+  if (step.method === "execute") return execute(step);
+  if (step.method === "sigterm") { process.kill(process.pid, "SIGTERM"); return sleep(50); }
   if (step.change) return adapter[step.method](changed(step, { ...step.ctx }));
   if (step.method === "codec") return step.values.map((value) => ({
     deserialize: adapter.sessionCodec.deserialize(value),
@@ -72,6 +86,7 @@ for (const step of steps) {
     if (!member.background) results[member.name] = await result;
   }));
 }
-fs.writeSync(1, JSON.stringify({ results, callbacks }));
+for (let waited = 0; !signals.length && steps.flat().some((step) => step.sigtermAt) && waited < 10_000; waited += 50) await sleep(50);
+fs.writeSync(1, JSON.stringify({ results, callbacks, signals, listeners: process.listenerCount("SIGTERM") }));
 // Otherwise no process.exit: the test also checks that the package does not keep the process alive.
 if (steps.flat().some((step) => step.background)) process.exit(0);

@@ -26,8 +26,8 @@ def reported(which: FailureClass) -> Failure:
     return failures.reported_by_claude(ClassifiedFailure(which, "its text"), "Claude run failed")
 
 
-B, C, N = "bootstrap", "continuation", "none"
-"""The agent certainly did nothing; it may have worked; the failure shows neither."""
+B, C = "bootstrap", "continuation"
+"""The agent certainly did nothing; it may have worked."""
 TRANSIENT = "transient_upstream"
 ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     # failure, error code, evidence, error family, whether the host clears the session
@@ -89,7 +89,7 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     ),
     (failures.pods_remain("p"), "k8s_concurrent_run_blocked", B, TRANSIENT, False),
     (failures.init_needs_version((1, 29), (1, 20)), "k8s_config_invalid", B, None, False),
-    (failures.run_taken_over("j"), "k8s_run_taken_over", N, None, False),
+    (failures.run_taken_over("j"), "k8s_run_taken_over", C, None, False),
     (failures.job_deleted_externally("f"), "k8s_job_deleted_externally", C, None, False),
     (failures.job_state_mismatch("j", "x"), "k8s_job_state_mismatch", C, None, False),
     (failures.files_changed("a.md: FAILED"), "k8s_files_changed", B, None, False),
@@ -120,7 +120,8 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (reported(FailureClass.MAX_OUTPUT), "claude_max_output", C, None, False),
     (reported(FailureClass.REFUSAL), "claude_refusal", C, "model_refusal", True),
     (reported(FailureClass.CONTENT_FILTER), "claude_refusal", C, "model_refusal", False),
-    (reported(FailureClass.MAX_TURNS), "max_turns_exhausted", N, None, False),
+    (reported(FailureClass.MAX_TURNS), "max_turns_exhausted", C, None, False),
+    (failures.max_turns_again("x"), "claude_max_turns", C, None, False),
     (reported(FailureClass.SESSION_UNAVAILABLE), "session_unavailable", C, None, True),
     (reported(FailureClass.POISONED_SESSION), "claude_poisoned_previous_message_id", C, None, True),
     (reported(FailureClass.EMPTY_REPLY), "llm_api_error", C, TRANSIENT, False),
@@ -130,7 +131,6 @@ EVIDENCE: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     # evidence: `executionRecovery` and `resultJson` of the result
     B: ({"kind": "bootstrap", "providerWorkStarted": False}, {}),
     C: (None, dict(CONTINUATION)),
-    N: (None, {}),
     "interrupted": (
         {
             "kind": "interrupted",

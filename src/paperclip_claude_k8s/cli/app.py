@@ -16,6 +16,7 @@ from paperclip_claude_k8s.cli.command_options import (
     JobsOptions,
     ManifestsOptions,
     PruneOptions,
+    RecoverOptions,
     ReplayOptions,
     ReportOptions,
     RunOptions,
@@ -148,6 +149,18 @@ def metrics(
     from paperclip_claude_k8s.cli import metrics_command  # noqa: PLC0415
 
     raise typer.Exit(metrics_command.metrics(port, once=once))
+
+
+@app.command()
+@takes_options(RecoverOptions)
+def recover(options: RecoverOptions) -> int:
+    """Let a Paperclip server that was killed go on with the tasks that it holds.
+
+    Finds out from the cluster how their runs ended, and tells the server. One JSON object on stdout.
+    """
+    from paperclip_claude_k8s.cli import recover_command  # noqa: PLC0415
+
+    return recover_command.recover(options)
 
 
 app.add_typer(volumes_app, name="volumes")

@@ -194,6 +194,22 @@ class StatsOptions(JobsOptions):
 
 
 @dataclass(frozen=True, slots=True)
+class RecoverOptions:
+    """The options that name a cluster replace those in the agents' settings."""
+
+    server: Annotated[
+        str | None, typer.Option("--server", help="URL of the Paperclip server. Default: PAPERCLIP_API_URL.")
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what is held and what the cluster says.")
+    ] = False
+    kubeconfig: Kubeconfig = None
+    context: Context = None
+    namespace: Namespace = None
+    kubeconfig_from_option: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class VolumesOptions(JobsOptions):
     """Those of `jobs`."""
 

@@ -164,7 +164,7 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
     missing_image_timeout_sec: Seconds = 60
     start_timeout_sec: Seconds = 120
     terminating_wait_sec: Seconds = 60
-    concurrency_wait_sec: Seconds = 0
+    concurrency_wait_sec: Seconds = 14_400
 
     retain_jobs: Flag = False
     reattach_orphaned_jobs: Flag = True

@@ -41,8 +41,11 @@ from paperclip_claude_k8s.leases.heartbeat import Heartbeat, delete_lease, emit_
 from paperclip_claude_k8s.leases.liveness import Liveness, LivenessProbe
 from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
 
-RETRY_INTERVAL = 2.0
-"""Seconds between two attempts to acquire a slot that another run holds."""
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
+"""Seconds between two attempts to acquire a slot that another process holds; they become longer.
+
+While a run of this process holds it, nothing is asked: its release wakes the waiting runs in their order.
+"""
 
 
 class SlotTaken(Exception):
@@ -122,22 +125,16 @@ class LeaseSlotLocks:
         mutex = self._preparing.setdefault(slot, asyncio.Lock())
         if mutex.locked():
             await reporter.status("Waiting for another run of this agent, which is creating its Job")
-        deadline: float | None = None
+        wait = _Wait(patience, reporter)
         while True:
             try:
                 return await self._acquire_in_turn(mutex, slot, run, reporter)
             except SlotTaken as taken:
-                if deadline is None:
-                    deadline = loop_time() + patience
-                    if patience > 0:
-                        await reporter.status(
-                            f"Waiting up to {patience:g}s for the agent's slot, which another run holds"
-                        )
-                if loop_time() >= deadline:
-                    raise RunFailure(failures.slot_held(taken.run, taken.job)) from None
+                await wait.check(taken)
             except ClusterError as error:
                 raise RunFailure(failures.guard_unreachable(error)) from None
-            await asyncio.sleep(min(RETRY_INTERVAL, max(deadline - loop_time(), 0.0)))
+            held = self._held.get(slot)
+            await wait.until(None if held is None else held.released)
 
     async def _acquire_in_turn(
         self, mutex: asyncio.Lock, slot: str, run: str, reporter: StatusReporter
@@ -195,9 +192,47 @@ class LeaseSlotLocks:
             self._undeleted.remove(lock)
 
     def _remove_held(self, slot: str) -> None:
-        self.runs.discard(self._held.pop(slot).run)
+        lock = self._held.pop(slot)
+        lock.released.set()
+        self.runs.discard(lock.run)
         if not self._held:
             self._heartbeat.idle.set()
+
+
+@dataclass(slots=True)
+class _Wait:
+    """The wait of one run for a slot. `patience`: seconds, counted from the first time it is taken."""
+
+    patience: float
+    reporter: StatusReporter
+    _ends: float | None = None
+    _pause: float = FIRST_PAUSE
+
+    async def check(self, taken: SlotTaken) -> None:
+        """Report a wait that begins.
+
+        Raises:
+            RunFailure: `k8s_concurrent_run_blocked`, if the run has waited long enough.
+        """
+        is_new = self._ends is None
+        ends = self._ends = loop_time() + self.patience if self._ends is None else self._ends
+        if loop_time() >= ends:
+            raise RunFailure(failures.slot_held(taken.run, taken.job))
+        if is_new:
+            await self.reporter.status(
+                f"Waiting up to {self.patience:g}s for the agent's slot, which run {taken.run} holds"
+            )
+
+    async def until(self, released: asyncio.Event | None) -> None:
+        """Wait for the event, or for a pause if there is none, but not beyond the end of the wait."""
+        left = max((self._ends or 0.0) - loop_time(), 0.0)
+        if released is None:
+            await asyncio.sleep(min(self._pause, left))
+            self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await released.wait()
 
 
 @dataclass(slots=True)

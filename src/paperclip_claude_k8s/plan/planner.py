@@ -103,7 +103,8 @@ class Planner:
             traceparent=ctx.traceparent or "",
             resume=resume,
             why_fresh=_why_fresh(resumption, resume, fresh=fresh),
-            retry_of=_retry_of(ctx),
+            retry_of=_text_of(ctx, "retryOfRunId"),
+            retry_reason=_text_of(ctx, "retryReason"),
             run_log=plan_run_log(config, self.identity, claim_name, site.volume_here, attempt),
             volume_here=site.volume_here,
             company_folder=site.company_folder,
@@ -184,9 +185,9 @@ def _why_fresh(resumption: ResumeDecision, resume: str | None, *, fresh: bool) -
     return "" if resume else resumption.reason or ""
 
 
-def _retry_of(ctx: ExecutionContext) -> str | None:
-    run = ctx.context.get("retryOfRunId")
-    return run if isinstance(run, str) and run else None
+def _text_of(ctx: ExecutionContext, key: str) -> str | None:
+    value = ctx.context.get(key)
+    return value if isinstance(value, str) and value else None
 
 
 def _notes(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts) -> Iterator[str]:

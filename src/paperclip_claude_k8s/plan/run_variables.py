@@ -37,7 +37,7 @@ def run_variables(ctx: ExecutionContext, wake: WakePayload, pod: PodView) -> dic
         WAKE_PAYLOAD: stringify_wake_payload(wake),
         **_workspace(ctx.context, pod),
         **_services(ctx.context),
-        **_runtime_tools(_tools_of(ctx), pod.api_url),
+        **_runtime_tools(_tools_without_server(ctx), pod.api_url),
         API_URL: pod.api_url,
         API_KEY: ctx.auth_token,
         "TRACEPARENT": ctx.traceparent,
@@ -113,6 +113,14 @@ def _services(context: JsonMap) -> Mapping[str, str | None]:
         "PAPERCLIP_RUNTIME_SERVICES_JSON": compact_json(services) if services else None,
         "PAPERCLIP_RUNTIME_PRIMARY_URL": as_trimmed(context.get("paperclipRuntimePrimaryUrl")),
     }
+
+
+def _tools_without_server(ctx: ExecutionContext) -> JsonMap:
+    """The host's tools, unless one of its MCP servers offers them: no variable needs their token then."""
+    tools = _tools_of(ctx)
+    servers = as_objects(as_object(ctx.runtime_mcp).get("servers"))
+    tokens = {server.get("token") for server in servers if as_trimmed(server.get("url"))}
+    return {} if tools.get("bearerToken") in tokens else tools
 
 
 def _tools_of(ctx: ExecutionContext) -> JsonMap:

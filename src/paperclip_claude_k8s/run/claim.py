@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
@@ -25,6 +26,7 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import adopt, delete_endless, delete_never_started, skip_unclaimed
 from paperclip_claude_k8s.run.holder_annotations import detached_jobs_of_others, jobs_with_live_holder
+from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.slot import (
@@ -37,8 +39,15 @@ from paperclip_claude_k8s.verdict.slot import (
     judge_slot,
 )
 
-POLL_INTERVAL = 1.0
-"""Seconds between two lists while the slot is taken or Pods in it are terminating."""
+POLL_INTERVAL, LONGEST_POLL_INTERVAL = 1.0, 15.0
+"""Seconds between two lists while the slot is taken or Pods in it are terminating.
+
+While another run works, each pause is half as long again, because that can take hours.
+"""
+PROGRESS_INTERVAL = 60.0
+"""Seconds between two calls of `onRuntimeProgress` during a wait: hosts drop progress older than 90 s."""
+PROGRESS_PER_LINE = 10
+"""Calls for each line in the run's log: hosts report runs that print nothing for an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,37 @@ async def hold_slot(
         slot, identity.run_id, config.concurrency_wait_sec, narrator
     )
     async with AsyncExitStack() as stack:
-        yield await cancel_on(ctx.signal, stack.enter_async_context(holding))
+        async with _report_wait(ctx, narrator):
+            slot_lock = await cancel_on(ctx.signal, stack.enter_async_context(holding))
+        yield slot_lock
+
+
+@asynccontextmanager
+async def _report_wait(ctx: StoppableContext, narrator: Narrator) -> AsyncIterator[None]:
+    """Show on the host's page, as long as the block takes, that the run waits for the agent's slot."""
+    on_progress = ctx.on_runtime_progress if ctx.on_spawn is None else None
+    progress = {"phase": "adapter_startup", "message": "waits until another run of this agent has ended"}
+
+    async def report() -> None:
+        await asyncio.sleep(POLL_INTERVAL)
+        for minute in count():
+            if minute and minute % PROGRESS_PER_LINE == 0:
+                await narrator.status(f"Still waiting for the agent's slot, for {minute} minutes so far")
+            if on_progress is not None:
+                await call_safely("onRuntimeProgress", lambda: on_progress(progress))
+            await asyncio.sleep(PROGRESS_INTERVAL)
+
+    raised: Exception | None = None  # raised after the TaskGroup, which would wrap it in an ExceptionGroup
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(report())
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            raised = error
+        finally:
+            reporting.cancel()
+    if raised is not None:
+        raise raised
 
 
 async def claim_slot(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> Claim:
@@ -104,13 +143,17 @@ class _Guard:
     """Seconds waited so far for each kind of obstacle; each has its own limit."""
     _listed_at: float = 0.0
     """Loop time of the last list that showed an obstacle."""
+    _pause: float = POLL_INTERVAL
+    """Seconds until the next list."""
 
     async def claim(self) -> Claim:
         while True:
             claim = await self._act_on(await self._judge())
             if claim is not None:
                 return claim
-            await asyncio.sleep(POLL_INTERVAL)
+            await asyncio.sleep(self._pause)
+            longer = min(self._pause * 1.5, LONGEST_POLL_INTERVAL)
+            self._pause = longer if self._waiting_for == "run" else POLL_INTERVAL
 
     async def _act_on(self, verdict: SlotVerdict) -> Claim | None:
         """The claim that the verdict allows; None: list again after a pause."""

@@ -18,6 +18,9 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import HostFailures, ResultInputs, billing_of, build_result
 from paperclip_claude_k8s.verdict.session_report import SessionReport
 
+MAX_TURNS_RETRY = "max_turns_continuation"
+"""The host's `retryReason` of a run that continues one whose turns ran out."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -29,7 +32,13 @@ def classify_run(observation: Observation, plan: RunPlan, settings: ProcessSetti
         _note_new_version(version)
     return classify_end(
         observation,
-        OutcomeInputs(settings.now(), config.timeout_sec, config.log_size_limit, _is_resumed(plan)),
+        OutcomeInputs(
+            settings.now(),
+            config.timeout_sec,
+            config.log_size_limit,
+            _is_resumed(plan),
+            after_failure=plan.retry_reason not in {None, MAX_TURNS_RETRY},
+        ),
     )
 
 

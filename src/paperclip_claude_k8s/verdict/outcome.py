@@ -65,6 +65,8 @@ class OutcomeInputs:
     """The setting `logSizeLimit`, for the message."""
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
+    after_failure: bool = False
+    """Whether the host retries a run that failed, other than by continuing one whose turns ran out."""
     recorded: bool = False
     """The agent ended at an unknown time before `now`, not just before it."""
 
@@ -245,6 +247,10 @@ def _failed_result(observation: Observation, inputs: OutcomeInputs) -> Failure |
     classified = classify(observation.transcript, inputs.now, recorded=inputs.recorded)
     if classified.failure_class is FailureClass.EMPTY_REPLY and "stop_reason" not in message:
         message = f"{message} (stop_reason: {result.get('stop_reason') or 'null'})"
+    # The host counts continuations of `max_turns_exhausted` apart from its other retries: with that code in a
+    # retry, each count would start again after the other one.
+    if classified.failure_class is FailureClass.MAX_TURNS and inputs.after_failure:
+        return failures.max_turns_again(message)
     return failures.reported_by_claude(classified, message, resumed=inputs.resumed is True)
 
 

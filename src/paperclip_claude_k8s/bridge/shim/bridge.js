@@ -25,6 +25,11 @@ export class BridgeError extends Error {
 export const unavailable = (message) => new BridgeError(message, { code: "adapter_engine_unavailable" });
 export const failed = (message) => new BridgeError(message, { code: "adapter_failed" });
 export const lost = (message) => new BridgeError(message, { code: "k8s_bridge_lost", retryable: true });
+export const serverStopped = (signal) =>
+  new BridgeError(`The Paperclip server was stopped (${signal})`, { code: "k8s_server_stopped", retryable: true });
+
+/** Whether the server gave up a run that it could not keep. The agent then continues, and must not be stopped. */
+export const isLeaseLost = (signal) => Boolean(signal?.aborted) && LEASE_LOST.test(textOf(signal.reason));
 
 /** The text of anything that was thrown or given as a reason. Never throws, whatever its getters do. */
 function textOf(reason) {
@@ -45,13 +50,16 @@ export class Bridge {
     this.#facts = facts;
   }
 
-  /** Resolves to the method's result. `callbacks`, by name, are awaited one after another; `signal` stops a run. */
-  async call(method, params, { callbacks = {}, signal } = {}) {
+  /**
+   * Resolves to the method's result. `callbacks`, by name, are awaited one after another; `signal` stops a run, and
+   * `left` leaves it to a later call.
+   */
+  async call(method, params, { callbacks = {}, signal, left } = {}) {
     this.#connection ??= new Connection(this.#facts, (ended) => {
       if (this.#connection === ended) this.#connection = null;
     });
     const connection = this.#connection;
-    const value = await connection.call(method, params, callbacks, signal);
+    const value = await connection.call(method, params, callbacks, signal, left);
     this.peer = connection.peer;
     return value;
   }
@@ -95,16 +103,15 @@ class Connection {
     this.#updateIdleTimer();
   }
 
-  call(method, params, callbacks, signal) {
+  call(method, params, callbacks, signal, left) {
     const id = ++this.#lastId;
     // Whatever the host's objects do when they are read, they do it here, before Python knows of the call.
     const line = this.#encode({ type: "call", id, method, params });
     const isStopped = Boolean(signal?.aborted);
-    const stop = () => {
-      const reason = textOf(signal.reason);
-      this.#send(LEASE_LOST.test(reason) ? { type: "leave", id } : { type: "cancel", id, reason });
-    };
+    const leave = () => this.#send({ type: "leave", id });
+    const stop = () => (isLeaseLost(signal) ? leave() : this.#send({ type: "cancel", id, reason: textOf(signal.reason) }));
     signal?.addEventListener?.("abort", stop);
+    left?.addEventListener("abort", leave);
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, callbacks, chain: Promise.resolve() });
       this.#updateIdleTimer();
@@ -112,6 +119,7 @@ class Connection {
       if (isStopped) stop();
     }).finally(() => {
       signal?.removeEventListener?.("abort", stop);
+      left?.removeEventListener("abort", leave);
       this.#calls.delete(id);
       this.#updateIdleTimer();
     });

@@ -7,10 +7,11 @@ import fs from "node:fs";
 const query = new URL(import.meta.url).search;
 const part = (name) => import(`./${name}${query}`);
 const facts = JSON.parse(fs.readFileSync(new URL("./facts.json", import.meta.url), "utf8"));
-const { Bridge } = await part("bridge.js");
+const { Bridge, isLeaseLost, serverStopped } = await part("bridge.js");
 const { logFormat } = await part("page.js");
 const { executeBy } = await part("run.js");
 const { isOlder, serverVersion } = await part("server.js");
+const { whileServerRuns } = await part("stop.js");
 const { sessionCodec } = await part("session.js");
 const { hostTexts } = await part("texts.js");
 
@@ -32,7 +33,7 @@ export function createServerAdapter() {
     type: facts.type,
     models: facts.models,
     sessionCodec,
-    execute: (ctx) => executeBy(bridge, { hostTexts, logFormat }, ctx),
+    execute: (ctx) => executeBy({ bridge, hostTexts, logFormat, isLeaseLost, serverStopped, whileServerRuns }, ctx),
     testEnvironment: (ctx) => testEnvironment(bridge, ctx),
     listModels: () => callOr("listModels", {}, facts.models),
     refreshModels: () => callOr("refreshModels", {}, facts.models),

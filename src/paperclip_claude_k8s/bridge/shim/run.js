@@ -1,26 +1,114 @@
 // One run: sends the server's context to Python as JSON and calls the server's callbacks. A failure of the bridge becomes
 // a result that says whether the agent may have started. It is not thrown, because after an exception the server does
-// not retry.
+// not retry. A Python process that ends during a run is replaced; the new one adopts the run's Job.
 
-const CALLBACKS = ["onLog", "onMeta", "onRuntimeProgress", "onDispatch", "onCancellationReady"];
+const CALLBACKS = ["onMeta", "onRuntimeProgress", "onDispatch", "onCancellationReady"];
+const ONCE = ["onMeta", "onDispatch", "onCancellationReady"]; // a new Python process calls these again
 const DATA = ["runId", "agent", "runtime", "config", "context", "authToken", "executionTarget", "runtimeTools"];
 const CONTINUE = "continue_conversation_v1"; // lets the server continue the run; accepted from any adapter
-
+const RESTARTS = 5; // of Python in one run
+const FIRST_PAUSE_MS = 1_000; // before a restart; each pause is twice as long as the one before
+const OWN_LINE = "[paperclip] "; // the beginning of lines of the adapter itself
 const LOG_CHUNK_BYTES = 7 * 1024; // the server's live pages get the last 8 Ki characters of a chunk, after it has masked secrets
 
-export async function executeBy(bridge, { hostTexts, logFormat }, ctx) {
-  let dispatched = false;
+export async function executeBy(parts, ctx) {
+  const { bridge, serverStopped, whileServerRuns } = parts;
+  const run = { dispatched: false, ended: false, left: new AbortController() };
   let marksContinuation = true;
+  let release = () => {};
   try {
-    const callbacks = Object.fromEntries(
-      CALLBACKS.filter((name) => typeof ctx[name] === "function").map((name) => [name, (...args) => ctx[name](...args)]),
-    );
-    const onDispatch = callbacks.onDispatch;
-    callbacks.onDispatch = () => { dispatched = true; return onDispatch?.(); };
     marksContinuation = ctx.config?.continuationMarker !== false;
-    return await bridge.call("execute", { ctx: await asData(ctx, hostTexts, logFormat) }, { callbacks, signal: ctx.signal });
+    const stopped = new Promise((_, reject) => {
+      release = whileServerRuns(ctx, (signal) => reject(serverStopped(signal)));
+    });
+    return await Promise.race([attempts(parts, ctx, run), stopped]);
   } catch (error) {
-    return failure(bridge.errorOf(error), dispatched, marksContinuation);
+    return failure(bridge.errorOf(error), run.dispatched, marksContinuation);
+  } finally {
+    run.ended = true;
+    run.left.abort();
+    release();
+  }
+}
+
+/** The result of the run from the first Python process that lives until the run's end. */
+async function attempts({ bridge, hostTexts, logFormat, isLeaseLost }, ctx, run) {
+  const log = new Output(ctx.onLog);
+  const callbacks = callbacksOf(ctx, run, log);
+  const params = { ctx: await asData(ctx, hostTexts, logFormat) };
+  for (let restarts = 0; !run.ended; restarts += 1) {
+    try {
+      return await bridge.call("execute", params, { callbacks, signal: ctx.signal, left: run.left.signal });
+    } catch (thrown) {
+      const error = bridge.errorOf(thrown);
+      if (run.ended || !error.retryable || restarts >= RESTARTS || isLeaseLost(ctx.signal)) throw error;
+      await log.warn(`${storable(error.message)} — starting it again`);
+      await new Promise((resolve) => { setTimeout(resolve, FIRST_PAUSE_MS * 2 ** restarts); });
+      log.repeat();
+    }
+  }
+}
+
+/** The server's callbacks, which are not called after the run's end, when Python may still detach from the Job. */
+function callbacksOf(ctx, run, log) {
+  const called = new Set();
+  const callback = (name) => (...args) => {
+    if (run.ended || (ONCE.includes(name) && called.has(name))) return undefined;
+    called.add(name);
+    if (name === "onDispatch") run.dispatched = true;
+    return ctx[name]?.(...args);
+  };
+  const callbacks = Object.fromEntries(CALLBACKS.map((name) => [name, callback(name)]));
+  return { ...callbacks, onLog: (stream, chunk) => (run.ended ? undefined : log.write(stream, chunk)) };
+}
+
+/**
+ * The run's log. A Python process that adopts the Job delivers the agent's stdout from its beginning; the lines that the
+ * server has are left out.
+ */
+class Output {
+  #onLog;
+  #lines = 0; // of the agent that the server has
+  #repeated = 0; // lines that are still to be left out
+  #inLine = false; // whether the last chunk ended within a line of the agent
+
+  constructor(onLog) {
+    this.#onLog = onLog;
+  }
+
+  repeat() {
+    this.#repeated = this.#lines;
+    this.#inLine = false;
+  }
+
+  async warn(text) {
+    try {
+      await this.#onLog("stderr", `${OWN_LINE}${text}\n`);
+    } catch {
+      // a log that the server cannot write must not end the run
+    }
+  }
+
+  write(stream, chunk) {
+    const text = stream === "stdout" ? this.#new(chunk) : chunk;
+    return text ? this.#onLog(stream, text) : undefined;
+  }
+
+  #new(chunk) {
+    let keptFrom = this.#repeated ? chunk.length : 0; // where the part begins that the server does not have
+    let own = ""; // lines of the adapter before that part
+    for (let start = 0; start < chunk.length;) {
+      const end = chunk.indexOf("\n", start) + 1 || chunk.length;
+      const isOwn = !this.#inLine && chunk.startsWith(OWN_LINE, start);
+      this.#inLine = chunk[end - 1] !== "\n";
+      if (isOwn && this.#repeated) own += chunk.slice(start, end);
+      else if (!isOwn && !this.#inLine) {
+        if (!this.#repeated) this.#lines += 1;
+        else if (!(this.#repeated -= 1)) keptFrom = end;
+      }
+      start = end;
+    }
+    return own + chunk.slice(keptFrom);
   }
 }
 
@@ -34,7 +122,8 @@ async function asData(ctx, hostTexts, logFormat) {
 }
 
 function failure(error, dispatched, marksContinuation) {
-  const result = { exitCode: null, signal: null, timedOut: false, errorCode: error.code, errorMessage: error.message, resultJson: {} };
+  const message = storable(error.message);
+  const result = { exitCode: null, signal: null, timedOut: false, errorCode: error.code, errorMessage: message, resultJson: {} };
   if (error.retryable) result.errorFamily = "transient_upstream";
   if (!dispatched) {
     result.executionRecovery = { kind: "bootstrap", providerWorkStarted: false };
@@ -44,3 +133,6 @@ function failure(error, dispatched, marksContinuation) {
   if (marksContinuation) result.resultJson.conversationContinuation = CONTINUE;
   return result;
 }
+
+/** The text without characters that the server's database refuses: halves of pairs, which cutting leaves, and NUL. */
+const storable = (text) => text.toWellFormed().replaceAll("\0", "\ufffd");

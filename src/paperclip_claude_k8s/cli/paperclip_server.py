@@ -1,0 +1,161 @@
+"""The API of a Paperclip server, as far as `claude-k8s recover` uses it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from paperclip_claude_k8s.base.http import proxy_for
+from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Longest response that is read: the runs of one agent, with their results."""
+RUNS_PER_AGENT = 100
+"""Newest runs of each agent that are examined."""
+HOLD = "legacy_execution_requires_reconciliation"
+"""Cause of the server's hold on a task whose run it gave up without knowing how it ended."""
+ENDED_WITHOUT_RESULT = frozenset({"failed", "interrupted", "timed_out", "cancelled"})
+
+
+class ServerRefused(Exception):
+    """A request failed; the text says which and why, without the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTask:
+    """A task that the server holds because it does not know how its last run ended."""
+
+    company: str
+    issue: str
+    title: str
+    agent: str
+    agent_name: str
+    config: Mapping[str, Any]
+    """Settings of the agent, of which the ones that name a cluster and a namespace are used."""
+    run: str
+    error_code: str
+    action: str
+    """Id of the server's recovery action, "" if the server does not say it."""
+
+
+class PaperclipServer:
+    """Requests to one server. `token`: key of a board member; "" for a server that trusts local callers."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str, env: Mapping[str, str]) -> None:
+        self._session = session
+        self._api = f"{url.rstrip('/').removesuffix('/api')}/api"
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._proxy = proxy_for(self._api, env)
+
+    async def held_tasks(self) -> list[HeldTask]:
+        """All tasks of this adapter's agents that the server holds. Raises `ServerRefused`."""
+        found: list[HeldTask] = []
+        for company in as_objects(await self._call("GET", "/companies")):
+            agents = as_objects(await self._call("GET", f"/companies/{_id(company)}/agents"))
+            for agent in agents:
+                if agent.get("adapterType") == ADAPTER_TYPE:
+                    found += await self._held_of_agent(_id(company), agent)
+        return found
+
+    async def release(self, task: HeldTask, evidence: str, *, completed: bool) -> None:
+        """Tell the server how the run ended, so that it starts the next one. Raises `ServerRefused`."""
+        decision = {
+            "runId": task.run,
+            "providerStopped": True,
+            "actionOutcome": "completed" if completed else "mixed",
+            "outcomeEvidence": evidence,
+        }
+        body: dict[str, Any] = {
+            "outcome": "restored",
+            "sourceIssueStatus": "todo",
+            "executionReconciliation": decision,
+            "resolutionNote": evidence,
+        }
+        if task.action:
+            body["actionId"] = task.action
+        await self._call("POST", f"/issues/{quote(task.issue, safe='')}/recovery-actions/resolve", body)
+
+    async def _held_of_agent(self, company: str, agent: Mapping[str, Any]) -> list[HeldTask]:
+        path = f"/companies/{company}/heartbeat-runs?agentId={_id(agent)}&limit={RUNS_PER_AGENT}"
+        newest: dict[str, Mapping[str, Any]] = {}
+        for run in as_objects(await self._call("GET", path)):
+            issue = as_trimmed(as_object(run.get("contextSnapshot")).get("issueId"))
+            if issue:
+                newest.setdefault(issue, run)
+        held = [
+            await self._held_task(company, agent, issue, _id(run))
+            for issue, run in newest.items()
+            if run.get("status") in ENDED_WITHOUT_RESULT
+        ]
+        return [task for task in held if task is not None]
+
+    async def _held_task(
+        self, company: str, agent: Mapping[str, Any], issue: str, run_id: str
+    ) -> HeldTask | None:
+        run = as_object(await self._call("GET", f"/heartbeat-runs/{run_id}"))
+        if as_object(run.get("execution")).get("cause") != HOLD:
+            return None
+        task = as_object(await self._call("GET", f"/issues/{quote(issue, safe='')}"))
+        if task.get("status") in {"done", "cancelled"}:
+            return None
+        return HeldTask(
+            company=company,
+            issue=issue,
+            title=neutral(
+                " ".join(filter(None, map(as_trimmed, (task.get("identifier"), task.get("title")))))
+            ),
+            agent=_id(agent),
+            agent_name=neutral(as_trimmed(agent.get("name")) or ""),
+            config=as_object(agent.get("adapterConfig")),
+            run=run_id,
+            error_code=as_trimmed(run.get("errorCode")) or "",
+            action=await self._action_of(issue, run_id),
+        )
+
+    async def _action_of(self, issue: str, run_id: str) -> str:
+        """The id of the hold, which the server soon closes; then only the run's events name it."""
+        actions = as_object(await self._call("GET", f"/issues/{quote(issue, safe='')}/recovery-actions"))
+        active = as_object(actions.get("active"))
+        if active.get("cause") == HOLD:
+            return _id(active)
+        events = as_objects(await self._call("GET", f"/heartbeat-runs/{run_id}/events?limit=1000"))
+        payloads = [as_object(event.get("payload")) for event in events]
+        ids = [
+            as_trimmed(payload.get("recoveryActionId"))
+            for payload in payloads
+            if payload.get("cause") == HOLD
+        ]
+        return next((known for known in reversed(ids) if known), "")
+
+    async def _call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401  # any JSON
+        what = f"{method} {path.partition('?')[0]}"
+        headers = {**self._headers, "Content-Type": "application/json"}
+        data = None if body is None else orjson.dumps(body)
+        try:
+            async with self._session.request(
+                method, self._api + path, data=data, headers=headers, proxy=self._proxy, allow_redirects=False
+            ) as response:
+                text = await response.content.read(MAX_BODY_BYTES)
+                while chunk := await response.content.read(MAX_BODY_BYTES):
+                    text += chunk
+                    if len(text) > MAX_BODY_BYTES:
+                        raise ServerRefused(f"{what}: the response is too long")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ServerRefused(f"{what}: {type(error).__name__} {error}") from None
+        if response.status >= 300:
+            raise ServerRefused(
+                f"{what}: HTTP {response.status} {neutral(text[:300].decode('utf-8', 'replace'))}"
+            )
+        try:
+            return orjson.loads(text)
+        except ValueError:
+            raise ServerRefused(f"{what}: the response is not JSON") from None
+
+
+def _id(thing: Mapping[str, Any]) -> str:
+    return quote(as_trimmed(thing.get("id")) or "", safe="")

@@ -1,0 +1,134 @@
+"""Checks that end the server or the bridge in the middle of a run, which then goes on.
+
+Each check returns a note for the report, or raises `CheckFailed`.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from tests.real_host.paperclip import CheckFailed, eventually, expect
+from tests.real_host.rig import pythonpath
+from tests.real_host.runs import EXPECTED_USAGE
+from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
+
+LEASE_EXPIRY = 65.0
+"""Seconds after which the lease of the server on a run has expired."""
+AFTER_RESTART = 120.0
+"""Seconds until the next run of a task has ended: the server waits 30 s before it, and the Job has to end."""
+
+
+async def _start(testbed: Testbed, name: str, seconds: int) -> tuple[str, str, str]:
+    """Start a run that lasts for so many seconds; return agent, issue and run."""
+    host = testbed.host
+    agent = await host.create_agent(name, ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": str(seconds)}))
+    issue = await host.assign(agent, f"Task of {name}")
+    run = (await host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
+    await testbed.pods.wait_until_running(run, RUN_TIMEOUT)
+    return agent, issue, run
+
+
+async def _wait_until_ready(testbed: Testbed) -> None:
+    async def health() -> Any:
+        try:
+            return await testbed.host.call("GET", "/health")
+        except (CheckFailed, OSError):
+            return {}
+
+    def is_ready(found: Any) -> bool:
+        return bool(found) and (found.get("startupRecovery") or {}).get("phase", "ready") == "ready"
+
+    await eventually(health, is_ready, "the server after its restart", AFTER_RESTART)
+
+
+async def _check_result_taken_once(testbed: Testbed, agent: str, issue: str, first: str) -> str:
+    """Check that a later run took the result of the first run's Job, and no other run did; return its id."""
+    host = testbed.host
+
+    async def ended() -> list[Any]:
+        return [run for run in await host.runs(agent) if run["status"] == "succeeded"]
+
+    (taken, *_) = await eventually(ended, len, "a run with the result", AFTER_RESTART)
+    run = await host.run(taken["id"])
+    expect(run["usageJson"]["costUsd"] == EXPECTED_USAGE["cost"], "the cost of the one Job", run["usageJson"])
+    log = await host.log(run["id"])
+    expect("Created K8s Job" not in log and first in log, "the first run's Job was adopted", log[:2000])
+    actions = await host.call("GET", f"/issues/{issue}/recovery-actions")
+    cause = (actions["active"] or {}).get("cause")
+    expect(cause != "legacy_execution_requires_reconciliation", "no hold on the task", actions)
+    expect(not await testbed.pods.of_run(first, "jobs"), "nothing left of the first run")
+    return str(run["id"])[:8]
+
+
+async def a_killed_bridge_is_replaced_within_the_run(testbed: Testbed) -> str:
+    host = testbed.host
+    agent, _, run = await _start(testbed, "Hedy", 15)
+    for pid in testbed.rig.bridges():
+        os.kill(pid, signal.SIGKILL)
+    record = await host.wait_for_end(run, RUN_TIMEOUT * 2)
+    expect(record["status"] == "succeeded", "the run succeeds", record)
+    log = await host.log(run)
+    expect(
+        log.count("Created K8s Job") == 1 and "starting it again" in log, "one Job, two bridges", log[:2000]
+    )
+    expect(log.count("· session") == 1, "each line once", log)
+    return f"run {run[:8]} succeeded; {len(await host.runs(agent))} run(s) of the agent"
+
+
+async def a_rolling_update_loses_no_run(testbed: Testbed) -> str:
+    agent, issue, run = await _start(testbed, "Radia", 20)
+    await testbed.rig.restart_server(signal.SIGTERM)
+    (pod,) = await testbed.pods.of_run(run)
+    expect(pod["status"]["phase"] == "Running", "the Pod still runs", pod["status"])
+    await _wait_until_ready(testbed)
+    ended = await testbed.host.run(run)
+    expect(ended["errorCode"] == "k8s_server_stopped", "the run's code", ended)
+    taken = await _check_result_taken_once(testbed, agent, issue, run)
+    return f"SIGTERM: run {run[:8]} ended, run {taken} took the result of its Job"
+
+
+async def a_killed_server_is_recovered(testbed: Testbed) -> str:
+    """The server holds the task until `claude-k8s recover` says how the run ended."""
+    agent, issue, run = await _start(testbed, "Frances", 30)
+    await testbed.rig.restart_server(signal.SIGKILL, stopped_for=LEASE_EXPIRY)
+    await _wait_until_ready(testbed)
+    ended = await testbed.host.wait_for_end(run, AFTER_RESTART)
+    expect(ended["errorCode"] == "process_lost", "the run's code", ended)
+    reply = await _recover(testbed, run)
+    (task,) = [task for task in reply["tasks"] if task["run"] == run]
+    expect(task["outcome"] == "released", "the task is released", reply)
+    taken = await _check_result_taken_once(testbed, agent, issue, run)
+    return f"SIGKILL: Job {task['job_state']}, task released, run {taken} took the result"
+
+
+async def _recover(testbed: Testbed, run: str) -> Any:
+    """Call `claude-k8s recover` until it finds the run; return its reply."""
+    command = ("-m", "paperclip_claude_k8s", "recover", "--server", testbed.rig.url)
+    env = {**os.environ, "PYTHONPATH": pythonpath()}
+    env.pop("KUBECONFIG", None)
+
+    async def reply() -> Any:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=env,
+        )
+        output, _ = await process.communicate()
+        return json.loads(output)
+
+    def has_run(found: Any) -> bool:
+        return any(task["run"] == run for task in found.get("tasks", []))
+
+    return await eventually(reply, has_run, "the held task", RUN_TIMEOUT)
+
+
+RESTARTS = (
+    a_killed_bridge_is_replaced_within_the_run,
+    a_rolling_update_loses_no_run,
+    a_killed_server_is_recovered,
+)
