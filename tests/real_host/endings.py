@@ -55,7 +55,7 @@ async def a_second_task_waits_for_the_agent(testbed: Testbed) -> str:
 async def no_character_loses_a_run(testbed: Testbed) -> str:
     """NUL, halves of pairs, and pairs at every place at which the server may cut a text."""
     host = testbed.host
-    answer = f"a\0b \ud83d c \udc4d d. {'😀' * 400}. x{'😀' * 4_000}"
+    answer = f"a\0b \ud83d c \udc4d d. {'😀' * 400}. x{'😀' * 900}"
     assistant = {
         "type": "assistant",
         "message": {"role": "assistant", "content": [{"type": "text", "text": answer}]},

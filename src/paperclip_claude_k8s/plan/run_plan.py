@@ -78,8 +78,7 @@ class RunPlan:
     home: HomePod | None = field(default=None, repr=False)
     session_volume: SessionVolume = SHARED_VOLUME
     """Where the CLI keeps its sessions between Pods."""
-    packed: Packed = field(default_factory=Packed, repr=False)
-    """The prompt bundle: instructions and skills."""
+    packed: Packed = field(default_factory=Packed, repr=False)  # instructions and skills
     attempt: int = 1
     secretless: bool = False
     """This process may not create Secrets: nothing secret is delivered, and the Pod starts at once."""
