@@ -148,7 +148,7 @@ async def run_environment_test(page: Page) -> None:
 
 
 async def the_test_page_begins_with_what_needs_attention(testbed: Testbed, page: Page) -> str:
-    agent = await testbed.host.create_agent("Joan", ADAPTER_TYPE, testbed.config(testWithProbe=True))
+    agent = await testbed.host.create_agent("Dorothy", ADAPTER_TYPE, testbed.config(testWithProbe=True))
     await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
     await run_environment_test(page)
     shown = await page.wait_for_text("Bridge: Python", PAGE_TIMEOUT)
