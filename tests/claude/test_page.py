@@ -1,4 +1,4 @@
-"""The page of a run: no text becomes an element, nothing is loaded, results stand in their calls."""
+"""The page of a run: no text becomes an element, nothing is loaded, and a call contains its tool's result."""
 
 import json
 import re
@@ -222,7 +222,7 @@ def test_page_of_any_lines_is_well_formed(lines: list[str]) -> None:
     found.text.encode()
 
 
-def test_results_and_sub_agents_stand_inside_their_calls() -> None:
+def test_results_and_sub_agents_are_nested_in_their_calls() -> None:
     found = read_page(
         call("a", "Agent", {"description": "Look", "prompt": "Find."}),
         call("b", "Bash", {"command": "ls"}, parent_tool_use_id="a"),

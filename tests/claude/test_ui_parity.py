@@ -65,7 +65,8 @@ def test_truncated_recorded_lines_have_parity() -> None:
     for line, theirs in zip(cut, parsed_by_javascript(cut), strict=True):
         ours = parsed(line)
         assert as_json(ours) == theirs
-        assert all('"session_id"' not in str(entry.get("text")) or '"uuid"' not in line for entry in ours)
+        if '"uuid"' in line:  # a piece of an event, of which no JSON is shown
+            assert all('"session_id"' not in str(entry.get("text")) for entry in ours)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -135,7 +136,7 @@ def test_javascript_parser_uses_no_global_that_the_host_removes() -> None:
     """The host's worker removes globals such as `fetch`, and offers no imports."""
     source = ui_parser_source()
     removed = ("require(", "import ", "fetch", "globalThis", "self.", "process.", "console.", "await ")
-    assert [word for word in removed if word in source.replace("// ", "")] == []
+    assert [word for word in removed if word in source] == []
     shadowed = "const fetch = undefined, URL = undefined, Buffer = undefined, process = undefined;"
     line = '{"type":"system","subtype":"status","status":"compacting"}'
     assert parsed_by_javascript([line], shadowed + source) == [as_json(parsed(line))]

@@ -164,7 +164,7 @@ def test_password_of_the_secret_is_used_and_left_nowhere(
     pod = GitPod(tmp_path / "pod", url, secret=secret)
     cloned(pod)
     pod.agent(*NEW_COMMIT)
-    assert pod.push("fix").pushed == "fix"
+    assert pod.push("fix").pushed_branch == "fix"
     left = [
         path
         for path in (tmp_path / "pod").rglob("*")
@@ -193,7 +193,12 @@ def test_push_to_named_branch_and_count_what_is_left(pod: GitPod, server: GitSer
     pod.agent(*NEW_COMMIT, "echo x >>README", "printf 12345 >other", "git checkout -q -b more")
     pod.agent("echo y >y", "git add y", "git commit -q -m y", "git checkout -q fix")
     report = pod.push("agents/{branch}")
-    assert (report.branch, report.pushed, report.why, report.changed) == ("fix", "agents/fix", "", True)
+    assert (report.branch, report.pushed_branch, report.why, report.changed) == (
+        "fix",
+        "agents/fix",
+        "",
+        True,
+    )
     assert (report.commits, report.files, report.file_bytes) == (1, 2, len("hello\nx\n") + 5)
     assert server.read("app", "agents/fix", "new.txt") == "new"
 
@@ -201,11 +206,11 @@ def test_push_to_named_branch_and_count_what_is_left(pod: GitPod, server: GitSer
 def test_nothing_is_pushed_without_commits_or_setting(pod: GitPod, server: GitServer) -> None:
     cloned(pod)
     report = pod.push("agents/x")
-    assert (report.pushed, report.changed, report.commits, report.files) == ("", False, 0, 0)
+    assert (report.pushed_branch, report.changed, report.commits, report.files) == ("", False, 0, 0)
     assert report.is_complete
     pod.agent(*NEW_COMMIT)
     report = pod.push()
-    assert (report.pushed, report.why, report.commits) == ("", "gitPush is not set", 1)
+    assert (report.pushed_branch, report.why, report.commits) == ("", "gitPush is not set", 1)
     assert report.bytes
     assert list(server.branches("app")) == ["main"]
 
@@ -215,7 +220,7 @@ def test_branch_with_other_commits_is_never_overwritten(pod: GitPod, server: Git
     theirs = server.commit("app", {"a": "theirs"}, branch="fix")
     pod.agent(*NEW_COMMIT)
     report = pod.push("{branch}")
-    assert report.pushed == ""
+    assert report.pushed_branch == ""
     assert "rejected" in report.why
     assert (server.branches("app")["fix"], report.commits) == (theirs, 1)
 
@@ -226,7 +231,7 @@ def test_detached_head_needs_a_fixed_branch_name(pod: GitPod, server: GitServer)
         "git checkout -q --detach", "echo 1 >f", "git add f", "git commit -q -m f", "git pack-refs --all"
     )
     assert "detached HEAD" in pod.push("x/{branch}").why
-    assert pod.push("x").pushed == "x"
+    assert pod.push("x").pushed_branch == "x"
     assert server.read("app", "x", "f") == "1"
 
 
@@ -302,7 +307,7 @@ def test_config_and_hooks_of_the_clone_are_never_executed(
     (pod.clone_folder / ".lfsconfig").write_text(f"[lfs]\n url = {evil}\n")
     server.requests.clear()
     report = pod.push("fix")
-    assert (report.pushed, report.files) == ("fix", 2)
+    assert (report.pushed_branch, report.files) == ("fix", 2)
     assert list(mark.iterdir()) == []
     assert not any("evil" in request for request in server.requests)
 
@@ -367,7 +372,7 @@ def test_clone_that_leads_elsewhere_reveals_nothing_and_ends(
     (outside / "token").write_text("s3cret-token\n")
     attack(pod.clone_folder / ".git", outside)
     report = pod.push("fix")
-    assert report.pushed == ""
+    assert report.pushed_branch == ""
     assert report.why
     assert "s3cret" not in str(report)
     assert list(server.branches("app")) == ["main"]
@@ -378,7 +383,7 @@ def test_odd_branch_names_are_pushed_as_they_are(pod: GitPod, server: GitServer,
     cloned(pod)
     (pod.folder / "name").write_text(branch)
     pod.agent('git checkout -q -B "$(cat ../../name)"', *NEW_COMMIT[1:])
-    assert pod.push("{branch}").pushed
+    assert pod.push("{branch}").pushed_branch
     assert branch in server.branches("app")
 
 

@@ -251,7 +251,7 @@ async def test_agent_that_ignores_sigterm_is_reported(tmp_path: Path) -> None:
         assert "stopped: its Pod was not proven gone within 45s\n" in host_log.status
 
 
-async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path) -> None:
+async def test_grace_of_an_adopted_agent_begins_at_the_adoption(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, HANGS) as (fake, one, two):
         async with started(one, 200):
             await one.adapter.shutdown()
@@ -268,7 +268,7 @@ async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path
 
 async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path) -> None:
     """The agent works on while the API server is unreachable; that time does not count as silence."""
-    output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")))
+    output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")[-200:]))
     async with one_host(tmp_path, PodScript(output=output, ends_at=2001.0)) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
         took, result, _ = await run_timed(run)

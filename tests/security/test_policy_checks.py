@@ -58,7 +58,7 @@ async def test_environment_test_examines_the_merged_pod_too(tmp_path: Path) -> N
     assert [found.code for found in checkup.checks if found.level == "error"] == ["k8s_policy_refused"]
 
 
-async def test_environment_test_names_what_a_kubeconfig_would_be_refused(tmp_path: Path) -> None:
+async def test_environment_test_names_a_forbidden_exec_plugin(tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws"}}
     adapter = Adapter(ProcessSettings())
     config = {"kubeconfig": a_kubeconfig(tmp_path, user=user), "image": "x"}

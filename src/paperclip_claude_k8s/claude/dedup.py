@@ -22,7 +22,8 @@ _UUID_PREFIX = "uuid "
 class LogLineDedupFilter:
     """Passes each event of the CLI once. Plain lines always pass: two equal lines may both be original.
 
-    A line longer than `Limits.log_line_bytes` passes too, as no more of an incomplete line is held back.
+    At most `Limits.log_line_bytes` characters of an incomplete line are held back. A line that exceeds this
+    before it is complete passes in pieces, without being compared.
 
     An event is identified by its `uuid`; without one, by its type, its ids and its whole content.
     `message.id` alone is not unique: the CLI prints one event per content block, all with the id of their

@@ -29,7 +29,7 @@ from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, R
 from paperclip_claude_k8s.plan.secrets import command_with_references
 from paperclip_claude_k8s.plan.session_volume import CACHE_VARIABLE, CONFIG_DIR_VARIABLE
 from paperclip_claude_k8s.plan.shared_files import LIST_FILE
-from paperclip_claude_k8s.plan.volumes import home_mounts, mounts, volumes
+from paperclip_claude_k8s.plan.volumes import mounts, mounts_at_home, volumes
 
 TERMINATION_LOG = "/dev/termination-log"
 
@@ -187,7 +187,7 @@ def _pod_security_context(user: int | None) -> JsonObject:
 
 
 def _init_containers(plan: RunPlan) -> list[JsonObject]:
-    clone = clone_container(plan, _common_container_fields(plan), home_mounts(plan))
+    clone = clone_container(plan, _common_container_fields(plan), mounts_at_home(plan))
     if not plan.by_init:
         return clone
     init = writing_container(plan.delivery.init, with_secret=bool(plan.delivery.secret))

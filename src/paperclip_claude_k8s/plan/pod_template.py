@@ -7,7 +7,7 @@ because no run works without them:
 - the agent's command, which is the relay, and the path and policy of its termination message;
 - the restart settings by which the agent never starts twice: `restartPolicy`, restart rules, `resizePolicy`;
 - the volumes of the run's files, and the mounts of the run's files and of the relay's folder;
-- the variables PAPERCLIP_* and HOME, and the empty values that hide the host's own secrets of an `envFrom`;
+- the variables PAPERCLIP_* and HOME, and the empty ones that override secrets of the host in an `envFrom`;
 - labels and annotations with a reserved prefix, by which the Job and its Pod are found.
 
 After the merge they are put back (`apply_overlay`); `refused_paths` names what the overlay could not change.
@@ -60,8 +60,8 @@ class Overlay:
 def read_overlay(template: JsonMap | None, secret_name: str) -> Overlay:
     """The configured overlay with each value that looks secret replaced by a reference to the run Secret.
 
-    A value with a `$(NAME)` of its own stays: Kubernetes resolves it only where it stands, and the secret is
-    in the variable that it names.
+    A value that contains `$(NAME)` is not replaced: Kubernetes does not resolve `$(NAME)` in the value of a
+    Secret, and what is secret is the value of the variable NAME.
     """
     if not template:
         return Overlay()
@@ -273,7 +273,8 @@ def _differing(wanted: Any, got: Any, path: str) -> Iterator[str]:  # noqa: ANN4
         yield path
 
 
-def _by_name(items: list[Any]) -> Any:  # noqa: ANN401  # a map, or what cannot be one
+def _by_name(items: list[Any]) -> dict[str, Any] | tuple[str, ...]:
+    """Name → item; if an item has no name, the items as a tuple of texts."""
     keys = [
         item.get("name") or item.get("mountPath") if isinstance(item, Mapping) else None for item in items
     ]

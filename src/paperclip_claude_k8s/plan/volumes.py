@@ -20,7 +20,7 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.session_volume import HOME_VOLUME, SESSION_VOLUME
 
 _HOME_SIZE = "20Gi"
-"""Size limit of HOME without a shared volume, with room for tools and caches."""
+"""Size limit of an emptyDir for HOME or for the sessions; HOME needs room for tools and caches."""
 
 _RUN_SIZE = "16Mi"
 """Size limit of the run's files; more than enough, because they fit into two Kubernetes objects."""
@@ -33,7 +33,8 @@ _READABLE = 0o444
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
     """All volumes. Every emptyDir has a size limit, because a full node disk would end other runs too."""
-    # More than the output limit, because the agent is stopped a while after it; and copies of shared files.
+    # More than the output limit, because the agent can exceed it until the relay has stopped the agent. The
+    # copies of shared files are in the same folder.
     copies = sum(file.size for file in plan.delivery.shared)
     scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes + 2 * relay.ABOVE_LIMIT + copies)}
     return [
@@ -50,14 +51,14 @@ def volumes(plan: RunPlan) -> list[JsonObject]:
 def mounts(plan: RunPlan) -> list[JsonObject]:
     hidden = set(hidden_mounts(plan))
     inherited = _inherited_volumes(plan)
-    from_home = [mount for mount in _home_mounts(plan) if mount.path not in hidden]
-    shared = [_mount("home", mount) for mount in from_home if _is_shared(mount)]
+    from_home_pod = [mount for mount in _mounts_of_home_pod(plan) if mount.path not in hidden]
+    shared = [_mount("home", mount) for mount in from_home_pod if _is_shared(mount)]
     if not any(mount["mountPath"] == POD_HOME for mount in shared):
         shared.insert(0, {"name": "home", "mountPath": POD_HOME})
     if plan.company_folder:  # nothing else of the shared volume
         home = next(mount for mount in shared if mount["mountPath"] == POD_HOME)
         shared = [{**home, "subPath": posixpath.join(str(home.get("subPath", "")), plan.company_folder)}]
-    others = [mount for mount in from_home if not _is_shared(mount)]
+    others = [mount for mount in from_home_pod if not _is_shared(mount)]
     return [
         *_own_mounts(plan),
         *shared,
@@ -65,7 +66,7 @@ def mounts(plan: RunPlan) -> list[JsonObject]:
     ]
 
 
-def home_mounts(plan: RunPlan) -> list[JsonObject]:
+def mounts_at_home(plan: RunPlan) -> list[JsonObject]:
     """The mount of the shared volume at HOME; empty without such a volume."""
     if plan.home is None or not plan.home.claim_name:
         return []
@@ -75,7 +76,7 @@ def home_mounts(plan: RunPlan) -> list[JsonObject]:
 def hidden_mounts(plan: RunPlan) -> tuple[str, ...]:
     """Paths of the home pod's mounts that the agent does not get: the adapter uses the same folders."""
     own = [str(mount["mountPath"]) for mount in _own_mounts(plan)]
-    paths = [mount.path for mount in _home_mounts(plan)]
+    paths = [mount.path for mount in _mounts_of_home_pod(plan)]
     return tuple(path for path in paths if is_in_any(path, own))
 
 
@@ -89,7 +90,7 @@ def _own_mounts(plan: RunPlan) -> list[JsonObject]:
     ]
 
 
-def _home_mounts(plan: RunPlan) -> Sequence[HomeMount]:
+def _mounts_of_home_pod(plan: RunPlan) -> Sequence[HomeMount]:
     return plan.home.mounts if plan.home else ()
 
 
@@ -117,7 +118,7 @@ def _inherited_volumes(plan: RunPlan) -> dict[str, JsonObject]:
     hidden = set(hidden_mounts(plan))
     given = {
         _name_of(mount): mount.volume
-        for mount in _home_mounts(plan)
+        for mount in _mounts_of_home_pod(plan)
         if mount.path not in hidden and not _is_shared(mount)
     }
     named: dict[str, JsonObject] = {}

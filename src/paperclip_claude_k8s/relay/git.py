@@ -43,7 +43,7 @@ class PushReport:
 
     head: str
     branch: str
-    pushed: str
+    pushed_branch: str
     """The branch on the server that has the agent's branch now; "" if it was not pushed."""
     why: str
     """Why not, with git's own words."""
@@ -84,7 +84,7 @@ def read_push_report(message: str, nonce: str) -> PushReport | None:
     return PushReport(
         head=get_text(report, "head"),
         branch=get_text(report, "branch"),
-        pushed=get_text(report, "pushed"),
+        pushed_branch=get_text(report, "pushed"),
         why=get_text(report, "why"),
         changed=report.get("changed") is True,
         commits=get_int(report, "commits"),

@@ -42,7 +42,7 @@ def judge(
 
     Args:
         stdout: what the CLI printed; see `read_stream`.
-        exit_code: that of the agent's container; 0 if neither it nor `pod_state` says more.
+        exit_code: that of the agent's container; 0 if neither it nor `pod_state` is given.
         pod_state: how the container ended: a mapping with any of `exitCode`, `reason`, `message`, `signal`,
             `deleted` (true if the Job was deleted) and `disrupted` (the reason why the Pod was taken away),
             or a client's `V1ContainerState` or `V1ContainerStateTerminated`.

@@ -148,8 +148,8 @@ class WorkspaceEnd:
         report = self.report
         if report is None:
             return f"Workspace: {_UNKNOWN}"
-        if report.pushed:
-            done = f"pushed {report.head[:12]} to branch {report.pushed}"
+        if report.pushed_branch:
+            done = f"pushed {report.head[:12]} to branch {report.pushed_branch}"
         elif report.changed:
             done = f"the agent's branch {report.branch or '(detached HEAD)'} was not pushed: {report.why}"
         else:
@@ -165,7 +165,7 @@ class WorkspaceEnd:
     def warnings(self) -> Iterator[RunWarning]:
         if not self.is_fine:
             text = self.line.removeprefix("Workspace: ")
-            step = _NEXT_STEP if self.report is not None and not self.report.pushed else ""
+            step = _NEXT_STEP if self.report is not None and not self.report.pushed_branch else ""
             yield RunWarning(WarningCode.WORKSPACE_NOT_PUSHED, f"{text}{step}")
 
     def to_wire(self) -> JsonMap:
@@ -177,7 +177,7 @@ class WorkspaceEnd:
             "strategy": "git",
             "head": report.head or None,
             "branch": report.branch or None,
-            "pushed": report.pushed or None,
+            "pushed": report.pushed_branch or None,
             "reason": report.why or None,
             "unpushedCommits": report.commits,
             "unpushedBytes": report.bytes,

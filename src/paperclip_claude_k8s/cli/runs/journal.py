@@ -37,7 +37,7 @@ class FileJournal:
         self.record = record
         self.outcome: Reply | None = record.outcome
         """The run's outcome as soon as it is known, even if it could not be written."""
-        self.creation_refused = False
+        self.is_job_lost = False
         """True if the run's Job is missing and must not be created again."""
         self.job: FirstResult[JobRef] = FirstResult()
         self.write_error: FirstResult[Stop] = FirstResult()
@@ -75,8 +75,8 @@ class FileJournal:
         self._append_to_log(f"{format_time(utc_now())} {shown}\n")
 
     async def may_create(self) -> bool:
-        self.creation_refused = not may_create(self.record, utc_now())
-        return not self.creation_refused
+        self.is_job_lost = not may_create(self.record, utc_now())
+        return not self.is_job_lost
 
     async def launched(self, job: JobRef) -> None:
         stdout, stderr = self._streams["stdout"], self._streams["stderr"]

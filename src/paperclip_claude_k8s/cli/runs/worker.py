@@ -299,7 +299,7 @@ class Execution:
         if run.record.outcome is not None:  # the journal has written the result, and the Job is deleted
             run.journal.write(replace(run.record, cleaned_up=True))
             return run.record.outcome
-        if run.journal.creation_refused:
+        if run.journal.is_job_lost:
             return run.journal.end(lost_reply(run.record))
         if run.is_new and not run.journal.job.is_set():  # the run failed before it had a Job
             return run.end(result)
