@@ -102,6 +102,7 @@ class CommandHarness:
             namespace=NAMESPACE,
             image="x",
             session=None if run_id else self.session,
+            config=None if run_id or self.session is None else self.claim_config(),
             quiet=True,
             **more,
         )
@@ -109,6 +110,12 @@ class CommandHarness:
         dependencies = Dependencies(self.disk, lambda *_: self.cluster.gateway, settings)
         progress = CallProgress()
         return await stop_to_reply(start_or_resume(options, progress, dependencies), progress)
+
+    def claim_config(self) -> Path:
+        """A config file with a claim, without which the run would not try to resume its session."""
+        path = self.folder / "config.json"
+        path.write_text('{"claimName": "paperclip-data"}', encoding="utf-8")
+        return path
 
     def count_created_jobs(self) -> int:
         return self.cluster.calls.count("create", "jobs")
