@@ -273,7 +273,7 @@ def _differing(wanted: Any, got: Any, path: str) -> Iterator[str]:  # noqa: ANN4
         yield path
 
 
-def _by_name(items: list[Any]) -> dict[str, Any] | tuple[str, ...]:
+def _by_name(items: list[Any]) -> dict[Any, Any] | tuple[str, ...]:
     """Name → item; if an item has no name, the items as a tuple of texts."""
     keys = [
         item.get("name") or item.get("mountPath") if isinstance(item, Mapping) else None for item in items
