@@ -92,7 +92,7 @@ async def a_rolling_update_loses_no_run(testbed: Testbed) -> str:
 
 async def a_killed_server_is_recovered(testbed: Testbed) -> str:
     """The server holds the task until `claude-k8s recover` says how the run ended."""
-    agent, issue, run = await _start(testbed, "Frances", 30)
+    agent, issue, run = await _start(testbed, "Frances", 90)  # longer than the server is suspended
     await testbed.rig.restart_server(signal.SIGKILL, stopped_for=LEASE_EXPIRY)
     await _wait_until_ready(testbed)
     ended = await testbed.host.wait_for_end(run, AFTER_RESTART)
