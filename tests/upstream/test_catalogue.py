@@ -42,10 +42,11 @@ def skills(
 
 @pytest.mark.parametrize(
     ("key", "kind", "default"),
-    [("maxTurnsPerRun", "number", 1000), ("reattachOrphanedJobs", "toggle", True)],
+    [("maxTurnsPerRun", "number", 0), ("reattachOrphanedJobs", "toggle", True)],
 )
 def test_field_has_type_and_default(key: str, kind: str, default: object) -> None:
     assert (field(key)["type"], field(key)["default"]) == (kind, default)
+    assert_documented("the form gives a new agent 1000 turns per run")
 
 
 def test_pull_policy_is_chosen_from_a_list() -> None:
@@ -54,7 +55,7 @@ def test_pull_policy_is_chosen_from_a_list() -> None:
     assert [option["value"] for option in found["options"]] == ["IfNotPresent", "Always", "Never"]
 
 
-@pytest.mark.parametrize("key", ["model", "effort", "instructionsFilePath", "timeoutSec", "graceSec"])
+@pytest.mark.parametrize("key", ["model", "instructionsFilePath", "timeoutSec", "graceSec"])
 def test_form_has_fields_that_hosts_provide_too(key: str) -> None:
     assert field(key)
     assert_documented("the form has no fields for model")
