@@ -355,3 +355,15 @@ async def test_shim_members_are_those_of_the_adapter(shim: Path) -> None:
     )
     outcome, _ = await node_host(shim, [{"name": name, "method": "member", "member": name} for name in names])
     assert outcome["results"] == {name: getattr(adapter, name) for name in names}
+
+
+async def test_shim_failure_does_not_repeat_the_transcript(shim: Path, cluster: DevCluster) -> None:
+    """The server's page shows all of a failed run's `resultJson`."""
+    script = "echo a line of stdout; for i in $(seq 500); do echo it broke >&2; done; exit 3"
+    ctx = a_context(cluster, "run-1", CLAUDE_SCRIPT=script)
+    outcome, _ = await node_host(shim, [run_step("failed", ctx)])
+    result_json = outcome["results"]["failed"]["resultJson"]
+    assert "stdout" not in result_json
+    assert result_json["stderr"].endswith("it broke\n")
+    assert len(result_json["stderr"]) <= 1000
+    assert "a line of stdout" in log_of(outcome, "failed")

@@ -1,0 +1,44 @@
+"""What the npm package finds out about the server that loads it."""
+
+import asyncio
+import json
+from importlib.resources import files
+
+import pytest
+from tests.support.programs import program
+
+from paperclip_claude_k8s.bridge.package import MIN_SERVER
+
+SHIM = files("paperclip_claude_k8s.bridge").joinpath("shim")
+
+
+async def evaluated(module: str, expression: str) -> object:
+    """The JSON value of an expression with the exports of a module of the package, in Node."""
+    script = f"import * as m from {json.dumps(str(SHIM.joinpath(module)))};"
+    script += f"console.log(JSON.stringify(await ({expression})))"
+    process = await asyncio.create_subprocess_exec(
+        program("node"), "--input-type=module", "-e", script, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    return json.loads(output)
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        (["2026.916.0", "2026.99.5", "2025.1200.0"], {True}),
+        (["2026.916.1", "2026.916.1-canary.3", "2026.1001.0", "2027.1"], {False}),
+    ],
+)
+async def test_server_version_is_compared_by_numbers(versions: list[str], expected: set[bool]) -> None:
+    compared = f"{json.dumps(versions)}.map((version) => m.isOlder(version, {MIN_SERVER!r}))"
+    found = await evaluated("server.js", compared)
+    assert isinstance(found, list)
+    assert set(found) == expected
+
+
+async def test_transcripts_are_text_if_the_servers_page_is_not_found() -> None:
+    found = await evaluated("page.js", 'm.examine("/nowhere")')
+    assert isinstance(found, dict)
+    assert found["format"] == "text"
+    assert found["why"]
