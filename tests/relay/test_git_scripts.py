@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -415,3 +416,54 @@ def test_submodule_with_another_protocol_is_refused(pod: GitPod, server: GitServ
     assert "git submodule update failed" in message
     assert not (pod.clone_folder / "part" / "inner").exists()
     assert list(pod.folder.rglob("mark")) == []
+
+
+# ── Git LFS, where it is installed ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def lfs_pod(tmp_path: Path) -> GitPod:
+    """The Pod of a repository with one file of Git LFS, `a.bin`, without a server in between."""
+    if shutil.which("git-lfs") is None:
+        pytest.skip("git-lfs is not installed")
+    server = GitServer(tmp_path, f"file://{tmp_path}")
+    url, work = server.new_repository("large", {"README": "hello\n"}), tmp_path / "large.work"
+    git("remote", "add", "origin", url, cwd=work)
+    git("lfs", "install", "--local", cwd=work)
+    git("lfs", "track", "*.bin", cwd=work)
+    (work / "a.bin").write_bytes(b"a" * 5000)
+    git("add", "-A", cwd=work)
+    git("commit", "-q", "-m", "large", cwd=work)
+    git("push", "-q", "origin", "main", cwd=work)
+    return GitPod(tmp_path / "pod", url)
+
+
+def test_lfs_files_are_got_and_pushed(lfs_pod: GitPod, tmp_path: Path) -> None:
+    cloned(lfs_pod, LFS="1")
+    assert (lfs_pod.clone_folder / "a.bin").stat().st_size == 5000
+    lfs_pod.agent(
+        "git checkout -q -B fix", "head -c 7000 /dev/zero >b.bin", "git add b.bin", "git commit -q -m b"
+    )
+    report = lfs_pod.push("fix", LFS="1")
+    assert (report.pushed, report.files) == ("fix", 0)
+    again = GitPod(tmp_path / "again", lfs_pod.url)
+    cloned(again, LFS="1", REFS="refs/heads/fix")
+    assert (again.clone_folder / "b.bin").stat().st_size == 7000
+
+
+def test_lfs_object_that_is_a_link_is_not_uploaded(lfs_pod: GitPod, tmp_path: Path) -> None:
+    cloned(lfs_pod, LFS="1")
+    (tmp_path / "token").write_text("s3cret")
+    oid = "ab" * 32
+    pointer = f"version https://git-lfs.github.com/spec/v1\\noid sha256:{oid}\\nsize 6\\n"
+    lfs_pod.agent(
+        f"printf '{pointer}' >../pointer; id=$(git hash-object -w --no-filters ../pointer)",
+        "git update-index --add --cacheinfo 100644,$id,p.bin",
+        f"printf '[lfs]\\n url = file://{tmp_path}/evil.git\\n' >.lfsconfig; git add .lfsconfig",
+        "git commit -q -m evil; mkdir -p .git/lfs/objects/ab/ab",
+        f"ln -s {tmp_path}/token .git/lfs/objects/ab/ab/{oid}",
+    )
+    report = lfs_pod.push("evil", LFS="1")
+    assert report.pushed == ""
+    assert "git lfs push failed" in report.why
+    assert not list(tmp_path.glob("*.git/**/ab*ab"))
