@@ -445,7 +445,7 @@ def test_lfs_files_are_got_and_pushed(lfs_pod: GitPod, tmp_path: Path) -> None:
         "git checkout -q -B fix", "head -c 7000 /dev/zero >b.bin", "git add b.bin", "git commit -q -m b"
     )
     report = lfs_pod.push("fix", LFS="1")
-    assert (report.pushed, report.files) == ("fix", 0)
+    assert (report.pushed_branch, report.files) == ("fix", 0)
     again = GitPod(tmp_path / "again", lfs_pod.url)
     cloned(again, LFS="1", REFS="refs/heads/fix")
     assert (again.clone_folder / "b.bin").stat().st_size == 7000
@@ -464,6 +464,6 @@ def test_lfs_object_that_is_a_link_is_not_uploaded(lfs_pod: GitPod, tmp_path: Pa
         f"ln -s {tmp_path}/token .git/lfs/objects/ab/ab/{oid}",
     )
     report = lfs_pod.push("evil", LFS="1")
-    assert report.pushed == ""
+    assert report.pushed_branch == ""
     assert "git lfs push failed" in report.why
     assert not list(tmp_path.glob("*.git/**/ab*ab"))
