@@ -25,6 +25,7 @@ def a_context(cluster: DevCluster, run: str, agent: str = "ada", **env: str) -> 
     config = {
         "kubeconfig": str(cluster.kubeconfig),
         "image": "local/agent:1",
+        "claimName": "paperclip-data",
         **SMALL,
         "env": {"CLAUDE_LINE_DELAY": "0.01", **env},
     }

@@ -16,6 +16,8 @@ STAND_IN_IMAGE = "devcluster/claude:stand-in"
 given."""
 DEV_NAMESPACE = "paperclip"
 """Namespace of the Jobs on a development cluster."""
+DEV_CLAIM = "paperclip-data"
+"""Claim that every development cluster has: the default HOME of its agents, in which sessions are kept."""
 
 
 class OptionsInvalid(Exception):
@@ -108,4 +110,5 @@ async def on_cluster(
 
 def _devcluster_settings(settings: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
     others = {key: value for key, value in settings.items() if key != "kubeContext"}
-    return {"image": STAND_IN_IMAGE, **others, "kubeconfig": str(kubeconfig), "namespace": DEV_NAMESPACE}
+    defaults = {"image": STAND_IN_IMAGE, "claimName": DEV_CLAIM}
+    return {**defaults, **others, "kubeconfig": str(kubeconfig), "namespace": DEV_NAMESPACE}
