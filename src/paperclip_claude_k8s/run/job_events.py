@@ -80,7 +80,7 @@ class JobEvents:
 
     async def finish(self, code: str | None) -> None:
         """Send what is waiting, and the error code of the run, within `POST_LIMIT` seconds."""
-        if code is not None:
+        if code is not None and code != "cancelled":  # then `Stopping` says it
             self._note(JobEvent("RunFailed", f"the run failed with the code {code}", warning=True))
         with suppress(TimeoutError):
             async with asyncio.timeout(POST_LIMIT):
