@@ -1,8 +1,16 @@
-"""What the Jobs of a held task prove about its run."""
+"""What the Jobs of a held task prove about its run, and what the settings of its agent may do."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from paperclip_claude_k8s.cli.recover_command import judge
+from paperclip_claude_k8s.cli.command_options import RecoverOptions
+from paperclip_claude_k8s.cli.paperclip_server import HOLD
+from paperclip_claude_k8s.cli.recover_command import judge, recover
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import Condition, JobRef, JobSnapshot
 
@@ -39,3 +47,86 @@ def test_jobs_of_a_task_prove_how_its_run_ended(
     assert (finding.state, finding.completed) == (state, completed)
     assert len(finding.evidence) >= 20, "the server refuses shorter evidence"
     assert "agents" in finding.evidence
+
+
+class _Server(ThreadingHTTPServer):
+    """Answers as a Paperclip server that holds one task, of an agent with these settings."""
+
+    config: dict[str, str]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        answers: dict[str, object] = {
+            "/api/companies": [{"id": "c"}],
+            "/api/companies/c/agents": [
+                {
+                    "id": "a",
+                    "name": "A",
+                    "adapterType": labels.ADAPTER_TYPE,
+                    "adapterConfig": self.server.config,
+                }
+            ],
+            "/api/companies/c/heartbeat-runs": [
+                {"id": "r", "status": "failed", "contextSnapshot": {"issueId": "i"}}
+            ],
+            "/api/heartbeat-runs/r": {"execution": {"cause": HOLD}},
+            "/api/issues/i": {"status": "blocked", "title": "T"},
+            "/api/issues/i/recovery-actions": {"active": {"cause": HOLD, "id": "x"}},
+        }
+        body = json.dumps(answers[self.path.partition("?")[0]]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """No lines on stderr."""
+
+
+@pytest.fixture
+def server() -> Iterator[_Server]:
+    server = _Server(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def a_kubeconfig_with_a_program(folder: Path) -> Path:
+    """A kubeconfig that runs a program, which leaves the file `mark`."""
+    program = folder / "program"
+    program.write_text(f"#!/bin/sh\ntouch {folder}/mark\nexit 1\n")
+    program.chmod(0o755)
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(program)}}
+    kubeconfig = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "agents"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    return path
+
+
+@pytest.mark.parametrize("is_option", [False, True])
+def test_program_of_a_kubeconfig_runs_only_if_the_command_line_names_the_file(
+    tmp_path: Path,
+    server: _Server,
+    is_option: bool,  # noqa: FBT001
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kubeconfig = a_kubeconfig_with_a_program(tmp_path)
+    server.config = {"kubeconfig": str(kubeconfig)}
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    named = kubeconfig if is_option else None
+    recover(RecoverOptions(server=url, dry_run=True, kubeconfig=named, kubeconfig_from_option=is_option))
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (task["job_state"], task["outcome"]) == ("unknown", "held")
+    assert ("execPlugins" in task["evidence"]) is not is_option
+    assert (tmp_path / "mark").exists() is is_option

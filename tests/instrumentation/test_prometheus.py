@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from paperclip_claude_k8s.instrumentation.metric_table import METRICS
+from paperclip_claude_k8s.instrumentation.metrics_server import MAX_CONNECTIONS
 
 PROGRAM = """
 import socket, sys, urllib.request
@@ -47,3 +48,31 @@ def test_names_on_the_page_are_those_of_the_table(page: str) -> None:
     shown = set(re.findall(r"(?m)^# TYPE (claude_k8s\S+) ", page))
     assert shown <= {metric.prometheus_name for metric in METRICS}
     assert {"claude_k8s_runs_total", "claude_k8s_cost_usd_total", "claude_k8s_tokens_total"} <= shown
+
+
+CROWD = """
+import socket, threading, urllib.error, urllib.request
+from paperclip_claude_k8s.instrumentation import metrics_server
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+before = threading.active_count()
+metrics_server.serve(port)
+idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+for connection in idle[metrics_server.MAX_CONNECTIONS:]:
+    assert connection.recv(1) == b"", "a connection beyond the limit is closed"
+print(threading.active_count() - before)
+for connection in idle[: metrics_server.MAX_CONNECTIONS]:
+    assert connection.recv(1) == b"", "a silent connection is closed"
+print(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").status)
+"""
+
+
+def test_idle_connections_cost_few_threads_and_end() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CROWD], capture_output=True, text=True, check=True, timeout=60
+    )
+    threads, status = map(int, done.stdout.split())
+    assert threads <= 1 + MAX_CONNECTIONS
+    assert status == 200
+    assert done.stderr == ""

@@ -24,6 +24,7 @@ from paperclip_claude_k8s.plan.bundle import (
     skill_files,
     skills_fit,
 )
+from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 SKILL = {"SKILL.md": BundleFile(b"# Skill"), "bin/run": BundleFile(b"#!/bin/sh\n", executable=True)}
@@ -219,3 +220,16 @@ def test_skills_beyond_the_limit_do_not_fit_into_the_run_secret() -> None:
     assert skills_fit({"a": BundleFile(b"x" * 390_000)})
     assert not skills_fit({"a": BundleFile(b"x" * 400_000)})
     assert not skills_fit({str(number): BundleFile(b"") for number in range(501)})
+
+
+@pytest.mark.parametrize(("prompt", "has_skills"), [(200_000, True), (600_000, False)])
+def test_skills_leave_the_secret_before_a_prompt_is_too_large(
+    prompt: int,
+    has_skills: bool,  # noqa: FBT001
+) -> None:
+    ctx = a_context(context={"taskId": "t", "paperclipTaskMarkdown": "y" * prompt})
+    bundle = assemble("Hi", None, skill_files("s", {"SKILL.md": BundleFile(b"x" * 300_000)}))
+    plan = a_plan(ctx, home=None, packed=packed_in_secret(bundle))
+    assert plan.object_bytes <= OBJECT_BYTES
+    assert bool(plan.packed.skill_files) is has_skills
+    assert any("no room" in note for note in plan.notes) is not has_skills

@@ -13,7 +13,7 @@ EVERY = ("*",)
         ("https://github.com/acme/app.git", "app", "https", "github.com"),
         ("https://github.com/acme/app/", "app", "https", "github.com"),
         ("https://user@git.acme.io:8443/a/b%20c.git", "b-c", "https", "git.acme.io:8443"),
-        ("https://HOST/a", "a", "https", "host"),
+        ("https://HOST/a", "a", "https", "HOST"),
         ("ssh://git@host:2222/a/b.git", "b", "ssh", "host:2222"),
         ("git@host:a/b.git", "b", "ssh", "host"),
         ("git@host:/srv/b.git", "b", "ssh", "host"),

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from tests.support.git_scripts import GitPod
 from tests.support.git_server import GitServer, git, git_server
 from tests.support.programs import program
+
+from paperclip_claude_k8s.relay import script
 
 NEW_COMMIT = ("git checkout -q -B fix", "echo new >new.txt", "git add new.txt", "git commit -q -m fix")
 
@@ -399,18 +403,47 @@ def test_submodules_are_cloned_only_if_configured(pod: GitPod, server: GitServer
     assert (pod.clone_folder / "part" / "inner").read_text() == "1\n"
 
 
+@pytest.mark.parametrize(
+    ("limit", "address", "is_given"),
+    [
+        ("", "{server}/part.git", True),
+        ("/", "{server}/part.git", True),
+        ("/app.git", "{server}/part.git", False),
+        ("/app.git", "{server}/app.git/../part.git", False),
+        ("/app.git", "{server}/app.git/%2e%2e/part.git", False),
+        ("/app.git", "{user_server}/app.git@{host}/../../part.git", False),
+    ],
+)
+def test_limited_password_is_not_given_to_submodules_elsewhere(
+    pod: GitPod,
+    server: GitServer,
+    limit: str,
+    address: str,
+    is_given: bool,  # noqa: FBT001
+) -> None:
+    server.new_repository("part", {"inner": "1\n"})
+    host = server.address.removeprefix("http://")
+    address = address.format(server=server.address, user_server=f"http://u@{host}", host=host)
+    server.new_submodule("app", "part", address)
+    server.password = "p4ss"
+    (pod.folder / "secret" / "password").write_text("p4ss")
+    if limit:
+        (pod.folder / "secret" / "url").write_text(f"{server.address}{limit}\n")
+    pod.secret = {"password": "p4ss"}
+    code, message = pod.clone(SUBMODULES="1")
+    assert (code == 0) is is_given, message
+    assert (pod.clone_folder / "part" / "inner").exists() is is_given
+    assert is_given or "could not read Username" in message or "could not read Password" in message
+    if is_given:
+        pod.agent(*NEW_COMMIT)
+        assert pod.push("fix").pushed_branch == "fix"
+
+
 @pytest.mark.parametrize("address", ["../outside", "/outside", "file:///outside", "ext::sh -c touch% mark"])
 def test_submodule_with_another_protocol_is_refused(pod: GitPod, server: GitServer, address: str) -> None:
     server.new_repository("outside", {"inner": "1\n"})
     address = address.replace("/outside", f"{server.folder}/outside.git") if "../" not in address else address
-    work = server.folder / "app.work"
-    module = f'[submodule "part"]\n path = part\n url = {address}\n'
-    tip = server.branches("app")["main"]
-    git("update-index", "--add", "--cacheinfo", f"160000,{tip},part", cwd=work)
-    (work / ".gitmodules").write_text(module)
-    git("add", ".gitmodules", cwd=work)
-    git("commit", "-q", "-m", "part", cwd=work)
-    git("push", "-q", str(server.folder / "app.git"), "HEAD:main", cwd=work)
+    server.new_submodule("app", "part", address)
     code, message = pod.clone(SUBMODULES="1")
     assert code == 75
     assert "git submodule update failed" in message
@@ -467,3 +500,19 @@ def test_lfs_object_that_is_a_link_is_not_uploaded(lfs_pod: GitPod, tmp_path: Pa
     assert report.pushed_branch == ""
     assert "git lfs push failed" in report.why
     assert not list(tmp_path.glob("*.git/**/ab*ab"))
+
+
+def test_push_ends_although_no_container_of_an_agent_has_started(pod: GitPod) -> None:
+    cloned(pod)
+    report = pod.push("fix", has_ended=False, START_SEC="1")
+    assert (report.pushed_branch, report.why) == ("", "there is no new commit")
+
+
+def test_limits_of_time_hold_although_signals_are_ignored() -> None:
+    lines = [line for line in script("git_push.sh").splitlines() if "#" not in line]
+    limits = re.findall(r"\btimeout (\S+ \S+) ", "\n".join(lines))
+    assert len(limits) > 5
+    assert set(limits) == {"-s KILL"}
+    busybox = program("busybox")
+    ignoring = f"trap '' TERM; {busybox} timeout -s KILL 1 sleep 30"
+    subprocess.run([busybox, "sh", "-c", ignoring], timeout=20, check=False)

@@ -43,6 +43,15 @@ async def test_auto_creates_one_claim_before_the_job_and_resumes_from_it(tmp_pat
         assert fake.calls.count("create", "persistentvolumeclaims") == 1
 
 
+async def test_claim_of_auto_that_a_config_names_is_marked_as_used(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        await run(config=AUTO)
+        name = claims(fake)[0]["metadata"]["name"]
+        result, log = await run(config={"sessionVolume": name}, runId="run-2")
+        assert result.error_message is None, log.status
+        assert claims(fake)[0]["metadata"]["annotations"]["paperclip.io/last-run"] == "run-2"
+
+
 async def test_claim_of_another_run_that_was_faster_is_used(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
 

@@ -45,9 +45,10 @@ class GitPod:
         """Exit code and termination message. `variables`: without their prefix."""
         return self._run("git_clone.sh", variables)
 
-    def push(self, target: str = "", **variables: str) -> git.PushReport:
-        """Run the script after the agent has ended."""
-        (self.folder / "scratch" / "ended").touch()
+    def push(self, target: str = "", *, has_ended: bool = True, **variables: str) -> git.PushReport:
+        """Run the script after the agent has ended, or for one that never starts."""
+        if has_ended:
+            (self.folder / "scratch" / "ended").touch()
         code, message = self._run("git_push.sh", {"PUSH": target, **variables})
         assert code == 0, message
         report = git.read_push_report(message, NONCE)

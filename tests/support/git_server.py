@@ -60,6 +60,17 @@ class GitServer:
         git("push", "-q", str(self.folder / f"{name}.git"), f"HEAD:refs/heads/{branch}", cwd=work)
         return git("rev-parse", "HEAD", cwd=work)
 
+    def new_submodule(self, name: str, path: str, url: str) -> None:
+        """Add a submodule with this URL. Its version is that of the repository `path`, if there is one."""
+        work = self.folder / f"{name}.work"
+        part = self.folder / f"{path}.git"
+        tip = git("rev-parse", "main", cwd=part) if part.exists() else self.branches(name)["main"]
+        git("update-index", "--add", "--cacheinfo", f"160000,{tip},{path}", cwd=work)
+        (work / ".gitmodules").write_text(f'[submodule "{path}"]\n path = {path}\n url = {url}\n')
+        git("add", ".gitmodules", cwd=work)
+        git("commit", "-q", "-m", "part", cwd=work)
+        git("push", "-q", str(self.folder / f"{name}.git"), "HEAD:main", cwd=work)
+
     def read(self, name: str, branch: str, path: str) -> str:
         """A file of a branch."""
         return git("show", f"refs/heads/{branch}:{path}", cwd=self.folder / f"{name}.git")

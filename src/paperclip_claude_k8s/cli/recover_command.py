@@ -16,9 +16,10 @@ from rich.text import Text
 
 from paperclip_claude_k8s.base.http import open_session
 from paperclip_claude_k8s.base.json_readers import as_trimmed
-from paperclip_claude_k8s.cli.command_options import RecoverOptions
+from paperclip_claude_k8s.cli.command_options import RecoverOptions, absolute_files
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.grants import grants, with_grants
+from paperclip_claude_k8s.cli.kubeconfig_choice import chosen_kubeconfig
 from paperclip_claude_k8s.cli.paperclip_server import HeldTask, PaperclipServer, ServerRefused
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
@@ -102,7 +103,7 @@ async def _release(task: HeldTask, server: PaperclipServer, options: RecoverOpti
 async def _look_up(task: HeldTask, options: RecoverOptions) -> Finding:
     """Find the Job of the task's run on the cluster that the agent's settings name."""
     kubeconfig, context, namespace = _target(task.config, options)
-    process = Process(with_grants(ProcessSettings.read(os.environ), grants(kubeconfig, None, context)))
+    process = Process(with_grants(ProcessSettings.read(os.environ), _granted(kubeconfig, options)))
     try:
         ports = process.ports(kubeconfig, context)
         where = await job_namespace(namespace, kubeconfig, ports)
@@ -124,6 +125,13 @@ def _target(config: Mapping[str, Any], options: RecoverOptions) -> tuple[str | N
         options.context or as_trimmed(config.get("kubeContext")),
         options.namespace or as_trimmed(config.get("namespace")),
     )
+
+
+def _granted(kubeconfig: str | None, options: RecoverOptions) -> dict[str, list[str]]:
+    """What this person chose. The agents' settings are from others: what only they name needs the policy."""
+    own = chosen_kubeconfig(options.kubeconfig, None, devcluster=False)
+    is_own = kubeconfig is not None and absolute_files(kubeconfig) == own
+    return grants(kubeconfig if is_own else None, None, options.context)
 
 
 async def _jobs_of(task: HeldTask, namespace: str, ports: Ports) -> Sequence[JobSnapshot]:

@@ -4,11 +4,12 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracerProvider
-from prometheus_client import REGISTRY, generate_latest, start_http_server
+from prometheus_client import REGISTRY, generate_latest
 
+from paperclip_claude_k8s.instrumentation.metrics_server import serve
 from paperclip_claude_k8s.instrumentation.open_telemetry import SCOPE, OpenTelemetry
 
-LOOPBACK = "127.0.0.1"
+__all__ = ["PrometheusMetrics", "as_text", "prometheus_meter", "prometheus_provider", "serve"]
 
 
 def prometheus_provider() -> MeterProvider:
@@ -19,11 +20,6 @@ def prometheus_provider() -> MeterProvider:
 def prometheus_meter() -> Meter:
     """A meter of such a provider."""
     return prometheus_provider().get_meter(SCOPE)
-
-
-def serve(port: int) -> None:
-    """Serve `/metrics` on loopback in a thread of its own, until the process ends. Raises `OSError`."""
-    start_http_server(port, addr=LOOPBACK)
 
 
 def as_text() -> str:

@@ -46,7 +46,7 @@ class GitSource:
     """Name of the clone's folder, made from the URL."""
     scheme: str
     host: str
-    """Host name, with the port if the URL has one; "" for a local repository."""
+    """Host name as the URL spells it, with the port if the URL has one; "" for a local repository."""
     refs: tuple[str, ...] = ()
     """Names to look for in this order, such as `refs/heads/main`; empty: the repository's default branch."""
     commit: str = ""
@@ -101,7 +101,8 @@ def _read_url(url: str, repositories: Sequence[str]) -> GitSource:
         raise SourceRefused("repoUrl is not a URL") from None
     host = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
     _check_allowed(f"{parts.scheme}://{host}{parts.path}", repositories)
-    return GitSource(url, _folder_name(parts.path), parts.scheme, host)
+    spelled = parts.netloc.rpartition("@")[2]  # so does git spell it when it asks for a password
+    return GitSource(url, _folder_name(parts.path), parts.scheme, spelled)
 
 
 def _read_scp_like(url: str, repositories: Sequence[str]) -> GitSource:

@@ -17,6 +17,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import is_bedrock_id
 from paperclip_claude_k8s.host.session import ResumeDecision, SessionPlace, decide_resume
 from paperclip_claude_k8s.plan.bundle import Packed, without_skills
+from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.inherited import inherited_environment
@@ -123,6 +124,10 @@ class Planner:
                 *tee_run_log_notes(config, claim_name, site.volume_here),
             ),
         )
+        if plan.packed.skill_files and plan.object_bytes > OBJECT_BYTES:
+            smaller = without_skills(site.packed, "the run Secret has no room for them beside the prompt")
+            planner = replace(self, site=replace(site, packed=smaller))
+            return planner.plan(fresh=fresh, session=session, secretless=secretless)
         return replace(plan, notes=(*plan.notes, *_notes_on_inheritance(plan), *_notes_on_the_pod(plan)))
 
     def without_session_volume(self, why: str) -> "Planner":

@@ -20,6 +20,7 @@ from paperclip_claude_k8s.plan.pod_security import Pod
 from paperclip_claude_k8s.plan.pod_template import CONTAINERS, apply_overlay
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.session_volume import CLAIM_PREFIX
+from paperclip_claude_k8s.relay.git import PUSH_CONTAINER
 
 _REACHED = {
     "secrets": "podTemplate lets the agent's Pod use Secrets that are not of this run: {}",
@@ -52,6 +53,7 @@ def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
     """What the policy does not allow in the plan's namespace and Pod."""
     own = pod_template(plan)
     pod = apply_overlay(own, plan.overlay)
+    chosen = _without_push_container(own, pod)
     return tuple(
         refusal
         for refusals in (
@@ -63,8 +65,8 @@ def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
             _capabilities(own, pod, policy),
             _grace(own, pod, policy),
             _other_companies(plan, own, pod, policy),
-            _resources(pod, policy, "cpu", "maxCpu", parse_cpu),
-            _resources(pod, policy, "memory", "maxMemory", parse_bytes),
+            _resources(chosen, policy, "cpu", "maxCpu", parse_cpu),
+            _resources(chosen, policy, "memory", "maxMemory", parse_bytes),
         )
         for refusal in refusals
     )
@@ -279,6 +281,24 @@ def _possible_roots(template: JsonMap) -> Iterator[str]:
         starts_as_root = non_root[subject] is not True and not (isinstance(user, int) and user > 0)
         if starts_as_root or context.get("allowPrivilegeEscalation") is not False:
             yield subject
+
+
+def _without_push_container(own: JsonMap, pod: JsonMap) -> JsonMap:
+    """The Pod without the container that pushes a workspace, if its small limits are those of the adapter.
+
+    Where `maxMemory` is the limit of the agent, no run with a repository would be allowed otherwise.
+    """
+    fixed = [
+        container["resources"]
+        for container in get_objects(own["spec"], "containers")
+        if container["name"] == PUSH_CONTAINER
+    ]
+    counted = [
+        container
+        for container in get_objects(pod["spec"], "containers")
+        if container.get("name") != PUSH_CONTAINER or container.get("resources") not in fixed
+    ]
+    return {**pod, "spec": {**pod["spec"], "containers": counted}}
 
 
 def _resources(

@@ -70,11 +70,29 @@ set_up_credentials() {
     if [ -n "$pass" ]; then
       # only for the server of this repository: another one may be behind a redirect or a submodule
       printf '#!/bin/sh\n' >"$tmp/askpass"
+      # with the key url, git names the path too, and a submodule elsewhere on the same server is refused
+      [ ! -f "$secret/url" ] || printf '[credential]\n\tuseHttpPath = true\n' >"$tmp/.gitconfig"
       cat >>"$tmp/askpass" <<'END'
-case $1 in
-  *"'$PAPERCLIP_GIT_SCHEME://$PAPERCLIP_GIT_HOST'"* | *"@$PAPERCLIP_GIT_HOST'"*) ;;
-  *) exit 1 ;;
-esac
+# The URL $1 without its user.
+without_user() {
+  rest=${1#*://} && authority=${rest%%/*}
+  echo "${1%%://*}://${authority##*@}${rest#"$authority"}"
+}
+if [ -f "$PAPERCLIP_GIT_SECRET/url" ]; then
+  asked=${1#*"'"}
+  asked=$(without_user "${asked%"'"*}")
+  limit=$(without_user "$(cat "$PAPERCLIP_GIT_SECRET/url")")
+  case $asked/ in
+    */../* | */./*) exit 1 ;;
+    "${limit%/}"/* | "${limit%/}.git"/*) ;;
+    *) exit 1 ;;
+  esac
+else
+  case $1 in
+    *"'$PAPERCLIP_GIT_SCHEME://$PAPERCLIP_GIT_HOST'"* | *"@$PAPERCLIP_GIT_HOST'"*) ;;
+    *) exit 1 ;;
+  esac
+fi
 case $1 in
   Username*) cat "$PAPERCLIP_GIT_SECRET/username" 2>/dev/null || echo x-access-token ;;
   *) cat "$PAPERCLIP_GIT_PASS" ;;

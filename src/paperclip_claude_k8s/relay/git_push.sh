@@ -5,16 +5,20 @@ push_to=${PAPERCLIP_GIT_PUSH:-}
 ended=$PAPERCLIP_GIT_ENDED
 own=$tmp/own
 branch='' head='' pushed='' why='' commits=null bytes=null files=null file_bytes=null new=null
-# the Pod may be deleted while the agent ends: there is time left until SIGKILL
+# The Pod may be deleted while the agent ends: there is time left until SIGKILL. Programs inherit this from some shells,
+# so that only `timeout -s KILL` ends them.
 trap '' TERM INT HUP
 
 # Waits until the agent has ended: the relay notes that. If its container dies, the kernel closes the relay's end of the
-# pipe.
+# pipe. A container that cannot be started never opens the pipe; without a limit, this Pod and its Job would never end.
 await_agent() {
   [ -p "$sync/alive" ] || return 0
-  (read -r _ <"$sync/alive") 2>/dev/null &
+  (exec <"$sync/alive" && : >"$tmp/opened" && read -r _) 2>/dev/null &
   reader=$!
+  rounds=$((${PAPERCLIP_GIT_START_SEC:-3600} * 5))
   while kill -0 "$reader" 2>/dev/null && [ ! -e "$ended" ]; do
+    [ -e "$tmp/opened" ] || [ "$rounds" -gt 0 ] || break
+    rounds=$((rounds - 1))
     sleep 0.2
   done
   kill -KILL "$reader" 2>/dev/null
@@ -22,7 +26,7 @@ await_agent() {
 
 # The content of a file of the clone that is no link and no pipe.
 read_file() {
-  [ -f "$1" ] && [ ! -L "$1" ] && timeout 10 head -c "$2" "$1"
+  [ -f "$1" ] && [ ! -L "$1" ] && timeout -s KILL 10 head -c "$2" "$1"
 }
 
 # The id of the clone's ref $1.
@@ -38,7 +42,7 @@ read_ref() {
 # The ids of the clone's branches and of its last stash, at most 500.
 all_heads() {
   {
-    (cd "$dir/.git/refs" && set +f && timeout 20 find heads stash -type f) 2>/dev/null | head -n 500 | while read -r name; do
+    (cd "$dir/.git/refs" && set +f && timeout -s KILL 20 find heads stash -type f) 2>/dev/null | head -n 500 | while read -r name; do
       read_file "$dir/.git/refs/$name" 100
     done
     read_file "$dir/.git/packed-refs" 16777216 | while read -r id name _; do
@@ -78,7 +82,7 @@ borrow_lfs_objects() {
   mkdir "$own/lfs"
   store=$dir/.git/lfs
   [ -d "$store/objects" ] && [ ! -L "$store" ] && [ ! -L "$store/objects" ] || return 0
-  [ -n "$(timeout 60 find "$store/objects" ! -type f ! -type d 2>&1 | head -n 1)" ] || ln -s "$store/objects" "$own/lfs/objects"
+  [ -n "$(timeout -s KILL 60 find "$store/objects" ! -type f ! -type d 2>&1 | head -n 1)" ] || ln -s "$store/objects" "$own/lfs/objects"
 }
 
 # Sets branch and head.
@@ -117,13 +121,13 @@ push_branch() {
   fi
   # git-lfs needs a branch, not only a commit
   if [ "${PAPERCLIP_GIT_LFS:-}" = 1 ] && ! {
-    git --git-dir="$own" update-ref refs/heads/agent "$head" && (cd "$tmp" && timeout 150 git --git-dir="$own" lfs push "$url" agent)
+    git --git-dir="$own" update-ref refs/heads/agent "$head" && (cd "$tmp" && timeout -s KILL 150 git --git-dir="$own" lfs push "$url" agent)
   } >"$tmp/err" 2>&1; then
     why="git lfs push failed: $(git_errors)"
     return
   fi
   # without -f or +: the server's commits are never lost
-  if (cd "$tmp" && timeout 150 git --git-dir="$own" -c core.hooksPath=/dev/null -c credential.helper= -c push.followTags=false \
+  if (cd "$tmp" && timeout -s KILL 150 git --git-dir="$own" -c core.hooksPath=/dev/null -c credential.helper= -c push.followTags=false \
     -c push.gpgSign=false -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 push --porcelain --no-verify \
     --recurse-submodules=no -- "$url" "$head:refs/heads/$target") >"$tmp/out" 2>"$tmp/err"; then
     pushed=$target
@@ -141,9 +145,9 @@ count_commits() {
     [ -z "$base" ] || echo "^$base"
     [ -z "$pushed" ] || echo "^$head"
   } >"$tmp/tips"
-  n=$(timeout 60 git --git-dir="$own" rev-list --count --stdin <"$tmp/tips" 2>/dev/null) && commits=$n
-  n=$(timeout 60 git --git-dir="$own" rev-list --objects --stdin <"$tmp/tips" 2>/dev/null | cut -d ' ' -f 1 |
-    timeout 60 git --git-dir="$own" cat-file --batch-check='%(objectsize:disk)' 2>/dev/null | total) && bytes=$n
+  n=$(timeout -s KILL 60 git --git-dir="$own" rev-list --count --stdin <"$tmp/tips" 2>/dev/null) && commits=$n
+  n=$(timeout -s KILL 60 git --git-dir="$own" rev-list --objects --stdin <"$tmp/tips" 2>/dev/null | cut -d ' ' -f 1 |
+    timeout -s KILL 60 git --git-dir="$own" cat-file --batch-check='%(objectsize:disk)' 2>/dev/null | total) && bytes=$n
 }
 
 total() {
@@ -155,9 +159,9 @@ count_files() {
   GIT_INDEX_FILE=$tmp/index
   export GIT_INDEX_FILE
   if [ -n "$head" ]; then
-    timeout 60 git --git-dir="$own" read-tree "$head" 2>/dev/null || return
+    timeout -s KILL 60 git --git-dir="$own" read-tree "$head" 2>/dev/null || return
   fi
-  (cd "$dir" && timeout 100 git --git-dir="$own" --work-tree="$dir" -c core.fsmonitor=false -c core.hooksPath=/dev/null \
+  (cd "$dir" && timeout -s KILL 100 git --git-dir="$own" --work-tree="$dir" -c core.fsmonitor=false -c core.hooksPath=/dev/null \
     -c core.excludesFile=/dev/null ls-files -z -m -o --exclude-standard) >"$tmp/files" 2>/dev/null || return
   files=$(tr -dc '\000' <"$tmp/files" | wc -c)
   files=$((files))

@@ -28,7 +28,13 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.session_volume_settings import AUTO
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.run_plan import RunPlan
-from paperclip_claude_k8s.plan.session_volume import UNKNOWN_CLAIM, ClaimFacts, claim_manifest, claim_name
+from paperclip_claude_k8s.plan.session_volume import (
+    CLAIM_PREFIX,
+    UNKNOWN_CLAIM,
+    ClaimFacts,
+    claim_manifest,
+    claim_name,
+)
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
 
@@ -69,13 +75,15 @@ async def look_up_session_claim(
 
 
 async def use_session_claim(plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
-    """Create the claim of `auto`, or mark it as used; nothing for the other values of `sessionVolume`.
+    """Create the claim of `auto`, or mark it as used. One of `auto` that the config names is marked too.
 
     Raises:
         ClaimsForbidden: the account may not create it.
         RunFailure: `k8s_session_volume_unavailable`.
     """
     if plan.session_volume.kind != AUTO:
+        if plan.session_volume.claim_name.startswith(CLAIM_PREFIX):
+            await _mark_named(plan, ports, narrator)
         return
     name = plan.session_volume.claim_name
     for _ in range(_ROUNDS):
@@ -91,6 +99,14 @@ async def use_session_claim(plan: RunPlan, ports: Ports, narrator: Narrator) -> 
     why = f"Claim {name}, which holds the agent's sessions, is changed or deleted again and again"
     step = "find out what changes the claims of this namespace"
     raise RunFailure(failures.session_volume_unavailable(why, step, retryable=True))
+
+
+async def _mark_named(plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
+    """Mark a claim that the config names as used, so that `volumes prune` keeps it."""
+    for _ in range(_ROUNDS):
+        claim = await _read(plan, ports, narrator)
+        if claim is None or claim.deleting or await _mark_used(claim, plan, ports, narrator):
+            return
 
 
 def _refused(name: str, done: str, error: ClusterError) -> RunFailure:

@@ -1,0 +1,51 @@
+"""The HTTP server of `/metrics`. Any user of the machine can connect to it, so connections are limited."""
+
+import socket
+import threading
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import REGISTRY, make_wsgi_app
+
+LOOPBACK = "127.0.0.1"
+MAX_CONNECTIONS = 8
+"""Connections at the same time; more are closed at once. Each has a thread and a descriptor of the host."""
+SILENCE = 5.0
+"""Seconds for which a connection may send or take nothing."""
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = SILENCE
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401  # as the base class has it
+        """No lines on stderr."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401  # those of the base class
+        super().__init__(*args)
+        self._free = threading.Semaphore(MAX_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: socket.socket, client_address: Any) -> None:  # type: ignore[override]  # noqa: ANN401
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """A client that went away or was too slow is no trouble of the host."""
+
+
+def serve(port: int) -> None:
+    """Serve `/metrics` on loopback in a thread of its own, until the process ends. Raises `OSError`."""
+    server = make_server(LOOPBACK, port, make_wsgi_app(REGISTRY), _Server, _Handler)
+    threading.Thread(target=server.serve_forever, name="claude-k8s metrics", daemon=True).start()
