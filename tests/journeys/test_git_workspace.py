@@ -133,6 +133,25 @@ async def test_clone_that_fails_says_why_and_what_to_do(git_site: Site, server: 
     assert await git_site.leftovers() == []
 
 
+async def test_stop_during_a_slow_push_is_answered(git_site: Site, server: GitServer) -> None:
+    url = server.new_repository("app", {"README": "hello\n"})
+    server.push_delay = 60
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(
+            run(git_site, CHANGE, {"repoUrl": url}, more={"signal": stop}, gitPush="fix", stopGraceSec=5)
+        )
+        while not any("POST" in line and "receive-pack" in line for line in server.requests):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        stop.set()
+        async with asyncio.timeout(30):
+            result, log = await running
+    assert result.error_message is None, log.status
+    assert result.result_json is not None
+    assert result.result_json["workspace"]["pushed"] is None
+    assert "workspace_not_pushed" in result.result_json["warnings"][0]
+
+
 async def test_host_that_dies_in_mid_run_is_replaced_and_the_work_is_pushed(
     git_site: Site, server: GitServer
 ) -> None:

@@ -36,6 +36,8 @@ class GitServer:
     """`http://HOST:PORT`."""
     password: str = ""
     """If not empty, all requests need it, with any user name."""
+    push_delay: float = 0.0
+    """Seconds until a push is accepted."""
     requests: list[str] = field(default_factory=list)
 
     def new_repository(self, name: str, files: dict[str, str]) -> str:
@@ -118,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes) -> None:
         served = self.server.served
         served.requests.append(f"{self.command} {self.path}")
+        if self.command == "POST" and self.path.endswith("/git-receive-pack"):
+            threading.Event().wait(served.push_delay)
         if served.password and not self._is_authorized(served.password):
             self._send(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
             return

@@ -1,14 +1,18 @@
 """Waits for the container that pushes a workspace, after the agent has ended."""
 
 import asyncio
+import math
 from contextlib import suppress
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.cluster.labels import NONCE_ANNOTATION
+from paperclip_claude_k8s.host.context import StopSignal
+from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
 from paperclip_claude_k8s.run.live_run import LiveRun
 from paperclip_claude_k8s.verdict.workspace_end import WorkspaceEnd, push_container, push_end
 
 STOPPED_WAIT = 5.0
-"""Seconds to wait if this process has stopped the agent: its Pod is gone already, or will be soon."""
+"""Seconds to wait after a stop, whose answer the host awaits. A stopped agent's Pod is gone soon anyway."""
 
 
 async def await_push(run: LiveRun) -> WorkspaceEnd | None:
@@ -23,9 +27,19 @@ async def await_push(run: LiveRun) -> WorkspaceEnd | None:
     nonce = run.launched.job.annotations.get(NONCE_ANNOTATION, run.plan.nonce)
     limit = STOPPED_WAIT if run.stop_reason is not None else timings.workspace_push
     with suppress(TimeoutError):
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(limit) as wait:
+            if run.ctx.signal is not None:
+                run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
             while push_end(job_watch.known.pod, nonce) is None and not job_watch.known.pod_gone:
                 await job_watch.changed()
+    run.cancel_watchers()  # before anything is awaited: the limit can no longer be changed
     end = push_end(job_watch.known.pod, nonce) or WorkspaceEnd(None)
     await (run.narrator.status if end.is_fine else run.narrator.warn)(end.line)
     return end
+
+
+async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:
+    """End the wait soon after the host has stopped the run. The push goes on until the Pod is deleted."""
+    await wait_for_stop(signal)
+    if not wait.expired():
+        wait.reschedule(min(wait.when() or math.inf, loop_time() + STOPPED_WAIT))
