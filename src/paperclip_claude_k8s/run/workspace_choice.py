@@ -57,7 +57,7 @@ def _source(
 ) -> tuple[GitSource | None, str]:
     """The context's repository, or why it cannot be used."""
     try:
-        return read_git_source(repository_of(ctx), settings.policy.repositories), ""
+        source = read_git_source(repository_of(ctx), settings.policy.repositories)
     except RepositoryNotAllowed as error:
         if config.workspace == "git":
             refusal = Refusal("context.paperclipWorkspace.repoUrl", str(error), "repositories")
@@ -65,6 +65,10 @@ def _source(
         return None, str(error)
     except SourceRefused as error:
         return None, str(error)
+    if source is None or source.scheme != "ssh" or config.git_secret or config.workspace == "git":
+        return source, ""
+    # nothing can be cloned without `known_hosts`: with `auto` the run goes on without the files
+    return None, f"cloning {source.url} by SSH needs a Secret with known_hosts in `gitSecret`"
 
 
 async def _look(cwd: str, volume: str | None, settings: ProcessSettings) -> Look:
