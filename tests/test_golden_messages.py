@@ -89,7 +89,7 @@ GOLDEN: list[tuple[Failure, str]] = [
         failures.guard_unreachable(DOWN),
         (
             "Concurrency guard unreachable: Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — "
-            "no Job was created; check the API server and the right to list jobs"
+            "no Job was created; check the API server, and run the agent again when it responds"
         ),
     ),
     (

@@ -164,6 +164,18 @@ def test_error_of_a_run_without_result_tolerates_spaces_in_json_and_names_a_sign
     )
 
 
+@pytest.mark.parametrize("cut", [5, 9, 30, 60])
+def test_error_of_a_run_without_result_does_not_quote_a_cut_event(cut: int) -> None:
+    stdout = f"{INIT}\n{INIT[:cut]}"
+    assert helpers.build_partial_run_error(1, MODEL, stdout) == AFTER_INIT
+    assert helpers.build_partial_run_error(1, MODEL, stdout.encode()) == AFTER_INIT
+
+
+def test_error_of_a_run_without_result_quotes_other_json_than_events() -> None:
+    message = helpers.build_partial_run_error(1, MODEL, '{"error": "no key"}\n')
+    assert message == 'Claude exited with code 1: {"error": "no key"}'
+
+
 def test_description_of_an_ended_pod_names_phase_exit_code_and_reason_of_claude() -> None:
     ended = ContainerSnapshot("claude", Terminated(1, "Error"))
     sidecar = ContainerSnapshot("dind", Terminated(0, "Completed"))

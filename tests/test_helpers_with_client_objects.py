@@ -11,6 +11,9 @@ from kubernetes_asyncio.client import (
     V1ContainerStatus,
     V1Job,
     V1ObjectMeta,
+    V1Pod,
+    V1PodStatus,
+    V1Status,
 )
 from kubernetes_asyncio.client.exceptions import ApiException
 
@@ -23,8 +26,13 @@ ENDED = V1ContainerStateTerminated(
 )
 STATE = V1ContainerState(terminated=ENDED)
 STATUS = V1ContainerStatus(name="claude", state=STATE, image="i", image_id="i", ready=False, restart_count=0)
+SIDECAR = V1ContainerStatus(name="dind", image="i", image_id="i", ready=False, restart_count=0)
+POD = V1Pod(
+    metadata=V1ObjectMeta(name="p"), status=V1PodStatus(phase="Failed", container_statuses=[SIDECAR, STATUS])
+)
 ENDS: list[Any] = [
-    *(ENDED, STATE, STATUS, ENDED.to_dict(), STATE.to_dict(), STATUS.to_dict()),
+    *(ENDED, STATE, STATUS, POD),
+    *(ENDED.to_dict(), STATE.to_dict(), STATUS.to_dict(), POD.to_dict(), json_of(POD)),
     {"exitCode": 137, "reason": "OOMKilled", "message": None, "signal": None},
     {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
     Terminated(137, "OOMKilled"),
@@ -40,7 +48,11 @@ def test_end_of_a_container_is_read_in_every_form(state: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [V1ContainerState(running=V1ContainerStateRunning()), {"running": {}}, {"waiting": {}}, 7, "x"]
+    "state",
+    [
+        *(V1ContainerState(running=V1ContainerStateRunning()), {"running": {}}, {"waiting": {}}, 7, "x"),
+        *(V1Pod(status=V1PodStatus(phase="Failed", reason="Evicted")), {"status": {"phase": "Pending"}}),
+    ],
 )
 def test_state_that_is_no_end_counts_as_unknown(state: object) -> None:
     assert helpers.describe_truncation_cause(state) == "pod state unavailable — exit cause unknown"
@@ -61,6 +73,12 @@ def test_lookup_of_the_pod_is_read_from_a_mapping(lookup: dict[str, Any]) -> Non
 def test_status_of_the_agent_s_container_is_described(status: object) -> None:
     text = helpers.describe_pod_terminated_error("p", "Failed", [{"name": "istio-proxy"}, status])
     assert text == "Pod p reached phase=Failed: claude exited 137 (OOMKilled)"
+
+
+def test_pod_without_statuses_of_containers_is_described_by_its_phase() -> None:
+    statuses = V1PodStatus(phase="Failed").container_statuses
+    text = helpers.describe_pod_terminated_error("p", "Failed", statuses)
+    assert text == "Pod p reached phase=Failed"
 
 
 def _job(**labels: str) -> V1Job:
@@ -103,6 +121,9 @@ def test_job_of_an_unexpected_type_has_an_unknown_task() -> None:
         ({"kind": "Status", "code": 404, "reason": "NotFound"}, True),
         ({"kind": "Status", "code": 409}, False),
         ({"code": 404}, False),
+        (V1Status(code=404, status="Failure"), True),
+        (V1Status(code=403, status="Failure"), False),
+        (V1Job(), False),
     ],
 )
 def test_missing_object_is_recognised_in_every_form_of_error(error: object, *, expected: bool) -> None:

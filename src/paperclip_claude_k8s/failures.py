@@ -19,7 +19,13 @@ from datetime import datetime
 
 from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
 from paperclip_claude_k8s.claude.next_steps import NEXT_STEPS, SESSION_LOST
-from paperclip_claude_k8s.cluster.error_texts import INHERITS, describe_error, home_pod_step, refusal_step
+from paperclip_claude_k8s.cluster.error_texts import (
+    INHERITS,
+    describe_error,
+    guard_step,
+    home_pod_step,
+    refusal_step,
+)
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.context import JsonMap
@@ -183,11 +189,7 @@ def workspace_unavailable(why: str, step: str, *, retryable: bool = False) -> Fa
 
 def guard_unreachable(error: ClusterError) -> Failure:
     """Built when Jobs, Pods or Leases of the slot cannot be read, so a second run cannot be excluded."""
-    step = "no Job was created; check the API server and the right to list jobs"
-    if error.exceeds_quota:
-        step = "no Job was created; free some of the namespace's quota, or have it raised"
-    if error.foreign:
-        step = "no Job was created; do what the message says, then run the agent again"
+    step = f"no Job was created; {guard_step(error)}"
     text = f"Concurrency guard unreachable: {describe_error(error)}"
     return _bootstrap(ErrorCode.GUARD_UNREACHABLE, text, step, retryable=not error.foreign)
 

@@ -92,14 +92,14 @@ def is_k8s_404(error: object) -> bool:
 
     Accepts the exceptions of Kubernetes clients, such as `kubernetes_asyncio`'s `ApiException`. They have the
     HTTP status as `status`, `status_code` or `statusCode` (of the exception or of its `response`), or as
-    `HTTP-Code: 404` in the message. The API's answer as a dict, with the status as `code`, is accepted too.
+    `HTTP-Code: 404` in the message. The API's answer is accepted too, as a `V1Status` or a dict with the kind
+    `Status` and the status as `code`.
     """
     if isinstance(error, ClusterError):
         return error.not_found
-    if isinstance(error, Mapping):
-        return error.get("kind") == "Status" and error.get("code") == NOT_FOUND
     if not isinstance(error, BaseException):
-        return False
+        is_status = type(error).__name__ == "V1Status" or json_of(error).get("kind") == "Status"
+        return is_status and json_of(error).get("code") == NOT_FOUND
     holders = (error, getattr(error, "response", None))
     if any(_field(holder, name) == NOT_FOUND for holder in holders for name in _STATUS_FIELDS):
         return True
@@ -115,14 +115,17 @@ def should_abort_for_cancellation(status: str | None) -> bool:
     return is_cancelled(status)
 
 
-def build_partial_run_error(exit_code: int | None, model: str, stdout: str, pod_state: object = None) -> str:
+def build_partial_run_error(
+    exit_code: int | None, model: str, stdout: str | bytes, pod_state: object = None
+) -> str:
     """The message for output with neither a result event nor an answer. It never quotes events.
 
-    `exit_code`: None if unknown. `pod_state`: how the agent's container ended, as a
-    `V1ContainerStateTerminated`, a `V1ContainerState`, or a dict with `exitCode`, `reason`, `message` and
-    `signal`; None if unknown.
+    `exit_code`: None if unknown. `model`: "" if unknown. `pod_state`: how the agent's container ended, as a
+    `V1ContainerStateTerminated`, `V1ContainerState`, `V1ContainerStatus` or `V1Pod`, or a dict with
+    `exitCode`, `reason`, `message` and `signal`; None if unknown. Only the exit code `exit_code` is shown.
     """
-    return failure_texts.build_partial_run_error(exit_code, model, stdout, _container_end(pod_state))
+    text = stdout.decode("utf-8", "replace") if isinstance(stdout, bytes) else stdout
+    return failure_texts.build_partial_run_error(exit_code, model, text, _container_end(pod_state))
 
 
 def describe_truncation_cause(
@@ -147,19 +150,22 @@ def describe_truncation_cause(
     )
 
 
-def describe_pod_terminated_error(pod: str, phase: str, containers: Iterable[object]) -> str:
+def describe_pod_terminated_error(pod: str, phase: str, containers: Iterable[object] | None) -> str:
     """The message for a Pod that ended before its log could be read.
 
-    `containers`: the statuses of its containers, as `V1ContainerStatus` or dicts. The agent's is named
-    `claude`.
+    `pod`: its name. `containers`: the statuses of its containers, as `V1ContainerStatus` or dicts; None if
+    the Pod has none yet. The agent's is named `claude`.
     """
-    agents = (_container(container) for container in containers)
-    agent = next((container for container in agents if container.name == AGENT_CONTAINER), None)
+    agent = _agent(_container(container) for container in containers or ())
     text = f"Pod {pod} reached phase={phase}"
     if agent is None or not isinstance(agent.state, Terminated):
         return text
     code = "unknown" if agent.state.exit_code is None else agent.state.exit_code
     return f"{text}: claude exited {code} ({agent.state.reason or agent.state.message or 'no reason'})"
+
+
+def _agent(containers: Iterable[ContainerSnapshot]) -> ContainerSnapshot | None:
+    return next((container for container in containers if container.name == AGENT_CONTAINER), None)
 
 
 def _container(status: object) -> ContainerSnapshot:
@@ -176,6 +182,9 @@ def _container_end(state: object) -> Terminated | None:
     if not isinstance(state, Mapping) and not hasattr(state, "attribute_map"):
         return None
     found = json_of(state)
+    if isinstance(found.get("status"), dict):  # of a Pod
+        agent = _agent(pod_snapshot(found).containers)
+        return agent.state if agent is not None and isinstance(agent.state, Terminated) else None
     if not {"state", "terminated", "running", "waiting"}.isdisjoint(found):  # of a container, or its status
         return read if isinstance(read := _container({"state": found, **found}).state, Terminated) else None
     end = _container({"state": {"terminated": found}}).state

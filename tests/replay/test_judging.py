@@ -52,9 +52,9 @@ def test_state_of_a_client_is_an_ending() -> None:
 @pytest.mark.parametrize(
     ("state", "text"),
     [
-        ({"exitCode": "x"}, "exitCode must be a whole number"),
-        ({"exitCode": True}, "exitCode must be a whole number"),
-        ({"exitcode": 137}, "unknown: exitcode; known are exitCode, reason"),
+        ({"exitCode": "x"}, "the exit code must be a whole number"),
+        ({"exitCode": True}, "the exit code must be a whole number"),
+        ({"exitcode": 137}, "a pod state has no field exitcode; known are exitCode, reason"),
         ("OOMKilled", "a pod state is an object with exitCode"),
         ([], "a pod state is an object"),
     ],
@@ -113,3 +113,17 @@ def test_cost_of_a_resumed_session_is_unknown_unless_the_run_is_known_to_be_fres
     )
     assert judge(events).cost_usd is None
     assert judge(events, resumed=False).cost_usd == 1.5
+
+
+def test_name_of_a_file_as_text_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "captured.ndjson"
+    file.write_bytes(WHOLE)
+    with pytest.raises(ReplayInvalid, match=r"is the name of a file, not its content: pass a pathlib\.Path"):
+        judge(str(file))
+    assert judge("no such file").error_code == "claude_no_result"
+
+
+def test_exit_code_replaces_that_of_the_state() -> None:
+    message = judge(CUT, exit_code=3, pod_state={"exitCode": 137}).error_message or ""
+    assert "exit code 3" in message
+    assert "137" not in message

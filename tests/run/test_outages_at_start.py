@@ -116,6 +116,24 @@ async def test_outage_at_any_call_before_the_start_is_retryable(
         assert result.execution_recovery == NOT_STARTED
 
 
+@pytest.mark.parametrize("verb_resource", ["list jobs", "create jobs", "create secrets", "create leases"])
+async def test_rejected_credentials_are_reported_as_such(tmp_path: Path, verb_resource: str) -> None:
+    verb, resource = verb_resource.split()
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        fake.faults.refuse(verb, resource, 401, times=10_000)
+        result, _ = await run()
+        assert "HTTP 401 Unauthorized" in (result.error_message or "")
+        assert "renew the credentials of this process" in (result.error_message or "")
+
+
+async def test_missing_right_to_list_jobs_is_reported_with_the_role(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        fake.faults.denied.add(("list", "jobs"))
+        result, _ = await run()
+        assert 'cannot list resource "jobs"' in (result.error_message or "")
+        assert "`claude-k8s rbac` prints the Role" in (result.error_message or "")
+
+
 @pytest.mark.parametrize("resource", ["jobs", "secrets", "leases"])
 async def test_create_that_another_writer_disturbed_is_repeated(tmp_path: Path, resource: str) -> None:
     """The admission of quotas responds like this if two objects are created at the same moment."""

@@ -16,6 +16,7 @@ from paperclip_claude_k8s.testing import (
     PodScript,
     build_context,
     capture,
+    cause,
     create_adapter,
 )
 
@@ -44,7 +45,7 @@ async def test_unknown_fault_is_an_error_that_lists_the_known_ones(run_agent: Ag
 
 @pytest.mark.parametrize(
     ("after", "text"),
-    [(0.0, "there is no Pod yet"), (1000.0, "the block ended before pod_deleted was caused")],
+    [(0.0, "no Pod exists at this time"), (1000.0, "the block ended before pod_deleted was caused")],
 )
 async def test_fault_that_does_not_happen_is_an_error(
     after: float, text: str, run_agent: AgentRunner
@@ -99,3 +100,22 @@ async def test_cut_connection_of_one_process_does_not_affect_another(fake_cluste
     await cut.shutdown()
     await other.shutdown()
     assert (refused.error_family, served.error_code) == ("transient_upstream", None)
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "unknown"),
+    [("post", "jobs", "unknown verb 'post'"), ("create", "job", "unknown resource 'job'")],
+)
+async def test_refusal_of_requests_that_do_not_exist_is_an_error(
+    verb: str, resource: str, unknown: str, fake_cluster: FakeCluster
+) -> None:
+    with pytest.raises(ValueError, match=f"{unknown}; known are .*(create|jobs)"):
+        fake_cluster.faults.refuse(verb, resource, 403)
+
+
+async def test_fault_after_the_end_of_the_agent_says_that_none_runs(
+    run_agent: AgentRunner, fake_cluster: FakeCluster
+) -> None:
+    await run_agent()
+    with pytest.raises(LookupError, match="no Pod exists at this time: cause the fault while an agent runs"):
+        cause(fake_cluster, "pod_evicted")

@@ -71,3 +71,18 @@ def test_two_events_with_one_message_id_both_pass() -> None:
     repeats = LogLineDedupFilter()
     assert repeats.filter(answer("m1", "one") + answer("m1", "two")).count("\n") == 2
     assert_documented("assistant events are told apart by message id")
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_chunks_of_bytes_pass_like_text_wherever_they_are_cut(size: int) -> None:
+    words = json.dumps({"type": "assistant", "uuid": "u1", "text": "Grüße 🙂"}, ensure_ascii=False)
+    log = f"{words}\nnö\n{words}\n→".encode()
+    repeats = LogLineDedupFilter()
+    passed = "".join(repeats.filter(log[at : at + size]) for at in range(0, len(log), size))
+    assert passed + repeats.flush() == f"{words}\nnö\n→"
+
+
+def test_character_that_is_cut_at_the_end_of_the_log_is_replaced() -> None:
+    repeats = LogLineDedupFilter()
+    assert repeats.filter("é".encode()[:1]) == ""
+    assert repeats.flush() == "\ufffd"

@@ -4,6 +4,7 @@ The adapter's own log stream needs no such filter: it continues by position (`po
 """
 
 import json
+from codecs import getincrementaldecoder
 from hashlib import blake2b
 
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
@@ -22,6 +23,8 @@ _UUID_PREFIX = "uuid "
 class LogLineDedupFilter:
     """Passes each event of the CLI once. Plain lines always pass: two equal lines may both be original.
 
+    Chunks are text, or bytes of the log in UTF-8 that may be cut anywhere, also within a character.
+
     At most `Limits.log_line_bytes` characters of an incomplete line are held back. A line that exceeds this
     before it is complete passes in pieces, without being compared.
 
@@ -34,9 +37,11 @@ class LogLineDedupFilter:
         self._seen = RecentTexts(MAX_REMEMBERED_EVENTS)
         self._partial_line: list[str] = []
         self._partial_size = 0
+        self._decoder = getincrementaldecoder("utf-8")("replace")
 
-    def filter(self, text: str) -> str:
+    def filter(self, chunk: str | bytes) -> str:
         """The new lines of this chunk. An incomplete last line is held back until it is complete."""
+        text = chunk if isinstance(chunk, str) else self._decoder.decode(chunk)
         *lines, rest = text.split("\n")
         if lines:
             lines[0] = "".join([*self._partial_line, lines[0]])
@@ -49,7 +54,7 @@ class LogLineDedupFilter:
 
     def flush(self) -> str:
         """The held-back last line, if it is new."""
-        rest = self._release()
+        rest = self._release() + self._decoder.decode(b"", final=True)
         return rest if rest and self._is_new(rest) else ""
 
     def _release(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.known_texts import LineKind, kind_of_line
+from paperclip_claude_k8s.claude.torn_lines import torn_type
 
 MAX_QUOTED_CHARS = 4000
 """Largest number of characters of the CLI's text that an error message quotes."""
@@ -151,12 +152,17 @@ def exit_step(exit_code: int | None) -> str:
 
 
 def first_plain_line(stdout: str) -> str:
-    """The first line without an event (a JSON object with a non-empty `type`); empty if there is none."""
-    for line in stdout.split("\n"):
-        text = line.strip()
-        if text and next(events_on(text.encode("utf-8", "surrogatepass")), None) is None:
-            return text
-    return ""
+    """The first line without an event, or the beginning of one; empty if there is none.
+
+    An event is a JSON object with a non-empty `type`.
+    """
+    lines = (line.strip() for line in stdout.split("\n"))
+    return next((line for line in lines if line and not _holds_event(line)), "")
+
+
+def _holds_event(line: str) -> bool:
+    encoded = line.encode("utf-8", "surrogatepass")
+    return next(events_on(encoded), None) is not None or torn_type(line) is not None
 
 
 def describe_truncation_cause(

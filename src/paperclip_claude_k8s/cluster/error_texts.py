@@ -8,6 +8,7 @@ _POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates Pod
 """Parts of the messages of refusals by a policy. Their status is 403 too, but RBAC rights do not help."""
 
 
+RENEW_CREDENTIALS = "renew the credentials of this process: the API server does not accept them"
 _MISSING_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
 
 
@@ -25,6 +26,8 @@ def refusal_step(error: ClusterError) -> str:
         return "create the namespace, or correct `namespace` in the agent's settings"
     if any(text in error.message for text in _POLICY_TEXTS):
         return "change what the policy objects to, or ask whoever maintains the policy"
+    if error.unauthorized and not error.foreign:
+        return RENEW_CREDENTIALS
     if error.lacks_right:
         return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
     if error.forbidden or error.status == 400 or error.invalid:
@@ -35,6 +38,19 @@ def refusal_step(error: ClusterError) -> str:
 def lacks_namespace(error: ClusterError) -> bool:
     """Whether an object was refused because its namespace does not exist."""
     return error.status == 404 and _MISSING_NAMESPACE.search(error.message) is not None
+
+
+def guard_step(error: ClusterError) -> str:
+    """What a person can do about Jobs, Pods or Leases that could not be read."""
+    if error.exceeds_quota:
+        return "free some of the namespace's quota, or have it raised"
+    if error.foreign:
+        return "do what the message says, then run the agent again"
+    if error.unauthorized or error.lacks_right or lacks_namespace(error):
+        return refusal_step(error)
+    if error.forbidden:
+        return "check the rights of the service account (`claude-k8s rbac` prints the Role)"
+    return "check the API server, and run the agent again when it responds"
 
 
 def lease_step(error: ClusterError) -> str:
@@ -56,7 +72,7 @@ def home_pod_step(error: ClusterError | None) -> str:
     if error is not None and error.may_succeed_later:
         return "no Job was created; check the API server, and run the agent again when it responds"
     if error is not None and error.unauthorized:
-        return "renew the credentials of this process: the API server does not accept them"
+        return RENEW_CREDENTIALS
     if error is not None and error.lacks_right:
         step = "give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
     elif error is not None:

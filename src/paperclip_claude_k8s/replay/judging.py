@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.replay.pod_states import NOWHERE, ending_of
+from paperclip_claude_k8s.replay.pod_states import NOWHERE, ReplayInvalid, ending_of
 from paperclip_claude_k8s.replay.recording_formats import RecordingFormat, Stream
 from paperclip_claude_k8s.replay.recordings import agent_output, open_recording, recorded_lines
 from paperclip_claude_k8s.verdict.ending import Ending
@@ -19,6 +19,9 @@ from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_resu
 Recording: TypeAlias = str | bytes | Path | Iterable[str | bytes]
 """Recorded output: the text itself, the path of a file (which may be gzipped), or its lines."""
 
+MAX_FILE_NAME_CHARS = 1024
+"""A longer text is a recording, not the name of a file that was meant."""
+
 
 def read_stream(lines: Recording) -> Transcript:
     """What recorded output contains: session, answer, usage, result and more.
@@ -26,6 +29,7 @@ def read_stream(lines: Recording) -> Transcript:
     `lines` is the stdout of the CLI, or any log that `docs/building-hosts.md` names.
 
     Raises:
+        ReplayInvalid: it is the name of a file as text: pass a `Path`.
         OSError, EOFError, zlib.error: a file cannot be read.
     """
     return read_blocks(output_of(lines))
@@ -42,7 +46,8 @@ def judge(
 
     Args:
         stdout: what the CLI printed; see `read_stream`.
-        exit_code: that of the agent's container; 0 if neither it nor `pod_state` is given.
+        exit_code: that of the agent's container; 0 if neither it nor `pod_state` is given. It
+            replaces the `exitCode` of `pod_state`.
         pod_state: how the container ended: a mapping with any of `exitCode`, `reason`, `message`, `signal`,
             `deleted` (true if the Job was deleted) and `disrupted` (the reason why the Pod was taken away),
             or a client's `V1ContainerState` or `V1ContainerStateTerminated`.
@@ -50,7 +55,7 @@ def judge(
             on it.
 
     Raises:
-        ReplayInvalid: `pod_state` has an unknown field or a wrong value.
+        ReplayInvalid: `pod_state` has an unknown field or a wrong value; `stdout` is the name of a file.
         OSError, EOFError, zlib.error: a file cannot be read.
     """
     ending = ending_of(exit_code, pod_state)
@@ -81,6 +86,8 @@ def output_of(recording: Recording) -> Iterator[tuple[Stream, bytes]]:
             yield from agent_output(source)
         return
     if isinstance(recording, (str, bytes)):
+        if isinstance(recording, str) and _names_file(recording):
+            raise ReplayInvalid(f"{recording!r} is the name of a file, not its content: pass a pathlib.Path")
         yield from agent_output(BytesIO(_encoded(recording)))
         return
     format_ = RecordingFormat()
@@ -88,6 +95,11 @@ def output_of(recording: Recording) -> Iterator[tuple[Stream, bytes]]:
         for line in recorded_lines(BytesIO(_encoded(text))):
             yield from format_.read(line if line.endswith(b"\n") else line + b"\n")
     yield from format_.finish()
+
+
+def _names_file(text: str) -> bool:
+    is_short = 0 < len(text) <= MAX_FILE_NAME_CHARS and text.isprintable()
+    return is_short and not text.lstrip().startswith("{") and Path(text).is_file()
 
 
 def _encoded(text: str | bytes) -> bytes:

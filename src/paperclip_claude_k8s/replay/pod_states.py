@@ -22,7 +22,7 @@ class ReplayInvalid(ValueError):
 
 
 def ending_of(exit_code: int | None = None, pod_state: object = None) -> Ending:
-    """How the container ended. With neither value, it exited with 0.
+    """How the container ended. With neither value, it exited with 0; `exit_code` replaces the state's.
 
     `pod_state`: a mapping with `FIELDS`, or a `V1ContainerState`, or its `terminated`. `deleted`: the Job was
     deleted by somebody. `disrupted`: the reason for which the Pod was taken away, such as "Evicted".
@@ -33,7 +33,7 @@ def ending_of(exit_code: int | None = None, pod_state: object = None) -> Ending:
     state = _fields_of(pod_state)
     code = exit_code if exit_code is not None else state.get("exitCode")
     if code is not None and (not isinstance(code, int) or isinstance(code, bool)):
-        raise ReplayInvalid(f"exitCode must be a whole number, not {code!r:.100}")
+        raise ReplayInvalid(f"the exit code must be a whole number, not {code!r:.100}")
     texts = {key: str(state.get(key) or "") for key in ("reason", "message", "disrupted")}
     signal = state.get("signal") if isinstance(state.get("signal"), int) else None
     # whether the state says how the container ended, not only what happened to its Pod or Job
@@ -59,7 +59,7 @@ def _fields_of(pod_state: object) -> dict[str, Any]:
     state = json_of(pod_state)
     state = get_object(state, "terminated") if "terminated" in state else state
     if unknown := set(state) - {*FIELDS, *_FURTHER_FIELDS}:
-        raise ReplayInvalid(f"unknown: {_named(sorted(unknown))}; known are {_named(FIELDS)}")
+        raise ReplayInvalid(f"a pod state has no field {_named(sorted(unknown))}; known are {_named(FIELDS)}")
     return state
 
 

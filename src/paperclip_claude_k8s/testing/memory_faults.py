@@ -3,9 +3,22 @@
 from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.devcluster.faults import Faults
+from paperclip_claude_k8s.devcluster.kinds import ALL, VERBS
 from paperclip_claude_k8s.devcluster.problems import Problem
 
-_REASONS = {403: "Forbidden", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
+_REASONS = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+_RESOURCES = {kind.plural for kind in ALL}
 
 
 @dataclass(slots=True)
@@ -52,7 +65,15 @@ class MemoryFaults(Faults):
     ) -> None:
         """Refuse the next `times` requests with this verb and resource, such as "create" and "jobs".
 
-        `code`: the HTTP status. `retry_after`: seconds, in the header of that name.
+        `resource` may be a subresource, such as "pods/log". `code`: the HTTP status. `retry_after`: seconds, in
+        the header of that name.
+
+        Raises:
+            ValueError: there is no such verb or resource, so that no request would be refused.
         """
+        if verb not in VERBS:
+            raise ValueError(f"unknown verb {verb!r}; known are {', '.join(VERBS)}")
+        if resource.partition("/")[0] not in _RESOURCES:
+            raise ValueError(f"unknown resource {resource!r}; known are {', '.join(sorted(_RESOURCES))}")
         refusal = Refusal(verb, resource, code, times, retry_after=retry_after, message=message)
         self.access_checks.append(refusal.check)

@@ -33,7 +33,7 @@ class NamedFault:
 def _first(cluster: FakeCluster, kind: Kind) -> Object:
     found = next(iter(cluster.store.list(kind)), None)
     if found is None:
-        raise LookupError(f"there is no {kind.kind} yet: cause the fault while an agent runs")
+        raise LookupError(f"no {kind.kind} exists at this time: cause the fault while an agent runs")
     return found
 
 
@@ -132,7 +132,7 @@ FAULTS = {fault.name: fault for fault in _ALL}
 
 
 def cause(cluster: FakeCluster, name: str) -> None:
-    """Cause a fault of `FAULTS` now.
+    """Cause a fault of `FAULTS` now. If several agents run, a fault of a Pod or a Job affects only one of them.
 
     Raises:
         ValueError: there is no fault of this name.
@@ -147,7 +147,8 @@ def cause(cluster: FakeCluster, name: str) -> None:
 async def inject(cluster: FakeCluster, name: str, after: float = 20.0) -> AsyncIterator[None]:
     """Cause a fault of `FAULTS` during the block: `after` seconds from its beginning, in the loop's time.
 
-    A fault that has to be caused before a run is caused at once.
+    A fault that has to be caused before a run is caused at once. If several agents run, a fault of a Pod or a
+    Job affects only one of them.
 
     Raises:
         ValueError: there is no fault of this name.
