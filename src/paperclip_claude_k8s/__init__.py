@@ -23,9 +23,9 @@ adapter serves any number of concurrent runs:
 The documents are in the folder `docs` of this package: `host-protocol.md` (what a host passes in and gets
 back), `configuration.md` (every setting), `errors.md` (every error code) and others.
 
-The public interface consists of the names in `__all__`, the module `paperclip_claude_k8s.helpers`, those in
-`__all__` of `paperclip_claude_k8s.instrumentation`, the command line, and the bridge's line protocol. Every
-other module is private and may change in any release.
+The public interface consists of the names in `__all__` of this package and of its modules `helpers`,
+`replay`, `testing` (see `building-hosts.md`) and `instrumentation` (see `observability.md`), of the command
+line, and of the bridge's line protocol. Every other module is private and may change in any release.
 Importing the package is cheap: each public class is loaded when it is first used.
 """
 

@@ -115,3 +115,19 @@ def test_host_protocol_names_every_field_and_method() -> None:
     names = {field.alias or name for name, field in fields.items()}
     names |= {method.rpartition(".")[2] for method in METHODS}
     assert {name for name in names if not re.search(rf"\b{name}\b", page)} == set()
+
+
+def _sentences_on_public_modules() -> Iterator[str]:
+    """Yield what each document says before it calls every other module private."""
+    documents = [path for path in DOCUMENTS if path.name in {"host-protocol.md", "building-hosts.md"}]
+    pages = [path.read_text(encoding="utf-8") for path in documents]
+    for text in (paperclip_claude_k8s.__doc__ or "", *pages):
+        (before, *_) = re.split(r"(?i)every\s+other\s+module\s+is\s+private", text)
+        assert before != text
+        yield before[-900:]
+
+
+def test_documents_name_the_same_public_modules() -> None:
+    for sentence in _sentences_on_public_modules():
+        names = {module.rpartition(".")[2] for module in PUBLIC_MODULES}
+        assert {name for name in names if not re.search(rf"`({PACKAGE}\.)?{name}`", sentence)} == set()

@@ -26,13 +26,12 @@ def refusal_step(error: ClusterError) -> str:
         return "create the namespace, or correct `namespace` in the agent's settings"
     if any(text in error.message for text in _POLICY_TEXTS):
         return "change what the policy objects to, or ask whoever maintains the policy"
-    if error.unauthorized and not error.foreign:
-        return RENEW_CREDENTIALS
     if error.lacks_right:
         return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
     if error.forbidden or error.status == 400 or error.invalid:
         return "correct the setting that the message is about"
-    return "retrying may succeed"
+    rejects_credentials = error.unauthorized and not error.foreign
+    return RENEW_CREDENTIALS if rejects_credentials else "retrying may succeed"
 
 
 def lacks_namespace(error: ClusterError) -> bool:

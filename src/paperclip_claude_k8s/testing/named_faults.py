@@ -132,7 +132,9 @@ FAULTS = {fault.name: fault for fault in _ALL}
 
 
 def cause(cluster: FakeCluster, name: str) -> None:
-    """Cause a fault of `FAULTS` now. If several agents run, a fault of a Pod or a Job affects only one of them.
+    """Cause a fault of `FAULTS` now.
+
+    If several agents run, a fault of a Pod or a Job affects only one of them.
 
     Raises:
         ValueError: there is no fault of this name.
