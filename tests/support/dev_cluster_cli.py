@@ -35,6 +35,7 @@ class DevClusterCli:
         config = {
             "kubeconfig": str(self.cluster.kubeconfig),
             "image": "local/agent:1",
+            "concurrencyWaitSec": 0,
             "env": {"CLAUDE_CAPTURE": str(recording), **env},
         }
         path.write_text(json.dumps(config), encoding="utf-8")

@@ -20,6 +20,7 @@ from paperclip_claude_k8s.testing import (
 INIT = {"type": "system", "subtype": "init", "model": "claude-opus-4-7", "session_id": "sess_trunc"}
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 OTHER_SESSION = "00000000-026f-4619-ac69-4537ef7d22eb"
+NO_WAIT = {"concurrencyWaitSec": 0}
 WITH_VOLUME = {"claimName": "paperclip-data"}
 """Config with which sessions outlive their Pods."""
 USED = {"input_tokens": 1, "cache_creation_input_tokens": 523, "cache_read_input_tokens": 46295}
@@ -68,9 +69,9 @@ async def test_jobs_that_cannot_be_listed_are_an_error(run_agent: AgentRunner) -
 @pytest.mark.parametrize(
     ("left", "fields", "code"),
     [
-        ({}, {"config": {"reattachOrphanedJobs": False}}, "k8s_concurrent_run_blocked"),
+        ({}, {"config": {"reattachOrphanedJobs": False, **NO_WAIT}}, "k8s_concurrent_run_blocked"),
         ({"context": {}}, {"context": {}}, "k8s_orphan_task_unknown"),
-        ({"context": {"taskId": "other"}}, {}, "k8s_concurrent_run_blocked"),
+        ({"context": {"taskId": "other"}}, {"config": NO_WAIT}, "k8s_concurrent_run_blocked"),
         (
             {"runtime": {"sessionId": SESSION}, "config": WITH_VOLUME},
             {"runtime": {"sessionId": OTHER_SESSION}, "config": WITH_VOLUME},
