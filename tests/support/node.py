@@ -35,3 +35,8 @@ async def node_host(
     assert process.returncode == 0, err.decode()
     outcome: dict[str, Any] = json.loads(out)
     return outcome, err.decode()
+
+
+def warnings_in(stderr: str) -> list[str]:
+    """The lines that are no log record of level INFO."""
+    return [line for line in stderr.splitlines() if '"level": "INFO"' not in line]

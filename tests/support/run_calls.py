@@ -161,6 +161,15 @@ SCENARIOS: dict[str, Scenario] = {
         more={"config": {"retainJobs": True}},
         keeps_taken_jobs=True,
     ),
+    "a stopped run with Events on its Job": Scenario(
+        (
+            *(*ACQUIRE, *LAUNCH, *WATCH, *repeated("create_event", 3), "delete_job in the foreground"),
+            *(*repeated("read_pod", 4), "read_job", *repeated("log read", 2), FINAL_DELETE, *RELEASE),
+        ),
+        more={"config": {"jobEvents": True}},
+        stopped_after=15,
+        max_agents={"": 1, "delete_job in the foreground": 2},
+    ),
     "a lost session": Scenario(
         (
             *(*ACQUIRE, *LAUNCH, *WATCH, FINAL_DELETE),
