@@ -196,7 +196,7 @@ async def test_signal_prints_a_reply_and_ends_the_command_by_the_signal(
 
 async def test_submitted_run_blocks_other_runs_of_its_agent_until_it_ends(dev: DevClusterCli) -> None:
     run_id = await dev.submit(**dev.endless_agent())
-    code, blocked, _ = await dev.cli.run(*dev.new_run_args("-q", settings={"concurrencyWaitSec": 0}))
+    code, blocked, _ = await dev.cli.run(*dev.new_run_args("-q"))
     assert (code, blocked["error_code"]) == (1, "k8s_concurrent_run_blocked")
     dev.end_agent()
     await dev.wait_for_job_end()

@@ -3,11 +3,10 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.support.captures import capture_file
 from tests.support.cli_commands import CommandResult, CommandRunner, claude_k8s
@@ -28,13 +27,8 @@ class DevClusterCli:
     cluster: DevCluster
     cli: CommandRunner
 
-    def new_run_args(
-        self, *more: str, number: str = "02", settings: Mapping[str, Any] | None = None, **env: str
-    ) -> list[str]:
-        """Arguments that start a run whose agent prints capture `number` and has the variables `env`.
-
-        `settings` are further settings of the run.
-        """
+    def new_run_args(self, *more: str, number: str = "02", **env: str) -> list[str]:
+        """Arguments that start a run whose agent prints capture `number` and has the variables `env`."""
         recording = self.cli.folder / capture_file(number)
         recording.write_bytes(capture(number))
         path = self.cli.folder / "config.json"
@@ -43,7 +37,6 @@ class DevClusterCli:
             "image": "local/agent:1",
             "concurrencyWaitSec": 0,
             "env": {"CLAUDE_CAPTURE": str(recording), **env},
-            **(settings or {}),
         }
         path.write_text(json.dumps(config), encoding="utf-8")
         return ["run", "-p", "Go.", "--config", str(path), *more]
