@@ -3,6 +3,7 @@
 import asyncio
 import faulthandler
 import inspect
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -51,6 +52,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.usefixtures("no_task_is_left"))
+
+
+@pytest.fixture(autouse=True)
+def _log_levels_are_restored() -> Iterator[None]:
+    """Commands that run in the test's process set them."""
+    loggers = (logging.getLogger(), logging.getLogger("paperclip_claude_k8s"))
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ async def test_second_clone_of_an_agent_uses_objects_of_the_first(
     server.commit("app", {"more": "1"})
     _, second = await run(git_site, "ls", {"repoUrl": url}, more=more, **config)
     assert "could not be kept" not in first.status, first.status
-    assert "with objects of an earlier clone" in second.status
+    assert "with objects of an earlier clone" in second.status, (first.status, second.status)
     assert second.stdout.startswith("README\nmore\n")
 
 

@@ -33,14 +33,17 @@ async def exhausted_turns_are_continued_but_not_for_ever(testbed: Testbed) -> st
     await host.assign(agent, "Many turns")
     await host.nth_run(agent, 5, CHAIN_TIMEOUT)
     await asyncio.sleep(QUIET)
-    codes = [run["errorCode"] for run in await host.runs(agent)]
-    expect(codes == ["max_turns_exhausted"] * 3 + ["claude_max_turns"] * 2, "five runs", codes)
-    return "three runs with max_turns_exhausted, two with claude_max_turns, then none"
+    runs = await host.runs(agent)
+    codes = [run["errorCode"] for run in runs if run["status"] == "failed"]
+    expect(codes[:4] == ["max_turns_exhausted"] * 3 + ["claude_max_turns"], "four failed runs", codes)
+    last = [(run["status"], run.get("scheduledRetryAt")) for run in runs[4:]]
+    expect(len(runs) == 5, "one more run, which the server may delay for minutes", last)
+    return f"three runs with max_turns_exhausted, then claude_max_turns and a last retry: {last}"
 
 
 async def a_second_task_waits_for_the_agent(testbed: Testbed) -> str:
     host = testbed.host
-    agent = await host.create_agent("Dorothy", ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": "10"}))
+    agent = await host.create_agent("Karen", ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": "10"}))
     for title in ("First of two", "Second of two"):
         await host.assign(agent, title)
     await host.nth_run(agent, 2, RUN_TIMEOUT)
@@ -68,7 +71,7 @@ async def no_character_loses_a_run(testbed: Testbed) -> str:
         "session_id": SESSION,
     }
     config = testbed.config({"CLAUDE_SCRIPT": _printing(INIT, assistant, result)})
-    agent = await host.create_agent("Annie", ADAPTER_TYPE, config)
+    agent = await host.create_agent("Lynn", ADAPTER_TYPE, config)
     issue = await host.assign(agent, "Characters \U0001f600")
     run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     expect(run["status"] == "succeeded", "the run succeeds", run)
@@ -84,7 +87,7 @@ async def connection_tools_come_by_mcp(testbed: Testbed) -> str:
     event = '{"type":"result","subtype":"success","is_error":false,"result":"found %s variables"}'
     count = f"printf '{event}\\n' \"$(env | grep -c ^PAPERCLIP_RUNTIME_TOOLS)\""
     script = f"{_printing(INIT).removesuffix('exit 0')} {count}"
-    agent = await host.create_agent("Evelyn", ADAPTER_TYPE, testbed.config({"CLAUDE_SCRIPT": script}))
+    agent = await host.create_agent("Shafi", ADAPTER_TYPE, testbed.config({"CLAUDE_SCRIPT": script}))
     issue = await host.assign(agent, "Tools")
     run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     expect(run["status"] == "succeeded", "the run succeeds", run)

@@ -23,7 +23,12 @@ class Testbed:
 
     def config(self, env: Mapping[str, str] | None = None, **settings: Any) -> dict[str, Any]:
         """Return an agent's settings for the development cluster."""
-        target = {"kubeconfig": str(self.rig.kubeconfig), "namespace": "paperclip", "image": "local/agent:1"}
+        target = {
+            "kubeconfig": str(self.rig.kubeconfig),
+            "namespace": "paperclip",
+            "image": "local/agent:1",
+            "claimName": "paperclip-data",  # so that sessions are resumed
+        }
         return {**target, **SMALL, "env": {"CLAUDE_LINE_DELAY": "0.01", **(env or {})}, **settings}
 
     async def reconfigure(self, agent: str, **settings: Any) -> None:
