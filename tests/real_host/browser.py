@@ -82,7 +82,7 @@ class Page:
 
     async def click(self, label: str, selector: str = CLICKABLE) -> None:
         """Click with the mouse on the first element with exactly this text, as soon as it is enabled."""
-        at = await eventually(partial(self._position, label, selector), bool, f"an element {label!r}", 10)
+        at = await eventually(partial(self._position, label, selector), bool, f"an element {label!r}", 30)
         for kind in ("mousePressed", "mouseReleased"):
             event = {"type": kind, "x": at["x"], "y": at["y"], "button": "left", "clickCount": 1}
             await self.call("Input.dispatchMouseEvent", **event)

@@ -148,7 +148,8 @@ async def run_environment_test(page: Page) -> None:
 
 
 async def the_test_page_begins_with_what_needs_attention(testbed: Testbed, page: Page) -> str:
-    agent = await testbed.host.create_agent("Dorothy", ADAPTER_TYPE, testbed.config(testWithProbe=True))
+    config = testbed.config(testWithProbe=True, claimName=None)  # a missing claim is a warning
+    agent = await testbed.host.create_agent("Dorothy", ADAPTER_TYPE, config)
     await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
     await run_environment_test(page)
     shown = await page.wait_for_text("Bridge: Python", PAGE_TIMEOUT)
