@@ -72,9 +72,11 @@ class Page:
     async def open(self, url: str) -> None:
         await self.call("Page.navigate", url=url)
 
-    async def wait_for_text(self, text: str, limit: float) -> str:
-        """Wait until the page shows a text, and return all that it shows."""
-        shown = await eventually(self.text, lambda shown: text in shown, f"a page that shows {text!r}", limit)
+    async def wait_for_text(self, text: str, limit: float, *more: str) -> str:
+        """Wait until the page shows a text and `more` texts, and return all that it shows."""
+        texts = (text, *more)
+        what = f"a page that shows {', '.join(map(repr, texts))}"
+        shown = await eventually(self.text, lambda shown: all(part in shown for part in texts), what, limit)
         return str(shown)
 
     async def text(self) -> str:

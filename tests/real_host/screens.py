@@ -123,7 +123,7 @@ async def the_issue_page_shows_progress(testbed: Testbed, page: Page) -> str:
 async def the_form_is_short_and_unfolds(testbed: Testbed, page: Page) -> str:
     agent = await testbed.host.create_agent("Annie", ADAPTER_TYPE, testbed.config())
     await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
-    shown = await page.wait_for_text("Further settings", PAGE_TIMEOUT)
+    shown = await page.wait_for_text("Further settings", PAGE_TIMEOUT, "\nConfiguration\n", "\nAdvanced\n")
     form = shown[shown.index("\nConfiguration\n") : shown.index("\nAdvanced\n")].split("\n")
     expect("Image" in form and "Pod template" not in form, "only what a first run needs", form)
     expect(
@@ -152,7 +152,7 @@ async def the_test_page_begins_with_what_needs_attention(testbed: Testbed, page:
     agent = await testbed.host.create_agent("Dorothy", ADAPTER_TYPE, config)
     await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
     await run_environment_test(page)
-    shown = await page.wait_for_text("Bridge: Python", PAGE_TIMEOUT)
+    shown = await page.wait_for_text("Bridge: Python", PAGE_TIMEOUT, "Test details", "is reachable")
     await shoot(page, "test", height=3200)
     details = shown[shown.index("Test details") :]
     expect("A probe Job ran `claude --version`" in details, "the probe that the config switches on", details)
@@ -186,7 +186,7 @@ async def a_failure_is_short_and_names_the_folder(testbed: Testbed, page: Page) 
     run = (await testbed.host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
     await testbed.host.wait_for_end(run, RUN_TIMEOUT)
     await page.open(await url_of(testbed, f"agents/{agent}/runs/{run}"))
-    shown = await page.wait_for_text("Failure details", PAGE_TIMEOUT)
+    shown = await page.wait_for_text("Failure details", PAGE_TIMEOUT, "Events (", "Working dir:")
     await shoot(page, "failure", height=3200)
     box = shown[shown.index("Failure details") : shown.index("Events (")]
     expect("of the transcript" not in box[200:], "no transcript in the details of the failure", box)
