@@ -66,6 +66,7 @@ async def serve_runs(kubeconfig: str, namespace: str) -> None:
                 "context": {"taskId": "task-1", "paperclipTaskMarkdown": request["agent"]},
                 "config": {
                     "kubeconfig": kubeconfig,
+                    "concurrencyWaitSec": 0,  # so that a run beside another one is blocked
                     "namespace": namespace,
                     "image": "local/agent:1",
                     "imagePullPolicy": "Never",

@@ -130,7 +130,10 @@ async def the_form_is_short_and_unfolds(testbed: Testbed, page: Page) -> str:
         shown.count("Effort") == 0 and shown.count("Thinking effort") == 1, "one control for the effort", form
     )
     await shoot(page, "form", height=2000)
-    await page.click("Only the settings above")
+    async with asyncio.timeout(PAGE_TIMEOUT):  # a click while the page still loads has no effect
+        while "Pod and resources" not in await page.text():
+            await page.click("Only the settings above")
+            await asyncio.sleep(2)
     await page.click("Pod and resources")
     await page.wait_for_text("Pod template", PAGE_TIMEOUT)
     await shoot(page, "form-unfolded", height=3200)
