@@ -92,6 +92,14 @@ def check_proxy(proxy: str, named_by: str) -> str:
     return proxy
 
 
+async def read_beginning(content: aiohttp.StreamReader, limit: int) -> bytes:
+    """The body of a response, or the first `limit` + 1 bytes of a longer one."""
+    body = bytearray()
+    while len(body) <= limit and (block := await content.read(limit + 1 - len(body))):
+        body += block
+    return bytes(body)
+
+
 def host_and_port(url: URL) -> str:
     """`HOST:PORT` of a URL, without its credentials; an IPv6 address in brackets."""
     return f"{url.host_subcomponent}:{url.port}"

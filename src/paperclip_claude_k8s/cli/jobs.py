@@ -9,22 +9,15 @@ from rich.text import Text
 
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.cli.chosen_cluster import jobs_of_adapter
 from paperclip_claude_k8s.cli.command_options import CancelOptions, JobsOptions, RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
-from paperclip_claude_k8s.cli.grants import grants, with_grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
-from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.run_command import run, run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
-from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
+from paperclip_claude_k8s.cli.runs.replies import Reply
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
-from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.prepare import job_namespace
 
 COLUMNS = ("job", "status", "agent", "run_id", "created")
 
@@ -38,27 +31,8 @@ def jobs(options: JobsOptions) -> int:
 
 
 async def _jobs(options: JobsOptions) -> Reply:
-    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
-    typed = options.kubeconfig_from_option
-    check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
-    settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
-    config = running_cluster_settings(settings, devcluster=options.devcluster)
-    if config is None:  # the development cluster is not running, so it has no Jobs
-        return {"namespace": options.namespace, "jobs": []}
-    kubeconfig = config["kubeconfig"]
-    granted = grants(kubeconfig, None, options.context)
-    process = Process(with_grants(ProcessSettings.read(os.environ), granted))
-    try:
-        ports = process.ports(kubeconfig, config.get("kubeContext"))
-        namespace = await job_namespace(config["namespace"], kubeconfig, ports)
-        found = await ports.cluster.list_jobs(namespace, labels.ALL_OURS)
-    except RunFailure as failure:
-        raise Stop("task_failed", failure.failure.message) from None
-    except ClusterError as error:
-        raise Stop("task_failed", f"cannot list the Jobs: {error}") from None
-    finally:
-        await process.close()
-    rows = sorted((_row(job) for job in found.items), key=lambda row: str(row["created"]))
+    namespace, found = await jobs_of_adapter(options)
+    rows = sorted((_row(job) for job in found), key=lambda row: str(row["created"]))
     return {"namespace": namespace, "jobs": rows}
 
 

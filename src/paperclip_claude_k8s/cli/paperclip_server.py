@@ -8,7 +8,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from paperclip_claude_k8s.base.http import proxy_for
+from paperclip_claude_k8s.base.http import proxy_for, read_beginning
 from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
@@ -140,13 +140,11 @@ class PaperclipServer:
             async with self._session.request(
                 method, self._api + path, data=data, headers=headers, proxy=self._proxy, allow_redirects=False
             ) as response:
-                text = await response.content.read(MAX_BODY_BYTES)
-                while chunk := await response.content.read(MAX_BODY_BYTES):
-                    text += chunk
-                    if len(text) > MAX_BODY_BYTES:
-                        raise ServerRefused(f"{what}: the response is too long")
+                text = await read_beginning(response.content, MAX_BODY_BYTES)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServerRefused(f"{what}: {type(error).__name__} {error}") from None
+        if len(text) > MAX_BODY_BYTES:
+            raise ServerRefused(f"{what}: the response is too long")
         if response.status >= 300:
             raise ServerRefused(
                 f"{what}: HTTP {response.status} {neutral(text[:300].decode('utf-8', 'replace'))}"

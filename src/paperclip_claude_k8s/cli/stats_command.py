@@ -12,11 +12,9 @@ from rich.text import Text
 from paperclip_claude_k8s.base.json_readers import as_object, get_object
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import parse_time
+from paperclip_claude_k8s.cli.chosen_cluster import jobs_of_adapter
 from paperclip_claude_k8s.cli.command_options import StatsOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
-from paperclip_claude_k8s.cli.grants import grants, with_grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
-from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.run_command import run_to_reply, sync_to_reply
 from paperclip_claude_k8s.cli.run_costs import CostRow, GroupBy, RunCost, as_csv, read_since, rows_of
 from paperclip_claude_k8s.cli.runs.call import CallProgress
@@ -25,11 +23,7 @@ from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
-from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.ports import ProcessSettings, utc_now
-from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.prepare import job_namespace
+from paperclip_claude_k8s.ports import utc_now
 
 ANNOTATION_CHARS = 10_000
 """A longer annotation was not written by the adapter, and is not read."""
@@ -49,7 +43,8 @@ def stats(options: StatsOptions) -> int:
         return {"by": by.value, "rows": [asdict(row) for row in found]}
 
     async def of_jobs() -> Reply:
-        return rows([cost for job in await _jobs(options) if (cost := cost_of_job(job)) is not None])
+        _, found = await jobs_of_adapter(options)
+        return rows([cost for job in found if (cost := cost_of_job(job)) is not None])
 
     if options.jobs:
         reply = run_to_reply(of_jobs, CallProgress())
@@ -89,28 +84,6 @@ def cost_of_job(job: JobSnapshot) -> RunCost | None:
         result = {}
     ended = parse_time(job.annotations.get(labels.TAKEN_ANNOTATION))
     return RunCost.of(result, job.labels.get(labels.AGENT_LABEL, ""), ended) if result else None
-
-
-async def _jobs(options: StatsOptions) -> tuple[JobSnapshot, ...]:
-    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
-    typed = options.kubeconfig_from_option
-    check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
-    settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
-    config = running_cluster_settings(settings, devcluster=options.devcluster)
-    if config is None:  # the development cluster is not running, so it has no Jobs
-        return ()
-    granted = grants(config["kubeconfig"], None, options.context)
-    process = Process(with_grants(ProcessSettings.read(os.environ), granted))
-    try:
-        ports = process.ports(config["kubeconfig"], config.get("kubeContext"))
-        namespace = await job_namespace(config["namespace"], config["kubeconfig"], ports)
-        return (await ports.cluster.list_jobs(namespace, labels.ALL_OURS)).items
-    except RunFailure as failure:
-        raise Stop("task_failed", failure.failure.message) from None
-    except ClusterError as error:
-        raise Stop("task_failed", f"cannot list the Jobs: {error}") from None
-    finally:
-        await process.close()
 
 
 def _show_table(rows: list[CostRow], by: str) -> None:

@@ -1,8 +1,7 @@
 """`claude-k8s volumes`: list the claims that `sessionVolume` auto has created, and remove unused ones."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from os import environ
 from typing import Any
 
 from rich.console import Console
@@ -11,20 +10,15 @@ from rich.text import Text
 
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster
 from paperclip_claude_k8s.cli.command_options import PruneOptions, VolumesOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
-from paperclip_claude_k8s.cli.grants import grants, with_grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
-from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
-from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.ports import Ports, ProcessSettings
-from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.prepare import job_namespace
+from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.verdict.unused_claims import ClaimUse, claim_uses
 
 COLUMNS = ("claim", "agent", "company", "size", "phase", "last_used", "used_by")
@@ -41,7 +35,7 @@ def volumes(options: VolumesOptions) -> int:
         uses = await _read(namespace, ports.cluster)
         return {"namespace": namespace, "volumes": [_row(use) for use in uses]}
 
-    reply = run_to_reply(lambda: _with_ports(options, listed), CallProgress())
+    reply = run_to_reply(lambda: _on_cluster(options, listed), CallProgress())
     if "volumes" in reply:
         _show_table(reply["volumes"])
     return print_reply(reply, DONE if "volumes" in reply else FAILED)
@@ -54,34 +48,20 @@ def prune(options: PruneOptions) -> int:
     async def pruned(namespace: str, ports: Ports) -> Reply:
         return await prune_unused(namespace, ports, unused, dry_run=options.dry_run)
 
-    reply = run_to_reply(lambda: _with_ports(options, pruned), CallProgress())
+    reply = run_to_reply(lambda: _on_cluster(options, pruned), CallProgress())
     return print_reply(reply, DONE if "removed" in reply and not reply.get("failed") else FAILED)
 
 
-async def _with_ports(options: VolumesOptions, work: Any) -> Reply:  # noqa: ANN401  # an async function
-    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
-    typed = options.kubeconfig_from_option
-    check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
-    settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
-    config = running_cluster_settings(settings, devcluster=options.devcluster)
-    if config is None:
-        raise Stop("task_failed", "the development cluster is not running, so it has no volumes")
-    kubeconfig = config["kubeconfig"]
-    granted = grants(kubeconfig, None, options.context)
-    process = Process(with_grants(ProcessSettings.read(environ), granted))
+async def _on_cluster(options: VolumesOptions, work: Callable[[str, Ports], Awaitable[Reply]]) -> Reply:
     try:
-        ports = process.ports(kubeconfig, config.get("kubeContext"))
-        namespace = await job_namespace(config["namespace"], kubeconfig, ports)
-        reply: Reply = await work(namespace, ports)
-    except RunFailure as failure:
-        raise Stop("task_failed", failure.failure.message) from None
+        async with chosen_cluster(options) as cluster:
+            if cluster is None:
+                raise Stop("task_failed", "the development cluster is not running, so it has no volumes")
+            return await work(*cluster)
     except ClusterError as error:
         needed = "list persistentvolumeclaims, jobs and pods, and for `prune` delete persistentvolumeclaims"
         hint = f"; the account needs the rights to {needed}" if error.lacks_right else ""
         raise Stop("task_failed", f"{error}{hint}") from None
-    finally:
-        await process.close()
-    return reply
 
 
 async def _read(namespace: str, cluster: Cluster) -> tuple[ClaimUse, ...]:

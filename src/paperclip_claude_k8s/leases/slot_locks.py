@@ -215,8 +215,9 @@ class _Wait:
             RunFailure: `k8s_concurrent_run_blocked`, if the run has waited long enough.
         """
         is_new = self._ends is None
-        ends = self._ends = loop_time() + self.patience if self._ends is None else self._ends
-        if loop_time() >= ends:
+        if self._ends is None:
+            self._ends = loop_time() + self.patience
+        if loop_time() >= self._ends:
             raise RunFailure(failures.slot_held(taken.run, taken.job))
         if is_new:
             await self.reporter.status(

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from paperclip_claude_k8s.base.aio import Nursery
-from paperclip_claude_k8s.base.http import open_session, proxy_for
+from paperclip_claude_k8s.base.http import open_session, proxy_for, read_beginning
 from paperclip_claude_k8s.base.json_sizes import has_at_most
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
@@ -101,11 +101,9 @@ class HostPoller:
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     """The body. Raises `ValueError` if it is too long or has too many values."""
-    body = bytearray()
-    while block := await response.content.readany():
-        body += block
-        if len(body) > MAX_BODY_BYTES:
-            raise ValueError("the response is too long")
+    body = await read_beginning(response.content, MAX_BODY_BYTES)
+    if len(body) > MAX_BODY_BYTES:
+        raise ValueError("the response is too long")
     if not has_at_most(LIMITS.response_values, body):
         raise ValueError("the response has too many values")
-    return bytes(body)
+    return body

@@ -6,13 +6,10 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from paperclip_claude_k8s.cli.runs.replies import Error, Stop
-
-if TYPE_CHECKING:
-    import aiohttp
 
 QUOTA_TIMEOUT = 10.0
 """Seconds for the whole exchange."""
@@ -93,7 +90,7 @@ async def ask(
     """
     import aiohttp  # noqa: PLC0415  # slow to import, and most runs have no quota gate
 
-    from paperclip_claude_k8s.base.http import open_session, proxy_for  # noqa: PLC0415  # it loads aiohttp
+    from paperclip_claude_k8s.base.http import open_session, proxy_for, read_beginning  # noqa: PLC0415  # it loads aiohttp
 
     headers = {"Idempotency-Key": run_id, "Accept": "application/json"}
     try:
@@ -103,19 +100,12 @@ async def ask(
                 url, json={"run_id": run_id, **fields}, headers=headers, allow_redirects=False
             ) as response,
         ):
-            return QuotaResponse(response.status, await _read_body(response.content))
+            # JSON that was cut is invalid, and thus a refusal
+            return QuotaResponse(response.status, await read_beginning(response.content, MAX_BODY_BYTES))
     except TimeoutError:
         return QuotaResponse(None, f"no response within {seconds:g}s".encode())
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return QuotaResponse(None, f"it cannot be reached ({type(error).__name__})".encode())
-
-
-async def _read_body(content: "aiohttp.StreamReader") -> bytes:
-    """The body, or its first MAX_BODY_BYTES + 1 bytes: JSON that was cut is invalid, and thus a refusal."""
-    body = b""
-    while len(body) <= MAX_BODY_BYTES and (chunk := await content.read(MAX_BODY_BYTES + 1 - len(body))):
-        body += chunk
-    return body
 
 
 def gate_url(config: Mapping[str, Any]) -> str | None:

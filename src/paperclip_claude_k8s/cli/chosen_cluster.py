@@ -1,0 +1,62 @@
+"""The cluster and the namespace that a command's options name."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from paperclip_claude_k8s.cli.command_options import JobsOptions
+from paperclip_claude_k8s.cli.grants import grants, with_grants
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
+from paperclip_claude_k8s.cli.options import running_cluster_settings
+from paperclip_claude_k8s.cli.runs.replies import Stop
+from paperclip_claude_k8s.cluster import labels
+from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.ports import Ports, ProcessSettings
+from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.run.prepare import job_namespace
+
+
+@asynccontextmanager
+async def chosen_cluster(options: JobsOptions) -> AsyncIterator[tuple[str, Ports] | None]:
+    """The namespace and a connection, for the block; None if the development cluster is not running.
+
+    Raises:
+        Stop: an option or the policy does not allow this cluster.
+        ClusterError: of the block, or the namespace could not be found out.
+    """
+    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
+    typed = options.kubeconfig_from_option
+    check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
+    settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
+    config = running_cluster_settings(settings, devcluster=options.devcluster)
+    if config is None:
+        yield None
+        return
+    kubeconfig = config["kubeconfig"]
+    granted = grants(kubeconfig, None, options.context)
+    process = Process(with_grants(ProcessSettings.read(os.environ), granted))
+    try:
+        ports = process.ports(kubeconfig, config.get("kubeContext"))
+        yield await job_namespace(config["namespace"], kubeconfig, ports), ports
+    except RunFailure as failure:
+        raise Stop("task_failed", failure.failure.message) from None
+    finally:
+        await process.close()
+
+
+async def jobs_of_adapter(options: JobsOptions) -> tuple[str | None, tuple[JobSnapshot, ...]]:
+    """The namespace, and the adapter's Jobs in it. A development cluster that is not running has none.
+
+    Raises:
+        Stop: they could not be listed.
+    """
+    try:
+        async with chosen_cluster(options) as cluster:
+            if cluster is None:
+                return options.namespace, ()
+            namespace, ports = cluster
+            return namespace, (await ports.cluster.list_jobs(namespace, labels.ALL_OURS)).items
+    except ClusterError as error:
+        raise Stop("task_failed", f"cannot list the Jobs: {error}") from None
