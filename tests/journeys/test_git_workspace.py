@@ -136,16 +136,17 @@ async def test_clone_that_fails_says_why_and_what_to_do(git_site: Site, server: 
 async def test_stop_during_a_slow_push_is_answered(git_site: Site, server: GitServer) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
     server.push_delay = 60
-    stop = asyncio.Event()
+    stop, log = asyncio.Event(), HostLog()
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(
-            run(git_site, CHANGE, {"repoUrl": url}, more={"signal": stop}, gitPush="fix", stopGraceSec=5)
-        )
+        options: dict[str, Any] = {"more": {"signal": stop}, "gitPush": "fix", "stopGraceSec": 5}
+        running = group.create_task(run(git_site, CHANGE, {"repoUrl": url}, host_log=log, **options))
+        # An agent that ends within a second pushes before the host has opened its log.
+        await wait_for_output(log, '"type":"result"')
         while not any("POST" in line and "receive-pack" in line for line in server.requests):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         stop.set()
         async with asyncio.timeout(30):
-            result, log = await running
+            result, _ = await running
     assert result.error_message is None, log.status
     assert result.result_json is not None
     assert result.result_json["workspace"]["pushed"] is None
