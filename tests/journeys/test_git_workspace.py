@@ -60,10 +60,12 @@ async def run(
     *,
     more: Mapping[str, Any] | None = None,
     host_log: HostLog | None = None,
+    workspace_setting: str = "auto",
     **config: Any,
 ) -> tuple[ExecutionResult, HostLog]:
     """A run whose agent executes `script` and prints a result. `more`: replaces parts of the context."""
     context = {"taskId": "task-1", "paperclipTaskMarkdown": "Fix it.", "paperclipWorkspace": workspace}
+    config["workspace"] = workspace_setting
     env = {"CLAUDE_SCRIPT": f"{script}; {RESULT}"}
     if site.name == "real":
         env["PATH"] = "/paperclip/stand-in:/usr/local/bin:/usr/bin:/bin"
@@ -123,7 +125,7 @@ async def test_agent_gets_no_credentials_and_job_shows_none(git_site: Site, serv
 
 async def test_clone_that_fails_says_why_and_what_to_do(git_site: Site, server: GitServer) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
-    result, _ = await run(git_site, "exit 1", {"repoUrl": url, "repoRef": "nope"})
+    result, _ = await run(git_site, "exit 1", {"repoUrl": url, "repoRef": "nope"}, workspace_setting="git")
     assert result.error_code == "k8s_workspace_unavailable"
     assert result.error_message == (
         "The agent's workspace could not be cloned: the repository has no branch or tag nope — correct the "
@@ -131,6 +133,27 @@ async def test_clone_that_fails_says_why_and_what_to_do(git_site: Site, server: 
     )
     assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
     assert await git_site.leftovers() == []
+
+
+async def test_agent_starts_without_a_private_repository_and_is_told_so(
+    git_site: Site, server: GitServer
+) -> None:
+    url = server.new_repository("app", {"README": "hello\n"})
+    server.password = "secret"
+    result, log = await run(git_site, "ls -A; echo 1 >made", {"repoUrl": url}, gitPush="x")
+    assert result.error_message is None, log.status
+    assert log.stdout.startswith("{"), log.stdout
+    assert log.status.startswith("[paperclip] Workspace: git ("), log.status
+    assert "Workspace: the agent starts without the project's files: the repository could not be cloned" in (
+        log.status
+    )
+    assert result.result_json is not None
+    first, second = result.result_json["warnings"]
+    assert first.startswith("workspace_not_cloned: ")
+    assert "name a Secret with credentials for this repository in `gitSecret`" in first
+    assert second.startswith("workspace_not_pushed: nothing was pushed: the repository was not cloned; lost")
+    found = result.result_json["workspace"]
+    assert (found["cloned"], found["pushed"], found["uncommittedFiles"]) == (False, None, 1)
 
 
 async def test_stop_during_a_slow_push_is_answered(git_site: Site, server: GitServer) -> None:

@@ -41,12 +41,18 @@ def test_auto_takes_what_is_there(facts: WorkspaceFacts, strategy: str, workdir:
 def test_line_names_strategy_repository_and_reason() -> None:
     assert choose_workspace("auto", replace(ELSEWHERE, source=SOURCE)).line == (
         "Workspace: git (https://host/app.git at main) in /workspace/app, because the host's folder "
-        "/home/me/ws is not on a volume that the Pod mounts, and the context names a repository"
+        "/home/me/ws is not on a volume that the Pod mounts, and the context names a repository; if it "
+        "cannot be cloned, the agent starts without the files"
     )
     assert choose_workspace("auto", ELSEWHERE).line == (
         "Workspace: none, so the agent does not get the project's files: the host's folder /home/me/ws is "
         "not on a volume that the Pod mounts, and the context names no repository"
     )
+
+
+def test_only_a_clone_that_auto_chose_may_fail() -> None:
+    assert choose_workspace("auto", replace(ELSEWHERE, source=SOURCE)).may_fail
+    assert not choose_workspace("git", replace(ELSEWHERE, source=SOURCE)).may_fail
 
 
 def test_folder_that_nobody_has_seen_is_looked_at_in_the_pod() -> None:

@@ -4,15 +4,18 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.git_scripts import GitPod
+from tests.support.git_scripts import NONCE, GitPod
 from tests.support.git_server import GitServer, git, git_server
 from tests.support.programs import program
 
+from paperclip_claude_k8s.relay import git as git_relay
 from paperclip_claude_k8s.relay import script
 
 NEW_COMMIT = ("git checkout -q -B fix", "echo new >new.txt", "git add new.txt", "git commit -q -m fix")
@@ -107,6 +110,62 @@ def test_ssh_without_known_hosts_fails_before_it_connects(tmp_path: Path) -> Non
     assert "there is no known_hosts" in pod.clone()[1]
 
 
+# ── clone that may fail ──────────────────────────────────────────────────────────────────────────────────
+
+
+def started_without_files(pod: GitPod, **variables: str) -> str:
+    """Why, if the clone fails and the agent may start without it. Leaves the agent's folder empty."""
+    report = git_relay.read_clone_report(json.dumps(cloned(pod, OPTIONAL="1", **variables)), NONCE)
+    assert report is not None
+    assert list(pod.clone_folder.iterdir()) == []
+    return report.failed
+
+
+def test_private_repository_without_credentials_leaves_an_empty_folder(
+    pod: GitPod, server: GitServer
+) -> None:
+    server.password = "p4ss"
+    assert "could not read Username" in started_without_files(pod)
+    report = pod.push("fix")
+    assert (report.pushed_branch, report.why) == ("", "the repository was not cloned")
+    assert report.is_complete
+    pod.agent("mkdir a", "printf 12345 >a/b", "printf 1 >'c d'")
+    report = pod.push("fix")
+    assert (report.files, report.file_bytes, report.is_complete) == (2, 6, False)
+
+
+def test_repository_that_the_agent_makes_in_the_empty_folder_is_pushed(
+    pod: GitPod, server: GitServer
+) -> None:
+    assert started_without_files(pod, REFS="refs/heads/nope") == "the repository has no branch or tag nope"
+    pod.agent("git init -q", *NEW_COMMIT)
+    assert pod.push("fix").pushed_branch == "fix"
+
+
+def test_image_without_git_leaves_an_empty_folder(tmp_path: Path, url: str) -> None:
+    pod = GitPod(tmp_path / "pod", url, "busybox")
+    (pod.folder / "bin" / "git").unlink()
+    assert started_without_files(pod) == "the image of this container has no git"
+    assert (pod.folder / "sync" / "alive").is_fifo()
+    assert pod.push("fix").is_complete
+
+
+@pytest.mark.parametrize("shell", ["dash", "busybox"])
+def test_clone_from_a_server_that_does_not_answer_is_given_up(tmp_path: Path, shell: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        pod = GitPod(tmp_path / "pod", f"http://127.0.0.1:{silent.getsockname()[1]}/app.git", shell)
+        began = time.monotonic()
+        assert started_without_files(pod, SEC="2") == "it did not end within 2 seconds"
+        assert time.monotonic() - began < 20
+
+
+def test_clone_that_gets_stuck_after_it_began_leaves_nothing(
+    pod: GitPod, server: GitServer, tmp_path: Path
+) -> None:
+    server.new_submodule("app", "part", "http://127.0.0.1:9/never.git")
+    assert "git submodule update failed" in started_without_files(pod, SUBMODULES="1")
+
+
 # ── cache ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -150,6 +209,25 @@ def test_damaged_cache_is_replaced(pod: GitPod, server: GitServer, tmp_path: Pat
     assert (report["cached"], report["kept"]) == (False, True)
     assert secret.read_text() == "secret"
     assert cloned(pod)["cached"] is True
+
+
+def test_kept_objects_that_take_long_to_read_leave_time_for_the_clone(pod: GitPod, tmp_path: Path) -> None:
+    pod.volume = str(tmp_path / "volume")
+    cloned(pod)
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "git").write_text(
+        f"""#!/bin/sh
+case " $* " in *" index-pack --stdin "*) exec sleep 50 ;; esac
+exec {program("git")} "$@"
+"""
+    )
+    (slow / "git").chmod(0o755)
+    pod.programs = str(slow)
+    began = time.monotonic()
+    assert cloned(pod, SEC="9", OPTIONAL="1")["cached"] is False
+    assert time.monotonic() - began < 20
+    assert git("status", "--porcelain", cwd=pod.clone_folder) == ""
 
 
 def test_cache_that_cannot_be_written_is_reported_and_harmless(pod: GitPod, tmp_path: Path) -> None:
@@ -437,6 +515,66 @@ def test_limited_password_is_not_given_to_submodules_elsewhere(
     if is_given:
         pod.agent(*NEW_COMMIT)
         assert pod.push("fix").pushed_branch == "fix"
+
+
+FAKE_SSH = """#!/bin/sh
+echo "$@" >>{folder}/calls
+for last; do :; done
+first=${{last%%\\'*}} path=${{last#*\\'}}
+exec sh -c "$first '{folder}/${{path#/}}"
+"""
+
+
+LIMIT, SCP_LIKE = "ssh://git@host.invalid/acme/", "git@host.invalid:acme"
+
+
+@pytest.mark.parametrize(
+    ("limit", "address", "is_allowed"),
+    [
+        (LIMIT, "git@host.invalid:acme/part.git", True),
+        (SCP_LIKE, "ssh://git@HOST.invalid/acme/part.git", True),
+        (SCP_LIKE, "../part.git", True),
+        (LIMIT, "git@host.invalid:other/part.git", False),
+        (SCP_LIKE, "git@host.invalid:acme-other/part.git", False),
+        (LIMIT, "git@host.invalid:acme/../other/part.git", False),
+        (SCP_LIKE, "git@other.invalid:acme/part.git", False),
+        (LIMIT, "root@host.invalid:acme/part.git", False),
+        (LIMIT, "ssh://git@host.invalid:2222/acme/part.git", False),
+        (SCP_LIKE, "ssh://git@host.invalid/acme'/part.git", False),
+    ],
+)
+def test_limited_key_is_not_given_to_submodules_elsewhere(  # noqa: PLR0913, PLR0917
+    pod: GitPod,
+    server: GitServer,
+    tmp_path: Path,
+    limit: str,
+    address: str,
+    is_allowed: bool,  # noqa: FBT001
+) -> None:
+    server.new_repository("part", {"inner": "1\n"})
+    server.new_submodule("app", "part", address)
+    hosted = tmp_path / "hosted"
+    for folder in ("acme", "other", "acme-other"):
+        (hosted / folder).mkdir(parents=True)
+        for name in ("app", "part"):
+            (hosted / folder / f"{name}.git").symlink_to(server.folder / f"{name}.git")
+    (hosted / "ssh").write_text(FAKE_SSH.format(folder=hosted))
+    (hosted / "ssh").chmod(0o755)
+    pod.url = "ssh://git@host.invalid/acme/app.git" if "//" in limit else "git@host.invalid:acme/app.git"
+    pod.scheme, pod.programs = "ssh", str(hosted)
+    pod.secret = {"ssh-privatekey": "KEY", "known_hosts": "host.invalid,other.invalid key", "url": limit}
+    for name, text in pod.secret.items():
+        (pod.folder / "secret" / name).write_text(text)
+    code, message = pod.clone(SUBMODULES="1")
+    assert (code == 0) is is_allowed, message
+    assert (pod.clone_folder / "part" / "inner").exists() is is_allowed
+    calls = (hosted / "calls").read_text().splitlines()
+    assert all("host.invalid" in call.lower() and "acme/" in call for call in calls)
+    if is_allowed:
+        pod.agent(*NEW_COMMIT)
+        assert pod.push("fix").pushed_branch == "fix"
+    else:
+        assert "git submodule update failed" in message
 
 
 @pytest.mark.parametrize("address", ["../outside", "/outside", "file:///outside", "ext::sh -c touch% mark"])

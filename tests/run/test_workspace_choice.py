@@ -18,3 +18,5 @@ async def test_auto_starts_without_files_where_ssh_cannot_work(tmp_path: Path, u
         first = log.status.splitlines()[0]
         assert "Workspace: none, so the agent does not get the project's files" in log.status, first
         assert "needs a Secret with known_hosts in `gitSecret`" in log.status
+        assert result.result_json is not None
+        assert result.result_json["warnings"][0].startswith("workspace_not_cloned: the agent starts without")

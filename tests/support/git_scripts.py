@@ -24,6 +24,10 @@ class GitPod:
     shell: str = "dash"
     volume: str = ""
     secret: dict[str, str] = field(default_factory=dict)
+    programs: str = ""
+    """Folder of programs that replace those of this machine; empty: none."""
+    scheme: str = ""
+    """Protocol of a URL without one; empty: the URL names it."""
 
     def __post_init__(self) -> None:
         for name in ("sync", "workspace", "scratch", "bin", "secret"):
@@ -67,15 +71,15 @@ class GitPod:
 
     def _run(self, script: str, variables: dict[str, str]) -> tuple[int, str]:
         message = self.folder / f"{script}.message"
-        parts = urlsplit(self.url)
+        parts, scheme = urlsplit(self.url), self.scheme or urlsplit(self.url).scheme
         named = {
             "URL": self.url,
             "DIR": str(self.clone_folder),
             "SYNC": str(self.folder / "sync"),
             "SECRET": str(self.folder / "secret") if self.secret else "",
-            "SCHEME": parts.scheme,
+            "SCHEME": scheme,
             "HOST": parts.netloc.rpartition("@")[2],
-            "PROTOCOLS": f"{parts.scheme}:https:ssh",
+            "PROTOCOLS": f"{scheme}:https:ssh",
             "NONCE": NONCE,
             "MESSAGE": str(message),
             "ENDED": str(self.folder / "scratch" / "ended"),
@@ -84,6 +88,7 @@ class GitPod:
             **variables,
         }
         path = str(self.folder / "bin") if self.shell == "busybox" else os.environ["PATH"]
+        path = f"{self.programs}:{path}" if self.programs else path
         env = {
             "PATH": path,
             "TMPDIR": str(self.folder),

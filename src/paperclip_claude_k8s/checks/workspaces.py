@@ -38,7 +38,10 @@ def workspace_checks(run: PlannedRun) -> Iterator[Check]:
             )
         case "auto" if not has_volume:
             text = "Without a volume at /paperclip, agents get the project's files only by git, if the host "
-            yield _info(f"{text}names a repository; {_push(config)}")
+            public = (
+                "" if config.git_secret else "; without `gitSecret` only public repositories can be cloned"
+            )
+            yield _info(f"{text}names a repository{public}; {_push(config)}")
         case _:
             seen = (
                 "" if run.site.volume_here else "; this host does not mount it, so only the Pod can see them"

@@ -37,6 +37,7 @@ class WarningCode(StrEnum):
     LOG_LIMIT = auto()
     RESULT_FROM_RELAY = auto()
     RESULT_OVERTAKEN = auto()
+    WORKSPACE_NOT_CLONED = auto()
     WORKSPACE_NOT_PUSHED = auto()
     # ── the log ──
     ADAPTER_BUG = auto()

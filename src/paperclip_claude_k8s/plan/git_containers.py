@@ -23,6 +23,7 @@ SYNC_DIR = "/var/run/paperclip/git"
 _SECRET_DIR = "/var/run/paperclip/git-secret"  # noqa: S105  # a path, not a password
 _WORKSPACE_SIZE = "20Gi"
 _SYNC_SIZE = "1Mi"
+_DAY = 86_400
 _CACHE_DIR = "/var/cache/paperclip/git"
 """Where the agent's folder for clones on the session volume is mounted; no agent mounts that folder."""
 _SHARED_CACHE = f"{POD_HOME}/git-objects"
@@ -87,6 +88,8 @@ def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[Json
         "LFS": "1" if plan.config.git_lfs else "",
         "AUTHOR": plan.agent_name or plan.identity.agent,
         "EMAIL": f"{plan.identity.agent.lower()}@agents.invalid",
+        "OPTIONAL": "1" if plan.workspace.may_fail else "",
+        "SEC": str(clone_seconds(plan.config.start_timeout_sec)),
         "CACHE": cache,
         "CACHE_KEY": hashlib.sha256(source.url.encode()).hexdigest()[:32],
     }
@@ -96,6 +99,15 @@ def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[Json
         *cache_mounts,
     ]
     return [_container(plan, source, git.CLONE_CONTAINER, common, variables, mounts)]
+
+
+def clone_seconds(start_timeout: float) -> int:
+    """How many seconds of `startTimeoutSec` the clone may take; the rest is for the agent's container.
+
+    Kept objects are read for a third of them, and written for what is left of them. The clone itself is ended
+    after them only if the agent can start without it.
+    """
+    return max(1, int(min(start_timeout, _DAY) * 2 / 3))
 
 
 def push_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:

@@ -8,7 +8,7 @@ The first status line of a run says what was chosen and why.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Literal, TypeAlias
 
@@ -66,6 +66,10 @@ class Workspace:
     """The context has a workspace, and the agent gets nothing of it."""
     unproven: bool = False
     """Nobody has seen the folder: the relay reports if it is empty."""
+    may_fail: bool = False
+    """If the repository cannot be cloned, the agent starts in an empty folder."""
+    refused: str = ""
+    """Why the repository that the context names is not cloned, as a clause; "" if it is, or names none."""
 
     @property
     def line(self) -> str:
@@ -73,7 +77,10 @@ class Workspace:
         what = f" ({self.source.shown})" if self.source is not None else ""
         if self.is_empty:
             return f"Workspace: {self.strategy}, so the agent does not get the project's files: {self.reason}"
-        return f"Workspace: {self.strategy}{what} in {self.workdir}, because {self.reason}"
+        line = f"Workspace: {self.strategy}{what} in {self.workdir}, because {self.reason}"
+        return (
+            f"{line}; if it cannot be cloned, the agent starts without the files" if self.may_fail else line
+        )
 
 
 NO_WORKSPACE = Workspace("none", POD_HOME, "none was chosen")
@@ -118,12 +125,13 @@ def _auto(facts: WorkspaceFacts) -> Workspace:
     if proven or (facts.source is None and facts.in_pod is not None and facts.look is not Look.MISSING):
         return _shared(facts)
     if facts.source is not None:
-        return _cloned(facts.source, f"{_why_not_shared(facts)}, and the context names a repository")
+        why = f"{_why_not_shared(facts)}, and the context names a repository"
+        return replace(_cloned(facts.source, why), may_fail=True)
     if not facts.cwd and not facts.refused:
         return Workspace("none", facts.fallback, "the context names neither a folder nor a repository")
     no_git = facts.refused or "the context names no repository"
     why = f"{_why_not_shared(facts)}, and {no_git}"
-    return Workspace("none", facts.fallback, why, is_empty=True)
+    return Workspace("none", facts.fallback, why, is_empty=True, refused=facts.refused)
 
 
 def _shared(facts: WorkspaceFacts) -> Workspace:

@@ -35,6 +35,8 @@ class CloneReport:
     """Whether objects of an earlier clone were used."""
     kept: bool | None
     """Whether the objects of this one were kept for the next; None if there is no volume for them."""
+    failed: str = ""
+    """Why there is no clone, although the agent starts; "" if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def read_clone_report(message: str, nonce: str) -> CloneReport | None:
         branch=get_text(report, "branch"),
         cached=report.get("cached") is True,
         kept=kept if isinstance(kept, bool) else None,
+        failed=get_text(report, "failed"),
     )
 
 

@@ -6,11 +6,44 @@ commit=${PAPERCLIP_GIT_COMMIT:-}
 branch=${PAPERCLIP_GIT_BRANCH:-}
 depth=${PAPERCLIP_GIT_DEPTH:-1}
 tab='	'
+# whether the agent starts without the files if they cannot be cloned
+optional=${PAPERCLIP_GIT_OPTIONAL:-}
+# the run waits longer than this for the agent's start
+seconds=${PAPERCLIP_GIT_SEC:-300}
+end=$(($(date +%s) + seconds))
+[ -z "$optional" ] || limited=limited
+
+# The seconds that are left, at least 1 and at most $1.
+left() {
+  left=$((end - $(date +%s)))
+  [ "$left" -lt "$1" ] || left=$1
+  [ "$left" -gt 0 ] || left=1
+  echo "$left"
+}
+
+# Runs a command, but not longer than the agent's start may take.
+limited() {
+  timeout -s KILL "$(left "$seconds")" "$@"
+}
 
 fail() {
-  printf '%s\n' "$1" | plain >"$message"
-  printf 'paperclip workspace: %s\n' "$1" >&2
+  why=$1
+  [ -z "$optional" ] || [ "$(date +%s)" -lt "$end" ] || why="it did not end within $seconds seconds"
+  printf 'paperclip workspace: %s\n' "$why" >&2
+  [ -z "$optional" ] || start_without_files
+  printf '%s\n' "$why" | plain >"$message"
   exit 75
+}
+
+# Lets the agent start in an empty folder. What git left may still be written by processes that it started.
+start_without_files() {
+  for pause in 0 0.3 1; do
+    sleep "$pause"
+    rm -rf "$dir" 2>/dev/null && break
+  done
+  mkdir -p "$dir" && : >"$sync/none" || return
+  printf '{"workspace":"%s","failed":"%s"}\n' "$nonce" "$(printf %s "$why" | plain)" >"$message"
+  exit 0
 }
 
 fail_with_errors() {
@@ -76,7 +109,9 @@ load_cache() {
   for file in pack tips; do
     [ -f "$cache/$key/$file" ] && [ ! -L "$cache/$key/$file" ] || return 1
   done
-  timeout 300 git -C "$dir" index-pack --stdin <"$cache/$key/pack" >/dev/null 2>&1 || return 1
+  # no more than save_cache writes, and so early that there is time to clone without it
+  timeout -s KILL "$(left $((seconds / 3 + 1)))" git -C "$dir" index-pack --stdin --max-input-size=4294967296 \
+    <"$cache/$key/pack" >/dev/null 2>&1 || return 1
   timeout 10 head -c 65536 "$cache/$key/tips" >"$tmp/tips" || return 1
   while read -r kind id _; do
     is_id "$id" || continue
@@ -108,7 +143,7 @@ save_cache() {
     { [ ! -f "$dir/.git/shallow" ] || sed 's/^/shallow /' "$dir/.git/shallow"; } >"$new/tips" && echo "tip $tip" >>"$new/tips" || exit
     # at most 4 GiB: a block has 512 bytes
     ulimit -f 8388608
-    echo "$tip" | timeout 300 git -C "$dir" pack-objects --revs -q --stdout >"$new/pack" || exit
+    echo "$tip" | timeout -s KILL "$(left 300)" git -C "$dir" pack-objects --revs -q --stdout >"$new/pack" || exit
     rm -rf "$cache/$key" && mv "$new" "$cache/$key"
   ) 2>"$tmp/err" || kept=false
   rm -rf "$new"
@@ -156,6 +191,9 @@ build() {
   fi
 }
 
+# the pushing container waits for the agent by this pipe, with and without a clone
+rm -rf "$sync/alive" "$sync/base" "$sync/none"
+mkfifo "$sync/alive" 2>"$tmp/err" || fail_with_errors "the workspace cannot be created"
 command -v git >/dev/null 2>&1 || fail "the image of this container has no git"
 set_up_credentials
 case $PAPERCLIP_GIT_SCHEME in
@@ -164,8 +202,6 @@ case $PAPERCLIP_GIT_SCHEME in
     [ -s "$tmp/known_hosts" ] || fail "there is no known_hosts with the server's host key"
     ;;
 esac
-rm -rf "$sync/alive" "$sync/base"
-mkfifo "$sync/alive" 2>"$tmp/err" || fail "the workspace cannot be created: $(git_errors)"
 names=
 [ -z "$branch" ] || names=refs/heads/$branch
 safe_git ls-remote --symref -- "$url" HEAD $refs $names >"$tmp/refs" 2>"$tmp/err" || fail_with_errors "git ls-remote failed"

@@ -8,6 +8,8 @@ secret=${PAPERCLIP_GIT_SECRET:-}
 nonce=$PAPERCLIP_GIT_NONCE
 message=${PAPERCLIP_GIT_MESSAGE:-/dev/termination-log}
 umask 022
+# a command that limits the time of git; empty: none
+limited=
 LC_ALL=C
 GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 GIT_LFS_SKIP_SMUDGE=1 GIT_TEMPLATE_DIR='' GIT_ALLOW_PROTOCOL=$PAPERCLIP_GIT_PROTOCOLS
 # in the container's own file system, which no other container sees
@@ -27,7 +29,7 @@ plain() {
 
 # git without hooks, helpers and background work, whatever the configuration of a repository says.
 safe_git() {
-  git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c credential.helper= -c gc.auto=0 -c maintenance.auto=false \
+  $limited git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c credential.helper= -c gc.auto=0 -c maintenance.auto=false \
     -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 -c advice.detachedHead=false -c safe.directory="$dir" \
     -c submodule.recurse=false -c core.symlinks=true "$@"
 }
@@ -56,10 +58,95 @@ may_use_secret() {
   return 1
 }
 
+# Lets ssh connect only to repositories below the key url of the Secret: git starts ssh for submodules too, and Git LFS
+# for what .lfsconfig names. The script gets a file with the key url, and the arguments of ssh.
+limit_ssh() {
+  tr -d '\r\n' <"$secret/url" >"$tmp/url"
+  cat >"$tmp/limit_ssh" <<'END'
+set -f
+# Sets user, host, port and path of the URL $1.
+split() {
+  case $1 in
+    *://*)
+      path=${1#*://}
+      rest=${path%%/*}
+      path=${path#"$rest"}
+      ;;
+    *) rest=${1%%:*} path=${1#*:} ;;
+  esac
+  user= host=${rest##*@} port=
+  [ "$host" = "$rest" ] || user=${rest%@*}
+  case $host in
+    '['*']'*) rest=${host#'['} port=${host##*']'} host=${rest%%']'*} port=${port#:} ;;
+    *:*:*) ;;
+    *:*) port=${host##*:} host=${host%:*} ;;
+  esac
+  # the port of another protocol says nothing about ssh
+  case $1 in
+    ssh://*) ;;
+    *) port= ;;
+  esac
+  host=$(printf %s "$host" | tr A-Z a-z) port=${port:-22}
+  path=${path#/} path=${path%/}
+}
+IFS= read -r limit <"$1" || [ -n "$limit" ] || exit 255
+shift
+split "$limit"
+limit_user=$user limit_host=$host limit_port=$port limit_path=$path
+target='' skip='' words='' asked_port=22
+for word; do
+  if [ -n "$target" ]; then
+    words="$words $word"
+  elif [ -n "$skip" ]; then
+    [ "$skip" != -p ] || asked_port=$word
+    skip=
+  else
+    case $word in
+      -p | -o | -i | -l | -F) skip=$word ;;
+      -p*) asked_port=${word#-p} ;;
+      -*) ;;
+      *) target=$word ;;
+    esac
+  fi
+done
+split "ssh://$target/"
+# PROGRAM 'PATH', or of Git LFS: PROGRAM PATH OPERATION
+words=${words# }
+program=${words%% *} path=${words#* } after=''
+case $path in
+  "'"*"'"*) path=${path#"'"} after=${path#*"'"} path=${path%%"'"*} ;;
+  *) path=${path%% *} ;;
+esac
+allowed=1
+case $program in
+  git-upload-pack | git-receive-pack | git-upload-archive | git-lfs-authenticate | git-lfs-transfer) ;;
+  *) allowed= ;;
+esac
+case $after in
+  '' | ' '[a-z]*) ;;
+  *) allowed= ;;
+esac
+path=${path#/} path=${path%/}
+case /$path/ in
+  *[\;\&\|\<\>\`\$\(\)\"\'\\]* | */../* | */./* | *//*) allowed= ;;
+esac
+[ "$host:$asked_port" = "$limit_host:$limit_port" ] && [ "$user" = "${limit_user:-$user}" ] || allowed=
+case $path/ in
+  "${limit_path:+$limit_path/}"* | "$limit_path.git/"*) ;;
+  *) allowed= ;;
+esac
+if [ -z "$allowed" ]; then
+  echo "Permission denied: the key url of gitSecret does not allow ssh://$target/$path" >&2
+  exit 255
+fi
+exec ssh "$@"
+END
+}
+
 # Leaves credentials where git asks for them. They are never arguments, which others could see.
 set_up_credentials() {
   printf '#!/bin/sh\nexit 1\n' >"$tmp/askpass"
-  ssh_options="-F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
+  ssh=ssh ssh_options="-F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
   ssh_options="$ssh_options -o UserKnownHostsFile='$tmp/known_hosts' -o ConnectTimeout=20"
   (umask 077 && : >"$tmp/known_hosts")
   if may_use_secret; then
@@ -106,8 +193,12 @@ END
       (umask 077 && { cat "$secret/ssh-privatekey" && echo; } >"$tmp/key")
       ssh_options="$ssh_options -i '$tmp/key' -o IdentitiesOnly=yes"
     fi
+    if [ -f "$secret/url" ]; then
+      limit_ssh
+      ssh="sh '$tmp/limit_ssh' '$tmp/url'"
+    fi
   fi
   chmod 700 "$tmp/askpass"
-  GIT_SSH_COMMAND="ssh $ssh_options" GIT_SSH_VARIANT=ssh
+  GIT_SSH_COMMAND="$ssh $ssh_options" GIT_SSH_VARIANT=ssh
   export GIT_SSH_COMMAND GIT_SSH_VARIANT
 }

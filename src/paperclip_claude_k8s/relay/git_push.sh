@@ -150,6 +150,14 @@ count_commits() {
     timeout -s KILL 60 git --git-dir="$own" cat-file --batch-check='%(objectsize:disk)' 2>/dev/null | total) && bytes=$n
 }
 
+# Counts what the agent left in the folder of a repository that was not cloned.
+count_all_files() {
+  why="the repository was not cloned" commits=0 bytes=0 new=false
+  (cd "$dir" && timeout -s KILL 60 find . -type f -exec stat -c %s {} +) >"$tmp/sizes" 2>/dev/null || return
+  files=$(($(wc -l <"$tmp/sizes")))
+  file_bytes=$(total <"$tmp/sizes")
+}
+
 total() {
   awk '{ sum += $1 } END { printf "%.0f", sum }'
 }
@@ -172,7 +180,9 @@ await_agent
 base=$(head -c 100 "$sync/base")
 is_id "$base" || base=
 set_up_credentials
-if ! command -v git >/dev/null 2>&1; then
+if [ -e "$sync/none" ] && [ ! -e "$dir/.git" ]; then
+  count_all_files
+elif ! command -v git >/dev/null 2>&1; then
   why="the image of this container has no git"
 elif ! borrow_objects; then
   why="the clone is no longer a repository"

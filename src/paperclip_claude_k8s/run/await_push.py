@@ -3,13 +3,19 @@
 import asyncio
 import math
 from contextlib import suppress
+from dataclasses import replace
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.cluster.labels import NONCE_ANNOTATION
 from paperclip_claude_k8s.host.context import StopSignal
 from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
 from paperclip_claude_k8s.run.live_run import LiveRun
-from paperclip_claude_k8s.verdict.workspace_end import WorkspaceEnd, push_container, push_end
+from paperclip_claude_k8s.verdict.workspace_end import (
+    WorkspaceEnd,
+    push_container,
+    push_end,
+    why_not_cloned,
+)
 
 STOPPED_WAIT = 5.0
 """Seconds to wait after a stop, whose answer the host awaits. A stopped agent's Pod is gone soon anyway."""
@@ -34,6 +40,7 @@ async def await_push(run: LiveRun) -> WorkspaceEnd | None:
                 await job_watch.changed()
     run.cancel_watchers()  # before anything is awaited: the limit can no longer be changed
     end = push_end(job_watch.known.pod, nonce) or WorkspaceEnd(None)
+    end = replace(end, not_cloned=why_not_cloned(job_watch.known.pod, nonce))
     await (run.narrator.status if end.is_fine else run.narrator.warn)(end.line)
     return end
 

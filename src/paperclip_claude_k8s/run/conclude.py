@@ -92,6 +92,7 @@ def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
         clear_session=plan.attempt > 1 and observation.transcript.session_id is None,
         resumed=_is_resumed(plan),
         session=_session_report(plan),
+        repository_refused=plan.workspace.refused,
         earlier=earlier,
     )
     return build_result(failure, observation, inputs)

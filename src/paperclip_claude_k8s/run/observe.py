@@ -48,7 +48,7 @@ from paperclip_claude_k8s.verdict.ending import (
 )
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts, recover_result
 from paperclip_claude_k8s.verdict.start import never_began
-from paperclip_claude_k8s.verdict.workspace_end import describe_clone
+from paperclip_claude_k8s.verdict.workspace_end import describe_clone, why_not_cloned
 
 
 async def observe(
@@ -187,7 +187,8 @@ async def _wait_for_end(run: LiveRun) -> Ending:
     _on_started(run)
     await run.narrator.status(f"Pod running: {started.name}")
     if cloned := describe_clone(started, run.plan.nonce):
-        await run.narrator.status(cloned)
+        failed = why_not_cloned(started, run.plan.nonce)
+        await (run.narrator.warn if failed else run.narrator.status)(cloned)
     known = job_watch.known
     while (ending := judge_ending(known)) is None:
         if job_watch.refused is not None:

@@ -29,6 +29,7 @@ from paperclip_claude_k8s.verdict.wording import (
     error_text,
     iso_from_nanos,
 )
+from paperclip_claude_k8s.verdict.workspace_end import without_files
 
 CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
 """An undocumented field of the host: with it, comments wake the agent after a failed run."""
@@ -64,6 +65,8 @@ class ResultInputs:
     """Whether the run resumed a session; None if unknown."""
     session: SessionReport | None = None
     """Where the session is kept, and why it was not resumed; None if that is unknown."""
+    repository_refused: str = ""
+    """Why the repository that the context names must not be cloned, as a clause; "" if it may be."""
     earlier: RunUsage | None = None
     """Usage of an earlier attempt of the same run."""
     host_failures: HostFailures = field(default_factory=HostFailures)
@@ -177,7 +180,7 @@ def _result_json(
         *(session_warnings(inputs.session, observation.relay) if inputs.session else ()),
         *transcript.warnings,
         *_end_warnings(observation, is_success=not with_output),
-        *(observation.workspace.warnings() if observation.workspace is not None else ()),
+        *_workspace_warnings(observation, inputs),
         *of_usage,
     ]
     ours: JsonMap = {
@@ -192,6 +195,13 @@ def _result_json(
     }
     known = fields_for_host(transcript.result or {})
     return known | {key: value for key, value in ours.items() if value is not None}
+
+
+def _workspace_warnings(observation: Observation, inputs: ResultInputs) -> Iterator[RunWarning]:
+    if inputs.repository_refused:
+        yield RunWarning(WarningCode.WORKSPACE_NOT_CLONED, without_files(inputs.repository_refused))
+    if observation.workspace is not None:
+        yield from observation.workspace.warnings()
 
 
 def _copy_warnings(observation: Observation) -> Iterator[RunWarning]:

@@ -11,6 +11,7 @@ from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.relay.git import (
     CLONE_CONTAINER,
     PUSH_CONTAINER,
+    CloneReport,
     PushReport,
     read_clone_report,
     read_push_report,
@@ -25,7 +26,9 @@ _ADDRESS = (
     "check the repository's address; a server may also hide a repository from those who may not read it: "
     "then `gitSecret` has to name a Secret with credentials"
 )
+_SLOW = "raise `startTimeoutSec`, of which a clone may take two thirds, or use `gitDepth` 1"
 _STEPS: tuple[tuple[tuple[str, ...], str, bool], ...] = (
+    (("did not end within",), _SLOW, True),
     (
         ("has no git-lfs", "has no git", "has no ssh"),
         "set `gitImage` to an image that has it, for example one with git and openssh-client",
@@ -116,18 +119,35 @@ def clone_failure(pod: PodSnapshot | None) -> Failure | None:
     text = f"The agent's workspace could not be cloned: {why}"
     if end.reason == "OOMKilled":
         return failures.workspace_unavailable(text, _MEMORY)
+    step, retryable = _step_after(why)
+    return failures.workspace_unavailable(text, step, retryable=retryable)
+
+
+def _step_after(why: str) -> tuple[str, bool]:
+    """The next step after these words of git, and whether another try may succeed."""
     for fragments, step, retryable in _STEPS:
         if any(fragment in why for fragment in fragments):
-            return failures.workspace_unavailable(text, step, retryable=retryable)
-    return failures.workspace_unavailable(text, _OTHER_STEP)
+            return step, retryable
+    return _OTHER_STEP, False
+
+
+def why_not_cloned(pod: PodSnapshot | None, nonce: str) -> str:
+    """Why the agent has started without the repository, and the next step; "" if it has a clone."""
+    report = _clone_report(pod, nonce)
+    if report is None or not report.failed:
+        return ""
+    step, _ = _step_after(report.failed)
+    return f"the repository could not be cloned: {report.failed} — {step}"
 
 
 def describe_clone(pod: PodSnapshot, nonce: str) -> str:
     """A line about the finished clone; "" if there is none."""
-    end = _end_of(pod.init_containers, CLONE_CONTAINER)
-    report = read_clone_report(end.message, nonce) if end is not None else None
+    report = _clone_report(pod, nonce)
     if report is None:
         return ""
+    if report.failed:
+        why = why_not_cloned(pod, nonce)
+        return f"Workspace: {without_files(why)} (with `workspace` git, the run would fail)"
     if not report.commit:
         return "Workspace: the repository is empty"
     where = f"branch {report.branch}" if report.branch else "no branch (detached HEAD)"
@@ -136,11 +156,18 @@ def describe_clone(pod: PodSnapshot, nonce: str) -> str:
     return f"Workspace: cloned {report.commit[:12]}, {where}{reused}{unkept}"
 
 
+def without_files(why: str) -> str:
+    """`why`: a clause."""
+    return f"the agent starts without the project's files: {why}"
+
+
 @dataclass(frozen=True, slots=True)
 class WorkspaceEnd:
     """The end of a cloned workspace. `report` is None if the pushing container left none."""
 
     report: PushReport | None
+    not_cloned: str = ""
+    """Why the repository was not cloned, with the next step; "" if it was."""
 
     @property
     def line(self) -> str:
@@ -163,6 +190,8 @@ class WorkspaceEnd:
         return self.report is not None and self.report.is_complete
 
     def warnings(self) -> Iterator[RunWarning]:
+        if self.not_cloned:
+            yield RunWarning(WarningCode.WORKSPACE_NOT_CLONED, without_files(self.not_cloned))
         if not self.is_fine:
             text = self.line.removeprefix("Workspace: ")
             step = _NEXT_STEP if self.report is not None and not self.report.pushed_branch else ""
@@ -171,10 +200,11 @@ class WorkspaceEnd:
     def to_wire(self) -> JsonMap:
         """`resultJson.workspace`. Sizes are in bytes; null: unknown."""
         report = self.report
+        common: JsonMap = {"strategy": "git", "cloned": not self.not_cloned}
         if report is None:
-            return {"strategy": "git", "pushed": None}
+            return {**common, "pushed": None}
         return {
-            "strategy": "git",
+            **common,
             "head": report.head or None,
             "branch": report.branch or None,
             "pushed": report.pushed_branch or None,
@@ -227,6 +257,11 @@ def push_end(pod: PodSnapshot | None, nonce: str) -> WorkspaceEnd | None:
     if container is None or not isinstance(container.state, Terminated):
         return None
     return WorkspaceEnd(read_push_report(container.state.message, nonce))
+
+
+def _clone_report(pod: PodSnapshot | None, nonce: str) -> CloneReport | None:
+    end = _end_of(pod.init_containers if pod is not None else (), CLONE_CONTAINER)
+    return read_clone_report(end.message, nonce) if end is not None else None
 
 
 def _end_of(containers: tuple[ContainerSnapshot, ...], name: str) -> Terminated | None:
