@@ -543,7 +543,7 @@ LIMIT, SCP_LIKE = "ssh://git@host.invalid/acme/", "git@host.invalid:acme"
         (SCP_LIKE, "ssh://git@host.invalid/acme'/part.git", False),
     ],
 )
-def test_limited_key_is_not_given_to_submodules_elsewhere(  # noqa: PLR0913, PLR0917
+def test_limited_key_is_not_given_to_submodules_elsewhere(  # noqa: PLR0917
     pod: GitPod,
     server: GitServer,
     tmp_path: Path,
