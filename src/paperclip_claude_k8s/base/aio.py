@@ -17,6 +17,14 @@ def loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def exception_as_value(work: Awaitable[T]) -> T | Exception:
+    """Return an exception instead of raising it: a TaskGroup would wrap it in an ExceptionGroup."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001  # the caller raises it outside of its TaskGroup
+        return error
+
+
 class FirstResult(Generic[T]):
     """A value that can be set once; later offers are ignored. Any number of tasks may wait for it."""
 
@@ -181,17 +189,22 @@ def jittered(seconds: float, share: float = 0.25) -> float:
 
 
 class Backoff:
-    """Pauses in seconds, from `first`, doubled each time up to `cap`, with jitter. `reset` starts over."""
+    """Pauses in seconds, from `first`, multiplied by `factor` each time up to `cap`. `reset` starts over.
 
-    def __init__(self, first: float, cap: float) -> None:
+    `jitter`: the largest share of a pause that is left out, at random.
+    """
+
+    def __init__(self, first: float, cap: float, *, factor: float = 2.0, jitter: float = 0.5) -> None:
         self._first = first
         self._cap = cap
+        self._factor = factor
+        self._jitter = jitter
         self._next = first
 
     def reset(self) -> None:
         self._next = self._first
 
     def pause(self) -> float:
-        """The next pause in seconds: a random value between half and all of the current step."""
-        step, self._next = self._next, min(self._next * 2, self._cap)
-        return random.uniform(step / 2, step)  # noqa: S311  # not for secrets
+        """The next pause in seconds."""
+        step, self._next = self._next, min(self._next * self._factor, self._cap)
+        return random.uniform(step * (1 - self._jitter), step)  # noqa: S311  # not for secrets

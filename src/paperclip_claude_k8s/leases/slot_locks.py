@@ -23,7 +23,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.aio import Nursery, loop_time
+from paperclip_claude_k8s.base.aio import Backoff, Nursery, loop_time
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.lease_objects import (
     ProcessId,
@@ -44,7 +44,8 @@ from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
 """Seconds between two attempts to acquire a slot that another process holds; they become longer.
 
-While a run of this process holds it, nothing is asked: its release wakes the waiting runs in their order.
+While a run of this process holds the slot, the server is not asked: the release of the lock wakes the runs
+that wait for it, in their order.
 """
 
 
@@ -201,12 +202,14 @@ class LeaseSlotLocks:
 
 @dataclass(slots=True)
 class _Wait:
-    """The wait of one run for a slot. `patience`: seconds, counted from the first time it is taken."""
+    """The wait of one run for a slot. `patience`: seconds, counted from the first time the slot is taken."""
 
     patience: float
     reporter: StatusReporter
     _ends: float | None = None
-    _pause: float = FIRST_PAUSE
+    _pauses: Backoff = field(
+        default_factory=lambda: Backoff(FIRST_PAUSE, LONGEST_PAUSE, factor=1.5, jitter=0.0)
+    )
 
     async def check(self, taken: SlotTaken) -> None:
         """Report a wait that begins.
@@ -228,8 +231,7 @@ class _Wait:
         """Wait for the event, or for a pause if there is none, but not beyond the end of the wait."""
         left = max((self._ends or 0.0) - loop_time(), 0.0)
         if released is None:
-            await asyncio.sleep(min(self._pause, left))
-            self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
+            await asyncio.sleep(min(self._pauses.pause(), left))
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(left):

@@ -7,14 +7,14 @@ otherwise it blocks the slot, or the run waits for it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.base.aio import Backoff, exception_as_value, loop_time
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -42,7 +42,7 @@ from paperclip_claude_k8s.verdict.slot import (
 POLL_INTERVAL, LONGEST_POLL_INTERVAL = 1.0, 15.0
 """Seconds between two lists while the slot is taken or Pods in it are terminating.
 
-While another run works, each pause is half as long again, because that can take hours.
+While another run works, the pauses become longer, because that can take hours.
 """
 PROGRESS_INTERVAL = 60.0
 """Seconds between two calls of `onRuntimeProgress` during a wait: hosts drop progress older than 90 s."""
@@ -86,14 +86,14 @@ async def hold_slot(
         slot, identity.run_id, config.concurrency_wait_sec, narrator
     )
     async with AsyncExitStack() as stack:
-        async with _report_wait(ctx, narrator):
-            slot_lock = await cancel_on(ctx.signal, stack.enter_async_context(holding))
-        yield slot_lock
+        acquiring = cancel_on(ctx.signal, stack.enter_async_context(holding))
+        yield await _report_while_waiting(acquiring, ctx, narrator)
 
 
-@asynccontextmanager
-async def _report_wait(ctx: StoppableContext, narrator: Narrator) -> AsyncIterator[None]:
-    """Show on the host's page, as long as the block takes, that the run waits for the agent's slot."""
+async def _report_while_waiting(
+    acquiring: Awaitable[SlotLock], ctx: StoppableContext, narrator: Narrator
+) -> SlotLock:
+    """The slot's lock. While the run waits for it, the host's page shows that."""
     on_progress = ctx.on_runtime_progress if ctx.on_spawn is None else None
     progress = {"phase": "adapter_startup", "message": "waits until another run of this agent has ended"}
 
@@ -106,17 +106,13 @@ async def _report_wait(ctx: StoppableContext, narrator: Narrator) -> AsyncIterat
                 await call_safely("onRuntimeProgress", lambda: on_progress(progress))
             await asyncio.sleep(PROGRESS_INTERVAL)
 
-    raised: Exception | None = None  # raised after the TaskGroup, which would wrap it in an ExceptionGroup
     async with asyncio.TaskGroup() as group:
         reporting = group.create_task(report())
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001
-            raised = error
-        finally:
-            reporting.cancel()
-    if raised is not None:
-        raise raised
+        slot_lock = await exception_as_value(acquiring)
+        reporting.cancel()
+    if isinstance(slot_lock, Exception):
+        raise slot_lock
+    return slot_lock
 
 
 async def claim_slot(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> Claim:
@@ -143,17 +139,19 @@ class _Guard:
     """Seconds waited so far for each kind of obstacle; each has its own limit."""
     _listed_at: float = 0.0
     """Loop time of the last list that showed an obstacle."""
-    _pause: float = POLL_INTERVAL
-    """Seconds until the next list."""
+    _pauses: Backoff = field(
+        default_factory=lambda: Backoff(POLL_INTERVAL, LONGEST_POLL_INTERVAL, factor=1.5, jitter=0.0)
+    )
+    """Seconds between two lists."""
 
     async def claim(self) -> Claim:
         while True:
             claim = await self._act_on(await self._judge())
             if claim is not None:
                 return claim
-            await asyncio.sleep(self._pause)
-            longer = min(self._pause * 1.5, LONGEST_POLL_INTERVAL)
-            self._pause = longer if self._waiting_for == "run" else POLL_INTERVAL
+            await asyncio.sleep(self._pauses.pause())
+            if self._waiting_for != "run":
+                self._pauses.reset()
 
     async def _act_on(self, verdict: SlotVerdict) -> Claim | None:
         """The claim that the verdict allows; None: list again after a pause."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, assert_never
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.aio import exception_as_value
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import Known
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -147,21 +148,13 @@ async def cancel_on(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> 
         return await work
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(wait_for_stop(signal))
-        working = group.create_task(_failure_as_value(work))
+        working = group.create_task(exception_as_value(work))
         await asyncio.wait([waiting, working], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         working.cancel()
     if working.cancelled():
         raise RunFailure(failures.cancelled(proven=True))
     result = working.result()
-    if isinstance(result, RunFailure):
+    if isinstance(result, Exception):
         raise result
     return result
-
-
-async def _failure_as_value(work: Coroutine[Any, Any, T]) -> T | RunFailure:
-    """Return a RunFailure instead of raising it: a TaskGroup would wrap it in an ExceptionGroup."""
-    try:
-        return await work
-    except RunFailure as failure:
-        return failure
