@@ -14,8 +14,8 @@ from paperclip_claude_k8s.instrumentation.json_formatter import json_line
 CALLS_REMEMBERED = 200
 """Number of recent calls whose secrets are masked: a log record may come after its call has ended."""
 MAX_SECRET_CHARS = 256 * 1024
-"""Largest number of characters of secrets remembered for one call. The least nested ones come first: the
-host's own."""
+"""Largest number of characters of secrets remembered for one call. Of more, the least nested ones are kept:
+these are the host's own secrets."""
 MAX_SECRETS = 500
 """Largest number of secrets remembered for one call: each of them is searched in every log record."""
 MIN_SECRET_CHARS = 8

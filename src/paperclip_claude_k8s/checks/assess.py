@@ -108,20 +108,23 @@ def _unreachable(error: ClusterError) -> Check:
 
 
 def rights_checks(granted: GrantedRights, namespace: str) -> Iterator[Check]:
-    """One check for all granted rights and one for each other, or one if none could be determined."""
+    """One check for all granted rights, and one for each right that is missing or could not be determined.
+
+    If no right could be determined, there is one check for all.
+    """
     unknown = [response for response in granted.responses.values() if isinstance(response, ClusterError)]
     if unknown and len(unknown) == len(granted.responses):
         yield _reviews_failed(unknown[0])
         return
-    may = [right.label for right, response in granted.responses.items() if response is True]
-    if may:
+    labels = [right.label for right, response in granted.responses.items() if response is True]
+    if labels:
         number = (
-            f"all {len(may)}"
-            if len(may) == len(granted.responses)
-            else f"{len(may)} of {len(granted.responses)}"
+            f"all {len(labels)}"
+            if len(labels) == len(granted.responses)
+            else f"{len(labels)} of {len(granted.responses)}"
         )
         text = f"This account has {number} rights that runs use in {namespace}"
-        yield Check(code="k8s_rbac_granted", level="info", message=text, detail=", ".join(may))
+        yield Check(code="k8s_rbac_granted", level="info", message=text, detail=", ".join(labels))
     for right, response in granted.responses.items():
         if response is not True:
             yield _right_check(right, response, namespace)

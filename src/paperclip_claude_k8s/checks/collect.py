@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, Keys, PlannedRun, Response
-from paperclip_claude_k8s.checks.references import only_pod, references
+from paperclip_claude_k8s.checks.references import pod_manifest, references
 from paperclip_claude_k8s.checks.rights import rights_of
 from paperclip_claude_k8s.checks.workspaces import sample_workspace
 from paperclip_claude_k8s.cluster.model import ClaimSnapshot, JsonObject
@@ -99,7 +99,7 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
 
     async with asyncio.TaskGroup() as group:
         dry_run = group.create_task(call_within(partial(_dry_run, plan, manifest, ports), limit))
-        pod = only_pod(manifest)
+        pod = pod_manifest(manifest)
         pod_dry_run = group.create_task(call_within(partial(cluster.try_pod, plan.namespace, pod), limit))
         secrets = group.create_task(look_up(named.secrets, keys))
         pull_secrets = group.create_task(look_up(named.pull_secrets, keys))

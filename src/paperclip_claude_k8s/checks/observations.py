@@ -39,8 +39,9 @@ class PlannedRun:
     pod_dry_run: Response[tuple[str, ...]]
     """The server's warnings about the Job's Pod."""
     secrets: Mapping[str, Response[Keys]] = field(default_factory=dict)
-    """Name → keys of the Secret. In `pull_secrets`: the Secrets with which images are pulled."""
+    """Name → keys of the Secret, of those that the Pod needs to start."""
     pull_secrets: Mapping[str, Response[Keys]] = field(default_factory=dict)
+    """Name → keys of the Secret, of those with which images are pulled."""
     claim_dry_run: Response[ClaimSnapshot | None] = None
     """The claim that `sessionVolume` auto would create; None if it would create none."""
     claims: Mapping[str, Response[ClaimSnapshot | None]] = field(default_factory=dict)

@@ -52,6 +52,8 @@ RELAY_MARK = "\x1e"
 """First character of the lines that the relay adds to the log. Nonce and kind follow, `e` for stderr."""
 LOG_BYTES = 64 * 1024
 """How much of the command's log is read: an image can print any amount, even in one line."""
+STAMPS = re.compile(b"^" + STAMP.pattern, re.MULTILINE)
+"""The timestamps of a log, which some servers leave out."""
 OUTPUT_CHARS = 200
 """Maximum characters of the command's output in a check."""
 
@@ -143,7 +145,7 @@ async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _Las
                 Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
             )
         if isinstance(started, DeadlinePassed):
-            return ProbeOutcome(_assess(started, plan, ""))
+            return ProbeOutcome(_exit_check(started, plan, ""))
         ending = await _wait_for_end(job_watch)
         try:
             printed = await _output(started, ports)
@@ -154,7 +156,7 @@ async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _Las
         output, _, reached = printed.partition(_REACHED)
         answers = {"yes": True, "no": False}
         return ProbeOutcome(
-            _assess(ending, plan, output[:OUTPUT_CHARS].strip()), answers.get(reached.strip())
+            _exit_check(ending, plan, output[:OUTPUT_CHARS].strip()), answers.get(reached.strip())
         )
 
 
@@ -168,10 +170,6 @@ async def _wait_for_end(job_watch: JobWatch) -> Ending:
     while (ending := judge_ending(known)) is None:
         known = await job_watch.changed()
     return ending
-
-
-STAMPS = re.compile(b"^" + STAMP.pattern, re.MULTILINE)
-"""The timestamps of a log, which some servers leave out."""
 
 
 async def _output(pod: PodSnapshot, ports: Ports) -> str:
@@ -199,7 +197,7 @@ def _agent_text(line: str) -> str:
     return marked.removeprefix("e ").strip() if marked.startswith("e ") else ""
 
 
-def _assess(ending: Ending, plan: RunPlan, output: str) -> Check:
+def _exit_check(ending: Ending, plan: RunPlan, output: str) -> Check:
     output = output or "no output"
     if not isinstance(ending, Exited):
         text = f"The probe Job was ended from outside ({type(ending).__name__}): {output}"

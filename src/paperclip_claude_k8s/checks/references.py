@@ -22,8 +22,8 @@ class References:
     secret_keys: tuple[tuple[str, str], ...] = ()
 
 
-def only_pod(job: JsonObject) -> JsonObject:
-    """The Pod as the Job controller would create it: owned by the Job, as policies may require."""
+def pod_manifest(job: JsonObject) -> JsonObject:
+    """The Job's Pod as the Job controller would create it: owned by the Job, as policies may require."""
     template, meta = get_object(get_object(job, "spec"), "template"), get_object(job, "metadata")
     owner = {
         "apiVersion": job["apiVersion"],

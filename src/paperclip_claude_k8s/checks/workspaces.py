@@ -13,7 +13,7 @@ _CODE = "k8s_workspace"
 
 
 def sample_workspace(config: AdapterConfig) -> Workspace | None:
-    """A workspace by git for the planned Job, if runs will have one: so its Pod is examined as it will be."""
+    """A git workspace for the planned Job, if runs may have one, so that its containers are checked."""
     if config.workspace != "git" and not (config.workspace == "auto" and config.git_secret):
         return None
     source = GitSource("https://repository.invalid/project.git", "project", "https", "repository.invalid")

@@ -19,11 +19,11 @@ _MODELS_PATH = "/v1/models?limit=1000"
 _API_VERSION = "2023-06-01"
 _CREDENTIALS_FILE = ".credentials.json"
 _SKILLS_FOLDER = Path(".claude", "skills")
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Catalogue:
-    """Models and quota windows: from fixed lists and `env`, and with credentials from Anthropic's API.
+    """Models and quota windows: from fixed lists, from `env`, and from Anthropic's API if `env` has credentials.
 
     `base_url` is that of the API. If ANTHROPIC_BASE_URL names a gateway, the list of models is requested from
     it, because the API key then belongs to the gateway; the usage of a subscription is not.
@@ -139,10 +139,10 @@ def _subfolders(agents_home: str) -> dict[str, str]:
 
     Agents write there, so no link is followed, and the number of names is limited.
     """
-    at = os.open(agents_home, _FOLDER & ~os.O_NOFOLLOW)
+    at = os.open(agents_home, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
     try:
         for part in _SKILLS_FOLDER.parts:
-            below = os.open(part, _FOLDER, dir_fd=at)
+            below = os.open(part, _FOLDER_FLAGS, dir_fd=at)
             os.close(at)
             at = below
         with os.scandir(at) as entries:

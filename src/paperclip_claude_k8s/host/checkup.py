@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.host.context import ContextInvalid, JsonMap, Map, MaybeText
+from paperclip_claude_k8s.host.wire_model import WireModel
 
 Level: TypeAlias = Literal["info", "warn", "error"]
 Status: TypeAlias = Literal["pass", "warn", "fail"]
@@ -57,13 +58,7 @@ class CheckupContext(BaseModel):
             raise ContextInvalid(f"ctx{where and '.'}{where} cannot be used: expected an object") from None
 
 
-class _WireModel(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True, frozen=True
-    )
-
-
-class Check(_WireModel):
+class Check(WireModel):
     """One finding of the environment test."""
 
     code: str
@@ -83,7 +78,7 @@ class Check(_WireModel):
         return {key: value for key, value in wire.items() if value is not None}
 
 
-class Checkup(_WireModel):
+class Checkup(WireModel):
     """The result of the environment test; `status` follows from the worst level among its checks."""
 
     adapter_type: str

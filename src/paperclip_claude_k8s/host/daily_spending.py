@@ -10,7 +10,10 @@ AgentKey: TypeAlias = tuple[str, str]
 
 
 class DailySpending:
-    """Costs of the current UTC day. Kept in memory: a restart of the host forgets them."""
+    """Costs of the current UTC day, of at most `Limits.remembered_ids` agents.
+
+    They are kept in memory: a restart of the host forgets them.
+    """
 
     def __init__(self) -> None:
         self._day = date.min
@@ -18,16 +21,16 @@ class DailySpending:
 
     def add(self, agent: AgentKey, cost: float, now: datetime) -> None:
         """Count a run that has just ended."""
-        self._turn_over(now)
+        self._forget_other_days(now)
         if agent in self._spent or len(self._spent) < LIMITS.remembered_ids:
             self._spent[agent] = self._spent.get(agent, 0.0) + cost
 
     def spent(self, agent: AgentKey, now: datetime) -> float:
         """What the agent's runs that ended today have cost, in US dollars."""
-        self._turn_over(now)
+        self._forget_other_days(now)
         return self._spent.get(agent, 0.0)
 
-    def _turn_over(self, now: datetime) -> None:
+    def _forget_other_days(self, now: datetime) -> None:
         if now.date() != self._day:
             self._day = now.date()
             self._spent.clear()

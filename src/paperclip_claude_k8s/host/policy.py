@@ -47,10 +47,11 @@ class PolicyInvalid(ValueError):
 
 def _texts(expected: str, is_valid: Callable[[str], bool]) -> BeforeValidator:
     def read(value: object) -> tuple[str, ...]:
-        texts = value if isinstance(value, (list, tuple)) else ("",)
-        if not all(isinstance(text, str) and text.strip() and is_valid(text) for text in texts):
+        if not isinstance(value, (list, tuple)) or not all(
+            isinstance(text, str) and text.strip() and is_valid(text) for text in value
+        ):
             raise ValueError(f"a list of {expected}")
-        return tuple(texts)
+        return tuple(value)
 
     return BeforeValidator(read)
 

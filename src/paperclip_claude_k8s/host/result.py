@@ -3,23 +3,18 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.base.strict_json import strict_value
 from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.host.wire_model import WireModel
 
 ErrorFamily = Literal["transient_upstream", "provider_quota", "model_refusal"]
 BillingType = Literal["api", "metered_api", "subscription"]
 
 
-class _WireModel(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True, frozen=True
-    )
-
-
-class Usage(_WireModel):
+class Usage(WireModel):
     """Tokens of one run, of all models and sub-agents."""
 
     input_tokens: int = 0
@@ -30,7 +25,7 @@ class Usage(_WireModel):
     """Cache reads; not part of `input_tokens`."""
 
 
-class ExecutionResult(_WireModel):
+class ExecutionResult(WireModel):
     """The outcome of one run. A run succeeded if and only if `error_code` is None.
 
     `to_wire` converts it to camelCase JSON. It leaves out most fields that were not set, because absent and

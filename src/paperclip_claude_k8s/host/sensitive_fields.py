@@ -106,8 +106,8 @@ def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]
                 yield from _sensitive(inner_path, within, key, inner, value)
             if within == "envFrom":
                 yield from _env_from(path, value)
-            done = _KEYS_OF_USERS | _ENV_FROM.keys() if within == "envFrom" else _KEYS_OF_USERS
-            waiting += [item for item in reversed(items) if item[1] not in done]
+            skipped = _KEYS_OF_USERS | _ENV_FROM.keys() if within == "envFrom" else _KEYS_OF_USERS
+            waiting += [item for item in reversed(items) if item[1] not in skipped]
         elif isinstance(value, (list, tuple)):
             waiting += [(f"{path}[{_label(i, item)}]", within, item) for i, item in enumerate(value)][::-1]
 
@@ -127,7 +127,10 @@ def toleration_names(tolerations: object) -> Iterator[str]:
 def _sensitive(
     path: str, within: str, key: str, value: object, beside: Mapping[str, object]
 ) -> Iterator[SensitiveField]:
-    """What the field with this path means. `beside` is the map that contains it, `within` the map's key."""
+    """Each way in which one field is sensitive: as a flag, by its value, or for each name that it contains.
+
+    `beside`: the map that contains the field. `within`: the key of that map.
+    """
     if within == "annotations":
         yield from _annotation(path, key, value)
         return

@@ -81,7 +81,7 @@ __all__ = [
     "TokenTotals",
     "WatchChanged",
 ]
-_ = EventHub, RunEmitter
+_ = EventHub, RunEmitter  # not public: imported here for the other packages of the adapter
 
 
 if not TYPE_CHECKING:

@@ -45,7 +45,7 @@ class Subscription:
         self._hub = hub
         self.callback = callback
         self._queue: deque[Event | threading.Event] = deque()
-        """Events, and an object to set at the end of each flush."""
+        """The events to pass on. A `threading.Event` marks where a `flush` began, and is set there."""
         self._filled = threading.Event()
         self._urgent = threading.Event()
         """Set while somebody waits for the queue to become empty."""

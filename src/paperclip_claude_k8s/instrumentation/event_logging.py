@@ -57,7 +57,7 @@ def _message(event: Event) -> str:
 def _json(value: object) -> Any:  # noqa: ANN401  # any JSON
     if isinstance(value, str):
         return _one_line(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple):  # pairs of name and value, as in `RunEnded.phases`
         return dict(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value

@@ -1,8 +1,8 @@
 """The events that the adapter emits: what happened, when, and in which run. Immutable values.
 
 An event says what happened; it is no request and has no effect. `docs/observability.md` lists all of them.
-Each class also says how the event is logged: the logger, the level, and the text. Fields whose names begin
-with `error_message` may quote an agent or a server and are therefore never logged.
+Each class also says how the event is logged: the logger, the level, and the text. The field `error_message`
+may quote an agent or a server and is therefore never logged.
 """
 
 import logging

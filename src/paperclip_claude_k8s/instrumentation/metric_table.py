@@ -50,7 +50,9 @@ PHASE_DURATION = Metric(
 )
 ADOPTIONS = Metric("claude_k8s.adoptions", "counter", "{run}", "Runs that continued with an existing Job.")
 LOG_BYTES = Metric("claude_k8s.log.io", "counter", "By", "The agents' stdout, counted when a run ends.")
-LOG_LINES = Metric("claude_k8s.log.lines", "counter", "{line}", "Its lines, counted when a run ends.")
+LOG_LINES = Metric(
+    "claude_k8s.log.lines", "counter", "{line}", "Lines of the agents' stdout, counted when a run ends."
+)
 LOG_RECONNECTS = Metric(
     "claude_k8s.log.reconnects", "counter", "{reconnect}", "Log streams that replaced one that broke."
 )

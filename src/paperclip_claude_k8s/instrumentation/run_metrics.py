@@ -55,7 +55,7 @@ class RunMetrics:
         self._add(table.PHASE_DURATION, max(seconds, 0.0), {"phase": phase})
 
     def record_end(self, event: RunEnded) -> None:
-        """Record the end of a run: also of one that no other event was about."""
+        """Record the end of a run, even if no other event of the run was recorded."""
         outcome: dict[str, str] = {"outcome": event.outcome}
         code = {"error.type": event.error_code or event.outcome} if _is_error(event) else {}
         self._add(table.RUNS, 1, {**outcome, **code})

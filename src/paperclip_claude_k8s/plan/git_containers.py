@@ -1,4 +1,4 @@
-"""The containers that clone and push a workspace, their volumes, and the agent's part of them.
+"""The containers that clone and push a workspace, their volumes, and what the agent's container gets of both.
 
 The agent's container mounts the clone, and the folder with the pipe by which the pushing container notices
 its end, but not the Secret. The pushing container mounts the clone read-only.
@@ -28,12 +28,12 @@ _CACHE_DIR = "/var/cache/paperclip/git"
 """Where the agent's folder for clones on the session volume is mounted; no agent mounts that folder."""
 _SHARED_CACHE = f"{POD_HOME}/git-objects"
 """Folder on the shared volume with one folder per agent. Agents can write there."""
-_PASSED_ON = tuple(
+_PROXY_VARIABLES = tuple(
     name
     for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     for name in (proxy, proxy.lower())
 )
-"""Variables of the agent that git needs too."""
+"""Variables of the agent's environment that the two containers get too."""
 _PUSH_RESOURCES: JsonObject = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"cpu": "1", "memory": "1Gi"},
@@ -64,7 +64,7 @@ def agent_mounts(plan: RunPlan) -> list[JsonObject]:
 
 
 def agent_variables(plan: RunPlan) -> dict[str, str]:
-    """What the relay reads."""
+    """Variables of the relay: the pipe to hold open, and whether it reports an empty workspace."""
     pipe = f"{SYNC_DIR}/{git.PIPE}" if plan.workspace.source is not None else ""
     return {relay.ALIVE: pipe, relay.EXPECT: "1" if plan.workspace.unproven else ""}
 
@@ -159,7 +159,7 @@ def _container(  # noqa: PLR0913, PLR0917  # the parts in which the two containe
         "MESSAGE": common["terminationMessagePath"],
     }
     named = {f"{git.PREFIX}{key}": str(value) for key, value in {**everywhere, **variables}.items()}
-    env: list[JsonObject] = _passed_on(plan)
+    env: list[JsonObject] = _proxy_env(plan)
     env += [{"name": key, "value": escaped(value)} for key, value in sorted(named.items())]
     if secret:
         mounts = [*mounts, {"name": "git-secret", "mountPath": _SECRET_DIR, "readOnly": True}]
@@ -174,12 +174,12 @@ def _container(  # noqa: PLR0913, PLR0917  # the parts in which the two containe
     }
 
 
-def _passed_on(plan: RunPlan) -> list[JsonObject]:
-    """The proxies that the agent uses."""
+def _proxy_env(plan: RunPlan) -> list[JsonObject]:
+    """The agent's proxy variables, by value or by reference to the run Secret."""
     environment = plan.environment
     plain: list[JsonObject] = [
         {"name": name, "value": escaped(environment.literals[name])}
-        for name in _PASSED_ON
+        for name in _PROXY_VARIABLES
         if name in environment.literals
     ]
     secret: list[JsonObject] = [
@@ -187,7 +187,7 @@ def _passed_on(plan: RunPlan) -> list[JsonObject]:
             "name": name,
             "valueFrom": {"secretKeyRef": {"name": plan.secret_name, "key": SECRET_ENV_PREFIX + name}},
         }
-        for name in _PASSED_ON
+        for name in _PROXY_VARIABLES
         if name in plan.environment.secrets
     ]
     return [*plain, *secret]

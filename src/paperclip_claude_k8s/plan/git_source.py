@@ -7,7 +7,7 @@ option, a local path or a remote helper (`ext::`), and must be matched by the po
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from paperclip_claude_k8s.base.git_names import branch_trouble
@@ -24,7 +24,7 @@ _SCP_LIKE = re.compile(r"(?:([A-Za-z0-9._-]+)@)?([A-Za-z0-9][A-Za-z0-9.-]*):([^:
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+")
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_CHARS = 60
 
 
@@ -83,7 +83,7 @@ def read_git_source(
     if branch and (trouble := branch_trouble(branch)):
         note = f"The workspace's branch name is ignored: {trouble}"
         branch = ""
-    return GitSource(source.url, source.name, source.scheme, source.host, refs, commit, branch, note)
+    return replace(source, refs=refs, commit=commit, branch=branch, note=note)
 
 
 def _read_url(url: str, repositories: Sequence[str]) -> GitSource:
@@ -94,14 +94,14 @@ def _read_url(url: str, repositories: Sequence[str]) -> GitSource:
     try:
         parts = urlsplit(url)
         _check_parts(parts)
-        _ = parts.port
+        _ = parts.port  # raises ValueError unless it is a number from 0 to 65535
     except ValueError as error:
         if isinstance(error, SourceRefused):
             raise
         raise SourceRefused("repoUrl is not a URL") from None
     host = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
     _check_allowed(f"{parts.scheme}://{host}{parts.path}", repositories)
-    spelled = parts.netloc.rpartition("@")[2]  # so does git spell it when it asks for a password
+    spelled = parts.netloc.rpartition("@")[2]  # as git spells the host when it asks for a password
     return GitSource(url, _folder_name(parts.path), parts.scheme, spelled)
 
 
@@ -145,7 +145,7 @@ def _check_allowed(url: str, repositories: Sequence[str]) -> None:
 def _folder_name(path: str) -> str:
     """`/group/project.git` → `project`."""
     last = posixpath.basename(unquote(path).rstrip("/")).removesuffix(".git")
-    return _NAME.sub("-", last).strip(".-")[:_NAME_CHARS] or "repository"
+    return _NOT_IN_NAME.sub("-", last).strip(".-")[:_NAME_CHARS] or "repository"
 
 
 def _read_ref(ref: str) -> tuple[tuple[str, ...], str]:

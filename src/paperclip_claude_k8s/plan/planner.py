@@ -41,7 +41,7 @@ from paperclip_claude_k8s.plan.secrets import (
 from paperclip_claude_k8s.plan.session_volume import ClaimFacts, choose_session_volume, session_volume_notes
 from paperclip_claude_k8s.plan.volumes import hidden_mounts
 from paperclip_claude_k8s.plan.wake import WakePayload, read_wake_payload
-from paperclip_claude_k8s.plan.workspace import Workspace, choose_workspace, gather_facts, repository_of
+from paperclip_claude_k8s.plan.workspace import Workspace, choose_workspace, gather_facts, workspace_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +269,6 @@ def _session_params(ctx: ExecutionContext, workdir: str, packed: Packed, mcp: Mc
         "cwd": workdir,
         "promptBundleKey": packed.key,
         "mcpServerIdentity": mcp.identity,
-        **{key: repository_of(ctx).get(key) for key in ("workspaceId", "repoUrl", "repoRef")},
+        **{key: workspace_of(ctx).get(key) for key in ("workspaceId", "repoUrl", "repoRef")},
     }
     return {key: value for key, value in params.items() if isinstance(value, str) and value}

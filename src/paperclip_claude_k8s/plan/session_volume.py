@@ -3,8 +3,8 @@
 Sessions are either in HOME on the shared volume, or on a claim of their own, or in the Pod only. On a claim,
 each agent has one folder, `agents/<company>/<agent>`, with these folders in it:
 
-    session    mounted at `SESSION_DIR` in the agent's container, and nothing else of the claim
-    ...        room for other parts of an agent's state, which its container does not mount
+    session    mounted at `SESSION_DIR` in the agent's container, which mounts nothing else of the claim
+    git        objects of earlier clones, mounted only in the container that clones (`git_containers`)
 
 Folder and claim are named after the whole ids, so that two agents never share one.
 """
@@ -90,7 +90,7 @@ class ClaimFacts:
     claim: ClaimSnapshot | None = None
     """The claim; None if it does not exist or could not be read."""
     readable: bool = False
-    """Whether it is known whether the claim exists."""
+    """Whether the claim could be read, so that None means that it does not exist."""
     forbidden: str = ""
     """Which right is missing for `auto`, as the API server says it; "" if none is known to be missing."""
 
@@ -121,13 +121,13 @@ def choose_session_volume(
     if facts.readable and facts.claim is None:
         empty = f"its volume, claim {claim_name(config, identity)}, no longer exists"
     modes = facts.claim.access_modes if facts.claim is not None else (config.session_volume_access_mode,)
-    several = config.session_volume_per == "company" or config.concurrency_scope == "task"
+    may_be_shared = config.session_volume_per == "company" or config.concurrency_scope == "task"
     return SessionVolume(
         "auto",
         claim_name(config, identity),
         folder,
         why_empty=empty,
-        one_node=several and bool(modes) and _ONE_NODE.issuperset(modes),
+        one_node=may_be_shared and bool(modes) and _ONE_NODE.issuperset(modes),
     )
 
 

@@ -36,12 +36,12 @@ class Look(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
-    """What is there."""
+    """What is known of the host's folder and of the repository."""
 
     cwd: str = ""
     """The workspace's folder on the host, at most `MAX_QUOTED_PATH` characters; "" if there is none."""
     in_pod: str | None = None
-    """Its path in the Pod, if it is on the shared volume by its name and the Pod mounts that volume."""
+    """Its path in the Pod, if by its path it is on the shared volume and the Pod mounts that volume."""
     look: Look = Look.UNSEEN
     source: GitSource | None = None
     """The repository; None if the context names none, or one that cannot be used."""
@@ -90,9 +90,14 @@ class WorkspaceUnavailable(ValueError):
     """The configured strategy cannot be used; the message is a clause."""
 
 
+def workspace_of(ctx: ExecutionContext) -> Mapping[str, object]:
+    """The context's workspace, as the host describes it: `cwd`, `repoUrl`, `repoRef`, `branchName`, ..."""
+    return as_object(ctx.context.get("paperclipWorkspace"))
+
+
 def workspace_cwd(ctx: ExecutionContext) -> str:
     """The workspace's folder on the host; "" if the context names none."""
-    return as_trimmed(as_object(ctx.context.get("paperclipWorkspace")).get("cwd")) or ""
+    return as_trimmed(workspace_of(ctx).get("cwd")) or ""
 
 
 def gather_facts(  # noqa: PLR0913  # each is one fact
@@ -174,8 +179,3 @@ def _why_not_shared(facts: WorkspaceFacts) -> str:
 
 
 _CHOICES = {"auto": _auto, "shared": _shared, "git": _git, "none": _none}
-
-
-def repository_of(ctx: ExecutionContext) -> Mapping[str, object]:
-    """The context's workspace, from which `read_git_source` reads."""
-    return as_object(ctx.context.get("paperclipWorkspace"))

@@ -29,7 +29,7 @@ def read_stream(lines: Recording) -> Transcript:
     `lines` is the stdout of the CLI, or any log that `docs/building-hosts.md` names.
 
     Raises:
-        ReplayInvalid: it is the name of a file as text: pass a `Path`.
+        ReplayInvalid: `lines` is the name of a file as text, which has to be a `Path`.
         OSError, EOFError, zlib.error: a file cannot be read.
     """
     return read_blocks(output_of(lines))

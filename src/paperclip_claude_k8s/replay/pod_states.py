@@ -1,6 +1,6 @@
 """How the container of recorded output ended, as a caller describes it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from paperclip_claude_k8s.base.json_readers import get_object
@@ -31,14 +31,14 @@ def ending_of(exit_code: int | None = None, pod_state: object = None) -> Ending:
         ReplayInvalid: a field is unknown or has a value of a wrong type.
     """
     state = _fields_of(pod_state)
-    code = exit_code if exit_code is not None else state.get("exitCode")
+    code = exit_code if exit_code is not None else state.get("exitCode", None if state else 0)
     if code is not None and (not isinstance(code, int) or isinstance(code, bool)):
         raise ReplayInvalid(f"the exit code must be a whole number, not {code!r:.100}")
     texts = {key: str(state.get(key) or "") for key in ("reason", "message", "disrupted")}
     signal = state.get("signal") if isinstance(state.get("signal"), int) else None
     # whether the state says how the container ended, not only what happened to its Pod or Job
-    is_known = code is not None or texts["reason"] or texts["message"] or not state
-    end = Terminated(code if state or code is not None else 0, texts["reason"], texts["message"], signal)
+    is_known = code is not None or texts["reason"] or texts["message"]
+    end = Terminated(code, texts["reason"], texts["message"], signal)
     if (lost := lost_container(end)) is not None:
         return Disrupted(NOWHERE, lost.reason, lost.details, end)
     if state.get("deleted"):
@@ -55,13 +55,15 @@ def _fields_of(pod_state: object) -> dict[str, Any]:
         names = ("exit_code", "reason", "message", "signal")
         return json_of({name: getattr(pod_state, name) for name in names})
     if not isinstance(pod_state, Mapping) and not hasattr(pod_state, "attribute_map"):
-        raise ReplayInvalid(f"a pod state is an object with {_named(FIELDS)}")
+        raise ReplayInvalid(f"a pod state is an object with {_joined(FIELDS)}")
     state = json_of(pod_state)
     state = get_object(state, "terminated") if "terminated" in state else state
     if unknown := set(state) - {*FIELDS, *_FURTHER_FIELDS}:
-        raise ReplayInvalid(f"a pod state has no field {_named(sorted(unknown))}; known are {_named(FIELDS)}")
+        raise ReplayInvalid(
+            f"a pod state has no field {_joined(sorted(unknown))}; known are {_joined(FIELDS)}"
+        )
     return state
 
 
-def _named(names: object) -> str:
-    return ", ".join(str(name)[:100] for name in names) if isinstance(names, (list, tuple)) else str(names)
+def _joined(names: Iterable[object]) -> str:
+    return ", ".join(str(name)[:100] for name in names)

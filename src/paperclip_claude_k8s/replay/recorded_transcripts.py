@@ -23,7 +23,7 @@ def render(
     times: bool = False,
     resumed: bool | None = None,
 ) -> str:
-    """The transcript as text, as `claude-k8s replay` prints it, without the bars.
+    """The transcript as text: as `claude-k8s replay` prints it, without the bar at the start of each line.
 
     Args:
         recording: see `read_stream`.

@@ -51,10 +51,10 @@ class ReadableOutput:
         return await asyncio.get_running_loop().run_in_executor(_threads, self._read, block)
 
     def _read(self, block: bytes) -> str:
-        return "".join(self._text(self._reader.read(_beginning(line))) for line in block.split(b"\n"))
+        return "".join(self._text(self._reader.read(_decode(line))) for line in block.split(b"\n"))
 
     def end(self, usage: RunUsage) -> str:
-        """How the agent ended and what it used. Later lines are those of another agent."""
+        """How the agent ended and what it used. Lines that are read later belong to another agent."""
         items = self._reader.finish(usage)
         self._reader, self.activity = ItemReader(), Activity()
         return self._text(items)
@@ -70,21 +70,22 @@ class ReadableOutput:
 def _after(activity: Activity, item: Item) -> Activity:
     match item.kind:
         case "call":
-            return Activity(item.name, _start(item.text), activity.text)
+            return Activity(item.name, _excerpt(item.text), activity.text)
         case "output":
             return Activity(text=activity.text)
         case "answer" if item.agent is None:
-            return Activity(text=_start(item.text))
+            return Activity(text=_excerpt(item.text))
         case _:
             return activity
 
 
-def _start(text: str) -> str:
+def _excerpt(text: str) -> str:
     """The beginning of a text, in one line."""
     return " ".join(text[: LIMITS.text_chars].split())
 
 
-def _beginning(line: bytes) -> str:
+def _decode(line: bytes) -> str:
+    """The line as text; of a line that is too long, its beginning."""
     if len(line) <= LIMITS.readable_line_bytes:
         return line.decode("utf-8", "replace")
     return line[:BEGINNING_BYTES].decode("utf-8", "replace") + "…"

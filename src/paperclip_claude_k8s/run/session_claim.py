@@ -53,8 +53,9 @@ async def look_up_session_claim(
 ) -> ClaimFacts:
     """What is known of the claim that `sessionVolume` means.
 
-    Raises RunFailure `k8s_session_volume_unavailable`: the claim that it names does not exist, or the API
-        server could not be asked for `Timings.retry_budget`.
+    Raises:
+        RunFailure: `k8s_session_volume_unavailable`: the claim that `sessionVolume` names does not exist, or
+            the API server could not be reached within `Timings.retry_budget`.
     """
     own = config.session_volume == AUTO
     name = claim_name(config, identity) if own else config.session_claim_name
@@ -66,7 +67,7 @@ async def look_up_session_claim(
     except ClusterError as error:
         if error.lacks_right:
             return UNKNOWN_CLAIM
-        raise _refused(name, "read", error) from None
+        raise _call_failed(name, "read", error) from None
     if claim is None and not own:
         why = f"sessionVolume names claim {name}, which does not exist in namespace {namespace}"
         step = "create it, or set sessionVolume to auto, shared, none or the name of another claim"
@@ -75,7 +76,9 @@ async def look_up_session_claim(
 
 
 async def use_session_claim(plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
-    """Create the claim of `auto`, or mark it as used. One of `auto` that the config names is marked too.
+    """Create the claim of `sessionVolume` auto, or mark it as used.
+
+    A claim that `auto` once created is marked too if the config names it.
 
     Raises:
         ClaimsForbidden: the account may not create it.
@@ -109,9 +112,9 @@ async def _mark_named(plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
             return
 
 
-def _refused(name: str, done: str, error: ClusterError) -> RunFailure:
-    """The failure after the API server has refused what should have been `done` with the claim."""
-    why = f"Claim {name}, which holds the agent's sessions, could not be {done}: {describe_error(error)}"
+def _call_failed(name: str, action: str, error: ClusterError) -> RunFailure:
+    """The run's failure after a failed call. `action`: what could not be done with the claim, such as "read"."""
+    why = f"Claim {name}, which holds the agent's sessions, could not be {action}: {describe_error(error)}"
     step = refusal_step(error)
     if error.exceeds_quota:
         step = "remove unused claims (`claude-k8s volumes prune`) or lower sessionVolumeSize"
@@ -128,28 +131,28 @@ async def _read(plan: RunPlan, ports: Ports, narrator: Narrator) -> ClaimSnapsho
     except ClusterError as error:
         if error.lacks_right:
             return None
-        raise _refused(name, "read", error) from None
+        raise _call_failed(name, "read", error) from None
 
 
 async def _create(plan: RunPlan, ports: Ports, narrator: Narrator) -> bool:
-    """Create the claim. False if another run created it first, and it may be read."""
+    """Create the claim. False if another run created it first; then it has to be read and marked."""
     call, name = Retrier(ports.settings.timings, narrator), plan.session_volume.claim_name
     manifest = claim_manifest(plan.config, plan.identity, plan.namespace, _last_use(plan, ports))
     try:
         claim = await call("create claim", lambda: ports.cluster.create_claim(plan.namespace, manifest))
     except ClusterError as error:
         if error.conflict:
-            return await _exists_unreadable(plan, ports)
+            return await _is_unreadable(plan, ports)
         if error.lacks_right:
             raise ClaimsForbidden(f"this account may not create its claim ({error.message})") from None
-        raise _refused(name, "created", error) from None
+        raise _call_failed(name, "created", error) from None
     size, modes = claim.size or plan.config.session_volume_size, ", ".join(claim.access_modes)
     await narrator.status(f"Created claim {name} for the agent's sessions ({size}, {modes})")
     return True
 
 
-async def _exists_unreadable(plan: RunPlan, ports: Ports) -> bool:
-    """Whether the claim, which exists, may not be read by this account: then it is used as it is."""
+async def _is_unreadable(plan: RunPlan, ports: Ports) -> bool:
+    """Whether this account may not read the claim, which exists: then the claim is used without a mark."""
     try:
         await ports.cluster.read_claim(plan.namespace, plan.session_volume.claim_name)
     except ClusterError as error:
@@ -173,7 +176,7 @@ async def _mark_used(claim: ClaimSnapshot, plan: RunPlan, ports: Ports, narrator
                 "prints the Role"
             )
             return True
-        raise _refused(claim.name, "marked as used", error) from None
+        raise _call_failed(claim.name, "marked as used", error) from None
 
 
 def _last_use(plan: RunPlan, ports: Ports) -> Mapping[str, str]:
@@ -200,7 +203,7 @@ async def _await_deletion(claim: ClaimSnapshot, plan: RunPlan, ports: Ports, nar
         if found is None or found.uid != claim.uid:
             return
         if loop_time() - began >= limit:
-            why = f"Claim {claim.name}, which holds the agent's sessions, is being deleted for {limit:g}s"
+            why = f"Claim {claim.name} with the agent's sessions has not been deleted within {limit:g}s"
             step = f"end the Pod that uses it (`kubectl describe pvc {claim.name}` names it)"
             raise RunFailure(failures.session_volume_unavailable(why, step, retryable=True))
         await asyncio.sleep(POLL_INTERVAL)

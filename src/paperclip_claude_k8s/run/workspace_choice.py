@@ -24,8 +24,8 @@ from paperclip_claude_k8s.plan.workspace import (
     WorkspaceUnavailable,
     choose_workspace,
     gather_facts,
-    repository_of,
     workspace_cwd,
+    workspace_of,
 )
 from paperclip_claude_k8s.ports import ProcessSettings
 
@@ -57,7 +57,7 @@ def _source(
 ) -> tuple[GitSource | None, str]:
     """The context's repository, or why it cannot be used."""
     try:
-        source = read_git_source(repository_of(ctx), settings.policy.repositories)
+        source = read_git_source(workspace_of(ctx), settings.policy.repositories)
     except RepositoryNotAllowed as error:
         if config.workspace == "git":
             refusal = Refusal("context.paperclipWorkspace.repoUrl", str(error), "repositories")

@@ -5,9 +5,9 @@
         assert run.result.error_code == "k8s_pod_disrupted"
         assert run.result.error_family == "transient_upstream"
 
-`fake_cluster`, `fake_adapter`, `run_agent` and `dev_cluster` are fixtures of a pytest plugin that is loaded
-by itself. They need the extra `testing`: `pip install 'paperclip-adapter-claude-k8s[testing]'`. Nothing else
-here needs pytest.
+`fake_cluster`, `fake_adapter`, `run_agent` and `dev_cluster` are fixtures of a plugin that pytest loads
+automatically. They need the extra `testing`: `pip install 'paperclip-adapter-claude-k8s[testing]'`. Nothing
+else here needs pytest.
 `docs/building-hosts.md` explains more, with a test of a whole host.
 """
 

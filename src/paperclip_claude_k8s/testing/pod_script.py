@@ -45,7 +45,7 @@ class PodScript:
 
     @classmethod
     def working(cls, seconds: float) -> "PodScript":
-        """Prints a recorded run, at once all but its result, which follows after this time."""
+        """Prints a recorded run: all but its result at once, and the result after this time."""
         stdout = capture(SUCCESS)
         start = stdout.index(b'{"type":"result"')
         return cls(output=((0.0, stdout[:start]), (seconds, stdout[start:])), ends_at=seconds + 1.0)

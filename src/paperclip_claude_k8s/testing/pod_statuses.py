@@ -15,7 +15,7 @@ class PodStatuses:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
+    def set_terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
         state = {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": now()}}
         self.set_state(pod, "Failed" if code else "Succeeded", state)
 
@@ -41,8 +41,8 @@ class PodStatuses:
         except Problem:
             return  # deleted by force
 
-    def fail(self, pod: Object) -> None:
-        def fail(found: Object) -> None:
+    def set_failed(self, pod: Object) -> None:
+        def change(found: Object) -> None:
             found["status"]["phase"] = "Failed"
 
-        self._store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], fail)
+        self._store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], change)

@@ -10,9 +10,9 @@ Object = dict[str, Any]
 
 
 def _result_facts(stdout: bytes) -> Object:
-    """The relay's facts about the last result; None in place of each if an init or an answer follows it.
+    """What the relay reports of the last result. All fields are None if an init or an answer came after it.
 
-    `last` is which of the three came last: "result", "init" or "answer".
+    `last`: which kind of event came last: "result", "init" or "answer".
     """
     facts: Object = {}
     last = None

@@ -92,12 +92,12 @@ class ScriptedKubelet:
             try:
                 code, reason = await end
             except asyncio.CancelledError:
-                if not script.done():
-                    raise
-                return
+                if script.done():  # it has ended by itself, and its callback has cancelled `end`
+                    return
+                raise
             script.cancel()
             self._logs[uid, "claude"].end()
-            self._statuses.terminated(pod, code, reason, "")
+            self._statuses.set_terminated(pod, code, reason, "")
 
     async def _wait_until_deleted(self, pod: Object) -> None:
         meta = pod["metadata"]
@@ -113,19 +113,19 @@ class ScriptedKubelet:
         log = self._logs.get((pod["metadata"]["uid"], "claude"))
         if log is None:
             if self._faults.fails_unstarted_pods:
-                self._statuses.fail(pod)
+                self._statuses.set_failed(pod)
                 await asyncio.sleep(0.1)
             return
         grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
         await asyncio.sleep(pod_script.stops_in if pod_script.on_sigterm is not None else grace)
         log.end()
         code = pod_script.on_sigterm if pod_script.on_sigterm is not None else 137
-        self._statuses.terminated(pod, code, "Error", "")
+        self._statuses.set_terminated(pod, code, "Error", "")
         await asyncio.sleep(0.1)
 
     async def _run_script(self, pod: Object, pod_script: PodScript) -> None:
         if not await self._start.wait(pod, pod_script):
-            self._statuses.terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
+            self._statuses.set_terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
             return
         path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._faults.rotate_log_at
         log = LogFile(path, rotate_at, clock=_virtual_nanos)
@@ -147,7 +147,7 @@ class ScriptedKubelet:
         await asyncio.sleep(self._faults.status_delay)
         message = relay_summary(pod, stdout, pod_script) if pod_script.summarized else ""
         reason = pod_script.reason or ("Completed" if pod_script.exit_code == 0 else "Error")
-        self._statuses.terminated(pod, pod_script.exit_code, reason, message)
+        self._statuses.set_terminated(pod, pod_script.exit_code, reason, message)
 
     def _show_running(self, pod: Object, pod_script: PodScript) -> None:
         loop, running = asyncio.get_running_loop(), {"running": {"startedAt": now()}}

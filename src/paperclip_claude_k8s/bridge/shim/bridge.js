@@ -51,15 +51,15 @@ export class Bridge {
   }
 
   /**
-   * Resolves to the method's result. `callbacks`, by name, are awaited one after another; `signal` stops a run, and
-   * `left` leaves it to a later call.
+   * Resolves to the method's result. `callbacks`, by name, are awaited one after another. Two abort signals end a run:
+   * `signal` stops its agent, and `detach` leaves the agent's Job to a later call.
    */
-  async call(method, params, { callbacks = {}, signal, left } = {}) {
+  async call(method, params, { callbacks = {}, signal, detach } = {}) {
     this.#connection ??= new Connection(this.#facts, (ended) => {
       if (this.#connection === ended) this.#connection = null;
     });
     const connection = this.#connection;
-    const value = await connection.call(method, params, callbacks, signal, left);
+    const value = await connection.call(method, params, callbacks, signal, detach);
     this.peer = connection.peer;
     return value;
   }
@@ -90,8 +90,8 @@ class Connection {
     env.CLAUDE_K8S_SERVER_SKILLS ??= serverSkills().join(":");
     env.PYTHONSAFEPATH = "1"; // do not import modules from the server's working directory
     this.#child = spawn(this.python, ["-m", "paperclip_claude_k8s.bridge"], { env, stdio: "pipe" });
-    this.#child.on("error", (error) => this.#end(unavailable(this.#notStarted(error))));
-    this.#child.on("close", (code, signal) => this.#end(this.#closed(code, signal)));
+    this.#child.on("error", (error) => this.#end(unavailable(this.#startFailure(error))));
+    this.#child.on("close", (code, signal) => this.#end(this.#exitError(code, signal)));
     this.#child.stdin.on("error", () => {}); // the process has ended, which "close" handles
     this.#child.stdout.on("data", (chunk) => this.#read(chunk));
     this.#child.stderr.on("data", (chunk) => this.#readStderr(chunk));
@@ -103,7 +103,7 @@ class Connection {
     this.#updateIdleTimer();
   }
 
-  call(method, params, callbacks, signal, left) {
+  call(method, params, callbacks, signal, detach) {
     const id = ++this.#lastId;
     // Whatever the host's objects do when they are read, they do it here, before Python knows of the call.
     const line = this.#encode({ type: "call", id, method, params });
@@ -111,7 +111,7 @@ class Connection {
     const leave = () => this.#send({ type: "leave", id });
     const stop = () => (isLeaseLost(signal) ? leave() : this.#send({ type: "cancel", id, reason: textOf(signal.reason) }));
     signal?.addEventListener?.("abort", stop);
-    left?.addEventListener("abort", leave);
+    detach?.addEventListener("abort", leave);
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, callbacks, chain: Promise.resolve() });
       this.#updateIdleTimer();
@@ -119,7 +119,7 @@ class Connection {
       if (isStopped) stop();
     }).finally(() => {
       signal?.removeEventListener?.("abort", stop);
-      left?.removeEventListener("abort", leave);
+      detach?.removeEventListener("abort", leave);
       this.#calls.delete(id);
       this.#updateIdleTimer();
     });
@@ -222,13 +222,13 @@ class Connection {
     if (!busy) this.#idleTimer = setTimeout(() => { this.#onEnd(this); this.#child.stdin.end(); }, this.#facts.idleMs).unref();
   }
 
-  #notStarted(error) {
+  #startFailure(error) {
     const how = error.code === "ENOENT" ? "no such file" : error.code === "EACCES" ? "permission denied" : error.message;
     return `Python cannot be started: ${this.python}: ${how}. Set CLAUDE_K8S_PYTHON to a Python 3.11+ that has the `
       + "package paperclip-adapter-claude-k8s, in the server's environment";
   }
 
-  #closed(code, signal) {
+  #exitError(code, signal) {
     const how = signal ? `by ${signal}` : `with exit code ${code}`;
     if (this.peer) return lost(`The Python bridge ended ${how}. ${this.#stderrTail()}`.trim());
     if (/No module named '?paperclip_claude_k8s(?!\.)/.test(this.#stderr))

@@ -13,7 +13,7 @@ const LOG_CHUNK_BYTES = 7 * 1024; // the server's live pages get the last 8 Ki c
 
 export async function executeBy(parts, ctx) {
   const { bridge, serverStopped, whileServerRuns } = parts;
-  const run = { dispatched: false, ended: false, left: new AbortController() };
+  const run = { dispatched: false, ended: false, detach: new AbortController() };
   let marksContinuation = true;
   let release = () => {};
   try {
@@ -26,7 +26,7 @@ export async function executeBy(parts, ctx) {
     return failure(bridge.errorOf(error), run.dispatched, marksContinuation);
   } finally {
     run.ended = true;
-    run.left.abort();
+    run.detach.abort();
     release();
   }
 }
@@ -38,13 +38,13 @@ async function attempts({ bridge, hostTexts, logFormat, isLeaseLost }, ctx, run)
   const params = { ctx: await asData(ctx, hostTexts, logFormat) };
   for (let restarts = 0; !run.ended; restarts += 1) {
     try {
-      return await bridge.call("execute", params, { callbacks, signal: ctx.signal, left: run.left.signal });
+      return await bridge.call("execute", params, { callbacks, signal: ctx.signal, detach: run.detach.signal });
     } catch (thrown) {
       const error = bridge.errorOf(thrown);
       if (run.ended || !error.retryable || restarts >= RESTARTS || isLeaseLost(ctx.signal)) throw error;
       await log.warn(`${storable(error.message)} — starting it again`);
       await new Promise((resolve) => { setTimeout(resolve, FIRST_PAUSE_MS * 2 ** restarts); });
-      log.repeat();
+      log.skipRepeatedLines();
     }
   }
 }
@@ -76,7 +76,7 @@ class Output {
     this.#onLog = onLog;
   }
 
-  repeat() {
+  skipRepeatedLines() {
     this.#repeated = this.#lines;
     this.#inLine = false;
   }
@@ -90,11 +90,11 @@ class Output {
   }
 
   write(stream, chunk) {
-    const text = stream === "stdout" ? this.#new(chunk) : chunk;
+    const text = stream === "stdout" ? this.#withoutRepeatedLines(chunk) : chunk;
     return text ? this.#onLog(stream, text) : undefined;
   }
 
-  #new(chunk) {
+  #withoutRepeatedLines(chunk) {
     let keptFrom = this.#repeated ? chunk.length : 0; // where the part begins that the server does not have
     let own = ""; // lines of the adapter before that part
     for (let start = 0; start < chunk.length;) {
