@@ -23,7 +23,7 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Catalogue:
-    """Models and quota windows: from fixed lists, from `env`, and from Anthropic's API if `env` has credentials.
+    """Models and quota windows: from fixed lists, `env`, and Anthropic's API if there are credentials.
 
     `base_url` is that of the API. If ANTHROPIC_BASE_URL names a gateway, the list of models is requested from
     it, because the API key then belongs to the gateway; the usage of a subscription is not.

@@ -113,7 +113,7 @@ async def _mark_named(plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
 
 
 def _call_failed(name: str, action: str, error: ClusterError) -> RunFailure:
-    """The run's failure after a failed call. `action`: what could not be done with the claim, such as "read"."""
+    """The run's failure after a failed call. `action`: what could not be done with the claim, as "read"."""
     why = f"Claim {name}, which holds the agent's sessions, could not be {action}: {describe_error(error)}"
     step = refusal_step(error)
     if error.exceeds_quota:
