@@ -83,7 +83,7 @@ async def test_claim_being_deleted_is_waited_for_and_created_anew(tmp_path: Path
         assert await fake.gateway.delete_claim(found)
         blocked, _ = await run(config={**AUTO, "terminatingWaitSec": 5}, runId="run-2")
         assert blocked.error_code == "k8s_session_volume_unavailable"
-        assert "is being deleted" in (blocked.error_message or "")
+        assert "has not been deleted" in (blocked.error_message or "")
         fake.store.remove(PODS, NAMESPACE, "debugger")
         third, log = await run(config=AUTO, runId="run-3", runtime={"sessionParams": first.session_params})
         assert third.error_message is None, log.status
