@@ -52,7 +52,7 @@ async def test_output_without_room_is_reported_and_completed_by_a_resume(
     """`free`: free pages. The transcript takes three pages; the log and the result take one page each."""
     out = disk.folder / "out"
     disk.fill(free)
-    code, reply, err = await dev.cli.run(*dev.new_run_args("-q", "-o", str(out)))
+    code, reply, err = await dev.cli.run(*dev.new_run_args("-q", "--output", str(out)))
     assert (code, reply["status"], reply["error"]) == (1, "failed", "output_unwritable")
     assert NO_ROOM in reply["detail"]
     assert reply["run_status"] == "succeeded"
@@ -73,7 +73,7 @@ async def test_output_without_room_of_an_embedded_run_is_reported_and_completed(
 ) -> None:
     cli, out = CommandRunner(tmp_path), disk.folder / "out"
     disk.fill(1)
-    code, reply, err = await cli.run("run", "--devcluster", "-q", "-p", "Go.", "-o", str(out))
+    code, reply, err = await cli.run("run", "--devcluster", "-q", "-p", "Go.", "--output", str(out))
     assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "succeeded")
     assert "Traceback" not in err
     disk.make_room()
@@ -86,7 +86,7 @@ async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
     dev: DevClusterCli, disk: SmallDisk
 ) -> None:
     out = disk.folder / "out"
-    args = dev.new_run_args("-o", str(out), **SLOW)
+    args = dev.new_run_args("--output", str(out), **SLOW)
     code, reply, err = await dev.run_with_steps_at_shares(args, (0.2, disk.fill))
     assert (code, reply["error"]) == (1, "output_unwritable")
     assert reply["run_status"] == "succeeded"
@@ -96,7 +96,7 @@ async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
 
 async def test_output_is_complete_if_room_is_made_before_the_end(dev: DevClusterCli, disk: SmallDisk) -> None:
     out = disk.folder / "out"
-    args = dev.new_run_args("-o", str(out), **SLOW)
+    args = dev.new_run_args("--output", str(out), **SLOW)
     code, reply, _ = await dev.run_with_steps_at_shares(args, (0.2, disk.fill), (0.7, disk.make_room))
     assert code == 0
     assert_output_whole(out, reply)
@@ -104,7 +104,7 @@ async def test_output_is_complete_if_room_is_made_before_the_end(dev: DevCluster
 
 async def test_output_folder_that_is_deleted_is_reported(dev: DevClusterCli) -> None:
     out = dev.cli.folder / "out"
-    args = dev.new_run_args("-q", "-o", str(out), **SLOW)
+    args = dev.new_run_args("-q", "--output", str(out), **SLOW)
     code, reply, _ = await dev.run_with_steps_at_shares(args, (0.2, lambda: shutil.rmtree(out)))
     assert (code, reply["error"]) == (1, "output_unwritable")
     assert reply["run_status"] == "succeeded"
@@ -126,10 +126,10 @@ async def test_poll_once_with_unwritable_output_reports_that_the_run_continues(
     assert record is not None
     run_id, out = record["run_id"], str(disk.folder / "out")
     disk.fill()
-    code, reply, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "-o", out)
+    code, reply, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "--output", out)
     assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "polling")
     disk.make_room()
-    code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "-q", "-o", out)
+    code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "-q", "--output", out)
     assert code == 0
     assert_output_whole(disk.folder / "out", reply)
 
@@ -138,7 +138,7 @@ async def test_read_only_output_fails_the_call_before_it_submits_the_run(
     dev: DevClusterCli, disk: SmallDisk
 ) -> None:
     disk.remount_read_only()
-    code, reply, _ = await dev.cli.run(*dev.new_run_args("-q", "-o", str(disk.folder / "out")))
+    code, reply, _ = await dev.cli.run(*dev.new_run_args("-q", "--output", str(disk.folder / "out")))
     assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "not_submitted")
     assert "Read-only file system" in reply["detail"]
     assert await dev.job_names() == []

@@ -261,7 +261,6 @@ async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
         (["query"], "usage", "--run-id"),
         (["query", "--run-id", "nope"], "unknown_run", "run nope is not known"),
         (["cancel", "nope"], "unknown_run", "run nope is not known"),
-        (["logs", "nope"], "unknown_run", "run nope is not known"),
         (["last-run"], "unknown_run", "no run has been started yet by this user"),
     ],
 )

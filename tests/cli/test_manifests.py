@@ -134,7 +134,7 @@ async def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     ],
 )
 async def test_options_that_do_not_fit_are_usage_errors(options: list[str], text: str) -> None:
-    code, out, _ = await claude_k8s("manifests", "-n", "agents", *options)
-    reply = json.loads(out)
-    assert (code, reply["error"]) == (2, "usage")
-    assert text in reply["detail"]
+    code, out, err = await claude_k8s("manifests", "-n", "agents", *options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: usage: ")
+    assert text in err

@@ -1,6 +1,5 @@
 """`claude-k8s policy`, and what the person at the shell may use beyond the policy."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,10 @@ def test_unusable_policy_is_an_error(capsys: pytest.CaptureFixture[str], tmp_pat
     file = tmp_path / "policy.yaml"
     file.write_text("imagse: []")
     assert policy({"CLAUDE_K8S_POLICY": str(file)}) == 1
-    reply = json.loads(capsys.readouterr().out)
-    assert reply["error"] == "policy"
-    assert "imagse is not a field of the policy" in reply["detail"]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: policy: ")
+    assert "imagse is not a field of the policy" in captured.err
 
 
 def test_kubeconfig_of_an_option_may_run_exec_plugins(tmp_path: Path) -> None:

@@ -83,12 +83,15 @@ async def test_report_of_a_run_has_what_its_record_knows(tmp_path: Path) -> None
 async def test_what_cannot_be_read_or_written_is_reported(
     args: list[str], error: str, tmp_path: Path
 ) -> None:
-    code, out, _ = await claude_k8s("report", *args, env=CommandRunner(tmp_path).environment())
-    assert (code, json.loads(out)["error"]) == (1, error)
+    code, out, err = await claude_k8s("report", *args, env=CommandRunner(tmp_path).environment())
+    assert code == 1
+    assert err.startswith(f"error: {error}: ")
+    assert out == "" or json.loads(out)["error"] == error
 
 
 async def test_damaged_recording_is_reported(tmp_path: Path) -> None:
     broken = tmp_path / "x.gz"
     broken.write_bytes(gzip.compress(CAPTURE.read_bytes())[:-20])
-    code, out, _ = await claude_k8s("report", str(broken))
-    assert (code, json.loads(out)["error"]) == (1, "usage")
+    code, out, err = await claude_k8s("report", str(broken))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: usage: ")

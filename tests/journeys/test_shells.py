@@ -34,14 +34,24 @@ def new_run_args(cli: CommandRunner, site: Site, delay: str = "0.3") -> list[str
     config = {**site.config, **SMALL, "env": env}
     (cli.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     out = str(cli.folder / "out")
-    return ["run", "-p", "Go.", "--config", str(cli.folder / "config.json"), "-o", out, "--timeout", "100"]
+    return [
+        "run",
+        "-p",
+        "Go.",
+        "--config",
+        str(cli.folder / "config.json"),
+        "--output",
+        out,
+        "--timeout",
+        "100",
+    ]
 
 
 def resume_args(cli: CommandRunner) -> list[str]:
     """Arguments that continue the only run."""
     record = cli.record()
     assert record is not None
-    return ["run", "--run-id", record["run_id"], "-o", str(cli.folder / "out"), "--timeout", "100"]
+    return ["run", "--run-id", record["run_id"], "--output", str(cli.folder / "out"), "--timeout", "100"]
 
 
 def reached_phase(cli: CommandRunner, *wanted: str) -> Callable[[], bool]:
@@ -116,7 +126,7 @@ async def test_two_commands_resume_one_run_with_one_result(site: Site, cli: Comm
     await cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.2), *new_run_args(cli, site))
     record = cli.record()
     assert record is not None
-    arguments = ["run", "--run-id", record["run_id"], "--timeout", "100", "-o"]
+    arguments = ["run", "--run-id", record["run_id"], "--timeout", "100", "--output"]
     async with asyncio.TaskGroup() as group:
         commands = [
             group.create_task(cli.run(*arguments, str(cli.folder / name))) for name in ("out-1", "out-2")
@@ -153,7 +163,7 @@ async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: Command
     async with asyncio.timeout(100):
         while not codes or codes[-1] == 2:
             out = str(cli.folder / "out")
-            code, reply, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "-o", out)
+            code, reply, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "--output", out)
             codes.append(code)
             await asyncio.sleep(1)
     assert set(codes) == {2, 0}

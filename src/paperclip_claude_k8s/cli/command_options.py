@@ -13,13 +13,11 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
+from paperclip_claude_k8s.cli.formats import Format
+
 Mode = Literal["wait", "once", "submit"]
 """wait: stay until the run ends. once: check its status and return. submit: create its Job and return."""
 Options = TypeVar("Options")
-
-
-def _read_stdin_for_dash(prompt: str | None) -> str | None:
-    return typer.get_text_stream("stdin").read() if prompt == "-" else prompt
 
 
 def absolute_files(paths: str) -> str:
@@ -45,12 +43,23 @@ Context = Annotated[
 ]
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")]
 Image = Annotated[str | None, typer.Option("--image", help="Container image with the Claude CLI.")]
-Config = Annotated[Path | None, typer.Option("--config", help="JSON file with more settings of the adapter.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="File with more settings of the adapter, JSON or YAML.")
+]
 Claude = Annotated[
     Path | None, typer.Option("--claude", help="A real Claude CLI for --devcluster, not the stand-in.")
 ]
 Times = Annotated[bool, typer.Option("--times", help="Show the time (UTC) of each item of the transcript.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
+OutputFormat = Annotated[
+    Format | None,
+    typer.Option("--format", "-o", help="Format on stdout. Default: text on a terminal, else json."),
+]
+"""Option of every command whose reply is an object."""
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse a --config with unknown settings."),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +68,10 @@ class RunOptions:
 
     prompt: Annotated[
         str | None,
-        typer.Option(
-            "--prompt", "-p", help="Prompt for the agent; - reads stdin.", callback=_read_stdin_for_dash
-        ),
+        typer.Option("--prompt", "-p", help="Prompt for the agent; - reads stdin. Default: a pipe on stdin."),
+    ] = None
+    prompt_file: Annotated[
+        Path | None, typer.Option(help="File with the prompt for the agent; - is stdin.")
     ] = None
     run_id: Annotated[str | None, typer.Option(help="Id of a run that was started before: continue it.")] = (
         None
@@ -87,8 +97,9 @@ class RunOptions:
         ),
     ] = None
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for result.json, transcript.ndjson and log.")
+        Path | None, typer.Option("--output", help="Folder for result.json, transcript.ndjson and log.")
     ] = None
+    output_format: OutputFormat = None
     print_response: Annotated[
         bool, typer.Option("--print-response", help="Add the agent's final text as `response`.")
     ] = False
@@ -102,6 +113,7 @@ class RunOptions:
     agent: Annotated[str, typer.Option(help="Agent id. An agent has one run at a time.")] = "cli"
     session: Annotated[str | None, typer.Option(help="Id of the session to resume.")] = None
     config: Config = None
+    strict: Strict = False
     quiet: Quiet = False
     times: Times = False
     kubeconfig_from_option: bool = False
@@ -127,6 +139,7 @@ QUERY_OPTIONS = (
     "timeout",
     "poll_schedule",
     "output",
+    "output_format",
     "print_response",
     "kubeconfig",
     "context",
@@ -135,6 +148,9 @@ QUERY_OPTIONS = (
 )
 SPAWN_OPTIONS = (
     "prompt",
+    "prompt_file",
+    "output_format",
+    "strict",
     "devcluster",
     "kubeconfig",
     "context",
@@ -308,6 +324,7 @@ class ReplayOptions:
         ),
     ] = None
     """None if unknown."""
+    output_format: OutputFormat = None
 
 
 @dataclass(frozen=True, slots=True)

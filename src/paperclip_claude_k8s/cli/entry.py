@@ -1,8 +1,9 @@
 """From a command line to an exit code.
 
-Whatever happens, the stdout of a command is one JSON object, the *reply*; only `logs`, `manifests`, `rbac`,
-`report`, `run --submit-only` and help print text. `run_cli` runs the command and turns each exception into
-a reply:
+Every command has one *reply*, an object. It is printed as JSON if stdout is no terminal, else as text; `-o`
+chooses another format. Only the commands in `TEXT_COMMANDS`, `run --submit-only` and help print text in any
+case. A reply that reports an error is also one line on stderr. `run_cli` runs the command and turns each
+exception into a reply:
 
 - misuse, which typer raises: error `usage`;
 - SIGINT, SIGTERM or SIGHUP while the command does not handle signals itself: error `poll_aborted`. Then the
@@ -22,8 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.cli.formats import Format, chosen_format, error_line, plain_text, serialized
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, Interrupted, reraise_signal
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -35,6 +36,8 @@ For these two commands, misuse exits with `FAILED`, because 2 (`USAGE`) already 
 """
 RUN_COMMANDS = frozenset({"run", "query"})
 """Commands whose exit code 2 is `RUNNING`."""
+TEXT_COMMANDS = frozenset({"logs", "attach", "rbac", "manifests", "policy", "report"})
+"""Commands whose stdout is a text for other programs: an error is only on stderr, never in that text."""
 
 
 def command_name(argv: Sequence[str]) -> str:
@@ -71,7 +74,10 @@ def _run(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
     except StdoutUnwritable:
         raise
     except Interrupted as interrupted:
-        print_reply({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
+        print_error(
+            reply := {"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"}
+        )
+        _print_for_programs(reply, argv)
         reraise_signal(interrupted.signum)
     except Exception as error:  # noqa: BLE001  # a bug is reported as JSON, too
         return _report_exception(error, argv)
@@ -92,10 +98,45 @@ def _open_closed_streams() -> None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # open until the process ends
 
 
-def print_reply(reply: Mapping[str, Any], code: int = FAILED) -> int:
-    """Print the JSON object that is the whole of stdout, and return the code. Raises `StdoutUnwritable`."""
-    _print(strict_json(reply, indent=2))
+def print_reply(
+    reply: Mapping[str, Any],
+    code: int = FAILED,
+    output: Format | None = None,
+    text: Callable[[Format], str] | None = None,
+) -> int:
+    """Print the reply as the whole of stdout, and its error on stderr; return the code.
+
+    `output`: what `-o` names. `text`: returns the reply as text in this format; without it, text is the
+    reply's fields, or nothing for an error. Raises `StdoutUnwritable`.
+    """
+    chosen = chosen_format(output)
+    if "error" in reply:
+        print_error(reply)
+    if chosen.is_for_programs:
+        _print(serialized(reply, chosen))
+        return code
+    fields = "" if "error" in reply else plain_text(reply)
+    if content := fields if text is None else text(chosen):
+        print_text(content)
     return code
+
+
+def print_failure(reply: Mapping[str, Any], code: int = FAILED, *, file: object = None) -> int:
+    """Report an error of a command whose stdout is a text: only as one line on stderr. Returns the code.
+
+    `file`: where the text goes in place of stdout, if the command was told so; stdout then has the reply.
+    """
+    if file is not None:
+        return print_reply(reply, code)
+    print_error(reply)
+    return code
+
+
+def print_error(reply: Mapping[str, Any]) -> None:
+    """Say on stderr, in one line, what failed."""
+    SIGNAL_HANDLER.ignore_signals()
+    with suppress(OSError):
+        print(error_line(reply), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_text(text: str) -> None:
@@ -152,14 +193,23 @@ def stdout_unwritable(message: bytes) -> StdoutUnwritable:
 
 def _report_exception(error: Exception, argv: list[str]) -> int:
     """Print the reply of a command that raised this exception, and return the exit code."""
+    command = command_name(argv)
     format_message = getattr(error, "format_message", None)  # typer's exceptions have it; typer is an extra
     if callable(format_message):
         error.show()  # type: ignore[attr-defined]
-        if not argv:  # `claude-k8s` without a command prints its help, and no JSON
-            return USAGE
-        code = FAILED if command_name(argv) in RUN_COMMANDS else USAGE
-        return print_reply({"status": "failed", "error": "usage", "detail": format_message()}, code)
-    print_traceback(error)
-    return print_reply(
-        {"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"}
-    )
+        reply = {"status": "failed", "error": "usage", "detail": format_message()}
+        code = FAILED if command in RUN_COMMANDS else USAGE
+    else:
+        print_traceback(error)
+        reply = {"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"}
+        print_error(reply)
+        code = FAILED
+    if argv:  # `claude-k8s` without a command has printed its help
+        _print_for_programs(reply, argv)
+    return code
+
+
+def _print_for_programs(reply: Mapping[str, Any], argv: list[str]) -> None:
+    """Print the reply of a command that ended before its options were known, unless a person reads stdout."""
+    if command_name(argv) not in TEXT_COMMANDS and chosen_format(None).is_for_programs:
+        _print(serialized(reply, Format.JSON))

@@ -20,7 +20,7 @@ from rich.console import Console
 from paperclip_claude_k8s.base.aio import FirstResult
 from paperclip_claude_k8s.claude.partial_line import PartialLine
 from paperclip_claude_k8s.cli.agent_output import AgentOutput, screen_of
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_reply, stdout_unwritable
+from paperclip_claude_k8s.cli.entry import DONE, StdoutUnwritable, print_failure, stdout_unwritable
 from paperclip_claude_k8s.cli.grants import with_grants
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress, ignore_log
@@ -107,7 +107,7 @@ def logs(run_id: str, *, follow: bool, raw: bool = False, times: bool = False) -
     reply = run_to_reply(lambda: _logs(run_id, printer, follow=follow), CallProgress())
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
-    return print_reply(reply, FAILED) if reply else DONE
+    return print_failure(reply) if reply else DONE
 
 
 async def _logs(run_id: str, printer: RawPrinter, *, follow: bool) -> Reply:

@@ -21,7 +21,7 @@ from paperclip_claude_k8s.checks.setup_objects import (
     server_objects,
 )
 from paperclip_claude_k8s.cli.command_options import ManifestsOptions
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply, print_text
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_failure, print_reply, print_text
 from paperclip_claude_k8s.cli.options import OptionsInvalid
 from paperclip_claude_k8s.cluster.model import JsonObject
 
@@ -37,7 +37,9 @@ def manifests(options: ManifestsOptions) -> int:
             return DONE
         return _write(options.out.expanduser().absolute(), kustomize_files(setup, server))
     except OptionsInvalid as invalid:
-        return print_reply({"status": "failed", "error": "usage", "detail": str(invalid)}, USAGE)
+        return print_failure(
+            {"status": "failed", "error": "usage", "detail": str(invalid)}, USAGE, file=options.out
+        )
 
 
 def read_setup(options: ManifestsOptions) -> Setup:
@@ -130,7 +132,9 @@ def _write(folder: Path, contents: Mapping[str, str]) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
     except OSError as error:
-        return print_reply({"status": "failed", "error": "not_written", "detail": str(error)}, FAILED)
+        return print_failure(
+            {"status": "failed", "error": "not_written", "detail": str(error)}, FAILED, file=folder
+        )
     overlays = [
         str(folder / Path(name).parent) for name in contents if Path(name).name == "kustomization.yaml"
     ]

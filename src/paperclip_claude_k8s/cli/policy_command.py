@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_failure, print_text
 from paperclip_claude_k8s.host.policy import POLICY_VARIABLE, Policy, PolicyInvalid
 from paperclip_claude_k8s.host.policy_fields import POLICY_FIELDS, PolicyField
 from paperclip_claude_k8s.host.policy_file import read_policy
@@ -21,7 +21,7 @@ def policy(env: Mapping[str, str] = os.environ) -> int:
     try:
         in_force = read_policy(env)
     except PolicyInvalid as error:
-        return print_reply({"status": "failed", "error": "policy", "detail": str(error)}, FAILED)
+        return print_failure({"status": "failed", "error": "policy", "detail": str(error)}, FAILED)
     print_text("\n".join(_lines(in_force, env.get(POLICY_VARIABLE, "").strip())))
     return DONE
 

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterator
+from functools import partial
 
 from rich.console import Console
 
@@ -10,7 +11,9 @@ from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.cli.command_options import ReplayOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
+from paperclip_claude_k8s.cli.formats import chosen_format
 from paperclip_claude_k8s.cli.live import LiveView
+from paperclip_claude_k8s.cli.reply_text import print_end, run_text
 from paperclip_claude_k8s.cli.runs.replies import Reply
 from paperclip_claude_k8s.replay.judging import judge_transcript
 from paperclip_claude_k8s.replay.pod_states import ReplayInvalid, ending_of
@@ -28,9 +31,18 @@ def replay(options: ReplayOptions) -> int:
         ending = _ending(options)
         transcript = _read(options)
     except ReplayInvalid as error:
-        return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
+        reply = {"status": "failed", "error": "usage", "detail": str(error)}
+        return print_reply(reply, USAGE, options.output_format)
     reply = judged(transcript, ending, resumed=options.resumed)
-    return print_reply(reply, DONE if reply["status"] == "succeeded" else FAILED)
+    code = print_reply(
+        reply,
+        DONE if reply["status"] == "succeeded" else FAILED,
+        options.output_format,
+        partial(run_text, reply),
+    )
+    if not options.quiet and not chosen_format(options.output_format).is_for_programs:
+        print_end(reply)
+    return code
 
 
 def judged(transcript: Transcript, ending: Ending, *, resumed: bool | None) -> Reply:

@@ -14,7 +14,7 @@ from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, termina
 from paperclip_claude_k8s.claude.transcript import Transcript
 from paperclip_claude_k8s.claude.ui.values import duration
 from paperclip_claude_k8s.cli.command_options import ReportOptions
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply, print_text
+from paperclip_claude_k8s.cli.entry import DONE, USAGE, print_failure, print_reply, print_text
 from paperclip_claude_k8s.cli.replay_command import judged
 from paperclip_claude_k8s.cli.runs.disk import REAL_DISK
 from paperclip_claude_k8s.cli.runs.record import Record
@@ -33,13 +33,13 @@ def report(options: ReportOptions) -> int:
     """Print or write the report. Exit code 1: it could not be read or written. 2: wrong options."""
     if options.output is None and options.html and sys.stdout is not None and sys.stdout.isatty():
         detail = "a page cannot be read on a terminal: give --output FILE, or redirect stdout"
-        return print_reply({"status": "failed", "error": "usage", "detail": detail}, USAGE)
+        return print_failure(failure("usage", detail), USAGE, file=options.output)
     try:
         header, items = _read(options.source)
     except Stop as stop:
-        return print_reply(failure(stop.error, stop.detail, stop.fields.get("run_id")), FAILED)
+        return print_failure(failure(stop.error, stop.detail, stop.fields.get("run_id")), file=options.output)
     except RecordingUnreadable as error:
-        return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, FAILED)
+        return print_failure(failure("usage", str(error)), file=options.output)
     content = "".join(page(header, items) if options.html else _text(header, items))
     if options.output is None:
         print_text(content.removesuffix("\n"))
@@ -52,7 +52,7 @@ def _write(path: Path, content: bytes) -> int:
         write_atomically(path.expanduser().absolute(), content, REAL_DISK)
     except OSError as error:
         detail = f"{path} cannot be written: {error.strerror or error}"
-        return print_reply({"status": "failed", "error": "output_unwritable", "detail": detail}, FAILED)
+        return print_failure(failure("output_unwritable", detail), file=path)
     return print_reply({"status": "succeeded", "report": str(path), "bytes": len(content)}, DONE)
 
 

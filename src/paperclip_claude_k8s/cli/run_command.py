@@ -9,11 +9,13 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import closing, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text, print_traceback
+from paperclip_claude_k8s.cli.formats import chosen_format
 from paperclip_claude_k8s.cli.grants import grants
 from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
 from paperclip_claude_k8s.cli.live import open_live_view
@@ -24,6 +26,8 @@ from paperclip_claude_k8s.cli.options import (
     on_cluster,
     running_devcluster,
 )
+from paperclip_claude_k8s.cli.prompts import with_prompt
+from paperclip_claude_k8s.cli.reply_text import print_end, run_text
 from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunCall
 from paperclip_claude_k8s.cli.runs.output import Output
@@ -57,7 +61,9 @@ def run(options: RunOptions) -> int:
     if options.submit_only and reply["status"] == "polling":
         print_text(str(reply["run_id"]))  # the id alone, for use in shell scripts
         return DONE
-    print_reply(reply)
+    print_reply(reply, output=options.output_format, text=partial(run_text, reply))
+    if not options.quiet and not chosen_format(options.output_format).is_for_programs:
+        print_end(reply)
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
     if options.expects_cancelled:
@@ -174,6 +180,7 @@ async def start_or_resume(options: RunOptions, progress: CallProgress, dependenc
     Writes to `progress` what becomes known of the run. Raises `OptionsInvalid`, and `Stop` if there is no run
     yet.
     """
+    options = with_prompt(options)
     check_options(options)
     settings, env = PollSettings.read(dependencies.settings.env), dependencies.settings.env
     schedule = read_schedule(options.poll_schedule, options.poll_interval, options.timeout, settings)
@@ -222,7 +229,10 @@ def check_options(options: RunOptions) -> None:
     if options.run_id is not None and options.submit_only:
         raise OptionsInvalid("--submit-only starts a new run: use it with --prompt, not with --run-id")
     if options.run_id is None and not (options.prompt or "").strip():
-        raise OptionsInvalid("--prompt is empty: say what the agent should do, or give a --run-id to resume")
+        raise OptionsInvalid(
+            "the prompt is empty: say what the agent should do with --prompt, --prompt-file or on stdin, "
+            "or give a --run-id to resume"
+        )
     if options.claude and not options.devcluster:
         raise OptionsInvalid("--claude only works with --devcluster: elsewhere, the image contains the CLI")
     if options.submit_only and is_embedded(options):

@@ -14,6 +14,7 @@ from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.options import running_cluster_settings
+from paperclip_claude_k8s.cli.prompts import with_prompt
 from paperclip_claude_k8s.cli.run_command import check_options, new_config, new_record, sync_to_reply
 from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.record import Record
@@ -64,12 +65,13 @@ def spawn(options: RunOptions) -> int:
     """
 
     def work() -> Reply:
-        check_options(replace(options, submit_only=True))
-        config = running_cluster_settings(new_config(options), devcluster=options.devcluster)
+        given = with_prompt(options)
+        check_options(replace(given, submit_only=True))
+        config = running_cluster_settings(new_config(given), devcluster=given.devcluster)
         assert config is not None  # noqa: S101  # `check_options` refuses an embedded cluster
         quota_gate.gate_url(config)
         state = State(state_folder(os.environ))
-        return spawn_reply(state.write(new_record(options, config)))
+        return spawn_reply(state.write(new_record(given, config)))
 
     return _print(sync_to_reply(work))
 

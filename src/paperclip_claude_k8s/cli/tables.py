@@ -1,0 +1,70 @@
+"""Tables and lists of facts as text, for `-o text` and `-o wide`. Pure functions."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.cli.formats import Format
+
+GAP = 2
+"""Spaces between two columns of a table."""
+MIN_LAST_COLUMN = 20
+"""Width in characters that the last column of a table keeps on a narrow terminal, whose lines then wrap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    cell: Callable[[Mapping[str, Any]], object]
+    wide: bool = False
+    """Only `-o wide` shows it."""
+    right: bool = False
+    """Numbers end at the right edge."""
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]], columns: Iterable[Column], output: Format, *, width: int | None
+) -> str:
+    """A table as lines of text. Only its last column is cut to `width`, so that ids can be copied.
+
+    `width`: of the terminal; None for no limit, as for `-o wide`.
+    """
+    shown = [column for column in columns if output is Format.WIDE or not column.wide]
+    cells = [[_text(column.cell(row)) for column in shown] for row in rows]
+    lines = [[column.name.upper() for column in shown], *cells]
+    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(shown))]
+    if width is not None and output is not Format.WIDE and not shown[-1].right:
+        left = width - sum(widths[:-1]) - GAP * (len(shown) - 1)
+        widths[-1] = min(widths[-1], max(left, MIN_LAST_COLUMN))
+    return "\n".join(_line(line, shown, widths) for line in lines)
+
+
+def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
+    aligned = [
+        _cut(cell, width) if not column.right else " " * (width - cell_len(cell)) + cell
+        for cell, column, width in zip(cells, columns, widths, strict=True)
+    ]
+    return (" " * GAP).join(aligned).rstrip()
+
+
+def _cut(cell: str, width: int) -> str:
+    if cell_len(cell) <= width:
+        return set_cell_size(cell, width)
+    return f"{set_cell_size(cell, width - 1)}…"
+
+
+def _text(value: object) -> str:
+    """A cell: one line without characters that control a terminal."""
+    return "-" if value is None or value == "" else neutral(" ".join(str(value).split()))
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> str:
+    """Names and values, one pair per line; pairs without a value are left out."""
+    known = [(name, _text(value)) for name, value in pairs if value not in (None, "")]
+    width = max((len(name) for name, _ in known), default=0)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in known)
