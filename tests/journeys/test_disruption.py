@@ -11,8 +11,9 @@ import os
 import uuid
 
 import pytest
+from tests.support.file_event import FileEvent
 from tests.support.programs import as_admin
-from tests.support.real_cluster import MOMENTS, STAMP_COUNT, Disruption, Stamps, disrupt, stamping_agent
+from tests.support.real_cluster import LAST_LINE, MOMENTS, Disruption, Stamps, disrupt, stamping_agent
 from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import Site
 
@@ -23,6 +24,8 @@ from paperclip_claude_k8s.testing import HostLog
 pytestmark = pytest.mark.real
 ROUNDS = int(os.environ.get("DISRUPTION_ROUNDS", "1"))
 """How often each disruption is tried at each moment."""
+REPLACED_WITHIN = 15.0
+"""Seconds within which the Job controller replaces a Pod that it no longer finds, and the Pod would start."""
 
 
 async def delete(pod: str, _job: str) -> None:
@@ -83,7 +86,7 @@ async def test_disrupted_pod_never_runs_beside_its_replacement(real: Site, way: 
         own_stamps.assert_one_at_a_time(2)
         if result.error_code is None:  # an old kubelet can miss a deletion while it starts the container
             assert when in {"as its Pod appears", "while its Pod starts"}
-            assert f"line {STAMP_COUNT}\n" in host_log.stdout
+            assert LAST_LINE in host_log.stdout
             continue
         assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
         assert result.error_family == "transient_upstream"
@@ -119,7 +122,7 @@ async def relabel_job(_pod: str, job: str) -> None:
 async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruption, when: str) -> None:
     """Only a Pod that is released before its agent started ends its run: that agent never starts."""
     stamps = Stamps.fresh()
-    result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps)
+    result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps, noticed_within=REPLACED_WITHIN)
     stamps.assert_one_at_a_time(2)
     if disruption is release_pod and len(stamps.spans()) == 1:  # only the second run had an agent
         assert when == "while its Pod starts"
@@ -129,7 +132,7 @@ async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruptio
         return
     assert result.error_code is None, (result.error_message, host_log.status)
     assert host_log.stdout.startswith("line 1\n")
-    assert f"line {STAMP_COUNT}\n" in host_log.stdout
+    assert LAST_LINE in host_log.stdout
     assert (result.result_json or {})["log"]["complete"] is True
 
 
@@ -158,7 +161,7 @@ async def test_deleted_job_is_named_as_the_cause(real: Site) -> None:
 
 async def test_retained_job_of_a_deleted_pod_finishes_so_that_its_ttl_starts(real: Site) -> None:
     host_log, identity = HostLog(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
-    script = {"CLAUDE_SCRIPT": stamping_agent(Stamps.fresh().in_pod, 60)}
+    script = {"CLAUDE_SCRIPT": stamping_agent(Stamps.fresh().in_pod, FileEvent.on_volume())}
     async with asyncio.TaskGroup() as group:
         running = group.create_task(
             real.run(script, host_log=host_log, agent=identity, config={"retainJobs": True})

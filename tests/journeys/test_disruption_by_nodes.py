@@ -1,13 +1,12 @@
 """Pods that a taint or the scheduler evicts. Each test affects the whole node, so they run one by one."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from tests.support.programs import as_admin
-from tests.support.real_cluster import MOMENTS, Stamps, disrupt
+from tests.support.real_cluster import MOMENTS, Stamps, disrupt, wait_until
 from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
@@ -15,12 +14,18 @@ GREEDY = "greedy"
 """Name of a Pod that preempts the agent's Pod, and of its priority class."""
 
 
-async def taint(_pod: str, _job: str) -> None:
+async def taint_until_pod_is_deleted(pod: str, _job: str) -> None:
+    """Taint the node until the taint has had the Pod deleted, so that the next Pod of the agent can start."""
+
+    async def deleted() -> bool:
+        found = await as_admin("get", "pod", pod, "--ignore-not-found", "-o", "json")
+        return not found or "deletionTimestamp" in json.loads(found)["metadata"]
+
     await as_admin("taint", "node", "--all", "test=drain:NoExecute", "--overwrite")
-
-
-async def untaint() -> None:
-    await as_admin("taint", "node", "--all", "test:NoExecute-", "--overwrite")
+    try:
+        await wait_until(deleted)
+    finally:
+        await as_admin("taint", "node", "--all", "test:NoExecute-", "--overwrite")
 
 
 async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
@@ -29,19 +34,9 @@ async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
     await as_admin(
         "patch", "pod", "paperclip-0", "--type=json", "-p", tolerate_all
     )  # otherwise the taint evicts the home Pod, too
-
-    async def untaint_later() -> None:
-        await asyncio.sleep(15)
-        await untaint()
-
-    async def taint_for_a_while(pod: str, job: str) -> None:
-        await taint(pod, job)
-        group.create_task(untaint_later())
-
-    async with asyncio.TaskGroup() as group:
-        result, host_log = await disrupt(
-            real, taint_for_a_while, MOMENTS["in the middle"], stamps, config={"tolerations": []}
-        )
+    result, host_log = await disrupt(
+        real, taint_until_pod_is_deleted, MOMENTS["in the middle"], stamps, config={"tolerations": []}
+    )
     stamps.assert_one_at_a_time(2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     # "aint" and "reempt" below: with a small or a capital letter

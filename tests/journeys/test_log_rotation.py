@@ -6,14 +6,25 @@ restarts the kubelet, and must not run beside other tests.
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.faulty_runs import assert_whole, control_cluster, numbered_lines, through_proxy, with_fault
-from tests.support.real_cluster import VOLUME, wait_for_output
+from tests.support.faulty_runs import (
+    assert_whole,
+    control_cluster,
+    expected_lines,
+    numbered_lines,
+    through_proxy,
+    wait_for_more_lines,
+    with_fault,
+)
+from tests.support.file_event import FileEvent
+from tests.support.real_cluster import VOLUME, wait_for_output, wait_until
 from tests.support.runs import Site
 
+from paperclip_claude_k8s.cluster.port import LogRequest
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.testing import HostLog
 
@@ -21,11 +32,31 @@ pytestmark = pytest.mark.real
 LOG_LIMIT = "64Ki"
 
 
-def long_numbered_lines(count: int, step: float) -> tuple[str, str]:
-    """As `numbered_lines`, but so long that the kubelet finds a small log too large at each check."""
-    script, expected = numbered_lines(count, step)
-    wide = "echo wide-$(head -c 1500 /dev/zero | tr '\\0' w)-line"
-    return script.replace("echo line", wide), expected.replace("line", f"wide-{'w' * 1500}-line")
+PREFIX = f"wide-{'w' * 1500}-"
+"""Lines with this prefix are so long that the kubelet finds a log of `LOG_LIMIT` too large at each check."""
+
+
+def script_of(end: FileEvent) -> str:
+    """A script that prints long numbered lines until the event."""
+    return f"w=$(head -c 1500 /dev/zero | tr '\\0' w); {numbered_lines(end, prefix='wide-$w-')}"
+
+
+async def wait_for_rotation(real: Site, pod: str, after_line: int) -> None:
+    """Wait until the cluster's log of the Pod begins after this line."""
+
+    async def rotated() -> bool:
+        data = b""
+        async with real.gateway.log(LogRequest(real.namespace, pod, "claude", follow=False)) as log:
+            while not (first := re.search(rb"-line-(\d+)\.", data)) and (more := await log.read()):
+                data += more
+        return first is not None and int(first[1]) > after_line
+
+    await wait_until(rotated)
+
+
+def pod_of(host_log: HostLog) -> str:
+    """Name of the running Pod that the host was told."""
+    return host_log.status.partition("Pod running: ")[2].split()[0]
 
 
 @pytest.fixture
@@ -49,20 +80,24 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
     tee: bool,  # noqa: FBT001
 ) -> None:
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
-    script, expected = long_numbered_lines(600, 0.1)
+    end = FileEvent.on_volume()
     async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
 
         async def unplug() -> None:
-            await wait_for_output(host_log, "line-30-of")
+            await wait_for_output(host_log, "line-30.")
             proxy.unplug()
-            await asyncio.sleep(35)
+            await asyncio.sleep(1)  # bytes that are under way still arrive
+            received = host_log.stdout.count("\n")
+            await wait_for_rotation(real, pod_of(host_log), received + 30)
             proxy.plug_in()
+            await wait_for_more_lines(host_log)
+            end.set()
 
         config |= {"sharedVolumeDir": VOLUME, "teeRunLog": tee}
-        result, _ = await with_fault(
-            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), unplug()
-        )
+        run = real.run({"CLAUDE_SCRIPT": script_of(end)}, host_log=host_log, config=config)
+        result, _ = await with_fault(run, unplug())
+    expected = expected_lines(result, PREFIX)
     if tee:
         assert_whole(result, host_log, expected)
         assert "restored from the shared volume" in host_log.status
@@ -74,12 +109,25 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
 async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> None:
     """At a rotation, most log streams of an old kubelet stay at the rotated file, or miss its end."""
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
-    script, expected = long_numbered_lines(400, 0.1)
+    end = FileEvent.on_volume()
     config = {"sharedVolumeDir": VOLUME, "teeRunLog": True}
+    script = {"CLAUDE_SCRIPT": script_of(end)}
+    logs = [HostLog() for _ in range(5)]
+
+    async def see_rotations(host_log: HostLog) -> None:
+        await wait_for_output(host_log, "line-1.")
+        for lines in (1, 150):
+            await wait_for_rotation(real, pod_of(host_log), lines)
+
     async with asyncio.TaskGroup() as group:
-        runs = [group.create_task(real.run({"CLAUDE_SCRIPT": script}, config=config)) for _ in range(5)]
+        runs = [group.create_task(real.run(script, host_log=log, config=config)) for log in logs]
+        async with asyncio.TaskGroup() as seeing:
+            for log in logs:
+                seeing.create_task(see_rotations(log))
+        end.set()
     for run in runs:
-        assert_whole(*run.result(), expected)
+        result, host_log = run.result()
+        assert_whole(result, host_log, expected_lines(result, PREFIX))
 
 
 def assert_gap_reported(result: ExecutionResult, host_log: HostLog, expected: str) -> None:

@@ -5,7 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.faulty_runs import assert_whole, numbered_lines, through_proxy, with_fault
+from tests.support.faulty_runs import (
+    assert_whole,
+    expected_lines,
+    numbered_lines,
+    through_proxy,
+    wait_for_more_lines,
+    with_fault,
+)
+from tests.support.file_event import FileEvent
 from tests.support.real_cluster import IN_HOME_POD, RESULT, wait_for_output
 from tests.support.runs import Site
 
@@ -32,16 +40,17 @@ async def test_long_lines_arrive_whole_across_reconnects(
     line = f"printf %010d $i; {body}; echo; i=$((i+1)); sleep 0.05"
     script = f"i=1; while [ $i -le {count} ]; do {line}; done; {RESULT}"
     expected = "".join(f"{i:010d}{'a' * (length - 10)}\n" for i in range(1, count + 1))
+    begin = FileEvent.on_volume()
     async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
 
         async def cut() -> None:
             await wait_for_output(host_log, "Pod running")
             proxy.cuts += cuts
+            begin.set()
 
-        result, _ = await with_fault(
-            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
-        )
+        run = real.run({"CLAUDE_SCRIPT": f"{begin.wait}; {script}"}, host_log=host_log, config=config)
+        result, _ = await with_fault(run, cut())
         assert proxy.resets >= len(cuts) - 1
     assert_whole(result, host_log, expected)
 
@@ -49,7 +58,8 @@ async def test_long_lines_arrive_whole_across_reconnects(
 async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: Site, tmp_path: Path) -> None:
     burst = "seq 1 5000 | sed 's/^/burst line /'"
     same = "yes the-same-line | head -n 3000"
-    script = f"sleep 1; {burst}; sleep 1; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
+    go_on = FileEvent.on_volume()
+    script = f"sleep 1; {burst}; {go_on.wait}; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
     lines = "".join(f"burst line {i}\n" for i in range(1, 5001))
     expected = lines + "the-same-line\n" * 6000 + lines
     async with through_proxy(real, tmp_path) as (proxy, config):
@@ -58,6 +68,7 @@ async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: S
         async def cut() -> None:
             await wait_for_output(host_log, "burst line 1\n")
             proxy.cuts += [30_000, 100_000, 70_000, 20_000, 5_000]
+            go_on.set()
 
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
@@ -67,20 +78,22 @@ async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: S
 
 
 async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_path: Path) -> None:
-    script, expected = numbered_lines(50, 0.05)
+    lines, go_on = "".join(f"line {i}\n" for i in range(50)), FileEvent.on_volume()
+    script = "i=0; while [ $i -lt 50 ]; do echo line $i; i=$((i+1)); sleep 0.05; done; printf unended"
     async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
 
         async def cut() -> None:
-            await wait_for_output(host_log, "line-50-of")
+            await wait_for_output(host_log, "line 49\n")
             proxy.cut()
+            go_on.set()
 
-        unended = f"{script.removesuffix(RESULT)} printf unended; sleep 0.3; {RESULT}; printf last"
+        unended = f"{script}; {go_on.wait}; {RESULT}; printf last"
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": unended}, host_log=host_log, config=config), cut()
         )
         assert proxy.resets
-    assert host_log.stdout.startswith(f"{expected}unended{{")
+    assert host_log.stdout.startswith(f"{lines}unended{{")
     assert host_log.stdout.endswith("}\nlast")
     assert result.result_json is not None
     assert result.result_json["log"]["complete"] is True
@@ -90,26 +103,24 @@ async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path
     """Bytes stop arriving, and the connection reports no error, as behind a firewall that drops packets."""
     limit = 8.0  # seconds of silence; the default suits agents that print little
     settings = ProcessSettings(env=IN_HOME_POD, follow_timings=FollowTimings(silence_timeout=limit))
-    script, expected = numbered_lines(200, 0.1)
-    site = replace(real, adapter=Adapter(settings))
+    end, site = FileEvent.on_volume(), replace(real, adapter=Adapter(settings))
     async with through_proxy(site, tmp_path) as (proxy, config):
         host_log = HostLog()
         silences: list[float] = []
 
         async def silence() -> None:
-            await wait_for_output(host_log, "line-50-of")
+            await wait_for_output(host_log, "line-50.")
             proxy.silence()
             loop = asyncio.get_running_loop()
             since = loop.time()
             await asyncio.sleep(2)
-            length = len(host_log.stdout)
-            while len(host_log.stdout) == length:  # noqa: ASYNC110  # a host's callback sets no event
-                await asyncio.sleep(0.1)
+            await wait_for_more_lines(host_log)
             silences.append(loop.time() - since)
+            end.set()
 
         result, _ = await with_fault(
-            site.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), silence()
+            site.run({"CLAUDE_SCRIPT": numbered_lines(end)}, host_log=host_log, config=config), silence()
         )
     await site.adapter.shutdown()
-    assert_whole(result, host_log, expected)
-    assert silences[0] <= limit + 15  # the margin is for a busy machine
+    assert_whole(result, host_log, expected_lines(result))
+    assert silences[0] < FollowTimings().silence_timeout

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.file_event import FileEvent
 from tests.support.flaky_proxy import FlakyProxy, flaky_proxy
-from tests.support.real_cluster import RESULT
+from tests.support.real_cluster import PRINT_RESULT, wait_until
 from tests.support.runs import Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -57,12 +58,28 @@ async def with_fault(run: Coroutine[Any, Any, RunEnd], fault: Coroutine[Any, Any
     return running.result()
 
 
-def numbered_lines(count: int, step: float) -> tuple[str, str]:
-    """A script that prints `count` numbered lines, `step` seconds apart, and those lines."""
-    loop = (
-        f"i=1; while [ $i -le {count} ]; do echo line-$i-of-{count}; i=$((i+1)); sleep {step}; done; {RESULT}"
-    )
-    return loop, "".join(f"line-{i}-of-{count}\n" for i in range(1, count + 1))
+def numbered_lines(end: FileEvent, step: float = 0.1, prefix: str = "") -> str:
+    """A script that prints numbered lines until the event `end`, and a result with their number.
+
+    `step`: seconds between two lines. `prefix`: beginning of each line.
+    """
+    return f"""i=1; while echo {prefix}line-$i.; ! [ -e {end.in_pod} ]; do i=$((i+1)); sleep {step}; done
+{PRINT_RESULT} $i"""
+
+
+async def wait_for_more_lines(host_log: HostLog, count: int = 30) -> None:
+    """Wait until the host has received at least so many more lines of the agent than now."""
+    wanted = host_log.stdout.count("\n") + count
+
+    async def received() -> bool:
+        return host_log.stdout.count("\n") >= wanted
+
+    await wait_until(received)
+
+
+def expected_lines(result: ExecutionResult, prefix: str = "") -> str:
+    """The lines that the script of `numbered_lines` printed before its result, which says how many."""
+    return "".join(f"{prefix}line-{i}.\n" for i in range(1, int(result.summary or "0") + 1))
 
 
 def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> dict[str, Any]:

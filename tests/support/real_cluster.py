@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tests.support.file_event import FileEvent
 from tests.support.programs import as_admin
 from tests.support.real_namespace import HOST_POD, NAMESPACE
 from tests.support.runs import Site
@@ -26,39 +27,46 @@ from paperclip_claude_k8s.testing import HostLog
 VOLUME = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
 IN_HOME_POD = {"HOSTNAME": HOST_POD, "PAPERCLIP_NAMESPACE": NAMESPACE}
 """Environment of a Paperclip host in its home Pod, from which Jobs inherit image, volume and env."""
-RESULT = (
-    r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
+PRINT_RESULT = (
+    r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"%s","session_id":"s"}\n'"""
 )
+"""Shell command that prints a successful result; its argument is the answer."""
+RESULT = f"{PRINT_RESULT} done"
 """Shell command that prints a successful result."""
 SIGTERM_DELAY = 10.0
 """Seconds that the agent continues after SIGTERM; less than the grace period of 20 s."""
-STAMP_COUNT = 300
-"""Number of stamps, and of lines on stdout, that an agent writes if it is not disrupted."""
 STAMP_INTERVAL = 0.2
 """Seconds between two stamps."""
+LAST_LINE = "last line\n"
+"""What an agent prints before its result, if it is not disrupted."""
+NOTICED_WITHIN = 45.0
+"""Seconds after which a disrupted agent is told to end, although its run has not noticed the disruption."""
 
 
-async def wait_for_output(host_log: HostLog, text: str, within: float = 60.0) -> None:
+async def wait_for_output(host_log: HostLog, text: str, within: float = 120.0) -> None:
     """Wait until the host has received this text of the agent or the adapter, at most `within` seconds."""
     async with asyncio.timeout(within):
         while text not in host_log.stdout + host_log.status:  # noqa: ASYNC110  # a host's callback sets no event
             await asyncio.sleep(0.1)
 
 
-def stamping_agent(stamps: str, seconds: float) -> str:
-    """A script that writes stamps to the file `stamps` and prints lines for `seconds`, and then a result.
+def stamping_agent(stamps: str, end: FileEvent) -> str:
+    """A script that writes stamps to the file `stamps` and prints lines until the event, and then a result.
 
-    After SIGTERM it continues for `SIGTERM_DELAY`.
+    After SIGTERM it ignores the event and continues for `SIGTERM_DELAY`.
     """
     after_sigterm = int(SIGTERM_DELAY / STAMP_INTERVAL)
     return f"""
 stopping=0; n=0; trap 'stopping=1' TERM
-while [ $n -lt {int(seconds / STAMP_INTERVAL)} ]; do
+while :; do
   n=$((n + 1)); echo "$(hostname) $(cut -d' ' -f1 /proc/uptime)" >>{stamps}
   echo "line $n"
-  if [ $stopping -gt 0 ]; then stopping=$((stopping + 1)); [ $stopping -lt {after_sigterm} ] || exit 143; fi
+  if [ $stopping -gt 0 ]; then stopping=$((stopping + 1)); [ $stopping -lt {after_sigterm} ] || exit 143
+  elif [ -e {end.in_pod} ]; then break
+  fi
   sleep {STAMP_INTERVAL}
 done
+printf '{LAST_LINE.strip()}\\n'
 {RESULT}"""
 
 
@@ -131,24 +139,27 @@ async def disrupt(
     *,
     config: Mapping[str, Any] | None = None,
     first_config: Mapping[str, Any] | None = None,
+    noticed_within: float = NOTICED_WITHIN,
 ) -> tuple[ExecutionResult, HostLog]:
     """Disrupt one run, then run the same agent again, which must succeed. Returns the first run's result.
 
-    `config` applies to both runs, `first_config` only to the first run.
+    `config` applies to both runs, `first_config` only to the first run. If the disruption does not end the
+    run within `noticed_within` seconds, its agent ends by itself.
     """
     config = dict(config or {})
     host_log, identity = HostLog(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    end = FileEvent.on_volume()
+    script = {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, end)}
     async with asyncio.TaskGroup() as group:
-        script = {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, STAMP_COUNT * STAMP_INTERVAL)}
         settings = {**config, **(first_config or {})}
         running = group.create_task(real.run(script, host_log=host_log, agent=identity, config=settings))
         await moment(host_log)
         job = host_log.status.partition("Created K8s Job: ")[2].split(" ", 1)[0]
         await disruption(await _pod_of(job), job)
+        await asyncio.wait({running}, timeout=noticed_within)
+        end.set()
     result, _ = running.result()
-    second, second_log = await real.run(
-        {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, 1)}, agent=identity, config=config
-    )
+    second, second_log = await real.run(script, agent=identity, config=config)
     assert second.error_code is None, (second.error_message, second_log.status)
     assert await real.leftovers(agent=identity["id"]) == []
     return result, host_log
@@ -161,3 +172,10 @@ async def _pod_of(job: str) -> str:
         if pods["items"]:
             return str(pods["items"][0]["metadata"]["name"])
         await asyncio.sleep(0.05)
+
+
+async def wait_until(condition: Callable[[], Awaitable[bool]], within: float = 120.0) -> None:
+    """Wait until the condition is true, at most `within` seconds."""
+    async with asyncio.timeout(within):
+        while not await condition():  # noqa: ASYNC110  # polls a cluster
+            await asyncio.sleep(0.2)
