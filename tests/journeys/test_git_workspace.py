@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.file_event import FileEvent
 from tests.support.git_server import GitServer, git_server
 from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.programs import skip_or_fail
@@ -158,17 +159,17 @@ async def test_agent_starts_without_a_private_repository_and_is_told_so(
 
 async def test_stop_during_a_slow_push_is_answered(git_site: Site, server: GitServer) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
-    server.push_delay = 60
+    server.push_delay = 300
     stop, log = asyncio.Event(), HostLog()
     async with asyncio.TaskGroup() as group:
         options: dict[str, Any] = {"more": {"signal": stop}, "gitPush": "fix", "stopGraceSec": 5}
         running = group.create_task(run(git_site, CHANGE, {"repoUrl": url}, host_log=log, **options))
-        # An agent that ends within a second pushes before the host has opened its log.
-        await wait_for_output(log, '"type":"result"')
+        # The kubelet reports the end of the agent late, and a stop before that stops the agent.
+        await wait_for_output(log, "the agent has ended; waiting")
         while not any("POST" in line and "receive-pack" in line for line in server.requests):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         stop.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             result, _ = await running
     assert result.error_message is None, log.status
     assert result.result_json is not None
@@ -177,12 +178,12 @@ async def test_stop_during_a_slow_push_is_answered(git_site: Site, server: GitSe
 
 
 async def test_host_that_dies_in_mid_run_is_replaced_and_the_work_is_pushed(
-    git_site: Site, server: GitServer
+    git_site: Site, server: GitServer, tmp_path: Path
 ) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
     ids = {"runId": str(uuid.uuid4()), "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}}
-    first, log = HostLog(), HostLog()
-    script = f"echo working; sleep 5; {CHANGE}"
+    first, log, go_on = HostLog(), HostLog(), FileEvent.of(git_site, tmp_path)
+    script = f"echo working; {go_on.wait}; {CHANGE}"
     options: dict[str, Any] = {"more": ids, "gitPush": "agents/{run}"}
     async with asyncio.TaskGroup() as group:
         killed = group.create_task(run(git_site, script, {"repoUrl": url}, host_log=first, **options))
@@ -192,10 +193,13 @@ async def test_host_that_dies_in_mid_run_is_replaced_and_the_work_is_pushed(
     second = Adapter(ProcessSettings(env=IN_HOME_POD if git_site.name == "real" else {}, policy=POLICY))
     try:
         site = replace(git_site, adapter=second)
-        result, _ = await run(site, script, {"repoUrl": url}, host_log=log, **options)
+        async with asyncio.TaskGroup() as group:
+            adopting = group.create_task(run(site, script, {"repoUrl": url}, host_log=log, **options))
+            await wait_for_output(log, "Reattaching")
+            go_on.set()
     finally:
         await second.shutdown()
-    assert "Reattaching" in log.status
+    result, _ = adopting.result()
     assert result.result_json is not None
     branch = f"agents/{ids['runId']}"
     assert (result.error_message, result.result_json["workspace"]["pushed"]) == (None, branch), log.status

@@ -6,11 +6,14 @@ import re
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.cli_commands import CommandRunner
+from tests.support.cli_commands import CommandRunner, claude_k8s
+from tests.support.file_event import FileEvent
 from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import SMALL, Site
 
@@ -19,6 +22,8 @@ from paperclip_claude_k8s.testing import capture
 
 CAPTURE = "02"
 WHOLE = capture(CAPTURE)
+LONG = "240"
+"""Seconds that a command waits at most for the end of a run."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 """Sent to the commands in turn."""
 
@@ -28,10 +33,40 @@ def cli(site: Site, tmp_path: Path) -> CommandRunner:
     return CommandRunner(tmp_path, dict(IN_HOME_POD) if site.name == "real" else {})
 
 
-def new_run_args(cli: CommandRunner, site: Site, delay: str = "0.3") -> list[str]:
-    """Arguments that start a run. `delay`: seconds between two of the agent's 16 lines."""
-    env = {"CLAUDE_CAPTURE": site.capture_ref(CAPTURE), "CLAUDE_LINE_DELAY": delay}
-    config = {**site.config, **SMALL, "env": env}
+@dataclass(frozen=True, slots=True)
+class PacedAgent:
+    """An agent that prints `WHOLE` line by line, as far as the test allows."""
+
+    site: Site
+    allowed: FileEvent
+    """Its file contains the number of lines that the agent may print."""
+
+    def allow(self, share: float) -> None:
+        """Let the agent print lines until they are at least this share (0 to 1) of `WHOLE`."""
+        lines = WHOLE.splitlines(keepends=True)
+        ends = accumulate(map(len, lines), initial=0)
+        count = next(number for number, end in enumerate(ends) if end >= share * len(WHOLE))
+        new = self.allowed.file.with_suffix(".new")
+        new.write_text(str(count))
+        new.replace(self.allowed.file)
+
+    @property
+    def env(self) -> dict[str, str]:
+        reference = self.site.capture_ref(CAPTURE)
+        file = f"/captures/{reference}" if self.site.name == "real" else reference
+        may_print = f"[ $n -lt $(cat '{self.allowed.in_pod}' 2>/dev/null || echo 0) ]"
+        each_line = f"until {may_print}; do sleep 0.1; done; n=$((n+1)); printf '%s\\n' \"$line\""
+        return {"CLAUDE_SCRIPT": f"n=0; while IFS= read -r line; do {each_line}; done <'{file}'"}
+
+
+@pytest.fixture
+def agent(site: Site, tmp_path: Path) -> PacedAgent:
+    return PacedAgent(site, FileEvent.of(site, tmp_path))
+
+
+def new_run_args(cli: CommandRunner, agent: PacedAgent) -> list[str]:
+    """Arguments that start a run of this agent."""
+    config = {**agent.site.config, **SMALL, "env": agent.env}
     (cli.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     out = str(cli.folder / "out")
     return [
@@ -43,7 +78,7 @@ def new_run_args(cli: CommandRunner, site: Site, delay: str = "0.3") -> list[str
         "--output",
         out,
         "--timeout",
-        "100",
+        LONG,
     ]
 
 
@@ -51,7 +86,7 @@ def resume_args(cli: CommandRunner) -> list[str]:
     """Arguments that continue the only run."""
     record = cli.record()
     assert record is not None
-    return ["run", "--run-id", record["run_id"], "--output", str(cli.folder / "out"), "--timeout", "100"]
+    return ["run", "--run-id", record["run_id"], "--output", str(cli.folder / "out"), "--timeout", LONG]
 
 
 def reached_phase(cli: CommandRunner, *wanted: str) -> Callable[[], bool]:
@@ -89,20 +124,22 @@ class PodObserver:
             await asyncio.sleep(0.2)
 
 
-async def test_command_killed_at_ten_points_yields_one_run(site: Site, cli: CommandRunner) -> None:
-    conditions = [
-        reached_phase(cli, "reserved"),
-        reached_phase(cli, "submitting"),
-        reached_phase(cli, "polling"),
-        *(saved_share(cli, share) for share in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)),
-        reached_phase(cli),
+async def test_command_killed_at_ten_points_yields_one_run(
+    site: Site, cli: CommandRunner, agent: PacedAgent
+) -> None:
+    """The agent ends only during the last two commands, so the first eight are killed while it works."""
+    steps = [
+        *((0.0, reached_phase(cli, phase)) for phase in ("reserved", "submitting", "polling")),
+        *((share, saved_share(cli, share)) for share in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        (1.0, reached_phase(cli)),
     ]
     observer, codes = PodObserver(site), []
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(observer.watch())
-        for number, condition in enumerate(conditions):
+        for number, (share, condition) in enumerate(steps):
+            agent.allow(share)
             signum = SIGNALS[number % 3]
-            arguments = resume_args(cli) if cli.record() else new_run_args(cli, site, "0.7")
+            arguments = resume_args(cli) if cli.record() else new_run_args(cli, agent)
             code, out, _ = await cli.run_and_kill(signum, condition, *arguments)
             codes.append((signum, code))
             if signum is not signal.SIGKILL and code == -signum:
@@ -111,7 +148,7 @@ async def test_command_killed_at_ten_points_yields_one_run(site: Site, cli: Comm
         code, reply, _ = await cli.run(*resume_args(cli))
         second_code, second_reply, _ = await cli.run(*resume_args(cli))
         watching.cancel()
-    assert sum(code == -signum for signum, code in codes) >= 8, codes
+    assert all(code == -signum for signum, code in codes[:8]), codes
     assert (code, reply["status"]) == (0, "succeeded")
     assert (second_code, second_reply) == (0, reply)
     assert len(observer.pods) == 1
@@ -122,11 +159,15 @@ async def test_command_killed_at_ten_points_yields_one_run(site: Site, cli: Comm
     assert await site.leftovers() == []
 
 
-async def test_two_commands_resume_one_run_with_one_result(site: Site, cli: CommandRunner) -> None:
-    await cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.2), *new_run_args(cli, site))
+async def test_two_commands_resume_one_run_with_one_result(
+    site: Site, cli: CommandRunner, agent: PacedAgent
+) -> None:
+    agent.allow(0.2)
+    await cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.2), *new_run_args(cli, agent))
     record = cli.record()
     assert record is not None
-    arguments = ["run", "--run-id", record["run_id"], "--timeout", "100", "--output"]
+    arguments = ["run", "--run-id", record["run_id"], "--timeout", LONG, "--output"]
+    agent.allow(1.0)
     async with asyncio.TaskGroup() as group:
         commands = [
             group.create_task(cli.run(*arguments, str(cli.folder / name))) for name in ("out-1", "out-2")
@@ -140,31 +181,47 @@ async def test_two_commands_resume_one_run_with_one_result(site: Site, cli: Comm
     assert await site.leftovers() == []
 
 
-async def test_waiting_command_takes_over_from_a_killed_one(site: Site, cli: CommandRunner) -> None:
+async def test_waiting_command_takes_over_from_a_killed_one(
+    site: Site, cli: CommandRunner, agent: PacedAgent
+) -> None:
+    agent.allow(0.4)
+    messages = cli.folder / "second"
+    to_file = ("sh", "-c", 'exec "$@" 2>"$0"', str(messages))
+
+    def second_waits() -> bool:
+        return messages.exists() and "status=RUNNING" in messages.read_text(encoding="utf-8")
+
     async with asyncio.TaskGroup() as group:
         first = group.create_task(
-            cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.4), *new_run_args(cli, site))
+            cli.run_and_kill(
+                signal.SIGKILL, lambda: saved_share(cli, 0.4)() and second_waits(), *new_run_args(cli, agent)
+            )
         )
         await cli.wait_until(reached_phase(cli, "polling"))
-        second = group.create_task(cli.run(*resume_args(cli)))
+        second = group.create_task(claude_k8s(*resume_args(cli), env=cli.environment(), prefix=to_file))
+        await first
+        agent.allow(1.0)
     assert first.result()[0] == -signal.SIGKILL
-    code, reply, _ = second.result()
-    assert (code, reply["status"]) == (0, "succeeded")
+    code, out, _ = second.result()
+    assert (code, json.loads(out)["status"]) == (0, "succeeded")
     assert cli.transcript() == WHOLE
     assert _adoptions(cli) == 1
     assert await site.leftovers() == []
 
 
-async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: CommandRunner) -> None:
+async def test_submitted_run_is_polled_until_it_is_done(
+    site: Site, cli: CommandRunner, agent: PacedAgent
+) -> None:
     """Each `--poll-once` has exit code 2 while the run is active, and 0 after its end."""
-    run_id = await submit(cli, site, delay="1")  # still active at the first poll, even on a busy machine
+    run_id = await submit(cli, agent)
     codes: list[int] = []
     reply: dict[str, Any] = {}
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(240):
         while not codes or codes[-1] == 2:
             out = str(cli.folder / "out")
             code, reply, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "--output", out)
             codes.append(code)
+            agent.allow(1.0)
             await asyncio.sleep(1)
     assert set(codes) == {2, 0}
     assert reply["status"] == "succeeded"
@@ -172,11 +229,11 @@ async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: Command
     assert await site.leftovers() == []
 
 
-async def submit(cli: CommandRunner, site: Site, delay: str = "0.3") -> str:
+async def submit(cli: CommandRunner, agent: PacedAgent) -> str:
     """Submit a run, and return its id."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         _, run_id, _ = await cli.run_and_kill(
-            signal.SIGTERM, lambda: False, *new_run_args(cli, site, delay), "--submit-only"
+            signal.SIGTERM, lambda: False, *new_run_args(cli, agent), "--submit-only"
         )
     return run_id.strip()
 

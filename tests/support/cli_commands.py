@@ -126,8 +126,8 @@ class CommandRunner:
         return len(self.transcript()) > size
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition is true. Raises `TimeoutError` after 60 s."""
-        async with asyncio.timeout(60):
+        """Wait until the condition is true. Raises `TimeoutError` after 120 s."""
+        async with asyncio.timeout(120):
             while not condition():  # noqa: ASYNC110  # another process writes files
                 await asyncio.sleep(CHECK_INTERVAL)
 

@@ -1,4 +1,4 @@
-"""Waits for the container that pushes a workspace, after the agent has ended."""
+"""Reports the clone of a workspace, and after the agent has ended waits for the container that pushes it."""
 
 import asyncio
 import math
@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.cluster.labels import NONCE_ANNOTATION
+from paperclip_claude_k8s.cluster.model import PodSnapshot
 from paperclip_claude_k8s.host.context import StopSignal
 from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
 from paperclip_claude_k8s.run.live_run import LiveRun
 from paperclip_claude_k8s.verdict.workspace_end import (
     WorkspaceEnd,
+    describe_clone,
     push_container,
     push_end,
     why_not_cloned,
@@ -19,6 +21,15 @@ from paperclip_claude_k8s.verdict.workspace_end import (
 
 STOPPED_WAIT = 5.0
 """Seconds to wait after a stop, whose answer the host awaits. A stopped agent's Pod is gone soon anyway."""
+WAITING = "Workspace: the agent has ended; waiting until its Pod reports what was pushed"
+
+
+async def tell_clone(run: LiveRun, pod: PodSnapshot) -> None:
+    """Tell the host once what was cloned, as soon as the Pod reports it."""
+    if not run.clone_told and (cloned := describe_clone(pod, _nonce(run))):
+        run.clone_told = True
+        failed = why_not_cloned(pod, _nonce(run))
+        await (run.narrator.warn if failed else run.narrator.status)(cloned)
 
 
 async def await_push(run: LiveRun) -> WorkspaceEnd | None:
@@ -28,14 +39,18 @@ async def await_push(run: LiveRun) -> WorkspaceEnd | None:
     missing.
     """
     job_watch, timings = run.job_watch, run.ports.settings.timings
-    if push_container(job_watch.known.pod) is None or not job_watch.known.agent_began:
+    pod = job_watch.known.pod
+    if pod is None or push_container(pod) is None or not job_watch.known.agent_began:
         return None
-    nonce = run.launched.job.annotations.get(NONCE_ANNOTATION, run.plan.nonce)
+    await tell_clone(run, pod)  # an agent that ends at once has ended before the clone was told
+    nonce = _nonce(run)
     limit = STOPPED_WAIT if run.stop_reason is not None else timings.workspace_push
     with suppress(TimeoutError):
         async with asyncio.timeout(limit) as wait:
             if run.ctx.signal is not None:
                 run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
+            if push_end(job_watch.known.pod, nonce) is None and run.stop_reason is None:
+                await run.narrator.status(WAITING)
             while push_end(job_watch.known.pod, nonce) is None and not job_watch.known.pod_gone:
                 await job_watch.changed()
     run.cancel_watchers()  # before anything is awaited: the limit can no longer be changed
@@ -50,3 +65,8 @@ async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:
     await wait_for_stop(signal)
     if not wait.expired():
         wait.reschedule(min(wait.when() or math.inf, loop_time() + STOPPED_WAIT))
+
+
+def _nonce(run: LiveRun) -> str:
+    """The nonce of the Job, which another run may have created."""
+    return run.launched.job.annotations.get(NONCE_ANNOTATION, run.plan.nonce)

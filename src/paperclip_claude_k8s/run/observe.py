@@ -19,7 +19,7 @@ from paperclip_claude_k8s.failures import as_possibly_started
 from paperclip_claude_k8s.host.context import ExecutionContext, ObjectCallback, StoppableContext, StopSignal
 from paperclip_claude_k8s.instrumentation.event_types import AgentStarted
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.run.await_push import await_push
+from paperclip_claude_k8s.run.await_push import await_push, tell_clone
 from paperclip_claude_k8s.run.cost_limit import CostLimit
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.follow_log import follow_log, remove_start_mark
@@ -48,7 +48,6 @@ from paperclip_claude_k8s.verdict.ending import (
 )
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts, recover_result
 from paperclip_claude_k8s.verdict.start import never_began
-from paperclip_claude_k8s.verdict.workspace_end import describe_clone, why_not_cloned
 
 
 async def observe(
@@ -186,9 +185,7 @@ async def _wait_for_end(run: LiveRun) -> Ending:
     run.agent_log.container_started()
     _on_started(run)
     await run.narrator.status(f"Pod running: {started.name}")
-    if cloned := describe_clone(started, run.plan.nonce):
-        failed = why_not_cloned(started, run.plan.nonce)
-        await (run.narrator.warn if failed else run.narrator.status)(cloned)
+    await tell_clone(run, started)
     known = job_watch.known
     while (ending := judge_ending(known)) is None:
         if job_watch.refused is not None:
