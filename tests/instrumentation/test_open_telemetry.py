@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from tests.support.hosts import Host, jobs, started
-from tests.support.in_memory_runs import LONG, PARTIAL, WHOLE
+from tests.support.in_memory_runs import LONG, PARTIAL, SLOW_START, WHOLE
 
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.instrumentation import OpenTelemetry, RunEnded, RunInfo
@@ -25,11 +25,6 @@ from paperclip_claude_k8s.instrumentation.metric_table import METRICS
 from paperclip_claude_k8s.instrumentation.run_metrics import MAX_MODELS, RunMetrics
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
-SLOW_START = PodScript(
-    waiting=((5.0, "ContainerCreating", ""), (3.0, "CreateContainerConfigError", "secret not found")),
-    output=((0.0, WHOLE),),
-    ends_at=4.0,
-)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.support.event_log import EventLog
 from tests.support.hosts import Host, started
-from tests.support.in_memory_runs import LONG, PARTIAL, WHOLE, two_hosts
+from tests.support.in_memory_runs import LONG, PARTIAL, SLOW_START, WHOLE, two_hosts
 
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.instrumentation import (
@@ -28,11 +28,6 @@ from paperclip_claude_k8s.instrumentation import (
 from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript
 
 pytestmark = pytest.mark.looptime
-SLOW_START = PodScript(
-    waiting=((5.0, "ContainerCreating", ""), (3.0, "CreateContainerConfigError", "secret not found")),
-    output=((0.0, WHOLE),),
-    ends_at=4.0,
-)
 
 
 async def observed(folder: Path, script: PodScript, **more: Any) -> tuple[ExecutionResult, EventLog]:
@@ -78,7 +73,7 @@ async def test_end_of_a_run_has_the_facts_of_its_result(tmp_path: Path) -> None:
     assert dict(ended.phases)["run"] == result.result_json["phases"]["run"] / 1000
 
 
-async def test_events_of_a_run_name_host_agent_and_job(tmp_path: Path) -> None:
+async def test_events_of_a_run_name_run_agent_and_job(tmp_path: Path) -> None:
     agent = {"id": "agent-1", "name": "Ada", "companyId": "co"}
     _, log = await observed(tmp_path, SLOW_START, agent=agent)
     first, last = (event for event in log.of(RunEvent) if type(event).__name__ in {"RunReceived", "RunEnded"})
@@ -124,7 +119,7 @@ async def test_cancelled_run_emits_why_it_is_stopped(tmp_path: Path) -> None:
     assert log.one(RunEnded).outcome == "cancelled"
 
 
-async def test_adopted_run_is_detached_first_and_adopted_then(tmp_path: Path) -> None:
+async def test_run_of_two_hosts_is_detached_by_the_first_and_adopted_by_the_second(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (_, one, two):
         first, second = EventLog(), EventLog()
         one.adapter.on_event(first)

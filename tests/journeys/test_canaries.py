@@ -246,14 +246,14 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "another wrong setting": ("true", {"mcpServers": {"a": AUTH}}),
 }
 """Name of a run → the agent's script, and config."""
-NOTHING_ORDINARY: dict[str, Any] = {
+ONLY_RECOGNISABLE: dict[str, Any] = {
     "env": {"CLAUDE_SCRIPT": "sleep 1", "MY_TOKEN": AUTH},
     "extraArgs": ["--api-key", CANARIES["argument"], f"--repeated={AUTH}"],
 }
 """A config in which every secret can be recognised by its name, its shape or its value."""
 ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
-    # without Secrets, values that nothing marks as secret are plain
-    "secrets forbidden": ("", NOTHING_ORDINARY, denied(("create", "secrets"))),
+    # without the right to create Secrets, the Job contains a secret that cannot be recognised as one
+    "secrets forbidden": ("", ONLY_RECOGNISABLE, denied(("create", "secrets"))),
     "a secret refused": ("true", {}, refused("create", "secrets", 422)),
     "leases forbidden": ("sleep 1", {}, denied(("create", "leases"))),
 }

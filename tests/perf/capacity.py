@@ -50,11 +50,11 @@ def _busy(bench: Bench) -> Iterator[Figure]:
     )
     note = f"ours {mine:.1f} ms, probe {theirs:.1f} ms"
     yield Figure("500 runs: CPU per run, relative to the probe's", mine / theirs, 2, "x", note)
-    recordless = {
+    without_records = {
         client: bench.session(client, bench.scenarios.SCALE, delays, record="count")
         for client in (OURS, PROBE)
     }
-    mine, theirs = (_kb_per_run(recordless[client]) for client in (OURS, PROBE))
+    mine, theirs = (_kb_per_run(without_records[client]) for client in (OURS, PROBE))
     yield Figure(
         "500 runs: RSS per run, without the driver's records", mine, 100, "kB", f"probe {theirs:.0f}"
     )

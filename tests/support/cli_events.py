@@ -12,14 +12,14 @@ from paperclip_claude_k8s.claude.ui.table import TABLE
 
 def recorded_lines() -> Iterator[tuple[str, str]]:
     """(capture, line without its newline) of every non-empty line of the captures of both versions."""
-    for folder, name in ALL:
-        for line in recorded(name, folder)[0].decode("utf-8").split("\n"):
+    for version, name in ALL:
+        for line in recorded(name, version)[0].decode("utf-8").split("\n"):
             if line:
                 yield name, line
 
 
 def _keys_and_texts(value: Any) -> Iterator[tuple[str, str]]:
-    """("key", field name) and ("text", short text) of everything in the value."""
+    """("key", name) of each field in the value, and ("text", text) of each short text."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield "key", key
@@ -40,8 +40,8 @@ def _vocabulary() -> tuple[list[str], list[str]]:
                 found.update(_keys_and_texts(json.loads(line)))
             except ValueError:
                 continue
-    kinds = ({text for kind, text in found if kind == which} for which in ("key", "text"))
-    keys, texts = (sorted(texts) for texts in kinds)
+    keys = sorted(word for kind, word in found if kind == "key")
+    texts = sorted(word for kind, word in found if kind == "text")
     return keys, texts
 
 
@@ -93,13 +93,14 @@ _NAMES = [*sorted(TABLE, key=str), *_MESSAGES * 15]
 """Messages and results are about as frequent as all other types together, as in a run."""
 KNOWN_EVENTS = st.builds(
     _event,
-    st.sampled_from(_NAMES) | st.sampled_from(_NAMES) | st.tuples(TEXTS, TEXTS),
+    st.sampled_from(_NAMES) | st.sampled_from(_NAMES) | st.tuples(TEXTS, TEXTS),  # known twice as often
     _MESSAGE | VALUES,
     st.dictionaries(KEYS, VALUES, max_size=8),
 )
 """Lines of any event, with values of any type in known fields."""
 
-ANY_TEXT = st.text(st.characters(exclude_categories=[]))
-ANY_JSON = VALUES.map(json.dumps)
+_ANY_TEXT_LINE = st.text(st.characters(exclude_categories=[]))
+_ANY_JSON_LINE = VALUES.map(json.dumps)
 CUT_EVENTS = st.builds(lambda line, end: line[: max(1, int(end * len(line)))], KNOWN_EVENTS, st.floats(0, 1))
-ANY_LINE = KNOWN_EVENTS | KNOWN_EVENTS | KNOWN_EVENTS | CUT_EVENTS | ANY_TEXT | ANY_JSON
+ANY_LINE = KNOWN_EVENTS | KNOWN_EVENTS | KNOWN_EVENTS | CUT_EVENTS | _ANY_TEXT_LINE | _ANY_JSON_LINE
+"""Any line; half of them are whole events."""

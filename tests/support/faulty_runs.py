@@ -86,8 +86,8 @@ def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> d
     """Check that the lines arrived once, in order, and that the log is reported as complete; return `log`."""
     received = host_log.stdout
     pairs = enumerate(zip(received, expected, strict=False))
-    same = next((at for at, (char, wanted) in pairs if char != wanted), len(received))
-    assert received.startswith(expected), f"differs at {same}: {received[same : same + 200]!r}"
+    at = next((at for at, (char, wanted) in pairs if char != wanted), len(received))
+    assert received.startswith(expected), f"differs at {at}: {received[at : at + 200]!r}"
     assert received.count("\n") <= expected.count("\n") + 1
     assert result.error_message is None, result.error_message
     assert result.result_json is not None

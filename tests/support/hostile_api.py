@@ -151,8 +151,8 @@ def _megabytes() -> float:
     return peak
 
 
-async def _longest_pause(pauses: list[float]) -> None:
-    """Add the CPU seconds that the event loop's thread used between two looks."""
+async def _record_pauses(pauses: list[float]) -> None:
+    """Append, again and again, the CPU seconds that the event loop's thread has used since the last time."""
     while True:
         before = time.thread_time()
         await asyncio.sleep(0.01)
@@ -164,7 +164,7 @@ async def _measure(gateway: Gateway, call: str, answer: str) -> dict[str, Any]:
     _megabytes()  # the next call counts from here
     before, began = _megabytes(), time.monotonic()
     async with asyncio.TaskGroup() as group:
-        ticking = group.create_task(_longest_pause(pauses))
+        ticking = group.create_task(_record_pauses(pauses))
         try:
             async with asyncio.timeout(30):
                 await CALLS[call](gateway, answer)

@@ -2,8 +2,8 @@
 
     python -m tests.support.hostile_run_log ATTACK FOLDER
 
-Prints a JSON object: `mib`, by how much memory grew at most; `lag`, the longest time for which the event loop
-did not run; `end`, the seconds from the end of the container to the end of the follower; `bytes` delivered.
+Prints a JSON object: `mib`, by how much memory grew at most; `lag`, the longest time (s) for which the event
+loop did not run; `end`, the seconds from the container's end to the follower's end; `bytes`, those delivered.
 """
 
 import asyncio
@@ -88,14 +88,14 @@ ATTACKS: dict[str, Callable[[Path], object]] = {
     "truncated": _sparse(0),
     "missing": lambda _: None,
 }
-AT_END: dict[str, Callable[[Path], object]] = {
+WITHOUT_FORGED_MARKS: dict[str, Callable[[Path], object]] = {
     f"{name} after true lines": _after_true_lines(ATTACKS[name])
     for name in ("sparse terabyte", "zeros", "one long line", "other lines")
 }
-"""Attacks in which the agent forges no mark, and the relay reports no counts at the end."""
+"""Attacks that follow the true lines. The agent forges no mark, and the relay reports no counts."""
 
 
-class _CountingSink(RecordingSink):
+class _DiscardingSink(RecordingSink):
     """A sink that keeps nothing."""
 
     async def stdout(self, block: bytes) -> None:
@@ -106,16 +106,16 @@ async def main(attack: str, volume: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     file = volume / PATH
     file.parent.mkdir(parents=True)
-    log, sink, lag = KubeletLog(), _CountingSink(), [0.0]
+    log, sink, lag = KubeletLog(), _DiscardingSink(), [0.0]
     ended = asyncio.get_running_loop().create_future()
-    forged = None if attack in AT_END else Totals(TERABYTE, 1, "", TERABYTE)
+    forged = None if attack in WITHOUT_FORGED_MARKS else Totals(TERABYTE, 1, "", TERABYTE)
     run_log = run_log_of(str(volume), PATH, None, LIMIT)
     info = SourceInfo(NONCE, lambda: forged, relay_file=run_log)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with asyncio.TaskGroup() as group:
         ticking = group.create_task(_tick(lag))
         following = group.create_task(Follower(log, sink, info).run(ended))
-        await asyncio.to_thread((ATTACKS | AT_END)[attack], file)
+        await asyncio.to_thread((ATTACKS | WITHOUT_FORGED_MARKS)[attack], file)
         await _print_lines(log, forged)
         log.terminate()
         ended.set_result(None)

@@ -23,6 +23,12 @@ QUIET = PodScript(output=((0.0, WHOLE.split(b"\n", 1)[0] + b"\n"), (200.0, WHOLE
 """Prints its first line at once, then nothing for 200 s, then the whole output."""
 LONG = PodScript.working(300.0)
 """Prints everything but its result at once, and the result after 300 s."""
+SLOW_START = PodScript(
+    waiting=((5.0, "ContainerCreating", ""), (3.0, "CreateContainerConfigError", "secret not found")),
+    output=((0.0, WHOLE),),
+    ends_at=4.0,
+)
+"""Waits 8 s before its container starts, then prints the whole output at once."""
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 """Id of a session to resume; `WHOLE` is the output of another session."""
 UNKNOWN_SESSION_OUTPUT = (

@@ -222,7 +222,7 @@ class Writer:
             self.log.rotate()
 
     def _may_rotate(self) -> bool:
-        """Whether to rotate the log: without a file, a loss before the first read cannot be detected."""
+        """Whether to rotate the log: without the relay's file, an early loss cannot be detected."""
         return self.schedule.rotates and (self.schedule.relay_file_readable or len(self._sink.out) > 0)
 
     def _step_clock_or_stderr(self) -> None:

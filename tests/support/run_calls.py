@@ -102,13 +102,11 @@ class Scenario:
     keeps_taken_jobs: bool = False
     """Jobs whose results were taken are kept until their TTL."""
     error_codes: frozenset[str | None] = frozenset({None})
-    """Error codes that the next host may report if no call in `max_agents` had finished before the cut."""
+    """Error codes that the next host may report, if the cut came before all calls in `max_agents`."""
     during: Callable[[FakeCluster], None] | None = None
     """Disrupts the run some seconds after its start; None: nothing does."""
     max_agents: dict[str, int] = field(default_factory=lambda: {"": 1})
-    """Call → how many agents may run in all, if it was the last of these calls to finish before the cut.
-
-    "": none of these calls had finished."""
+    """Last of these calls that finished before the cut ("": none) → how many agents may run in all."""
 
 
 def delete_its_pod(fake: FakeCluster) -> None:

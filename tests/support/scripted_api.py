@@ -102,7 +102,7 @@ class ScriptedApi:
         return TokenUsage(uncached + cache_writes, output, cache_reads)
 
     def cost(self) -> float:
-        """Their price in US dollars."""
+        """The price of all these tokens in US dollars."""
         priced = zip(self._tokens(), _PRICES, strict=True)
         return sum(tokens * price for tokens, price in priced) / 1_000_000
 
@@ -132,7 +132,7 @@ class ScriptedApi:
 @asynccontextmanager
 async def scripted_api(log: Path, *steps: Answer) -> AsyncIterator[ScriptedApi]:
     """Answer requests on a free port with these steps, one per request. `log`: a file for the requests."""
-    server = _serve()({"routes": {"main": list(steps)}}, 0, str(log), True, THIS_MACHINE)
+    server = _load_serve()({"routes": {"main": list(steps)}}, 0, str(log), True, THIS_MACHINE)
     try:
         yield ScriptedApi(server.server_address[1], steps, log)
     finally:
@@ -141,7 +141,7 @@ async def scripted_api(log: Path, *steps: Answer) -> AsyncIterator[ScriptedApi]:
         server.RequestHandlerClass.logfile.close()
 
 
-def _serve() -> Callable[..., Any]:
+def _load_serve() -> Callable[..., Any]:
     """The program's function `serve(scenario, port, log, bodies, host)`, which starts a thread."""
     program = Path(os.environ.get("SCRIPTED_API") or skip_or_fail("SCRIPTED_API names no program"))
     spec = importlib.util.spec_from_file_location("scripted_api_program", program)

@@ -45,7 +45,7 @@ def static_volume(name: str, folder: Path, namespace: str, claim: str, mode: str
 
 @asynccontextmanager
 async def volume_for(claim: str, mode: str = "ReadWriteOnce") -> AsyncIterator[Path]:
-    """A volume that only the claim of this name gets; then claim, volume and folder are removed."""
+    """A volume that only the claim of this name gets. Both are removed at the end of the block."""
     folder = Path(os.environ["SHARED_VOLUME_FOR_TESTS"]).with_name(f"volume-{NAMESPACE}-{claim}")
     folder.mkdir()
     folder.chmod(0o777)

@@ -152,8 +152,8 @@ save_cache() {
   return 0
 }
 
-# Fetches and checks out. Fails with the errors in the file err.
-build() {
+# Fetches from the server and checks out. If it fails, the file err has the errors.
+fetch_and_check_out() {
   set --
   [ "$depth" = 0 ] || set -- "--depth=$depth"
   if [ -n "$commit" ]; then
@@ -208,13 +208,13 @@ safe_git ls-remote --symref -- "$url" HEAD $refs $names >"$tmp/refs" 2>"$tmp/err
 choose_refs
 new_repository
 used=no
-if load_cache && build; then
+if load_cache && fetch_and_check_out; then
   used=yes
 else
   [ -z "$cached_tip" ] || rm -rf "$cache/$key"
   cached_tip=
   new_repository
-  build || fail_with_errors "git fetch or checkout failed"
+  fetch_and_check_out || fail_with_errors "git fetch or checkout failed"
 fi
 [ -z "$cached_tip" ] || safe_git -C "$dir" update-ref -d refs/paperclip/cache
 if [ "${PAPERCLIP_GIT_SUBMODULES:-}" = 1 ] && [ -n "$tip" ]; then
