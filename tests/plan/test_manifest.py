@@ -11,6 +11,7 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.plan.delivery import escaped
 from paperclip_claude_k8s.plan.manifest import job_manifest
+from paperclip_claude_k8s.plan.paths import RUN_DIR
 
 
 def pod_spec(**config: Any) -> dict[str, Any]:
@@ -82,7 +83,8 @@ def test_job_does_not_contain_secret_values() -> None:
 
 def test_secret_env_values_do_not_become_files() -> None:
     (run,) = [volume for volume in pod_spec(env={"A_TOKEN": "x"})["volumes"] if volume["name"] == "run"]
-    assert [item["key"] for item in run["secret"]["items"]] == ["prompt.txt"]
+    files = {item["key"] for item in run["secret"]["items"]}
+    assert files == {"prompt.txt", *relay.scripts()}
 
 
 def test_secret_is_created_with_its_job_as_owner() -> None:
@@ -100,11 +102,15 @@ def test_dollars_in_env_and_arguments_are_escaped() -> None:
 
 def test_relay_gets_the_unchanged_command_line_of_the_agent() -> None:
     command = agent(model="opus", extraArgs=["--flag", "two words 'quoted'"])["command"]
-    assert [part.replace("$$", "$") for part in command[:4]] == relay.command(())
-    assert command[4:] == [
+    assert command[:2] == relay.command(RUN_DIR, ())
+    assert command[2:] == [
         *("claude", "--print", "--output-format", "stream-json", "--verbose"),
         *("--dangerously-skip-permissions", "--model", "opus", "--flag", "two words 'quoted'"),
     ]
+
+
+def test_job_is_small_because_every_watch_event_repeats_it() -> None:
+    assert len(json.dumps(the_job())) < 6_000
 
 
 def test_root_gets_a_tool_list_instead_of_skip_permissions() -> None:

@@ -156,6 +156,14 @@ async def test_files_of_an_earlier_container_are_ignored(runner: RelayRunner) ->
     assert ended.stdout == b"second\n"
 
 
+async def test_agent_that_changes_the_scripts_does_not_change_the_relay(
+    runner: RelayRunner, tmp_path: Path
+) -> None:
+    change = "for script in start.sh relay.sh; do echo 'echo forged' >$0/$script; done; sleep 0.7; echo done"
+    ended = await runner.run("sh", "-c", change, str(tmp_path))
+    assert (ended.stdout, ended.code) == (b"done\n", 0)
+
+
 def test_script_has_no_comments_and_is_below_15_kb() -> None:
     text = relay.script("relay.sh")
     assert not any(line.lstrip().startswith("#") for line in text.splitlines())

@@ -72,6 +72,8 @@ class RelayRunner:
         self.folder = folder
         self._env = {"PATH": path, "HOME": str(folder), "KEEP": "kept"}
         (folder / "prompt").write_text("the prompt\n", encoding="utf-8")
+        for name, text in relay.scripts().items():
+            (folder / name).write_text(text, encoding="utf-8")
 
     @asynccontextmanager
     async def started(
@@ -84,7 +86,7 @@ class RelayRunner:
             relay.MESSAGE: str(self.folder / "message"),
         }
         process = await asyncio.create_subprocess_exec(
-            *relay.command(command),
+            *relay.command(str(self.folder), command),
             env={**self._env, **settings, **(env or {})},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

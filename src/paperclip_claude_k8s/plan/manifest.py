@@ -1,10 +1,10 @@
 """From a `RunPlan` to the Job and its Secret, as JSON for the API server.
 
 The Job has one Pod, which is never retried (`backoffLimit: 0`), with one agent container. The container's
-command is the relay script, which runs the agent and copies its output. The Job is created first and the
-Secret second, because the Secret has the Job as its owner. The Pod cannot start until the Secret exists, so
-the run starts when the Secret is created. Deleting the Job deletes both. A run without a Secret starts at
-once.
+command is the relay, which runs the agent and copies its output. The relay's scripts are among the run's
+files. The Job is created first and the Secret second, because the Secret has the Job as its owner. The Pod
+cannot start until the Secret exists, so the run starts when the Secret is created. Deleting the Job deletes
+both. A run without a Secret starts at once.
 
 `pod_template` builds the Pod without the configured `podTemplate`, which is merged into it last
 (`pod_template.py`). Of entries with the same name in the container's env the last one counts: entries of the
@@ -215,7 +215,7 @@ def _agent_container(plan: RunPlan) -> JsonObject:
     return {
         **_common_container_fields(plan),
         "name": labels.AGENT_CONTAINER,
-        "command": [*map(escaped, relay.command(())), *arguments],
+        "command": relay.command(RUN_DIR, arguments),
         "workingDir": plan.workdir,
         "env": _agent_env(plan),
         "envFrom": list(plan.environment.env_from),

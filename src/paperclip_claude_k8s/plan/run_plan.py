@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
@@ -99,7 +100,7 @@ class RunPlan:
     @cached_property
     def files(self) -> Mapping[str, str]:
         """File name → text of all files of the run, whatever their route to the Pod."""
-        own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.mcp.files}
+        own = {"prompt.txt": self.prompt.text, **relay.scripts(), **rtk_files(self.config), **self.mcp.files}
         return {**own, **self.environment.files, **self.packed.files}
 
     @cached_property

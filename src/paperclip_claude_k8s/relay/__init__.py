@@ -71,14 +71,23 @@ COPIES = "volume"
 """Folder in `DIR` with the verified copies, which have the same relative paths as on the shared volume."""
 
 
-def command(agent: Sequence[str]) -> list[str]:
-    """The command of the container: the relay, which runs the command line `agent`."""
-    return ["sh", "-c", script("start.sh"), script("relay.sh"), *agent]
+def command(folder: str, agent: Sequence[str]) -> list[str]:
+    """The command of the container: the relay, which runs the command line `agent`.
+
+    `folder` contains the files of `scripts`. They are not part of the command, because each change of the Job or
+    its Pod is sent to every watch with the whole command.
+    """
+    return ["sh", f"{folder}/start.sh", *agent]
+
+
+def scripts() -> dict[str, str]:
+    """File name → text of the scripts that `command` runs."""
+    return {name: script(name) for name in ("start.sh", "relay.sh")}
 
 
 @cache
 def script(name: str) -> str:
-    """A script of this package, without comments because every Job contains it."""
+    """A script of this package, without comments because every run has a copy in the cluster."""
     lines = files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
 

@@ -1,9 +1,9 @@
-# Starts the relay, whose script is $0, for the agent "$@". The agent may read /proc/1/environ, which shows the
-# environment with which that process was started. So this shell replaces itself by one without the nonce, and leaves the
-# nonce in a file in the Pod's own folder, which the relay removes before the agent starts.
+# Starts the relay, whose script is in the same folder, for the agent "$@". The agent may read /proc/1/environ, which shows
+# the environment with which that process was started. So this shell replaces itself by one without the nonce, and leaves
+# the nonce in a file in the Pod's own folder, which the relay removes before the agent starts.
 # Without one of these programs, the relay would lose the agent's output without a word, so the agent is not started.
 lacks=
-for tool in dd head mkdir rm sleep wc; do
+for tool in cat dd head mkdir rm sleep wc; do
   command -v "$tool" >/dev/null 2>&1 || { lacks=1 && echo "paperclip relay: $tool: not found" >&2; }
 done
 [ -z "$lacks" ] || exit 127
@@ -34,4 +34,5 @@ fi
 # Another container reads this pipe: it ends when the last process of this container has ended, in whatever way.
 [ ! -p "${PAPERCLIP_RELAY_ALIVE:-}" ] || exec 8<>"$PAPERCLIP_RELAY_ALIVE"
 unset PAPERCLIP_RELAY_NONCE PAPERCLIP_RELAY_SESSION PAPERCLIP_RELAY_ALIVE PAPERCLIP_RELAY_EXPECT
-exec sh -c "$0" relay "$@"
+# A shell reads a script file as it goes. The relay's shell gets the whole text, so that nothing can change it later.
+exec sh -c "$(cat "${0%/*}/relay.sh")" relay "$@"
