@@ -57,7 +57,8 @@ async def test_secret_files_by_init_container_are_readable_only_by_the_agent(hom
     _, host_log = await home.site.run(
         {"CLAUDE_SCRIPT": script}, context={"taskId": "t", "paperclipWake": wake}, config=config
     )
-    assert host_log.stdout.split() == ["400-mcp.json", "600-prompt.txt", "600-wake-payload.json"]
+    public = ("600-prompt.txt", "600-relay.sh", "600-start.sh", "600-wake-payload.json")
+    assert host_log.stdout.split() == ["400-mcp.json", *public]
 
 
 async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Home) -> None:
