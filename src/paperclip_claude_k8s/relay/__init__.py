@@ -74,8 +74,8 @@ COPIES = "volume"
 def command(folder: str, agent: Sequence[str]) -> list[str]:
     """The command of the container: the relay, which runs the command line `agent`.
 
-    `folder` contains the files of `scripts`. They are not part of the command, because each change of the Job or
-    its Pod is sent to every watch with the whole command.
+    `folder` contains the files of `scripts`. They are not part of the command, because each change of the Job
+    or its Pod is sent to every watch with the whole command.
     """
     return ["sh", f"{folder}/start.sh", *agent]
 
