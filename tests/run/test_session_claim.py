@@ -52,6 +52,24 @@ async def test_claim_of_auto_that_a_config_names_is_marked_as_used(tmp_path: Pat
         assert claims(fake)[0]["metadata"]["annotations"]["paperclip.io/last-run"] == "run-2"
 
 
+@pytest.mark.parametrize("key", ["claimName", "podTemplate"])
+@pytest.mark.parametrize("session_volume", ["shared", "auto", "none"])
+async def test_claim_of_auto_that_is_mounted_for_something_else_is_marked_as_used(
+    tmp_path: Path, key: str, session_volume: str
+) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
+        await run(config=AUTO, agent={"id": "other"})
+        name = claims(fake)[0]["metadata"]["name"]
+        volume = {"name": "data", "persistentVolumeClaim": {"claimName": name}}
+        config: dict[str, Any] = {"podTemplate": {"spec": {"volumes": [volume]}}}
+        if key == "claimName":
+            config = {"claimName": name}
+        result, log = await run(config={**config, "sessionVolume": session_volume}, runId="run-2")
+        assert result.error_message is None, log.status
+        claim = next(claim for claim in claims(fake) if claim["metadata"]["name"] == name)
+        assert claim["metadata"]["annotations"]["paperclip.io/last-run"] == "run-2"
+
+
 async def test_claim_of_another_run_that_was_faster_is_used(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
 

@@ -110,6 +110,21 @@ def test_job_in_which_only_a_mesh_proxy_runs_counts_as_finished() -> None:
     assert detached == Free()
 
 
+def test_job_whose_pod_pushes_the_agents_work_is_not_deleted() -> None:
+    theirs = a_job(run="other", task="other")
+    agent, push = (
+        ContainerSnapshot("claude", Terminated(0, "Completed")),
+        ContainerSnapshot("git-push", Running()),
+    )
+    pod = a_pod(phase="Running", containers=(agent, push))
+    assert judge_slot([theirs], OUR_RUN, pods=[pod]) == Free((theirs,))
+    proxy = ContainerSnapshot("istio-proxy", Running())
+    with_proxy = replace(pod, containers=(agent, push, proxy))
+    assert judge_slot([theirs], OUR_RUN, pods=[with_proxy]) == Free()
+    pushed = replace(pod, containers=(agent, replace(push, state=Terminated(0)), proxy))
+    assert judge_slot([theirs], OUR_RUN, pods=[pushed]) == Free((theirs,), endless=(theirs,))
+
+
 def test_job_whose_condition_is_late_is_left_to_its_ttl() -> None:
     theirs = a_job(run="other", task="other")
     over = a_pod(Terminated(0, "Completed"), phase="Succeeded")

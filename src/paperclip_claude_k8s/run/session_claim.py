@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.error_texts import describe_error, refusal_step
 from paperclip_claude_k8s.cluster.labels import LAST_RUN_ANNOTATION, LAST_USED_ANNOTATION, json_pointer
@@ -27,6 +28,7 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.session_volume_settings import AUTO
 from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.session_volume import (
     CLAIM_PREFIX,
@@ -78,19 +80,29 @@ async def look_up_session_claim(
 async def use_session_claim(plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
     """Create the claim of `sessionVolume` auto, or mark it as used.
 
-    A claim that `auto` once created is marked too if the config names it.
+    Other claims that `auto` once created are marked too if the Pod mounts them.
 
     Raises:
         ClaimsForbidden: the account may not create it.
         RunFailure: `k8s_session_volume_unavailable`.
     """
-    if plan.session_volume.kind != AUTO:
-        if plan.session_volume.claim_name.startswith(CLAIM_PREFIX):
-            await _mark_named(plan, ports, narrator)
-        return
-    name = plan.session_volume.claim_name
+    own = plan.session_volume.claim_name if plan.session_volume.kind == AUTO else ""
+    for name in _mounted_claims(plan) - {own}:
+        await _mark_named(name, plan, ports, narrator)
+    if own:
+        await _use_own(own, plan, ports, narrator)
+
+
+def _mounted_claims(plan: RunPlan) -> set[str]:
+    """Claims of `auto` that the Pod mounts: those of this agent, and others that the config names."""
+    volumes = get_objects(job_manifest(plan)["spec"]["template"]["spec"], "volumes")
+    claims = {get_text(get_object(volume, "persistentVolumeClaim"), "claimName") for volume in volumes}
+    return {name for name in claims if name.startswith(CLAIM_PREFIX)}
+
+
+async def _use_own(name: str, plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
     for _ in range(_ROUNDS):
-        claim = await _read(plan, ports, narrator)
+        claim = await _read(name, plan, ports, narrator)
         if claim is not None and claim.deleting:
             await _await_deletion(claim, plan, ports, narrator)
             claim = None
@@ -104,10 +116,10 @@ async def use_session_claim(plan: RunPlan, ports: Ports, narrator: Narrator) -> 
     raise RunFailure(failures.session_volume_unavailable(why, step, retryable=True))
 
 
-async def _mark_named(plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
+async def _mark_named(name: str, plan: RunPlan, ports: Ports, narrator: Narrator) -> None:
     """Mark a claim that the config names as used, so that `volumes prune` keeps it."""
     for _ in range(_ROUNDS):
-        claim = await _read(plan, ports, narrator)
+        claim = await _read(name, plan, ports, narrator)
         if claim is None or claim.deleting or await _mark_used(claim, plan, ports, narrator):
             return
 
@@ -123,9 +135,9 @@ def _call_failed(name: str, action: str, error: ClusterError) -> RunFailure:
     return RunFailure(failures.session_volume_unavailable(why, step, retryable=error.may_succeed_later))
 
 
-async def _read(plan: RunPlan, ports: Ports, narrator: Narrator) -> ClaimSnapshot | None:
+async def _read(name: str, plan: RunPlan, ports: Ports, narrator: Narrator) -> ClaimSnapshot | None:
     """The claim; None if it does not exist, or may not be read."""
-    name, call = plan.session_volume.claim_name, Retrier(ports.settings.timings, narrator)
+    call = Retrier(ports.settings.timings, narrator)
     try:
         return await call("read claim", lambda: ports.cluster.read_claim(plan.namespace, name))
     except ClusterError as error:
@@ -199,7 +211,7 @@ async def _await_deletion(claim: ClaimSnapshot, plan: RunPlan, ports: Ports, nar
     limit, began = plan.config.terminating_wait_sec, loop_time()
     await narrator.status(f"Waiting up to {limit:g}s: claim {claim.name} is being deleted")
     while True:
-        found = await _read(plan, ports, narrator)
+        found = await _read(claim.name, plan, ports, narrator)
         if found is None or found.uid != claim.uid:
             return
         if loop_time() - began >= limit:

@@ -22,14 +22,17 @@ from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import (
+    AGENT_CONTAINER,
     RUN_LABEL,
     SESSION_LABEL,
     TAKEN_ANNOTATION,
     TASK_LABEL,
     WAKE_ANNOTATION,
 )
-from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
+from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running
 from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.relay.git import PUSH_CONTAINER
+from paperclip_claude_k8s.verdict.workspace_end import pushes
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -56,7 +59,8 @@ class Free:
     """No agent works in the slot.
 
     `unclaimed`: finished Jobs whose results were never collected and are not for this run.
-    `endless`: those of them whose Pods are kept running by other containers than the agent's.
+    `endless`: those of them whose Pods are kept running by other containers than the agent's, but do not
+    push the agent's work any more.
     """
 
     unclaimed: tuple[JobSnapshot, ...] = ()
@@ -120,7 +124,7 @@ def judge_slot(
     if live:
         return _judge_orphans(live, claimant)
     ended = [job for job in slot if has_ended(job) and not job.deleting]
-    verdict = _judge_finished(ended, claimant, {pod.job_uid for pod in pods if not pod.is_over})
+    verdict = _judge_finished(ended, claimant, [pod for pod in pods if not pod.is_over])
     detached_jobs = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
     adopted = verdict.job.ref.uid if isinstance(verdict, Adopt) else None
     # The Pods of a Job that is adopted, or kept for another run, may still run.
@@ -232,11 +236,12 @@ def _jobs_whose_agent_ended(pods: Sequence[PodSnapshot]) -> set[str]:
 
 
 def _judge_finished(
-    jobs: Sequence[JobSnapshot], claimant: Claimant, running: Collection[str]
+    jobs: Sequence[JobSnapshot], claimant: Claimant, running: Sequence[PodSnapshot]
 ) -> Adopt | Free:
     """Adopt the newest Job with an uncollected result for this run: its own Job, or see `_did_same_work`.
 
-    `running`: uids of the Jobs whose Pods are not over.
+    `running`: the Pods that are not over. A Job whose Pod pushes the agent's work is never deleted. The push
+    ends by itself; if other containers go on after it, the Job is left to a later run.
     """
     uncollected = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
     for job in sorted(uncollected, key=_created, reverse=True):
@@ -245,8 +250,20 @@ def _judge_finished(
             job, claimant
         ):
             return Adopt(job, own=own)
-    endless = tuple(job for job in uncollected if job.finished is None and job.ref.uid in running)
-    return Free(tuple(uncollected), endless)
+    pushing = {pod.job_uid for pod in running if pushes(pod)}
+    later = {pod.job_uid for pod in running if pushes(pod) and _others_run(pod)}
+    kept_running = {pod.job_uid for pod in running} - pushing
+    endless = tuple(job for job in uncollected if job.finished is None and job.ref.uid in kept_running)
+    return Free(tuple(job for job in uncollected if job.ref.uid not in later), endless)
+
+
+def _others_run(pod: PodSnapshot) -> bool:
+    """Whether containers run that are neither the agent's nor the pushing one, and do not end with them."""
+    return any(
+        isinstance(container.state, Running) and not container.sidecar
+        for container in pod.containers
+        if container.name not in {AGENT_CONTAINER, PUSH_CONTAINER}
+    )
 
 
 def _did_same_work(job: JobSnapshot, claimant: Claimant) -> bool:

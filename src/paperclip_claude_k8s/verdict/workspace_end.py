@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude.run_warnings import RunWarning, WarningCode
-from paperclip_claude_k8s.cluster.model import ContainerSnapshot, PodSnapshot, Terminated
+from paperclip_claude_k8s.cluster.model import ContainerSnapshot, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.relay.git import (
@@ -249,6 +249,12 @@ def push_container(pod: PodSnapshot | None) -> ContainerSnapshot | None:
     """The pushing container of a Pod; None if the Pod has none."""
     containers = pod.containers if pod is not None else ()
     return next((container for container in containers if container.name == PUSH_CONTAINER), None)
+
+
+def pushes(pod: PodSnapshot) -> bool:
+    """Whether the pushing container runs."""
+    container = push_container(pod)
+    return container is not None and isinstance(container.state, Running)
 
 
 def push_end(pod: PodSnapshot | None, nonce: str) -> WorkspaceEnd | None:
