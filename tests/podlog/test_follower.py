@@ -28,6 +28,7 @@ from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings
 from paperclip_claude_k8s.podlog.pipeline import Deliverer
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
+from paperclip_claude_k8s.podlog.read_budget import ReadBudget
 
 pytestmark = pytest.mark.looptime
 
@@ -80,8 +81,10 @@ async def test_container_end_at_the_time_of_a_read_timeout_causes_no_other_error
     loop, errors, timings = asyncio.get_running_loop(), list[Any](), FollowTimings()
     loop.set_exception_handler(lambda _, context: errors.append(context))
     deliverer = Deliverer(RecordingSink(), None, None)
-    dialer = Dialer(KubeletLog(), deliverer.position, RateLimiter(), nonce=None, timings=timings)
-    connection = Connection(dialer, deliverer, SourceInfo(), timings)
+    dialer = Dialer(
+        KubeletLog(), deliverer.position, RateLimiter(), nonce=None, timings=timings, budget=budget
+    )
+    connection = Connection(dialer, deliverer, SourceInfo(), timings, budget)
     stream = await connection.dial(follow=True)
     assert stream is not None
     ended = loop.create_future()

@@ -128,6 +128,89 @@ async def test_server_that_sends_text_from_time_to_time_does_not_keep_the_end_of
     assert loop_time() < 10 + 3 * FollowTimings().stall_timeout
 
 
+@dataclass(slots=True)
+class EndlessLog:
+    """A source with ever new lines: each response has some, a pause between them, and may never end."""
+
+    pause: float
+    lines_per_response: int
+    sent: int = 0
+    requests: int = 0
+
+    @asynccontextmanager
+    async def open(self, **_: object) -> AsyncIterator["NewLines"]:
+        self.requests += 1
+        yield NewLines(self, self.lines_per_response)
+
+
+@dataclass(slots=True)
+class NewLines:
+    log: EndlessLog
+    left: int
+    repeated: bool = False
+
+    async def read(self) -> bytes:
+        before = b"" if self.repeated else self.lines(0, self.log.sent)
+        self.repeated = True
+        if self.left == 0:
+            return before
+        self.left -= 1
+        await asyncio.sleep(self.log.pause)
+        self.log.sent += 1
+        return before + self.lines(self.log.sent - 1, self.log.sent)
+
+    @staticmethod
+    def lines(begin: int, end: int) -> bytes:
+        return b"".join(STAMP + b"line %d\n" % number for number in range(begin, end))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize(("pause", "per_response"), [(0.5, 10**9), (0.0, 1), (3.0, 2)])
+async def test_server_that_sends_ever_new_lines_does_not_keep_the_end_of_a_run(
+    stopped: bool,  # noqa: FBT001
+    pause: float,
+    per_response: int,
+) -> None:
+    ended, sink = asyncio.get_running_loop().create_future(), RecordingSink()
+    asyncio.get_running_loop().call_later(10, ended.set_result, None)
+    log = EndlessLog(pause, per_response)
+    follower = Follower(log, sink, SourceInfo())
+    if stopped:
+        follower.shorten_rest()
+    async with asyncio.timeout(2000):
+        report = await follower.run(ended)
+    limit = FollowTimings().rest_cap_after_stop if stopped else FollowTimings().rest_timeout
+    assert loop_time() - 10 < 2 * limit
+    assert log.requests < 1000
+    assert sink.out == b"".join(b"line %d\n" % number for number in range(report.lines))
+    assert report.unread == "the server sends lines without end, long after the container has ended"
+    assert report.complete is not True
+
+
+async def test_large_log_is_read_to_its_end_although_that_takes_long() -> None:
+    """At 128 KiB/s, its 37 MiB take longer than a server may take that sends next to nothing."""
+    ended, sink = asyncio.get_running_loop().create_future(), RecordingSink()
+    ended.set_result(None)
+    block = (STAMP + b"x" * 1000 + b"\n") * 32
+
+    class Blocks:
+        left = 1200
+
+        async def read(self) -> bytes:
+            await asyncio.sleep(0.25)
+            self.left -= 1
+            return block if self.left >= 0 else b""
+
+    class LargeLog:
+        @asynccontextmanager
+        async def open(self, **_: object) -> AsyncIterator[Blocks]:
+            yield Blocks()
+
+    report = await Follower(LargeLog(), sink, SourceInfo()).run(ended)
+    assert report.lines == 1200 * 32
+    assert not report.unread
+
+
 async def test_very_long_line_is_read_to_its_end() -> None:
     """At 1 MiB/s, its 100 MiB take longer than the time without a line that is otherwise allowed."""
     sink, ended = RecordingSink(), asyncio.get_running_loop().create_future()

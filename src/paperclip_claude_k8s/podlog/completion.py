@@ -16,6 +16,7 @@ from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
 from paperclip_claude_k8s.podlog.log_report import FileUnusable, LogReport
 from paperclip_claude_k8s.podlog.pipeline import Deliverer
 from paperclip_claude_k8s.podlog.position import ENTIRE_LOG
+from paperclip_claude_k8s.podlog.read_budget import USED_UP
 
 SMALL_LOG = 4 * 1024 * 1024
 """Size in bytes up to which a log is read again in full if lines with early times may have been omitted."""
@@ -79,7 +80,8 @@ class Completion:
 
     async def _finish(self, *, read_all: bool) -> None:
         if not self._connection.matches_totals():
-            self._unread = "" if read_all else self._connection.last_error
+            why = USED_UP if self._connection.budget.is_used_up else self._connection.last_error
+            self._unread = "" if read_all else why
             totals = self._source_info.expected_totals()
             await self._connection.pipeline.finish(totals, read_all=read_all, unread=self._unread)
 
@@ -106,7 +108,7 @@ class Completion:
     async def _read_rest(self, further_back: int) -> bool:
         """Read until a whole response has nothing new. False: the log could not be read to its end."""
         progress_at, self._partial_line, self._empty_reads = loop_time(), b"", 0
-        while True:
+        while not self._connection.budget.is_used_up:
             read = await self._connection.read_through(further_back)
             if self._connection.matches_totals() or (read.whole and self._is_end(read)):
                 return True
@@ -117,6 +119,7 @@ class Completion:
                 return False
             else:
                 await self._connection.pause(at_most=left + AFTER_TIMEOUT)
+        return False
 
     def _is_end(self, read: BoundedRead) -> bool:
         """Whether a bounded read shows that nothing is left.

@@ -21,6 +21,7 @@ from paperclip_claude_k8s.podlog.interfaces import Ended, LogBroken, LogRefused
 from paperclip_claude_k8s.podlog.log_report import ContainerChanged, Reconnecting, TimestampsMissing
 from paperclip_claude_k8s.podlog.log_stream import NO_LINES, LineTimer, LogStream
 from paperclip_claude_k8s.podlog.pipeline import Deliverer, Pipeline
+from paperclip_claude_k8s.podlog.read_budget import USED_UP, ReadBudget
 from paperclip_claude_k8s.podlog.resume import Misaligned
 
 NOT_FOUND = 404
@@ -105,9 +106,15 @@ class RetryPauses:
 class Connection:
     """Opens and reads streams, and passes their bytes to the pipeline."""
 
-    def __init__(
-        self, dialer: Dialer, deliverer: Deliverer, source_info: SourceInfo, timings: FollowTimings
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts that it connects
+        self,
+        dialer: Dialer,
+        deliverer: Deliverer,
+        source_info: SourceInfo,
+        timings: FollowTimings,
+        budget: ReadBudget,
     ) -> None:
+        self.budget = budget
         self.pauses = RetryPauses(source_info, timings)
         self.pipeline = Pipeline(deliverer, has_relay=source_info.nonce is not None)
         self.reconnects = 0
@@ -167,14 +174,18 @@ class Connection:
 
     async def read(self, stream: LogStream, timeout: float) -> bytes:  # noqa: ASYNC109
         """Return the next bytes. Raises `TimeoutError` after `timeout`, or earlier by `shorten_timeout`."""
+        since, chunk = loop_time(), b""
         try:
             async with asyncio.timeout(timeout) as self._read_timeout:
-                return await stream.read()
+                chunk = await stream.read()
+                return chunk
         finally:
             self._read_timeout = None
+            self.budget.waited(since, len(chunk))
 
     def shorten_timeout(self, _: Ended) -> None:
         """The container has ended: the current read waits only for lines that are on their way."""
+        self.budget.begin()
         if self._read_timeout is not None and not self._read_timeout.expired():
             deadline = loop_time() + self._timings.linger
             self._read_timeout.reschedule(min(deadline, self._read_timeout.when() or deadline))
@@ -259,3 +270,5 @@ async def _take_all(connection: Connection, stream: LogStream, timings: FollowTi
         await connection.take(stream, chunk)
         if timer.is_over(chunk):
             raise LogBroken(NO_LINES)
+        if connection.budget.is_used_up:
+            raise LogBroken(USED_UP)

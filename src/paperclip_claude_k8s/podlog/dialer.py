@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings
 from paperclip_claude_k8s.podlog.interfaces import LogBroken, LogSource
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineKey
@@ -18,6 +19,7 @@ from paperclip_claude_k8s.podlog.log_stream import NO_LINES, LineTimer, LogStrea
 from paperclip_claude_k8s.podlog.missing_stamps import ServerStamps
 from paperclip_claude_k8s.podlog.position import Position, ResumePlan
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
+from paperclip_claude_k8s.podlog.read_budget import USED_UP, ReadBudget
 from paperclip_claude_k8s.podlog.resume import (
     Misaligned,
     ResponseCut,
@@ -47,6 +49,7 @@ class Dialer:
         *,
         nonce: str | None,
         timings: FollowTimings,
+        budget: ReadBudget,
     ) -> None:
         self.must_scan = False
         """A response differed from its plan: scan before the next response is opened for delivery."""
@@ -55,6 +58,7 @@ class Dialer:
         self._position = position
         self._rate_limiter = rate_limiter
         self._timings = timings
+        self._budget = budget
         self._is_reconnect = False
         """Whether the rate limit applies to the next request."""
 
@@ -124,25 +128,32 @@ class Dialer:
                         yield item
                 if timer.is_over(chunk):
                     raise LogBroken(NO_LINES)
+                if self._budget.is_used_up:
+                    raise LogBroken(USED_UP)
         except Misaligned:
             raise LogBroken("the response is no log, or has timestamps that earlier ones lacked") from None
         finally:
             await stream.close()
 
     async def _read(self, stream: LogStream) -> bytes:
+        since, chunk = loop_time(), b""
         try:
             async with asyncio.timeout(self._timings.response_timeout):
-                return await stream.read()
+                chunk = await stream.read()
+                return chunk
         except TimeoutError:
             raise LogBroken(
                 f"no bytes for {self._timings.response_timeout:.0f} s in a bounded read"
             ) from None
+        finally:
+            self._budget.waited(since, len(chunk))
 
     async def _open(self, plan: ResumePlan, *, follow: bool, tail: int | None = None) -> LogStream:
         if self._is_reconnect:
             await self._rate_limiter.acquire()
         self._is_reconnect = True
         stream = LogStream(plan, self._server_stamps)
+        self._budget.requested()
         try:
             async with asyncio.timeout(self._timings.response_timeout):
                 await stream.open(self._source, follow=follow, tail=tail)

@@ -23,6 +23,7 @@ from paperclip_claude_k8s.podlog.log_stream import LineTimer, LogStream
 from paperclip_claude_k8s.podlog.pipeline import Deliverer
 from paperclip_claude_k8s.podlog.position import ENTIRE_LOG
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
+from paperclip_claude_k8s.podlog.read_budget import ReadBudget
 from paperclip_claude_k8s.podlog.resume import Misaligned
 
 DEFAULT_TIMINGS = FollowTimings()
@@ -119,6 +120,8 @@ class LiveReader:
                 return Stop.ENDED
             if not await self._take(stream, chunk) or (ended.done() and timer.is_over(chunk)):
                 return Stop.CUT
+            if self._connection.budget.is_used_up:
+                return Stop.CUT
             probes = 0
 
     async def _next_chunk(self, stream: LogStream, ended: Ended, limit: float) -> bytes:
@@ -209,6 +212,7 @@ class Follower:
     ) -> None:
         info = self._source_info = source_info or SourceInfo()
         self._timings = timings
+        self._budget = ReadBudget(timings)
         self._deliverer = Deliverer(sink, info.nonce, info.relay_file)
         dialer = Dialer(
             source,
@@ -216,8 +220,9 @@ class Follower:
             rate_limiter or RateLimiter(),
             nonce=info.nonce,
             timings=timings,
+            budget=self._budget,
         )
-        self._connection = Connection(dialer, self._deliverer, info, timings)
+        self._connection = Connection(dialer, self._deliverer, info, timings, self._budget)
 
     def retry_now(self) -> None:
         """End a pause: the container has started, or there is another reason to try again now."""
@@ -227,6 +232,10 @@ class Follower:
         """Search and read the relay's file for at most `seconds` from now on."""
         if self._deliverer.backfill is not None:
             self._deliverer.backfill.reader.limit(seconds)
+
+    def shorten_rest(self) -> None:
+        """The run was stopped: after the container's end, wait only a short time for the rest of the log."""
+        self._budget.shorten()
 
     async def run(self, ended: Ended) -> LogReport:
         """Deliver the log until `ended` is done and everything that the server has was read.

@@ -75,6 +75,7 @@ class AgentLog:
         self._limit = limit
         self._run_log = annotations.get(RUN_LOG_ANNOTATION)
         self._run_log_seconds = float("inf")
+        self._stopped = False
         self._pod_uid: str | None = None
         self._sink = OutputSink(narrator, ports.journal, ports.reader())
         self._ended = asyncio.get_running_loop().create_future()
@@ -124,13 +125,19 @@ class AgentLog:
         timings, rate_limiter = self._ports.settings.follow_timings, self._ports.rate_limiter
         follower = Follower(source, self._sink, info, timings=timings, rate_limiter=rate_limiter)
         follower.limit_relay_file(self._run_log_seconds)
+        if self._stopped:
+            follower.shorten_rest()
         return follower
 
-    def limit_run_log(self, seconds: float) -> None:
-        """Search and read the run log on the shared volume for at most `seconds` from now on."""
-        self._run_log_seconds = seconds
+    def agent_stopped(self, run_log_seconds: float) -> None:
+        """The agent was stopped: wait only a short time for the rest of the log.
+
+        The run log on the shared volume is searched and read for at most `run_log_seconds` from now on.
+        """
+        self._stopped, self._run_log_seconds = True, run_log_seconds
         if self._follower is not None:
-            self._follower.limit_relay_file(seconds)
+            self._follower.limit_relay_file(run_log_seconds)
+            self._follower.shorten_rest()
 
     def container_ended(self, terminated: Terminated | None) -> None:
         """The container has ended, so its log is final. Its termination message may hold the log's totals."""

@@ -276,7 +276,7 @@ async def _complete_log(run: LiveRun, ending: Ending) -> None:
     """Read the rest of the log. If the Pod is gone, recover its output from the shared volume."""
     known = run.job_watch.known
     if run.stop_reason is not None:
-        run.agent_log.limit_run_log(run.ports.settings.timings.stop_log)
+        run.agent_log.agent_stopped(run.ports.settings.timings.stop_log)
     if run.log_task is not None and known.agent_began and not isinstance(ending, Untrackable):
         run.agent_log.container_ended(ending.terminated or agent_end(known.pod))
         await asyncio.wait([run.log_task])

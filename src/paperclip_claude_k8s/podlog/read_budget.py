@@ -1,0 +1,50 @@
+"""How long the rest of a log is waited for after the container's end.
+
+A server could send ever new lines, or answer each request with one more; nothing shows that they are not the
+container's. So the time spent waiting for the server is limited. What arrives earns more time, because a large
+log takes long. Time in which the receiver handles output does not count.
+"""
+
+from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.podlog.follow_options import FollowTimings
+
+SLOWEST = 64 * 1024
+"""Bytes per second with which a log arrives at least."""
+PER_REQUEST = 1.0
+"""Seconds that each request counts at least, however soon it is answered."""
+USED_UP = "the server sends lines without end, long after the container has ended"
+
+
+class ReadBudget:
+    """Unlimited until `begin` is called."""
+
+    def __init__(self, timings: FollowTimings) -> None:
+        self._timings = timings
+        self._cap = timings.rest_cap
+        self._began: float | None = None
+        self._spent = 0.0
+        self._bytes = 0
+
+    def begin(self) -> None:
+        """The container has ended."""
+        if self._began is None:
+            self._began = loop_time()
+
+    def shorten(self) -> None:
+        """The run was stopped, and its host waits for the answer."""
+        self._cap = self._timings.rest_cap_after_stop
+
+    def waited(self, since: float, size: int) -> None:
+        """`size` bytes arrived after a wait that began at the loop time `since`."""
+        if self._began is not None:
+            self._spent += loop_time() - max(since, self._began)
+            self._bytes += size
+
+    def requested(self) -> None:
+        """A request was sent."""
+        if self._began is not None:
+            self._spent += PER_REQUEST
+
+    @property
+    def is_used_up(self) -> bool:
+        return self._spent > min(self._timings.rest_timeout + self._bytes / SLOWEST, self._cap)
