@@ -81,10 +81,9 @@ async def test_container_end_at_the_time_of_a_read_timeout_causes_no_other_error
     loop, errors, timings = asyncio.get_running_loop(), list[Any](), FollowTimings()
     loop.set_exception_handler(lambda _, context: errors.append(context))
     deliverer = Deliverer(RecordingSink(), None, None)
-    dialer = Dialer(
-        KubeletLog(), deliverer.position, RateLimiter(), nonce=None, timings=timings, budget=budget
-    )
-    connection = Connection(dialer, deliverer, SourceInfo(), timings, budget)
+    budget = ReadBudget(timings)
+    dialer = Dialer(KubeletLog(), deliverer.position, RateLimiter(), nonce=None, budget=budget)
+    connection = Connection(dialer, deliverer, SourceInfo(), timings)
     stream = await connection.dial(follow=True)
     assert stream is not None
     ended = loop.create_future()

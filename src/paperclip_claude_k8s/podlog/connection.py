@@ -21,7 +21,7 @@ from paperclip_claude_k8s.podlog.interfaces import Ended, LogBroken, LogRefused
 from paperclip_claude_k8s.podlog.log_report import ContainerChanged, Reconnecting, TimestampsMissing
 from paperclip_claude_k8s.podlog.log_stream import NO_LINES, LineTimer, LogStream
 from paperclip_claude_k8s.podlog.pipeline import Deliverer, Pipeline
-from paperclip_claude_k8s.podlog.read_budget import USED_UP, ReadBudget
+from paperclip_claude_k8s.podlog.read_budget import USED_UP
 from paperclip_claude_k8s.podlog.resume import Misaligned
 
 NOT_FOUND = 404
@@ -106,15 +106,10 @@ class RetryPauses:
 class Connection:
     """Opens and reads streams, and passes their bytes to the pipeline."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # the parts that it connects
-        self,
-        dialer: Dialer,
-        deliverer: Deliverer,
-        source_info: SourceInfo,
-        timings: FollowTimings,
-        budget: ReadBudget,
+    def __init__(
+        self, dialer: Dialer, deliverer: Deliverer, source_info: SourceInfo, timings: FollowTimings
     ) -> None:
-        self.budget = budget
+        self.budget = dialer.budget
         self.pauses = RetryPauses(source_info, timings)
         self.pipeline = Pipeline(deliverer, has_relay=source_info.nonce is not None)
         self.reconnects = 0

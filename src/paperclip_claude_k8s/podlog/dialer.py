@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from paperclip_claude_k8s.base.aio import loop_time
-from paperclip_claude_k8s.podlog.follow_options import FollowTimings
 from paperclip_claude_k8s.podlog.interfaces import LogBroken, LogSource
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineKey
 from paperclip_claude_k8s.podlog.log_stream import NO_LINES, LineTimer, LogStream
@@ -48,7 +47,6 @@ class Dialer:
         rate_limiter: RateLimiter,
         *,
         nonce: str | None,
-        timings: FollowTimings,
         budget: ReadBudget,
     ) -> None:
         self.must_scan = False
@@ -57,8 +55,8 @@ class Dialer:
         self._server_stamps = ServerStamps(nonce)
         self._position = position
         self._rate_limiter = rate_limiter
-        self._timings = timings
-        self._budget = budget
+        self.budget = budget
+        self._timings = budget.timings
         self._is_reconnect = False
         """Whether the rate limit applies to the next request."""
 
@@ -128,7 +126,7 @@ class Dialer:
                         yield item
                 if timer.is_over(chunk):
                     raise LogBroken(NO_LINES)
-                if self._budget.is_used_up:
+                if self.budget.is_used_up:
                     raise LogBroken(USED_UP)
         except Misaligned:
             raise LogBroken("the response is no log, or has timestamps that earlier ones lacked") from None
@@ -146,14 +144,14 @@ class Dialer:
                 f"no bytes for {self._timings.response_timeout:.0f} s in a bounded read"
             ) from None
         finally:
-            self._budget.waited(since, len(chunk))
+            self.budget.waited(since, len(chunk))
 
     async def _open(self, plan: ResumePlan, *, follow: bool, tail: int | None = None) -> LogStream:
         if self._is_reconnect:
             await self._rate_limiter.acquire()
         self._is_reconnect = True
         stream = LogStream(plan, self._server_stamps)
-        self._budget.requested()
+        self.budget.requested()
         try:
             async with asyncio.timeout(self._timings.response_timeout):
                 await stream.open(self._source, follow=follow, tail=tail)

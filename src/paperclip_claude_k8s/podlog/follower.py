@@ -118,11 +118,13 @@ class LiveReader:
                     await self._deliverer.sink.report_unstamped(stream.partial_line)
                     return Stop.CUT
                 return Stop.ENDED
-            if not await self._take(stream, chunk) or (ended.done() and timer.is_over(chunk)):
-                return Stop.CUT
-            if self._connection.budget.is_used_up:
+            if not await self._take(stream, chunk) or (ended.done() and self._is_too_slow(timer, chunk)):
                 return Stop.CUT
             probes = 0
+
+    def _is_too_slow(self, timer: LineTimer, chunk: bytes) -> bool:
+        """Whether a stream that brings something should not be read on after the container's end."""
+        return timer.is_over(chunk) or self._connection.budget.is_used_up
 
     async def _next_chunk(self, stream: LogStream, ended: Ended, limit: float) -> bytes:
         """Return the next bytes.
@@ -219,10 +221,9 @@ class Follower:
             self._deliverer.position,
             rate_limiter or RateLimiter(),
             nonce=info.nonce,
-            timings=timings,
             budget=self._budget,
         )
-        self._connection = Connection(dialer, self._deliverer, info, timings, self._budget)
+        self._connection = Connection(dialer, self._deliverer, info, timings)
 
     def retry_now(self) -> None:
         """End a pause: the container has started, or there is another reason to try again now."""

@@ -1,8 +1,8 @@
 """How long the rest of a log is waited for after the container's end.
 
-A server could send ever new lines, or answer each request with one more; nothing shows that they are not the
-container's. So the time spent waiting for the server is limited. What arrives earns more time, because a large
-log takes long. Time in which the receiver handles output does not count.
+A server could send ever new lines, or answer each request with one more, and nothing shows that they are not
+the container's. So the time spent waiting for the server is limited. What arrives earns more time, because a
+large log takes long. Time in which the receiver handles output does not count.
 """
 
 from paperclip_claude_k8s.base.aio import loop_time
@@ -19,7 +19,7 @@ class ReadBudget:
     """Unlimited until `begin` is called."""
 
     def __init__(self, timings: FollowTimings) -> None:
-        self._timings = timings
+        self.timings = timings
         self._cap = timings.rest_cap
         self._began: float | None = None
         self._spent = 0.0
@@ -32,7 +32,7 @@ class ReadBudget:
 
     def shorten(self) -> None:
         """The run was stopped, and its host waits for the answer."""
-        self._cap = self._timings.rest_cap_after_stop
+        self._cap = self.timings.rest_cap_after_stop
 
     def waited(self, since: float, size: int) -> None:
         """`size` bytes arrived after a wait that began at the loop time `since`."""
@@ -47,4 +47,4 @@ class ReadBudget:
 
     @property
     def is_used_up(self) -> bool:
-        return self._spent > min(self._timings.rest_timeout + self._bytes / SLOWEST, self._cap)
+        return self._spent > min(self.timings.rest_timeout + self._bytes / SLOWEST, self._cap)
