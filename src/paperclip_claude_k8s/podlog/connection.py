@@ -19,9 +19,8 @@ from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
 from paperclip_claude_k8s.podlog.interfaces import Ended, LogBroken, LogRefused
 from paperclip_claude_k8s.podlog.log_report import ContainerChanged, Reconnecting, TimestampsMissing
-from paperclip_claude_k8s.podlog.log_stream import NO_LINES, LineTimer, LogStream
+from paperclip_claude_k8s.podlog.log_stream import LineTimer, LogStream
 from paperclip_claude_k8s.podlog.pipeline import Deliverer, Pipeline
-from paperclip_claude_k8s.podlog.read_budget import USED_UP
 from paperclip_claude_k8s.podlog.resume import Misaligned
 
 NOT_FOUND = 404
@@ -169,14 +168,11 @@ class Connection:
 
     async def read(self, stream: LogStream, timeout: float) -> bytes:  # noqa: ASYNC109
         """Return the next bytes. Raises `TimeoutError` after `timeout`, or earlier by `shorten_timeout`."""
-        since, chunk = loop_time(), b""
         try:
             async with asyncio.timeout(timeout) as self._read_timeout:
-                chunk = await stream.read()
-                return chunk
+                return await self.budget.read(stream)
         finally:
             self._read_timeout = None
-            self.budget.waited(since, len(chunk))
 
     def shorten_timeout(self, _: Ended) -> None:
         """The container has ended: the current read waits only for lines that are on their way."""
@@ -260,10 +256,8 @@ class Connection:
 
 async def _take_all(connection: Connection, stream: LogStream, timings: FollowTimings) -> None:
     """Deliver what is new in a bounded read. Raises `LogBroken`, `TimeoutError` and `Misaligned`."""
-    timer = LineTimer(stream, timings.stall_timeout)
+    timer = LineTimer(stream, connection.budget)
     while chunk := await connection.read(stream, timings.response_timeout):
         await connection.take(stream, chunk)
         if timer.is_over(chunk):
-            raise LogBroken(NO_LINES)
-        if connection.budget.is_used_up:
-            raise LogBroken(USED_UP)
+            raise LogBroken(timer.reason)

@@ -11,14 +11,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.interfaces import LogBroken, LogSource
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineKey
-from paperclip_claude_k8s.podlog.log_stream import NO_LINES, LineTimer, LogStream
+from paperclip_claude_k8s.podlog.log_stream import LineTimer, LogStream
 from paperclip_claude_k8s.podlog.missing_stamps import ServerStamps
 from paperclip_claude_k8s.podlog.position import Position, ResumePlan
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
-from paperclip_claude_k8s.podlog.read_budget import USED_UP, ReadBudget
+from paperclip_claude_k8s.podlog.read_budget import ReadBudget
 from paperclip_claude_k8s.podlog.resume import (
     Misaligned,
     ResponseCut,
@@ -118,33 +117,27 @@ class Dialer:
 
     async def _batches_of(self, stream: LogStream) -> AsyncIterator[LineBatch]:
         """All lines of a response, which is then closed. Raises `LogBroken`."""
-        timer = LineTimer(stream, self._timings.stall_timeout)
+        timer = LineTimer(stream, self.budget)
         try:
             while chunk := await self._read(stream):
                 for item in stream.new_lines(chunk):
                     if isinstance(item, LineBatch):
                         yield item
                 if timer.is_over(chunk):
-                    raise LogBroken(NO_LINES)
-                if self.budget.is_used_up:
-                    raise LogBroken(USED_UP)
+                    raise LogBroken(timer.reason)
         except Misaligned:
             raise LogBroken("the response is no log, or has timestamps that earlier ones lacked") from None
         finally:
             await stream.close()
 
     async def _read(self, stream: LogStream) -> bytes:
-        since, chunk = loop_time(), b""
         try:
             async with asyncio.timeout(self._timings.response_timeout):
-                chunk = await stream.read()
-                return chunk
+                return await self.budget.read(stream)
         except TimeoutError:
             raise LogBroken(
                 f"no bytes for {self._timings.response_timeout:.0f} s in a bounded read"
             ) from None
-        finally:
-            self.budget.waited(since, len(chunk))
 
     async def _open(self, plan: ResumePlan, *, follow: bool, tail: int | None = None) -> LogStream:
         if self._is_reconnect:

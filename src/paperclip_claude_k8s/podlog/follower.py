@@ -99,7 +99,7 @@ class LiveReader:
 
     async def _read_all(self, stream: LogStream, ended: Ended) -> Stop:
         probes = 0  # bounded reads during the current silence
-        timer = LineTimer(stream, self._timings.stall_timeout)
+        timer = LineTimer(stream, self._connection.budget)
         while True:
             try:
                 chunk = await self._next_chunk(stream, ended, self._silence_limit(stream, ended, probes))
@@ -118,13 +118,9 @@ class LiveReader:
                     await self._deliverer.sink.report_unstamped(stream.partial_line)
                     return Stop.CUT
                 return Stop.ENDED
-            if not await self._take(stream, chunk) or (ended.done() and self._is_too_slow(timer, chunk)):
+            if not await self._take(stream, chunk) or (ended.done() and timer.is_over(chunk)):
                 return Stop.CUT
             probes = 0
-
-    def _is_too_slow(self, timer: LineTimer, chunk: bytes) -> bool:
-        """Whether a stream that brings something should not be read on after the container's end."""
-        return timer.is_over(chunk) or self._connection.budget.is_used_up
 
     async def _next_chunk(self, stream: LogStream, ended: Ended, limit: float) -> bytes:
         """Return the next bytes.

@@ -17,21 +17,24 @@ from paperclip_claude_k8s.podlog.interfaces import ByteStream, LogBroken, LogSou
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineReader, UnstampedText, read_stamp
 from paperclip_claude_k8s.podlog.missing_stamps import ServerStamps, StampCompletion, StampsChanged
 from paperclip_claude_k8s.podlog.position import ResumePlan
+from paperclip_claude_k8s.podlog.read_budget import SLOWEST, USED_UP, ReadBudget
 from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
 
 NO_LINES = "the server sends text, but no lines of the log"
 
 
-SLOWEST_LINE = 64 * 1024
-"""Bytes per second with which a very long line arrives at least."""
-
-
 class LineTimer:
-    """Notices that a stream brings a few bytes, but no line: a server could go on like that for ever."""
+    """Notices that a stream should be read no further although it brings something.
 
-    def __init__(self, stream: "LogStream", seconds: float) -> None:
+    It brings a few bytes, but no line, which could go on for ever; or the time for the rest of the log is used
+    up.
+    """
+
+    def __init__(self, stream: "LogStream", budget: ReadBudget) -> None:
+        self.reason = ""
+        """Why `is_over` was true."""
         self._stream = stream
-        self._seconds = seconds
+        self._budget = budget
         self._lines = stream.lines
         self._since: float | None = None
         self._bytes = 0
@@ -44,7 +47,11 @@ class LineTimer:
             self._lines, self._since, self._bytes = self._stream.lines, now, 0
         self._bytes += len(chunk)
         passed = now - self._since
-        return passed > self._seconds and self._bytes < passed * SLOWEST_LINE
+        if passed > self._budget.timings.stall_timeout and self._bytes < passed * SLOWEST:
+            self.reason = NO_LINES
+        elif self._budget.is_used_up:
+            self.reason = USED_UP
+        return bool(self.reason)
 
 
 class LogStream:

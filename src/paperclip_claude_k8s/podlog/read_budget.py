@@ -7,9 +7,10 @@ large log takes long. Time in which the receiver handles output does not count.
 
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings
+from paperclip_claude_k8s.podlog.interfaces import ByteStream
 
 SLOWEST = 64 * 1024
-"""Bytes per second with which a log arrives at least."""
+"""Bytes per second with which a large log, or a very long line, arrives at least."""
 PER_REQUEST = 1.0
 """Seconds that each request counts at least, however soon it is answered."""
 USED_UP = "the server sends lines without end, long after the container has ended"
@@ -34,11 +35,16 @@ class ReadBudget:
         """The run was stopped, and its host waits for the answer."""
         self._cap = self.timings.rest_cap_after_stop
 
-    def waited(self, since: float, size: int) -> None:
-        """`size` bytes arrived after a wait that began at the loop time `since`."""
-        if self._began is not None:
-            self._spent += loop_time() - max(since, self._began)
-            self._bytes += size
+    async def read(self, stream: ByteStream) -> bytes:
+        """The next bytes of a response. Raises what the stream raises."""
+        since, chunk = loop_time(), b""
+        try:
+            chunk = await stream.read()
+        finally:
+            if self._began is not None:
+                self._spent += loop_time() - max(since, self._began)
+                self._bytes += len(chunk)
+        return chunk
 
     def requested(self) -> None:
         """A request was sent."""
