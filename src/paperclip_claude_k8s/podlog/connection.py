@@ -170,13 +170,12 @@ class Connection:
         """Return the next bytes. Raises `TimeoutError` after `timeout`, or earlier by `shorten_timeout`."""
         try:
             async with asyncio.timeout(timeout) as self._read_timeout:
-                return await self.budget.read(stream)
+                return await self.budget.timed(stream.read())
         finally:
             self._read_timeout = None
 
     def shorten_timeout(self, _: Ended) -> None:
         """The container has ended: the current read waits only for lines that are on their way."""
-        self.budget.begin()
         if self._read_timeout is not None and not self._read_timeout.expired():
             deadline = loop_time() + self._timings.linger
             self._read_timeout.reschedule(min(deadline, self._read_timeout.when() or deadline))

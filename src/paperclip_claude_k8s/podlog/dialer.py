@@ -133,7 +133,7 @@ class Dialer:
     async def _read(self, stream: LogStream) -> bytes:
         try:
             async with asyncio.timeout(self._timings.response_timeout):
-                return await self.budget.read(stream)
+                return await self.budget.timed(stream.read())
         except TimeoutError:
             raise LogBroken(
                 f"no bytes for {self._timings.response_timeout:.0f} s in a bounded read"

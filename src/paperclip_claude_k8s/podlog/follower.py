@@ -242,10 +242,12 @@ class Follower:
         """
         live = LiveReader(self._connection, self._deliverer, self._timings)
         completion = Completion(self._connection, self._deliverer, self._source_info, self._timings)
+        ended.add_done_callback(self._budget.begin)
         ended.add_done_callback(self._connection.shorten_timeout)
         try:
             await live.run(ended, started=self._source_info.started)
             await completion.run(may_omit_lines=live.may_omit_lines, cut_short=live.cut_short)
         finally:
             ended.remove_done_callback(self._connection.shorten_timeout)
+            ended.remove_done_callback(self._budget.begin)
         return completion.report()

@@ -26,8 +26,8 @@ NO_LINES = "the server sends text, but no lines of the log"
 class LineTimer:
     """Notices that a stream should be read no further although it brings something.
 
-    It brings a few bytes, but no line, which could go on for ever; or the time for the rest of the log is used
-    up.
+    Either it brings a few bytes but no line, which could go on for ever, or the time for the rest of the log
+    is used up.
     """
 
     def __init__(self, stream: "LogStream", budget: ReadBudget) -> None:

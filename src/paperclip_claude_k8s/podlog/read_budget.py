@@ -5,9 +5,11 @@ the container's. So the time spent waiting for the server is limited. What arriv
 large log takes long. Time in which the receiver handles output does not count.
 """
 
+from collections.abc import Awaitable
+
 from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings
-from paperclip_claude_k8s.podlog.interfaces import ByteStream
+from paperclip_claude_k8s.podlog.interfaces import Ended
 
 SLOWEST = 64 * 1024
 """Bytes per second with which a large log, or a very long line, arrives at least."""
@@ -26,7 +28,7 @@ class ReadBudget:
         self._spent = 0.0
         self._bytes = 0
 
-    def begin(self) -> None:
+    def begin(self, _: Ended) -> None:
         """The container has ended."""
         if self._began is None:
             self._began = loop_time()
@@ -35,11 +37,11 @@ class ReadBudget:
         """The run was stopped, and its host waits for the answer."""
         self._cap = self.timings.rest_cap_after_stop
 
-    async def read(self, stream: ByteStream) -> bytes:
-        """The next bytes of a response. Raises what the stream raises."""
+    async def timed(self, read: Awaitable[bytes]) -> bytes:
+        """The next bytes of a response. Raises what `read` raises."""
         since, chunk = loop_time(), b""
         try:
-            chunk = await stream.read()
+            chunk = await read
         finally:
             if self._began is not None:
                 self._spent += loop_time() - max(since, self._began)
