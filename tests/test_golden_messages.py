@@ -251,6 +251,10 @@ GOLDEN: list[tuple[Failure, str]] = [
         "Timed out after 60s — raise timeoutSec, or give the agent less to do at once; its session can be resumed",
     ),
     (failures.cancelled(proven=True), "Run cancelled"),
+    (
+        failures.cancelled(proven=True, by="ada@laptop"),
+        "Run cancelled by ada@laptop with `claude-k8s cancel`",
+    ),
     (failures.empty_reply(EMPTY_REPLY), EMPTY_REPLY),
     (
         failures.truncated(truncated_message("m", "exit code 137, SIGKILL (commonly OOMKilled)")),

@@ -390,9 +390,13 @@ def timeout(seconds: float) -> Failure:
     return Failure(ErrorCode.TIMEOUT, text, f"{step}; its session can be resumed")
 
 
-def cancelled(*, proven: bool) -> Failure:
-    """Built when the host cancelled the run. `proven`: the agent's Pod is gone, or never existed."""
-    return Failure(ErrorCode.CANCELLED, "Run cancelled", evidence="interrupted" if proven else "continuation")
+def cancelled(*, proven: bool, by: str = "") -> Failure:
+    """Built when the host cancelled the run, or a person did with `claude-k8s cancel`.
+
+    `proven`: the agent's Pod is gone, or never existed. `by`: the person; "" for the host.
+    """
+    text = f"Run cancelled by {by} with `claude-k8s cancel`" if by else "Run cancelled"
+    return Failure(ErrorCode.CANCELLED, text, evidence="interrupted" if proven else "continuation")
 
 
 def daily_budget_spent(spent: float, limit: float, next_day: datetime) -> Failure:

@@ -11,6 +11,7 @@ import pytest
 from tests.support.in_memory_runs import GOOD, PARTIAL, QUIET, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
+from paperclip_claude_k8s.run.cancel_job import cancel_job, wait_until_stopped
 from paperclip_claude_k8s.testing import PodScript, capture
 
 pytestmark = pytest.mark.looptime
@@ -97,6 +98,25 @@ async def test_job_deleted_externally_is_reported_with_details(tmp_path: Path) -
         assert result.error_code == "k8s_job_deleted_externally"
         assert "detected_via=" in (result.error_message or "")
         assert "stdout_nonempty_lines=15" in (result.error_message or "")
+
+
+@pytest.mark.parametrize("waiting", [(), ((500.0, "ContainerCreating", ""),)], ids=["working", "starting"])
+async def test_run_whose_job_a_person_cancels_is_reported_as_cancelled(
+    tmp_path: Path, waiting: tuple[Any, ...]
+) -> None:
+    script = PodScript(waiting=waiting, output=((0.0, PARTIAL),), ends_at=9600.0)
+    async with one_host(tmp_path, script) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(run())
+            await asyncio.sleep(20)
+            (found,) = (await fake.gateway.list_jobs("paperclip", {})).items
+            assert await cancel_job(found.ref, "ada@laptop\n\x1b[2J", fake.gateway)
+            await wait_until_stopped(found.ref, fake.gateway)
+        result, _ = running.result()
+        assert result.error_code == "cancelled"
+        assert (result.error_message or "").startswith("Run cancelled by ada@laptop ")
+        assert "\x1b" not in (result.error_message or "")
+        assert result.error_family is None
 
 
 async def test_time_limit_counts_from_the_start_of_the_container(tmp_path: Path) -> None:

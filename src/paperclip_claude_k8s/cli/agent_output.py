@@ -10,6 +10,7 @@ from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude.accounting import UsageTracker
+from paperclip_claude_k8s.claude.answer_usage import AnswerUsage
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import count
 from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
@@ -35,11 +36,19 @@ class AgentOutput:
 
     def __init__(self) -> None:
         self.tokens = 0
-        """Tokens of the agent's latest request, which has its whole context."""
+        """Tokens of the main agent's latest request, which has its whole context."""
         self.activity = ""
         """The first line of the item that was shown last, except for results of calls."""
         self._usage = UsageTracker()
+        self._answers = AnswerUsage()
         self._reader = ItemReader()
+
+    @property
+    def used(self) -> int:
+        """Tokens of all requests of this run so far, in and out. Of a running answer, only its beginning."""
+        reported = replace(self._usage.reported, unfinished=self._answers.total)
+        usage = reported.for_run(resumed=None).usage
+        return 0 if usage is None else usage.input_tokens + usage.cached_input_tokens + usage.output_tokens
 
     @property
     def cost(self) -> float | None:
@@ -56,7 +65,11 @@ class AgentOutput:
                     self._usage.take_version(event)
                 case "result", _:
                     self._usage.add_result(event)
+                    self._answers.add_result(event)
                 case "assistant", _:
+                    self._answers.add_line(line)
+                    if get_text(event, "parent_tool_use_id"):
+                        continue  # a sub-agent has a context of its own
                     usage = get_object(get_object(event, "message"), "usage")
                     self.tokens = sum(count(usage, name) for name in _CONTEXT_TOKENS) or self.tokens
 
@@ -75,7 +88,7 @@ class AgentOutput:
     def shown_end(self, screen: Screen, *, resumed: bool | None, now: str = "") -> str:
         """How the agent ended. `resumed`: whether it resumed an earlier session; None if unknown."""
         items = self._reader.finish(self._usage.reported.for_run(resumed=resumed))
-        self._reader, self._usage = ItemReader(), UsageTracker()
+        self._reader, self._usage, self._answers = ItemReader(), UsageTracker(), AnswerUsage()
         return self._shown(items, screen, now)
 
     def _shown(self, items: Iterable[Item], screen: Screen, now: str) -> str:

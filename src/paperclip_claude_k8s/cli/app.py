@@ -10,10 +10,8 @@ from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.cli.command_options import (
     QUERY_OPTIONS,
     SPAWN_OPTIONS,
-    CancelOptions,
     CheckOptions,
     Claude,
-    JobsOptions,
     ManifestsOptions,
     PruneOptions,
     RecoverOptions,
@@ -22,11 +20,17 @@ from paperclip_claude_k8s.cli.command_options import (
     RunOptions,
     SessionVolume,
     StatsOptions,
-    Times,
     VolumesOptions,
     takes_options,
 )
 from paperclip_claude_k8s.cli.log_setup import LogFormat, configure_logging
+from paperclip_claude_k8s.cli.run_lookup_options import (
+    AttachOptions,
+    CancelOptions,
+    DescribeOptions,
+    JobsOptions,
+    LogsOptions,
+)
 
 app = typer.Typer(
     name="claude-k8s",
@@ -116,19 +120,43 @@ def spawn(options: RunOptions) -> int:
 @app.command()
 @takes_options(CancelOptions)
 def cancel(options: CancelOptions) -> int:
-    """Cancel a run: the agent gets SIGTERM, and its output is kept. Exit code 0 if the run was cancelled."""
-    from paperclip_claude_k8s.cli import jobs as implementation  # noqa: PLC0415
+    """Cancel any run of the adapter: the agent gets SIGTERM. Exit code 0 if the run was cancelled.
 
-    return implementation.cancel(options)
+    The process that works on the run, such as a host, reports it as cancelled by you.
+    """
+    from paperclip_claude_k8s.cli import cancel_command  # noqa: PLC0415
+
+    return cancel_command.cancel(options)
 
 
 @app.command()
 @takes_options(JobsOptions)
 def jobs(options: JobsOptions) -> int:
-    """List all Jobs of the adapter in a namespace: a table on stderr, one JSON object on stdout."""
+    """List the runs on a cluster, whoever started them."""
     from paperclip_claude_k8s.cli import jobs as implementation  # noqa: PLC0415
 
     return implementation.jobs(options)
+
+
+@app.command()
+@takes_options(DescribeOptions)
+def describe(options: DescribeOptions) -> int:
+    """Show all about one run: who works on it, phases, Pod, Events, usage, how it ended, what to do next."""
+    from paperclip_claude_k8s.cli import describe_command  # noqa: PLC0415
+
+    return describe_command.describe(options)
+
+
+@app.command()
+@takes_options(AttachOptions)
+def attach(options: AttachOptions) -> int:
+    """Watch any run live: its transcript, and what it does now. Ctrl-C leaves the run alone.
+
+    Exit code 0: the run succeeded.
+    """
+    from paperclip_claude_k8s.cli import attach_command  # noqa: PLC0415
+
+    return attach_command.attach(options)
 
 
 @app.command()
@@ -185,21 +213,15 @@ def prune(options: PruneOptions) -> int:
 
 
 @app.command()
-def logs(
-    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the run ends.")] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Print the output byte for byte on a terminal too.")
-    ] = False,
-    times: Times = False,
-) -> None:
-    """Print the agent's stdout so far: a transcript on a terminal, byte for byte to a file or pipe.
+@takes_options(LogsOptions)
+def logs(options: LogsOptions) -> int:
+    """Print the output of any run so far: a transcript on a terminal, byte for byte to a file or pipe.
 
     Never affects the run.
     """
     from paperclip_claude_k8s.cli import logs as implementation  # noqa: PLC0415
 
-    raise typer.Exit(implementation.logs(run_id, follow=follow, raw=raw, times=times))
+    return implementation.logs(options)
 
 
 app.add_typer(cluster_app, name="devcluster")

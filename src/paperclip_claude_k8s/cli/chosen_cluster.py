@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from paperclip_claude_k8s.cli.command_options import JobsOptions
+from paperclip_claude_k8s.cli.command_options import ClusterOptions
 from paperclip_claude_k8s.cli.grants import grants, with_grants
 from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
 from paperclip_claude_k8s.cli.options import running_cluster_settings
@@ -13,13 +13,18 @@ from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.ports import Ports, ProcessSettings
+from paperclip_claude_k8s.ports import NullJournal, Ports, ProcessSettings, RunJournal
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.prepare import job_namespace
 
+ALL_NAMESPACES = ""
+"""In place of a namespace in calls that list objects."""
+
 
 @asynccontextmanager
-async def chosen_cluster(options: JobsOptions) -> AsyncIterator[tuple[str, Ports] | None]:
+async def chosen_cluster(
+    options: ClusterOptions, journal: RunJournal | None = None
+) -> AsyncIterator[tuple[str, Ports] | None]:
     """The namespace and a connection, for the block; None if the development cluster is not running.
 
     Raises:
@@ -36,17 +41,21 @@ async def chosen_cluster(options: JobsOptions) -> AsyncIterator[tuple[str, Ports
         return
     kubeconfig = config["kubeconfig"]
     granted = grants(kubeconfig, None, options.context)
-    process = Process(with_grants(ProcessSettings.read(os.environ), granted))
+    process = Process(
+        with_grants(ProcessSettings.read(os.environ), granted), journal=journal or NullJournal()
+    )
     try:
         ports = process.ports(kubeconfig, config.get("kubeContext"))
         yield await job_namespace(config["namespace"], kubeconfig, ports), ports
     except RunFailure as failure:
         raise Stop("task_failed", failure.failure.message) from None
     finally:
-        await process.close()
+        await process.shut_down()
 
 
-async def jobs_of_adapter(options: JobsOptions) -> tuple[str | None, tuple[JobSnapshot, ...]]:
+async def jobs_of_adapter(
+    options: ClusterOptions, *, all_namespaces: bool = False
+) -> tuple[str | None, tuple[JobSnapshot, ...]]:
     """The namespace, and the adapter's Jobs in it. A development cluster that is not running has none.
 
     Raises:
@@ -57,6 +66,7 @@ async def jobs_of_adapter(options: JobsOptions) -> tuple[str | None, tuple[JobSn
             if cluster is None:
                 return options.namespace, ()
             namespace, ports = cluster
-            return namespace, (await ports.cluster.list_jobs(namespace, labels.ALL_OURS)).items
+            where = ALL_NAMESPACES if all_namespaces else namespace
+            return namespace, (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
     except ClusterError as error:
         raise Stop("task_failed", f"cannot list the Jobs: {error}") from None

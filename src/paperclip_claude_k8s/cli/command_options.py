@@ -49,7 +49,10 @@ Config = Annotated[
 Claude = Annotated[
     Path | None, typer.Option("--claude", help="A real Claude CLI for --devcluster, not the stand-in.")
 ]
-Times = Annotated[bool, typer.Option("--times", help="Show the time (UTC) of each item of the transcript.")]
+Times = Annotated[
+    bool,
+    typer.Option("--timestamps", "--times", help="Show the time (UTC) of each item of the transcript."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
 OutputFormat = Annotated[
     Format | None,
@@ -187,7 +190,9 @@ class CheckOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class JobsOptions:
+class ClusterOptions:
+    """The options that name a cluster and a namespace."""
+
     devcluster: Devcluster = False
     kubeconfig: Kubeconfig = None
     context: Context = None
@@ -196,7 +201,7 @@ class JobsOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class StatsOptions(JobsOptions):
+class StatsOptions(ClusterOptions):
     by: Annotated[Literal["agent", "day", "model", "code"], typer.Option(help="What the rows are.")] = "agent"
     since: Annotated[
         str | None, typer.Option(help="Only runs that ended since then: 12h, 7d, 2026-11-01.")
@@ -226,8 +231,8 @@ class RecoverOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumesOptions(JobsOptions):
-    """Those of `jobs`."""
+class VolumesOptions(ClusterOptions):
+    """Those that name a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,16 +241,6 @@ class PruneOptions(VolumesOptions):
         float, typer.Option("--unused-days", help="Remove what no run has used for so many days.", min=1)
     ] = 30.0
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False
-
-
-@dataclass(frozen=True, slots=True)
-class CancelOptions:
-    run_id: Annotated[str, typer.Argument(help="Id of the run.")]
-    timeout: Annotated[float, typer.Option(help="Seconds to wait until the run has ended.")] = 120.0
-    kubeconfig: Kubeconfig = None
-    context: Context = None
-    quiet: Quiet = False
-    kubeconfig_from_option: bool = False
 
 
 @dataclass(frozen=True, slots=True)

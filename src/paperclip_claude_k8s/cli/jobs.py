@@ -1,90 +1,138 @@
-"""`claude-k8s jobs` and `cancel`: list the adapter's Jobs on the cluster, and cancel a run."""
+"""`claude-k8s jobs`: the runs on a cluster, whoever started them."""
 
-import os
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from paperclip_claude_k8s.base.text import neutral
-from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.chosen_cluster import jobs_of_adapter
-from paperclip_claude_k8s.cli.command_options import CancelOptions, JobsOptions, RunOptions
+from paperclip_claude_k8s.cli.chosen_cluster import ALL_NAMESPACES, chosen_cluster
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
-from paperclip_claude_k8s.cli.run_command import run, run_to_reply
+from paperclip_claude_k8s.cli.formats import Format, chosen_format
+from paperclip_claude_k8s.cli.job_rows import SelectorInvalid, read_selector, row_of
+from paperclip_claude_k8s.cli.job_tables import jobs_table
+from paperclip_claude_k8s.cli.job_watching import watch_jobs
+from paperclip_claude_k8s.cli.log_printers import terminal_width, write_stdout
+from paperclip_claude_k8s.cli.run_command import run_to_reply
+from paperclip_claude_k8s.cli.run_lookup_options import JobsOptions
 from paperclip_claude_k8s.cli.runs.call import CallProgress
-from paperclip_claude_k8s.cli.runs.replies import Reply
-from paperclip_claude_k8s.cli.runs.state import State, state_folder
+from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
+from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
 from paperclip_claude_k8s.cluster import labels
-from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.ports import utc_now
 
-COLUMNS = ("job", "status", "agent", "run_id", "created")
+RETRY_PAUSE = 2.0
+"""Seconds before a watch that the server ended or refused is made again."""
+GONE = "Gone"
+"""The state of a Job that was deleted."""
 
 
 def jobs(options: JobsOptions) -> int:
-    """Print `{namespace, jobs: [{job, status, agent, run_id, task, created, detached}]}`, newest Job last."""
-    reply = run_to_reply(lambda: _jobs(options), CallProgress())
-    if "jobs" in reply:
-        _show_table(reply["jobs"])
-    return print_reply(reply, DONE if "jobs" in reply else FAILED)
+    """Print `{namespace, jobs: [ROW]}`, newest Job last; see `row_of`. --watch goes on with changed rows."""
+
+    async def work() -> Reply:
+        if options.watch:
+            await _watch(options)
+        return await _list(options)
+
+    reply = run_to_reply(work, CallProgress())
+    if options.watch and SIGNAL_HANDLER.received is not None:
+        reraise_signal(SIGNAL_HANDLER.received)
+    code = DONE if "jobs" in reply else FAILED
+    return print_reply(reply, code, options.output_format, partial(_text, reply, options))
 
 
-async def _jobs(options: JobsOptions) -> Reply:
-    namespace, found = await jobs_of_adapter(options)
-    rows = sorted((_row(job) for job in found), key=lambda row: str(row["created"]))
-    return {"namespace": namespace, "jobs": rows}
+async def _list(options: JobsOptions) -> Reply:
+    """Raises `Stop`."""
+    matches = _selection(options)
+    try:
+        async with chosen_cluster(options) as cluster:
+            if cluster is None:
+                return {"namespace": options.namespace, "jobs": []}
+            namespace, ports = cluster
+            where = _where(options, namespace)
+            found = (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
+            pods = (await ports.cluster.list_pods(where, labels.ALL_OURS)).items
+    except ClusterError as error:
+        raise Stop("task_failed", f"cannot list the Jobs: {error}") from None
+    rows = (row_of(job, pods, utc_now()) for job in found if matches(job.labels))
+    shown = None if options.all_namespaces else namespace
+    return {"namespace": shown, "jobs": sorted(rows, key=lambda row: str(row["created"]))}
 
 
-def _row(job: JobSnapshot) -> dict[str, Any]:
-    ended = job.finished.type.lower() if job.finished is not None else None
-    return {
-        "job": job.ref.name,
-        "status": "deleting" if job.deleting else ended or "live",
-        "agent": job.labels.get(labels.AGENT_LABEL),
-        "run_id": job.labels.get(labels.RUN_LABEL),
-        "task": job.labels.get(labels.TASK_LABEL),
-        "created": format_time(job.created) if job.created is not None else None,
-        "detached": labels.DETACHED_ANNOTATION in job.annotations,
-    }
+def _where(options: JobsOptions, namespace: str) -> str:
+    return ALL_NAMESPACES if options.all_namespaces else namespace
 
 
-def _show_table(rows: list[dict[str, Any]]) -> None:
-    console = Console(stderr=True, highlight=False)
-    if not rows or not console.is_terminal:
-        return
-    table = Table(*COLUMNS, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(neutral(str(row[column] or ""))) for column in COLUMNS))
-    console.print(table)
+def _selection(options: JobsOptions) -> Callable[[Mapping[str, str]], bool]:
+    """Raises `Stop`."""
+    try:
+        return read_selector(options.selector)
+    except SelectorInvalid as error:
+        raise Stop("usage", f"--selector: {error}") from None
 
 
-def cancel(options: CancelOptions) -> int:
-    """Cancel the run and print its reply. Exit code 0 if the run was cancelled.
+async def _watch(options: JobsOptions) -> None:
+    """Print the rows, and then each row that changes, until a signal arrives. Raises `Stop`."""
+    matches = _selection(options)
+    async with chosen_cluster(options) as cluster:
+        if cluster is None:
+            raise Stop("usage", "--watch: the development cluster is not running; `devcluster up` starts one")
+        namespace, ports = cluster
+        printer = ChangePrinter(options, matches)
+        while True:
+            try:
+                await watch_jobs(ports.cluster, _where(options, namespace), printer.show)
+            except ClusterError as error:
+                if not (error.retryable or error.gone):
+                    raise Stop("task_failed", f"cannot watch the Jobs: {error}") from None
+            await asyncio.sleep(RETRY_PAUSE)
 
-    The request is written to the state folder, where the process that works on the run finds it. If no
-    process works on it, `run` below takes the run's lock and acts on the request itself.
-    """
-    progress, run_id = CallProgress(), options.run_id
 
-    async def request_cancel() -> Reply:
-        progress.run_id = run_id
-        progress.state = state = State(state_folder(os.environ))
-        record = state.read(run_id)
-        if record.outcome is None:
-            state.request_cancel(run_id)
-        return {}
+class ChangePrinter:
+    """Prints the rows of Jobs that are new or have changed: as lines of a table, or each as a JSON object."""
 
-    reply = run_to_reply(request_cancel, progress)
-    if reply:
-        return print_reply(reply, FAILED)
-    run_options = RunOptions(
-        run_id=run_id,
-        timeout=options.timeout,
-        kubeconfig=options.kubeconfig,
-        kubeconfig_from_option=options.kubeconfig_from_option,
-        context=options.context,
-        quiet=options.quiet,
-        expects_cancelled=True,
-    )
-    return run(run_options)
+    def __init__(self, options: JobsOptions, matches: Callable[[Mapping[str, str]], bool]) -> None:
+        self._options = options
+        self._matches = matches
+        self._printed: dict[str, dict[str, Any]] = {}
+
+    def show(self, found: Sequence[JobSnapshot], pods: Sequence[PodSnapshot]) -> None:
+        """Raises `StdoutUnwritable`."""
+        rows = {job.ref.uid: row_of(job, pods, utc_now()) for job in found if self._matches(job.labels)}
+        for uid, row in self._printed.items():
+            if uid not in rows and row["state"] != GONE:
+                rows[uid] = {**row, "state": GONE}
+        changed = [row for uid, row in rows.items() if _facts(row) != _facts(self._printed.get(uid))]
+        first = not self._printed
+        self._printed |= rows
+        if changed:
+            write_stdout(watched_lines(changed, self._options, header=first).encode())
+
+
+def _facts(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What is compared: all but the age."""
+    return None if row is None else {key: value for key, value in row.items() if key != "age"}
+
+
+def watched_lines(rows: Sequence[Mapping[str, Any]], options: JobsOptions, *, header: bool) -> str:
+    """Changed rows: as lines of a table on a terminal, else one JSON object in each line."""
+    chosen = chosen_format(options.output_format)
+    if chosen.is_for_programs:
+        return "".join(json.dumps(row) + "\n" for row in rows)
+    if chosen is Format.NAME:
+        return "".join(f"{row['run_id']}\n" for row in rows)
+    namespaces, width = options.all_namespaces, terminal_width()
+    return jobs_table(rows, chosen, namespaces=namespaces, header=header, width=width) + "\n"
+
+
+def _text(reply: Reply, options: JobsOptions, output: Format) -> str:
+    rows = reply.get("jobs", [])
+    if output is Format.NAME:
+        return "\n".join(str(row["run_id"]) for row in rows)
+    if not rows:
+        where = "any namespace" if options.all_namespaces else f"namespace {reply.get('namespace')}"
+        return f"No runs in {where}."
+    return jobs_table(rows, output, namespaces=options.all_namespaces, width=terminal_width())

@@ -8,8 +8,9 @@ adapter's or the command's, so a status line that an agent has forged can be tol
 """
 
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -21,6 +22,7 @@ from rich.text import Text
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen
 from paperclip_claude_k8s.cli.agent_output import AgentOutput, screen_of
+from paperclip_claude_k8s.cli.pipe_safe_console import PipeSafeConsole
 
 REDRAWS_PER_SECOND = 4
 """Enough that the spinner turns, too few to flicker."""
@@ -41,7 +43,15 @@ class _Lines:
 class LiveView:
     """The view of one run."""
 
-    def __init__(self, console: Console, *, quiet: bool, times: bool = False, recorded: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        quiet: bool,
+        times: bool = False,
+        recorded: bool = False,
+        may_move: bool = True,
+    ) -> None:
         """A view on the console.
 
         Args:
@@ -49,7 +59,9 @@ class LiveView:
             quiet: only notes of the command are shown.
             times: each item of the transcript has its time in UTC.
             recorded: the output was recorded earlier, so its own times are shown, not the present one.
+            may_move: false if the console may not be a terminal although it says so, as with FORCE_COLOR.
         """
+        self._may_move = may_move
         self._recorded = recorded
         self._console = console
         self._quiet = quiet
@@ -60,6 +72,10 @@ class LiveView:
         self.lines = 0
         """Lines of the agent's output so far, stdout and stderr."""
         self._agent = AgentOutput()
+        self.write_error: OSError | None = None
+        """Why the last write that failed did so."""
+        self._held: deque[str] | None = None
+        """The last lines that are held back; None: all are shown."""
 
     @property
     def tokens(self) -> int:
@@ -71,7 +87,13 @@ class LiveView:
 
     @property
     def has_footer(self) -> bool:
-        return self._console.is_terminal and not self._quiet
+        """Whether the last line is updated in place, which no dumb terminal and no pipe can do."""
+        moves = self._console.is_terminal and not self._console.is_dumb_terminal
+        return moves and self._may_move and not self._quiet
+
+    def restart(self) -> None:
+        """The output is going to be read from its beginning once more: count it anew."""
+        self.lines, self._agent = 0, AgentOutput()
 
     def show_status(self, text: str, *, warning: bool = False) -> None:
         """Show one status line of the adapter."""
@@ -105,6 +127,15 @@ class LiveView:
         if not self._quiet:
             self._write(self._agent.shown_end(self._screen(), resumed=resumed, now=self._now()))
 
+    def hold_back(self, lines: int) -> None:
+        """Show only the last lines of what follows until `release` is called."""
+        self._held = deque(maxlen=lines)
+
+    def release(self) -> None:
+        """Show what was held back, and everything that follows."""
+        held, self._held = self._held, None
+        self._write("".join(held or ()))
+
     def _screen(self) -> Screen:
         return screen_of(self._console, times=self._times)
 
@@ -113,10 +144,19 @@ class LiveView:
 
     def _write(self, lines: str) -> None:
         """Write lines in one step, because each step draws the footer again."""
-        if lines:
+        if self._held is not None:
+            self._held.extend(lines.splitlines(keepends=True))
+        elif lines:
             self._activity = f"agent: {self._agent.activity}"
-            with suppress(OSError):  # a closed or full stderr does not affect the run
+            with self._noting_errors():
                 self._console.print(_Lines(lines), end="", crop=False)
+
+    def counts(self) -> str:
+        """Lines, tokens and cost so far, for a progress line."""
+        parts = [f"lines={self.lines}"]
+        parts += [f"tokens={used}"] if (used := self._agent.used) else []
+        parts += [f"cost=${cost:.4f}"] if (cost := self.cost) is not None else []
+        return "  ".join(parts)
 
     def show_note(self, text: str) -> None:
         """Show a message of the command itself."""
@@ -136,7 +176,9 @@ class LiveView:
         minutes, seconds = divmod(int(self.elapsed()), 60)
         parts = [f"{minutes}:{seconds:02d}", f"{self.lines} lines"]
         if self.tokens:
-            parts.append(f"{_short(self.tokens)} tokens")
+            parts.append(f"{_short(self.tokens)} context")
+        if used := self._agent.used:
+            parts.append(f"{_short(used)} tokens")
         if (cost := self.cost) is not None:
             parts.append(f"${cost:.4f}")
         text = Text("  ".join([*parts, self._activity]), style="cyan", no_wrap=True)
@@ -146,8 +188,23 @@ class LiveView:
 
     def _print(self, text: Text) -> None:
         if not self._quiet:
-            with suppress(OSError):  # a closed or full stderr does not affect the run
+            with self._noting_errors():
                 self._console.print(text, soft_wrap=not self._console.is_terminal)
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        """A closed or full stderr does not affect the run."""
+        try:
+            yield
+        except OSError as error:
+            self.write_error = error
+
+
+def _is_tty(console: Console) -> bool:
+    try:
+        return console.file.isatty()
+    except (AttributeError, ValueError):  # closed by the parent process, or by this one
+        return False
 
 
 def _lines_of(block: bytes) -> list[bytes]:
@@ -159,10 +216,12 @@ def _short(count: int) -> str:
 
 
 @asynccontextmanager
-async def open_live_view(*, quiet: bool, times: bool = False) -> AsyncIterator[LiveView]:
-    """A view on stderr, with colours and footer if stderr is a terminal."""
-    console = Console(stderr=True, highlight=False)
-    live = LiveView(console, quiet=quiet, times=times)
+async def open_live_view(
+    *, quiet: bool, times: bool = False, stdout: bool = False
+) -> AsyncIterator[LiveView]:
+    """A view on stderr or stdout, with colours and footer if that is a terminal."""
+    console = PipeSafeConsole(stderr=not stdout, highlight=False)
+    live = LiveView(console, quiet=quiet, times=times, may_move=_is_tty(console))
     if not live.has_footer:
         yield live
         return

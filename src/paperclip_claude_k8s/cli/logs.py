@@ -1,7 +1,8 @@
 """`claude-k8s logs`: print the agent's output without taking part in the run.
 
-While another process works on the run, or after the run's end, the output comes from the state folder.
-Otherwise the part that the folder does not have yet is read from the Pod; nothing is written.
+The output of a run that was started here comes from the state folder, while another process works on the run
+and after its end. Otherwise the part that the folder does not have is read from the Pod; nothing is written.
+Every other run of the adapter is found by its Job, and read from its Pod.
 
 A file or pipe gets the output byte for byte. A terminal gets it as a transcript, with control characters made
 visible, unless `--raw` is given.
@@ -9,126 +10,85 @@ visible, unless `--raw` is given.
 
 import asyncio
 import os
-import sys
-from collections.abc import Coroutine
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from rich.console import Console
-
-from paperclip_claude_k8s.base.aio import FirstResult
-from paperclip_claude_k8s.claude.partial_line import PartialLine
-from paperclip_claude_k8s.cli.agent_output import AgentOutput, screen_of
-from paperclip_claude_k8s.cli.entry import DONE, StdoutUnwritable, print_failure, stdout_unwritable
-from paperclip_claude_k8s.cli.grants import with_grants
+from paperclip_claude_k8s.cli.entry import DONE, print_failure
+from paperclip_claude_k8s.cli.find_run import find_record, job_of_record, job_on_cluster
+from paperclip_claude_k8s.cli.follow_job import OutputJournal, Receive, follow_job
+from paperclip_claude_k8s.cli.log_printers import LogPart, RawPrinter, TranscriptPrinter, stdout_is_terminal
 from paperclip_claude_k8s.cli.run_command import run_to_reply
-from paperclip_claude_k8s.cli.runs.call import CallProgress, ignore_log
+from paperclip_claude_k8s.cli.run_costs import read_since
+from paperclip_claude_k8s.cli.run_lookup_options import LogsOptions
+from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.output import CHUNK
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
-from paperclip_claude_k8s.cli.runs.run_target import run_labels
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
-from paperclip_claude_k8s.cluster.job_watch import JobWatch
-from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
-from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.host.context import ExecutionContext
-from paperclip_claude_k8s.ports import NullJournal, Ports, ProcessSettings
-from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.agent_log import AgentLog
-from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
+from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.ports import Ports, utc_now
+from paperclip_claude_k8s.verdict.ending import judge_ending
 
 FILE_CHECK_INTERVAL = 0.5
 """Seconds between two reads of a file that another process writes."""
-START_TIMEOUT = 0.5
-"""Without --follow, the wait for the agent's start ends after this many seconds without news of the Job."""
 
 
-class RawPrinter:
-    """Writes the agent's output to stdout as it is."""
+def logs(options: LogsOptions) -> int:
+    """Print the output. If that fails, print the reason and return exit code 1."""
 
-    def print(self, content: bytes) -> None:
-        """Raises `StdoutUnwritable`, and explains it on stderr unless a reader such as `head` ended."""
-        write_stdout(content)
+    async def work() -> Reply:
+        part = log_part(options.since, options.tail, times=options.times)
+        rendered = stdout_is_terminal() if options.rendered is None else options.rendered
+        printer = TranscriptPrinter(part) if rendered else RawPrinter(part)
+        await _logs(options, printer)
+        return {}
 
-    def finish(self, *, resumed: bool | None) -> None:
-        """Called at the end of the run."""
-
-
-class TranscriptPrinter(RawPrinter):
-    """Writes the agent's output to stdout as a transcript."""
-
-    def __init__(self, *, times: bool) -> None:
-        self._screen = screen_of(Console(highlight=False), times=times)
-        self._agent = AgentOutput()
-        self._partial = PartialLine()
-
-    def print(self, content: bytes) -> None:
-        *ends, rest = content.split(b"\n")
-        lines = []
-        for end in ends:
-            self._partial.add(end)
-            lines.append(self._partial.take())
-            self._agent.count(lines[-1])
-        self._partial.add(rest)
-        write_stdout(self._agent.shown(lines, self._screen).encode())
-
-    def finish(self, *, resumed: bool | None) -> None:
-        if self._partial:
-            self.print(b"\n")
-        write_stdout(self._agent.shown_end(self._screen, resumed=resumed).encode())
-
-
-class StdoutJournal(NullJournal):
-    """Prints the agent's stdout, except the first `already_printed` bytes."""
-
-    def __init__(self, printer: RawPrinter, already_printed: int) -> None:
-        self._printer = printer
-        self._skip = already_printed
-        self.unwritable: FirstResult[StdoutUnwritable] = FirstResult()
-
-    async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
-        if stream != "stdout" or self.unwritable.is_set():
-            return
-        skipped = min(self._skip, len(block))
-        self._skip -= skipped
-        try:
-            self._printer.print(block[skipped:])
-        except StdoutUnwritable as error:
-            self.unwritable.offer(error)
-
-
-def logs(run_id: str, *, follow: bool, raw: bool = False, times: bool = False) -> int:
-    """Print the output. If that fails, print one JSON object and return exit code 1."""
-    as_is = raw or sys.stdout is None or not sys.stdout.isatty()
-    printer = RawPrinter() if as_is else TranscriptPrinter(times=times)
-    reply = run_to_reply(lambda: _logs(run_id, printer, follow=follow), CallProgress())
+    reply = run_to_reply(work, CallProgress())
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
     return print_failure(reply) if reply else DONE
 
 
-async def _logs(run_id: str, printer: RawPrinter, *, follow: bool) -> Reply:
-    """Always returns {}. Raises `Stop` and `StdoutUnwritable`."""
+def log_part(since: str | None, tail: int | None, *, times: bool) -> LogPart:
+    """The part of the output that the options name. Raises `Stop` for a time that cannot be read."""
+    try:
+        return LogPart(read_since(since, utc_now()) if since else None, tail, times)
+    except ValueError as error:
+        raise Stop("usage", f"--since: {error}") from None
+
+
+async def _logs(options: LogsOptions, printer: RawPrinter) -> None:
+    """Raises `Stop` and `StdoutUnwritable`."""
+    record = find_record(options.run)
+    if record is not None:
+        await _print_recorded(record, printer, follow=options.follow)
+        return
+    journal = OutputJournal(_stdout_to(printer))
+    async with job_on_cluster(options, journal) as (ports, job):
+        await _print_job(job, ports, journal, printer, follow=options.follow)
+
+
+async def _print_recorded(record: Record, printer: RawPrinter, *, follow: bool) -> None:
+    """Print the output of a run that was started here. Raises `Stop` and `StdoutUnwritable`."""
     state = State(state_folder(os.environ))
-    transcript = state.files(run_id).transcript
-    record, offset = state.read(run_id), _print_file(transcript, 0, printer)
+    transcript = state.files(record.run_id).transcript
+    offset = _print_file(transcript, 0, printer)
     while record.outcome is None:
-        with state.files(run_id).try_lock() as locked:
+        with state.files(record.run_id).try_lock() as locked:
             pass
         if locked:  # no other process works on the run
-            journal = StdoutJournal(printer, offset - _job_start(record))
-            await _print_from_cluster(record, journal, follow=follow)
-            return {}
+            await _print_rest(record, offset, printer, follow=follow)
+            return
+        printer.caught_up()
         if not follow:
-            return {}
+            return
         await asyncio.sleep(FILE_CHECK_INTERVAL)
-        record = state.read(run_id)  # before the file is read: the file of an ended run is complete
+        record = state.read(record.run_id)  # before the file is read: the file of an ended run is complete
         offset = _print_file(transcript, offset, printer)
     printer.finish(resumed=record.resumes_session)
-    return {}
 
 
 def _print_file(path: Path, offset: int, printer: RawPrinter) -> int:
@@ -141,89 +101,37 @@ def _print_file(path: Path, offset: int, printer: RawPrinter) -> int:
     return offset
 
 
-def _job_start(record: Record) -> int:
-    """Where the output of the run's newest Job begins in the file."""
-    return record.jobs[-1].stdout if record.jobs else 0
-
-
-async def _print_from_cluster(record: Record, journal: StdoutJournal, *, follow: bool) -> None:
+async def _print_rest(record: Record, offset: int, printer: RawPrinter, *, follow: bool) -> None:
     """Print the Pod's output from where the file ended."""
     if record.phase != "polling":  # there is no Job yet
+        printer.caught_up()
         return
-    settings = with_grants(ProcessSettings.read(os.environ), record.grants)
-    process = Process(settings, journal=journal)
-    try:
-        ports = process.ports(record.kubeconfig, record.context)
-        jobs = (await ports.cluster.list_jobs(record.target.namespace, run_labels(record.run_id))).items
-        if jobs:
-            await _while_writable(_follow_job(jobs[-1], ports, follow=follow), journal)
-    except ClusterError as error:
-        raise Stop("task_failed", f"cannot read the log: {error}", run_id=record.run_id) from None
-    finally:
-        await process.shut_down()
+    job_start = record.jobs[-1].stdout if record.jobs else 0
+    journal = OutputJournal(_stdout_to(printer), skip=offset - job_start)
+    async with job_of_record(record, journal) as (ports, job):
+        if job is None:
+            printer.caught_up()
+        else:
+            await _print_job(job, ports, journal, printer, follow=follow)
 
 
-async def _while_writable(work: Coroutine[Any, Any, None], journal: StdoutJournal) -> None:
-    """Cancel the work and raise `StdoutUnwritable` as soon as stdout is closed or full."""
-    async with asyncio.TaskGroup() as group:
-        working, unwritable = group.create_task(work), group.create_task(journal.unwritable.wait())
-        await asyncio.wait([working, unwritable], return_when=asyncio.FIRST_COMPLETED)
-        for task in (working, unwritable):
-            task.cancel()
-    if journal.unwritable.is_set():
-        raise await journal.unwritable.wait()
+async def _print_job(
+    job: JobSnapshot, ports: Ports, journal: OutputJournal, printer: RawPrinter, *, follow: bool
+) -> None:
+    """Print what the Pod's log has, and with `follow` what comes until the run ends."""
+    if follow and printer.holds_back:  # the log does not tell what is old: read it once to its present end
+        await follow_job(job, ports, journal, follow=False)
+        journal.read_again()
+        printer.caught_up()
+    followed = await follow_job(job, ports, journal, follow=follow)
+    if judge_ending(followed.known) is not None:
+        printer.finish(resumed=None)
+    printer.caught_up()
 
 
-async def _follow_job(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
-    """Read the agent's log into the journal, to its end or, without `follow`, as far as it is written."""
-    async with ports.informer(job.ref.namespace).job_watch(job) as job_watch:
-        agent_log = AgentLog(ports, Narrator(_silent_context()), job_watch, None)
-        pod = await _wait_for_start(job_watch, follow=follow)
-        if pod is None:
-            return
-        async with asyncio.TaskGroup() as group:
-            group.create_task(agent_log.follow(pod))
-            known = job_watch.known
-            while follow and judge_ending(known) is None:
-                known = await job_watch.changed()
-            # without `follow` the container may still run: then the log is read to its present end
-            agent_log.container_ended(agent_end(known.pod))
+def _stdout_to(printer: RawPrinter) -> Receive:
+    def receive(stream: Literal["stdout", "stderr"], block: bytes, written: datetime | None) -> None:
+        if stream == "stdout":
+            printer.print(block, written)
 
-
-async def _wait_for_start(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
-    """The Pod, as soon as its agent has started.
-
-    None if the run has ended before a start or, without `follow`, if the agent has not started yet.
-    """
-    known = await job_watch.changed()
-    while not _has_started(known.pod):
-        if known.job_gone or judge_ending(known) is not None:
-            return None
-        try:
-            async with asyncio.timeout(None if follow else START_TIMEOUT):
-                known = await job_watch.changed()
-        except TimeoutError:
-            return None
-    return known.pod
-
-
-def _has_started(pod: PodSnapshot | None) -> bool:
-    agent = pod.agent if pod is not None else None
-    return agent is not None and isinstance(agent.state, (Running, Terminated))
-
-
-def write_stdout(content: bytes) -> None:
-    """Raises `StdoutUnwritable`, and explains it on stderr unless a reader such as `head` closed the pipe."""
-    try:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise stdout_unwritable(b"") from None
-    except OSError as error:
-        message = f"Cannot write the log to stdout ({error.strerror or error})\n"
-        raise stdout_unwritable(message.encode()) from None
-
-
-def _silent_context() -> ExecutionContext:
-    """A context whose callback drops everything: the agent's output is taken from the journal."""
-    return ExecutionContext.model_validate({"runId": "-", "agent": {"id": "-"}, "onLog": ignore_log})
+    return receive

@@ -13,8 +13,8 @@ from paperclip_claude_k8s.base.json_readers import get_number, get_object, get_t
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import parse_time
 
-_SPAN = re.compile(r"(\d{1,5})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN = re.compile(r"(\d{1,5})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that a spreadsheet would execute. Names of models are from the agents' output."""
 

@@ -36,6 +36,7 @@ from paperclip_claude_k8s.cluster.model import (
     SecretSnapshot,
     WatchEvent,
 )
+from paperclip_claude_k8s.cluster.namespace_calls import NamespaceCalls
 from paperclip_claude_k8s.cluster.observed_http import observed
 from paperclip_claude_k8s.cluster.port import Access, Labels, LogRequest, Propagation
 from paperclip_claude_k8s.cluster.rest import Rest, core_path, object_path
@@ -55,7 +56,7 @@ VERSION_CACHED = 600.0
 """Seconds the server's version is cached: control planes are rarely upgraded."""
 
 
-class Gateway(ClaimCalls, EventCalls):
+class Gateway(ClaimCalls, EventCalls, NamespaceCalls):
     """Kubernetes over HTTP. Nothing is opened before the first call."""
 
     def __init__(

@@ -31,6 +31,8 @@ class Condition:
     status: str
     reason: str = ""
     message: str = ""
+    since: datetime | None = field(default=None, compare=False)
+    """When the status last changed."""
 
     @property
     def is_true(self) -> bool:

@@ -38,10 +38,10 @@ from paperclip_claude_k8s.cluster.model import (
     SecretSnapshot,
     WatchEvent,
 )
+from paperclip_claude_k8s.cluster.namespace_port import NamespacePort
 
 Propagation = Literal["Background", "Foreground"]
 Labels = Mapping[str, str]
-
 
 UNUSABLE_CREDENTIALS = "Kubeconfig"
 """Reason of a `ClusterError` without a status: no usable kubeconfig or service account; never retried."""
@@ -204,7 +204,7 @@ class Access:
     subresource: str = ""
 
 
-class Cluster(ClaimPort, Protocol):
+class Cluster(ClaimPort, NamespacePort, Protocol):
     """The Kubernetes calls that the adapter makes."""
 
     async def server_version(self) -> tuple[int, int]:
@@ -230,7 +230,7 @@ class Cluster(ClaimPort, Protocol):
     async def read_job(self, namespace: str, name: str) -> JobSnapshot | None: ...
 
     async def list_jobs(self, namespace: str, labels: Labels) -> Listing[JobSnapshot]:
-        """Jobs that carry all these labels."""
+        """Jobs that carry all these labels. `namespace` "": of all namespaces."""
         ...
 
     async def patch_job(self, ref: JobRef, patch: Sequence[JsonObject]) -> JobSnapshot | None:
@@ -266,7 +266,7 @@ class Cluster(ClaimPort, Protocol):
     async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None: ...
 
     async def list_pods(self, namespace: str, labels: Labels) -> Listing[PodSnapshot]:
-        """Pods that carry all these labels."""
+        """Pods that carry all these labels. `namespace` "": of all namespaces."""
         ...
 
     async def delete_pod(self, pod: PodSnapshot) -> bool:

@@ -215,7 +215,13 @@ def _shown_map(source: Json, key: str) -> dict[str, str]:
 
 def _conditions(status: Json) -> tuple[Condition, ...]:
     return tuple(
-        Condition(_shown(c, "type"), _shown(c, "status"), _shown(c, "reason"), _shown(c, "message"))
+        Condition(
+            _shown(c, "type"),
+            _shown(c, "status"),
+            _shown(c, "reason"),
+            _shown(c, "message"),
+            parse_time(c.get("lastTransitionTime")),
+        )
         for c in get_objects(status, "conditions")
     )
 

@@ -135,6 +135,11 @@ def core_path(namespace: str, plural: str, name: str = "") -> str:
 
 
 def object_path(root: str, namespace: str, plural: str, name: str) -> str:
-    """Names are percent-encoded: they come from the configuration, and none may lead to another path."""
+    """Names are percent-encoded: they come from the configuration, and none may lead to another path.
+
+    Without `namespace` and `name`: the objects of all namespaces.
+    """
+    if not (namespace or name):
+        return f"{root}/{plural}"
     path = f"{root}/namespaces/{quote(namespace, safe='')}/{plural}"
     return f"{path}/{quote(name, safe='')}" if name else path

@@ -221,6 +221,11 @@ class Follower:
         )
         self._connection = Connection(dialer, self._deliverer, info, timings)
 
+    @property
+    def line_time(self) -> int:
+        """When the lines were written that the sink gets now, to the second; nanoseconds since 1970."""
+        return self._deliverer.time
+
     def retry_now(self) -> None:
         """End a pause: the container has started, or there is another reason to try again now."""
         self._connection.pauses.end_pause()

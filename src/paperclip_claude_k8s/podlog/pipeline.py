@@ -116,9 +116,11 @@ class Deliverer:
         self.marks = Marks(nonce)
         self.backfill = Backfill(self.counts, relay_file) if relay_file else None
         self.saw_bookmark = False
+        self.time = 0
+        """When the lines were written that are being delivered, to the second; nanoseconds since 1970."""
 
     async def deliver_batch(self, batch: LineBatch) -> None:
-        time = batch.first().time
+        time = self.time = batch.first().time
         if batch.dropped:
             gap = self.counts.add_gap(Gap(self.position.last_time, time, batch.dropped, 1))
             await self.sink.report_gap(gap)

@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Self
 
+from paperclip_claude_k8s.base.times import NANO
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATION, RUN_LOG_ANNOTATION
@@ -128,6 +130,12 @@ class AgentLog:
         if self._stopped:
             follower.shorten_rest()
         return follower
+
+    @property
+    def line_time(self) -> datetime | None:
+        """When the lines were written that the receivers get now, to the second; None before the first."""
+        nanoseconds = self._follower.line_time if self._follower is not None else 0
+        return datetime.fromtimestamp(nanoseconds // NANO, UTC) if nanoseconds else None
 
     def agent_stopped(self, run_log_seconds: float) -> None:
         """The agent was stopped: wait only a short time for the rest of the log.

@@ -26,6 +26,7 @@ from paperclip_claude_k8s.verdict.ending import (
     DeadlinePassed,
     NotStarted,
     PodLost,
+    canceller,
     end_without_pod,
     only_pod_lost,
 )
@@ -223,6 +224,8 @@ class _Waiting:
         if job_watch.refused is not None:
             return NotStarted(failures.job_state_mismatch(job_watch.ref.name, str(job_watch.refused)))
         if known.job_gone:
+            if person := canceller(known):
+                return NotStarted(failures.cancelled(proven=known.pod is None or known.pod_gone, by=person))
             facts = f"job={job_watch.ref}, detected_via={known.seen_by}"
             return NotStarted(failures.job_deleted_externally(facts))
         self._obstacles = self._obstacles.with_pod(known.pod)

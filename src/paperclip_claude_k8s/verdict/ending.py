@@ -10,6 +10,8 @@ from enum import Enum
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.cluster.labels import CANCELLED_ANNOTATION
 from paperclip_claude_k8s.cluster.model import Condition, Known, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.disruption import (
@@ -20,6 +22,9 @@ from paperclip_claude_k8s.verdict.disruption import (
 )
 from paperclip_claude_k8s.verdict.not_executable import start_error
 from paperclip_claude_k8s.verdict.start import BACKOFF_LIMIT_EXCEEDED
+
+MAX_CANCELLER_CHARS = 200
+"""How much is shown of the annotation that names who cancelled a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class JobGone:
 
     seen_by: str
     terminated: Terminated | None = None
+    cancelled_by: str = ""
+    """Who cancelled the run with `claude-k8s cancel`; "" if the Job was deleted in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,12 @@ def agent_seconds(pod: PodSnapshot | None, now: datetime) -> float:
     return max((now - agent.state.started).total_seconds(), 0.0)
 
 
+def canceller(known: Known) -> str:
+    """Who cancelled the run by `claude-k8s cancel`, as noted on its Job; "" if nobody did."""
+    noted = known.job.annotations.get(CANCELLED_ANNOTATION, "") if known.job is not None else ""
+    return neutral(" ".join(noted.split()))[:MAX_CANCELLER_CHARS]
+
+
 def judge_ending(known: Known) -> Ending | None:
     """The ending, if one is certain by now; None while the agent may still work."""
     terminated = agent_end(known.pod)
@@ -167,7 +180,7 @@ def judge_ending(known: Known) -> Ending | None:
     if _deadline_exceeded(known):
         return DeadlinePassed(terminated)
     if known.job_gone or (known.job is not None and known.job.deleting):
-        return JobGone(known.seen_by, terminated)
+        return JobGone(known.seen_by, terminated, canceller(known))
     cause = disruption(known)
     if cause is not None:
         return Disrupted(name, cause.reason, cause.details, terminated, named=False)

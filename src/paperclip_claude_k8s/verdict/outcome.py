@@ -94,6 +94,15 @@ def classify_end(observation: Observation, inputs: OutcomeInputs) -> Failure | N
 # ── the rule for every run ────────────────────────────────────────────────────────────────────────
 
 
+def _cancelled_by_person(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    """An agent that exited by itself with 0 had done its work before it was cancelled."""
+    match observation.ending:
+        case JobGone(terminated=end, cancelled_by=person) if person and (end is None or end.exit_code != 0):
+            return failures.cancelled(proven=observation.known.pod_gone, by=person)
+        case _:
+            return None
+
+
 def _outweighs_result(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
     """The failure of an ending that counts even if the agent printed a result."""
     match observation.ending:
@@ -254,7 +263,7 @@ def _failed_result(observation: Observation, inputs: OutcomeInputs) -> Failure |
     return failures.reported_by_claude(classified, message, resumed=inputs.resumed is True)
 
 
-_BEFORE_SUCCESS: tuple[Rule, ...] = (_outweighs_result,)
+_BEFORE_SUCCESS: tuple[Rule, ...] = (_cancelled_by_person, _outweighs_result)
 _WITH_RESULT: tuple[Rule, ...] = (_failed_result,)
 _WITHOUT_RESULT: tuple[Rule, ...] = (
     # From certain causes to guesses: the last rule always returns a failure.

@@ -19,6 +19,7 @@ before the next one is taken:
     journal         writes record, transcript and log during the run
     mirrored_file   a transcript that keeps each line once, however often the log is read again
     output          copies for --output
+    watched_files   shows a run on which another process works, from its files
     poller          when to check the status, and when to give up
     quota_gate      asks a quota service whether a new run may start
     run_target      which cluster a run is on, and the status of its Jobs there

@@ -154,7 +154,7 @@ class Poller:
             total = f"/{self.schedule.count}" if self.schedule.count else ""
             number = f"  poll={self._polls}{total}" if self._polls and not final else ""
             self._live.show_progress(
-                f"  {elapsed:<5} run={self._run_id}  status={status}  lines={self._live.lines}{number}"
+                f"  {elapsed:<5} run={self._run_id}  status={status}  {self._live.counts()}{number}"
             )
 
     async def _query(self, query: Callable[[], Awaitable[str]]) -> bool:

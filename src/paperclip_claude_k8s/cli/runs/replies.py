@@ -11,6 +11,7 @@ Status = Literal["polling", "succeeded", "failed", "cancelled"]
 Error = Literal[
     "usage",
     "unknown_run",
+    "ambiguous_run",
     "record_unreadable",
     "other_cluster",
     "state_unwritable",

@@ -124,6 +124,14 @@ class State:
     def files(self, run_id: str) -> RunFiles:
         return RunFiles(self.folder / "runs" / run_id, self.disk)
 
+    def run_ids(self) -> list[str]:
+        """Ids of all runs that have a record, in no order. Raises `Stop`."""
+        try:
+            folders = (folder for folder in (self.folder / "runs").iterdir())
+            return [folder.name for folder in folders if _exists(folder / "record.json")]
+        except OSError as error:
+            raise state_error(self.folder, error) from None
+
     def read(self, run_id: str) -> Record:
         """The record of the run. Raises `Stop` if the run is unknown or its record cannot be read."""
         if not _RUN_ID.fullmatch(run_id) or not _exists(self.files(run_id).record):

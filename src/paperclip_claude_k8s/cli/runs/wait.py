@@ -11,6 +11,7 @@ from contextlib import suppress
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.record import polling_reply
 from paperclip_claude_k8s.cli.runs.replies import CUT_SHORT, RUN_CONTINUES, Reply, Stop, find_stop, resumable
+from paperclip_claude_k8s.cli.runs.watched_files import WatchedFiles
 from paperclip_claude_k8s.cli.runs.worker import Worker
 
 RECORD_INTERVAL = 0.5
@@ -66,12 +67,14 @@ async def _reply_in_time(call: RunCall) -> Reply:
 
 async def _find_reply(call: RunCall) -> Reply:
     """Alternate between working on the run and watching another process do so, until there is a reply."""
-    files = call.state.files(call.run_id)
+    files, watched = call.state.files(call.run_id), _watched_files(call)
     record = call.state.read(call.run_id)
     if record.outcome is not None and record.cleaned_up:  # no lock is needed, as nothing has to be written
         return _report(call, record.outcome)
     while True:
         with files.try_lock() as locked:
+            if locked:
+                watched.give_way()
             # read again under the lock, because its last holder may have written the record
             record = call.state.read(call.run_id)
             if locked:
@@ -81,13 +84,23 @@ async def _find_reply(call: RunCall) -> Reply:
                 await asyncio.sleep(REMOTE_HOLDER_PAUSE)
         if call.options.mode != "wait":
             return record.outcome or polling_reply(record)
-        reply = await _watch_holder(call)
+        reply = await _watch_holder(call, watched)
         if reply is not None:
             return _report(call, reply)
 
 
-async def _watch_holder(call: RunCall) -> Reply | None:
-    """Wait until another process has written the run's outcome. None if the run's lock becomes free before.
+def _watched_files(call: RunCall) -> WatchedFiles:
+    """What another process writes, as this call shows it; after `cancel`, only what comes from now on."""
+    watched = WatchedFiles(call.state.files(call.run_id), call.live)
+    if call.options.expects_cancelled:
+        watched.skip_existing()
+    return watched
+
+
+async def _watch_holder(call: RunCall, watched: WatchedFiles) -> Reply | None:
+    """Show what another process records of the run, until it has recorded the outcome, which is returned.
+
+    None if the run's lock becomes free before.
 
     Raises `Stop`.
     """
@@ -96,13 +109,16 @@ async def _watch_holder(call: RunCall) -> Reply | None:
         polling = group.create_task(poller.poll(lambda: _recorded_status(call)))
         while not poller.gave_up.is_set():
             await asyncio.sleep(RECORD_INTERVAL)
-            record = call.state.read(call.run_id)
+            record = call.state.read(call.run_id)  # before the files are read, which are complete at its end
+            watched.show_new()
             if record.outcome is not None or _is_unlocked(call):
                 break
         polling.cancel()
     if poller.gave_up.is_set():
         stop = await poller.gave_up.wait()
         raise Stop(stop.error, stop.detail, **resumable({"run_id": call.run_id}))
+    if record.outcome is not None and watched.has_shown:
+        call.live.end_agent_output(resumed=record.resumes_session)
     return record.outcome
 
 

@@ -1,0 +1,122 @@
+"""What the shell offers for Tab: runs, Jobs, namespaces, contexts and keys of settings.
+
+Nothing is printed and nothing is raised: where something cannot be read, the shell offers less. The cluster
+is asked for at most `CLUSTER_TIME` seconds, so that a cluster that is gone does not hold up the prompt.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+CLUSTER_TIME = 1.5
+"""Seconds that a completion waits for the cluster."""
+MAX_RECORDS = 100
+"""Records that are read for a completion, newest first."""
+T = TypeVar("T")
+Suggestion = tuple[str, str]
+"""A word, and what the shell shows beside it."""
+
+
+def complete_run(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Ids of recorded runs, then ids and names of Jobs on the cluster."""
+    found = dict(_quiet(_recorded_runs))
+    for word, about in _quiet(lambda: _asked(ctx, _cluster_runs)):
+        found.setdefault(word, about)
+    return _starting(incomplete, list(found.items()))
+
+
+def complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Namespaces of the cluster, if this account may list them."""
+    return [word for word in _quiet(lambda: _asked(ctx, _namespaces)) if word.startswith(incomplete)]
+
+
+def complete_context(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Contexts of the kubeconfig."""
+    return [word for word in _quiet(lambda: _contexts(ctx.params)) if word.startswith(incomplete)]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Keys of the adapter's settings."""
+
+    def keys() -> list[str]:
+        from paperclip_claude_k8s.host.config import AdapterConfig  # noqa: PLC0415  # only for this completion
+
+        return sorted(field.alias or name for name, field in AdapterConfig.model_fields.items())
+
+    return [word for word in _quiet(keys) if word.startswith(incomplete)]
+
+
+def _starting(incomplete: str, found: list[Suggestion]) -> list[Suggestion]:
+    return [(word, about) for word, about in found if word.startswith(incomplete)]
+
+
+def _quiet(work: Callable[[], list[T]]) -> list[T]:
+    try:
+        return work()
+    except Exception:  # noqa: BLE001  # a completion has nobody to tell
+        return []
+
+
+def _recorded_runs() -> list[Suggestion]:
+    import os  # noqa: PLC0415  # as below: the completion of options needs none of it
+
+    from paperclip_claude_k8s.cli.runs.record import Record  # noqa: PLC0415
+    from paperclip_claude_k8s.cli.runs.state import State, state_folder  # noqa: PLC0415
+
+    records = State(state_folder(os.environ)).all()[:MAX_RECORDS]
+    return [
+        (record.run_id, f"{record.status}, agent {record.request['agent'].get('id')}, {record.created}")
+        for record in records
+        if isinstance(record, Record)
+    ]
+
+
+def _asked(ctx: typer.Context, ask: Callable[[Any, str, Any], Awaitable[list[T]]]) -> list[T]:
+    """What the cluster that the options so far name answers, within `CLUSTER_TIME`."""
+    from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster  # noqa: PLC0415
+    from paperclip_claude_k8s.cli.command_options import ClusterOptions  # noqa: PLC0415
+
+    given = {name: ctx.params.get(name) for name in ("kubeconfig", "context", "namespace")}
+    options = ClusterOptions(devcluster=bool(ctx.params.get("devcluster")), **given)  # type: ignore[arg-type]
+
+    async def answer() -> list[T]:
+        async with asyncio.timeout(CLUSTER_TIME), chosen_cluster(options) as cluster:
+            if cluster is None:
+                return []
+            namespace, ports = cluster
+            return await ask(ports, namespace, ctx.params)
+
+    return asyncio.run(answer())
+
+
+async def _cluster_runs(ports: Any, namespace: str, params: Any) -> list[Suggestion]:  # noqa: ANN401
+    from paperclip_claude_k8s.cluster import labels  # noqa: PLC0415
+
+    where = "" if params.get("all_namespaces") else namespace
+    jobs = (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
+    agents = {job: job.labels.get(labels.AGENT_LABEL, "") for job in jobs}
+    runs = [(job.labels.get(labels.RUN_LABEL, ""), f"agent {agent}") for job, agent in agents.items()]
+    return [*(run for run in runs if run[0]), *((job.ref.name, f"agent {agents[job]}") for job in jobs)]
+
+
+async def _namespaces(ports: Any, _namespace: str, _params: Any) -> list[str]:  # noqa: ANN401
+    found: tuple[str, ...] = await ports.cluster.list_namespaces()
+    return sorted(found)
+
+
+def _contexts(params: Any) -> list[str]:  # noqa: ANN401
+    import os  # noqa: PLC0415
+
+    import yaml  # noqa: PLC0415
+
+    from paperclip_claude_k8s.cli.kubeconfig_choice import chosen_kubeconfig  # noqa: PLC0415
+
+    given, names = params.get("kubeconfig"), list[str]()
+    chosen = chosen_kubeconfig(Path(given) if given else None, None, devcluster=False)
+    for path in (chosen or "").split(os.pathsep):
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        names += [str(context["name"]) for context in content.get("contexts") or []]
+    return names

@@ -1,0 +1,117 @@
+"""The page that `claude-k8s describe` prints. Pure functions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any
+
+from paperclip_claude_k8s.base.times import parse_time
+from paperclip_claude_k8s.cli.formats import Format, plain_text
+from paperclip_claude_k8s.cli.job_rows import age
+from paperclip_claude_k8s.cli.text_tables import Column, facts, table
+
+_PHASES = {
+    "created": "Job created",
+    "pod_created": "Pod created",
+    "scheduled": "Pod has a node",
+    "started": "agent started",
+    "ended": "agent ended",
+}
+_CONDITIONS = (
+    Column("type", itemgetter("type")),
+    Column("status", itemgetter("status")),
+    Column("reason", itemgetter("reason")),
+    Column("message", itemgetter("message")),
+)
+_CONTAINERS = (
+    Column("container", itemgetter("name")),
+    Column("state", itemgetter("state")),
+    Column("exit code", itemgetter("exit_code")),
+    Column("reason", itemgetter("reason")),
+)
+
+
+def description_text(reply: Mapping[str, Any], now: datetime, output: Format) -> str:
+    """The page as text; "" for a reply that reports an error. `now`: for ages."""
+    if "error" in reply:
+        return ""
+    if output is Format.NAME:
+        return str(reply["run_id"])
+    return "\n\n".join(_sections(reply, now)) if "state" in reply else plain_text(reply)
+
+
+def _sections(reply: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    yield facts(_head(reply, now))
+    if phases := reply.get("phases"):
+        yield f"Phases\n{_indented(facts(_phase_rows(phases)))}"
+    if containers := reply.get("containers"):
+        yield f"Containers\n{_table(containers, _CONTAINERS)}"
+    if conditions := reply.get("conditions"):
+        yield f"Conditions\n{_table(conditions, _CONDITIONS)}"
+    if reply.get("phases"):
+        events = reply.get("events") or []
+        yield f"Events\n{_table(events, _event_columns(now))}" if events else "Events\n  none"
+    if usage := reply.get("usage"):
+        yield f"Usage\n{_indented(facts(_usage_rows(usage)))}"
+    if verdict := reply.get("verdict"):
+        yield f"Verdict\n{_indented(facts([('', verdict)]).strip())}"
+    if commands := reply.get("next"):
+        yield "Next\n" + "\n".join(f"  {command}" for command in commands)
+
+
+def _head(reply: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, object]]:
+    created = parse_time(reply.get("created"))
+    named = reply.get("agent_name")
+    agent = f"{reply['agent']} ({named})" if named and named != reply.get("agent") else reply.get("agent")
+    yield "Run", reply["run_id"]
+    yield "State", reply["state"]
+    yield "Agent", agent
+    yield "Task", reply.get("task")
+    yield "Session", reply.get("session")
+    yield "Who works on it", reply.get("held_by")
+    yield "Created", f"{reply.get('created')} ({age(created, now)} ago)" if created is not None else None
+    yield "Namespace", reply.get("namespace")
+    yield "Job", reply.get("job")
+    yield "Pod", reply.get("pod")
+    yield "Node", reply.get("node")
+    yield "Image", reply.get("image")
+    yield "API server", reply.get("server")
+    yield "Record", reply.get("record")
+    yield "Cluster", reply.get("cluster")
+
+
+def _phase_rows(phases: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    before: datetime | None = None
+    for name, words in _PHASES.items():
+        time = parse_time(phases.get(name))
+        if time is None:
+            continue
+        later = f"  +{(time - before).total_seconds():.0f}s" if before is not None else ""
+        yield words, f"{phases[name]}{later}"
+        before = time
+
+
+def _event_columns(now: datetime) -> tuple[Column, ...]:
+    def seen(row: Mapping[str, Any]) -> object:
+        ago = age(parse_time(row["seen"]), now)
+        return f"{ago} (x{row['count']})" if row["count"] > 1 else ago
+
+    names = ("type", "reason", "about", "message")
+    return (Column("age", seen), *(Column(name, itemgetter(name)) for name in names))
+
+
+def _usage_rows(usage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    words = {"inputTokens": "tokens in", "cachedInputTokens": "from the cache", "outputTokens": "tokens out"}
+    for key, name in words.items():
+        if isinstance(usage.get(key), int):
+            yield name, f"{usage[key]:,}"
+    cost = usage.get("costUsd")
+    yield "cost", f"${cost:.4f}" if isinstance(cost, int | float) else "unknown until the run's result"
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]) -> str:
+    return _indented(table(rows, columns, Format.TEXT, width=None))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.split("\n"))

@@ -1,0 +1,145 @@
+"""Follow the output of a Job without taking part in its run: nothing is written and nothing is deleted."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from paperclip_claude_k8s.base.aio import FirstResult
+from paperclip_claude_k8s.claude import Transcript
+from paperclip_claude_k8s.cli.entry import StdoutUnwritable
+from paperclip_claude_k8s.cli.runs.call import ignore_log
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
+from paperclip_claude_k8s.cluster.model import JobSnapshot, Known, PodSnapshot, Running, Terminated
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.ports import NullJournal, Ports
+from paperclip_claude_k8s.run.agent_log import AgentLog
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
+from paperclip_claude_k8s.verdict.observation import recover_result
+
+START_TIMEOUT = 0.5
+"""Without `follow`, the wait for the agent's start ends after this many seconds without news of the Job."""
+Receive = Callable[[Literal["stdout", "stderr"], bytes, datetime | None], None]
+"""Gets whole lines of the agent's output, and when they were written. It may raise `StdoutUnwritable`."""
+
+
+class OutputJournal(NullJournal):
+    """Passes the agent's output on, except the first `skip` bytes of its stdout."""
+
+    def __init__(self, receive: Receive, skip: int = 0) -> None:
+        self.receive = receive
+        self.skip = skip
+        self.passed = 0
+        """Bytes of stdout that were read, with those that were skipped."""
+        self.clock: Callable[[], datetime | None] = lambda: None
+        """When the lines were written that arrive now."""
+        self.unwritable: FirstResult[StdoutUnwritable] = FirstResult()
+
+    def read_again(self) -> None:
+        """The output is going to be read from its beginning once more: skip what was passed on."""
+        self.skip, self.passed = max(self.passed, self.skip), 0
+
+    async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+        if self.unwritable.is_set():
+            return
+        if stream == "stdout":
+            known = min(max(self.skip - self.passed, 0), len(block))
+            self.passed += len(block)
+            block = block[known:]
+        elif self.passed < self.skip:
+            return
+        try:
+            if block:
+                self.receive(stream, block, self.clock())
+        except StdoutUnwritable as error:
+            self.unwritable.offer(error)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedJob:
+    """What was seen of the Job and its output, as far as they were followed."""
+
+    known: Known
+    transcript: Transcript | None = None
+    """None if the agent has not started."""
+
+
+async def follow_job(
+    job: JobSnapshot,
+    ports: Ports,
+    journal: OutputJournal,
+    *,
+    follow: bool,
+    on_change: Callable[[Known], None] | None = None,
+) -> FollowedJob:
+    """Read the agent's output, to its end or, without `follow`, as far as it is written.
+
+    `ports` must have `journal`. `on_change` is called with each change of Job and Pod.
+    Raises `StdoutUnwritable` as soon as stdout is closed or full.
+    """
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(_follow(job, ports, journal, follow=follow, on_change=on_change))
+        unwritable = group.create_task(journal.unwritable.wait())
+        await asyncio.wait([working, unwritable], return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, unwritable):
+            task.cancel()
+    if journal.unwritable.is_set():
+        raise await journal.unwritable.wait()
+    return working.result()
+
+
+async def _follow(
+    job: JobSnapshot,
+    ports: Ports,
+    journal: OutputJournal,
+    *,
+    follow: bool,
+    on_change: Callable[[Known], None] | None,
+) -> FollowedJob:
+    async with ports.informer(job.ref.namespace).job_watch(job) as job_watch:
+        job_watch.on_change = on_change
+        if on_change is not None:
+            on_change(job_watch.known)
+        agent_log = AgentLog(ports, Narrator(_silent_context()), job_watch, None)
+        journal.clock = lambda: agent_log.line_time
+        pod = await _wait_for_start(job_watch, follow=follow)
+        if pod is None:
+            return FollowedJob(job_watch.known)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent_log.follow(pod))
+            known = job_watch.known
+            while follow and judge_ending(known) is None:
+                known = await job_watch.changed()
+            # without `follow` the container may still run: then the log is read to its present end
+            agent_log.container_ended(agent_end(known.pod))
+        transcript = recover_result(agent_log.transcript(), agent_log.summary, agent_log.report)
+        return FollowedJob(job_watch.known, transcript)
+
+
+async def _wait_for_start(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
+    """The Pod, as soon as its agent has started.
+
+    None if the run has ended before a start or, without `follow`, if the agent has not started yet.
+    """
+    known = await job_watch.changed()
+    while not _has_started(known.pod):
+        if known.job_gone or judge_ending(known) is not None:
+            return None
+        try:
+            async with asyncio.timeout(None if follow else START_TIMEOUT):
+                known = await job_watch.changed()
+        except TimeoutError:
+            return None
+    return known.pod
+
+
+def _has_started(pod: PodSnapshot | None) -> bool:
+    agent = pod.agent if pod is not None else None
+    return agent is not None and isinstance(agent.state, (Running, Terminated))
+
+
+def _silent_context() -> ExecutionContext:
+    """A context whose callback drops everything: the agent's output is taken from the journal."""
+    return ExecutionContext.model_validate({"runId": "-", "agent": {"id": "-"}, "onLog": ignore_log})

@@ -1,0 +1,68 @@
+"""How a run ended, in words, as far as its Job and its output tell."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from paperclip_claude_k8s.base.json_readers import as_object, get_text
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.cli.find_run import run_id_of
+from paperclip_claude_k8s.cli.follow_job import FollowedJob
+from paperclip_claude_k8s.cli.runs.replies import Reply
+from paperclip_claude_k8s.cluster import labels
+from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.replay.judging import judge_transcript
+from paperclip_claude_k8s.verdict.ending import judge_ending
+
+MAX_ANNOTATION_CHARS = 10_000
+"""A longer annotation was not written by the adapter, and is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a run ended. `text`: one sentence."""
+
+    text: str
+    succeeded: bool
+    error_code: str = ""
+
+    @classmethod
+    def of_reply(cls, reply: Reply) -> "Verdict":
+        """The verdict of the outcome that a record has."""
+        code = str(reply.get("error_code") or reply.get("error") or "")
+        return cls.of(str(reply.get("run_id")), code, str(reply.get("detail") or ""))
+
+    @classmethod
+    def of(cls, run: str, code: str, message: str) -> "Verdict":
+        """`code`: "" after a success."""
+        if not code:
+            return cls(f"Run {run} succeeded", succeeded=True)
+        reason = f": {neutral(message)}" if message else ""
+        verb = "was cancelled" if code == "cancelled" else f"failed ({neutral(code)})"
+        return cls(f"Run {run} {verb}{reason}", succeeded=False, error_code=code)
+
+
+def verdict_of(job: JobSnapshot, followed: FollowedJob) -> Verdict | None:
+    """How the run of a Job ended that was followed; None if it goes on."""
+    ending = judge_ending(followed.known)
+    if ending is None:
+        return None
+    transcript = followed.transcript or StreamReader().finish()
+    result = judge_transcript(transcript, ending, resumed=None)
+    return Verdict.of(run_id_of(job), str(result.error_code or ""), result.error_message or "")
+
+
+def noted_result(job: JobSnapshot) -> dict[str, Any]:
+    """What the host that took the result noted on a Job that is kept; {} if it noted nothing readable."""
+    text = job.annotations.get(labels.RESULT_ANNOTATION, "")
+    try:
+        return as_object(json.loads(text)) if 0 < len(text) <= MAX_ANNOTATION_CHARS else {}
+    except ValueError:
+        return {}
+
+
+def noted_verdict(job: JobSnapshot) -> Verdict | None:
+    """The verdict that the host noted on a Job that is kept; None if it noted none."""
+    result = noted_result(job)
+    return Verdict.of(run_id_of(job), get_text(result, "errorCode"), "") if result else None

@@ -1,0 +1,87 @@
+"""Watch all Jobs and Pods of the adapter in one namespace or in all, for `claude-k8s jobs --watch`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from paperclip_claude_k8s.cli.entry import StdoutUnwritable
+from paperclip_claude_k8s.cluster.labels import ALL_OURS
+from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, WatchEvent
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+
+SETTLE = 0.1
+"""Seconds in which changes are collected before they are shown together."""
+S = TypeVar("S", JobSnapshot, PodSnapshot)
+Show = Callable[[Sequence[JobSnapshot], Sequence[PodSnapshot]], None]
+
+
+async def watch_jobs(cluster: Cluster, namespace: str, show: Show) -> None:
+    """Call `show` with all Jobs and Pods, and again after changes, until a watch ends.
+
+    `namespace` "": all namespaces. Raises `ClusterError`, and what `show` raises.
+    """
+    jobs = await cluster.list_jobs(namespace, ALL_OURS)
+    pods = await cluster.list_pods(namespace, ALL_OURS)
+    known = _KnownObjects(show)
+    known.jobs |= {job.ref.uid: job for job in jobs.items}
+    known.pods |= {pod.uid: pod for pod in pods.items}
+    job_events = cluster.watch_jobs(namespace, ALL_OURS, jobs.resource_version)
+    pod_events = cluster.watch_pods(namespace, ALL_OURS, pods.resource_version)
+    async with asyncio.TaskGroup() as group:
+        works = (
+            known.show_changes(),
+            known.take(job_events, known.jobs, lambda job: job.ref.uid),
+            known.take(pod_events, known.pods, lambda pod: pod.uid),
+        )
+        tasks = [group.create_task(_as_value(work)) for work in works]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+    for task in tasks:
+        error = None if task.cancelled() else task.result()
+        if error is not None:
+            raise error
+
+
+class _KnownObjects:
+    """All Jobs and Pods by uid, which watches keep up to date."""
+
+    def __init__(self, show: Show) -> None:
+        self.jobs: dict[str, JobSnapshot] = {}
+        self.pods: dict[str, PodSnapshot] = {}
+        self._show = show
+        self._changed = asyncio.Event()
+
+    async def show_changes(self) -> None:
+        while True:
+            self._changed.clear()
+            self._show(list(self.jobs.values()), list(self.pods.values()))
+            await self._changed.wait()
+            await asyncio.sleep(SETTLE)
+
+    async def take(
+        self,
+        events: AsyncGenerator[WatchEvent[S] | Bookmark, None],
+        known: dict[str, S],
+        uid_of: Callable[[S], str],
+    ) -> None:
+        """Apply the events until the watch ends."""
+        async with aclosing(events) as open_events:
+            async for event in open_events:
+                if isinstance(event, Bookmark):
+                    continue
+                if event.gone:
+                    known.pop(uid_of(event.snapshot), None)
+                else:
+                    known[uid_of(event.snapshot)] = event.snapshot
+                self._changed.set()
+
+
+async def _as_value(work: Coroutine[Any, Any, None]) -> Exception | None:
+    """The error that ended the work, so that it is not raised in a group of exceptions."""
+    try:
+        await work
+    except (ClusterError, StdoutUnwritable) as error:
+        return error
+    return None

@@ -1,0 +1,77 @@
+"""Which process works on a run, as Leases and annotations in its namespace tell."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.base.times import parse_time
+from paperclip_claude_k8s.cli.find_run import run_id_of
+from paperclip_claude_k8s.cli.job_rows import age
+from paperclip_claude_k8s.cluster import labels
+from paperclip_claude_k8s.cluster.lease_objects import (
+    ProcessId,
+    holder_of,
+    is_process_lease,
+    is_slot_lease,
+    read_process,
+)
+from paperclip_claude_k8s.cluster.model import JobSnapshot, LeaseSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.ports import Ports
+
+SEEN_WITHIN = timedelta(seconds=180)
+"""A process that has not renewed its Lease or annotation for so long has probably ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who works on a run. `text`: for messages."""
+
+    text: str
+    works: bool = True
+    """Whether a process works on the run, as far as is known."""
+    seen: str = ""
+    """When it was seen last; "" if unknown."""
+
+    @property
+    def description(self) -> str:
+        return f"{self.text} ({self.seen})" if self.seen else self.text
+
+
+async def holder_of_job(job: JobSnapshot, ports: Ports) -> Holder:
+    """The process that works on the run of this Job."""
+    leases: tuple[LeaseSnapshot, ...] = ()
+    with suppress(ClusterError):  # an account without the right to list Leases
+        leases = (await ports.cluster.list_leases(job.ref.namespace, labels.ALL_OURS)).items
+    return judge_holder(job, leases, ports.settings.now())
+
+
+def judge_holder(job: JobSnapshot, leases: tuple[LeaseSnapshot, ...], now: datetime) -> Holder:
+    """The holder, given all Leases of the adapter in the Job's namespace."""
+    run = run_id_of(job)
+    for lease in leases:
+        process, of_run = holder_of(lease)
+        if is_slot_lease(lease) and of_run == run:
+            return _holder(process, _renewed(process, leases), now)
+    noted = job.annotations.get(labels.HOLDER_ANNOTATION)
+    if noted is not None:
+        seen = parse_time(job.annotations.get(labels.HOLDER_SEEN_ANNOTATION))
+        return _holder(read_process(noted, ""), seen, now)
+    if labels.DETACHED_ANNOTATION in job.annotations:
+        return Holder("nobody; it was started with `claude-k8s run`, which can go on with it", works=False)
+    return Holder("nobody, as far as Leases and annotations tell", works=False)
+
+
+def _renewed(process: ProcessId, leases: tuple[LeaseSnapshot, ...]) -> datetime | None:
+    own = (lease for lease in leases if is_process_lease(lease) and lease.holder == process.uuid)
+    return next((lease.renewed for lease in own), None)
+
+
+def _holder(process: ProcessId, seen: datetime | None, now: datetime) -> Holder:
+    name = f"process {process.pid} on {neutral(process.host[:100])}" if process.host else "a host process"
+    if seen is None:
+        return Holder(name)
+    alive = now - seen < SEEN_WITHIN
+    ended = "" if alive else ", so it has probably ended"
+    return Holder(name, alive, f"last seen {age(seen, now)} ago{ended}")

@@ -1,0 +1,90 @@
+"""Show a run on which another process works, from the files that it writes.
+
+New lines of the agent's stdout, and of the log with the adapter's lines and the agent's stderr, are shown in
+the order in which the files grew between two looks.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from paperclip_claude_k8s.cli.agent_output import BAR
+from paperclip_claude_k8s.cli.live import KEEPALIVE, LiveView
+from paperclip_claude_k8s.cli.log_printers import SinceFilter
+from paperclip_claude_k8s.cli.runs.state import RunFiles
+
+CHUNK = 1024 * 1024
+"""Bytes that are read and shown at a time."""
+
+
+class GrowingFile:
+    """Returns what a file has got since the last look, in whole lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._partial = b""
+
+    @property
+    def passed(self) -> int:
+        """Bytes that were returned or skipped."""
+        return self._offset - len(self._partial)
+
+    def skip_existing(self) -> None:
+        """Begin after what the file has now."""
+        with suppress(FileNotFoundError):
+            self._offset = self._path.stat().st_size
+
+    def read(self) -> bytes:
+        """The next whole lines, at most `CHUNK` bytes and one line; b"" if there are none yet."""
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(self._offset)
+            read = file.read(CHUNK)
+            self._offset += len(read)
+            lines, newline, self._partial = (self._partial + read).rpartition(b"\n")
+            return lines + newline
+        return b""
+
+
+class WatchedFiles:
+    """The files of one run, as a view shows them."""
+
+    def __init__(self, files: RunFiles, live: LiveView, since: SinceFilter | None = None) -> None:
+        self._since = since or SinceFilter(None)
+        self._stdout = GrowingFile(files.transcript)
+        self._log = GrowingFile(files.log)
+        self._live = live
+        self.has_shown = False
+        """Whether anything of the agent was shown."""
+
+    @property
+    def stdout_bytes(self) -> int:
+        """Bytes of the agent's stdout that were shown."""
+        return self._stdout.passed
+
+    def skip_existing(self) -> None:
+        """Show only what is written from now on."""
+        for file in (self._stdout, self._log):
+            file.skip_existing()
+
+    def show_new(self) -> None:
+        """Show what the files have got since the last call."""
+        while lines := self._log.read():
+            for line in lines.decode("utf-8", "replace").splitlines():
+                self._show_log_line(line)
+        while block := self._stdout.read():
+            self.has_shown = True
+            self._live.show_agent_output("stdout", block, self._since.new(block))
+
+    def give_way(self) -> None:
+        """The view gets the output from its beginning by another way: show the rest here, and forget it."""
+        if self.has_shown:
+            self.show_new()
+            self._live.restart()
+
+    def _show_log_line(self, line: str) -> None:
+        if line.startswith(BAR):
+            self._live.show_agent_lines("stderr", [line.removeprefix(BAR).encode()])
+            return
+        _time, _, text = line.partition(" ")
+        if not text.startswith(KEEPALIVE):  # of an earlier time
+            self._live.show_status(text)

@@ -1,0 +1,11 @@
+"""The part of the `Cluster` interface for namespaces, with the rules of `port`."""
+
+from typing import Protocol
+
+
+class NamespacePort(Protocol):
+    """The calls for namespaces."""
+
+    async def list_namespaces(self) -> tuple[str, ...]:
+        """Names of all namespaces. `ClusterError` 403 for accounts that may not list them."""
+        ...
