@@ -1,6 +1,7 @@
 """What the user of a command sees on stderr during a run."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -32,7 +33,7 @@ def test_footer_shows_time_lines_tokens_and_cost_in_one_line() -> None:
     live.show_agent_output("stdout", CAPTURED, CAPTURED)
     live.show_status("long " * 40)
     footer = str(live.footer().text)
-    assert footer.startswith("0:00  2 lines  2.0k tokens  $0.2500  long long")
+    assert footer.startswith("0:00  2 lines  2.0k context  $0.2500  long long")
     assert len(footer) <= 56
 
 
@@ -45,6 +46,33 @@ def test_footer_shows_the_run_s_own_cost_of_a_resumed_session(name: str, footer:
     live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
     live.show_agent_output("stdout", stdout, b"")
     assert f"  {footer}  " in str(live.footer().text)
+
+
+def answer(message_id: str, tokens: int, parent: str | None = None) -> bytes:
+    usage = {"input_tokens": tokens, "output_tokens": 1}
+    message = {"model": "m", "id": message_id, "type": "message", "content": [], "usage": usage}
+    event = {"type": "assistant", "message": message, "parent_tool_use_id": parent}
+    return json.dumps(event, separators=(",", ":")).encode() + b"\n"
+
+
+def test_footer_counts_tokens_of_all_answers_and_context_of_the_main_agent() -> None:
+    live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
+    block = answer("a", 40_000) + answer("b", 22_000, parent="toolu_1")
+    live.show_agent_output("stdout", block, b"")
+    assert "  40.0k context  62.0k tokens  " in str(live.footer().text)
+
+
+@pytest.mark.parametrize(("term", "may_move"), [("dumb", True), ("xterm", False)])
+def test_terminal_that_cannot_move_gets_keepalive_and_progress_lines(term: str, *, may_move: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, no_color=True, _environ={"TERM": term})
+    live = LiveView(console, quiet=False, may_move=may_move)
+    live.show_status("keepalive - job j running (15s since last output)")
+    live.show_agent_output("stdout", answer("a", 1000), b"")
+    live.show_progress(f"  [15s] {live.counts()}")
+    assert not live.has_footer
+    assert "keepalive - job j" in out.getvalue()
+    assert "[15s] lines=1  tokens=1001" in out.getvalue()
 
 
 def test_footer_omits_an_unknown_cost() -> None:

@@ -53,6 +53,12 @@ async def chosen_cluster(
         await process.shut_down()
 
 
+def names_cluster(options: ClusterOptions) -> bool:
+    """Whether there is a cluster to ask: by the options, by a default, or because this is a Pod."""
+    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
+    return options.devcluster or chosen is not None or "KUBERNETES_SERVICE_HOST" in os.environ
+
+
 async def jobs_of_adapter(
     options: ClusterOptions, *, all_namespaces: bool = False
 ) -> tuple[str | None, tuple[JobSnapshot, ...]]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from paperclip_claude_k8s.cli.chosen_cluster import ALL_NAMESPACES, chosen_cluster
+from paperclip_claude_k8s.cli.chosen_cluster import ALL_NAMESPACES, chosen_cluster, names_cluster
 from paperclip_claude_k8s.cli.grants import with_grants
 from paperclip_claude_k8s.cli.run_lookup_options import LookupOptions
 from paperclip_claude_k8s.cli.runs.record import Record
@@ -93,6 +93,9 @@ async def job_on_cluster(
     Raises:
         Stop: there is no such run, there are several, or the cluster cannot be asked.
     """
+    if not names_cluster(options):
+        hint = "`claude-k8s history` lists those that are; with --kubeconfig, runs on a cluster are found too"
+        raise Stop("unknown_run", f"run {options.run} is not known here; {hint}")
     try:
         async with chosen_cluster(options, journal) as cluster:
             if cluster is None:
