@@ -391,10 +391,7 @@ def timeout(seconds: float) -> Failure:
 
 
 def cancelled(*, proven: bool, by: str = "") -> Failure:
-    """Built when the host cancelled the run, or a person did with `claude-k8s cancel`.
-
-    `proven`: the agent's Pod is gone, or never existed. `by`: the person; "" for the host.
-    """
+    """Built when the host, or the person `by`, cancelled the run. `proven`: its Pod is gone, or never was."""
     text = f"Run cancelled by {by} with `claude-k8s cancel`" if by else "Run cancelled"
     return Failure(ErrorCode.CANCELLED, text, evidence="interrupted" if proven else "continuation")
 

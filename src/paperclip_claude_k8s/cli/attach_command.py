@@ -48,7 +48,7 @@ def attach(options: AttachOptions) -> int:
         part = log_part(options.since, options.tail, times=options.times)
         async with open_live_view(quiet=False, times=options.times, stdout=True) as live:
             verdict = await _with_progress(live, _attach(options, part, live))
-            live.release()
+            live.writer.release()
             live.show_note(verdict.text)
             verdicts.append(verdict)
         return {}
@@ -94,14 +94,14 @@ async def _show_recorded(record: Record, part: LogPart, live: LiveView) -> Verdi
     live.show_note(f"Run {record.run_id}, which was started here {record.created}")
     watched = WatchedFiles(files, live, SinceFilter(part.since))
     if part.tail is not None:
-        live.hold_back(part.tail)
+        live.writer.hold_back(part.tail)
     while record.outcome is None:
         with files.try_lock() as locked:
             pass
         if locked:  # no process of this machine works on the run
             return await _show_left_run(record, part, live, watched)
         watched.show_new()
-        live.release()
+        live.writer.release()
         check_writable(live)
         await asyncio.sleep(FILE_CHECK_INTERVAL)
         record = state.read(record.run_id)
@@ -114,7 +114,7 @@ async def _show_left_run(record: Record, part: LogPart, live: LiveView, watched:
     """Show a run that was started here and that no process works on now. Raises `Stop`."""
     again = f"`claude-k8s run --run-id {record.run_id}`"
     if record.phase != "polling":
-        live.release()
+        live.writer.release()
         return Verdict(f"Run {record.run_id} has no Job yet; {again} submits it", succeeded=False)
     job_start = record.jobs[-1].stdout if record.jobs else 0
     view = JobView(live, part, skip=watched.stdout_bytes - job_start)
@@ -139,10 +139,10 @@ class JobView:
     async def show(self, job: JobSnapshot, ports: Ports) -> Verdict:
         """Show the output until the run ends. Raises `ClusterError`."""
         if self._part.tail is not None and not self.journal.skip:
-            self._live.hold_back(self._part.tail)
+            self._live.writer.hold_back(self._part.tail)
             await follow_job(job, ports, self.journal, follow=False)
             self.journal.read_again()
-        self._live.release()
+        self._live.writer.release()
         followed = await follow_job(job, ports, self.journal, follow=True, on_change=self._show_state)
         self._live.end_agent_output(resumed=None)
         verdict = noted_verdict(job) or verdict_of(job, followed)
@@ -166,9 +166,9 @@ class JobView:
 
 def check_writable(live: LiveView) -> None:
     """Raises `StdoutUnwritable` if the view could not be written; says why, unless its reader ended."""
-    if live.write_error is not None:
-        closed = isinstance(live.write_error, BrokenPipeError)
-        reason = live.write_error.strerror or live.write_error
+    if live.writer.error is not None:
+        closed = isinstance(live.writer.error, BrokenPipeError)
+        reason = live.writer.error.strerror or live.writer.error
         raise stdout_unwritable(b"" if closed else f"Cannot write to stdout ({reason})\n".encode())
 
 

@@ -77,10 +77,10 @@ async def _cancel_on_cluster(options: CancelOptions) -> Reply:
             raise Stop("task_failed", f"Job {job.ref} ended before it could be cancelled", **about)
         stopped = await _is_stopped(job, ports, options.timeout)
         detail = "the agent has stopped" if stopped else f"the agent still works after {options.timeout:g}s"
-        told = (
+        report = (
             f"{holder.text} reports the run as cancelled" if holder.works else "no process works on the run"
         )
-        return {**about, "status": "cancelled", "agent_stopped": stopped, "detail": f"{detail}; {told}"}
+        return {**about, "status": "cancelled", "agent_stopped": stopped, "detail": f"{detail}; {report}"}
 
 
 async def _is_stopped(job: JobSnapshot, ports: Ports, seconds: float) -> bool:

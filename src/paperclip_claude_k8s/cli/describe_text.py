@@ -82,12 +82,12 @@ def _head(reply: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, object
 
 def _phase_rows(phases: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
     before: datetime | None = None
-    for name, words in _PHASES.items():
+    for name, label in _PHASES.items():
         time = parse_time(phases.get(name))
         if time is None:
             continue
         later = f"  +{(time - before).total_seconds():.0f}s" if before is not None else ""
-        yield words, f"{phases[name]}{later}"
+        yield label, f"{phases[name]}{later}"
         before = time
 
 
@@ -101,8 +101,8 @@ def _event_columns(now: datetime) -> tuple[Column, ...]:
 
 
 def _usage_rows(usage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    words = {"inputTokens": "tokens in", "cachedInputTokens": "from the cache", "outputTokens": "tokens out"}
-    for key, name in words.items():
+    names = {"inputTokens": "tokens in", "cachedInputTokens": "from the cache", "outputTokens": "tokens out"}
+    for key, name in names.items():
         if isinstance(usage.get(key), int):
             yield name, f"{usage[key]:,}"
     cost = usage.get("costUsd")

@@ -9,11 +9,12 @@ adapter's or the command's, so a status line that an agent has forged can be tol
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live as RichLive
 from rich.segment import Segment
 from rich.spinner import Spinner
@@ -38,6 +39,40 @@ class _Lines:
 
     def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
         yield Segment(self._text)
+
+
+class _Writer:
+    """Writes to a console. A closed or full one is noted in `error`: it does not affect the run."""
+
+    def __init__(self, console: Console) -> None:
+        self.error: OSError | None = None
+        """Why the last write that failed did so."""
+        self._console = console
+        self._held: deque[str] | None = None
+        """The last lines that are held back; None: all are written."""
+
+    def hold_back(self, lines: int) -> None:
+        """Keep only the last lines of the agent's output until `release` is called."""
+        self._held = deque(maxlen=lines)
+
+    def release(self) -> None:
+        """Write what was held back; what follows is written at once."""
+        held, self._held = self._held, None
+        if held:
+            self.write("".join(held))
+
+    def write(self, lines: str) -> None:
+        """Write lines of the agent, which are wrapped and painted already."""
+        if self._held is not None:
+            self._held.extend(lines.splitlines(keepends=True))
+        else:
+            self.print(_Lines(lines), end="", crop=False)
+
+    def print(self, item: RenderableType, **options: Any) -> None:  # noqa: ANN401  # those of Console.print
+        try:
+            self._console.print(item, **options)
+        except OSError as error:
+            self.error = error
 
 
 class LiveView:
@@ -72,10 +107,7 @@ class LiveView:
         self.lines = 0
         """Lines of the agent's output so far, stdout and stderr."""
         self._agent = AgentOutput()
-        self.write_error: OSError | None = None
-        """Why the last write that failed did so."""
-        self._held: deque[str] | None = None
-        """The last lines that are held back; None: all are shown."""
+        self.writer = _Writer(console)
 
     @property
     def tokens(self) -> int:
@@ -127,15 +159,6 @@ class LiveView:
         if not self._quiet:
             self._write(self._agent.shown_end(self._screen(), resumed=resumed, now=self._now()))
 
-    def hold_back(self, lines: int) -> None:
-        """Show only the last lines of what follows until `release` is called."""
-        self._held = deque(maxlen=lines)
-
-    def release(self) -> None:
-        """Show what was held back, and everything that follows."""
-        held, self._held = self._held, None
-        self._write("".join(held or ()))
-
     def _screen(self) -> Screen:
         return screen_of(self._console, times=self._times)
 
@@ -144,12 +167,9 @@ class LiveView:
 
     def _write(self, lines: str) -> None:
         """Write lines in one step, because each step draws the footer again."""
-        if self._held is not None:
-            self._held.extend(lines.splitlines(keepends=True))
-        elif lines:
+        if lines:
             self._activity = f"agent: {self._agent.activity}"
-            with self._noting_errors():
-                self._console.print(_Lines(lines), end="", crop=False)
+            self.writer.write(lines)
 
     def counts(self) -> str:
         """Lines, tokens and cost so far, for a progress line."""
@@ -188,16 +208,7 @@ class LiveView:
 
     def _print(self, text: Text) -> None:
         if not self._quiet:
-            with self._noting_errors():
-                self._console.print(text, soft_wrap=not self._console.is_terminal)
-
-    @contextmanager
-    def _noting_errors(self) -> Iterator[None]:
-        """A closed or full stderr does not affect the run."""
-        try:
-            yield
-        except OSError as error:
-            self.write_error = error
+            self.writer.print(text, soft_wrap=not self._console.is_terminal)
 
 
 def _is_tty(console: Console) -> bool:

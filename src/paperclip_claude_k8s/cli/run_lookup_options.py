@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from paperclip_claude_k8s.cli.command_options import ClusterOptions, OutputFormat, Quiet, Times
-from paperclip_claude_k8s.cli.completion import complete_run
+from paperclip_claude_k8s.cli.shell_completion import complete_run
 
 Run = Annotated[
     str,

@@ -224,10 +224,7 @@ class _Waiting:
         if job_watch.refused is not None:
             return NotStarted(failures.job_state_mismatch(job_watch.ref.name, str(job_watch.refused)))
         if known.job_gone:
-            if person := canceller(known):
-                return NotStarted(failures.cancelled(proven=known.pod is None or known.pod_gone, by=person))
-            facts = f"job={job_watch.ref}, detected_via={known.seen_by}"
-            return NotStarted(failures.job_deleted_externally(facts))
+            return _deleted_before_start(job_watch)
         self._obstacles = self._obstacles.with_pod(known.pod)
         return _start_result(judge_start(known, self._obstacles), known)
 
@@ -304,6 +301,15 @@ class _Waiting:
         text = f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})"
         retryable = verdict.budget is not StartBudget.MISSING_IMAGE
         return NotStarted(failures.pod_schedule_failed(text, retryable=retryable))
+
+
+def _deleted_before_start(job_watch: JobWatch) -> NotStarted:
+    """The result if the Job was deleted before its agent started, perhaps by a person who cancelled it."""
+    known = job_watch.known
+    if person := canceller(known):
+        return NotStarted(failures.cancelled(proven=known.pod is None or known.pod_gone, by=person))
+    facts = f"job={job_watch.ref}, detected_via={known.seen_by}"
+    return NotStarted(failures.job_deleted_externally(facts))
 
 
 def _start_result(verdict: StartVerdict, known: Known) -> StartResult | StillWaiting | FinishedWithoutPod:
