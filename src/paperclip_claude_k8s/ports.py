@@ -45,7 +45,7 @@ class ProcessSettings:
     spending: DailySpending = field(default_factory=DailySpending)
     """What the runs of today have cost."""
     events: EventHub = field(default_factory=EventHub)
-    """Who is told what happens."""
+    """Passes the events of this process to loggers and subscribers."""
     policy: Policy = field(default_factory=Policy)
     """What configs may use."""
     policy_error: str | None = None

@@ -71,7 +71,7 @@ async def test_probe_that_the_page_switches_on_tries_the_address(
         ({"setupMayFollow": True, "config": {"kubeconfig": "/nowhere"}}, "fail"),
     ],
 )
-async def test_agent_without_settings_is_told_what_to_set(context: dict[str, Any], status: str) -> None:
+async def test_check_without_settings_names_what_to_set(context: dict[str, Any], status: str) -> None:
     """The server's wizard creates agents before their settings can be entered, unless the test fails."""
     checkup = await Adapter(ProcessSettings(env={})).test_environment({"config": {}, **context})
     assert checkup.status == status

@@ -125,7 +125,7 @@ def test_error_that_was_just_shown_is_not_repeated_at_the_end() -> None:
     ]
 
 
-def test_unknown_cost_is_told() -> None:
+def test_unknown_cost_is_shown() -> None:
     assert shown_run(json.dumps(RESULT), usage=RunUsage()) == ["✓ done · cost unknown"]
 
 
@@ -223,7 +223,7 @@ def test_start_of_a_task_is_shown_by_its_call() -> None:
     ]
 
 
-def test_end_of_a_sub_agent_is_told_by_its_result() -> None:
+def test_result_of_a_sub_agent_shows_how_it_ended() -> None:
     failed = system_line("task_updated", task_id="1", patch={"status": "failed", "error": "It broke."})
     usage = {"tool_uses": 1, "total_tokens": 5, "duration_ms": 3}
     ended = system_line(
@@ -239,7 +239,7 @@ def test_end_of_a_sub_agent_is_told_by_its_result() -> None:
     ]
 
 
-def test_end_of_a_background_sub_agent_is_told_by_its_notification() -> None:
+def test_notification_of_a_background_sub_agent_shows_how_it_ended() -> None:
     ended = system_line(
         "task_notification", task_id="1", tool_use_id="t", status="completed", summary="2 files."
     )

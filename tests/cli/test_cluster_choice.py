@@ -126,7 +126,7 @@ def _config_of(dev: DevClusterCli) -> str:
     return (dev.cli.folder / "config.json").read_text(encoding="utf-8")
 
 
-async def test_run_of_another_context_is_told_as_another_cluster(dev: DevClusterCli, tmp_path: Path) -> None:
+async def test_run_of_another_context_is_one_of_another_cluster(dev: DevClusterCli, tmp_path: Path) -> None:
     first, second = split(dev, tmp_path)
     env = dev.cli.environment() | {"KUBECONFIG": f"{first}:{second}"}
     _, out, _ = await claude_k8s(*dev.new_run_args("--submit-only", "-n", "paperclip"), env=env)

@@ -211,7 +211,7 @@ async def test_token_file_that_rotates_is_read_again_after_a_401(tmp_path: Path)
 
 
 def a_plugin(folder: Path, **more: Any) -> dict[str, Any]:
-    """A user's `exec`: a program that prints the token "plugin" and keeps what it was told in `info`."""
+    """A user's `exec`: a program that prints the token "plugin" and keeps its input in `info`."""
     credential = json.dumps({"apiVersion": API_VERSION, "status": {"token": "plugin"}})
     program = folder / "plugin"
     script = f"""printf '%s' "$KUBERNETES_EXEC_INFO" > '{folder}/info'; echo '{credential}'"""
@@ -246,7 +246,7 @@ async def test_token_precedes_password_and_plugin_as_with_kubectl(
 # Exec plugins -------------------------------------------------------------------------------------
 
 
-async def test_plugin_is_told_the_cluster_only_if_it_asks(tmp_path: Path) -> None:
+async def test_plugin_gets_the_cluster_only_if_it_asks(tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "a"}}
     async with serving(Server(), tls=server_tls(certificate)) as url:
@@ -264,7 +264,7 @@ async def test_plugin_is_told_the_cluster_only_if_it_asks(tmp_path: Path) -> Non
             assert info["spec"] == {"interactive": False, **({"cluster": expected} if asks else {})}
 
 
-async def test_missing_plugin_is_told_with_its_install_hint(tmp_path: Path) -> None:
+async def test_missing_plugin_is_reported_with_its_install_hint(tmp_path: Path) -> None:
     hint = "Install it:\n  brew install \x1b[31mkubelogin" + "x" * 1000
     user = {"exec": {"apiVersion": API_VERSION, "command": "no-such-plugin", "installHint": hint}}
     error = await error_with(a_kubeconfig(tmp_path, user=user))

@@ -1,4 +1,4 @@
-"""Requests through a proxy, and what is told when the proxy does not pass them on."""
+"""Requests through a proxy, and what is reported when the proxy does not pass them on."""
 
 import base64
 import os
@@ -88,7 +88,7 @@ async def test_https_proxy_that_is_not_trusted_is_named(tmp_path: Path) -> None:
         ("404 Not Found", "have the proxy allow connections"),
     ],
 )
-async def test_refusal_by_a_proxy_is_permanent_and_told_as_its_own(
+async def test_refusal_by_a_proxy_is_permanent_and_reported_as_its_own(
     scheme: str, status: str, step: str, tmp_path: Path
 ) -> None:
     async with http_proxy(refusal(status, body=PAGE)) as proxy:
@@ -101,7 +101,7 @@ async def test_refusal_by_a_proxy_is_permanent_and_told_as_its_own(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"])
-async def test_fault_of_a_proxy_is_retried_and_told_as_its_own(
+async def test_fault_of_a_proxy_is_retried_and_reported_as_its_own(
     scheme: str, status: str, tmp_path: Path
 ) -> None:
     async with http_proxy(refusal(status, body=PAGE)) as proxy:
@@ -112,7 +112,7 @@ async def test_fault_of_a_proxy_is_retried_and_told_as_its_own(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_refusal_by_a_proxy_that_quotes_the_request_is_told_without_its_logins(
+async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_its_logins(
     scheme: str, tmp_path: Path
 ) -> None:
     password = base64.b64encode(b"user:canary-password").decode()
@@ -203,7 +203,7 @@ async def test_proxy_of_a_variable_is_named_by_it(tmp_path: Path) -> None:
     assert "put a valid name and password into HTTPS_PROXY" in error.message
 
 
-async def test_refusal_by_a_proxy_is_told_for_logs_too(tmp_path: Path) -> None:
+async def test_refusal_by_a_proxy_is_reported_for_logs_too(tmp_path: Path) -> None:
     async with http_proxy(refusal("403 Forbidden", body=PAGE)) as proxy:
         cluster: dict[str, Any] = {"proxy-url": f"http://user:canary@127.0.0.1:{proxy.port}"}
         kubeconfig = a_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster)

@@ -88,7 +88,7 @@ async def test_workspace_is_cloned_changed_and_pushed(git_site: Site, server: Gi
     assert "warnings" not in result.result_json
 
 
-async def test_what_is_not_pushed_is_told_with_its_size(git_site: Site, server: GitServer) -> None:
+async def test_work_that_is_not_pushed_is_reported_with_its_size(git_site: Site, server: GitServer) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
     script = f"echo more >>README; head -c 2048 /dev/zero >big; {CHANGE}"
     result, log = await run(git_site, script, {"repoUrl": url, "repoRef": "main"})
@@ -136,7 +136,7 @@ async def test_clone_that_fails_says_why_and_what_to_do(git_site: Site, server: 
     assert await git_site.leftovers() == []
 
 
-async def test_agent_starts_without_a_private_repository_and_is_told_so(
+async def test_repository_that_cannot_be_cloned_is_reported_and_the_agent_starts(
     git_site: Site, server: GitServer
 ) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
@@ -177,7 +177,7 @@ async def test_stop_during_a_slow_push_is_answered(git_site: Site, server: GitSe
     assert "workspace_not_pushed" in result.result_json["warnings"][0]
 
 
-async def test_host_that_dies_in_mid_run_is_replaced_and_the_work_is_pushed(
+async def test_run_of_a_host_that_dies_is_adopted_and_its_work_is_pushed(
     git_site: Site, server: GitServer, tmp_path: Path
 ) -> None:
     url = server.new_repository("app", {"README": "hello\n"})

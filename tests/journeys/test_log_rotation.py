@@ -55,7 +55,7 @@ async def wait_for_rotation(real: Site, pod: str, after_line: int) -> None:
 
 
 def pod_of(host_log: HostLog) -> str:
-    """Name of the running Pod that the host was told."""
+    """Name of the running Pod, from the status lines of the run."""
     return host_log.status.partition("Pod running: ")[2].split()[0]
 
 

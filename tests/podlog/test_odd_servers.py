@@ -43,7 +43,7 @@ async def follow(response: bytes, sink: RecordingSink) -> LogReport:
     return await Follower(OddLog(response), sink, SourceInfo(nonce=NONCE)).run(ended)
 
 
-async def test_thousands_of_texts_that_are_no_log_lines_are_told_a_few_times() -> None:
+async def test_thousands_of_texts_that_are_no_log_lines_are_reported_a_few_times() -> None:
     sink = RecordingSink()
     await follow(b"".join(b"odd %d\n" % number for number in range(10_000)), sink)
     texts = [notice.text for notice in sink.notices if isinstance(notice, NotLogText)]

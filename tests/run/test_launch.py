@@ -59,10 +59,10 @@ async def test_value_that_linux_just_accepts_is_passed_on(tmp_path: Path) -> Non
         assert result.error_message is None
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(300, "300s"), (0, "none")])
+@pytest.mark.parametrize(("seconds", "shown"), [(300, "300s"), (0, "none")])
 async def test_created_line_has_the_deadline_as_it_is_configured(
-    tmp_path: Path, seconds: int, said: str
+    tmp_path: Path, seconds: int, shown: str
 ) -> None:
     async with one_host(tmp_path, GOOD) as (_, run):
         _, host_log = await run(config={"timeoutSec": seconds})
-        assert f"in namespace paperclip (deadline: {said})" in host_log.status
+        assert f"in namespace paperclip (deadline: {shown})" in host_log.status

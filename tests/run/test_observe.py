@@ -295,8 +295,8 @@ async def test_unschedulable_pod_is_explained_after_its_budget(tmp_path: Path) -
         result, host_log = await run(config=config)
         assert "Insufficient cpu" in (result.error_message or "")
         assert "scheduleTimeoutSec is 50" in (result.error_message or "")
-        (told,) = [line for line in host_log.status.splitlines() if "Insufficient cpu" in line]
-        assert "phase=Pending, Unschedulable" in told  # its Event says the same, and is not repeated
+        (shown,) = [line for line in host_log.status.splitlines() if "Insufficient cpu" in line]
+        assert "phase=Pending, Unschedulable" in shown  # its Event says the same, and is not repeated
 
 
 async def test_run_that_may_not_list_jobs_creates_none(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The run's log as text for people, and what the host is told about the agent's activity meanwhile."""
+"""The run's log as text for people, and what the host gets about the agent's activity meanwhile."""
 
 import asyncio
 import json

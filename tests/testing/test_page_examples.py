@@ -11,7 +11,7 @@ from tests.wheel_examples import examples
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "src" / "paperclip_claude_k8s" / "docs" / "building-hosts.md"
 EXAMPLES = examples(PAGE.read_text(encoding="utf-8"))
-SAID = {
+EXPECTED_OUTPUT = {
     "my_host.py": "notes.txt holds two lines",
     "test_my_host.py": " passed",
     "my_replay.py": "claude_truncated",
@@ -19,10 +19,10 @@ SAID = {
 
 
 def test_page_has_a_host_a_test_and_a_replay() -> None:
-    assert set(EXAMPLES) == set(SAID)
+    assert set(EXAMPLES) == set(EXPECTED_OUTPUT)
 
 
-@pytest.mark.parametrize("file", SAID)
+@pytest.mark.parametrize("file", EXPECTED_OUTPUT)
 def test_example_of_the_page_runs(file: str, tmp_path: Path) -> None:
     for name, source in EXAMPLES.items():
         (tmp_path / name).write_text(source, encoding="utf-8")
@@ -37,4 +37,4 @@ def test_example_of_the_page_runs(file: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert SAID[file] in done.stdout
+    assert EXPECTED_OUTPUT[file] in done.stdout

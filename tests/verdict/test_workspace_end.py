@@ -1,4 +1,4 @@
-"""What is said about a workspace whose repository was not cloned, or not pushed."""
+"""What is reported about a workspace whose repository was not cloned, or not pushed."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ def a_pod_after_clone(code: int = 0, message: str = "", **report: Any) -> PodSna
         ("git submodule update failed: Permission denied: the key url of gitSecret", "credentials"),
     ],
 )
-def test_agent_without_its_repository_is_told_with_the_next_step(why: str, step: str) -> None:
+def test_agent_without_its_repository_is_reported_with_the_next_step(why: str, step: str) -> None:
     pod = a_pod_after_clone(failed=why)
     assert clone_failure(pod) is None
     line = describe_clone(pod, NONCE)

@@ -238,13 +238,13 @@ class Limits:
     """Deepest nesting of the CLI's fields in `resultJson`. Structured output of real agents has about 10."""
 
     cost_usd: float = 1e6
-    """Highest cost that is believed. A cost below 0 or above this is unknown."""
+    """Highest cost that is accepted. A cost below 0 or above this is unknown."""
 
     tokens: int = 10**12
-    """Highest number of tokens that is believed: 1,000 times what the largest known run used."""
+    """Highest number of tokens that is accepted: 1,000 times what the largest known run used."""
 
     retry_days: int = 8
-    """Latest retry time that is believed, in days from now: usage limits reset every week."""
+    """Latest retry time that is accepted, in days from now: usage limits reset every week."""
 
 
 LIMITS = Limits()

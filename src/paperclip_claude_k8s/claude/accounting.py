@@ -133,7 +133,7 @@ class ReportedUsage:
     def _starts_at_zero(self, *, resumed: bool | None) -> bool:
         """Whether the totals contain only this run.
 
-        Totals of an unknown version are believed to, if `resumed` is unknown too.
+        This is assumed of the totals of an unknown version if `resumed` is unknown too.
         """
         if resumed is False or not self.total_cost:
             return True

@@ -185,7 +185,7 @@ class Informer:
 
 
 class _Outages:
-    """Notes which watches fail, and tells runs and subscribers."""
+    """Records which watches fail, and reports that to runs and subscribers."""
 
     def __init__(self, informer: Informer, timings: Timings, events: EventHub) -> None:
         self._informer = informer

@@ -55,7 +55,7 @@ class RunPlan:
     environment: Environment = field(repr=False)
     workdir: str
     nonce: str
-    """Random text that tells the relay's marks from the agent's output."""
+    """Random text that distinguishes the relay's marks from the agent's output."""
     wake_digest: str | None
     agent_name: str = ""
     workspace: Workspace = NO_WORKSPACE

@@ -17,7 +17,7 @@ class RunSite:
     process_env: Mapping[str, str]
     """The environment of this process."""
     nonce: str
-    """Random text that tells the relay's marks from the agent's output."""
+    """Random text that distinguishes the relay's marks from the agent's output."""
     volume_here: str | None = None
     """Mount point of the shared volume in this process's file system; None if it is not mounted here."""
     packed: Packed = field(default_factory=Packed)

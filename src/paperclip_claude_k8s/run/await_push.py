@@ -24,10 +24,10 @@ STOPPED_WAIT = 5.0
 WAITING = "Workspace: the agent has ended; waiting until its Pod reports what was pushed"
 
 
-async def tell_clone(run: LiveRun, pod: PodSnapshot) -> None:
-    """Tell the host once what was cloned, as soon as the Pod reports it."""
-    if not run.clone_told and (cloned := describe_clone(pod, _nonce(run))):
-        run.clone_told = True
+async def report_clone(run: LiveRun, pod: PodSnapshot) -> None:
+    """Write once into the run's log what was cloned, as soon as the Pod reports it."""
+    if not run.clone_reported and (cloned := describe_clone(pod, _nonce(run))):
+        run.clone_reported = True
         failed = why_not_cloned(pod, _nonce(run))
         await (run.narrator.warn if failed else run.narrator.status)(cloned)
 
@@ -42,7 +42,7 @@ async def await_push(run: LiveRun) -> WorkspaceEnd | None:
     pod = job_watch.known.pod
     if pod is None or push_container(pod) is None or not job_watch.known.agent_began:
         return None
-    await tell_clone(run, pod)  # an agent that ends at once has ended before the clone was told
+    await report_clone(run, pod)  # an agent that ends at once has ended before the clone was reported
     nonce = _nonce(run)
     limit = STOPPED_WAIT if run.stop_reason is not None else timings.workspace_push
     with suppress(TimeoutError):

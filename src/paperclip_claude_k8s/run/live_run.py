@@ -75,8 +75,8 @@ class LiveRun:
     """Start of the silence after which Job and Pod are read. Each read moves it into the future."""
     start_mark_seen: bool = False
     """The Pod's start mark was found on the shared volume, and removed."""
-    clone_told: bool = False
-    """The host was told what was cloned as the agent's workspace."""
+    clone_reported: bool = False
+    """A status line has said what was cloned as the agent's workspace."""
     _watchers: list[_Watcher] = field(default_factory=list)
 
     def __post_init__(self) -> None:

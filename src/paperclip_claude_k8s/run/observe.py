@@ -19,7 +19,7 @@ from paperclip_claude_k8s.failures import as_possibly_started
 from paperclip_claude_k8s.host.context import ExecutionContext, ObjectCallback, StoppableContext, StopSignal
 from paperclip_claude_k8s.instrumentation.event_types import AgentStarted
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.run.await_push import await_push, tell_clone
+from paperclip_claude_k8s.run.await_push import await_push, report_clone
 from paperclip_claude_k8s.run.cost_limit import CostLimit
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.follow_log import follow_log, remove_start_mark
@@ -185,7 +185,7 @@ async def _wait_for_end(run: LiveRun) -> Ending:
     run.agent_log.container_started()
     _on_started(run)
     await run.narrator.status(f"Pod running: {started.name}")
-    await tell_clone(run, started)
+    await report_clone(run, started)
     known = job_watch.known
     while (ending := judge_ending(known)) is None:
         if job_watch.refused is not None:

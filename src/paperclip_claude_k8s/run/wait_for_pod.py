@@ -93,7 +93,7 @@ _PHASES: dict[StartBudget, StartPhase] = {
     StartBudget.MISSING_IMAGE: "pull",
     StartBudget.START: "start",
 }
-"""What subscribers are told about a budget. A Job that its queue holds back waits for a node, too."""
+"""The phase of `StartPhaseBegan` for each budget. A Job that its queue holds back waits for a node, too."""
 _WITHOUT_IDS = re.compile(r"\b[0-9a-f]{12,64}\b")
 """Ids of containers in messages of the kubelet: each attempt has another one, which is no news."""
 

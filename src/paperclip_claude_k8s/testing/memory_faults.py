@@ -65,8 +65,8 @@ class MemoryFaults(Faults):
     ) -> None:
         """Refuse the next `times` requests with this verb and resource, such as "create" and "jobs".
 
-        `resource` may be a subresource, such as "pods/log". `code`: the HTTP status; 409 tells a create that
-        the name is taken. `retry_after`: seconds, in the header of that name.
+        `resource` may be a subresource, such as "pods/log". `code`: the HTTP status; for a create, 409
+        means that the name is taken. `retry_after`: seconds, in the header of that name.
 
         Raises:
             ValueError: there is no such verb or resource, so that no request would be refused.

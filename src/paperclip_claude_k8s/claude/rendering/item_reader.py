@@ -79,9 +79,9 @@ class ItemReader:
         return items
 
     def _entries_of(self, given: Json | Piece | Plain, event: Json) -> Iterator[Entry]:
-        """The entries of a line. A result may repeat what the CLI said: it is shown once, and whole."""
+        """The entries of a line. A result may repeat what the CLI printed: it is shown once, and whole."""
         for entry in entries_of(given):
-            cli_text = _said_by_cli(event, entry)
+            cli_text = _text_of_cli(event, entry)
             if cli_text and cli_text.count("\n") < MAX_NOTE_LINES:
                 self._answers.put(_key(cli_text.strip()), True)
             elif cli_text and entry["kind"] == "system" and text_of(event, "type") == "assistant":
@@ -157,7 +157,7 @@ class ItemReader:
             self._error = item.text
 
 
-def _said_by_cli(event: Json, entry: Entry) -> str:
+def _text_of_cli(event: Json, entry: Entry) -> str:
     """The text of a message that the CLI itself wrote, or of a notice, such as why it stops; else empty."""
     kind, subtype = text_of(event, "type"), text_of(event, "subtype")
     if kind == "assistant" and entry["kind"] == "system" and entry["text"].startswith(_BY_CLI):
