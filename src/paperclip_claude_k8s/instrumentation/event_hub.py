@@ -19,7 +19,7 @@ from paperclip_claude_k8s.instrumentation.event_logging import is_logged, log_ev
 from paperclip_claude_k8s.instrumentation.event_types import Event, RunInfo
 
 Subscriber: TypeAlias = Callable[[Event], object]
-BATCH_PAUSE = 0.05
+BATCH_PAUSE = 0.25
 """Seconds that a subscription collects events before it passes them on: fewer switches between threads."""
 FLUSH_LIMIT = 1.0
 """Seconds that `EventHub.flush` waits for subscribers that are behind."""
@@ -77,6 +77,8 @@ class Subscription:
         self._queue.append(event)
         if not self._filled.is_set():
             self._filled.set()
+        if len(self._queue) == LIMITS.queued_events // 2:
+            self._urgent.set()
 
     def flush(self, seconds: float) -> bool:
         """Block until the callback has returned for every event that is queued now. False: not in time."""

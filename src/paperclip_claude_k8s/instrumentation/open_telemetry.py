@@ -59,8 +59,9 @@ class OpenTelemetry:
 
     def begin(self, run: RunInfo, at: datetime, traceparent: str, tracestate: str) -> tuple[str, str]:
         """Begin the run's span; its parent is the host's context, else the current span, if there is one."""
-        given = {"traceparent": traceparent, "tracestate": tracestate}
-        parent = _propagator.extract({key: value for key, value in given.items() if value})
+        parent = None
+        if traceparent:
+            parent = _propagator.extract({"traceparent": traceparent, "tracestate": tracestate})
         attributes = {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.provider.name": "anthropic",
@@ -129,17 +130,15 @@ class _RunTrace:
                 self._end(event)
 
     def _describe_job(self, event: RunLaunched | RunAdopted) -> None:
-        self._span.set_attributes(
-            {
-                "k8s.namespace.name": event.run.namespace,
-                "k8s.job.name": event.run.job,
-                "k8s.job.uid": event.job_uid,
-            }
-        )
+        known = {
+            "k8s.namespace.name": event.run.namespace,
+            "k8s.job.name": event.run.job,
+            "k8s.job.uid": event.job_uid,
+        }
         if isinstance(event, RunLaunched):
-            known = {"container.image.name": event.image, "gen_ai.request.model": event.model}
-            self._span.set_attributes({key: value for key, value in known.items() if value})
-        elif event.prior_traceparent:
+            known |= _attributes({"container.image.name": event.image, "gen_ai.request.model": event.model})
+        self._span.set_attributes(known)
+        if isinstance(event, RunAdopted) and event.prior_traceparent:
             earlier = _propagator.extract({"traceparent": event.prior_traceparent}, Context())
             self._span.add_link(trace.get_current_span(earlier).get_span_context())
 
