@@ -1,8 +1,6 @@
 """`enableRtk`: the hook that shortens the output of tools, run by node as the CLI runs it."""
 
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 from tests.support.plans import a_plan
-from tests.support.programs import program
+from tests.support.rtk_hook import hook
 
-from paperclip_claude_k8s.plan import rtk
-
-SCRIPT = Path(rtk.__file__).with_name(rtk.SCRIPT)
 COMMON_FIELDS = {
     "session_id": "s",
     "transcript_path": "/paperclip/.claude/projects/x/s.jsonl",
@@ -35,18 +30,6 @@ READ = {
     "file": {"filePath": "/a.py", "content": "x = 1\n" * 900, "numLines": 900, "startLine": 1},
 }
 MCP = [{"type": "text", "text": "é漢🙂" * 400}, {"type": "image", "source": {"data": "A" * 9000}}]
-
-
-def hook(payload: Any, limit: int) -> dict[str, Any] | None:
-    """What the hook tells the CLI; None if it prints nothing."""
-    ran = subprocess.run(
-        [program("node"), str(SCRIPT), str(limit)],
-        input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
-        capture_output=True,
-        check=True,
-    )
-    printed: dict[str, Any] | None = json.loads(ran.stdout)["hookSpecificOutput"] if ran.stdout else None
-    return printed
 
 
 @pytest.mark.parametrize(

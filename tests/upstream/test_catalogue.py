@@ -55,7 +55,9 @@ def test_pull_policy_is_chosen_from_a_list() -> None:
     assert [option["value"] for option in found["options"]] == ["IfNotPresent", "Always", "Never"]
 
 
-@pytest.mark.parametrize("key", ["model", "instructionsFilePath", "timeoutSec", "graceSec"])
+@pytest.mark.parametrize(
+    "key", ["model", "dangerouslySkipPermissions", "instructionsFilePath", "timeoutSec", "graceSec"]
+)
 def test_form_has_fields_that_hosts_provide_too(key: str) -> None:
     assert field(key)
     assert_documented("the form has no fields for model")

@@ -62,6 +62,17 @@ async def test_live_job_of_another_task_blocks_the_run_although_an_older_one_fit
     assert "task-2" in (result.error_message or "")
 
 
+@pytest.mark.parametrize(("config", "namespace"), [({}, "paperclip"), ({"namespace": "agents"}, "agents")])
+async def test_namespace_is_that_of_the_host_unless_configured(
+    config: dict[str, str], namespace: str, fake_cluster: FakeCluster, run_agent: AgentRunner
+) -> None:
+    fake_cluster.add_namespace("agents")
+    result, _ = await run_agent(config={**config, "retainJobs": True})
+    assert result.error_code is None
+    (job,) = fake_cluster.store.list(JOBS)
+    assert job["metadata"]["namespace"] == namespace
+
+
 # ── The Pod ──────────────────────────────────────────────────────────────────────────────────────
 
 

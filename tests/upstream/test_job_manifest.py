@@ -1,5 +1,6 @@
 """What the TypeScript adapter puts into a Job for these inputs, and where this one differs on purpose."""
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import pytest
 from tests.support.differences import assert_documented
 from tests.support.plans import HOME, a_context, a_plan, the_job, the_secret
+from tests.support.rtk_hook import hook
 
 from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
 from paperclip_claude_k8s.helpers import sanitize_label_value
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.identity import user_labels
+from paperclip_claude_k8s.plan.manifest import job_manifest
 
 LEGAL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
@@ -457,6 +460,11 @@ def test_prompt_names_the_agent_unless_there_is_a_template() -> None:
     assert a_plan(ctx, promptTemplate="You are a helper.").prompt.text == "You are a helper."
 
 
+def test_prompt_names_the_agent_beside_a_workspace() -> None:
+    workspace = {"cwd": "/project", "strategy": "read-only", "workspaceId": "ws1", "branchName": "main"}
+    assert "Test Agent" in a_plan(a_context(**agent(), context={"paperclipWorkspace": workspace})).prompt.text
+
+
 def test_hook_for_long_outputs_is_installed_on_request_only() -> None:
     assert "--settings" not in argv()
     plan = a_plan(a_context(), enableRtk=True, rtkMaxOutputBytes=100_000)
@@ -466,3 +474,45 @@ def test_hook_for_long_outputs_is_installed_on_request_only() -> None:
     assert "100000" in files
     assert "50000" in "\n".join(a_plan(a_context(), enableRtk=True).files.values())
     assert_documented("`enableRtk` edits the settings in HOME")
+
+
+def test_hook_for_long_outputs_needs_node_only() -> None:
+    files = a_plan(a_context(), enableRtk=True).files
+    (settings,) = (json.loads(text) for name, text in files.items() if name.endswith("settings.json"))
+    (entry,) = settings["hooks"]["PostToolUse"]
+    (command,) = (each["command"] for each in entry["hooks"])
+    assert "then node " in command
+    assert not any(name in command for name in ("curl", "wget", "apt", "pip", "npm"))
+
+
+def bash(output: str) -> dict[str, Any]:
+    return {"hook_event_name": "PostToolUse", "tool_name": "Bash", "tool_response": output}
+
+
+@pytest.mark.parametrize(
+    "response", [{"stdout": "x" * 5000, "stderr": ""}, [{"type": "text", "text": "x" * 5000}]]
+)
+def test_long_output_is_cut(response: Any) -> None:
+    changed = hook({**bash(""), "tool_response": response}, 1000)
+    assert changed is not None
+    assert "bytes cut]" in str(changed)
+    assert len(str(changed)) < 1500
+
+
+def test_characters_are_not_split() -> None:
+    changed = hook(bash("中中"), 5)
+    assert changed is not None
+    assert changed["updatedToolOutput"].startswith("中\n[")
+    assert "\ufffd" not in str(changed)
+
+
+# ── The plan ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_plan_has_job_prompt_arguments_and_sizes() -> None:
+    plan = a_plan(a_context())
+    manifest = job_manifest(plan)
+    assert (manifest["metadata"]["name"], manifest["metadata"]["namespace"]) == (plan.job_name, "ns")
+    assert plan.argv[0] == "claude"
+    assert plan.prompt.text
+    assert plan.prompt.metrics["promptChars"] == len(plan.prompt.text)

@@ -171,14 +171,19 @@ def _create_binaries(folder: Path, claude: Path | None) -> Path:
 
 def seed(store: Store) -> None:
     """Create the objects that every cluster has: namespace, node, service account, volume claim."""
-    store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}})
+    add_namespace(store, NAMESPACE)
     store.create(NODES, {"metadata": {"name": NODE, "labels": NODE_LABELS}, "status": {"conditions": []}})
-    store.create(ACCOUNTS, {"metadata": {"name": "default", "namespace": NAMESPACE}})
     claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
     store.create(
         CLAIMS,
         {"metadata": {"name": CLAIM, "namespace": NAMESPACE}, "spec": claim, "status": {"phase": "Bound"}},
     )
+
+
+def add_namespace(store: Store, name: str) -> None:
+    """Create a namespace with its service account `default`."""
+    store.create(NAMESPACES, {"metadata": {"name": name}, "status": {"phase": "Active"}})
+    store.create(ACCOUNTS, {"metadata": {"name": "default", "namespace": name}})
 
 
 def _write_kubeconfig(cluster: DevCluster) -> None:

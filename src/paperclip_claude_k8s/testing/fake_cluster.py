@@ -14,7 +14,7 @@ from typing import Any
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.devcluster.api import Api
 from paperclip_claude_k8s.devcluster.controller import Controller
-from paperclip_claude_k8s.devcluster.dev_cluster import NAMESPACE, seed
+from paperclip_claude_k8s.devcluster.dev_cluster import NAMESPACE, add_namespace, seed
 from paperclip_claude_k8s.devcluster.store import Store
 from paperclip_claude_k8s.testing.host_connection import HostConnection
 from paperclip_claude_k8s.testing.memory_faults import MemoryFaults
@@ -86,6 +86,10 @@ class FakeCluster:
     @pod_script.setter
     def pod_script(self, script: PodScript | Callable[[Object], PodScript]) -> None:
         self.kubelet.pod_script_of = _as_function(script)
+
+    def add_namespace(self, name: str) -> None:
+        """Create a namespace, for runs whose config names it; `NAMESPACE` exists from the beginning."""
+        add_namespace(self.store, name)
 
     def go_down(self, seconds: float) -> None:
         """Refuse every request for this time, and break every open response."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, Kind
-from paperclip_claude_k8s.testing.fake_cluster import NAMESPACE, FakeCluster
+from paperclip_claude_k8s.testing.fake_cluster import FakeCluster
 
 Object = dict[str, Any]
 QUOTA_MESSAGE = "exceeded quota: agents, requested: count/jobs.batch=1, used: 5, limited: 5"
@@ -42,23 +42,24 @@ def _delete_pod(cluster: FakeCluster) -> None:
 
 
 def _evict_pod(cluster: FakeCluster) -> None:
-    name = _first(cluster, PODS)["metadata"]["name"]
+    meta = _first(cluster, PODS)["metadata"]
     target = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
 
     def mark(pod: Object) -> None:
         pod["status"].setdefault("conditions", []).append(target)
 
-    cluster.store.update(PODS, NAMESPACE, name, mark)
+    cluster.store.update(PODS, meta["namespace"], meta["name"], mark)
     _delete_pod(cluster)
 
 
 def _lose_pod(cluster: FakeCluster) -> None:
-    cluster.store.remove(PODS, NAMESPACE, _first(cluster, PODS)["metadata"]["name"])
+    meta = _first(cluster, PODS)["metadata"]
+    cluster.store.remove(PODS, meta["namespace"], meta["name"])
 
 
 def _delete_job(cluster: FakeCluster) -> None:
-    job = _first(cluster, JOBS)["metadata"]["name"]
-    cluster.store.remove(JOBS, NAMESPACE, job)
+    meta = _first(cluster, JOBS)["metadata"]
+    cluster.store.remove(JOBS, meta["namespace"], meta["name"])
     _delete_pod(cluster)
 
 

@@ -5,7 +5,6 @@ import base64
 from typing import Any
 
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
-from paperclip_claude_k8s.devcluster.dev_cluster import NAMESPACE
 from paperclip_claude_k8s.devcluster.kinds import SECRETS
 from paperclip_claude_k8s.devcluster.store import Store
 from paperclip_claude_k8s.testing.memory_faults import MemoryFaults
@@ -33,18 +32,19 @@ class PodStart:
 
     async def _wait_for_secrets(self, pod: Object) -> None:
         """Keep the Pod in ContainerCreating until its Secrets exist."""
+        namespace = pod["metadata"]["namespace"]
         wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
         self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
         while True:
             changed = self._store.next_change()
-            if all(self._store.find(SECRETS, NAMESPACE, name) for name in wanted):
+            if all(self._store.find(SECRETS, namespace, name) for name in wanted):
                 return
             await changed.wait()
 
     def _may_start(self, pod: Object) -> bool:
         """False if the run Secret names another Pod as the only one; the relay checks the same."""
         job = (pod["metadata"].get("labels") or {}).get("job-name", "")
-        secret = self._store.find(SECRETS, NAMESPACE, job)
+        secret = self._store.find(SECRETS, pod["metadata"]["namespace"], job)
         only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
         return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
 

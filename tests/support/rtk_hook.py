@@ -1,0 +1,24 @@
+"""The hook that shortens the output of tools, run by node as the CLI runs it."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.support.programs import program
+
+from paperclip_claude_k8s.plan import rtk
+
+SCRIPT = Path(rtk.__file__).with_name(rtk.SCRIPT)
+
+
+def hook(payload: Any, limit: int) -> dict[str, Any] | None:
+    """What the hook tells the CLI; None if it prints nothing."""
+    ran = subprocess.run(
+        [program("node"), str(SCRIPT), str(limit)],
+        input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
+        capture_output=True,
+        check=True,
+    )
+    printed: dict[str, Any] | None = json.loads(ran.stdout)["hookSpecificOutput"] if ran.stdout else None
+    return printed
