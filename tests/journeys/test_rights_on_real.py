@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import pytest_asyncio
+from tests.support.file_event import FileEvent
 from tests.support.programs import as_admin
 from tests.support.real_account import RealAccount, open_account
-from tests.support.real_cluster import IN_HOME_POD
+from tests.support.real_cluster import IN_HOME_POD, wait_for_output
 from tests.support.real_namespace import NAMESPACE
 from tests.support.runs import Site
 
@@ -159,12 +160,12 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
     (missing,) = [right for right in RIGHTS if right.label == label]
     await account.grant(all_but(missing))
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
-    script = {"CLAUDE_SCRIPT": f"echo hello; sleep 20; printf '%s\\n' '{RESULT}'"}
+    end = FileEvent.on_volume()
+    script = {"CLAUDE_SCRIPT": f"echo hello; {end.wait}; printf '%s\\n' '{RESULT}'"}
     async with site_of(KUBECONFIG) as first, asyncio.TaskGroup() as group:
         host_log = HostLog()
         running = group.create_task(first.run(script, host_log=host_log, agent=agent))
-        while "hello" not in host_log.stdout:  # noqa: ASYNC110  # a host's callback sets no event
-            await asyncio.sleep(0.1)
+        await wait_for_output(host_log, "hello")
         await first.adapter.shutdown()
         assert running.cancelled()
     async with site_of(account.kubeconfig) as second:
@@ -172,7 +173,11 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
         assert result.error_code == code
         assert expected in host_log.status + (result.error_message or "")
     async with site_of(KUBECONFIG) as third:
-        result, host_log = await third.run({}, agent=agent)
-        assert "Reattaching" in host_log.status
+        host_log = HostLog()
+        async with asyncio.TaskGroup() as group:
+            adopting = group.create_task(third.run({}, agent=agent, host_log=host_log))
+            await wait_for_output(host_log, "Reattaching")
+            end.set()
+        result, _ = adopting.result()
         assert result.summary == "done"
         assert await third.leftovers() == []

@@ -33,7 +33,16 @@ from paperclip_claude_k8s.testing import HostLog
 pytestmark = pytest.mark.real
 KUBECONFIG = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 ALL_RIGHTS = rights_of(auto_claims=True)
-SLOW_TOOL = answer(text("Now slowly."), tool("toolu_1", "Bash", command="sleep 12"), tokens=(9, 90, 31, 100))
+GO_ON = "go-on"
+"""Name of a file in the agent's CLAUDE_CONFIG_DIR, for which the agents below wait."""
+WAIT = f'until [ -e "$CLAUDE_CONFIG_DIR/{GO_ON}" ]; do sleep 0.2; done'
+SLOW_TOOL = answer(text("Now slowly."), tool("toolu_1", "Bash", command=WAIT), tokens=(9, 90, 31, 100))
+
+
+def go_on(volume: Path) -> None:
+    """Let the only agent of this volume go on."""
+    (folder,) = volume.glob("agents/*/*/session/claude")
+    (folder / GO_ON).touch()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -134,8 +143,8 @@ async def test_session_is_resumed_after_its_host_was_replaced(account: RealAccou
     claude_image()
     await account.grant(ALL_RIGHTS)
     async with open_sessions(account.kubeconfig, tmp_path) as sessions:
-        async with volume_for(claim_of_auto(sessions.agent)):
-            host_log = HostLog()
+        async with volume_for(claim_of_auto(sessions.agent)) as volume:
+            host_log, log = HostLog(), HostLog()
             steps = (SLOW_TOOL, answer(text("Plum is done."), tokens=(10, 120, 9, 3000)))
             async with scripted_api(tmp_path / "api.jsonl", *steps) as api, asyncio.TaskGroup() as group:
                 config = {"sessionVolume": "auto", "image": claude_image(), "model": MODEL}
@@ -148,10 +157,15 @@ async def test_session_is_resumed_after_its_host_was_replaced(account: RealAccou
                 await wait_for_output(host_log, "toolu_1")
                 await sessions.site.adapter.shutdown()
                 assert running.cancelled()
-                async with open_sessions(account.kubeconfig, tmp_path) as next_host:
-                    adopted, log = await next_host.site.run(api.env, **given)
+                async with (
+                    open_sessions(account.kubeconfig, tmp_path) as next_host,
+                    asyncio.TaskGroup() as adopting,
+                ):
+                    next_run = adopting.create_task(next_host.site.run(api.env, host_log=log, **given))
+                    await wait_for_output(log, "Reattaching")
+                    go_on(volume)
+                adopted, _ = next_run.result()
             assert (adopted.error_message, adopted.summary) == (None, "Plum is done."), log.status
-            assert "Reattaching" in log.status
             async with open_sessions(account.kubeconfig, tmp_path) as next_host:
                 next_host.agent = sessions.agent
                 plain = answer(text("I go on."), tokens=(10, 120, 9, 3000))
@@ -216,13 +230,14 @@ async def test_claim_in_use_is_never_pruned(account: RealAccount, tmp_path: Path
         later = ProcessSettings(env={}, now=lambda: datetime.now(UTC) + timedelta(days=40))
         admin = Process(later)
         ports = admin.ports(os.environ["ADMIN_KUBECONFIG_FOR_TESTS"], None)
-        async with volume_for(claim), closing(admin), asyncio.TaskGroup() as group:
+        async with volume_for(claim) as volume, closing(admin), asyncio.TaskGroup() as group:
             host_log = HostLog()
-            running = group.create_task(sessions.script("echo begun; sleep 5", host_log=host_log))
+            running = group.create_task(sessions.script(f"echo begun; {WAIT}", host_log=host_log))
             await wait_for_output(host_log, "begun")
             kept = await prune_unused(NAMESPACE, ports, timedelta(days=30), dry_run=False)
             assert claim not in kept["removed"]
             assert f"Job/ac-{sessions.agent}" in kept["kept"][claim]
+            go_on(volume)
             result, log = await running
             assert result.error_message is None, log.status
             assert await sessions.site.leftovers(agent=sessions.agent) == []

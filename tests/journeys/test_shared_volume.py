@@ -19,12 +19,15 @@ LINE = '{"type":"user","n":%d,"text":"%s"}'
 RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"done","type":"result"}'
 
 
-def printing_agent(lines: int, size: int, pause: float) -> tuple[str, str]:
-    """A script that prints `lines` lines of about `size` bytes, `pause` seconds apart; and its output."""
+def printing_agent(lines: int, size: int, pause: float, wait: str = ":") -> tuple[str, str]:
+    """A script that prints `lines` lines of about `size` bytes, `pause` seconds apart; and its output.
+
+    `wait`: a command before the result.
+    """
     text = "x" * size
     script = (
         f"echo '{INIT}'; x=$(head -c {size} /dev/zero | tr '\\0' x); i=0; "
-        f"while [ $i -lt {lines} ]; do printf '{LINE}\\n' $i $x; i=$((i+1)); sleep {pause}; done; "
+        f"while [ $i -lt {lines} ]; do printf '{LINE}\\n' $i $x; i=$((i+1)); sleep {pause}; done; {wait}; "
         f"echo '{RESULT}'"
     )
     return script, "".join(f"{line}\n" for line in (INIT, *(LINE % (n, text) for n in range(lines)), RESULT))
@@ -90,15 +93,17 @@ def truncate(file: Path) -> None:
 async def test_damaged_run_log_is_reported_and_the_run_succeeds(
     home: Home, damage: Callable[[Path], None]
 ) -> None:
-    script, expected = printing_agent(30, 10, 0.1)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    damaged = f"{ada['id']}.damaged"
+    script, expected = printing_agent(30, 10, 0.1, f'until [ -e "$HOME/{damaged}" ]; do sleep 0.1; done')
 
     async def damage_the_log() -> None:
         logs = home.volume / "run-logs" / "co" / ada["id"]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not (files := [log for log in logs.glob("*.ndjson") if log.stat().st_size > 100]):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         damage(files[0])
+        (home.volume / damaged).touch()
 
     async with asyncio.TaskGroup() as group:
         group.create_task(damage_the_log())

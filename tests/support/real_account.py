@@ -4,18 +4,22 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from tests.support.programs import as_admin
+from tests.support.real_cluster import wait_until
 from tests.support.real_namespace import NAMESPACE
 
-from paperclip_claude_k8s.checks.rights import Right
+from paperclip_claude_k8s.checks.rights import Right, rights_of
 from paperclip_claude_k8s.checks.role import RBAC_GROUP, Account, access_objects, role
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.port import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,24 @@ class RealAccount:
 
     async def grant(self, rights: Iterable[Right]) -> None:
         """Replace the account's Role and wait until the API server applies it."""
+        rights = list(rights)
         wanted = {**role(NAMESPACE, rights), "metadata": {"name": self.name, "namespace": NAMESPACE}}
         await as_admin("replace", "-f", "-", stdin=json.dumps(wanted))
-        await asyncio.sleep(0.5)  # the authorizer gets the change from a watch
+        await wait_until(partial(self._has, {right.access for right in rights}))
+
+    async def _has(self, granted: Collection[Access]) -> bool:
+        """Whether the authorizer, which gets changes from a watch, grants these rights and no others."""
+        known = {right.access for right in rights_of(auto_claims=True)}
+        gateway = Gateway(self.kubeconfig)
+        try:
+            async with asyncio.TaskGroup() as group:
+                answers = {
+                    access: group.create_task(gateway.may(NAMESPACE, access))
+                    for access in known | set(granted)
+                }
+        finally:
+            await gateway.close()
+        return all(answer.result() is (access in granted) for access, answer in answers.items())
 
 
 @asynccontextmanager
@@ -62,11 +81,13 @@ def _objects(name: str, auto_claims: bool) -> list[dict[str, Any]]:  # noqa: FBT
 
 
 async def _token(name: str) -> str:
-    for _ in range(100):  # the token controller adds it to the Secret
-        token = await as_admin("get", "secret", name, "-o", "go-template={{with .data.token}}{{.}}{{end}}")
-        if token:
-            return base64.b64decode(token).decode()
-    raise AssertionError("the service account has no token")
+    async with asyncio.timeout(120):
+        while True:  # until the token controller adds it to the Secret
+            token = await as_admin(
+                "get", "secret", name, "-o", "go-template={{with .data.token}}{{.}}{{end}}"
+            )
+            if token:
+                return base64.b64decode(token).decode()
 
 
 def _with_token(token: str) -> str:

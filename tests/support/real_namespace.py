@@ -116,7 +116,7 @@ def _host_pod_spec() -> dict[str, Any]:
 
 def _token() -> str:
     """The service account's token, which a controller writes into the Secret."""
-    for _ in range(60):
+    for _ in range(240):
         found = json.loads(_kubectl("--namespace", NAMESPACE, "get", "secret", _TOKEN, "-o", "json"))
         if token := found.get("data", {}).get("token"):
             return base64.b64decode(token).decode()
