@@ -139,12 +139,24 @@ async def test_three_runs_of_one_session_are_resumed_by_the_real_cli(
         assert await sessions.site.leftovers(agent=sessions.agent) == []
 
 
+async def adopt(
+    site: Site, volume: Path, env: dict[str, str], given: dict[str, Any]
+) -> tuple[ExecutionResult, HostLog]:
+    """Adopt a run, and let its agent go on as soon as it is adopted."""
+    log = HostLog()
+    async with asyncio.TaskGroup() as group:
+        adopting = group.create_task(site.run(env, host_log=log, **given))
+        await wait_for_output(log, "Reattaching")
+        go_on(volume)
+    return adopting.result()
+
+
 async def test_session_is_resumed_after_its_host_was_replaced(account: RealAccount, tmp_path: Path) -> None:
     claude_image()
     await account.grant(ALL_RIGHTS)
     async with open_sessions(account.kubeconfig, tmp_path) as sessions:
         async with volume_for(claim_of_auto(sessions.agent)) as volume:
-            host_log, log = HostLog(), HostLog()
+            host_log = HostLog()
             steps = (SLOW_TOOL, answer(text("Plum is done."), tokens=(10, 120, 9, 3000)))
             async with scripted_api(tmp_path / "api.jsonl", *steps) as api, asyncio.TaskGroup() as group:
                 config = {"sessionVolume": "auto", "image": claude_image(), "model": MODEL}
@@ -157,14 +169,8 @@ async def test_session_is_resumed_after_its_host_was_replaced(account: RealAccou
                 await wait_for_output(host_log, "toolu_1")
                 await sessions.site.adapter.shutdown()
                 assert running.cancelled()
-                async with (
-                    open_sessions(account.kubeconfig, tmp_path) as next_host,
-                    asyncio.TaskGroup() as adopting,
-                ):
-                    next_run = adopting.create_task(next_host.site.run(api.env, host_log=log, **given))
-                    await wait_for_output(log, "Reattaching")
-                    go_on(volume)
-                adopted, _ = next_run.result()
+                async with open_sessions(account.kubeconfig, tmp_path) as next_host:
+                    adopted, log = await adopt(next_host.site, volume, api.env, given)
             assert (adopted.error_message, adopted.summary) == (None, "Plum is done."), log.status
             async with open_sessions(account.kubeconfig, tmp_path) as next_host:
                 next_host.agent = sessions.agent
