@@ -44,11 +44,16 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests that need a real cluster if there is none; mark the others with the rules for all."""
+    """Deselect tests that need a real cluster if there is none; mark the others with the rules for all.
+
+    With a real cluster, slow tests come first: no worker begins one when the others have nothing left to do.
+    """
     if "KUBECONFIG_FOR_TESTS" not in os.environ:
         real = [item for item in items if item.get_closest_marker("real")]
         config.hook.pytest_deselected(items=real)
         items[:] = [item for item in items if not item.get_closest_marker("real")]
+    else:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.usefixtures("no_task_is_left"))

@@ -68,6 +68,7 @@ DISRUPTIONS: dict[str, tuple[Disruption, str]] = {
 """Name → disruption, and a part of the error message of the run."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize("way", DISRUPTIONS)
 async def test_disrupted_pod_never_runs_beside_its_replacement(real: Site, way: str, when: str) -> None:
@@ -117,6 +118,7 @@ async def relabel_job(_pod: str, job: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["while its Pod starts", "in the middle"])
 @pytest.mark.parametrize("disruption", [unlabel_pod, relabel_job, release_pod])
 async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruption, when: str) -> None:

@@ -120,6 +120,7 @@ async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
             shutil.rmtree(Path(VOLUME).with_name(volume), ignore_errors=True)
 
 
+@pytest.mark.slow
 async def test_quick_start_leads_to_an_answer_in_a_restricted_namespace(operator: Operator) -> None:
     await operator.set_up(["2.", "4.", "5.", "6.", "7."])
     found = json.loads(await kubectl(ADMIN, "get", "namespace", operator.namespace, "-o", "json"))
@@ -163,6 +164,7 @@ async def test_server_accepts_printed_manifests_without_a_warning(
     assert len(out.splitlines()) == printed.count("\nkind: ")
 
 
+@pytest.mark.slow
 async def test_agents_inherit_from_the_pod_of_a_server_in_the_cluster(operator: Operator) -> None:
     """The server's container has no server in it, but Jobs inherit from its Pod as soon as it exists."""
     await operator.set_up(["2.", "4.", "5.", "6.", "Paperclip in the cluster"])

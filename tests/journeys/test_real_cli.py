@@ -87,6 +87,7 @@ async def test_skill_and_instructions_reach_the_model(
     assert "wombat-3321" in run.api.request_text(1)
 
 
+@pytest.mark.slow
 async def test_session_is_resumed_twice_and_each_run_costs_its_own(
     agent: CliAgent, bundle: dict[str, Any]
 ) -> None:
@@ -157,6 +158,7 @@ async def test_usage_limit_is_reported_with_the_time_of_its_reset(agent: CliAgen
     run.assert_accounted()
 
 
+@pytest.mark.slow
 async def test_stop_in_a_tool_ends_the_agent_and_keeps_its_session(agent: CliAgent) -> None:
     host_log, stop = HostLog(), asyncio.Event()
 
@@ -181,6 +183,7 @@ async def test_stop_in_a_tool_ends_the_agent_and_keeps_its_session(agent: CliAge
     assert "Now slowly." in resumed.api.request_text(0)
 
 
+@pytest.mark.slow
 async def test_timeout_in_a_tool_ends_the_agent(agent: CliAgent) -> None:
     run = await agent.run(WORK, ENDLESS_TOOL, config={"timeoutSec": 40})
     assert (run.result.error_code, run.result.timed_out) == ("timeout", True)

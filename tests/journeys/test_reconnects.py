@@ -99,6 +99,7 @@ async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_pat
     assert result.result_json["log"]["complete"] is True
 
 
+@pytest.mark.slow
 async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path: Path) -> None:
     """Bytes stop arriving, and the connection reports no error, as behind a firewall that drops packets."""
     limit = 8.0  # seconds of silence; the default suits agents that print little

@@ -141,6 +141,7 @@ async def test_run_of_a_running_host_is_not_adopted(site: Site, end: FileEvent) 
     assert await site.leftovers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.real
 async def test_run_of_a_host_on_another_machine_is_adopted_when_its_lease_expires(real: Site) -> None:
     end, host_log = FileEvent.on_volume(), HostLog()

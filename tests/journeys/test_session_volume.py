@@ -106,6 +106,7 @@ def resumes(result: ExecutionResult) -> dict[str, Any]:
     return {"sessionParams": result.session_params}
 
 
+@pytest.mark.slow
 async def test_three_runs_of_one_session_are_resumed_by_the_real_cli(
     account: RealAccount, tmp_path: Path
 ) -> None:
@@ -151,6 +152,7 @@ async def adopt(
     return adopting.result()
 
 
+@pytest.mark.slow
 async def test_session_is_resumed_after_its_host_was_replaced(account: RealAccount, tmp_path: Path) -> None:
     claude_image()
     await account.grant(ALL_RIGHTS)

@@ -124,6 +124,7 @@ class PodObserver:
             await asyncio.sleep(0.2)
 
 
+@pytest.mark.slow
 async def test_command_killed_at_ten_points_yields_one_run(
     site: Site, cli: CommandRunner, agent: PacedAgent
 ) -> None:
