@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from tests.support.clusters import ContractCluster
+from tests.support.clusters import CONTRACT_TIMEOUT, ContractCluster
 
 from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, Terminated, WatchEvent
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
@@ -48,7 +48,7 @@ async def test_followed_log_has_every_line_and_ends_with_the_container(tested: C
     output = b"".join(b"line %d\n" % number for number in range(200))
     made = await tested.cluster.create_job(tested.namespace, tested.job("follow", output, runs_for=1))
     pod = await tested.wait_until_running(made)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(CONTRACT_TIMEOUT):
         assert without_stamps(await read_all(tested, pod, follow=True)) == output
 
 
@@ -113,7 +113,7 @@ async def test_watch_continues_from_a_list_without_gap(tested: ContractCluster) 
     listing = await tested.cluster.list_pods(tested.namespace, tested.labels)
     made = await tested.cluster.create_job(tested.namespace, tested.job("watched"))
     phases: list[str] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(CONTRACT_TIMEOUT):
         async for event in tested.cluster.watch_pods(
             tested.namespace, tested.labels, listing.resource_version
         ):
@@ -130,7 +130,7 @@ async def test_watch_from_version_0_yields_existing_objects_first(tested: Contra
     made = await tested.cluster.create_job(tested.namespace, tested.job("there", runs_for=2))
     await tested.wait_until_running(made)
     phases: list[str] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(CONTRACT_TIMEOUT):
         async for event in tested.cluster.watch_pods(tested.namespace, tested.labels, "0"):
             if isinstance(event, Bookmark):
                 continue
@@ -145,7 +145,7 @@ async def test_watch_reports_a_deletion(tested: ContractCluster) -> None:
     made = await tested.cluster.create_job(tested.namespace, tested.job("leaves", runs_for=30))
     listing = await tested.cluster.list_jobs(tested.namespace, tested.labels)
     await tested.cluster.delete_job(made.ref, "Background")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(CONTRACT_TIMEOUT):
         async for event in tested.cluster.watch_jobs(
             tested.namespace, tested.labels, listing.resource_version
         ):

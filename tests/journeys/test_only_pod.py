@@ -16,7 +16,7 @@ from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 
 async def wait_for_end(gateway: Gateway, namespace: str, job: str) -> Terminated:
     """Wait until the agent's container has ended, and return how."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             for pod in (await gateway.list_pods(namespace, {"job-name": job})).items:
                 agent = pod.agent

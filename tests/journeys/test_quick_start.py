@@ -169,7 +169,7 @@ async def test_agents_inherit_from_the_pod_of_a_server_in_the_cluster(operator: 
     """The server's container has no server in it, but Jobs inherit from its Pod as soon as it exists."""
     await operator.set_up(["2.", "4.", "5.", "6.", "Paperclip in the cluster"])
     selected = ["--namespace", operator.namespace, "get", "pods", "-l", "app=paperclip", "-o", "name"]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not (pods := await kubectl(ADMIN, *selected)):  # noqa: ASYNC110  # polls a cluster
             await asyncio.sleep(0.5)
     name = pods.strip().removeprefix("pod/")

@@ -138,7 +138,7 @@ async def test_missing_right_costs_only_its_feature(account: RealAccount, right:
         assert_reported(right, await failed_checks(site), baseline)
         result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(KUBECONFIG) as site:
-        left = await site.leftovers(within=0 if outcome.leaves else 20)
+        left = await site.leftovers(within=0 if outcome.leaves else 120)
     try:
         assert_outcome(outcome, result, host_log)
         assert set(outcome.leaves) == {f"{name.split(' ')[0]}s" for name in left} & {"jobs", "leases"}

@@ -20,7 +20,7 @@ from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 T = TypeVar("T")
-CONTRACT_TIMEOUT = 60.0
+CONTRACT_TIMEOUT = 120.0
 """Seconds within which a condition must come true; a real kubelet needs several to pull, mount and start."""
 POLL_INTERVAL = 0.1  # seconds
 
