@@ -1,5 +1,6 @@
 """Runs without faults: every byte of output arrives, the result is complete, and no object stays."""
 
+import asyncio
 import hashlib
 
 import pytest
@@ -66,16 +67,23 @@ async def test_agent_that_hangs_after_its_result_is_stopped(site: Site) -> None:
     assert await site.leftovers() == []
 
 
-@pytest.mark.parametrize("attempt", range(20))
-async def test_last_line_of_3_mb_before_exit_arrives_whole(site: Site, attempt: int) -> None:
-    script = (
-        'printf \'%s\' \'{"type":"x","n":' + str(attempt) + ',"text":"\';'
-        "head -c 3000000 /dev/zero | tr '\\0' a; printf '\"}\\n'"
-    )
-    _, host_log = await site.run({"CLAUDE_SCRIPT": script})
-    expected = f'{{"type":"x","n":{attempt},"text":"' + "a" * 3_000_000 + '"}\n'
-    assert len(host_log.stdout) == len(expected)
-    assert hashlib.sha256(host_log.stdout.encode()).digest() == hashlib.sha256(expected.encode()).digest()
+@pytest.mark.parametrize("first", range(0, 20, 4))
+async def test_last_line_of_3_mb_before_exit_arrives_whole(site: Site, first: int) -> None:
+    """Four of twenty attempts."""
+
+    async def attempt(number: int) -> None:
+        script = (
+            'printf \'%s\' \'{"type":"x","n":' + str(number) + ',"text":"\';'
+            "head -c 3000000 /dev/zero | tr '\\0' a; printf '\"}\\n'"
+        )
+        _, host_log = await site.run({"CLAUDE_SCRIPT": script})
+        expected = f'{{"type":"x","n":{number},"text":"' + "a" * 3_000_000 + '"}\n'
+        assert len(host_log.stdout) == len(expected)
+        assert hashlib.sha256(host_log.stdout.encode()).digest() == hashlib.sha256(expected.encode()).digest()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(first, first + 4):
+            group.create_task(attempt(number))
 
 
 async def test_last_line_without_newline_and_stderr_are_kept(site: Site) -> None:

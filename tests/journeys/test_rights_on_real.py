@@ -78,6 +78,14 @@ async def account(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rea
         yield account
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def baseline(account: RealAccount) -> list[Check]:
+    """The failed checks of an account that lacks no right."""
+    await account.grant(all_but(None))
+    async with site_of(account.kubeconfig) as site:
+        return await failed_checks(site)
+
+
 def all_but(missing: Right | None) -> list[Right]:
     return [right for right in RIGHTS if right != missing]
 
@@ -102,7 +110,7 @@ async def failed_checks(site: Site) -> list[Check]:
 
 
 def assert_reported(right: Right, found: list[Check], baseline: list[Check]) -> None:
-    """Check that the missing right adds exactly the expected checks to `baseline`, found with all rights."""
+    """Check that the missing right adds exactly the expected checks to `baseline`, those with all rights."""
     known = {check.code for check in baseline}
     added = [check for check in found if check.code not in known]
     expected = [right.code, *(["k8s_home_pod_unavailable"] if right.label == "get pods" else [])]
@@ -125,14 +133,13 @@ def assert_outcome(outcome: Outcome, result: ExecutionResult, host_log: HostLog)
 
 
 @pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
-async def test_missing_right_costs_only_its_feature(account: RealAccount, right: Right) -> None:
+async def test_missing_right_costs_only_its_feature(
+    account: RealAccount, baseline: list[Check], right: Right
+) -> None:
     outcome = OUTCOMES.get(right.label, Outcome())
     async with site_of(KUBECONFIG) as site:
         if right.label == "create secrets" and await site.gateway.server_version() < REPLACEMENT_POLICY_SINCE:
             outcome = Outcome("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
-    await account.grant(all_but(None))
-    async with site_of(account.kubeconfig) as site:
-        baseline = await failed_checks(site)
     await account.grant(all_but(right))
     async with site_of(account.kubeconfig) as site:
         assert_reported(right, await failed_checks(site), baseline)
