@@ -517,6 +517,55 @@ def test_limited_password_is_not_given_to_submodules_elsewhere(
         assert pod.push("fix").pushed_branch == "fix"
 
 
+OLD_GIT = """#!/bin/sh
+while read -r prompt; do "$GIT_ASKPASS" "$prompt" >>{folder}/answers; done <{folder}/prompts
+exit 1
+"""
+"""Asks for a password as versions of git do that do not encode the user's name."""
+
+
+@pytest.mark.parametrize(
+    ("limit", "prompt", "is_given"),
+    [
+        ("", "https://host.invalid", True),
+        ("", "https://x-access-token@host.invalid", True),
+        ("", "https://someone%40acme@host.invalid", True),
+        ("", "https://@host.invalid'@evil.invalid", False),
+        ("", "https://x'https://host.invalid'@evil.invalid", False),
+        ("", "https://x@evil.invalid@host.invalid", False),
+        ("", "https://host.invalid@evil.invalid", False),
+        ("", "https://host.invalid.evil.invalid", False),
+        ("", "http://host.invalid", False),
+        ("https://host.invalid/acme", "https://x-access-token@host.invalid/acme/part.git", True),
+        ("https://host.invalid/acme", "https://host.invalid/acme/x@evil.invalid/part.git", False),
+        ("https://host.invalid/acme", "https://u@host.invalid/acme/x@evil.invalid/part.git", False),
+        ("https://host.invalid/acme", "https://x-access-token@host.invalid/acme/@evil.invalid/a", False),
+        ("https://host.invalid/acme", "https://host.invalid/other", False),
+        ("https://host.invalid/acme", "http://host.invalid/acme/part.git", False),
+    ],
+)
+def test_password_is_not_given_to_a_user_that_looks_like_the_server(
+    tmp_path: Path,
+    limit: str,
+    prompt: str,
+    is_given: bool,  # noqa: FBT001
+) -> None:
+    secret = {"password": "p4ss", **({"url": limit} if limit else {})}
+    pod = GitPod(tmp_path / "pod", "https://host.invalid/acme/app.git", secret=secret, programs=str(tmp_path))
+    (tmp_path / "prompts").write_text(f"Password for '{prompt}': \n")
+    (tmp_path / "git").write_text(OLD_GIT.format(folder=tmp_path))
+    (tmp_path / "git").chmod(0o755)
+    pod.clone()
+    assert (tmp_path / "answers").read_text() == ("p4ss" if is_given else "")
+
+
+def test_user_of_the_secret_may_be_an_address(tmp_path: Path, server: GitServer, url: str) -> None:
+    server.password = "p4ss"
+    pod = GitPod(tmp_path / "pod", url, secret={"username": "bot@acme.invalid", "password": "p4ss"})
+    cloned(pod)
+    assert "bot@acme.invalid:p4ss" in server.logins
+
+
 FAKE_SSH = """#!/bin/sh
 echo "$@" >>{folder}/calls
 for last; do :; done

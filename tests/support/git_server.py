@@ -39,6 +39,8 @@ class GitServer:
     push_delay: float = 0.0
     """Seconds until a push is accepted."""
     requests: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
+    """USER:PASSWORD of all requests that had them."""
 
     def new_repository(self, name: str, files: dict[str, str]) -> str:
         """Create a repository with one commit on the branch `main`. Returns its URL."""
@@ -120,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes) -> None:
         served = self.server.served
         served.requests.append(f"{self.command} {self.path}")
+        if "Authorization" in self.headers:
+            served.logins.append(self._login())
         if self.command == "POST" and self.path.endswith("/git-receive-pack"):
             threading.Event().wait(served.push_delay)
         if served.password and not self._is_authorized(served.password):
@@ -168,8 +172,11 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _is_authorized(self, password: str) -> bool:
+        return self._login().rpartition(":")[2] == password
+
+    def _login(self) -> str:
         given = self.headers.get("Authorization", "").removeprefix("Basic ")
-        return base64.b64decode(given).decode().partition(":")[2] == password
+        return base64.b64decode(given).decode()
 
     def log_message(self, *_: object) -> None:
         """No lines on stderr."""

@@ -160,26 +160,33 @@ set_up_credentials() {
       # with the key url, git names the path too, and a submodule elsewhere on the same server is refused
       [ ! -f "$secret/url" ] || printf '[credential]\n\tuseHttpPath = true\n' >"$tmp/.gitconfig"
       cat >>"$tmp/askpass" <<'END'
-# The URL $1 without its user.
-without_user() {
-  rest=${1#*://} && authority=${rest%%/*}
-  echo "${1%%://*}://${authority##*@}${rest#"$authority"}"
-}
-if [ -f "$PAPERCLIP_GIT_SECRET/url" ]; then
-  asked=${1#*"'"}
-  asked=$(without_user "${asked%"'"*}")
-  limit=$(without_user "$(cat "$PAPERCLIP_GIT_SECRET/url")")
-  case $asked/ in
-    */../* | */./*) exit 1 ;;
-    "${limit%/}"/* | "${limit%/}.git"/*) ;;
-    *) exit 1 ;;
-  esac
-else
-  case $1 in
-    *"'$PAPERCLIP_GIT_SCHEME://$PAPERCLIP_GIT_HOST'"* | *"@$PAPERCLIP_GIT_HOST'"*) ;;
-    *) exit 1 ;;
-  esac
-fi
+# WORD for 'PROTOCOL://USER@HOST/PATH': older versions of git write the user as it is, so the user in a submodule's URL
+# may look like a host. The path is there with the key url only.
+limit=$PAPERCLIP_GIT_SCHEME://$PAPERCLIP_GIT_HOST
+[ ! -f "$PAPERCLIP_GIT_SECRET/url" ] || limit=$(cat "$PAPERCLIP_GIT_SECRET/url")
+asked=${1#*"'"}
+asked=${asked%"'"*}
+protocol=${asked%%://*} rest=${asked#*://}
+known=$(cat "$PAPERCLIP_GIT_SECRET/username" 2>/dev/null)
+case $rest in
+  "${known:-x-access-token}@"*) rest=${rest#"${known:-x-access-token}@"} ;;
+  *@*)
+    case ${rest%%@*} in
+      *[!A-Za-z0-9._+%~-]*) exit 1 ;;
+    esac
+    rest=${rest#*@}
+    ;;
+esac
+case $rest/ in
+  *[@\']* | */../* | */./*) exit 1 ;;
+esac
+authority=${limit#*://} && path=${authority#"${authority%%/*}"} && authority=${authority%%/*}
+limit=${authority##*@}$path
+[ "$protocol" = "$PAPERCLIP_GIT_SCHEME" ] || exit 1
+case $rest/ in
+  "${limit%/}"/* | "${limit%/}.git"/*) ;;
+  *) exit 1 ;;
+esac
 case $1 in
   Username*) cat "$PAPERCLIP_GIT_SECRET/username" 2>/dev/null || echo x-access-token ;;
   *) cat "$PAPERCLIP_GIT_PASS" ;;
