@@ -40,7 +40,7 @@ STAMP_INTERVAL = 0.2
 LAST_LINE = "last line\n"
 """What an agent prints before its result, if it is not disrupted."""
 NOTICED_WITHIN = 45.0
-"""Seconds after which a disrupted agent is told to end, although its run has not noticed the disruption."""
+"""Seconds within which a run must notice its disruption; after them, the agent ends by itself."""
 
 
 async def wait_for_output(host_log: HostLog, text: str, within: float = 120.0) -> None:

@@ -55,7 +55,7 @@ async def test_run_log_behind_a_link_is_neither_read_nor_removed(link: str, volu
     assert (secret / "co/ada/run-1.ndjson").exists()
 
 
-async def test_run_log_of_several_pods_is_read_only_by_uid(volume: Path) -> None:
+async def test_run_log_of_one_of_several_pods_is_found_by_the_uid(volume: Path) -> None:
     uids = [f"{part}-1111-2222-3333-444455556666" for part in ("0a1b2c3d", "ffffffff")]
     for uid in uids:
         (volume / PATH).with_name(f"run-1.{uid[:8]}.ndjson").write_text(uid, encoding="utf-8")

@@ -131,11 +131,11 @@ def _class_of(result: Mapping[str, Any], text: str, transcript: Transcript) -> F
         return by_fields
     by_text = None if transcript.result_is_models_text else _by_text(result, text)
     if by_fields is None:
-        by_fields = by_text or _without_known_text(transcript)
-    elif by_text is not None and by_text in NARROWER_CLASSES[by_fields]:
-        by_fields = by_text
-    is_vague = by_fields in {FailureClass.TRANSIENT, FailureClass.OTHER}
-    return FailureClass.QUOTA if is_vague and _is_blocked(transcript) else by_fields
+        found = by_text or _without_known_text(transcript)
+    else:
+        found = by_text if by_text is not None and by_text in NARROWER_CLASSES[by_fields] else by_fields
+    is_vague = found in {FailureClass.TRANSIENT, FailureClass.OTHER}
+    return FailureClass.QUOTA if is_vague and _is_blocked(transcript) else found
 
 
 def _by_text(result: Mapping[str, Any], text: str) -> FailureClass | None:
@@ -146,14 +146,14 @@ def _by_text(result: Mapping[str, Any], text: str) -> FailureClass | None:
 
 
 def _without_known_text(transcript: Transcript) -> FailureClass:
-    """The class of a result whose fields and text tell none."""
+    """The class of a result, if neither its fields nor its text name one."""
     if refused_session(transcript):
         return FailureClass.SESSION_UNAVAILABLE
     return FailureClass.EMPTY_REPLY if transcript.empty_reply else FailureClass.OTHER
 
 
 def _is_blocked(transcript: Transcript) -> bool:
-    """Whether a usage limit that resets later blocks the agent. Without such a time it is throttling."""
+    """Whether a usage limit blocks the agent until a known time. Without a time, the agent is throttled."""
     return transcript.blocked_until is not None and "rate_limit" in transcript.assistant_errors
 
 

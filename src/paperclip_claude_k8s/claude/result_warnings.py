@@ -1,4 +1,4 @@
-"""What is odd about a result that is a success, which it remains."""
+"""Warnings about odd fields of a successful result. The result stays a success."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,9 @@ COMMAND_CHARS = 200
 def result_warnings(result: Event, *, model_answered: bool) -> Iterator[RunWarning]:
     """`result`: its known fields. `model_answered`: whether a model, not only the CLI, wrote a message."""
     if subtype := unexpected_subtype(result):
-        text = f"the result's subtype is {subtype} instead of success, but it flags no error: a success"
+        text = (
+            f"the result's subtype is {subtype} instead of success, but it flags no error, so it is a success"
+        )
         yield RunWarning(WarningCode.RESULT_SUBTYPE, text)
     if result.get("result") == "" and result.get("structured_output") is None:
         stop_reason = get_name(result, "stop_reason") or "null"

@@ -232,7 +232,7 @@ class RecoverOptions:
 
 @dataclass(frozen=True, slots=True)
 class VolumesOptions(ClusterOptions):
-    """Those that name a cluster."""
+    """The options of `volumes`, which name a cluster."""
 
 
 @dataclass(frozen=True, slots=True)

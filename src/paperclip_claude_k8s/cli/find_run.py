@@ -56,8 +56,12 @@ def _only(word: str, names: Sequence[str]) -> str:
     """The only name. Raises `Stop` if there are several."""
     if len(names) == 1:
         return names[0]
+    raise _several(word, names)
+
+
+def _several(word: str, names: Sequence[str]) -> Stop:
     shown = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
-    raise Stop("ambiguous_run", f"{len(names)} runs begin with {word!r}: {shown}; give more of its id")
+    return Stop("ambiguous_run", f"{len(names)} runs begin with {word!r}: {shown}; give more of its id")
 
 
 def matching_job(word: str, jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
@@ -75,7 +79,7 @@ def matching_job(word: str, jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
     if not found:
         return None
     if len(found) > 1:
-        _only(word, [f"{run} (namespace {namespace})" for namespace, run in found])
+        raise _several(word, [f"{run} (namespace {namespace})" for namespace, run in found])
     return max(of_run[found[0]], key=lambda job: job.created.timestamp() if job.created else 0.0)
 
 

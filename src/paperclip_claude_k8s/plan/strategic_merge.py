@@ -62,12 +62,12 @@ def _merge_items(
 
 def _without_replaced_keys(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """The old item without the keys that exclude a key of the new item."""
-    kinds = _EXCLUSIVE_KEYS.get(field)
-    if field == "volumes":
-        kinds = frozenset({*old, *new}) - _KEYS_BESIDE_SOURCE
-    if kinds is None or not kinds & set(new):
+    exclusive = _EXCLUSIVE_KEYS.get(field, frozenset())
+    if field == "volumes":  # each of its keys is a source, except a few
+        exclusive = frozenset({*old, *new}) - _KEYS_BESIDE_SOURCE
+    if not exclusive & set(new):
         return dict(old)
-    return {key: value for key, value in old.items() if key not in kinds or key in new}
+    return {key: value for key, value in old.items() if key not in exclusive or key in new}
 
 
 def _without_directives(value: Any) -> Any:  # noqa: ANN401  # any JSON

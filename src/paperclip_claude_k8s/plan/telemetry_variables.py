@@ -13,10 +13,10 @@ ENABLED = "CLAUDE_CODE_ENABLE_TELEMETRY"
 def with_resource_attributes(
     variables: Mapping[str, str], ctx: ExecutionContext, referred: AbstractSet[object]
 ) -> dict[str, str]:
-    """The variables, with run, agent and company appended to OTEL_RESOURCE_ATTRIBUTES.
+    """The variables; run, agent and company are appended to the value of OTEL_RESOURCE_ATTRIBUTES.
 
-    Only if the run has a trace or Claude Code's telemetry is enabled. Unchanged if only the cluster can
-    resolve the present value. `referred`: names of variables that only the cluster can resolve.
+    They are appended only if the run has a trace or Claude Code's telemetry is enabled, and not if only the
+    cluster can resolve the present value. `referred`: the variables that only the cluster can resolve.
     """
     wanted = ctx.traceparent or variables.get(ENABLED) or ENABLED in referred
     if not wanted or (RESOURCE_ATTRIBUTES in referred and RESOURCE_ATTRIBUTES not in variables):

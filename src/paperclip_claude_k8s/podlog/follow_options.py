@@ -79,12 +79,12 @@ class FollowTimings:
     """Longest time in which a bounded read, or any read after the container's end, brings a few bytes,
     but no line."""
     rest_timeout: float = 120.0
-    """After the container's end: longest time in all spent waiting for a server that sends next to nothing;
-    what it sends prolongs it (`podlog.read_budget`)."""
+    """After the container's end: total time for which the follower waits for the server, if that sends next
+    to nothing. Each byte that arrives prolongs this time (`podlog.read_budget`)."""
     rest_cap: float = 3600.0
-    """Longest such time in any case: the largest log takes half of it at 5 MiB/s."""
+    """Upper bound of that total time: the largest log takes half as long at 5 MiB/s."""
     rest_cap_after_stop: float = 60.0
-    """The same after a stop, which the host wants to be answered."""
+    """The same upper bound after a stop, because the host waits for the result."""
     linger: float = 1.0
     """After the container's end: silence after which the stream is closed and a bounded read follows."""
     completion_timeout: float = 30.0
