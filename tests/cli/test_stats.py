@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.dev_cluster_cli import DevClusterCli
+from tests.support.objects import a_job
 
 from paperclip_claude_k8s.cli.run_costs import GroupBy, RunCost, as_csv, read_since, rows_of
+from paperclip_claude_k8s.cli.stats_command import cost_of_job
+from paperclip_claude_k8s.cluster.labels import RESULT_ANNOTATION
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -81,6 +84,14 @@ def test_result_without_usage_counts_as_unknown() -> None:
         {"errorCode": "k8s_x", "usage": 7, "resultJson": {"phases": {"run": "long"}}}, "a", None
     )
     assert (cost.code, cost.cost_usd, cost.input_tokens, cost.seconds) == ("k8s_x", None, 0, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 9999, '{"a":' * 1600, '{"usage":{"inputTokens":Infinity}}', '{"costUsd":1e400}', "[1]", ""]
+)
+def test_annotation_that_the_adapter_did_not_write_has_no_cost(text: str) -> None:
+    cost = cost_of_job(a_job(annotations={RESULT_ANNOTATION: text}))
+    assert cost is None or (cost.cost_usd, cost.input_tokens) == (None, 0)
 
 
 async def test_stats_equal_the_results_of_the_runs(dev: DevClusterCli) -> None:

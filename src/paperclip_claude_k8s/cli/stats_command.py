@@ -80,7 +80,7 @@ def cost_of_job(job: JobSnapshot) -> RunCost | None:
     text = job.annotations.get(labels.RESULT_ANNOTATION, "")
     try:
         result = as_object(json.loads(text)) if 0 < len(text) <= ANNOTATION_CHARS else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         result = {}
     ended = parse_time(job.annotations.get(labels.TAKEN_ANNOTATION))
     return RunCost.of(result, job.labels.get(labels.AGENT_LABEL, ""), ended) if result else None
