@@ -234,11 +234,12 @@ async def test_cancel_ends_the_run_and_keeps_its_output(
 
 
 async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
-    run_id = await dev.submit("--agent", "ada", CLAUDE_LINE_DELAY="0.4")
+    run_id = await dev.submit("--agent", "ada", **dev.endless_agent())
     kubeconfig = ["--kubeconfig", str(dev.cluster.kubeconfig)]
     code, reply, _ = await dev.cli.run("jobs", *kubeconfig)
     (job,) = reply["jobs"]
     assert (code, job["run_id"], job["agent"], job["status"]) == (0, run_id, "ada", "live")
+    dev.end_agent()
     code, followed, err = await claude_k8s("logs", "-f", run_id, env=dev.cli.environment())
     assert (code, followed.encode(), err) == (0, TRANSCRIPT, "")
     assert len(await dev.job_names()) == 1

@@ -68,6 +68,7 @@ async def test_operator_sees_a_host_s_run(dev: DevClusterCli, tmp_path: Path) ->
         page = await operator.text("describe", RUN[:4], "-o", "text")
         assert "Who works on it  process " in page
         assert "agent started" in page
+        assert "FailedMount" not in page
         assert "tokens out" in page
         assert f"claude-k8s attach {RUN}" in page
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,10 +34,10 @@ HOW_TO_START = (
 def main() -> int:
     """Serve the host until it closes stdin, or until a signal.
 
-    Exit codes: 0: the host closed stdin. 2: stdin is a terminal, or stdin or stdout is a file. 3: the
+    Exit codes: 0: the host closed stdin. 2: there are arguments, or stdin or stdout is no pipe. 3: the
     handshake failed. After a signal the process ends with that signal.
     """
-    if sys.stdin.isatty():
+    if sys.argv[1:] or not (_is_pipe(0) and _is_pipe(1)):
         print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person
         return EXIT_USAGE
     formatter = RedactingFormatter()
@@ -47,6 +48,15 @@ def main() -> int:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     return code
+
+
+def _is_pipe(descriptor: int) -> bool:
+    """Whether this is a pipe or a socket, which can be waited for, unlike /dev/null or a file."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:  # closed
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 @contextmanager

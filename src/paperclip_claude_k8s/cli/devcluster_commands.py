@@ -137,7 +137,17 @@ def _up_reply(folder: Path) -> Reply:
         "kubeconfig": str(folder / "kubeconfig"),
         "namespace": DEV_NAMESPACE,
         "pid": _pid(folder),
+        "agent": _agent(folder),
     }
+
+
+def _agent(folder: Path) -> str:
+    """What runs in Pods in place of the Claude CLI: the file of --claude, or a recording."""
+    with suppress(OSError):
+        arguments = Path(f"/proc/{_pid(folder)}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        if "--claude" in arguments:
+            return arguments[arguments.index("--claude") + 1]
+    return "a stand-in, which replays a recorded session whatever the prompt is"
 
 
 def _pid(folder: Path) -> int | None:

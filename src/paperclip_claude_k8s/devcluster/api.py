@@ -22,6 +22,8 @@ OLD_MINOR = "28"
 """Minor version of the last server that replaces a Pod before its deletion is complete."""
 USER = "system:serviceaccount:paperclip:paperclip"
 """The user that error responses name."""
+WITHOUT_CONNECTION = frozenset({"pods/exec", "pods/attach", "pods/portforward"})
+"""What `kubectl` opens a connection to a Pod for. It sends GET or POST, depending on its version."""
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -56,6 +58,8 @@ class Api:
         """
         if isinstance(target, str):
             return self._respond_without_resource(path, request)
+        if target.resource in WITHOUT_CONNECTION:
+            raise problems.no_connection(target.subresource, target.name)
         verb = verb_of(request.method, target, watch=False)
         self.check_access(target, verb)
         handlers: dict[str, Callable[[Target, Request], Object]] = {

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from paperclip_claude_k8s.devcluster.kinds import ALL, VERBS
+from paperclip_claude_k8s.devcluster.kinds import ALL, JOBS, PODS, VERBS
 
 VERSION = {"major": "1", "minor": "30", "gitVersion": "v1.30.0-devcluster", "platform": "linux/amd64"}
-_GROUPS = sorted({kind.group for kind in ALL if kind.group} | {"authorization.k8s.io"})
+ACCESS_GROUP = "authorization.k8s.io"
+_GROUPS = sorted({kind.group for kind in ALL if kind.group} | {ACCESS_GROUP})
 
 
 def discover(path: str) -> dict[str, Any] | None:
@@ -28,6 +29,7 @@ def _resources(group: str, group_version: str) -> dict[str, Any]:
             "kind": kind.kind,
             "verbs": list(VERBS),
             **({"shortNames": list(kind.short)} if kind.short else {}),
+            **({"categories": ["all"]} if kind in {PODS, JOBS} else {}),
         }
         for kind in ALL
         if kind.group == group
@@ -35,6 +37,16 @@ def _resources(group: str, group_version: str) -> dict[str, Any]:
     if not group:
         log = {"name": "pods/log", "singularName": "", "namespaced": True, "kind": "Pod", "verbs": ["get"]}
         found.append(log)
+    if group == ACCESS_GROUP:
+        found.append(
+            {
+                "name": "selfsubjectaccessreviews",
+                "singularName": "",
+                "namespaced": False,
+                "kind": "SelfSubjectAccessReview",
+                "verbs": ["create"],
+            }
+        )
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": found}
 
 

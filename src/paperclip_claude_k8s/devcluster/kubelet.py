@@ -5,9 +5,11 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.devcluster.container import Container
 from paperclip_claude_k8s.devcluster.crilog import LogFile
 from paperclip_claude_k8s.devcluster.event_recorder import Events
@@ -22,6 +24,9 @@ MISSING_IMAGE = re.compile(r"missing|nonexistent|does-not-exist")
 """An image cannot be pulled if its name contains one of these words; every other image is present already."""
 MAX_PULL_PAUSE = 60.0
 """Longest pause in seconds between two attempts to pull an image."""
+
+MISSING_GRACE = 0.5
+"""Seconds that a Secret may be missing before an Event reports it."""
 
 
 class Kubelet:
@@ -179,13 +184,21 @@ class PodRun:
         return code
 
     async def _until_present(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401  # what `attempt` returns
-        """Repeat until every Secret that `attempt` needs exists; report what is missing."""
-        reported = ""
+        """Repeat until every Secret that `attempt` needs exists; report what is missing.
+
+        It is reported after `MISSING_GRACE`: a real kubelet needs as long before it mounts anything.
+        """
+        reported, patient_until = "", loop_time() + MISSING_GRACE
         while True:
             changed = self._store.next_change()
             try:
                 return attempt()
             except Missing as missing:
+                if (left := patient_until - loop_time()) > 0:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(left):
+                            await changed.wait()
+                    continue
                 if missing.message != reported:
                     reported = missing.message
                     reason = "FailedMount" if missing.reason == "ContainerCreating" else "Failed"

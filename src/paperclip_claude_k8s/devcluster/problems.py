@@ -54,6 +54,16 @@ def bad_request(message: str) -> Problem:
     return Problem(400, "BadRequest", message)
 
 
+def no_connection(subresource: str, pod: str) -> Problem:
+    """The response to `kubectl exec` and the like."""
+    return Problem(
+        501,
+        "NotImplemented",
+        f"the development cluster has no {subresource}: Pod {pod} is a process of the user who started it; "
+        "`kubectl logs` and `claude-k8s attach` show its output",
+    )
+
+
 def gone(version: int, oldest: int) -> Problem:
     return Problem(410, "Expired", f"too old resource version: {version} ({oldest})")
 
