@@ -47,7 +47,7 @@ def cancel(options: CancelOptions) -> int:
     reply = run_to_reply(work, progress)
     if not reply:
         return run(_run_options(options, records[0].run_id))
-    code = print_reply(reply, DONE if reply["status"] == "cancelled" else FAILED)
+    code = print_reply(reply, DONE if reply["status"] == "cancelled" else FAILED, options.output_format)
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
     return code
@@ -61,6 +61,7 @@ def _run_options(options: CancelOptions, run_id: str) -> RunOptions:
         kubeconfig_from_option=options.kubeconfig_from_option,
         context=options.context,
         quiet=options.quiet,
+        output_format=options.output_format,
         expects_cancelled=True,
     )
 
