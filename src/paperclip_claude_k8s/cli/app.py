@@ -75,9 +75,9 @@ def run(options: RunOptions) -> int:
 
     Exit code 0: the run succeeded. 1: the run or this command failed. 2: the run continues (--poll-once).
     """
-    from paperclip_claude_k8s.cli import run_command  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import run_command, run_dry_run  # noqa: PLC0415
 
-    return run_command.run(options)
+    return run_dry_run.dry_run(options) if options.dry_run else run_command.run(options)
 
 
 @app.command()

@@ -82,6 +82,10 @@ class RunOptions:
     submit_only: Annotated[
         bool, typer.Option("--submit-only", help="Create the Job, print the run id and exit.")
     ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the Job and the Secret, without secrets, and create nothing."),
+    ] = False
     poll_once: Annotated[
         bool,
         typer.Option("--poll-once", help="Check once and exit; exit code 2 means that the run continues."),

@@ -1,0 +1,33 @@
+"""`run --dry-run` prints what a run would create, and creates nothing."""
+
+import json
+
+import yaml
+from tests.support.cli_commands import claude_k8s
+from tests.support.dev_cluster_cli import DevClusterCli
+
+SECRET = "sk-ant-api03-0123456789"  # a test's
+
+
+async def test_dry_run_prints_job_and_secret_without_secret_values(dev: DevClusterCli) -> None:
+    args = dev.new_run_args("--dry-run", MY_TOKEN=SECRET)
+    code, out, err = await claude_k8s(*args, env=dev.cli.environment())
+    assert code == 0, err
+    job, secret = yaml.safe_load_all(out)
+    assert (job["kind"], secret["kind"]) == ("Job", "Secret")
+    assert job["metadata"]["name"] == secret["metadata"]["name"]
+    assert secret["stringData"]["prompt.txt"] == "(3 characters)"
+    assert secret["stringData"]["env.MY_TOKEN"] == f"({len(SECRET)} characters)"
+    assert SECRET not in out + err
+    assert await dev.job_names() == []
+    assert dev.cli.record() is None
+
+
+async def test_dry_run_of_an_invalid_config_says_why(dev: DevClusterCli) -> None:
+    args = dev.new_run_args("--dry-run")
+    path = dev.cli.folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "timeoutSec": "soon"}), encoding="utf-8")
+    code, out, err = await claude_k8s(*args, env=dev.cli.environment())
+    assert (code, out) == (1, "")
+    assert "timeoutSec" in err
