@@ -10,5 +10,6 @@ TEMPORARY_FOLDERS = Policy(
     kubeconfigs=("/",),
     instruction_roots=_FOLDERS,
     skill_roots=_FOLDERS,
+    upload_roots=_FOLDERS,
     shared_volume_dirs=_FOLDERS,
 )

@@ -75,6 +75,14 @@ class Timings:
     """How long after the agent's end the Pod may push its workspace and count what is left; git itself gets
     150 s for the push."""
 
+    workspace_packing: float = 300.0
+    """Time limit for packing a folder that is uploaded, and for applying the changes that come back: a slow
+    network volume needs 10 ms for each of 20,000 files."""
+
+    workspace_return: float = 1800.0
+    """How long after the agent's end the host waits for the changes of an uploaded folder. What a rotated log
+    has lost is printed again after pauses of at most 15 minutes."""
+
     container_end: float = 5.0
     """How long after the grace period of a deleted Pod its containers may still run."""
 
@@ -247,5 +255,34 @@ class Limits:
     """Latest retry time that is accepted, in days from now: usage limits reset every week."""
 
 
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Sizes and counts of folders that are uploaded, and of the changes that come back."""
+
+    bytes: int = 512 * 1024 * 1024
+    """Largest `uploadLimit`: all files of a folder that is uploaded, and all that an agent changes in it."""
+
+    packed_bytes: int = 96 * 1024 * 1024
+    """Largest size of a packed folder. Its parts are Secrets, which etcd keeps until the run has ended; etcd
+    holds 2 GiB by default."""
+
+    part_bytes: int = 700_000
+    """Largest part of a packed folder: a Secret may have 1 MiB, and a request of more than 1 MiB, in base64,
+    would be sent in one piece while all runs wait."""
+
+    entries: int = 20_000
+    """Largest number of files and folders that are uploaded, and of changes that come back."""
+
+    depth: int = 64
+    """Deepest nesting of folders that are uploaded or come back."""
+
+    paths_told: int = 20
+    """Largest number of paths of one kind that a report about changes names."""
+
+    ignore_patterns: int = 2000
+    """Largest number of patterns in the `.gitignore` files above one file; each is compared with the path."""
+
+
 LIMITS = Limits()
 """For modules without access to `ProcessSettings`."""
+UPLOAD_LIMITS = UploadLimits()

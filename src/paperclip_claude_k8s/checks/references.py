@@ -7,6 +7,7 @@ from typing import Any
 from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JsonObject
+from paperclip_claude_k8s.plan.upload_parts import part_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,18 @@ def pod_manifest(job: JsonObject) -> JsonObject:
 
 
 def references(job: JsonObject, own_secret: str) -> References:
-    """The references of this Job, except to its run Secret (`own_secret`)."""
+    """The references of this Job, except to its run Secret (`own_secret`) and to the parts of an upload."""
     spec = get_object(get_object(get_object(job, "spec"), "template"), "spec")
-    secrets = {name for name in _secrets(spec) if name != own_secret}
+
+    def is_own(name: str) -> bool:
+        return name == own_secret or name == part_name(own_secret, 0)
+
+    secrets = {name for name in _secrets(spec) if not is_own(name)}
     claims = {
         get_text(get_object(v, "persistentVolumeClaim"), "claimName") for v in get_objects(spec, "volumes")
     }
     pulling = {get_text(secret, "name") for secret in get_objects(spec, "imagePullSecrets")}
-    keys = {(name, key) for name, key in _secret_keys(spec) if name != own_secret}
+    keys = {(name, key) for name, key in _secret_keys(spec) if not is_own(name)}
     names, pulling_names, claim_names = (tuple(sorted(each - {""})) for each in (secrets, pulling, claims))
     return References(names, pulling_names, claim_names, tuple(sorted(keys)))
 

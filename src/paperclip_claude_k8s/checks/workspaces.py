@@ -10,14 +10,17 @@ from paperclip_claude_k8s.plan.paths import WORKSPACE_DIR
 from paperclip_claude_k8s.plan.workspace import Workspace
 
 _CODE = "k8s_workspace"
+_SAMPLE = "the environment test plans a sample"
 
 
 def sample_workspace(config: AdapterConfig) -> Workspace | None:
-    """A git workspace for the planned Job, if runs may have one, so that its containers are checked."""
+    """A workspace for the planned Job, if runs may have one, so that its containers are checked."""
+    if config.workspace == "upload":
+        return Workspace("upload", f"{WORKSPACE_DIR}/project", _SAMPLE, folder="/project")
     if config.workspace != "git" and not (config.workspace == "auto" and config.git_secret):
         return None
     source = GitSource("https://repository.invalid/project.git", "project", "https", "repository.invalid")
-    return Workspace("git", f"{WORKSPACE_DIR}/project", "the environment test plans a sample", source)
+    return Workspace("git", f"{WORKSPACE_DIR}/project", _SAMPLE, source)
 
 
 def workspace_checks(run: PlannedRun) -> Iterator[Check]:
@@ -29,6 +32,11 @@ def workspace_checks(run: PlannedRun) -> Iterator[Check]:
             yield _info("workspace is none: agents get no project files")
         case "git":
             yield _info(f"Workspaces are cloned from the repository that the host names; {_push(config)}")
+        case "upload":
+            where = "if it is below one of the policy's uploadRoots"
+            yield _info(
+                f"The host's folder is uploaded, of at most {config.upload_limit}, {where}; changes come back"
+            )
         case "shared" if not has_volume:
             yield Check(
                 code=_CODE,

@@ -39,6 +39,7 @@ class WarningCode(StrEnum):
     RESULT_OVERTAKEN = auto()
     WORKSPACE_NOT_CLONED = auto()
     WORKSPACE_NOT_PUSHED = auto()
+    WORKSPACE_NOT_RETURNED = auto()
     # ── the log ──
     ADAPTER_BUG = auto()
     FOREIGN_OUTPUT = auto()

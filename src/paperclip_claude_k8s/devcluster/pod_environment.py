@@ -92,6 +92,10 @@ class PodEnvironment:
         if secret := volume.get("secret"):
             found = self._store.find(SECRETS, self._meta["namespace"], secret.get("secretName", ""))
             write_secret(folder, secret, found)
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            part = source.get("secret") or {}
+            found = self._store.find(SECRETS, self._meta["namespace"], part.get("name", ""))
+            write_secret(folder, {**part, "secretName": part.get("name", "")}, found)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

@@ -91,6 +91,7 @@ class Policy(BaseModel):
     exec_plugin_variables: Patterns = ()
     instruction_roots: Folders = (f"{PAPERCLIP_INSTANCE}/companies/*/agents/*/instructions", *_WORKSPACES)
     skill_roots: Folders = (f"{PAPERCLIP_INSTANCE}/skills", SERVER_SKILLS, *_WORKSPACES)
+    upload_roots: Folders = _WORKSPACES
     shared_volume_dirs: Folders | None = None
     mcp_baseline: Flag | None = None
     company_volumes: Flag = False

@@ -44,6 +44,10 @@ class HostFolders:
         """Where the folders of skills may be. `volume`: that of `trusted_volume`; None if there is none."""
         return FolderRule(self._resolve(self.policy.skill_roots, volume))
 
+    def uploads(self, volume: str | None) -> FolderRule:
+        """Where uploaded folders may be. `volume`: that of `trusted_volume`; None if there is none."""
+        return FolderRule(self._resolve(self.policy.upload_roots, volume))
+
     @property
     def volumes(self) -> FolderRule:
         """Which folders a config may name as `sharedVolumeDir`.

@@ -17,6 +17,7 @@ from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME, SCRATCH_DIR, WORKSPACE_DIR
 from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, RunPlan
 from paperclip_claude_k8s.plan.session_volume import SESSION_VOLUME, agent_folder
+from paperclip_claude_k8s.plan.upload_containers import upload_pipe
 from paperclip_claude_k8s.relay import git
 
 SYNC_DIR = "/var/run/paperclip/git"
@@ -65,7 +66,7 @@ def agent_mounts(plan: RunPlan) -> list[JsonObject]:
 
 def agent_variables(plan: RunPlan) -> dict[str, str]:
     """Variables of the relay: the pipe to hold open, and whether it reports an empty workspace."""
-    pipe = f"{SYNC_DIR}/{git.PIPE}" if plan.workspace.source is not None else ""
+    pipe = f"{SYNC_DIR}/{git.PIPE}" if plan.workspace.source is not None else upload_pipe(plan)
     return {relay.ALIVE: pipe, relay.EXPECT: "1" if plan.workspace.unproven else ""}
 
 

@@ -102,7 +102,7 @@ def _read_url(url: str, repositories: Sequence[str]) -> GitSource:
     host = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
     _check_allowed(f"{parts.scheme}://{host}{parts.path}", repositories)
     spelled = parts.netloc.rpartition("@")[2]  # as git spells the host when it asks for a password
-    return GitSource(url, _folder_name(parts.path), parts.scheme, spelled)
+    return GitSource(url, folder_name(unquote(parts.path)), parts.scheme, spelled)
 
 
 def _read_scp_like(url: str, repositories: Sequence[str]) -> GitSource:
@@ -112,7 +112,7 @@ def _read_scp_like(url: str, repositories: Sequence[str]) -> GitSource:
     host, path = found[2].lower(), found[3]
     _check_path(path)
     _check_allowed(f"ssh://{host}/{path.lstrip('/')}", repositories)
-    return GitSource(url, _folder_name(path), "ssh", host)
+    return GitSource(url, folder_name(unquote(path)), "ssh", host)
 
 
 def _check_parts(parts: SplitResult) -> None:
@@ -142,10 +142,10 @@ def _check_allowed(url: str, repositories: Sequence[str]) -> None:
         raise RepositoryNotAllowed(f"the policy's repositories do not allow {url[:200]}")
 
 
-def _folder_name(path: str) -> str:
+def folder_name(path: str, default: str = "repository") -> str:
     """`/group/project.git` → `project`."""
-    last = posixpath.basename(unquote(path).rstrip("/")).removesuffix(".git")
-    return _NOT_IN_NAME.sub("-", last).strip(".-")[:_NAME_CHARS] or "repository"
+    last = posixpath.basename(path.rstrip("/")).removesuffix(".git")
+    return _NOT_IN_NAME.sub("-", last).strip(".-")[:_NAME_CHARS] or default
 
 
 def _read_ref(ref: str) -> tuple[tuple[str, ...], str]:

@@ -29,6 +29,8 @@ from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, R
 from paperclip_claude_k8s.plan.secrets import command_with_references
 from paperclip_claude_k8s.plan.session_volume import CACHE_VARIABLE, CONFIG_DIR_VARIABLE
 from paperclip_claude_k8s.plan.shared_files import LIST_FILE
+from paperclip_claude_k8s.plan.upload_containers import return_container, unpack_container
+from paperclip_claude_k8s.plan.upload_parts import folder_mark
 from paperclip_claude_k8s.plan.volumes import mounts, mounts_at_home, volumes
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -107,6 +109,7 @@ def _annotations(plan: RunPlan) -> dict[str, str]:
         labels.WAKE_ANNOTATION: plan.wake_digest,
         labels.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
         labels.STAGED_ANNOTATION: plan.delivery.staged and plan.delivery.staged_in,
+        labels.UPLOAD_ANNOTATION: folder_mark(plan.workspace.folder),
         labels.UNGATED_ANNOTATION: "" if plan.secret_data else "true",
     }
     return {
@@ -138,7 +141,7 @@ def _pod_spec(plan: RunPlan) -> JsonObject:
         "priorityClassName": config.priority_class_name,
         "securityContext": _pod_security_context(config.run_as_user),
         "initContainers": [*_init_containers(plan), *sidecars(config)] or None,
-        "containers": [_agent_container(plan), *push_container(plan, _common_container_fields(plan))],
+        "containers": [_agent_container(plan), *_workspace_containers(plan)],
         "volumes": volumes(plan),
         **_placement(plan),
     }
@@ -186,8 +189,15 @@ def _pod_security_context(user: int | None) -> JsonObject:
     return {**context, **ids}
 
 
+def _workspace_containers(plan: RunPlan) -> list[JsonObject]:
+    """What brings the agent's work out of the Pod."""
+    common = _common_container_fields(plan)
+    return [*push_container(plan, common), *return_container(plan, common)]
+
+
 def _init_containers(plan: RunPlan) -> list[JsonObject]:
-    clone = clone_container(plan, _common_container_fields(plan), mounts_at_home(plan))
+    common = _common_container_fields(plan)
+    clone = [*clone_container(plan, common, mounts_at_home(plan)), *unpack_container(plan, common)]
     if not plan.by_init:
         return clone
     init = writing_container(plan.delivery.init, with_secret=bool(plan.delivery.secret))

@@ -21,6 +21,7 @@ from paperclip_claude_k8s.plan.pod_template import CONTAINERS, apply_overlay
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.session_volume import CLAIM_PREFIX
 from paperclip_claude_k8s.relay.git import PUSH_CONTAINER
+from paperclip_claude_k8s.relay.upload_scripts import RETURN_CONTAINER
 
 _REACHED = {
     "secrets": "podTemplate lets the agent's Pod use Secrets that are not of this run: {}",
@@ -28,6 +29,7 @@ _REACHED = {
     "nodeNames": "podTemplate puts the Pod on node {}, without the scheduler",
 }
 """Field of the policy → note about what is in use."""
+_WORKSPACE_CONTAINERS = frozenset({PUSH_CONTAINER, RETURN_CONTAINER})
 _OBJECTS = frozenset({"secrets", "configMaps", "claims"})
 """Fields of the policy that name objects whose content a volume can show."""
 _RUNTIME_CAPABILITIES = (
@@ -53,7 +55,7 @@ def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
     """What the policy does not allow in the plan's namespace and Pod."""
     own = pod_template(plan)
     pod = apply_overlay(own, plan.overlay)
-    chosen = _without_push_container(own, pod)
+    chosen = _without_own_containers(own, pod)
     return tuple(
         refusal
         for refusals in (
@@ -283,20 +285,20 @@ def _possible_roots(template: JsonMap) -> Iterator[str]:
             yield subject
 
 
-def _without_push_container(own: JsonMap, pod: JsonMap) -> JsonMap:
-    """The Pod without the container that pushes a workspace, if its small limits are those of the adapter.
+def _without_own_containers(own: JsonMap, pod: JsonMap) -> JsonMap:
+    """The Pod without the containers that push or return a workspace, if their limits are the adapter's.
 
-    Where `maxMemory` is the limit of the agent, no run with a repository would be allowed otherwise.
+    Where `maxMemory` is the limit of the agent, no run with such a workspace would be allowed otherwise.
     """
     fixed = [
         container["resources"]
         for container in get_objects(own["spec"], "containers")
-        if container["name"] == PUSH_CONTAINER
+        if container["name"] in _WORKSPACE_CONTAINERS
     ]
     counted = [
         container
         for container in get_objects(pod["spec"], "containers")
-        if container.get("name") != PUSH_CONTAINER or container.get("resources") not in fixed
+        if container.get("name") not in _WORKSPACE_CONTAINERS or container.get("resources") not in fixed
     ]
     return {**pod, "spec": {**pod["spec"], "containers": counted}}
 

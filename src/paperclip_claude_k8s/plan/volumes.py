@@ -2,7 +2,8 @@
 
 `run` holds the run's files: it is a Secret, or an emptyDir that the init container fills from its environment
 and `run-secret`. `scratch` holds the relay's buffers. `home` is the shared volume or an emptyDir. `session`
-is the session volume. `workspace`, `git-sync` and `git-secret` belong to a cloned workspace. `docker` and
+is the session volume. `workspace`, `git-sync` and `git-secret` belong to a cloned workspace,
+`workspace`, `upload` and `upload-sync` to an uploaded one. `docker` and
 `docker-data` belong to the Docker daemon. All others, named `home-…`, are volumes of the home pod.
 """
 
@@ -18,6 +19,7 @@ from paperclip_claude_k8s.plan.identity import LABEL_CHARS
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR, is_in_any
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.session_volume import HOME_VOLUME, SESSION_VOLUME
+from paperclip_claude_k8s.plan.upload_containers import upload_mounts, upload_volumes
 
 _HOME_SIZE = "20Gi"
 """Size limit of an emptyDir for HOME or for the sessions; HOME needs room for tools and caches."""
@@ -44,6 +46,7 @@ def volumes(plan: RunPlan) -> list[JsonObject]:
         *_session_volumes(plan),
         *docker_volumes(plan.config),
         *git_volumes(plan),
+        *upload_volumes(plan),
         *_inherited_volumes(plan).values(),
     ]
 
@@ -87,6 +90,7 @@ def _own_mounts(plan: RunPlan) -> list[JsonObject]:
         *_session_mounts(plan),
         *docker_mounts(plan.config),
         *agent_mounts(plan),
+        *upload_mounts(plan),
     ]
 
 

@@ -2,6 +2,7 @@
 
 - `shared`: the host's folder is on the shared volume, which the Pod mounts too;
 - `git`: an init container clones the context's repository;
+- `upload`: the host packs its folder, and the agent's changes come back;
 - `none`: neither; the agent starts in `cwd`, or in its HOME.
 
 The first status line of a run says what was chosen and why.
@@ -15,12 +16,13 @@ from typing import Literal, TypeAlias
 from paperclip_claude_k8s.base.json_readers import as_object, as_trimmed
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
-from paperclip_claude_k8s.plan.git_source import GitSource
+from paperclip_claude_k8s.plan.git_source import GitSource, folder_name
 from paperclip_claude_k8s.plan.paths import POD_HOME, WORKSPACE_DIR, to_pod_path
+from paperclip_claude_k8s.plan.upload_parts import NOT_PACKED, Upload
 
 MAX_QUOTED_PATH = 200
 """Characters of a path that a line of the log quotes."""
-Strategy: TypeAlias = Literal["shared", "git", "none"]
+Strategy: TypeAlias = Literal["shared", "git", "upload", "none"]
 
 
 class Look(Enum):
@@ -40,6 +42,8 @@ class WorkspaceFacts:
 
     cwd: str = ""
     """The workspace's folder on the host, at most `MAX_QUOTED_PATH` characters; "" if there is none."""
+    folder: str = ""
+    """The same folder, in full."""
     in_pod: str | None = None
     """Its path in the Pod, if by its path it is on the shared volume and the Pod mounts that volume."""
     look: Look = Look.UNSEEN
@@ -62,6 +66,10 @@ class Workspace:
     """Why, as a clause."""
     source: GitSource | None = None
     """What is cloned, for `git`."""
+    folder: str = ""
+    """The host's folder that is uploaded, for `upload`."""
+    upload: Upload = NOT_PACKED
+    """The packed folder."""
     is_empty: bool = False
     """The context has a workspace, and the agent gets nothing of it."""
     unproven: bool = False
@@ -75,6 +83,8 @@ class Workspace:
     def line(self) -> str:
         """The first status line of a run."""
         what = f" ({self.source.shown})" if self.source is not None else ""
+        if self.folder:
+            what = f" of the host's folder {self.folder[:MAX_QUOTED_PATH]}"
         if self.is_empty:
             return f"Workspace: {self.strategy}, so the agent does not get the project's files: {self.reason}"
         line = f"Workspace: {self.strategy}{what} in {self.workdir}, because {self.reason}"
@@ -112,7 +122,7 @@ def gather_facts(  # noqa: PLR0913  # each is one fact
     """`has_volume`: whether the Pod mounts the shared volume."""
     cwd = workspace_cwd(ctx)
     in_pod = to_pod_path(cwd, config.shared_volume_dir or POD_HOME) if cwd and has_volume else None
-    return WorkspaceFacts(cwd[:MAX_QUOTED_PATH], in_pod, look, source, refused, config.cwd or POD_HOME)
+    return WorkspaceFacts(cwd[:MAX_QUOTED_PATH], cwd, in_pod, look, source, refused, config.cwd or POD_HOME)
 
 
 def choose_workspace(setting: str, facts: WorkspaceFacts) -> Workspace:
@@ -158,6 +168,16 @@ def _git(facts: WorkspaceFacts) -> Workspace:
     return _cloned(facts.source, "the config says so")
 
 
+def _upload(facts: WorkspaceFacts) -> Workspace:
+    if not facts.folder.startswith("/") or "\0" in facts.folder:
+        why = (
+            "the context names no folder" if not facts.folder else "the context's folder is no absolute path"
+        )
+        raise WorkspaceUnavailable(f"workspace is upload, but {why}")
+    name = folder_name(facts.folder, "project")
+    return Workspace("upload", f"{WORKSPACE_DIR}/{name}", "the config says so", folder=facts.folder)
+
+
 def _none(facts: WorkspaceFacts) -> Workspace:
     return Workspace("none", facts.fallback, "the config says so")
 
@@ -178,4 +198,4 @@ def _why_not_shared(facts: WorkspaceFacts) -> str:
     return f"this host cannot see whether {facts.cwd} is on the shared volume"
 
 
-_CHOICES = {"auto": _auto, "shared": _shared, "git": _git, "none": _none}
+_CHOICES = {"auto": _auto, "shared": _shared, "git": _git, "upload": _upload, "none": _none}

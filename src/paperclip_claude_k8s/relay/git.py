@@ -20,7 +20,7 @@ PIPE = "alive"
 
 def command(name: str) -> list[str]:
     """The command of a container: `git_clone.sh` or `git_push.sh`."""
-    return ["sh", "-c", script("git_common.sh") + script(name)]
+    return ["sh", "-c", script("git_common.sh") + script("await_agent.sh") + script(name)]
 
 
 @dataclass(frozen=True, slots=True)

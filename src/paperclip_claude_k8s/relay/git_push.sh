@@ -9,21 +9,6 @@ branch='' head='' pushed='' why='' commits=null bytes=null files=null file_bytes
 # so that only `timeout -s KILL` ends them.
 trap '' TERM INT HUP
 
-# Waits until the agent has ended: the relay notes that. If its container dies, the kernel closes the relay's end of the
-# pipe. A container that cannot be started never opens the pipe; without a limit, this Pod and its Job would never end.
-await_agent() {
-  [ -p "$sync/alive" ] || return 0
-  (exec <"$sync/alive" && : >"$tmp/opened" && read -r _) 2>/dev/null &
-  reader=$!
-  rounds=$((${PAPERCLIP_GIT_START_SEC:-3600} * 5))
-  while kill -0 "$reader" 2>/dev/null && [ ! -e "$ended" ]; do
-    [ -e "$tmp/opened" ] || [ "$rounds" -gt 0 ] || break
-    rounds=$((rounds - 1))
-    sleep 0.2
-  done
-  kill -KILL "$reader" 2>/dev/null
-}
-
 # The content of a file of the clone that is no link and no pipe.
 read_file() {
   [ -f "$1" ] && [ ! -L "$1" ] && timeout -s KILL 10 head -c "$2" "$1"
@@ -176,7 +161,7 @@ count_files() {
   file_bytes=$(cd "$dir" && xargs -0 -r stat -c %s -- <"$tmp/files" 2>/dev/null | total)
 }
 
-await_agent
+await_agent "$sync/alive" "${PAPERCLIP_GIT_START_SEC:-3600}" "$ended" 0
 base=$(head -c 100 "$sync/base")
 is_id "$base" || base=
 set_up_credentials

@@ -28,6 +28,7 @@ from paperclip_claude_k8s.run.adopt import adopt, delete_endless, delete_never_s
 from paperclip_claude_k8s.run.holder_annotations import detached_jobs_of_others, jobs_with_live_holder
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.returned_changes import has_changes, take_left_changes
 from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.slot import (
     Adopt,
@@ -143,6 +144,8 @@ class _Guard:
         default_factory=lambda: Backoff(POLL_INTERVAL, LONGEST_POLL_INTERVAL, factor=1.5, jitter=0.0)
     )
     """Seconds between two lists."""
+    _ended: list[JobSnapshot] = field(default_factory=list)
+    """The Jobs of the last list that no process holds. All of them have ended if the slot is free."""
 
     async def claim(self) -> Claim:
         while True:
@@ -157,6 +160,9 @@ class _Guard:
         """The claim that the verdict allows; None: list again after a pause."""
         match verdict:
             case Free(unclaimed, endless):
+                taken = await take_left_changes(self._ended, self.plan, self.ports, self.narrator)
+                # A Job whose changes this run cannot take keeps them for a run in its folder.
+                endless = tuple(job for job in endless if not has_changes(job) or job.ref.uid in taken)
                 session = await skip_unclaimed(unclaimed, self.plan, self.ports, self.narrator)
                 await delete_endless(endless, self.ports, self.narrator)
                 return Fresh(session)
@@ -200,6 +206,7 @@ class _Guard:
         owned = jobs_with_live_holder(jobs, ports)
         kept = await delete_never_started(jobs, pods, owned, ports, self.narrator)
         detached = detached_jobs_of_others(kept, plan.identity)
+        self._ended = [job for job in kept if job.ref.uid not in {*owned, *detached} and not job.deleting]
         return judge_slot(kept, _claimant(plan), owned, detached, pods)
 
 

@@ -20,6 +20,7 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.stop import delete_released
 from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.retention import LeaveReason, never_finishes, pod_stays, reason_to_keep
+from paperclip_claude_k8s.verdict.upload_end import UploadEnd
 from paperclip_claude_k8s.volume.staging import unstage_after
 
 
@@ -83,7 +84,12 @@ class JobCleanup:
         """Takes at most `Timings.cleanup` seconds. A failure is a warning and does not affect the result."""
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
         retain = plan.config.retain_jobs and self.end is not None and self.end.observation.agent_ended
-        kept = reason_to_keep(reason, retain=retain, log_unread=self._log_is_unread())
+        kept = reason_to_keep(
+            reason,
+            retain=retain,
+            log_unread=self._log_is_unread(),
+            changes_pending=self._has_pending_changes(),
+        )
         try:
             async with asyncio.timeout(ports.settings.timings.cleanup):
                 if kept is None:
@@ -112,6 +118,10 @@ class JobCleanup:
         unfinished = self.end is not None and never_finishes(self.end.observation.known)
         result = self.end.result if self.end is not None else None
         await annotate_as_taken(self.launched.job, self.ports, finish=unfinished, result=result)
+
+    def _has_pending_changes(self) -> bool:
+        workspace = self.end.observation.workspace if self.end is not None else None
+        return isinstance(workspace, UploadEnd) and bool(workspace.pending)
 
     def _log_is_unread(self) -> bool:
         """Whether the Pod, which stays, may have output that the API server refused to return."""

@@ -36,10 +36,12 @@ from paperclip_claude_k8s.run.begin import announce, announce_adoption
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder_annotations import detached_annotations, holder_annotations
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.packed_upload import create_parts, packed_upload
 from paperclip_claude_k8s.run.session_claim import ClaimsForbidden, use_session_claim
 from paperclip_claude_k8s.run.start_gate import open_gate
 from paperclip_claude_k8s.verdict.slot import is_live, known_different, other_live_jobs
 from paperclip_claude_k8s.volume.staging import stage, unstage
+from paperclip_claude_k8s.volume.upload_packing import PackedFolder
 
 POLL_INTERVAL = 1.0
 """Seconds between two reads of a Job that is being deleted."""
@@ -102,7 +104,8 @@ async def launch(
         planner, plan = await _with_session_volume(planner, plan, ports, narrator)
         await announce(planner.ctx, plan)
         try:
-            created = await _create(plan, slot_lock, ports, narrator)
+            async with packed_upload(plan, ports, narrator) as (plan, packed):
+                created = await _create(plan, packed, slot_lock, ports, narrator)
         except _SecretsForbidden as refused:
             plan = await _without_secrets(planner, plan, refused, slot_lock, narrator)
             continue
@@ -170,6 +173,10 @@ async def _check_creation(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narr
         raise RunFailure(failures.settings_too_long(too_long))
     if plan.object_bytes > OBJECT_BYTES:
         raise RunFailure(failures.prompt_too_large(plan.object_bytes, OBJECT_BYTES))
+    if plan.workspace.folder and plan.secretless:
+        why = "The agent's workspace is not available: an upload needs the right to create Secrets"
+        step = "grant `create secrets` (`claude-k8s rbac` prints the Role), or set `workspace` to another way"
+        raise RunFailure(failures.workspace_unavailable(why, step))
     if plan.by_init and not slot_lock.fenced:
         raise RunFailure(failures.init_needs_leases())
     if not plan.secret_data:
@@ -205,7 +212,9 @@ async def _without_secrets(
     return await _replanned(planner, replace(plan, secretless=True), narrator)
 
 
-async def _create(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> _Created:
+async def _create(
+    plan: RunPlan, packed: PackedFolder | None, slot_lock: SlotLock, ports: Ports, narrator: Narrator
+) -> _Created:
     """Create Job and Secret unless another live Job holds the slot; roll back if anything fails.
 
     Raises:
@@ -219,7 +228,7 @@ async def _create(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Na
         for text in job.warnings:
             await narrator.warn(f"The API server warns about the Job: {text}")
         if is_live(job):
-            created = await _start(plan, job, ports, narrator)
+            created = await _start(plan, packed, job, ports, narrator)
         else:
             created = _Created(job, finished=True)
         kept = created.other is None
@@ -296,13 +305,15 @@ def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
     return same_agent and not any(known_different(*pair) for pair in known)
 
 
-async def _start(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator) -> _Created:
+async def _start(
+    plan: RunPlan, packed: PackedFolder | None, job: JobSnapshot, ports: Ports, narrator: Narrator
+) -> _Created:
     """Create the run Secret unless the slot has another live Job. In any other case, delete the Job."""
     started = False
     try:
         created = await _list_again(plan, job, ports, narrator)
         if created.other is None:
-            secret = await _create_secret(plan, job, ports, narrator)
+            secret = await _create_secrets(plan, packed, job, ports, narrator)
             created = _Created(job, secret=secret, listed_at=created.listed_at)
             started = True
         return created
@@ -324,13 +335,15 @@ async def _list_again(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: N
     return _Created(job, other=other, listed_at=listing.resource_version)
 
 
-async def _create_secret(
-    plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
+async def _create_secrets(
+    plan: RunPlan, packed: PackedFolder | None, job: JobSnapshot, ports: Ports, narrator: Narrator
 ) -> SecretSnapshot | None:
+    """Create the Secrets of an upload, and then the run Secret, with which the agent starts."""
     try:
+        await create_parts(packed, plan, job, ports, narrator)
         return await open_gate(plan, job, ports, narrator)
     except ClusterError as error:
-        if error.lacks_right:
+        if error.lacks_right and packed is None:
             raise _SecretsForbidden(error) from None
         raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None
 

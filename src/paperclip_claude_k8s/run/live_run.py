@@ -20,9 +20,11 @@ from paperclip_claude_k8s.run.agent_log import AgentLog
 from paperclip_claude_k8s.run.exit_wait import ExitWait
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.returned_changes import ReturnedChanges, has_changes, has_our_folder
 from paperclip_claude_k8s.run.start_gate import StartGate
 from paperclip_claude_k8s.run.stop import StopLimits, stop_agent
 from paperclip_claude_k8s.verdict.ending import Ending, StopReason
+from paperclip_claude_k8s.verdict.upload_end import return_container
 
 _REASONS: dict[StopReason, StopCause] = {
     StopReason.CANCEL: "cancel",
@@ -77,6 +79,9 @@ class LiveRun:
     """The Pod's start mark was found on the shared volume, and removed."""
     clone_reported: bool = False
     """A status line has said what was cloned as the agent's workspace."""
+    changes: ReturnedChanges | None = None
+    """What the agent changed in an uploaded folder, as far as it was read."""
+    changes_task: asyncio.Task[None] | None = None
     _watchers: list[_Watcher] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -125,7 +130,20 @@ class LiveRun:
             self.narrator.events.emit(RunStopping, _REASONS[reason])
             self.start_task("stop", self._stop(reason))
 
+    def read_changes(self) -> None:
+        """Begin to read what the agent has changed in an uploaded folder. Idempotent."""
+        pod, job = self.job_watch.known.pod, self.launched.job
+        uploaded = has_changes(job) and has_our_folder(job, self.plan) and return_container(pod) is not None
+        if uploaded and pod is not None and self.changes_task is None:
+            self.changes = ReturnedChanges(pod.namespace, pod.name, self.ports)
+            self.changes_task = self.group.create_task(self.changes.read(), name="changes")
+
+    def stop_reading_changes(self) -> None:
+        if self.changes_task is not None and not self.changes_task.done():
+            self.changes_task.cancel()
+
     async def _stop(self, reason: StopReason) -> None:
+        self.read_changes()  # the Pod is gone soon
         config = self.plan.config
         limits = StopLimits(config.result_grace_sec, self.known_cost, config.max_cost_usd_per_run)
         self.end(await stop_agent(reason, self.job_watch, self.ports, self.narrator, limits))

@@ -19,6 +19,7 @@ from paperclip_claude_k8s.failures import as_possibly_started
 from paperclip_claude_k8s.host.context import ExecutionContext, ObjectCallback, StoppableContext, StopSignal
 from paperclip_claude_k8s.instrumentation.event_types import AgentStarted
 from paperclip_claude_k8s.ports import Ports, SlotLock
+from paperclip_claude_k8s.run.await_changes import await_changes
 from paperclip_claude_k8s.run.await_push import await_push, report_clone
 from paperclip_claude_k8s.run.cost_limit import CostLimit
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
@@ -80,9 +81,10 @@ async def observe(
                 ending = await _prove_end(run, ending)
                 await _complete_log(run, ending)
                 await remove_start_mark(run)
-                workspace = await await_push(run)
+                workspace = await await_push(run) or await await_changes(run)
             finally:
                 run.cancel_watchers()
+                run.stop_reading_changes()
                 run.gate_task.cancel()
                 job_watch.on_change = None
         return replace(_observation(run, ending), workspace=workspace)
@@ -117,6 +119,8 @@ def _on_change(run: LiveRun, known: Known) -> None:
     pod = known.pod
     if run.stop_reason is None and not run.ending.done() and run.gate.needs_action(known):
         run.gate_task.call()
+    if pod is not None and pod.deleting and known.agent_began:
+        run.read_changes()  # the Pod is gone soon
     if pod is not None and pod.node and not known.pod_gone and run.log_pod_uid != pod.uid:
         follow_log(run, pod)
 

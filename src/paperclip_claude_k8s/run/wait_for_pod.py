@@ -43,6 +43,7 @@ from paperclip_claude_k8s.verdict.start import (
     never_began,
     queue_took_back,
 )
+from paperclip_claude_k8s.verdict.upload_end import unpack_failure
 from paperclip_claude_k8s.verdict.wording import describe_event, describe_pod, notable_events
 from paperclip_claude_k8s.verdict.workspace_end import clone_failure
 
@@ -317,7 +318,7 @@ def _start_result(verdict: StartVerdict, known: Known) -> StartResult | StillWai
         case AgentStarted(pod):
             return pod
         case NeverStarts(why, retryable):
-            failure = clone_failure(known.pod)
+            failure = clone_failure(known.pod) or unpack_failure(known.pod)
             if failure is not None:
                 return NotStarted(failure)
             return NotStarted(failures.pod_schedule_failed(why, retryable=retryable))

@@ -24,6 +24,7 @@ from paperclip_claude_k8s.verdict.ending import (
     PodLost,
     Untrackable,
 )
+from paperclip_claude_k8s.verdict.upload_end import UploadEnd
 from paperclip_claude_k8s.verdict.workspace_end import WorkspaceEnd
 
 
@@ -53,8 +54,8 @@ class Observation:
     facts: RunFacts
     known: Known = field(default_factory=Known)
     """The last known state of Job and Pod."""
-    workspace: WorkspaceEnd | None = None
-    """What became of a cloned workspace; None if there was none."""
+    workspace: WorkspaceEnd | UploadEnd | None = None
+    """What became of a cloned or an uploaded workspace; None if there was none."""
     phases: tuple[tuple[str, int], ...] = ()
     """Duration of each phase: name and milliseconds, in order."""
 

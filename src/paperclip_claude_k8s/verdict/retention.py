@@ -18,13 +18,18 @@ _REASONS: dict[LeaveReason, str] = {
 }
 
 
-def reason_to_keep(reason: LeaveReason, *, retain: bool, log_unread: bool = False) -> str | None:
+def reason_to_keep(
+    reason: LeaveReason, *, retain: bool, log_unread: bool = False, changes_pending: bool = False
+) -> str | None:
     """Why the Job stays, or None to delete it. The garbage collector deletes the run Secret with it.
 
     `log_unread`: the API server refused to return the end of the log, which the Pod may still have.
+    `changes_pending`: the Pod has changes of an uploaded folder that could not be applied yet.
     """
     if reason != "done":
         return _REASONS[reason]
+    if changes_pending:
+        return "its Pod has the only copy of what the agent changed"
     if retain:
         return "retainJobs=true"
     return "its log could not be read; `kubectl logs` may show it" if log_unread else None

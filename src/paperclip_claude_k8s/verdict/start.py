@@ -23,6 +23,7 @@ from paperclip_claude_k8s.cluster.model import (
     Waiting,
 )
 from paperclip_claude_k8s.relay.git import CLONE_CONTAINER
+from paperclip_claude_k8s.relay.upload_scripts import UNPACK_CONTAINER
 from paperclip_claude_k8s.verdict.disruption import (
     DEADLINE_EXCEEDED,
     JOB_SUSPENDED,
@@ -63,6 +64,13 @@ class StartBudget(StrEnum):
     MISSING_IMAGE = "missingImageTimeoutSec"
     START = "startTimeoutSec"
     NONE = "none"
+
+
+_INIT_WORK = {
+    CLONE_CONTAINER: "the repository is being cloned",
+    UNPACK_CONTAINER: "the workspace is being unpacked",
+}
+_OTHER_WORK = "an init container is running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +350,8 @@ def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacle
         return _verdict_if_not_created("the container", waiting)
     if any(isinstance(c.state, Running) and not c.sidecar for c in pod.init_containers):
         names = [c.name for c in pod.init_containers if isinstance(c.state, Running) and not c.sidecar]
-        if names == [CLONE_CONTAINER]:
-            return StillWaiting(StartBudget.START, "the repository is being cloned")
-        return StillWaiting(StartBudget.START, "an init container is running")
+        what = _INIT_WORK.get(names[0], _OTHER_WORK) if len(names) == 1 else _OTHER_WORK
+        return StillWaiting(StartBudget.START, what)
     if volume_source_is_missing(obstacles.mount):
         return StillWaiting(StartBudget.START, f"a volume cannot be mounted yet: {obstacles.mount}")
     if obstacles.pull:  # a busy kubelet reports the state of the container later than its Events

@@ -100,7 +100,7 @@ def read_file(
     """
     with open_path(path, volume, FILE_FLAGS) as file:
         check(file)
-        return _read_content(file, Budget(limit, 1))
+        return read_content(file, Budget(limit, 1))
 
 
 def read_tree(at: int, budget: Budget, depth: int = _MAX_DEPTH, prefix: str = "") -> Files:
@@ -123,7 +123,7 @@ def read_tree(at: int, budget: Budget, depth: int = _MAX_DEPTH, prefix: str = ""
                 files |= read_tree(below, budget, depth - 1, f"{path}/")
         elif stat.S_ISREG(mode):
             with open_at(at, name, FILE_FLAGS) as file:
-                files[path] = BundleFile(_read_content(file, budget), bool(mode & stat.S_IXUSR))
+                files[path] = BundleFile(read_content(file, budget), bool(mode & stat.S_IXUSR))
         else:
             budget.skip(path)
     return files
@@ -217,7 +217,7 @@ def open_at(at: int, name: str, flags: int = FOLDER_FLAGS) -> Iterator[int]:
         os.close(below)
 
 
-def _read_content(file: int, budget: Budget) -> bytes:
+def read_content(file: int, budget: Budget) -> bytes:
     """Read an open file. The budget, not the file's size, limits the read, because the file can grow."""
     if not stat.S_ISREG(os.fstat(file).st_mode):
         raise OSError("it is not a regular file")

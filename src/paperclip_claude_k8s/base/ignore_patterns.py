@@ -1,0 +1,166 @@
+"""Patterns as in `.gitignore`, and whether they match a path.
+
+Matching takes time in proportion to pattern times name at most, because agents write such files; a regular
+expression made from a pattern could take exponentially longer.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+MAX_LINE_CHARS = 1000
+"""Longer lines are ignored; a path has 4,096 characters at most, and a name 255."""
+_ANY = "**"
+
+
+@dataclass(frozen=True, slots=True)
+class IgnorePattern:
+    """One line of such a file."""
+
+    parts: tuple[str, ...]
+    """Patterns of names; `**` stands for any number of folders."""
+    negated: bool = False
+    only_folders: bool = False
+
+    def matches(self, path: Sequence[str], *, is_folder: bool) -> bool:
+        """Whether it matches a path, which is relative to the folder of the file with the pattern."""
+        if self.only_folders and not is_folder:
+            return False
+        return _matches_parts(self.parts, path)
+
+
+def read_patterns(text: str) -> tuple[IgnorePattern, ...]:
+    """The patterns of a file, in the order of its lines."""
+    lines = (line for line in text.split("\n") if len(line) <= MAX_LINE_CHARS)
+    return tuple(pattern for pattern in map(_read_line, lines) if pattern is not None)
+
+
+def is_ignored(path: Sequence[str], rules: Iterable[tuple[int, IgnorePattern]], *, is_folder: bool) -> bool:
+    """Whether the last pattern that matches the path ignores it.
+
+    `rules`: the depth of the folder with the pattern's file, and the pattern; the strongest comes last.
+    """
+    ignored = False
+    for depth, pattern in rules:
+        if pattern.negated == ignored and pattern.matches(path[depth:], is_folder=is_folder):
+            ignored = not pattern.negated
+    return ignored
+
+
+def _read_line(line: str) -> IgnorePattern | None:
+    line = line.removesuffix("\r")
+    while line.endswith(" ") and not line.endswith("\\ "):
+        line = line[:-1]
+    if not line or line.startswith("#"):
+        return None
+    negated = line.startswith("!")
+    line = line[1:] if negated else line
+    only_folders = line.endswith("/")
+    line = line[:-1] if only_folders else line
+    anchored = "/" in line
+    parts = tuple(line.removeprefix("/").split("/"))
+    if not line.strip("/") or not all(parts):
+        return None
+    if not anchored:
+        parts = (_ANY, *parts)
+    return IgnorePattern(parts, negated, only_folders)
+
+
+def _matches_parts(patterns: Sequence[str], names: Sequence[str]) -> bool:
+    """Match names one by one. `reached[i]`: whether the first i patterns match the names so far."""
+    reached = [True] + [False] * len(patterns)
+    for index, pattern in enumerate(patterns):
+        last = index == len(patterns) - 1
+        reached[index + 1] = reached[index] and pattern == _ANY and not last
+    for name in names:
+        before, reached = reached, [False] * (len(patterns) + 1)
+        for index, pattern in enumerate(patterns):
+            if pattern == _ANY:
+                last = index == len(patterns) - 1
+                reached[index + 1] = before[index + 1] or before[index] or (reached[index] and not last)
+            elif before[index]:
+                reached[index + 1] = matches_name(pattern, name)
+    return reached[-1]
+
+
+def matches_name(pattern: str, name: str) -> bool:
+    """Whether a pattern with `*`, `?`, `[...]` and backslashes matches a whole name."""
+    if not any(char in pattern for char in "*?[\\"):
+        return pattern == name
+    tokens = _tokens(pattern)
+    if tokens is None:
+        return False
+    at = start = 0
+    star = -1
+    while start < len(name):
+        if at < len(tokens) and tokens[at] == "*":
+            star, kept = at, start
+            at += 1
+        elif at < len(tokens) and _matches_char(tokens[at], name[start]):
+            at, start = at + 1, start + 1
+        elif star >= 0:
+            kept += 1
+            at, start = star + 1, kept
+        else:
+            return False
+    return all(part == "*" for part in tokens[at:])
+
+
+_Token = str | tuple[bool, tuple[tuple[str, str], ...]]
+"""`*`, `?`, a backslash and a character, or a class: whether it is negated, and its ranges."""
+
+
+def _tokens(pattern: str) -> list[_Token] | None:
+    """The parts of a pattern; None if it has an open class, which matches nothing."""
+    tokens: list[_Token] = []
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "[":
+            found = _read_class(pattern, at)
+            if found is None:
+                return None
+            token, at = found
+            tokens.append(token)
+        elif char == "\\":
+            if at == len(pattern):
+                return None
+            tokens.append(f"\\{pattern[at]}")
+            at += 1
+        elif char != "*":
+            tokens.append(char if char == "?" else f"\\{char}")
+        elif not tokens or tokens[-1] != "*":
+            tokens.append(char)
+    return tokens
+
+
+def _read_class(pattern: str, at: int) -> tuple[_Token, int] | None:
+    """The class that begins after `[`, and the position after it."""
+    negated = pattern[at : at + 1] in {"!", "^"} and bool(pattern[at : at + 1])
+    at += negated
+    ranges: list[tuple[str, str]] = []
+    first = True
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "]" and not first:
+            return (negated, tuple(ranges)), at + 1
+        first = False
+        if char == "\\":
+            at += 1
+            char = pattern[at : at + 1]
+        end = char
+        if pattern[at + 1 : at + 2] == "-" and pattern[at + 2 : at + 3] not in {"", "]"}:
+            at += 2
+            if pattern[at] == "\\":
+                at += 1
+            end = pattern[at : at + 1]
+        ranges.append((char, end))
+        at += 1
+    return None
+
+
+def _matches_char(token: _Token, char: str) -> bool:
+    if isinstance(token, str):
+        return token in {"?", f"\\{char}"}
+    negated, ranges = token
+    return any(low <= char <= high for low, high in ranges) != negated

@@ -1,0 +1,123 @@
+"""The containers that unpack an uploaded folder and print its changes, their volumes, and the agent's part.
+
+The agent's container mounts the folder, and read-only the folder with the pipe by which the returning
+container notices its end. The returning container mounts the folder read-only.
+"""
+
+from collections.abc import Mapping
+
+from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
+from paperclip_claude_k8s.cluster.model import JsonObject
+from paperclip_claude_k8s.plan.delivery import escaped
+from paperclip_claude_k8s.plan.paths import SCRATCH_DIR, WORKSPACE_DIR
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.upload_parts import PART_KEY, part_name
+from paperclip_claude_k8s.relay import upload_scripts
+
+SYNC_DIR = "/var/run/paperclip/upload-sync"
+_PARTS_DIR = "/var/run/paperclip/upload"
+_WORKSPACE_SIZE = "20Gi"
+_SYNC_SIZE = "64Mi"
+_KEPT_WITH_JOB = 600
+"""Seconds for which changes wait for a host if the Job is kept for its log (`retainJobs`)."""
+_KEPT = 24 * 3600
+_RETURN_RESOURCES: JsonObject = {
+    "requests": {"cpu": "10m", "memory": "64Mi"},
+    "limits": {"cpu": "1", "memory": "1Gi"},
+}
+
+
+def upload_pipe(plan: RunPlan) -> str:
+    """The pipe that the relay holds open; "" if nothing is uploaded."""
+    return f"{SYNC_DIR}/{upload_scripts.PIPE}" if plan.workspace.folder else ""
+
+
+def upload_volumes(plan: RunPlan) -> list[JsonObject]:
+    if not plan.workspace.folder:
+        return []
+    sources: list[JsonObject] = [
+        {
+            "secret": {
+                "name": part_name(plan.job_name, number),
+                "items": [{"key": PART_KEY, "path": f"{number:03d}"}],
+            }
+        }
+        for number in range(plan.workspace.upload.parts)
+    ]
+    mode = 0o444 if plan.config.run_as_user is None else 0o440
+    return [
+        {"name": "workspace", "emptyDir": {"sizeLimit": _WORKSPACE_SIZE}},
+        {"name": "upload-sync", "emptyDir": {"sizeLimit": _SYNC_SIZE}},
+        {"name": "upload", "projected": {"sources": sources, "defaultMode": mode}},
+    ]
+
+
+def upload_mounts(plan: RunPlan) -> list[JsonObject]:
+    """What the agent's container mounts."""
+    if not plan.workspace.folder:
+        return []
+    return [
+        {"name": "workspace", "mountPath": WORKSPACE_DIR},
+        {"name": "upload-sync", "mountPath": SYNC_DIR, "readOnly": True},
+    ]
+
+
+def unpack_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
+    """The init container that unpacks. `common`: fields of all containers of the Pod."""
+    if not plan.workspace.folder:
+        return []
+    variables = {"PARTS": _PARTS_DIR, "SHA256": plan.workspace.upload.sha256}
+    mounts: list[JsonObject] = [
+        {"name": "workspace", "mountPath": WORKSPACE_DIR},
+        {"name": "upload-sync", "mountPath": SYNC_DIR},
+        {"name": "upload", "mountPath": _PARTS_DIR, "readOnly": True},
+    ]
+    return [_container(plan, upload_scripts.UNPACK_CONTAINER, common, variables, mounts)]
+
+
+def return_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
+    """The container that prints the changes."""
+    if not plan.workspace.folder:
+        return []
+    config = plan.config
+    variables = {
+        "LIMIT": str(config.upload_limit_bytes),
+        "ENTRIES": str(UPLOAD_LIMITS.entries),
+        "IGNORE": "" if config.upload_ignored else "1",
+        "EXCLUDES": "\n".join(config.upload_excludes),
+        "ENDED": f"{SCRATCH_DIR}/ended",
+        "KEEP_SEC": str(_KEPT_WITH_JOB if config.retain_jobs else _KEPT),
+    }
+    mounts: list[JsonObject] = [
+        {"name": "workspace", "mountPath": WORKSPACE_DIR, "readOnly": True},
+        {"name": "upload-sync", "mountPath": SYNC_DIR, "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH_DIR, "readOnly": True},
+    ]
+    common = {**common, "resources": _RETURN_RESOURCES}
+    return [_container(plan, upload_scripts.RETURN_CONTAINER, common, variables, mounts)]
+
+
+def _container(
+    plan: RunPlan,
+    name: str,
+    common: Mapping[str, object],
+    variables: Mapping[str, str],
+    mounts: list[JsonObject],
+) -> JsonObject:
+    everywhere = {
+        "DIR": plan.workspace.workdir,
+        "SYNC": SYNC_DIR,
+        "MESSAGE": common["terminationMessagePath"],
+    }
+    named = {
+        f"{upload_scripts.PREFIX}{key}": str(value) for key, value in {**everywhere, **variables}.items()
+    }
+    env: list[JsonObject] = [{"name": key, "value": escaped(value)} for key, value in sorted(named.items())]
+    file = "upload_unpack.sh" if name == upload_scripts.UNPACK_CONTAINER else "upload_return.sh"
+    return {
+        **common,
+        "name": name,
+        "command": [escaped(part) for part in upload_scripts.command(file)],
+        "env": env,
+        "volumeMounts": mounts,
+    }

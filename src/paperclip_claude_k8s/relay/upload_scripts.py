@@ -1,0 +1,116 @@
+"""The scripts that unpack an uploaded folder and print its changes, and what they print.
+
+`upload_unpack.sh` runs in an init container, `upload_return.sh` in a container beside the agent's, which
+prints the changes to its log when the agent has ended:
+
+    paperclip-changes BYTES SHA256     how long the packed changes are
+    0 BASE64                           line n: the bytes from n * LINE_BYTES on
+    1 BASE64
+    paperclip-changes end
+
+or `paperclip-changes failed TEXT`. The packed changes are gzipped: lines about files, the line `.`, and the
+contents of the files of all `f` lines in the same order, one directly after the other.
+
+    f BASE NEW x|- SIZE ./PATH         a new or changed file: sha256 before (`-`: new) and now
+    d BASE ./PATH                      a deleted file
+    left KIND COUNT                    what does not come back
+"""
+
+import binascii
+import re
+import threading
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from paperclip_claude_k8s.relay import script
+
+UNPACK_CONTAINER, RETURN_CONTAINER = "workspace-unpack", "workspace-return"
+PREFIX = "PAPERCLIP_UPLOAD_"
+"""Prefix of the variables that the scripts read."""
+PIPE = "alive"
+SUMS, LINKS = ".paperclip-sums", ".paperclip-links"
+"""Top entries of the packed folder: a line `SHA256 x|- ./PATH` for each file, and the path of each link."""
+LINE_BYTES = 3420
+_BEGIN = re.compile(rb"paperclip-changes ([0-9]{1,12}) ([0-9a-f]{64})")
+_FAILED = re.compile(rb"paperclip-changes failed ([ -~]{0,300})")
+_DATA = re.compile(rb"([0-9]{1,9}) ([A-Za-z0-9+/=]{1,4600})")
+
+
+def command(name: str) -> list[str]:
+    """The command of a container: `upload_unpack.sh` or `upload_return.sh`."""
+    return ["sh", "-c", script("await_agent.sh") + script(name)]
+
+
+@dataclass(slots=True)
+class PrintedChanges:
+    """Puts the printed lines together in a file. Lines may be missing, doubled or cut."""
+
+    file: BinaryIO
+    limit: int
+    """Largest number of bytes that is accepted."""
+    size: int | None = None
+    """How long the packed changes are; None until that is known."""
+    sha256: str = ""
+    failure: str = ""
+    """Why the container cannot print any."""
+    _have: bytearray = field(default_factory=bytearray)
+    _missing: int = 0
+    _rest: bytes = b""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """A thread that was given up may still feed."""
+    _closed: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all lines were read, or none can follow."""
+        return bool(self.failure) or (self.size is not None and self._missing == 0)
+
+    def feed(self, data: bytes) -> None:
+        """Read bytes of the log, each of whose lines begins with a time. Writes to the file: blocks."""
+        with self._lock:
+            if self._closed:
+                return
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            self._rest = self._rest[-16_384:]
+            for line in lines:
+                self._read(line.partition(b" ")[2])
+
+    def finish(self) -> None:
+        """Nothing is read any more. Blocks while a thread feeds."""
+        with self._lock:
+            self._closed = True
+
+    def restart(self) -> None:
+        """The log is read from its beginning again."""
+        self._rest = b""
+
+    def _read(self, line: bytes) -> None:
+        if found := _BEGIN.fullmatch(line):
+            self._begin(int(found[1]), found[2].decode())
+        elif found := _FAILED.fullmatch(line):
+            self.failure = self.failure or found[1].decode() or "no reason was given"
+        elif self.size is not None and (found := _DATA.fullmatch(line)):
+            self._store(int(found[1]), found[2])
+
+    def _begin(self, size: int, sha256: str) -> None:
+        if self.size is None and size > self.limit:
+            self.failure = f"they have {size} bytes when they are packed, and the limit is {self.limit}"
+        elif self.size is None:
+            self.size, self.sha256 = size, sha256
+            self._missing = -(-size // LINE_BYTES)
+            self._have = bytearray(self._missing)
+
+    def _store(self, number: int, text: bytes) -> None:
+        if number >= len(self._have) or self._have[number]:
+            return
+        try:
+            data = binascii.a2b_base64(text, strict_mode=True)
+        except binascii.Error:
+            return
+        assert self.size is not None  # noqa: S101  # there are lines only if it is known
+        if len(data) != min(LINE_BYTES, self.size - number * LINE_BYTES):
+            return
+        self.file.seek(number * LINE_BYTES)
+        self.file.write(data)
+        self._have[number] = 1
+        self._missing -= 1

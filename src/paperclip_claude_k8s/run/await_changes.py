@@ -1,0 +1,63 @@
+"""Reads and applies what the agent changed in an uploaded folder, while the Pod still exists."""
+
+import asyncio
+import math
+from contextlib import suppress
+
+from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.host.context import StopSignal
+from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
+from paperclip_claude_k8s.run.live_run import LiveRun
+from paperclip_claude_k8s.run.returned_changes import apply_returned, has_changes, has_our_folder
+from paperclip_claude_k8s.verdict.upload_end import UploadEnd, return_container
+
+STOPPED_WAIT = 5.0
+"""Seconds to wait after a stop, whose answer the host awaits. A stopped agent's Pod is gone soon anyway."""
+
+
+async def await_changes(run: LiveRun) -> UploadEnd | None:
+    """What became of the agent's changes; None without an upload, or if the agent never started.
+
+    Nothing is applied if another process has taken the run over: that one applies them.
+    """
+    job = run.launched.job
+    if return_container(run.job_watch.known.pod) is None or not run.job_watch.known.agent_began:
+        return None
+    if not has_changes(job):
+        return UploadEnd(by_other=True)
+    if not has_our_folder(job, run.plan):
+        end = UploadEnd(pending="the Job was started for another folder of the host")
+    else:
+        end = await _take(run)
+    await (run.narrator.status if end.is_fine else run.narrator.warn)(end.line)
+    return end
+
+
+async def _take(run: LiveRun) -> UploadEnd:
+    run.read_changes()
+    changes, reading = run.changes, run.changes_task
+    assert changes is not None and reading is not None  # noqa: S101, PT018  # `read_changes` has set both
+    try:
+        limit = STOPPED_WAIT if run.stop_reason is not None else run.ports.settings.timings.workspace_return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit) as wait:
+                if run.ctx.signal is not None:
+                    run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
+                await asyncio.wait([reading])
+        run.cancel_watchers()
+        reading.cancel()
+        await asyncio.wait([reading])
+        changes.gone = changes.gone or run.job_watch.known.pod_gone or run.stop_reason is not None
+        slot_locks = run.ports.slot_locks(run.plan.namespace)
+        if not await slot_locks.still_ours(run.slot_lock):
+            return UploadEnd(pending="another host process has taken the run over")
+        return await apply_returned(changes, run.launched.job, run.plan, run.ports)
+    finally:
+        await changes.close()
+
+
+async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:
+    """End the wait soon after the host has stopped the run. The Pod keeps the changes for the next run."""
+    await wait_for_stop(signal)
+    if not wait.expired():
+        wait.reschedule(min(wait.when() or math.inf, loop_time() + STOPPED_WAIT))

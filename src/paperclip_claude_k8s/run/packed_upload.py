@@ -1,0 +1,144 @@
+"""Packs the host's folder of a run whose workspace is an upload, and creates the Secrets that bring it in.
+
+The folder is packed after the slot was found free, so that it has the changes of the agent's last run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
+from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.policy import Refusal
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.upload_parts import Upload, part_manifest, part_name
+from paperclip_claude_k8s.ports import Ports, ProcessSettings
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.volume.ignore_files import IgnoreRules, rules_for
+from paperclip_claude_k8s.volume.upload_packing import (
+    PackedFolder,
+    PlaceNotAllowed,
+    UploadInputs,
+    UploadRefused,
+    pack_folder,
+)
+
+_AT_ONCE = 4
+"""Parts that are created at the same time; each has 700 KB."""
+_STEP = "correct the agent's workspace or the settings that begin with `upload`, or set `workspace` to auto"
+
+
+def upload_place(config: AdapterConfig, settings: ProcessSettings) -> FolderRule:
+    """Where the policy allows folders that are uploaded."""
+    folders = settings.folders
+    return folders.uploads(folders.trusted_volume(config.shared_volume_dir))
+
+
+def upload_ignore(config: AdapterConfig) -> IgnoreRules:
+    """Which files of the folder stay on the host."""
+    return rules_for(config.upload_excludes, with_ignored=config.upload_ignored)
+
+
+@asynccontextmanager
+async def packed_upload(
+    plan: RunPlan, ports: Ports, narrator: Narrator
+) -> AsyncIterator[tuple[RunPlan, PackedFolder | None]]:
+    """The plan with its packed folder, which is kept for the length of the block; None without an upload.
+
+    Raises:
+        RunFailure: `k8s_workspace_unavailable`; `k8s_policy_refused`.
+    """
+    if not plan.workspace.folder:
+        yield plan, None
+        return
+    packed = await _pack(plan, ports.settings)
+    try:
+        size = f"{packed.content_bytes / 1024 / 1024:.1f} MiB"
+        ignored = f", {packed.ignored} entries are ignored" if packed.ignored else ""
+        await narrator.status(
+            f"Workspace: packed {packed.files} files ({size}) in {packed.size / 1024 / 1024:.1f} MiB{ignored}"
+        )
+        if packed.skipped:
+            shown = ", ".join(packed.skipped[:5])
+            text = f"{len(packed.skipped)} links that lead out, special files or odd names are not uploaded"
+            await narrator.warn(f"Workspace: {text} ({shown})")
+        workspace = replace(plan.workspace, upload=Upload(packed.parts, packed.sha256))
+        yield replace(plan, workspace=workspace), packed
+    finally:
+        packed.file.close()
+
+
+async def _pack(plan: RunPlan, settings: ProcessSettings) -> PackedFolder:
+    folder, config, seconds = plan.workspace.folder, plan.config, settings.timings.workspace_packing
+    name = plan.workspace.workdir.rpartition("/")[2]
+    inputs = UploadInputs(
+        folder,
+        name,
+        config.upload_limit_bytes,
+        upload_ignore(config),
+        upload_place(config, settings),
+        seconds,
+    )
+    try:
+        return await call_in_thread(partial(pack_folder, inputs), seconds, place_of(folder))
+    except PlaceNotAllowed as error:
+        refusal = Refusal("context.paperclipWorkspace.cwd", str(error), "uploadRoots")
+        raise RunFailure(failures.policy_refused(refusal)) from None
+    except UploadRefused as error:
+        why = f"The agent's workspace is not available: {error}"
+        raise RunFailure(failures.workspace_unavailable(why, _STEP)) from None
+    except TimeoutError:
+        why = f"The agent's workspace is not available: packing it takes more than {seconds:g}s"
+        raise RunFailure(failures.workspace_unavailable(why, _STEP, retryable=True)) from None
+
+
+async def create_parts(
+    packed: PackedFolder | None, plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
+) -> None:
+    """Create the Secrets with the packed folder. The Job owns them, so they are removed with it.
+
+    Raises `ClusterError`.
+    """
+    if packed is None:
+        return
+    numbers, errors = iter(range(packed.parts)), list[ClusterError]()
+
+    async def create_some() -> None:
+        for number in numbers:
+            try:
+                await _create_part(packed.part(number), number, plan, job, ports, narrator)
+            except ClusterError as error:
+                errors.append(error)
+            if errors:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_AT_ONCE):
+            group.create_task(create_some())
+    if errors:
+        raise errors[0]
+
+
+async def _create_part(  # noqa: PLR0913, PLR0917  # what a call to the cluster needs
+    content: bytes, number: int, plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
+) -> None:
+    manifest = part_manifest(job.ref, plan.identity, number, content)
+    call = Retrier(ports.settings.timings, narrator)
+    try:
+        await call("create secret", lambda: ports.cluster.create_secret(plan.namespace, manifest))
+    except ClusterError as error:
+        if not error.conflict:
+            raise
+        # an earlier try created it, and the response was lost
+        name = part_name(job.ref.name, number)
+        found = await call("read secret", lambda: ports.cluster.read_secret(plan.namespace, name))
+        if found is None or job.ref.uid not in found.owners:
+            raise

@@ -1,0 +1,220 @@
+"""Reads from a Pod's log what an agent changed in an uploaded folder, and applies it to the host's folder."""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import BinaryIO
+
+from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
+from paperclip_claude_k8s.base.threads import call_in_thread, place_of
+from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.cluster.labels import (
+    CHANGES_TAKEN_ANNOTATION,
+    JOB_NAME_LABEL,
+    UPLOAD_ANNOTATION,
+    json_pointer,
+)
+from paperclip_claude_k8s.cluster.model import JobSnapshot, Terminated
+from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.upload_parts import folder_mark
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.relay.upload_scripts import RETURN_CONTAINER, PrintedChanges
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.packed_upload import upload_ignore, upload_place
+from paperclip_claude_k8s.verdict.upload_end import UploadEnd, return_container, upload_end
+from paperclip_claude_k8s.volume.change_applying import Applied, apply_changes
+from paperclip_claude_k8s.volume.change_list import ChangesInvalid
+from paperclip_claude_k8s.volume.upload_packing import UploadRefused
+
+_REOPEN = 1.0
+"""Seconds until a log that ended or was refused is opened again."""
+_REFUSALS = 10
+"""How often the log of a Pod that has ended may be refused."""
+_BLOCK = 1024 * 1024
+_POD_GONE = "its Pod ended before the host had them"
+
+
+def has_changes(job: JobSnapshot) -> bool:
+    """Whether the Job has got an uploaded folder whose changes nobody has applied yet."""
+    return UPLOAD_ANNOTATION in job.annotations and CHANGES_TAKEN_ANNOTATION not in job.annotations
+
+
+def has_our_folder(job: JobSnapshot, plan: RunPlan) -> bool:
+    """Whether the folder that the Job has got is the one of this run's context."""
+    mark = folder_mark(plan.workspace.folder)
+    return bool(mark) and job.annotations.get(UPLOAD_ANNOTATION) == mark
+
+
+@dataclass(slots=True)
+class ReturnedChanges:
+    """Reads the changes of one Pod. Close it in the end."""
+
+    namespace: str
+    pod: str
+    ports: Ports
+    printed: PrintedChanges = field(
+        default_factory=lambda: PrintedChanges(tempfile.TemporaryFile(), UPLOAD_LIMITS.packed_bytes)  # noqa: SIM115
+    )
+    gone: bool = False
+    """The Pod no longer exists, so nothing more can be read."""
+
+    async def close(self) -> None:
+        """Remove what was read, even if a thread still writes it."""
+        seconds = self.ports.settings.timings.volume_files
+        with suppress(TimeoutError):
+            await call_in_thread(self._close, seconds, tempfile.gettempdir())
+
+    def _close(self) -> None:
+        self.printed.finish()
+        self.printed.file.close()
+
+    async def read(self) -> None:
+        """Read until all is read or nothing more can be. Endless while the agent works."""
+        refused = 0
+        while not (self.printed.is_complete or self.gone):
+            try:
+                await self._read_log()
+                refused = 0
+                self.gone = not self.printed.is_complete and await self._has_ended()
+            except ClusterError as error:
+                refused += not error.retryable
+                # a log that is refused again and again gets no more lines if its container has ended
+                self.gone = error.not_found or (refused >= _REFUSALS and await self._is_over())
+            if not (self.printed.is_complete or self.gone):
+                await asyncio.sleep(_REOPEN)
+
+    async def _read_log(self) -> None:
+        """Follow the log from its beginning, as far as it still exists."""
+        self.printed.restart()
+        request = LogRequest(self.namespace, self.pod, RETURN_CONTAINER)
+        async with self.ports.cluster.log(request) as log:
+            held = bytearray()
+            while block := await log.read():
+                held += block
+                if len(held) >= _BLOCK or b"paperclip-changes" in block[-4096:]:
+                    await self._feed(bytes(held))
+                    held.clear()
+                if self.printed.is_complete:
+                    return
+            await self._feed(bytes(held))
+
+    async def _feed(self, data: bytes) -> None:
+        """In a thread, because a disk can be slow."""
+        seconds = self.ports.settings.timings.volume_files
+        await call_in_thread(partial(self.printed.feed, data), seconds, tempfile.gettempdir())
+
+    async def _is_over(self) -> bool:
+        try:
+            return await self._has_ended()
+        except ClusterError:
+            return False
+
+    async def _has_ended(self) -> bool:
+        """Whether the container has ended, so that its log gets no more lines."""
+        pod = await self.ports.cluster.read_pod(self.namespace, self.pod)
+        container = return_container(pod)
+        return pod is None or pod.is_over or container is None or isinstance(container.state, Terminated)
+
+
+async def apply_returned(
+    changes: ReturnedChanges, job: JobSnapshot, plan: RunPlan, ports: Ports
+) -> UploadEnd:
+    """Apply the changes that were read to the folder of the run's context, and report what became of them.
+
+    The Job is annotated, so that no other process applies them once more.
+    """
+    printed = changes.printed
+    if printed.failure:
+        return UploadEnd(lost=printed.failure)
+    if not printed.is_complete:
+        return UploadEnd(lost=_POD_GONE) if changes.gone else UploadEnd(pending="they were not read in time")
+    folder, seconds = plan.workspace.folder, ports.settings.timings.workspace_packing
+    work = partial(_apply, printed, plan, upload_place(plan.config, ports.settings))
+    try:
+        applied = await call_in_thread(work, seconds, place_of(folder))
+    except TimeoutError:
+        return UploadEnd(pending=f"writing them to the host's folder takes more than {seconds:g}s")
+    except ChangesInvalid as error:
+        return UploadEnd(lost=f"they cannot be read: {error}")
+    except (OSError, UploadRefused) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return UploadEnd(pending=f"they cannot be written to the host's folder: {why}")
+    await _mark_applied(job, ports)
+    return upload_end(
+        written=applied.written,
+        deleted=applied.deleted,
+        kept_beside=applied.kept_beside,
+        not_deleted=applied.not_deleted,
+        refused=applied.refused,
+        left=applied.left,
+    )
+
+
+def _apply(printed: PrintedChanges, plan: RunPlan, place: FolderRule) -> Applied:
+    """Blocks. Raises what `apply_changes` raises."""
+    printed.finish()
+    printed.file.seek(0)
+    if _sha256(printed.file) != printed.sha256:
+        raise ChangesInvalid("their sha256 is not the one that was announced")
+    printed.file.seek(0)
+    limit = plan.config.upload_limit_bytes
+    return apply_changes(plan.workspace.folder, place, printed.file, limit, upload_ignore(plan.config))
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+async def _mark_applied(job: JobSnapshot, ports: Ports) -> None:
+    """Without this mark, the next process applies the changes again, which changes nothing."""
+    path = json_pointer("metadata", "annotations", CHANGES_TAKEN_ANNOTATION)
+    value = format_time(ports.settings.now())
+    with suppress(ClusterError):
+        await ports.cluster.patch_job(job.ref, [{"op": "add", "path": path, "value": value}])
+
+
+async def take_left_changes(
+    jobs: Iterable[JobSnapshot], plan: RunPlan, ports: Ports, narrator: Narrator
+) -> set[str]:
+    """Apply the changes of the agent's earlier Jobs that got the same folder, oldest first.
+
+    Their hosts died, or could not write them. A Job whose agent may still work is left alone. Returns the
+    uids of the Jobs that have no changes any more.
+    """
+    done: set[str] = set()
+    waiting = [job for job in jobs if has_our_folder(job, plan) and has_changes(job)]
+    for job in sorted(waiting, key=lambda job: str(job.created)):
+        try:
+            pods = await ports.cluster.list_pods(job.ref.namespace, {JOB_NAME_LABEL: job.ref.name})
+        except ClusterError:
+            continue
+        for pod in pods.items:
+            ours = pod.job_uid == job.ref.uid and return_container(pod) is not None
+            if ours and not pod.agent_may_work:
+                end = await _take(ReturnedChanges(job.ref.namespace, pod.name, ports), job, plan, narrator)
+                done |= set() if end.pending else {job.ref.uid}
+        if not any(pod.job_uid == job.ref.uid for pod in pods.items):
+            done.add(job.ref.uid)
+    return done
+
+
+async def _take(changes: ReturnedChanges, job: JobSnapshot, plan: RunPlan, narrator: Narrator) -> UploadEnd:
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(changes.ports.settings.timings.workspace_return):
+                await changes.read()
+        end = await apply_returned(changes, job, plan, changes.ports)
+    finally:
+        await changes.close()
+    tell = narrator.status if end.is_fine else narrator.warn
+    await tell(f"{end.line} (Job {job.ref.name} of an earlier run)")
+    return end

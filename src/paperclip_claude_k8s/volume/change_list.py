@@ -1,0 +1,152 @@
+"""Reads the packed changes of an uploaded folder. An agent may have written every byte of them.
+
+`relay/upload_scripts.py` describes the format. Nothing is kept in memory but the list, whose length is
+bounded; the contents are read one after the other, and never more of them than the list says and the limit
+allows.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
+
+_FILE = re.compile(rb"f ([0-9a-f]{64}|-) ([0-9a-f]{64}) ([x-]) ([0-9]{1,12}) \./(.+)")
+_DELETED = re.compile(rb"d ([0-9a-f]{64}) \./(.+)")
+_LEFT = re.compile(rb"left ([a-z]{1,10}) ([0-9]{1,9})")
+_ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_MAX_LINE = 4096 + 200
+_BLOCK = 256 * 1024
+
+
+class ChangesInvalid(Exception):
+    """The changes are not what the container prints; the message is a clause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One file that the agent changed, created or deleted."""
+
+    path: tuple[str, ...]
+    base: str | None
+    """sha256 of the file that was uploaded; None if none was."""
+    sha256: str | None
+    """sha256 of the agent's file; None if the agent deleted it."""
+    size: int = 0
+    executable: bool = False
+
+
+@dataclass(slots=True)
+class ChangeList:
+    """What the Pod reports."""
+
+    files: list[Change] = field(default_factory=list)
+    """New and changed files, in the order of their contents. A path that is refused has an empty `path`."""
+    deleted: list[Change] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """Paths that may not be written, for people."""
+    left: dict[str, int] = field(default_factory=dict)
+    """Kind → number of what stays in the Pod."""
+
+
+class ChangeReader:
+    """Unpacks the changes from a file. Raises `ChangesInvalid` for whatever is not as it should be."""
+
+    def __init__(self, packed: BinaryIO, limit: int) -> None:
+        self._packed = packed
+        self._limit = limit
+        self._zip = zlib.decompressobj(wbits=31)
+        self._buffer = b""
+
+    def read_list(self) -> ChangeList:
+        """The list, which comes first."""
+        changes, total, seen = ChangeList(), 0, 0
+        while (line := self._line()) != b".":
+            seen += 1
+            if seen > 3 * UPLOAD_LIMITS.entries:
+                raise ChangesInvalid("their list is too long")
+            total += self._read_entry(line, changes)
+        if total > self._limit:
+            raise ChangesInvalid(f"they have {total} bytes, and uploadLimit is {self._limit}")
+        return changes
+
+    def _read_entry(self, line: bytes, changes: ChangeList) -> int:
+        """Add one line to the list. Returns the size of the content that belongs to it."""
+        if found := _FILE.fullmatch(line):
+            path, size = self._path(found[5], changes), int(found[4])
+            base = None if found[1] == b"-" else found[1].decode()
+            changes.files.append(Change(path, base, found[2].decode(), size, found[3] == b"x"))
+            return size
+        if found := _DELETED.fullmatch(line):
+            if path := self._path(found[2], changes):
+                changes.deleted.append(Change(path, found[1].decode(), None))
+        elif found := _LEFT.fullmatch(line):
+            if len(changes.left) < UPLOAD_LIMITS.paths_told:
+                changes.left[found[1].decode()] = int(found[2])
+        else:
+            raise ChangesInvalid("their list has a line that nothing prints")
+        return 0
+
+    def content(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes, in blocks."""
+        while size:
+            block = self._buffer[:size] or self._unpack()[:size]
+            if not block:
+                raise ChangesInvalid("they end too early")
+            self._buffer = self._buffer[len(block) :]
+            size -= len(block)
+            yield block
+
+    def _line(self) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _MAX_LINE:
+                raise ChangesInvalid("their list has a line that is too long")
+            before = self._buffer
+            self._buffer = b""
+            more = self._unpack()
+            if not more:
+                raise ChangesInvalid("they end too early")
+            self._buffer = before + more
+        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+        return line
+
+    def _unpack(self) -> bytes:
+        """Fill the empty buffer with at most `_BLOCK` bytes; b"" at the end."""
+        while not self._zip.eof:
+            data = self._zip.unconsumed_tail or self._packed.read(64 * 1024)
+            if not data:
+                return b""
+            try:
+                self._buffer = self._zip.decompress(data, _BLOCK)
+            except zlib.error:
+                raise ChangesInvalid("they cannot be unpacked") from None
+            if self._buffer:
+                return self._buffer
+        return b""
+
+    @staticmethod
+    def _path(raw: bytes, changes: ChangeList) -> tuple[str, ...]:
+        """The parts of a path; empty, and reported, if nothing may be written there."""
+        text = raw.decode("utf-8", "surrogateescape")
+        path = tuple(text.split("/"))
+        if may_write(path):
+            return path
+        changes.refused.append(_ODD.sub("?", text)[:200])
+        return ()
+
+
+def may_write(path: tuple[str, ...]) -> bool:
+    """Whether an agent may change the file of this path, which is relative to the folder.
+
+    Never what git executes or reads as its configuration: a folder `.git` has both, and a file `.git` names
+    such a folder.
+    """
+    return 0 < len(path) <= UPLOAD_LIMITS.depth and all(
+        part not in {"", ".", ".."}
+        and part.casefold().rstrip(" .") != ".git"
+        and len(part.encode("utf-8", "surrogateescape")) <= 255
+        and not _ODD.search(part)
+        for part in path
+    )

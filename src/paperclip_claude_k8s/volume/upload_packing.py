@@ -1,0 +1,257 @@
+"""Packs a folder of the host for an upload: a gzipped tar in a temporary file, with the sha256 of every file.
+
+Only folders, regular files, and links that stay in the folder are packed. Nothing is opened through a link.
+The tar has three top entries: the folder under the name that it has in the Pod, `SUMS` and `LINKS`.
+"""
+
+import fcntl
+import gzip
+import hashlib
+import io
+import os
+import re
+import stat
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
+from paperclip_claude_k8s.relay.upload_scripts import LINKS, SUMS
+from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
+from paperclip_claude_k8s.volume.removal import FOLDER_FLAGS, Allowance, names_in
+from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, Budget, TooLarge, open_at, read_content
+
+TEMPORARY = re.compile(r"\.paperclip-[0-9a-f]{8}\.tmp")
+"""Names at the top of a folder of files that are just being written back; they are not packed."""
+_ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+"""Characters in names that are not packed: programs in the Pod print lists of names."""
+_UPWARDS = re.compile(r"(\.\./)*(?!\.\.(/|$))[^/]+(/+(?!\.\.(/|$))[^/]+)*/?|(\.\./)*\.\.")
+"""A relative target whose `..` come first. Later ones could lead out through another link."""
+
+
+class UploadRefused(Exception):
+    """The folder cannot be uploaded; the message is a clause."""
+
+
+class PlaceNotAllowed(UploadRefused):
+    """The policy does not allow the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInputs:
+    """What is packed. `name`: the folder's name in the Pod; `max_bytes`: largest sum of all files."""
+
+    folder: str
+    name: str
+    max_bytes: int
+    ignore: IgnoreRules
+    place: FolderRule
+    seconds: float
+    max_packed: int = UPLOAD_LIMITS.packed_bytes
+
+
+@dataclass(slots=True)
+class PackedFolder:
+    """A packed folder in an open temporary file, which nothing else can open."""
+
+    file: BinaryIO
+    size: int = 0
+    """Bytes of the packed folder."""
+    sha256: str = ""
+    files: int = 0
+    content_bytes: int = 0
+    ignored: int = 0
+    """Files and folders that patterns leave out."""
+    skipped: list[str] = field(default_factory=list)
+    """Paths of special files, odd names, and links that lead out of the folder."""
+
+    def part(self, number: int) -> bytes:
+        """One part of at most `UploadLimits.part_bytes`."""
+        return os.pread(self.file.fileno(), UPLOAD_LIMITS.part_bytes, number * UPLOAD_LIMITS.part_bytes)
+
+    @property
+    def parts(self) -> int:
+        return -(-self.size // UPLOAD_LIMITS.part_bytes)
+
+
+def pack_folder(inputs: UploadInputs) -> PackedFolder:
+    """Pack the folder. Blocks. The caller closes the file.
+
+    Raises:
+        UploadRefused: it does not exist, is too large, cannot be read or takes too long; `PlaceNotAllowed`.
+    """
+    packed = PackedFolder(tempfile.TemporaryFile())  # noqa: SIM115  # the caller closes it
+    try:
+        with open_folder(inputs.folder, inputs.place) as top:
+            fcntl.flock(top, fcntl.LOCK_SH)
+            _Packing(inputs, packed).run(top)
+    except BaseException as error:
+        packed.file.close()
+        if isinstance(error, OSError):
+            raise UploadRefused(_explain(error, inputs.folder)) from None
+        raise
+    return packed
+
+
+@contextmanager
+def open_folder(folder: str, place: FolderRule) -> Iterator[int]:
+    """Open a folder of the host where the policy allows it. The folder's own path may contain links.
+
+    Raises `OSError`, `PlaceNotAllowed`.
+    """
+    top = os.open(folder, FOLDER_FLAGS & ~os.O_NOFOLLOW)
+    try:
+        real = str(Path(f"/proc/self/fd/{top}").readlink())
+        if not place.allows(real):
+            raise PlaceNotAllowed(f"the host's folder {real[:200]} is not in one of the policy's uploadRoots")
+        yield top
+    finally:
+        os.close(top)
+
+
+def _explain(error: OSError, folder: str) -> str:
+    shown = folder[:200]
+    if isinstance(error, TooLarge):
+        return f"the host's folder {shown} cannot be uploaded: {error}"
+    return f"the host's folder {shown} cannot be read: {error.strerror or error}"
+
+
+class _Packing:
+    def __init__(self, inputs: UploadInputs, packed: PackedFolder) -> None:
+        self._inputs = inputs
+        self._packed = packed
+        self._budget = Budget(inputs.max_bytes, UPLOAD_LIMITS.entries)
+        self._sums: list[str] = []
+        self._links: list[str] = []
+        self._until = time.monotonic() + inputs.seconds
+
+    def run(self, top: int) -> None:
+        out = _HashingFile(self._packed.file, self._inputs.max_packed)
+        zipped = gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1, mtime=0, filename="")
+        with zipped, tarfile.open(fileobj=zipped, mode="w|", format=tarfile.GNU_FORMAT) as self._tar:
+            self._tar.addfile(_entry(self._inputs.name, tarfile.DIRTYPE, 0o755))
+            self._add_folder(top, (), self._inputs.ignore)
+            for name, lines in ((SUMS, self._sums), (LINKS, self._links)):
+                text = "".join(f"{line}\n" for line in lines).encode()
+                self._tar.addfile(_entry(name, tarfile.REGTYPE, 0o644, len(text)), io.BytesIO(text))
+        self._packed.size, self._packed.sha256 = out.size, out.hash.hexdigest()
+
+    def _add_folder(self, at: int, path: tuple[str, ...], ignore: IgnoreRules) -> None:
+        if len(path) > UPLOAD_LIMITS.depth:
+            raise TooLarge("its folders are nested too deeply")
+        rules = ignore.of_folder(at, len(path))
+        for name in sorted(names_in(at, Allowance(UPLOAD_LIMITS.entries * 10, self._until))):
+            if time.monotonic() > self._until:
+                raise TooLarge("packing it takes too long")
+            self._add(at, (*path, name), rules)
+
+    def _add(self, at: int, path: tuple[str, ...], rules: IgnoreRules) -> None:
+        name = path[-1]
+        try:
+            found = os.stat(name, dir_fd=at, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if len(path) == 1 and TEMPORARY.fullmatch(name):
+            return
+        if rules.ignores(path, is_folder=stat.S_ISDIR(found.st_mode)):
+            self._packed.ignored += 1
+        elif _ODD.search(name):
+            self._skip(path)
+        elif stat.S_ISDIR(found.st_mode):
+            self._take(0)
+            self._tar.addfile(_entry(self._name(path), tarfile.DIRTYPE, 0o755, when=found.st_mtime))
+            with open_at(at, name) as below:
+                self._add_folder(below, path, rules)
+        elif stat.S_ISREG(found.st_mode):
+            self._add_file(at, path, found)
+        elif stat.S_ISLNK(found.st_mode):
+            self._add_link(at, path)
+        else:
+            self._skip(path)
+
+    def _add_file(self, at: int, path: tuple[str, ...], found: os.stat_result) -> None:
+        if found.st_size > self._budget.bytes_left:
+            self._take(found.st_size)
+        with open_at(at, path[-1], FILE_FLAGS) as file:
+            try:
+                content = read_content(file, self._budget)
+            except TooLarge:
+                self._take(self._budget.bytes_left + 1)
+                raise
+        executable = bool(found.st_mode & stat.S_IXUSR)
+        mode = 0o755 if executable else 0o644
+        entry = _entry(self._name(path), tarfile.REGTYPE, mode, len(content), found.st_mtime)
+        self._tar.addfile(entry, io.BytesIO(content))
+        self._packed.files += 1
+        self._packed.content_bytes += len(content)
+        if path[0] != ".git":
+            digest = hashlib.sha256(content).hexdigest()
+            self._sums.append(f"{digest} {'x' if executable else '-'} ./{'/'.join(path)}")
+
+    def _add_link(self, at: int, path: tuple[str, ...]) -> None:
+        target = os.readlink(path[-1], dir_fd=at)
+        if not stays_inside(target, len(path) - 1):
+            self._skip(path)
+            return
+        self._take(0)
+        entry = _entry(self._name(path), tarfile.SYMTYPE, 0o777)
+        entry.linkname = target
+        self._tar.addfile(entry)
+        self._links.append(f"./{'/'.join(path)}")
+
+    def _name(self, path: tuple[str, ...]) -> str:
+        return "/".join((self._inputs.name, *path))
+
+    def _skip(self, path: tuple[str, ...]) -> None:
+        self._take(0)
+        self._packed.skipped.append("/".join(path))
+
+    def _take(self, size: int) -> None:
+        try:
+            self._budget.take(size)
+        except TooLarge:
+            limit = (
+                f"{self._inputs.max_bytes} bytes (uploadLimit) or {UPLOAD_LIMITS.entries} files and folders"
+            )
+            raise TooLarge(f"it has more than {limit}; name what is not needed in uploadExcludes") from None
+
+
+def stays_inside(target: str, depth: int) -> bool:
+    """Whether a link that is this deep in a folder leads into the folder, whatever other links are in it."""
+    if len(target) > 1000 or _ODD.search(target) or not _UPWARDS.fullmatch(target):
+        return False
+    return target.split("/").count("..") <= depth
+
+
+def _entry(name: str, kind: bytes, mode: int, size: int = 0, when: float = 0) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode, entry.size, entry.mtime = kind, mode, size, max(0, int(when))
+    return entry
+
+
+class _HashingFile(io.RawIOBase):
+    """Writes to a file what fits, and computes its sha256."""
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        self._file = file
+        self._limit = limit
+        self.size = 0
+        self.hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self.size += len(data)
+        if self.size > self._limit:
+            raise TooLarge(f"it has more than {self._limit} bytes when it is packed")
+        self.hash.update(data)
+        self._file.write(data)
+        self._file.flush()
+        return len(data)

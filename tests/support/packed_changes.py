@@ -1,0 +1,52 @@
+"""Packed changes as the Pod of an uploaded workspace prints them, and as a hostile one could."""
+
+import gzip
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.volume.change_applying import Applied, apply_changes
+from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
+
+ANYWHERE = FolderRule(("/",))
+LIMIT = 1024 * 1024
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def file_line(path: str, text: str, base: str | None = None, mode: str = "-") -> str:
+    """The line of a new or changed file; `base`: its text before."""
+    before = sha256(base) if base is not None else "-"
+    return f"f {before} {sha256(text)} {mode} {len(text.encode(errors='surrogateescape'))} ./{path}"
+
+
+def packed(lines: Iterable[str], *contents: str) -> BinaryIO:
+    text = "".join(f"{line}\n" for line in (*lines, ".")) + "".join(contents)
+    return io.BytesIO(gzip.compress(text.encode(errors="surrogateescape")))
+
+
+def apply(folder: Path, changes: BinaryIO, limit: int = LIMIT, ignore: IgnoreRules | None = None) -> Applied:
+    return apply_changes(str(folder), ANYWHERE, changes, limit, ignore or IgnoreRules())
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Path → text of every file, `-> target` of every link."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[name] = path.read_bytes().decode(errors="surrogateescape")
+    return found
+
+
+def write_tree(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)

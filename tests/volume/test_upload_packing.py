@@ -1,0 +1,114 @@
+"""What of a host's folder is packed for an upload, and what never is."""
+
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from tests.support.packed_changes import ANYWHERE, sha256, write_tree
+
+from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.relay.upload_scripts import LINKS, SUMS
+from paperclip_claude_k8s.volume.ignore_files import rules_for
+from paperclip_claude_k8s.volume.upload_packing import (
+    PackedFolder,
+    PlaceNotAllowed,
+    UploadInputs,
+    UploadRefused,
+    pack_folder,
+    stays_inside,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "host").mkdir()
+    return tmp_path / "host"
+
+
+def inputs(
+    folder: Path, limit: int = 100_000, place: FolderRule = ANYWHERE, packed: int = 10**6
+) -> UploadInputs:
+    return UploadInputs(str(folder), "app", limit, rules_for((), with_ignored=False), place, 60, packed)
+
+
+def unpacked(packed: PackedFolder) -> Mapping[str, str]:
+    """Name → text of a file, `-> target` of a link. Closes the file."""
+    found: dict[str, str] = {}
+    with packed.file, tarfile.open(fileobj=packed.file, mode="r:gz") as tar:
+        for entry in tar:
+            content = tar.extractfile(entry) if entry.isreg() else None
+            found[entry.name] = content.read().decode() if content else f"-> {entry.linkname}"
+            assert (entry.uid, entry.gid, entry.mode & 0o7000) == (0, 0, 0)
+    return found
+
+
+def test_packed_folder_lists_every_file_with_its_sha256(folder: Path) -> None:
+    write_tree(folder, {"a": "1", "d/b": "2", ".git/HEAD": "3"})
+    (folder / "d/b").chmod(0o4755)
+    packed = pack_folder(inputs(folder))
+    assert (packed.files, packed.content_bytes) == (3, 3)
+    packed.file.seek(0)
+    found = unpacked(packed)
+    assert found["app/.git/HEAD"] == "3"
+    assert found[SUMS] == f"{sha256('1')} - ./a\n{sha256('2')} x ./d/b\n"
+
+
+def test_links_that_lead_out_and_special_files_are_left_out(folder: Path) -> None:
+    write_tree(folder, {"d/a": "1", "odd\nname": "2", "back\\slash": "3"})
+    (folder / "in").symlink_to("d/a")
+    (folder / "d/up").symlink_to("../in")
+    (folder / "out").symlink_to("../elsewhere")
+    (folder / "absolute").symlink_to("/etc/passwd")
+    (folder / "twisted").symlink_to("d/../../x")
+    os.mkfifo(folder / "pipe")
+    packed = pack_folder(inputs(folder))
+    packed.file.seek(0)
+    skipped = set(packed.skipped)
+    found = unpacked(packed)
+    assert found[LINKS] == "./d/up\n./in\n"
+    assert (found["app/in"], found["app/d/up"]) == ("-> d/a", "-> ../in")
+    assert skipped == {"absolute", "back\\slash", "odd\nname", "out", "pipe", "twisted"}
+
+
+@pytest.mark.parametrize(
+    ("target", "depth", "inside"),
+    [
+        ("a", 0, True),
+        ("a/b", 0, True),
+        ("../a", 1, True),
+        ("..", 1, True),
+        ("../../a", 2, True),
+        (".", 0, True),
+        ("../a", 0, False),
+        ("..", 0, False),
+        ("a/../b", 3, False),
+        ("a/..", 3, False),
+        ("/a", 3, False),
+        ("", 3, False),
+        ("a\nb", 3, False),
+        ("../" * 400 + "a", 500, False),
+    ],
+)
+def test_link_stays_inside_only_if_its_parents_come_first(target: str, depth: int, inside: bool) -> None:  # noqa: FBT001
+    assert stays_inside(target, depth) is inside
+
+
+def test_folder_that_is_too_large_is_refused(folder: Path) -> None:
+    write_tree(folder, {"a": "x" * 5000})
+    with pytest.raises(UploadRefused, match="uploadExcludes"):
+        pack_folder(inputs(folder, limit=4999))
+    (folder / "random").write_bytes(os.urandom(5000))
+    with pytest.raises(UploadRefused, match="when it is packed"):
+        pack_folder(inputs(folder, packed=2000))
+
+
+def test_folder_that_does_not_exist_or_is_not_allowed_is_refused(folder: Path) -> None:
+    with pytest.raises(UploadRefused, match="No such file"):
+        pack_folder(inputs(folder / "nothing"))
+    with pytest.raises(PlaceNotAllowed, match="uploadRoots"):
+        pack_folder(inputs(folder, place=FolderRule(("/elsewhere",))))
+    (folder.parent / "link").symlink_to(folder)
+    with pytest.raises(PlaceNotAllowed):
+        pack_folder(inputs(folder.parent / "link", place=FolderRule(("/x",))))
