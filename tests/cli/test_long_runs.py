@@ -82,7 +82,9 @@ async def test_run_id_and_query_resume_the_wait(dev: DevClusterCli, command: str
 async def test_timeout_ends_the_wait_but_not_the_run(dev: DevClusterCli) -> None:
     args = dev.new_run_args("--timeout", "4", **dev.endless_agent())
     code, reply, _ = await dev.cli.run(*args)
-    assert (code, reply["status"], reply["error"]) == (1, "failed", "poll_timeout")
+    assert (code, reply["status"], reply["error"]) == (1, "polling", "poll_timeout")
+    assert f"claude-k8s cancel {reply['run_id']}" == reply["cancel"]
+    assert reply["job"] in reply["detail"]
     assert len(await dev.job_names()) == 1
     dev.end_agent()
     code, resumed, _ = await dev.cli.run(*reply["resume"].split()[1:])
@@ -184,7 +186,8 @@ async def test_signal_prints_a_reply_and_ends_the_command_by_the_signal(
     code, out, _ = await dev.cli.run_and_kill(signum, lambda: len(dev.cli.transcript()) > 0, *args)
     reply = json.loads(out)
     assert code == -signum
-    assert (reply["status"], reply["error"]) == ("failed", "poll_aborted")
+    assert (reply["status"], reply["error"]) == ("polling", "poll_aborted")
+    assert "costs money until it ends by itself or it is cancelled" in reply["detail"]
     assert signum.name in reply["detail"]
     assert "run_id" in reply
     assert reply["resume"] == f"claude-k8s run --run-id {reply['run_id']}"

@@ -10,13 +10,13 @@ import termios
 from tests.support.cli_commands import SOURCE
 
 
-def on_a_terminal(*args: str, env: dict[str, str], width: int = 80) -> bytes:
+def on_a_terminal(*args: str, env: dict[str, str], width: int = 80, height: int = 24) -> bytes:
     """What a command writes to the terminal that its stdout and stderr are."""
     pid, terminal = pty.fork()
     if pid == 0:
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": SOURCE, "TERM": "xterm", **env}
         os.execve(sys.executable, [sys.executable, "-m", "paperclip_claude_k8s", *args], environment)  # noqa: S606
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     written = b""
     try:
         while chunk := os.read(terminal, 65536):

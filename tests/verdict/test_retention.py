@@ -9,7 +9,9 @@ from paperclip_claude_k8s.cluster.model import Known
 from paperclip_claude_k8s.verdict.retention import LeaveReason, never_finishes, pod_stays, reason_to_keep
 
 
-@pytest.mark.parametrize("reason", ["shutdown", "taken_over", "end_unknown", "not_recorded", "bug"])
+@pytest.mark.parametrize(
+    "reason", ["shutdown", "taken_over", "end_unknown", "not_recorded", "detached", "bug"]
+)
 @pytest.mark.parametrize("retain", [True, False])
 def test_job_is_kept_if_its_result_may_be_needed(reason: LeaveReason, retain: bool) -> None:  # noqa: FBT001
     assert reason_to_keep(reason, retain=retain)

@@ -11,10 +11,11 @@ from paperclip_claude_k8s.cluster.model import ClaimSnapshot
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.failures import Failure, config_invalid, policy_refused
 from paperclip_claude_k8s.host.checkup import Check, Level
-from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
+from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.config_admission import shorten
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.policy import Refusal
+from paperclip_claude_k8s.host.unknown_settings import describe_unknown_keys
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.pod_admission import reach_notes
 from paperclip_claude_k8s.plan.pod_security import violations
@@ -41,7 +42,7 @@ def failure_check(failure: Failure) -> Check:
 
 def config_checks(given: JsonMap) -> Iterator[Check]:
     """One check that names the unknown settings, if there are any."""
-    unknown = unknown_keys(given)
+    unknown = describe_unknown_keys(given)
     if unknown:
         text = f"Unknown settings: {', '.join(unknown)}"
         yield Check(code="k8s_config_unknown", level="warn", message=text, hint="check the spelling")

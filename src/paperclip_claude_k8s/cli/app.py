@@ -1,24 +1,23 @@
 """The commands. The implementation of a command is imported when it is called."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from paperclip_claude_k8s import __version__
+from paperclip_claude_k8s.cli.app_setup import setup_app
 from paperclip_claude_k8s.cli.command_options import (
     QUERY_OPTIONS,
     SPAWN_OPTIONS,
     CheckOptions,
     Claude,
-    ManifestsOptions,
+    HistoryOptions,
+    OutputFormat,
     PruneOptions,
     RecoverOptions,
     ReplayOptions,
     ReportOptions,
     RunOptions,
-    SessionVolume,
     StatsOptions,
     VolumesOptions,
     takes_options,
@@ -90,19 +89,20 @@ def query(options: RunOptions) -> int:
 
 
 @app.command(name="last-run")
-def last_run() -> None:
-    """Print the newest run of this user as one JSON object."""
+def last_run(output_format: OutputFormat = None) -> None:
+    """Print the newest run of this user."""
     from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
 
-    raise typer.Exit(run_history.last_run())
+    raise typer.Exit(run_history.last_run(output_format))
 
 
 @app.command()
-def history(limit: Annotated[int, typer.Option(help="Number of runs, newest first.", min=1)] = 20) -> None:
-    """Print the runs of this user as one JSON object."""
+@takes_options(HistoryOptions)
+def history(options: HistoryOptions) -> int:
+    """List the runs of this user, newest first."""
     from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
 
-    raise typer.Exit(run_history.history(limit))
+    return run_history.history(options)
 
 
 @app.command()
@@ -286,63 +286,4 @@ def check(options: CheckOptions) -> int:
     return check(options)
 
 
-@app.command()
-def rbac(
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")],
-    service_account: Annotated[
-        str,
-        typer.Option(
-            "--service-account",
-            "-s",
-            help="The host's account; NAMESPACE:NAME if it is in another namespace.",
-        ),
-    ] = "paperclip",
-    session_volume: SessionVolume = "shared",
-    job_events: Annotated[
-        bool, typer.Option("--job-events", help="Include the right that jobEvents needs.")
-    ] = False,
-    network_policy: Annotated[
-        bool, typer.Option("--network-policy", help="Also print a NetworkPolicy for the agents' Pods.")
-    ] = False,
-) -> None:
-    """Print the minimal Role and RoleBinding of the host's service account, for `kubectl apply -f -`."""
-    from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml  # noqa: PLC0415
-
-    account = Account.read(service_account, namespace)
-    auto = session_volume == "auto"
-    objects = access_objects(
-        namespace, account, auto_claims=auto, job_events=job_events, network_policy=network_policy
-    )
-    typer.echo(to_yaml(objects), nl=False)
-
-
-@app.command()
-@takes_options(ManifestsOptions)
-def manifests(options: ManifestsOptions) -> int:
-    """Print all objects of a namespace for agents, for `kubectl apply -f -`; or write kustomize folders."""
-    from paperclip_claude_k8s.cli import manifests_command  # noqa: PLC0415
-
-    return manifests_command.manifests(options)
-
-
-@app.command()
-def policy() -> None:
-    """Print the policy in force, as YAML with the meaning and the default of each field."""
-    from paperclip_claude_k8s.cli import policy_command  # noqa: PLC0415
-
-    raise typer.Exit(policy_command.policy())
-
-
-@app.command(name="node-shim")
-def node_shim(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the package: new, or written by this command.")
-    ],
-    python: Annotated[
-        str, typer.Option(help="Python interpreter that the host starts. It needs this package installed.")
-    ] = sys.executable,
-) -> None:
-    """Write the npm package with which the Paperclip server (Node) loads this adapter."""
-    from paperclip_claude_k8s.cli import node_shim as implementation  # noqa: PLC0415
-
-    raise typer.Exit(implementation.node_shim(out, python))
+app.add_typer(setup_app)

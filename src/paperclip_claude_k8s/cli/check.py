@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -12,9 +13,11 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.command_options import CheckOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
+from paperclip_claude_k8s.cli.formats import is_terminal
 from paperclip_claude_k8s.cli.grants import grants, with_grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
+from paperclip_claude_k8s.cli.text_tables import drawn
 from paperclip_claude_k8s.host.checkup import Check, Checkup
 from paperclip_claude_k8s.ports import ProcessSettings
 
@@ -27,15 +30,19 @@ def check(options: CheckOptions) -> int:
     try:
         checkup = asyncio.run(_test_environment(options))
     except OptionsInvalid as error:
-        return print_reply({"status": "fail", "error": "usage", "detail": str(error)}, USAGE)
+        reply = {"status": "fail", "error": "usage", "detail": str(error)}
+        return print_reply(reply, USAGE, options.output_format)
     except KeyboardInterrupt:
         return print_reply({"status": "fail", "error": "aborted", "detail": "interrupted"}, FAILED)
-    if not options.quiet:
+    if not options.quiet and options.output_format is None and not is_terminal():
         show(checkup, Console(stderr=True, highlight=False))
-    return print_reply(checkup.to_wire(), FAILED if checkup.status == "fail" else DONE)
+    code = FAILED if checkup.status == "fail" else DONE
+    draw = partial(show, checkup)
+    return print_reply(checkup.to_wire(), code, options.output_format, lambda _: drawn(draw))
 
 
 async def _test_environment(options: CheckOptions) -> Checkup:
+    check_place(options.namespace, options.image, devcluster=options.devcluster)
     chosen = chosen_kubeconfig(options.kubeconfig, options.config, devcluster=options.devcluster)
     overrides = {
         "kubeconfig": chosen,

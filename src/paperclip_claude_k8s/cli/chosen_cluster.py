@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from paperclip_claude_k8s.cli.command_options import ClusterOptions
 from paperclip_claude_k8s.cli.grants import grants, with_grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
 from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cluster import labels
@@ -33,6 +33,7 @@ async def chosen_cluster(
     """
     chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
     typed = options.kubeconfig_from_option
+    check_place(options.namespace, devcluster=options.devcluster)
     check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
     settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
     config = running_cluster_settings(settings, devcluster=options.devcluster)

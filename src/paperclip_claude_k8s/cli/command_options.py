@@ -171,10 +171,23 @@ SPAWN_OPTIONS = (
 """Fields of `RunOptions` that `query` and `spawn` have as options."""
 
 
-SessionVolume = Annotated[
-    Literal["shared", "auto", "none"],
-    typer.Option(help="`sessionVolume` of the agents. auto: the host may create claims and mark their use."),
-]
+@dataclass(frozen=True, slots=True)
+class HistoryOptions:
+    """Which of the records in the state folder are listed."""
+
+    limit: Annotated[int, typer.Option(help="Number of runs, newest first.", min=1)] = 20
+    agent: Annotated[str | None, typer.Option(help="Only runs of this agent.")] = None
+    status: Annotated[
+        Literal["succeeded", "failed", "cancelled", "polling"] | None,
+        typer.Option(help="Only runs with this status; polling: not ended."),
+    ] = None
+    since: Annotated[
+        str | None, typer.Option(help="Only runs that were started since then: 12h, 7d, 2026-11-01.")
+    ] = None
+    grep: Annotated[
+        str | None, typer.Option(help="Only runs whose prompt has this text in its first line.")
+    ] = None
+    output_format: OutputFormat = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +202,7 @@ class CheckOptions:
         bool, typer.Option("--probe", help="Also run `claude --version` in a Job, and delete the Job.")
     ] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table on stderr.")] = False
+    output_format: OutputFormat = None
     kubeconfig_from_option: bool = False
     """`--kubeconfig` was typed; it does not come from KUBECONFIG."""
 
@@ -210,9 +224,12 @@ class StatsOptions(ClusterOptions):
     since: Annotated[
         str | None, typer.Option(help="Only runs that ended since then: 12h, 7d, 2026-11-01.")
     ] = None
-    output: Annotated[Literal["json", "csv"], typer.Option("--output", "-o", help="Format on stdout.")] = (
-        "json"
-    )
+    output: Annotated[
+        Literal["text", "json", "yaml", "csv"] | None,
+        typer.Option(
+            "--format", "--output", "-o", help="Format on stdout. Default: text on a terminal, else json."
+        ),
+    ] = None
     jobs: Annotated[
         bool, typer.Option("--jobs", help="Read the retained Jobs of a namespace, not the records here.")
     ] = False
@@ -238,6 +255,8 @@ class RecoverOptions:
 class VolumesOptions(ClusterOptions):
     """The options of `volumes`, which name a cluster."""
 
+    output_format: OutputFormat = None
+
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions(VolumesOptions):
@@ -245,52 +264,6 @@ class PruneOptions(VolumesOptions):
         float, typer.Option("--unused-days", help="Remove what no run has used for so many days.", min=1)
     ] = 30.0
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestsOptions:
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")]
-    service_account: Annotated[
-        str,
-        typer.Option(
-            "--service-account",
-            "-s",
-            help="The host's account; NAMESPACE:NAME if it is in another namespace.",
-        ),
-    ] = "paperclip"
-    pod_security: Annotated[
-        Literal["restricted", "baseline", "none"],
-        typer.Option(help="Pod Security Standard that the namespace enforces."),
-    ] = "restricted"
-    session_volume: SessionVolume = "shared"
-    claim: Annotated[
-        str | None,
-        typer.Option(
-            help="Claim for the HOME of all agents, mounted at /paperclip; '' for none. "
-            "Default: agents-home, or none with --session-volume auto."
-        ),
-    ] = None
-    storage: Annotated[str, typer.Option(help="Size of the claim.")] = "10Gi"
-    storage_class: Annotated[
-        str | None,
-        typer.Option(help="Storage class that offers ReadWriteMany. Default: that of the cluster."),
-    ] = None
-    network_policy: Annotated[bool, typer.Option(help="NetworkPolicy for the agents' Pods.")] = True
-    telemetry: Annotated[
-        str | None,
-        typer.Option(
-            help="Namespace of an OpenTelemetry collector that agents may reach (ports 4317, 4318)."
-        ),
-    ] = None
-    server: Annotated[
-        str | None, typer.Option(help="Image of a Paperclip server that is to run in the same namespace.")
-    ] = None
-    metrics: Annotated[
-        str | None, typer.Option(help="NAMESPACE:PORT: who may read metrics from which port of the server.")
-    ] = None
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="New folder for a kustomize base and its overlays.")
-    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from paperclip_claude_k8s.cli.command_options import absolute_files
-from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config
+from paperclip_claude_k8s.cli.object_names import check_namespace, is_image
+from paperclip_claude_k8s.cli.options import DEV_NAMESPACE, OptionsInvalid, merge_config
 from paperclip_claude_k8s.ports import ProcessSettings
 
 DEFAULT = "~/.kube/config"
@@ -36,6 +37,22 @@ def _default_kubeconfig() -> str | None:
     unnamed = replace(settings, policy=settings.policy.model_copy(update={"kubeconfigs": None}))
     rule = unnamed.folders.kubeconfigs
     return path if rule.allows(path) and rule.allows(os.path.realpath(path)) else None
+
+
+def check_place(namespace: str | None, image: str | None = None, *, devcluster: bool) -> None:
+    """Raises `OptionsInvalid` for a namespace or an image that cannot be, or that has no effect there."""
+    check_namespace("--namespace", namespace)
+    if image is not None and not is_image(image):
+        raise OptionsInvalid(f"--image {image!r} is no name of an image")
+    if devcluster and namespace not in {None, DEV_NAMESPACE}:
+        raise OptionsInvalid(
+            f"--namespace {namespace}: the development cluster has only the namespace {DEV_NAMESPACE}"
+        )
+    if devcluster and image is not None:
+        raise OptionsInvalid(
+            "--image has no effect with --devcluster, whose Pods are local processes: leave it out; "
+            "--claude PATH uses a real Claude CLI"
+        )
 
 
 def check_cluster_options(

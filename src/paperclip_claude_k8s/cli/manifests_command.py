@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-from paperclip_claude_k8s.checks.role import Account, to_yaml
+from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml
 from paperclip_claude_k8s.checks.setup_objects import (
     API_KEY,
     API_KEY_SECRET,
@@ -20,9 +20,17 @@ from paperclip_claude_k8s.checks.setup_objects import (
     namespace_object,
     server_objects,
 )
-from paperclip_claude_k8s.cli.command_options import ManifestsOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_failure, print_reply, print_text
+from paperclip_claude_k8s.cli.object_names import (
+    check_account,
+    check_names,
+    check_namespace,
+    check_size,
+    is_image,
+)
 from paperclip_claude_k8s.cli.options import OptionsInvalid
+from paperclip_claude_k8s.cli.runs.replies import failure
+from paperclip_claude_k8s.cli.setup_options import ManifestsOptions, RbacOptions
 from paperclip_claude_k8s.cluster.model import JsonObject
 
 _PORTS = range(1, 65536)
@@ -42,8 +50,32 @@ def manifests(options: ManifestsOptions) -> int:
         )
 
 
+def rbac(options: RbacOptions) -> int:
+    """Print Role and RoleBinding. Exit code 2: wrong options."""
+    try:
+        check_namespace("--namespace", options.namespace)
+        check_account("--service-account", options.service_account)
+    except OptionsInvalid as invalid:
+        return print_failure(failure("usage", str(invalid)), USAGE)
+    account = Account.read(options.service_account, options.namespace)
+    objects = access_objects(
+        options.namespace,
+        account,
+        auto_claims=options.session_volume == "auto",
+        job_events=options.job_events,
+        network_policy=options.network_policy,
+    )
+    print_text(to_yaml(objects).rstrip("\n"))
+    return DONE
+
+
 def read_setup(options: ManifestsOptions) -> Setup:
-    """What the options describe, without the server."""
+    """What the options describe, without the server. Raises `OptionsInvalid`."""
+    check_namespace("--namespace", options.namespace)
+    check_account("--service-account", options.service_account)
+    check_names({"--claim": options.claim, "--storage-class": options.storage_class})
+    check_size("--storage", options.storage)
+    check_namespace("--telemetry", options.telemetry)
     auto = options.session_volume == "auto"
     name = ("" if auto else Claim().name) if options.claim is None else options.claim
     claim = Claim(name, options.storage, options.storage_class or "") if name else None
@@ -59,6 +91,8 @@ def read_setup(options: ManifestsOptions) -> Setup:
 
 
 def _read_server(options: ManifestsOptions) -> Server | None:
+    if options.server is not None and not is_image(options.server):
+        raise OptionsInvalid(f"--server {options.server!r} is no name of an image")
     if options.server is None:
         if options.metrics is not None:
             raise OptionsInvalid("--metrics is a port of the server: it needs --server IMAGE")
@@ -70,6 +104,7 @@ def _read_server(options: ManifestsOptions) -> Server | None:
     if options.metrics is None:
         return Server(options.server)
     namespace, _, port = options.metrics.rpartition(":")
+    check_namespace("--metrics", namespace or None)
     if not (namespace and port.isdecimal() and port.isascii() and int(port) in _PORTS):
         raise OptionsInvalid(f"--metrics {options.metrics}: expected NAMESPACE:PORT, such as monitoring:9464")
     return Server(options.server, int(port), namespace)

@@ -1,5 +1,7 @@
 """`claude-k8s node-shim`: write the npm package with which a Node host loads the adapter."""
 
+import os
+import shutil
 from pathlib import Path
 
 from paperclip_claude_k8s.bridge.package import FolderTaken, write_package
@@ -7,8 +9,12 @@ from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 
 
 def node_shim(out: Path, python: str) -> int:
-    """Exit code 0: written. 1: the folder cannot be written. 2: the folder contains other files."""
+    """Exit code 0: written. 1: `out` cannot be written. 2: it has other files, or no `python` is found."""
     folder = out.expanduser().absolute()
+    if shutil.which(os.path.expanduser(python)) is None:  # noqa: PTH111  # it may be a name on the PATH
+        elsewhere = "if the server finds Python elsewhere, set CLAUDE_K8S_PYTHON there"
+        detail = f"--python {python} is no program here; {elsewhere}"
+        return print_reply({"status": "failed", "error": "usage", "detail": detail}, USAGE)
     try:
         manifest = write_package(folder, python)
     except FolderTaken as taken:

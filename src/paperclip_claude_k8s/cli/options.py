@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder
+from paperclip_claude_k8s.host.unknown_settings import describe_unknown_keys
 
 STAND_IN_IMAGE = "devcluster/claude:stand-in"
 """Default image on a development cluster, where Jobs run a stand-in for the Claude CLI unless --claude is
@@ -18,6 +21,10 @@ DEV_NAMESPACE = "paperclip"
 """Namespace of the Jobs on a development cluster."""
 DEV_CLAIM = "paperclip-data"
 """Claim that every development cluster has: the default HOME of its agents, in which sessions are kept."""
+
+
+MAX_CONFIG_BYTES = 4 * 1024 * 1024
+"""Largest size of the file of `--config`; the adapter accepts less text than that."""
 
 
 class OptionsInvalid(Exception):
@@ -60,12 +67,36 @@ def check_claude(claude: Path | None) -> Path | None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OptionsInvalid(f"--config {path} cannot be read: {error}") from None
+        settings = read_settings_text(path.read_bytes())
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:500]
+        raise OptionsInvalid(f"--config {path} cannot be read: {reason}") from None
+    if settings is None:  # a file of comments, such as `config init` writes
+        return {}
     if not isinstance(settings, dict):
-        raise OptionsInvalid(f"--config {path} must contain one JSON object")
+        raise OptionsInvalid(f"--config {path} must contain one object, in JSON or YAML")
     return settings
+
+
+def read_settings_text(content: bytes) -> object:
+    """The value of a text in JSON or YAML. Raises `ValueError` and `yaml.YAMLError`.
+
+    A text that begins as JSON is read as JSON, whose errors say more then.
+    """
+    if len(content) > MAX_CONFIG_BYTES:
+        raise ValueError(f"it is larger than {MAX_CONFIG_BYTES >> 20} MiB")
+    text = content.decode("utf-8-sig")
+    if text.lstrip().startswith("{"):
+        return json.loads(text)
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        raise ValueError("aliases (*name) are not read: a short text could describe billions of values")
+    return json.loads(json.dumps(yaml.safe_load(text), default=str))  # dates become texts
+
+
+def check_known(settings: Mapping[str, Any]) -> None:
+    """Raises `OptionsInvalid` if a setting is unknown, for `--strict`."""
+    if unknown := describe_unknown_keys(settings):
+        raise OptionsInvalid(f"--strict: unknown settings: {', '.join(unknown)}")
 
 
 def running_cluster_settings(

@@ -17,11 +17,12 @@ from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text, print_traceback
 from paperclip_claude_k8s.cli.formats import chosen_format
 from paperclip_claude_k8s.cli.grants import grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, chosen_kubeconfig
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
 from paperclip_claude_k8s.cli.live import open_live_view
 from paperclip_claude_k8s.cli.options import (
     OptionsInvalid,
     check_claude,
+    check_known,
     merge_config,
     on_cluster,
     running_devcluster,
@@ -32,12 +33,11 @@ from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunCall
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.poller import Poller, PollSchedule, PollSettings, read_schedule
-from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.record import Record, continuing
 from paperclip_claude_k8s.cli.runs.replies import (
     CUT_SHORT,
     DETACHED_TTL,
     JOB_CONTINUES,
-    RUN_CONTINUES,
     UNWRITABLE,
     Reply,
     Stop,
@@ -77,9 +77,7 @@ def run_to_reply(work: Callable[[], Coroutine[Any, Any, Reply]], progress: CallP
         return asyncio.run(_cancel_on_signal(stop_to_reply(work(), progress)))
     except (Interrupted, asyncio.CancelledError) as error:
         name = str(error) or "a signal"
-        has_job = progress.run_id is not None and not progress.embedded
-        hint = "; a Job that was already created keeps running" if has_job else ""
-        return _stop_reply(Stop("poll_aborted", f"the wait was interrupted by {name}{hint}"), progress)
+        return _stop_reply(Stop("poll_aborted", f"the wait was interrupted by {name}"), progress)
 
 
 async def stop_to_reply(work: Awaitable[Reply], progress: CallProgress) -> Reply:
@@ -133,11 +131,15 @@ def _stop_reply(stop: Stop | OptionsInvalid, progress: CallProgress) -> Reply:
         reply = write_failed_reply(stop, run_id)
     if progress.embedded and record is not None and record.outcome is None:
         return _end_embedded_run(reply, record, progress, stop.outcome)
-    is_resumable = stop.error in {*CUT_SHORT, *UNWRITABLE, "internal"}
+    if record is not None and record.outcome is None and record.run_status == "polling":
+        reply["status"] = "polling"  # whatever ended this call, the run goes on
+    is_resumable = stop.error in {*CUT_SHORT, *UNWRITABLE, "cluster_unreachable", "internal"}
     if run_id is None or not is_resumable:
         return reply
     resume = reply.pop("resume", resume_command(run_id))
-    return {**reply, "resume": resume}
+    what_goes_on = continuing(record) if record is not None and stop.error in CUT_SHORT else {}
+    detail = f"{reply['detail']}; {what_goes_on.pop('detail')}" if what_goes_on else reply["detail"]
+    return {**reply, **what_goes_on, "detail": detail, "resume": resume}
 
 
 def _without_run_id(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,12 +151,13 @@ def _end_embedded_run(reply: Reply, record: Record, progress: CallProgress, outc
 
     `outcome`: how the run ended, if it ended by itself; it is written to the record, or else the reply is.
     """
-    detail = reply["detail"].removesuffix(f"; {RUN_CONTINUES}").removesuffix(f"; {JOB_CONTINUES}")
+    detail = reply["detail"].removesuffix(f"; {JOB_CONTINUES}")
     ended = {
         **reply,
         "detail": f"{detail}, and the development cluster ended with this command;"
         " `claude-k8s devcluster up` starts one that stays",
     }
+    ended |= {"status": "failed"}
     ended.pop("resume", None)
     if ended.get("run_status") in {"polling", "unknown"}:
         ended["run_status"] = "failed"
@@ -263,6 +266,7 @@ def new_record(options: RunOptions, config: dict[str, Any]) -> Record:
 
 def new_config(options: RunOptions) -> dict[str, Any]:
     """The adapter's config: the keys of the file, overridden by the options. Raises `OptionsInvalid`."""
+    check_place(options.namespace, options.image, devcluster=options.devcluster)
     overrides = {
         # values inserted into a template are not rendered again: braces in the prompt stay as they are
         "promptTemplate": "{{context.prompt}}",
@@ -273,6 +277,8 @@ def new_config(options: RunOptions) -> dict[str, Any]:
         "model": options.model,
     }
     config = {"ttlSecondsAfterFinished": DETACHED_TTL, **merge_config(options.config, overrides)}
+    if options.strict:
+        check_known(config)
     check_cluster_options(
         config.get("kubeconfig"),
         options.context,

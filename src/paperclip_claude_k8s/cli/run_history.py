@@ -2,26 +2,30 @@
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from datetime import datetime
+from itertools import islice
+from typing import Any
 
 from paperclip_claude_k8s.base.json_readers import get_text
-from paperclip_claude_k8s.base.text import neutral
-from paperclip_claude_k8s.cli.command_options import RunOptions
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
+from paperclip_claude_k8s.base.times import parse_time
+from paperclip_claude_k8s.cli.command_options import HistoryOptions, RunOptions
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
+from paperclip_claude_k8s.cli.formats import Format, chosen_format, serialized
 from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.prompts import with_prompt
+from paperclip_claude_k8s.cli.reply_text import run_text, span
 from paperclip_claude_k8s.cli.run_command import check_options, new_config, new_record, sync_to_reply
+from paperclip_claude_k8s.cli.run_costs import read_since
 from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, resumable
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.stats_command import cost_of_record
+from paperclip_claude_k8s.cli.text_tables import Column, facts, table, terminal_width
 from paperclip_claude_k8s.host.redact import mask_credentials
+from paperclip_claude_k8s.ports import utc_now
 
 PROMPT_CHARS = 80
 """How much of a prompt is shown."""
@@ -31,7 +35,7 @@ SPAWN_MARGIN = 60
 """The command ends its own wait this many seconds before `SPAWN_TIMEOUT`, to be able to print its reply."""
 
 
-def last_run() -> int:
+def last_run(output: Format | None = None) -> int:
     """Print what is known of the newest run. Exit code 1 if there is none, or if its record is unreadable."""
 
     def work() -> Reply:
@@ -43,19 +47,42 @@ def last_run() -> int:
             raise newest
         return summary(newest)
 
-    return _print(sync_to_reply(work))
+    reply = sync_to_reply(work)
+    return _print(reply, output, lambda form: _facts(reply, form))
 
 
-def history(limit: int) -> int:
-    """Print the newest runs, up to `limit`, in one JSON object."""
+def history(options: HistoryOptions) -> int:
+    """Print the newest runs that the filters select, in one JSON object or as a table."""
 
     def work() -> Reply:
-        found = State(state_folder(os.environ)).all()[:limit]
-        return {"runs": [_unreadable(item) if isinstance(item, Stop) else summary(item) for item in found]}
+        since = _read_since(options.since)
+        found = map(_row, State(state_folder(os.environ)).all())
+        return {"runs": list(islice((row for row in found if _selects(options, since, row)), options.limit))}
 
     reply = sync_to_reply(work)
-    _show_table(reply.get("runs", ()))
-    return _print(reply)
+    return _print(reply, options.output_format, lambda form: _table(reply.get("runs", ()), form))
+
+
+def _row(found: Record | Stop) -> Reply:
+    return summary(found) if isinstance(found, Record) else _unreadable(found)
+
+
+def _selects(options: HistoryOptions, since: datetime | None, row: Reply) -> bool:
+    """Whether the filters select the run. A record that cannot be read passes only without filters."""
+    created = parse_time(row.get("created"))
+    return (
+        (options.agent is None or row.get("agent") == options.agent)
+        and (options.status is None or row.get("status") == options.status)
+        and (since is None or (created is not None and created >= since))
+        and (options.grep is None or options.grep.casefold() in str(row.get("prompt", "")).casefold())
+    )
+
+
+def _read_since(text: str | None) -> datetime | None:
+    try:
+        return read_since(text, utc_now()) if text else None
+    except ValueError as error:
+        raise Stop("usage", f"--since: {error}") from None
 
 
 def spawn(options: RunOptions) -> int:
@@ -73,7 +100,13 @@ def spawn(options: RunOptions) -> int:
         state = State(state_folder(os.environ))
         return spawn_reply(state.write(new_record(given, config)))
 
-    return _print(sync_to_reply(work))
+    reply = sync_to_reply(work)
+    return _print(reply, options.output_format, lambda form: spawn_text(reply, form))
+
+
+def spawn_text(reply: Reply, output: Format) -> str:
+    """The command alone, or with `-o name` the id."""
+    return str(reply.get("run_id" if output is Format.NAME else "command") or "")
 
 
 def spawn_reply(record: Record) -> Reply:
@@ -120,22 +153,97 @@ def _costs(record: Record) -> Reply:
     return {"duration_sec": cost.seconds, "cost_usd": cost.cost_usd, "tokens": tokens}
 
 
-def _show_table(rows: Iterable[Reply]) -> None:
-    """The runs as a table on stderr, if that is a terminal."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        return
-    table = Table("created", "status", "seconds", "USD", "tokens", "prompt", box=None, pad_edge=False)
-    for row in rows:
-        names = ("created", "status", "duration_sec", "cost_usd", "tokens", "prompt")
-        table.add_row(*(Text(neutral("" if row.get(name) is None else str(row[name]))) for name in names))
-    console.print(table)
+ID_CHARS = 8
+"""Characters of an id that tables show. Commands accept them in place of the whole id."""
+
+
+def _short_id(row: Mapping[str, Any]) -> str:
+    """The beginning of the run's id, which is enough to name the run."""
+    return str(row.get("run_id") or "")[:ID_CHARS]
+
+
+def shown_status(row: Mapping[str, Any]) -> str:
+    """The status for people: a run without a Job waits for nothing."""
+    status = str(row.get("status") or "")
+    if status != "polling":
+        return status
+    return {"reserved": "not started", "polling": "running"}.get(str(row.get("phase")), "submitting")
+
+
+def _age(row: Mapping[str, Any]) -> str:
+    created = parse_time(row.get("created"))
+    return span((utc_now() - created).total_seconds()) if created is not None else ""
+
+
+def _duration(row: Mapping[str, Any]) -> str:
+    seconds = row.get("duration_sec")
+    return span(seconds) if isinstance(seconds, (int, float)) else ""
+
+
+def _dollars(row: Mapping[str, Any]) -> str:
+    cost = row.get("cost_usd")
+    return f"${cost:.4f}" if isinstance(cost, (int, float)) else ""
+
+
+COLUMNS = (
+    Column("run", _short_id),
+    Column("status", shown_status),
+    Column("age", _age),
+    Column("duration", _duration, right=True),
+    Column("cost", _dollars, right=True),
+    Column("id", lambda row: row.get("run_id"), wide=True),
+    Column("agent", lambda row: row.get("agent"), wide=True),
+    Column("tokens", lambda row: row.get("tokens"), wide=True, right=True),
+    Column("created", lambda row: row.get("created"), wide=True),
+    Column("code", lambda row: row.get("error_code") or row.get("error"), wide=True),
+    Column("prompt", lambda row: row.get("prompt")),
+)
+
+
+def _table(rows: Sequence[Reply], output: Format) -> str:
+    if output is Format.NAME:
+        return "\n".join(str(row.get("run_id") or "") for row in rows)
+    if not rows:
+        return "no runs"
+    return table(rows, COLUMNS, output, width=terminal_width())
+
+
+def _facts(reply: Reply, output: Format) -> str:
+    """One run for people."""
+    if output is Format.NAME:
+        return str(reply.get("run_id") or "")
+    if "created" not in reply:
+        return ""
+    pairs = [
+        ("run", reply.get("run_id")),
+        ("status", shown_status(reply)),
+        ("code", reply.get("error_code") or reply.get("error")),
+        ("agent", reply.get("agent")),
+        ("prompt", reply.get("prompt")),
+        ("created", f"{reply['created']} ({_age(reply)} ago)"),
+        ("duration", _duration(reply)),
+        ("cost", _dollars(reply)),
+        ("tokens", reply.get("tokens")),
+        ("job", reply.get("job")),
+        ("namespace", reply.get("namespace")),
+        ("detail", reply.get("detail")),
+        ("go on", reply.get("resume")),
+    ]
+    answer = run_text(reply, output)
+    return facts(pairs) + (f"\n{answer}" if answer else "")
 
 
 def _unreadable(stop: Stop) -> Reply:
     return failure(stop.error, stop.detail, stop.fields.get("run_id"))
 
 
-def _print(reply: Reply) -> int:
+def _print(reply: Reply, output: Format | None, text: Callable[[Format], str] | None = None) -> int:
     """Print the reply. Exit code 1 if it has an error, unless that is the error of a run (with `created`)."""
-    return print_reply(reply, FAILED if "error" in reply and "created" not in reply else DONE)
+    if "created" in reply and "error" in reply:  # not an error of this command
+        chosen = chosen_format(output)
+        if text is not None and not chosen.is_for_programs:
+            print_text(text(chosen))
+        else:
+            print_text(serialized(reply, chosen).decode())
+        return DONE
+    return print_reply(reply, FAILED if "error" in reply else DONE, output, text)

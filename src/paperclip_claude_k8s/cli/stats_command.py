@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
@@ -15,12 +16,14 @@ from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cli.chosen_cluster import jobs_of_adapter
 from paperclip_claude_k8s.cli.command_options import StatsOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
+from paperclip_claude_k8s.cli.formats import Format
 from paperclip_claude_k8s.cli.run_command import run_to_reply, sync_to_reply
 from paperclip_claude_k8s.cli.run_costs import CostRow, GroupBy, RunCost, as_csv, read_since, rows_of
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
+from paperclip_claude_k8s.cli.text_tables import drawn
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.ports import utc_now
@@ -55,8 +58,9 @@ def stats(options: StatsOptions) -> int:
     if options.output == "csv":
         print_text(as_csv(found, by))
         return DONE
-    _show_table(found, by.value)
-    return print_reply(reply, DONE)
+    output = Format(options.output) if options.output is not None else None
+    draw = partial(_show_table, found, by.value)
+    return print_reply(reply, DONE, output, lambda _: drawn(draw))
 
 
 def costs_of_records() -> Iterator[RunCost]:
@@ -86,10 +90,7 @@ def cost_of_job(job: JobSnapshot) -> RunCost | None:
     return RunCost.of(result, job.labels.get(labels.AGENT_LABEL, ""), ended) if result else None
 
 
-def _show_table(rows: list[CostRow], by: str) -> None:
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        return
+def _show_table(rows: list[CostRow], by: str, console: Console) -> None:
     table = Table(by, "runs", "failed", "USD", "input", "output", "cached", box=None, pad_edge=False)
     for row in rows:
         unknown = f" + {row.unknown_costs} unknown" if row.unknown_costs else ""

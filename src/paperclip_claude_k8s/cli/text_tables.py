@@ -1,13 +1,15 @@
-"""Tables and lists of facts as text, for `-o text` and `-o wide`. Pure functions."""
+"""Tables and lists of facts as text, for `-o text` and `-o wide`."""
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 
 from paperclip_claude_k8s.base.text import neutral
-from paperclip_claude_k8s.cli.formats import Format
+from paperclip_claude_k8s.cli.formats import Format, is_terminal
 
 GAP = 2
 """Spaces between two columns of a table."""
@@ -68,3 +70,16 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
     known = [(name, _text(value)) for name, value in pairs if value not in (None, "")]
     width = max((len(name) for name, _ in known), default=0)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in known)
+
+
+def drawn(draw: Callable[[Console], None]) -> str:
+    """What `draw` prints on a console like stdout, as text: with colours if stdout is a terminal."""
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        draw(console)
+    return capture.get().rstrip("\n")
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None if it is no terminal: nothing is cut then."""
+    return shutil.get_terminal_size().columns if is_terminal() else None

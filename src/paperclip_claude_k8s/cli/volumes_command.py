@@ -1,27 +1,30 @@
 """`claude-k8s volumes`: list the claims that `sessionVolume` auto has created, and remove unused ones."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster
 from paperclip_claude_k8s.cli.command_options import PruneOptions, VolumesOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
+from paperclip_claude_k8s.cli.formats import Format
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
+from paperclip_claude_k8s.cli.text_tables import Column, table, terminal_width
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.verdict.unused_claims import ClaimUse, claim_uses
 
-COLUMNS = ("claim", "agent", "company", "size", "phase", "last_used", "used_by")
+COLUMNS = (
+    *(Column(name, itemgetter(name)) for name in ("claim", "agent", "company", "size", "phase", "last_used")),
+    Column("storage_class", itemgetter("storage_class"), wide=True),
+    Column("access_modes", lambda row: ", ".join(row["access_modes"]), wide=True),
+    Column("used_by", lambda row: ", ".join(row["used_by"])),
+)
 _CREATED_BY_US: Mapping[str, str] = {
     **labels.ALL_OURS,
     "app.kubernetes.io/component": "session-volume",
@@ -36,9 +39,9 @@ def volumes(options: VolumesOptions) -> int:
         return {"namespace": namespace, "volumes": [_row(use) for use in uses]}
 
     reply = run_to_reply(lambda: _on_cluster(options, listed), CallProgress())
-    if "volumes" in reply:
-        _show_table(reply["volumes"])
-    return print_reply(reply, DONE if "volumes" in reply else FAILED)
+    code = DONE if "volumes" in reply else FAILED
+    rows = reply.get("volumes", ())
+    return print_reply(reply, code, options.output_format, lambda form: _table(rows, form))
 
 
 def prune(options: PruneOptions) -> int:
@@ -49,7 +52,8 @@ def prune(options: PruneOptions) -> int:
         return await prune_unused(namespace, ports, unused, dry_run=options.dry_run)
 
     reply = run_to_reply(lambda: _on_cluster(options, pruned), CallProgress())
-    return print_reply(reply, DONE if "removed" in reply and not reply.get("failed") else FAILED)
+    code = DONE if "removed" in reply and not reply.get("failed") else FAILED
+    return print_reply(reply, code, options.output_format)
 
 
 async def _on_cluster(options: VolumesOptions, work: Callable[[str, Ports], Awaitable[Reply]]) -> Reply:
@@ -119,12 +123,7 @@ def _shown(time: datetime | None) -> str | None:
     return format_time(time) if time is not None else None
 
 
-def _show_table(rows: list[dict[str, Any]]) -> None:
-    console = Console(stderr=True, highlight=False)
-    if not rows or not console.is_terminal:
-        return
-    table = Table(*COLUMNS, box=None, pad_edge=False)
-    for row in rows:
-        cells = {**row, "used_by": ", ".join(row["used_by"])}
-        table.add_row(*(Text(neutral(str(cells[column] or ""))) for column in COLUMNS))
-    console.print(table)
+def _table(rows: Sequence[Mapping[str, Any]], output: Format) -> str:
+    if output is Format.NAME:
+        return "\n".join(str(row["claim"]) for row in rows)
+    return table(rows, COLUMNS, output, width=terminal_width()) if rows else "no volumes"

@@ -9,11 +9,12 @@ from paperclip_claude_k8s.base.strict_json import strict_value
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext, JsonMap, StoppableContext
 from paperclip_claude_k8s.host.daily_spending import next_day
 from paperclip_claude_k8s.host.known_secrets import mask_tree
 from paperclip_claude_k8s.host.redact import redact_command
+from paperclip_claude_k8s.host.unknown_settings import describe_unknown_keys
 from paperclip_claude_k8s.plan.identity import Identity, identify, user_labels
 from paperclip_claude_k8s.plan.prompt import HIDDEN_KEYS
 from paperclip_claude_k8s.plan.run_plan import RunPlan
@@ -69,7 +70,7 @@ async def begin_run(
         await call_safely("onCancellationReady", ctx.on_cancellation_ready)
     if ctx.signal is not None and ctx.signal.is_set():
         raise RunFailure(failures.cancelled(proven=True))
-    unknown = unknown_keys(ctx.config)
+    unknown = describe_unknown_keys(ctx.config)
     if unknown:
         await narrator.warn(f"Unknown config keys ignored: {', '.join(unknown)}")
     _, skipped = user_labels(config.labels)

@@ -77,7 +77,7 @@ class JobCleanup:
             case None:
                 return "taken_over"
             case asyncio.CancelledError():
-                return "shutdown"
+                return "detached" if self.ports.journal.detached else "shutdown"
         return "bug"
 
     async def _clean_up(self, reason: LeaveReason) -> None:

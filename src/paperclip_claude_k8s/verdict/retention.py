@@ -4,13 +4,17 @@ from typing import Literal, TypeAlias
 
 from paperclip_claude_k8s.cluster.model import Known
 
-LeaveReason: TypeAlias = Literal["done", "end_unknown", "not_recorded", "taken_over", "shutdown", "bug"]
+LeaveReason: TypeAlias = Literal[
+    "done", "end_unknown", "not_recorded", "taken_over", "shutdown", "detached", "bug"
+]
 """Why a run leaves its Job: it ended, its end could not be observed, its result could not be recorded,
-another host process took it over, this process shuts down, or a bug ended the observation."""
+another host process took it over, this process shuts down, its command no longer waits for the run, which
+outlives it, or a bug ended the observation."""
 
 
 _REASONS: dict[LeaveReason, str] = {
     "shutdown": "this host process is shutting down; the next one adopts it",
+    "detached": "this command no longer waits for it, and the agent works on",
     "taken_over": "another host process took it over while this one did not renew its Lease",
     "end_unknown": "its end could not be observed",
     "not_recorded": "its result could not be recorded",

@@ -22,5 +22,6 @@ before the next one is taken:
     watched_files   shows a run on which another process works, from its files
     poller          when to check the status, and when to give up
     quota_gate      asks a quota service whether a new run may start
+    reachability    whether the API server answers at all
     run_target      which cluster a run is on, and the status of its Jobs there
 """

@@ -7,7 +7,7 @@ from itertools import chain, repeat
 
 from paperclip_claude_k8s.base.aio import FirstResult
 from paperclip_claude_k8s.cli.live import LiveView
-from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Stop
+from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 MIN_TOTAL_MS = 3_600_000
@@ -145,7 +145,7 @@ class Poller:
             if not await self._query(query):
                 return
             self.report(self._status, last=self._polls == self.schedule.count)
-        self.gave_up.offer(Stop("poll_timeout", f"no end after {self._polls} polls; {RUN_CONTINUES}"))
+        self.gave_up.offer(Stop("poll_timeout", f"no end after {self._polls} polls"))
 
     def report(self, status: str, *, last: bool, final: bool = False) -> None:
         """Show the status if the current poll is reported. `final`: without the number of the poll."""
@@ -165,7 +165,7 @@ class Poller:
             self._errors += 1
             if self._errors >= self._settings.max_errors:
                 reason = f"{self._errors} polls in a row failed, the last one with: {error}"
-                self.gave_up.offer(Stop("poll_aborted", f"{reason}; {RUN_CONTINUES}"))
+                self.gave_up.offer(Stop("poll_aborted", reason))
                 return False
         else:
             self._errors = 0

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
 
-from paperclip_claude_k8s.cli.runs.replies import Reply, RunStatus, failure, resumable
+from paperclip_claude_k8s.cli.runs.replies import Reply, RunStatus, cancel_command, failure, resumable
 from paperclip_claude_k8s.host.config import FORM_ENV
 from paperclip_claude_k8s.host.known_secrets import mask_tree
 from paperclip_claude_k8s.host.redact import (
@@ -167,6 +167,26 @@ def polling_reply(record: Record) -> Reply:
     job = record.jobs[-1].name if record.jobs else None
     reply = {"run_id": record.run_id, "status": "polling", "job": job, "namespace": record.target.namespace}
     return resumable(reply)
+
+
+def continuing(record: Record) -> Reply:
+    """What goes on after a wait for this run was cut short, for its reply: `status`, `detail` and more."""
+    if record.run_status == "not_submitted":
+        return {"status": "failed", "run_status": "not_submitted", "detail": "nothing was submitted"}
+    known: Reply = {"status": "polling", "run_status": record.run_status}
+    cancel = {"cancel": cancel_command(record.run_id)}
+    if not record.jobs:
+        return {**known, **cancel, "detail": "the run may have a Job, whose agent then works on"}
+    job, namespace = record.jobs[-1].name, record.target.namespace
+    detail = (
+        f"the agent works on in Job {job}, and costs money until {_natural_end(record)} or it is cancelled"
+    )
+    return {**known, "job": job, "namespace": namespace, **cancel, "detail": detail}
+
+
+def _natural_end(record: Record) -> str:
+    limit = record.request["config"].get("timeoutSec")
+    return f"it ends by itself, timeoutSec ({limit} s) is over" if limit else "it ends by itself"
 
 
 def lost_reply(record: Record) -> Reply:

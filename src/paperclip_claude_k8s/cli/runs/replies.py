@@ -18,6 +18,7 @@ Error = Literal[
     "output_unwritable",
     "poll_timeout",
     "poll_aborted",
+    "cluster_unreachable",
     "task_failed",
     "result_lost",
     "cancelled",
@@ -92,6 +93,10 @@ def resume_command(run_id: str) -> str:
     return f"claude-k8s run --run-id {run_id}"
 
 
+def cancel_command(run_id: str) -> str:
+    return f"claude-k8s cancel {run_id}"
+
+
 def outcome_of(run_id: str, result: Mapping[str, Any]) -> Reply:
     """The run's outcome, built from the result of `execute` in wire format."""
     if result.get("errorMessage") is None:
@@ -114,4 +119,7 @@ def write_failed_reply(stop: Stop, run_id: str | None) -> Reply:
 
 
 def exit_code(reply: Reply) -> int:
+    """The exit code of `run` and `query`. A wait that was cut short has failed, even if the run continues."""
+    if "error" in reply:
+        return FAILED
     return {"succeeded": DONE, "polling": RUNNING}.get(str(reply.get("status")), FAILED)

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.record import polling_reply
-from paperclip_claude_k8s.cli.runs.replies import CUT_SHORT, RUN_CONTINUES, Reply, Stop, find_stop, resumable
+from paperclip_claude_k8s.cli.runs.replies import CUT_SHORT, Reply, Stop, find_stop, resumable
 from paperclip_claude_k8s.cli.runs.watched_files import WatchedFiles
 from paperclip_claude_k8s.cli.runs.worker import Worker
 
@@ -54,10 +54,7 @@ async def _reply_in_time(call: RunCall) -> Reply:
     except TimeoutError:
         if not scope.expired():
             raise
-        phase = call.state.read(call.run_id).phase
-        run_state = RUN_CONTINUES if phase == "polling" else "no Job of the run was observed yet"
-        resume = resumable({"run_id": call.run_id})
-        raise Stop("poll_timeout", f"no end within {limit:g}s; {run_state}", **resume) from None
+        raise Stop("poll_timeout", f"no end within {limit:g}s", run_id=call.run_id) from None
     except ExceptionGroup as errors:
         stop = find_stop(errors)
         if stop is None:

@@ -17,6 +17,7 @@ from paperclip_claude_k8s.cli.grants import grants, with_grants
 from paperclip_claude_k8s.cli.runs import decide, quota_gate
 from paperclip_claude_k8s.cli.runs.call import RunCall, ignore_log
 from paperclip_claude_k8s.cli.runs.journal import FileJournal
+from paperclip_claude_k8s.cli.runs.reachability import find_outage
 from paperclip_claude_k8s.cli.runs.record import Record, lost_reply, polling_reply
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, outcome_of, resumable
 from paperclip_claude_k8s.cli.runs.run_target import check_target, read_job_status, resolve_target
@@ -105,6 +106,8 @@ class Worker:
             return run.journal.end(failure("cancelled", reason, run.record.run_id))
         if (unusable := await self._resolve_target()) is not None:
             return run.end(unusable)
+        if run.record.phase != "polling" and (unreachable := await self._reach_cluster()) is not None:
+            return unreachable
         jobs, no_wait = await self._job_status(), run.call.options.mode != "wait"
         return await self._take_step(decide.next_step(run.record, jobs, utc_now(), no_wait=no_wait))
 
@@ -151,6 +154,23 @@ class Worker:
         # later commands use this context too, even if another one is the current context then
         run.journal.record = replace(run.record.with_cluster(None, context), target=current)
         return None
+
+    async def _reach_cluster(self) -> Reply | None:
+        """The outcome of a new run whose API server does not answer; None if it does.
+
+        This is known before anything is submitted. `execute` would repeat its calls for longer, because an
+        agent may be working by then. Raises `Stop` if an earlier call may have submitted the run.
+        """
+        run = self._run
+        target, timings = run.record.target, run.call.dependencies.settings.timings
+        cause = await find_outage(run.ports.cluster, target.namespace, timings, run.call.live)
+        if cause is None:
+            return None
+        reason = f"{target.server} cannot be reached: {cause}"
+        if run.is_new:
+            detail = f"{reason}; nothing was submitted. `claude-k8s check` examines the connection"
+            return run.journal.end(failure("cluster_unreachable", detail, run.record.run_id))
+        raise Stop("cluster_unreachable", f"{reason}; the run may have a Job there")
 
     async def _namespace(self) -> str:
         run = self._run

@@ -1,0 +1,152 @@
+"""`claude-k8s explain`: what a word means, from the tables of which the documentation is made.
+
+Error codes, settings and fields of the policy have a table each (`docs/errors.toml`, `host/settings.toml`,
+`host/policy.toml`). Everything else is found in the first column of the tables of the pages in `docs/`:
+codes of `check`, errors of commands, labels, phases, events, metrics, warnings, variables and words of the
+glossary.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from functools import partial
+from importlib.resources import files
+
+from pydantic.alias_generators import to_snake
+
+from paperclip_claude_k8s.base.toml_tables import entries_under_headings
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
+from paperclip_claude_k8s.cli.formats import Format
+from paperclip_claude_k8s.cli.runs.replies import Reply
+from paperclip_claude_k8s.cli.text_tables import terminal_width
+from paperclip_claude_k8s.host.config import older_names
+from paperclip_claude_k8s.host.fields import SETTINGS
+from paperclip_claude_k8s.host.form import shown_default
+from paperclip_claude_k8s.host.policy_fields import POLICY_FIELDS
+
+MAX_WIDTH = 100
+"""Longest line of an explanation."""
+NOT_TERMS = frozenset(
+    {"cli-events.md", "configuration.md", "differences.md", "policy.md", "security-attempts.md"}
+)
+"""Pages whose tables explain no words, or the same as a table that is read already."""
+_DOCS = files("paperclip_claude_k8s.docs")
+_CODE = re.compile(r"`([^`]+)`")
+_LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
+_CELLS = re.compile(r"(?<!\\)\|")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What one table says about a word."""
+
+    words: tuple[str, ...]
+    """The word, and others with the same meaning."""
+    kind: str
+    """Such as `error code` or `setting`; for a row of a page the heading above its table."""
+    text: str
+    """Sentences in Markdown; each line is a paragraph."""
+    page: str
+    """Page of the documentation that says more."""
+
+
+def explain(word: str, output: Format | None) -> int:
+    """Print what the word means. Exit code 1 if it is not known; similar words are named then."""
+    wanted = word.strip().strip("`").casefold()
+    known = [*_error_codes(), *_settings(), *_policy_fields(), *_table_rows()]
+    found = [item for item in known if any(_means(own, wanted) for own in item.words)]
+    if not found:
+        return print_reply(_unknown(word, known), FAILED, output)
+    reply = {"word": word, "explanations": [asdict(item) for item in found]}
+    return print_reply(reply, DONE, output, partial(_text, found))
+
+
+def _means(own: str, wanted: str) -> bool:
+    """Whether a word of a table is the wanted one. `k8s_rbac_…` stands for all words that begin so."""
+    own = own.casefold()
+    return own == wanted or (own.endswith("…") and len(own) > 1 and wanted.startswith(own[:-1]))
+
+
+def _unknown(word: str, known: Iterable[Explanation]) -> Reply:
+    words = sorted({own for item in known for own in item.words})
+    close = get_close_matches(word[:100], words, n=5, cutoff=0.6)
+    hint = (
+        f"did you mean {', '.join(close)}?" if close else "try an error code, a setting or a code of `check`"
+    )
+    return {"status": "failed", "error": "unknown_word", "detail": f"{word[:100]!r} is not explained; {hint}"}
+
+
+def _error_codes() -> Iterator[Explanation]:
+    table = _DOCS.joinpath("errors.toml").read_text(encoding="utf-8")
+    for group, entry in entries_under_headings(table):
+        text = f"{entry['happened'].strip()}\nWhat to do: {entry['action'].strip()}"
+        yield Explanation((entry["code"],), f"error code, {group[0].lower()}{group[1:]}", text, "errors.md")
+
+
+def _settings() -> Iterator[Explanation]:
+    for setting in SETTINGS:
+        words = tuple(dict.fromkeys((setting.key, setting.name, *older_names(setting.key))))
+        default = shown_default(setting)
+        facts = f"Type: {setting.type_name}. {f'Default: {default}.' if default else 'No default.'}"
+        text = "\n".join(filter(None, (setting.hint, facts, " ".join(setting.details.split()))))
+        yield Explanation(words, f"setting, {setting.group.lower()}", text, "configuration.md")
+
+
+def _policy_fields() -> Iterator[Explanation]:
+    for field in POLICY_FIELDS:
+        words = tuple(dict.fromkeys((field.key, to_snake(field.key))))
+        yield Explanation(words, "field of the policy", f"{field.effect}\n{field.reason}", "policy.md")
+
+
+def _table_rows() -> Iterator[Explanation]:
+    """Rows of all tables in the pages, whose first cell has the words."""
+    for page in sorted(_DOCS.iterdir(), key=lambda page: page.name):
+        if page.name.endswith(".md") and page.name not in NOT_TERMS:
+            yield from _rows_of(page.name, page.read_text(encoding="utf-8"))
+
+
+def _rows_of(page: str, text: str) -> Iterator[Explanation]:
+    heading, names = "", list[str]()
+    for line in text.splitlines():
+        if line.startswith("#"):
+            heading, names = line.lstrip("# "), []
+        elif not line.startswith("|"):
+            names = []
+        elif not names:
+            names = _cells(line)
+        elif not set(line) <= set("|-: ") and (words := _words(_cells(line)[0])):
+            cells = zip(names[1:], _cells(line)[1:], strict=False)
+            plain = [cell if len(names) == 2 else f"{name}: {cell}" for name, cell in cells if cell]
+            yield Explanation(words, heading, "\n".join(plain), page)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in _CELLS.split(line.strip().strip("|"))]
+
+
+def _words(cell: str) -> tuple[str, ...]:
+    """The words that a first cell explains: its code spans, else the cell if it is short."""
+    return tuple(_CODE.findall(cell) or ([cell] if 0 < len(cell.split()) <= 3 else []))
+
+
+def _text(found: Iterable[Explanation], output: Format) -> str:
+    if output is Format.NAME:
+        return "\n".join(item.words[0] for item in found)
+    return "\n\n".join("\n".join(_paragraphs(item)) for item in found)
+
+
+def _paragraphs(item: Explanation) -> Iterator[str]:
+    yield f"{', '.join(item.words)}: {item.kind}"
+    width = min(terminal_width() or MAX_WIDTH, MAX_WIDTH)
+    for paragraph in (*item.text.split("\n"), f"See {item.page} in {_DOCS}"):
+        plain = _CODE.sub(r"\1", _LINK.sub(r"\1 (\2)", paragraph)).replace("\\|", "|")
+        yield from textwrap.wrap(
+            plain,
+            width,
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )

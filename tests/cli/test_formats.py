@@ -1,0 +1,140 @@
+"""`-o`: text and tables for people, one object for programs; errors are one line on stderr."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.support.captures import capture_file
+from tests.support.cli_commands import CommandRunner, claude_k8s
+from tests.support.terminals import on_a_terminal
+
+from paperclip_claude_k8s.cli.entry import print_reply
+from paperclip_claude_k8s.cli.formats import Format, error_line, serialized
+from paperclip_claude_k8s.cli.reply_text import span
+from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.replies import outcome_of
+from paperclip_claude_k8s.cli.runs.state import State
+from paperclip_claude_k8s.cli.text_tables import Column, facts, table
+from paperclip_claude_k8s.testing import capture
+
+REPLY = {"status": "failed", "error": "task_failed", "error_code": "k8s_x", "detail": "two\nlines\x1b[2J"}
+ROWS: list[dict[str, Any]] = [
+    {"id": "a" * 36, "n": 5, "prompt": "a long prompt " * 9},
+    {"id": "b", "n": None, "prompt": ""},
+]
+COLUMNS = (
+    Column("id", lambda row: row["id"]),
+    Column("n", lambda row: row["n"], right=True, wide=True),
+    Column("prompt", lambda row: row["prompt"]),
+)
+ANSWER = "# Title\n\n" + "\n".join(f"line {number}" for number in range(40))
+
+
+def test_yaml_has_the_same_content_as_json() -> None:
+    reply = {"a": [1, 1.5e9, None, True, "ü", "x\x9b2J"], "b": {"c": "two\nlines"}}
+    written = serialized(reply, Format.YAML)
+    assert yaml.safe_load(written) == json.loads(serialized(reply, Format.JSON)) == reply
+    assert b"\xc2\x9b" not in written
+
+
+def test_error_line_is_one_line_without_control_characters() -> None:
+    assert error_line(REPLY) == "error: k8s_x: two lines␛[2J"
+
+
+def test_table_cuts_only_its_last_column() -> None:
+    lines = table(ROWS, COLUMNS, Format.TEXT, width=80).splitlines()
+    assert [len(line) for line in lines[:2]] == [len("ID") + 36 + len("PROMPT"), 80]
+    assert lines[1].startswith("a" * 36)
+    assert lines[1].endswith("…")
+    assert lines[2].split() == ["b", "-"]
+
+
+def test_wide_table_shows_all_columns_whole() -> None:
+    header, first, _ = table(ROWS, COLUMNS, Format.WIDE, width=80).splitlines()
+    assert header.split() == ["ID", "N", "PROMPT"]
+    assert first.endswith("a long prompt")
+
+
+def test_facts_leave_out_what_is_unknown() -> None:
+    assert facts([("run", "r1"), ("cost", None), ("prompt", "")]) == "run  r1"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.25, "0.2s"), (42.4, "42s"), (192, "3m12s"), (18_120, "5h02m"), (530_000, "6d")],
+)
+def test_span_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_error_is_on_stderr_whatever_the_format_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for output, out in ((Format.TEXT, ""), (Format.JSON, REPLY["detail"])):
+        assert print_reply(REPLY, 1, output) == 1
+        captured = capsys.readouterr()
+        assert captured.err == "error: k8s_x: two lines␛[2J\n"
+        assert (json.loads(captured.out)["detail"] if out else captured.out) == out
+
+
+@pytest.fixture
+def answered(tmp_path: Path) -> CommandRunner:
+    """A state folder with one run, whose answer is longer than a screen."""
+    runner = CommandRunner(tmp_path)
+    request = {"agent": {"id": "ada"}, "config": {}, "context": {"prompt": "Write forty lines."}}
+    result = {"exitCode": 0, "errorMessage": None, "summary": ANSWER, "costUsd": 0.25}
+    record = Record("0123abcd-run", "2026-01-01T00:00:00.000Z", request, "polling")
+    State(runner.state).write(record.ended(outcome_of(record.run_id, result), cleaned_up=True))
+    return runner
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30)])
+def test_answer_stands_whole_at_the_end_of_a_terminal(
+    answered: CommandRunner, width: int, height: int
+) -> None:
+    args = ("run", "--run-id", "0123abcd-run")
+    shown = on_a_terminal(*args, env=answered.environment(), width=width, height=height).decode()
+    assert "{" not in shown
+    lines = [line.rstrip() for line in shown.splitlines() if line.strip()]
+    assert [line.split()[-2:] for line in lines[-41:-1]] == [["line", str(number)] for number in range(40)]
+    assert lines[-1] == "succeeded · $0.2500 · run 0123abcd-run"
+
+
+def test_history_on_a_terminal_is_a_table_without_json(answered: CommandRunner) -> None:
+    shown = on_a_terminal("history", env=answered.environment()).decode().splitlines()
+    assert [line.split()[0] for line in shown if line] == ["RUN", "0123abcd"]
+    assert "$0.2500" in shown[1]
+    assert shown[1].endswith("Write forty lines.")
+
+
+async def test_history_filters_by_agent_status_age_and_prompt(answered: CommandRunner) -> None:
+    filters = [
+        ("--agent", "ada"), ("--agent", "bob"), ("--status", "failed"), ("--since", "1d"), ("--grep", "FORTY")
+    ]  # fmt: skip
+    found = [len((await answered.run("history", *given))[1]["runs"]) for given in filters]
+    assert found == [1, 0, 0, 0, 1]
+
+
+async def test_name_format_prints_ids_alone(answered: CommandRunner) -> None:
+    _, out, _ = await claude_k8s("history", "-o", "name", env=answered.environment())
+    assert out == "0123abcd-run\n"
+
+
+def test_replay_on_a_terminal_ends_with_the_answer(tmp_path: Path) -> None:
+    file = tmp_path / capture_file("02")
+    file.write_bytes(capture("02"))
+    shown = on_a_terminal("replay", str(file), env={"CLAUDE_K8S_STATE_DIR": str(tmp_path)}).decode()
+    assert "{" not in shown
+    assert "Second part: alpha and beta." in shown.splitlines()[-2]
+    assert shown.splitlines()[-1].startswith("succeeded")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("logs", "nope"), ("rbac", "-n", "Bad NS"), ("report", "nope"), ("manifests", "-n", "a", "-s", "a:b:c")],
+)
+async def test_text_for_other_programs_has_no_error_in_it(args: tuple[str, ...], tmp_path: Path) -> None:
+    code, out, err = await claude_k8s(*args, env=CommandRunner(tmp_path).environment())
+    assert (out, err.count("\n")) == ("", 1)
+    assert code != 0
+    assert err.startswith("error: ")
