@@ -58,7 +58,7 @@ async def test_claude_option_replaces_the_stand_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "detail"),
     [
-        (["--prompt", "  "], "--prompt is empty"),
+        (["--prompt", "  "], "the prompt is empty"),
         (["--prompt", "x", "--claude", "/bin/true"], "--claude only works with --devcluster"),
         (["--prompt", "x", "--devcluster", "--claude", "/nowhere"], "/nowhere does not exist"),
         (["--prompt", "x", "--config", "/nowhere.json"], "/nowhere.json cannot be read"),
