@@ -4,7 +4,6 @@ Nothing is printed and nothing is raised: where something cannot be read, the sh
 is asked for at most `CLUSTER_TIME` seconds, so that a cluster that is gone does not hold up the prompt.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,6 +75,8 @@ def _recorded_runs() -> list[Suggestion]:
 
 def _asked(ctx: typer.Context, ask: Callable[[Any, str, Any], Awaitable[list[T]]]) -> list[T]:
     """What the cluster that the options so far name answers, within `CLUSTER_TIME`."""
+    import asyncio  # noqa: PLC0415  # help has to be fast
+
     from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster  # noqa: PLC0415
     from paperclip_claude_k8s.cli.command_options import ClusterOptions  # noqa: PLC0415
 
