@@ -115,6 +115,11 @@ async def test_history_filters_by_agent_status_age_and_prompt(answered: CommandR
     assert found == [1, 0, 0, 0, 1]
 
 
+async def test_beginning_of_an_id_continues_the_run(answered: CommandRunner) -> None:
+    code, reply, _ = await answered.run("query", "--run-id", "0123abcd")
+    assert (code, reply["run_id"]) == (0, "0123abcd-run")
+
+
 async def test_name_format_prints_ids_alone(answered: CommandRunner) -> None:
     _, out, _ = await claude_k8s("history", "-o", "name", env=answered.environment())
     assert out == "0123abcd-run\n"

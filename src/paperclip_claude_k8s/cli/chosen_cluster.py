@@ -49,7 +49,8 @@ async def chosen_cluster(
         ports = process.ports(kubeconfig, config.get("kubeContext"))
         yield await job_namespace(config["namespace"], kubeconfig, ports), ports
     except RunFailure as failure:
-        raise Stop("task_failed", failure.failure.message) from None
+        code = str(failure.failure.code)
+        raise Stop("task_failed", failure.failure.message, error_code=code) from None
     finally:
         await process.shut_down()
 
@@ -76,4 +77,11 @@ async def jobs_of_adapter(
             where = ALL_NAMESPACES if all_namespaces else namespace
             return namespace, (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
     except ClusterError as error:
-        raise Stop("task_failed", f"cannot list the Jobs: {error}") from None
+        raise cluster_stop("cannot list the Jobs", error) from None
+
+
+def cluster_stop(what: str, error: ClusterError, run_id: str | None = None) -> Stop:
+    """The `Stop` of a command that failed to do `what`, because the API server does not answer or refuses."""
+    about = {"run_id": run_id} if run_id is not None else {}
+    unreachable = error.no_response or error.foreign
+    return Stop("cluster_unreachable" if unreachable else "task_failed", f"{what}: {error}", **about)

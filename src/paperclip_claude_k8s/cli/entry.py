@@ -115,10 +115,18 @@ def print_reply(
     if chosen.is_for_programs:
         _print(serialized(reply, chosen))
         return code
-    fields = "" if "error" in reply else plain_text(reply)
-    if content := fields if text is None else text(chosen):
+    if content := _content(reply, chosen, text):
         print_text(content)
     return code
+
+
+def _content(reply: Mapping[str, Any], output: Format, text: Callable[[Format], str] | None) -> str:
+    """The reply as text. Of an error there is none, as it is on stderr; but a failed run has a name."""
+    if "error" in reply and output is not Format.NAME:
+        return ""
+    if text is not None:
+        return text(output)
+    return "" if "error" in reply else plain_text(reply)
 
 
 def print_failure(reply: Mapping[str, Any], code: int = FAILED, *, file: object = None) -> int:

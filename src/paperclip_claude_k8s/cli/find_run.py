@@ -8,7 +8,12 @@ import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from paperclip_claude_k8s.cli.chosen_cluster import ALL_NAMESPACES, chosen_cluster, names_cluster
+from paperclip_claude_k8s.cli.chosen_cluster import (
+    ALL_NAMESPACES,
+    chosen_cluster,
+    cluster_stop,
+    names_cluster,
+)
 from paperclip_claude_k8s.cli.grants import with_grants
 from paperclip_claude_k8s.cli.run_lookup_options import LookupOptions
 from paperclip_claude_k8s.cli.runs.record import Record
@@ -118,7 +123,7 @@ async def job_on_cluster(
                 )
             yield ports, job
     except ClusterError as error:
-        raise Stop("task_failed", f"cannot ask the cluster: {error}") from None
+        raise cluster_stop("cannot ask the cluster", error) from None
 
 
 @asynccontextmanager
@@ -137,7 +142,7 @@ async def job_of_record(
         found = (await ports.cluster.list_jobs(record.target.namespace, run_labels(record.run_id))).items
         yield ports, found[-1] if found else None
     except ClusterError as error:
-        raise Stop("task_failed", f"cannot ask the cluster: {error}", run_id=record.run_id) from None
+        raise cluster_stop("cannot ask the cluster", error, record.run_id) from None
     finally:
         with suppress(ClusterError):
             await process.shut_down()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from paperclip_claude_k8s.cli.chosen_cluster import ALL_NAMESPACES, chosen_cluster
+from paperclip_claude_k8s.cli.chosen_cluster import ALL_NAMESPACES, chosen_cluster, cluster_stop
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.formats import Format, chosen_format
 from paperclip_claude_k8s.cli.job_rows import SelectorInvalid, read_selector, row_of
@@ -56,7 +56,7 @@ async def _list(options: JobsOptions) -> Reply:
             found = (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
             pods = (await ports.cluster.list_pods(where, labels.ALL_OURS)).items
     except ClusterError as error:
-        raise Stop("task_failed", f"cannot list the Jobs: {error}") from None
+        raise cluster_stop("cannot list the Jobs", error) from None
     rows = (row_of(job, pods, utc_now()) for job in found if matches(job.labels))
     shown = None if options.all_namespaces else namespace
     return {"namespace": shown, "jobs": sorted(rows, key=lambda row: str(row["created"]))}
@@ -87,7 +87,7 @@ async def _watch(options: JobsOptions) -> None:
                 await watch_jobs(ports.cluster, _where(options, namespace), printer.show)
             except ClusterError as error:
                 if not (error.retryable or error.gone):
-                    raise Stop("task_failed", f"cannot watch the Jobs: {error}") from None
+                    raise cluster_stop("cannot watch the Jobs", error) from None
             await asyncio.sleep(RETRY_PAUSE)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text, print_traceback
+from paperclip_claude_k8s.cli.find_run import find_record
 from paperclip_claude_k8s.cli.formats import chosen_format
 from paperclip_claude_k8s.cli.grants import grants
 from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
@@ -193,8 +194,9 @@ async def start_or_resume(options: RunOptions, progress: CallProgress, dependenc
     except Stop as stop:
         raise stop.about("not_submitted" if options.run_id is None else "unknown") from None
     if options.run_id is not None:
-        state.read(options.run_id)
-        return await _wait(state, options.run_id, options, schedule, dependencies)
+        known = find_record(options.run_id, state)  # the beginning of an id is enough
+        progress.run_id = known.run_id if known is not None else state.read(options.run_id).run_id
+        return await _wait(state, progress.run_id, options, schedule, dependencies)
     config, claude = new_config(options), check_claude(options.claude)
     quota_gate.gate_url(config)
     async with on_cluster(config, devcluster=options.devcluster, claude=claude) as config:

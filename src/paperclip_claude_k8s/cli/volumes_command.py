@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster
+from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster, cluster_stop
 from paperclip_claude_k8s.cli.command_options import PruneOptions, VolumesOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.formats import Format
@@ -64,8 +64,8 @@ async def _on_cluster(options: VolumesOptions, work: Callable[[str, Ports], Awai
             return await work(*cluster)
     except ClusterError as error:
         needed = "list persistentvolumeclaims, jobs and pods, and for `prune` delete persistentvolumeclaims"
-        hint = f"; the account needs the rights to {needed}" if error.lacks_right else ""
-        raise Stop("task_failed", f"{error}{hint}") from None
+        hint = f" (the account needs the rights to {needed})" if error.lacks_right else ""
+        raise cluster_stop(f"cannot read the volumes{hint}", error) from None
 
 
 async def _read(namespace: str, cluster: Cluster) -> tuple[ClaimUse, ...]:
