@@ -110,7 +110,7 @@ def print_reply(
     reply's fields, or nothing for an error. Raises `StdoutUnwritable`.
     """
     chosen = chosen_format(output)
-    if "error" in reply:
+    if "error" in reply and code != DONE:  # `cancel` has done its work if the reply says `cancelled`
         print_error(reply)
     if chosen.is_for_programs:
         _print(serialized(reply, chosen))

@@ -62,14 +62,15 @@ def run(options: RunOptions) -> int:
     if options.submit_only and reply["status"] == "polling":
         print_text(str(reply["run_id"]))  # the id alone, for use in shell scripts
         return DONE
-    print_reply(reply, output=options.output_format, text=partial(run_text, reply))
+    code = exit_code(reply)
+    if options.expects_cancelled:
+        code = DONE if reply["status"] == "cancelled" else FAILED
+    print_reply(reply, code, options.output_format, partial(run_text, reply))
     if not options.quiet and not chosen_format(options.output_format).is_for_programs:
         print_end(reply)
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
-    if options.expects_cancelled:
-        return DONE if reply["status"] == "cancelled" else FAILED
-    return exit_code(reply)
+    return code
 
 
 def run_to_reply(work: Callable[[], Coroutine[Any, Any, Reply]], progress: CallProgress) -> Reply:
