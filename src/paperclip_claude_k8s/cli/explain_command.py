@@ -2,7 +2,7 @@
 
 Error codes, settings and fields of the policy have a table each (`docs/errors.toml`, `host/settings.toml`,
 `host/policy.toml`). Everything else is found in the first column of the tables of the pages in `docs/`:
-codes of `check`, errors of commands, labels, phases, events, metrics, warnings, variables and words of the
+codes of `check`, errors of commands, labels, phases, events, metrics, warnings, variables and terms of the
 glossary.
 """
 
@@ -31,7 +31,7 @@ MAX_WIDTH = 100
 NOT_TERMS = frozenset(
     {"cli-events.md", "configuration.md", "differences.md", "policy.md", "security-attempts.md"}
 )
-"""Pages whose tables explain no words, or the same as a table that is read already."""
+"""Pages whose tables explain no terms, or the same as a table that is read already."""
 _DOCS = files("paperclip_claude_k8s.docs")
 _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
@@ -42,7 +42,7 @@ _CELLS = re.compile(r"(?<!\\)\|")
 class Explanation:
     """What one table says about a word."""
 
-    words: tuple[str, ...]
+    terms: tuple[str, ...]
     """The word, and others with the same meaning."""
     kind: str
     """Such as `error code` or `setting`; for a row of a page the heading above its table."""
@@ -53,10 +53,10 @@ class Explanation:
 
 
 def explain(word: str, output: Format | None) -> int:
-    """Print what the word means. Exit code 1 if it is not known; similar words are named then."""
+    """Print what the word means. Exit code 1 if it is not known; similar terms are named then."""
     wanted = word.strip().strip("`").casefold()
     known = [*_error_codes(), *_settings(), *_policy_fields(), *_table_rows()]
-    found = [item for item in known if any(_means(own, wanted) for own in item.words)]
+    found = [item for item in known if any(_means(own, wanted) for own in item.terms)]
     if not found:
         return print_reply(_unknown(word, known), FAILED, output)
     reply = {"word": word, "explanations": [asdict(item) for item in found]}
@@ -64,14 +64,14 @@ def explain(word: str, output: Format | None) -> int:
 
 
 def _means(own: str, wanted: str) -> bool:
-    """Whether a word of a table is the wanted one. `k8s_rbac_…` stands for all words that begin so."""
+    """Whether a word of a table is the wanted one. `k8s_rbac_…` stands for all terms that begin so."""
     own = own.casefold()
     return own == wanted or (own.endswith("…") and len(own) > 1 and wanted.startswith(own[:-1]))
 
 
 def _unknown(word: str, known: Iterable[Explanation]) -> Reply:
-    words = sorted({own for item in known for own in item.words})
-    close = get_close_matches(word[:100], words, n=5, cutoff=0.6)
+    terms = sorted({own for item in known for own in item.terms})
+    close = get_close_matches(word[:100], terms, n=5, cutoff=0.6)
     hint = (
         f"did you mean {', '.join(close)}?" if close else "try an error code, a setting or a code of `check`"
     )
@@ -87,21 +87,21 @@ def _error_codes() -> Iterator[Explanation]:
 
 def _settings() -> Iterator[Explanation]:
     for setting in SETTINGS:
-        words = tuple(dict.fromkeys((setting.key, setting.name, *older_names(setting.key))))
+        terms = tuple(dict.fromkeys((setting.key, setting.name, *older_names(setting.key))))
         default = shown_default(setting)
         facts = f"Type: {setting.type_name}. {f'Default: {default}.' if default else 'No default.'}"
         text = "\n".join(filter(None, (setting.hint, facts, " ".join(setting.details.split()))))
-        yield Explanation(words, f"setting, {setting.group.lower()}", text, "configuration.md")
+        yield Explanation(terms, f"setting, {setting.group.lower()}", text, "configuration.md")
 
 
 def _policy_fields() -> Iterator[Explanation]:
     for field in POLICY_FIELDS:
-        words = tuple(dict.fromkeys((field.key, to_snake(field.key))))
-        yield Explanation(words, "field of the policy", f"{field.effect}\n{field.reason}", "policy.md")
+        terms = tuple(dict.fromkeys((field.key, to_snake(field.key))))
+        yield Explanation(terms, "field of the policy", f"{field.effect}\n{field.reason}", "policy.md")
 
 
 def _table_rows() -> Iterator[Explanation]:
-    """Rows of all tables in the pages, whose first cell has the words."""
+    """Rows of all tables in the pages, whose first cell has the terms."""
     for page in sorted(_DOCS.iterdir(), key=lambda page: page.name):
         if page.name.endswith(".md") and page.name not in NOT_TERMS:
             yield from _rows_of(page.name, page.read_text(encoding="utf-8"))
@@ -116,29 +116,29 @@ def _rows_of(page: str, text: str) -> Iterator[Explanation]:
             names = []
         elif not names:
             names = _cells(line)
-        elif not set(line) <= set("|-: ") and (words := _words(_cells(line)[0])):
+        elif not set(line) <= set("|-: ") and (terms := _terms_of(_cells(line)[0])):
             cells = zip(names[1:], _cells(line)[1:], strict=False)
             plain = [cell if len(names) == 2 else f"{name}: {cell}" for name, cell in cells if cell]
-            yield Explanation(words, heading, "\n".join(plain), page)
+            yield Explanation(terms, heading, "\n".join(plain), page)
 
 
 def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in _CELLS.split(line.strip().strip("|"))]
 
 
-def _words(cell: str) -> tuple[str, ...]:
-    """The words that a first cell explains: its code spans, else the cell if it is short."""
+def _terms_of(cell: str) -> tuple[str, ...]:
+    """The terms that a first cell explains: its code spans, else the cell if it is short."""
     return tuple(_CODE.findall(cell) or ([cell] if 0 < len(cell.split()) <= 3 else []))
 
 
 def _text(found: Iterable[Explanation], output: Format) -> str:
     if output is Format.NAME:
-        return "\n".join(item.words[0] for item in found)
+        return "\n".join(item.terms[0] for item in found)
     return "\n\n".join("\n".join(_paragraphs(item)) for item in found)
 
 
 def _paragraphs(item: Explanation) -> Iterator[str]:
-    yield f"{', '.join(item.words)}: {item.kind}"
+    yield f"{', '.join(item.terms)}: {item.kind}"
     width = min(terminal_width() or MAX_WIDTH, MAX_WIDTH)
     for paragraph in (*item.text.split("\n"), f"See {item.page} in {_DOCS}"):
         plain = _CODE.sub(r"\1", _LINK.sub(r"\1 (\2)", paragraph)).replace("\\|", "|")

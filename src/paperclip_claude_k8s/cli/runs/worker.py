@@ -60,6 +60,15 @@ class LockedRun:
     def is_cancel_requested(self) -> bool:
         return self.call.state.files(self.call.run_id).cancel_request.exists()
 
+    @property
+    def is_devcluster_gone(self) -> bool:
+        """Whether the run's embedded development cluster has ended.
+
+        An end by SIGKILL is not noticed, because the kubeconfig of the cluster still exists then.
+        """
+        path = self.record.kubeconfig
+        return self.record.embedded and not (path and Path(path).exists())
+
     def end(self, result: ExecutionResult) -> Reply:
         """Write the result as the run's outcome, and return the outcome."""
         return self.journal.end(outcome_of(self.call.run_id, result.to_wire()))
@@ -99,7 +108,7 @@ class Worker:
         if (outcome := run.record.outcome) is not None:
             await self._delete_leftover_jobs()
             return outcome
-        if self._is_devcluster_gone():
+        if run.is_devcluster_gone:
             return run.journal.end(lost_reply(run.record))
         if run.is_new and run.is_cancel_requested:
             reason = "the run was cancelled before it was submitted"
@@ -124,14 +133,6 @@ class Worker:
                 return await self._ask_quota_gate() or await Execution(run).submit()
             case decide.Wait():
                 return await self._ask_quota_gate() or await Execution(run).wait()
-
-    def _is_devcluster_gone(self) -> bool:
-        """Whether the run's embedded development cluster has ended.
-
-        An end by SIGKILL is not noticed, because the kubeconfig of the cluster still exists then.
-        """
-        path = self._run.record.kubeconfig
-        return self._run.record.embedded and not (path and Path(path).exists())
 
     async def _resolve_target(self) -> ExecutionResult | None:
         """Put the target into the record of a new run; check that a known run has the target in its record.
@@ -214,7 +215,7 @@ class Worker:
     async def _delete_leftover_jobs(self) -> None:
         """Delete the Jobs of an ended run that the process which wrote its outcome could not delete."""
         run = self._run
-        if run.record.cleaned_up or self._is_devcluster_gone():
+        if run.record.cleaned_up or run.is_devcluster_gone:
             return
         namespace = run.record.target.namespace
         jobs = [JobRef(namespace, part.name, part.uid) for part in run.record.jobs]
