@@ -1,0 +1,55 @@
+"""Whether an API server that does not answer is found out before a run is submitted."""
+
+import asyncio
+import io
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.cli.live import LiveView
+from paperclip_claude_k8s.cli.runs.reachability import REACH_TIMEOUT, find_outage
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+
+REFUSED = ClusterError(None, "Unreachable", "no connection to 127.0.0.1:1: Connection refused")
+FORBIDDEN = ClusterError(403, "Forbidden", "ada cannot list jobs")
+
+
+@dataclass
+class Answers:
+    """A cluster that gives these answers in turn, the last one for ever; None: it does not answer."""
+
+    answers: list[ClusterError | str | None] = field(default_factory=list)
+
+    async def list_jobs(self, _namespace: str, _labels: Any) -> str:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is None:
+            await asyncio.Event().wait()
+        if isinstance(answer, ClusterError):
+            raise answer
+        return str(answer)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("answers", "cause"),
+    [
+        ([REFUSED], "Connection refused"),
+        ([None], f"no response within {REACH_TIMEOUT:g} s"),
+        ([REFUSED, REFUSED, "jobs"], None),
+        ([FORBIDDEN], None),
+        (["jobs"], None),
+    ],
+)
+async def test_outage_is_found_within_its_time_limit(
+    answers: list[ClusterError | str | None], cause: str | None
+) -> None:
+    shown, loop = io.StringIO(), asyncio.get_running_loop()
+    live = LiveView(Console(file=shown), quiet=False)
+    began = loop.time()
+    found = await find_outage(cast("Cluster", Answers([*answers])), "agents", Timings(), live)
+    assert (found is None) if cause is None else (found is not None and cause in found)
+    assert loop.time() - began <= REACH_TIMEOUT
+    assert ("trying again" in shown.getvalue()) == (answers[0] is REFUSED)
