@@ -55,7 +55,8 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[  # noqa: ARG001  # its callback prints it
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option("--version", "-V", help="Print the version.", callback=_print_version, is_eager=True),
     ] = False,
     verbose: Annotated[
         int,
