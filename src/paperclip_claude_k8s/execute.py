@@ -136,6 +136,8 @@ async def _run_attempt(
         # Record the result before the clean-up deletes the Job: a crash in between would lose it otherwise.
         recorded = not observation.end_unknown and await ports.journal.ended(result)
         cleanup.end = RunEnd(observation, recorded=recorded, result=result)
+        if recorded and result is not None and ctx.on_result is not None:
+            await cleanup.deliver(result, ctx.on_result)
     run_log = job.annotations.get(RUN_LOG_ANNOTATION)
     await remove_run_log(plan, run_log, settings, succeeded=failure is None)
     return usage_of(observation, plan) if result is None else result

@@ -96,6 +96,8 @@ class SlotLock:
     """Our process did not renew its own Lease for so long that another may have taken over the slot."""
     job: str = ""
     """Name of the run's Job; "" until it has one."""
+    ending: bool = False
+    """The agent has ended, and the host stores its result: the slot is free within seconds."""
     released: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set when the run no longer holds the slot; waiting runs of this process try then."""
     preparing: asyncio.Lock | None = None

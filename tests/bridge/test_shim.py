@@ -146,7 +146,7 @@ async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, clus
         shim, [run_step("stopped", ctx, sigtermAt="· session"), run_step("retry", retry)]
     )
     stopped, result = outcome["results"]["stopped"], outcome["results"]["retry"]
-    assert outcome["signals"] == [{"name": "SIGTERM", "active": 0}]
+    assert outcome["signals"] == [{"name": "SIGTERM", "active": 0, "open": 0}]
     assert stopped["errorCode"] == "k8s_server_stopped"
     assert stopped["errorFamily"] == "transient_upstream"
     assert stopped["resultJson"] == {"conversationContinuation": "continue_conversation_v1"}
@@ -159,9 +159,11 @@ async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, clus
 
 async def test_shim_leaves_signals_alone_while_no_run_is_active(shim: Path, cluster: DevCluster) -> None:
     ctx = a_context(cluster, "run-1")
+    stored = {"name": "stored", "method": "sleep", "ms": 300}
     sigterm = {"name": "signal", "method": "sigterm"}
-    outcome, _ = await node_host(shim, [run_step("one", ctx), sigterm, run_step("two", ctx | {"runId": "2"})])
-    assert outcome["signals"] == [{"name": "SIGTERM", "active": 0}]
+    steps = [run_step("one", ctx), stored, sigterm, run_step("two", ctx | {"runId": "2"})]
+    outcome, _ = await node_host(shim, steps)
+    assert outcome["signals"] == [{"name": "SIGTERM", "active": 0, "open": 0}]
     assert outcome["results"]["two"]["exitCode"] == 0
     assert outcome["listeners"] == 1
 

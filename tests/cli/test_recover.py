@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from paperclip_claude_k8s.cli.command_options import RecoverOptions
+from paperclip_claude_k8s.cli.held_jobs import judge
 from paperclip_claude_k8s.cli.paperclip_server import HOLD
-from paperclip_claude_k8s.cli.recover_command import judge, recover
+from paperclip_claude_k8s.cli.recover_command import recover
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import Condition, JobRef, JobSnapshot
 

@@ -12,6 +12,13 @@ import aiohttp
 
 Json = Any
 FINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled", "timed_out", "interrupted"})
+API_GROUPS = {
+    "pods": "api/v1",
+    "secrets": "api/v1",
+    "jobs": "apis/batch/v1",
+    "leases": "apis/coordination.k8s.io/v1",
+}
+"""Kinds of objects that runs create, and where the Kubernetes API has them."""
 POLL_INTERVAL = 0.2
 """Seconds between two requests."""
 
@@ -123,12 +130,15 @@ class Pods:
 
     async def of_run(self, run: str, kind: str = "pods") -> list[Json]:
         """Return the run's Pods, or its Jobs if `kind` is "jobs"."""
+        return await self.all_of(kind, {"labelSelector": f"paperclip.io/run-id={run}"})
+
+    async def all_of(self, kind: str, query: Mapping[str, str] | None = None) -> list[Json]:
+        """Return all objects of a kind in the namespace of the agents, or those that the query selects."""
         config = json.loads(self.kubeconfig.read_text())
         server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
-        group = "/api/v1" if kind == "pods" else "/apis/batch/v1"
-        url = f"{server}{group}/namespaces/paperclip/{kind}"
-        query = {"labelSelector": f"paperclip.io/run-id={run}"}
-        async with self.http.get(url, params=query, headers={"Authorization": f"Bearer {token}"}) as response:
+        url = f"{server}/{API_GROUPS[kind]}/namespaces/paperclip/{kind}"
+        headers = {"Authorization": f"Bearer {token}"}
+        async with self.http.get(url, params=query or {}, headers=headers) as response:
             items: list[Json] = (await response.json())["items"]
             return items
 

@@ -15,6 +15,12 @@ from tests.real_host.rig import pythonpath
 from tests.real_host.runs import EXPECTED_USAGE
 from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
 
+from paperclip_claude_k8s.cli.recover_command import TOKEN_VARIABLE
+
+WITH_LOGINS = {
+    "PAPERCLIP_DEPLOYMENT_MODE": "authenticated",
+    "BETTER_AUTH_SECRET": "for-checks-only-not-a-secret-for-checks-only",
+}
 LEASE_EXPIRY = 65.0
 """Seconds after which the lease of the server on a run has expired."""
 AFTER_RESTART = 120.0
@@ -31,7 +37,7 @@ async def _start(testbed: Testbed, name: str, seconds: int) -> tuple[str, str, s
     return agent, issue, run
 
 
-async def _wait_until_ready(testbed: Testbed) -> None:
+async def wait_until_ready(testbed: Testbed) -> None:
     async def health() -> Any:
         try:
             return await testbed.host.call("GET", "/health")
@@ -59,7 +65,9 @@ async def _check_result_taken_once(testbed: Testbed, agent: str, issue: str, fir
     actions = await host.call("GET", f"/issues/{issue}/recovery-actions")
     cause = (actions["active"] or {}).get("cause")
     expect(cause != "legacy_execution_requires_reconciliation", "no hold on the task", actions)
-    expect(not await testbed.pods.of_run(first, "jobs"), "nothing left of the first run")
+    await eventually(
+        lambda: testbed.pods.of_run(first, "jobs"), lambda found: not found, "nothing left", RUN_TIMEOUT
+    )
     return str(run["id"])[:8]
 
 
@@ -85,7 +93,7 @@ async def a_rolling_update_loses_no_run(testbed: Testbed) -> str:
         await testbed.rig.restart_server(signal.SIGTERM)
         (pod,) = await testbed.pods.of_run(run)
         expect(pod["status"]["phase"] == "Running", "the Pod still runs", pod["status"])
-        await _wait_until_ready(testbed)
+        await wait_until_ready(testbed)
         ended = await testbed.host.run(run)
         if not (ended["error"] or "").startswith("Failed query"):
             break
@@ -94,45 +102,52 @@ async def a_rolling_update_loses_no_run(testbed: Testbed) -> str:
     return f"SIGTERM: run {run[:8]} ended, run {taken} took the result of its Job"
 
 
-async def a_killed_server_is_recovered(testbed: Testbed) -> str:
+async def a_killed_server_with_logins_is_recovered(testbed: Testbed) -> str:
     """The server holds the task until `claude-k8s recover` says how the run ended."""
+    key = (await testbed.host.call("POST", "/board-api-keys", {"name": "recover"}))["token"]
     agent, issue, run = await _start(testbed, "Frances", 90)  # longer than the server is suspended
-    await testbed.rig.restart_server(signal.SIGKILL, stopped_for=LEASE_EXPIRY)
-    await _wait_until_ready(testbed)
+    await testbed.rig.restart_with(WITH_LOGINS, stopped_for=LEASE_EXPIRY)
+    testbed.host.http.headers["Authorization"] = f"Bearer {key}"
+    await wait_until_ready(testbed)
     ended = await testbed.host.wait_for_end(run, AFTER_RESTART)
     expect(ended["errorCode"] == "process_lost", "the run's code", ended)
-    reply = await _recover(testbed, run)
+    refused = await recover(testbed)
+    expect(TOKEN_VARIABLE in refused.get("detail", ""), "without a key, a reply that names it", refused)
+    expect(key not in json.dumps(refused), "no key in the reply")
+    reply = await _recover(testbed, run, key)
     (task,) = [task for task in reply["tasks"] if task["run"] == run]
     expect(task["outcome"] == "released", "the task is released", reply)
     taken = await _check_result_taken_once(testbed, agent, issue, run)
-    return f"SIGKILL: Job {task['job_state']}, task released, run {taken} took the result"
+    return f"SIGKILL: Job {task['job_state']}, task released with a key, run {taken} took the result"
 
 
-async def _recover(testbed: Testbed, run: str) -> Any:
+async def _recover(testbed: Testbed, run: str, key: str) -> Any:
     """Call `claude-k8s recover` until it finds the run; return its reply."""
-    command = ("-m", "paperclip_claude_k8s", "recover", "--server", testbed.rig.url)
-    env = {**os.environ, "PYTHONPATH": pythonpath()}
-    env.pop("KUBECONFIG", None)
-
-    async def reply() -> Any:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *command,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=env,
-        )
-        output, _ = await process.communicate()
-        return json.loads(output)
 
     def has_run(found: Any) -> bool:
         return any(task["run"] == run for task in found.get("tasks", []))
 
-    return await eventually(reply, has_run, "the held task", RUN_TIMEOUT)
+    return await eventually(lambda: recover(testbed, key), has_run, "the held task", RUN_TIMEOUT)
+
+
+async def recover(testbed: Testbed, key: str = "") -> Any:
+    """Call `claude-k8s recover` once; return its reply. `key`: of a board member."""
+    command = ("-m", "paperclip_claude_k8s", "recover", "--server", testbed.rig.url)
+    env = {**os.environ, "PYTHONPATH": pythonpath(), TOKEN_VARIABLE: key}
+    env.pop("KUBECONFIG", None)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=env,
+    )
+    output, _ = await process.communicate()
+    return json.loads(output)
 
 
 RESTARTS = (
     a_killed_bridge_is_replaced_within_the_run,
     a_rolling_update_loses_no_run,
-    a_killed_server_is_recovered,
+    a_killed_server_with_logins_is_recovered,  # the last one: nothing restarts this server
 )

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parents[2]
 SERVER_UID = 65534
 """Uid of the server if this process is root, which the server's database refuses. The bridge has it too."""
-START_TIMEOUT = 240.0
+START_TIMEOUT = 400.0
 """Seconds for installing and starting the server; the first time it downloads 1.5 GB."""
 STOP_TIMEOUT = 30.0
 """Seconds that the server may take to stop."""
@@ -48,12 +48,40 @@ class Rig:
 
         `stopped_for`: seconds for which it is suspended before, so that its leases on runs expire.
         """
-        folder = self._server_folder()
-        pid = int((folder / "host.pid").read_text())
-        if stopped_for:
-            os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(stopped_for)
-        (folder / "restart").touch()  # `up.sh` then starts the server again when it has ended
+        await self._suspend(stopped_for)
+        (self._server_folder() / "restart").touch()  # `up.sh` then starts the server again when it has ended
+        await self._end(number)
+
+    async def restart_with(self, variables: Mapping[str, str], *, stopped_for: float = 0.0) -> None:
+        """Kill the server and start it with other variables. It cannot be restarted again."""
+        await self._suspend(stopped_for)
+        folder, proc = self._server_folder(), Path(f"/proc/{self._server_pid()}")
+        command = (proc / "cmdline").read_bytes().decode().split("\0")[:-1]
+        entries = (proc / "environ").read_bytes().decode().split("\0")
+        env = dict(entry.split("=", 1) for entry in entries if entry)
+        await self._end(signal.SIGKILL)
+        with (folder / "host.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env={**env, **variables},
+                cwd=folder / "home",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **_as_server_user(),
+            )
+        (folder / "host.pid").write_text(str(process.pid))  # `up.sh` ends this process
+
+    def _server_pid(self) -> int:
+        return int((self._server_folder() / "host.pid").read_text())
+
+    async def _suspend(self, seconds: float) -> None:
+        if seconds:
+            os.kill(self._server_pid(), signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+
+    async def _end(self, number: signal.Signals) -> None:
+        pid = self._server_pid()
         os.kill(pid, number)
         async with asyncio.timeout(STOP_TIMEOUT):
             while _is_alive(pid):  # noqa: ASYNC110  # another program's process has no event
@@ -61,8 +89,9 @@ class Rig:
 
     def bridges(self) -> list[int]:
         """Return the pids of the Python processes that the server has started."""
-        server = (self._server_folder() / "host.pid").read_text().strip()
-        children = "".join(path.read_text() for path in Path(f"/proc/{server}/task").glob("*/children"))
+        children = "".join(
+            path.read_text() for path in Path(f"/proc/{self._server_pid()}/task").glob("*/children")
+        )
         lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
         return [pid for pid, line in lines.items() if b"paperclip_claude_k8s.bridge" in line]
 

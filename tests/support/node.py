@@ -10,7 +10,10 @@ from typing import Any
 from tests.support.cli_commands import SOURCE
 from tests.support.programs import program
 
+from paperclip_claude_k8s.bridge.package import MIN_SERVER
+
 NODE_HOST = Path(__file__).with_name("node_host.mjs")
+LIVE_EVENTS = Path(__file__).with_name("live_events.mjs")
 STEPS_TIMEOUT = 50.0
 """Seconds for all steps, until the host exits because nothing is pending."""
 
@@ -23,7 +26,7 @@ async def node_host(
     Return `{"results": ..., "callbacks": ...}`, each by name of the step, and stderr.
     """
     process = await asyncio.create_subprocess_exec(
-        *(program("node"), "--no-warnings", str(NODE_HOST)),
+        *(program("node"), "--no-warnings", str(_installed_host(folder.with_name("host")))),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -35,6 +38,25 @@ async def node_host(
     assert process.returncode == 0, err.decode()
     outcome: dict[str, Any] = json.loads(out)
     return outcome, err.decode()
+
+
+def _installed_host(folder: Path) -> Path:
+    """Write the host's program and its package `@paperclipai/server`; return the path of the program."""
+    package = folder / "node_modules" / "@paperclipai" / "server"
+    services = package / "dist" / "services"
+    services.mkdir(parents=True, exist_ok=True)
+    events = "./dist/services/live-events.js"
+    manifest = {
+        "name": "@paperclipai/server",
+        "version": MIN_SERVER,
+        "type": "module",
+        "exports": {".": events, "./live-events": events},
+    }
+    (package / "package.json").write_text(json.dumps(manifest))
+    (services / "live-events.js").write_text(LIVE_EVENTS.read_text())
+    host = folder / NODE_HOST.name
+    host.write_text(NODE_HOST.read_text())
+    return host
 
 
 def warnings_in(stderr: str) -> list[str]:

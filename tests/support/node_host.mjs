@@ -10,13 +10,23 @@ const { createServerAdapter } = await import(pathToFileURL(path.join(folder, man
 const adapter = createServerAdapter();
 const callbacks = {}; // by step
 let active = 0;
-const signals = []; // that this host's own handler got, with the number of active runs
-process.on("SIGTERM", () => { signals.push({ name: "SIGTERM", active }); });
+const stored = {}; // what the host has stored about each run
+const isOpen = ({ status }) => status === "running";
+const signals = []; // that this host's own handler got, with the numbers of runs that are active, and of those without a stored end
+process.on("SIGTERM", () => { signals.push({ name: "SIGTERM", active, open: Object.values(stored).filter(isOpen).length }); });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// The server tells the parts of its process by events what it has stored.
+const { publishLiveEvent } = await import("@paperclipai/server/live-events");
+function store(runId, record) {
+  stored[runId] = record;
+  publishLiveEvent({ companyId: "acme", type: "heartbeat.run.status", payload: { runId, ...record } });
+}
 
 function aContext(step) {
   const log = (callbacks[step.name] = { log: [], meta: [], progress: [], order: [], spawned: 0, maxConcurrent: 0 });
   const stop = new AbortController();
+  Object.defineProperty(log, "stop", { value: stop }); // not part of the output
   let inLog = 0;
   let last = 0;
   return {
@@ -55,10 +65,18 @@ function changed(step, ctx) {
   return ctx;
 }
 
+const LOST = { status: "failed", errorCode: "adapter_failed" }; // the host failed to store the result
+const endOf = ({ errorMessage, errorCode }) => ({ status: errorMessage ? "failed" : "succeeded", errorCode: errorCode ?? null });
+
 async function execute(step) {
   active += 1;
+  const { runId } = step.ctx;
+  store(runId, { status: "running" });
   try {
-    return await adapter.execute(changed(step, aContext(step)));
+    const result = await adapter.execute(changed(step, aContext(step)));
+    setTimeout(() => store(runId, step.loses ? LOST : endOf(result)), step.storesAfterMs ?? 20);
+    if (step.losesLeaseAfterwards) callbacks[step.name].stop.abort(new Error("Legacy controller lease lost"));
+    return result;
   } finally {
     active -= 1;
   }

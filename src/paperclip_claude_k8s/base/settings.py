@@ -89,6 +89,10 @@ class Timings:
     cleanup: float = 10.0
     """Time limit for one clean-up step. The rest is deleted later: Jobs have a TTL and own their Secret."""
 
+    result_storing: float = 75.0
+    """How long a host may take to store a run's result before its Job is kept for a later run: the Paperclip
+    server gives itself 60 s."""
+
     model_api: float = 5.0
     """Time limit for one request to the model API, for its list of models or the usage of a subscription."""
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.bridge.callbacks import Callbacks, HostRefused
+from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.verdict.result_builder import HostFailures, with_host_failures
 from paperclip_claude_k8s.verdict.wording import error_text
 
@@ -35,15 +36,27 @@ Method: TypeAlias = Callable[[Adapter, Request], Awaitable[Any]]
 async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
     """Run an agent.
 
+    `onResult` brings the result before the Job is deleted; a host that ignores it takes it from the response.
     The host gets `onRuntimeProgress` instead of `onSpawn`, whose pid it would probe on its machine.
     """
     send, wait = request.callbacks.send, request.callbacks.send_and_wait
     sent = {name: partial(send, name) for name in ("onLog", "onMeta", "onRuntimeProgress")}
     awaited = {name: partial(wait, name) for name in ("onDispatch", "onCancellationReady")}
-    ctx = {**_object_param(request, "ctx"), **sent, **awaited, "signal": request.stop}
-    result = (await adapter.execute(ctx)).to_wire()
-    await request.callbacks.all_acknowledged()
-    return _for_page(_with_refusals(result, request.callbacks.take_refusals()))
+    delivered: list[dict[str, Any]] = []
+
+    async def deliver(result: ExecutionResult) -> None:
+        delivered.append(await _final(result, request.callbacks))
+        await wait("onResult", delivered[0])
+
+    ctx = {**_object_param(request, "ctx"), **sent, **awaited, "onResult": deliver, "signal": request.stop}
+    result = await adapter.execute(ctx)
+    return delivered[0] if delivered else await _final(result, request.callbacks)
+
+
+async def _final(result: ExecutionResult, callbacks: Callbacks) -> dict[str, Any]:
+    """The result as the server gets it, when all callbacks are acknowledged; it counts the refused ones."""
+    await callbacks.all_acknowledged()
+    return _for_page(_with_refusals(result.to_wire(), callbacks.take_refusals()))
 
 
 def _for_page(result: dict[str, Any]) -> dict[str, Any]:

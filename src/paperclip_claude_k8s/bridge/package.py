@@ -16,7 +16,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 PACKAGE_NAME = "paperclip-adapter-claude-k8s"
 UI_CONTRACT = "1.0.0"
 """Version of the UI parser's contract; the host skips a parser with another major version."""
-MODULES = ("bridge.js", "page.js", "run.js", "server.js", "session.js", "stop.js", "texts.js")
+MODULES = ("bridge.js", "page.js", "run.js", "server.js", "session.js", "stop.js", "stored.js", "texts.js")
 SOURCE_FILES = ("index.js", *MODULES, "README.md")
 MIN_SERVER = "2026.916.1"
 """The oldest Paperclip server with which this version was tested."""

@@ -19,6 +19,8 @@ ObjectCallback: TypeAlias = Callable[[JsonMap], Awaitable[None]]
 """A callback whose only argument is a JSON object."""
 BareCallback: TypeAlias = Callable[[], Awaitable[None]]
 """A callback without arguments."""
+ResultCallback: TypeAlias = Callable[[Any], Awaitable[None]]
+"""A callback whose only argument is an `ExecutionResult`."""
 
 
 @runtime_checkable
@@ -172,6 +174,11 @@ class ExecutionContext(_HostModel):
     every 15 s in the first minute, then every 60 s; with the log format `text` also up to 5 s after the agent
     began or ended a call or wrote a text. Not called if there is an `on_spawn`: then `on_log` gets keepalive
     lines while the agent is silent."""
+    on_result: ResultCallback | None = None
+    """`await on_result(result)`: the result that `execute` will return, while the run's Job still exists. The
+    callback returns when the host has stored the result; then the Job is deleted. If the callback raises, or
+    takes longer than 75 s, the Job stays, and a later run of the same wake takes its result. Not called for a
+    run without a Job."""
     on_cancellation_ready: BareCallback | None = None
     """`await on_cancellation_ready()`: from now on, setting `signal` stops the run. Called before anything is
     created in the cluster."""

@@ -90,7 +90,8 @@ class LeaseSlotLocks:
         """Hold the slot for the length of the block, after waiting up to `patience` seconds for it.
 
         While another run of this process prepares its Job in the slot, we wait without a limit: until that
-        run has a Job or has failed, it is not known whether the slot will stay taken.
+        run has a Job or has failed, it is not known whether the slot will stay taken. While its host stores
+        the result of its agent, which has ended, we wait too.
 
         Raises:
             RunFailure: `k8s_concurrent_run_blocked`; `k8s_concurrency_guard_unreachable`.
@@ -131,6 +132,9 @@ class LeaseSlotLocks:
             try:
                 return await self._acquire_in_turn(mutex, slot, run, reporter)
             except SlotTaken as taken:
+                if (ending := self._held.get(slot)) is not None and ending.ending:
+                    await ending.released.wait()
+                    continue
                 await wait.check(taken)
             except ClusterError as error:
                 raise RunFailure(failures.guard_unreachable(error)) from None

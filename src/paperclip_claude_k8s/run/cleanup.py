@@ -6,14 +6,17 @@ The block within `async with JobCleanup` ends in one of three ways: with a `RunE
 """
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import Self
 
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
+from paperclip_claude_k8s.host.context import ResultCallback
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import annotate_as_taken
+from paperclip_claude_k8s.run.host_callbacks import host_errors_contained
 from paperclip_claude_k8s.run.job_events import JobEvents
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -22,6 +25,8 @@ from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.retention import LeaveReason, never_finishes, pod_stays, reason_to_keep
 from paperclip_claude_k8s.verdict.upload_end import UploadEnd
 from paperclip_claude_k8s.volume.staging import unstage_after
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,22 @@ class JobCleanup:
     ports: Ports
     narrator: Narrator
     end: RunEnd | None = None
+    _told_to_stay: bool = False
+    """The log says that the Job stays."""
+
+    async def deliver(self, result: ExecutionResult, on_result: ResultCallback) -> None:
+        """Give the host the result while the Job exists; the Job stays unless the host has stored it."""
+        assert self.end is not None  # noqa: S101  # for the type checker: the caller has set it
+        if (kept := self._reason_to_keep("done")) is not None:
+            await self._tell_that_job_stays(kept)  # the host may end the run's log with the result
+        self.slot_lock.ending = True
+        errors: list[Exception] = []
+        with host_errors_contained(errors.append):
+            async with asyncio.timeout(self.ports.settings.timings.result_storing):
+                await on_result(result)
+        if errors:
+            log.warning("Job %s stays: onResult raised %r", self.launched.job.ref.name, errors[0])
+            self.end = replace(self.end, recorded=False)
 
     async def still_ours(self) -> bool:
         """False if another host process took the run over."""
@@ -83,13 +104,7 @@ class JobCleanup:
     async def _clean_up(self, reason: LeaveReason) -> None:
         """Takes at most `Timings.cleanup` seconds. A failure is a warning and does not affect the result."""
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
-        retain = plan.config.retain_jobs and self.end is not None and self.end.observation.agent_ended
-        kept = reason_to_keep(
-            reason,
-            retain=retain,
-            log_unread=self._log_is_unread(),
-            changes_pending=self._has_pending_changes(),
-        )
+        kept = self._reason_to_keep(reason)
         try:
             async with asyncio.timeout(ports.settings.timings.cleanup):
                 if kept is None:
@@ -110,8 +125,22 @@ class JobCleanup:
                 f"Warning: failed to clean up Job {job.ref.name}: {cause}; its TTL will remove it"
             )
             return
-        if kept is not None:
-            await self.narrator.status(f"Retaining Job {job.ref.name}: {kept}")
+        if kept is not None and not self._told_to_stay:
+            await self._tell_that_job_stays(kept)
+
+    def _reason_to_keep(self, reason: LeaveReason) -> str | None:
+        ended = self.end is not None and self.end.observation.agent_ended
+        retain = self.launched.plan.config.retain_jobs and ended
+        return reason_to_keep(
+            reason,
+            retain=retain,
+            log_unread=self._log_is_unread(),
+            changes_pending=self._has_pending_changes(),
+        )
+
+    async def _tell_that_job_stays(self, reason: str) -> None:
+        self._told_to_stay = True
+        await self.narrator.status(f"Retaining Job {self.launched.job.ref.name}: {reason}")
 
     async def _annotate(self) -> None:
         """Note on a Job that is kept that its result was taken, and what it was."""

@@ -105,6 +105,32 @@ async def pack(inputs: PackInputs) -> Packed:
     return await call_in_thread(partial(_pack, inputs), inputs.seconds, place)
 
 
+async def skills_too_large(inputs: PackInputs, mount: str) -> str | None:
+    """Why a run would get no skills; None if they fit into a Secret, or a volume is mounted at `mount`.
+
+    Raises:
+        TimeoutError: it takes more than `PackInputs.seconds`.
+    """
+    return await call_in_thread(partial(_skills_too_large, inputs, mount), inputs.seconds, place_of(mount))
+
+
+def _skills_too_large(inputs: PackInputs, mount: str) -> str | None:
+    if Path(mount).is_mount():
+        return None
+    library = read_skill_library(inputs.config)
+    with suppress(RunFailure):  # a skill that the policy refuses fails the run, which then says so
+        files, _ = _read_skills(
+            available_skills(library, read_desired_skills(inputs.config, library)), inputs, []
+        )
+        return None if skills_fit(files) else _too_much(files)
+    return None
+
+
+def _too_much(skills: Files) -> str:
+    size = sum(len(file.content) for file in skills.values())
+    return f"they have {size} bytes in {len(skills)} files, too many for a Secret"
+
+
 def _pack(inputs: PackInputs) -> Packed:
     bundles = None if inputs.volume is None else bundle_folder(inputs.env, inputs.company, inputs.volume)
     collected = _collect(inputs)
@@ -159,9 +185,7 @@ def _without_volume(collected: _Collected, why: str) -> Packed:
     notes = tuple(collected.notes)
     if skills_fit(collected.skills):
         return packed_in_secret(collected.bundle, notes)
-    size = sum(len(file.content) for file in collected.skills.values())
-    much = f"they have {size} bytes in {len(collected.skills)} files, too many for a Secret"
-    lost = f"Skills are not delivered: {much}, and {why}"
+    lost = f"Skills are not delivered: {_too_much(collected.skills)}, and {why}"
     return packed_in_secret(assemble(collected.instructions, None, {}), (*notes, lost))
 
 

@@ -51,15 +51,15 @@ export class Bridge {
   }
 
   /**
-   * Resolves to the method's result. `callbacks`, by name, are awaited one after another. Two abort signals end a run:
-   * `signal` stops its agent, and `detach` leaves the agent's Job to a later call.
+   * Resolves to the method's result. `callbacks`, by name, are awaited one after another. Two abort signals end a run, the
+   * first unless `isOver()`: `signal` stops its agent, and `detach` leaves the agent's Job to a later call.
    */
-  async call(method, params, { callbacks = {}, signal, detach } = {}) {
+  async call(method, params, { callbacks = {}, signal, isOver = () => false, detach } = {}) {
     this.#connection ??= new Connection(this.#facts, (ended) => {
       if (this.#connection === ended) this.#connection = null;
     });
     const connection = this.#connection;
-    const value = await connection.call(method, params, callbacks, signal, detach);
+    const value = await connection.call(method, params, callbacks, { signal, isOver, detach });
     this.peer = connection.peer;
     return value;
   }
@@ -103,13 +103,17 @@ class Connection {
     this.#updateIdleTimer();
   }
 
-  call(method, params, callbacks, signal, detach) {
+  call(method, params, callbacks, { signal, isOver, detach }) {
     const id = ++this.#lastId;
     // Whatever the host's objects do when they are read, they do it here, before Python knows of the call.
     const line = this.#encode({ type: "call", id, method, params });
     const isStopped = Boolean(signal?.aborted);
     const leave = () => this.#send({ type: "leave", id });
-    const stop = () => (isLeaseLost(signal) ? leave() : this.#send({ type: "cancel", id, reason: textOf(signal.reason) }));
+    const stop = () => {
+      if (isOver()) return;
+      if (isLeaseLost(signal)) leave();
+      else this.#send({ type: "cancel", id, reason: textOf(signal.reason) });
+    };
     signal?.addEventListener?.("abort", stop);
     detach?.addEventListener("abort", leave);
     return new Promise((resolve, reject) => {

@@ -12,6 +12,7 @@ const { logFormat } = await part("page.js");
 const { executeBy } = await part("run.js");
 const { isOlder, serverVersion } = await part("server.js");
 const { whileServerRuns } = await part("stop.js");
+const { watchRun } = await part("stored.js");
 const { sessionCodec } = await part("session.js");
 const { hostTexts } = await part("texts.js");
 
@@ -33,7 +34,7 @@ export function createServerAdapter() {
     type: facts.type,
     models: facts.models,
     sessionCodec,
-    execute: (ctx) => executeBy({ bridge, hostTexts, logFormat, isLeaseLost, serverStopped, whileServerRuns }, ctx),
+    execute: (ctx) => executeBy({ bridge, hostTexts, logFormat, isLeaseLost, serverStopped, watchRun, whileServerRuns }, ctx),
     testEnvironment: (ctx) => testEnvironment(bridge, ctx),
     listModels: () => callOr("listModels", {}, facts.models),
     refreshModels: () => callOr("refreshModels", {}, facts.models),

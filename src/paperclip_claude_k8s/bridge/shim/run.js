@@ -8,37 +8,59 @@ const DATA = ["runId", "agent", "runtime", "config", "context", "authToken", "ex
 const CONTINUE = "continue_conversation_v1"; // lets the server continue the run; accepted from any adapter
 const RESTARTS = 5; // of Python in one run
 const FIRST_PAUSE_MS = 1_000; // before a restart; each pause is twice as long as the one before
+const STORE_MS = 60_000; // the server gives itself as long to store a result
+const FINAL = ["succeeded", "cancelled", "timed_out", "unknown"]; // a failed run has the code of the result, or it is lost
 const OWN_LINE = "[paperclip] "; // the beginning of lines of the adapter itself
 const LOG_CHUNK_BYTES = 7 * 1024; // the server's live pages get the last 8 Ki characters of a chunk, after it has masked secrets
 
 export async function executeBy(parts, ctx) {
-  const { bridge, serverStopped, whileServerRuns } = parts;
-  const run = { dispatched: false, ended: false, detach: new AbortController() };
+  const { bridge, serverStopped, watchRun, whileServerRuns } = parts;
+  const run = { dispatched: false, ended: false, detach: new AbortController(), deliver: () => {}, stored: null };
   let marksContinuation = true;
   let release = () => {};
   try {
+    run.watch = watchRun(ctx.runId);
     marksContinuation = ctx.config?.continuationMarker !== false;
+    const delivered = new Promise((resolve) => { run.deliver = resolve; });
     const stopped = new Promise((_, reject) => {
-      release = whileServerRuns(ctx, (signal) => reject(serverStopped(signal)));
+      release = whileServerRuns((signal) => reject(serverStopped(signal)));
     });
-    return await Promise.race([attempts(parts, ctx, run), stopped]);
+    return await Promise.race([attempts(parts, ctx, run), delivered, stopped]);
   } catch (error) {
     return failure(bridge.errorOf(error), run.dispatched, marksContinuation);
   } finally {
     run.ended = true;
-    run.detach.abort();
-    release();
+    if (!run.stored) run.detach.abort(); // otherwise Python deletes the Job when the server has the result
+    run.stored ??= run.watch?.end(STORE_MS);
+    Promise.resolve(run.stored).then(() => {
+      run.watch?.stop();
+      release();
+    });
   }
 }
 
+/** Gives the server the run's result. Resolves when it is stored, so that the Job can be deleted; rejects if it is lost. */
+async function deliver(run, result) {
+  if (run.ended) throw new Error("the run has already ended for the server");
+  run.stored = run.watch.end(STORE_MS);
+  run.deliver(result);
+  const end = await run.stored;
+  if (!end || !(FINAL.includes(end.status) || end.errorCode === result.errorCode))
+    throw new Error(`the server has not stored the result, but: ${end ? `${end.status} ${end.errorCode}` : "nothing"}`);
+}
+
 /** The result of the run from the first Python process that lives until the run's end. */
-async function attempts({ bridge, hostTexts, logFormat, isLeaseLost }, ctx, run) {
+async function attempts(parts, ctx, run) {
+  const { bridge, hostTexts, logFormat, isLeaseLost } = parts;
   const log = new Output(ctx.onLog);
-  const callbacks = callbacksOf(ctx, run, log);
+  const onResult = (result) => deliver(run, result);
+  const callbacks = { ...callbacksOf(ctx, run, log), onResult };
   const params = { ctx: await asData(ctx, hostTexts, logFormat) };
   for (let restarts = 0; !run.ended; restarts += 1) {
     try {
-      return await bridge.call("execute", params, { callbacks, signal: ctx.signal, detach: run.detach.signal });
+      return await bridge.call("execute", params, {
+        callbacks, signal: ctx.signal, isOver: () => Boolean(run.stored), detach: run.detach.signal,
+      });
     } catch (thrown) {
       const error = bridge.errorOf(thrown);
       if (run.ended || !error.retryable || restarts >= RESTARTS || isLeaseLost(ctx.signal)) throw error;
@@ -59,7 +81,7 @@ function callbacksOf(ctx, run, log) {
     return ctx[name]?.(...args);
   };
   const callbacks = Object.fromEntries(CALLBACKS.map((name) => [name, callback(name)]));
-  return { ...callbacks, onLog: (stream, chunk) => (run.ended ? undefined : log.write(stream, chunk)) };
+  return { ...callbacks, onLog: (stream, chunk) => (run.ended ? log.late(stream, chunk) : log.write(stream, chunk)) };
 }
 
 /**
@@ -87,6 +109,11 @@ class Output {
     } catch {
       // a log that the server cannot write must not end the run
     }
+  }
+
+  /** A warning about the clean-up, when the server has closed the run's log. */
+  late(stream, chunk) {
+    if (stream === "stderr" && chunk.startsWith(OWN_LINE)) console.warn(chunk.trimEnd());
   }
 
   write(stream, chunk) {

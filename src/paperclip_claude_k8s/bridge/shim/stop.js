@@ -1,21 +1,22 @@
 // The stop of the server by SIGTERM or SIGINT while runs are active. The server would mark them as interrupted, which for
 // adapters that are not its own puts a hold on their tasks that only a person can lift. Therefore its handlers of these
 // signals wait, for a few seconds at most, until each run has ended with a result after which the server starts the
-// next run of the task, and that run adopts the Job.
-import http from "node:http";
-
+// next run of the task, and that run adopts the Job. They also wait for runs whose result the server is still storing.
 const SIGNALS = ["SIGTERM", "SIGINT"];
 const RECORD_MS = 8_000; // the longest time by which the server's own handlers are delayed
-const POLL_MS = 50; // between two questions whether the server has recorded a run's end
+const QUIET_MS = 1_000; // between the last run's end and the server's handlers: the server may be preparing a next run
 const TAKE_OVER_MS = 1_000; // between two searches for handlers that were added while runs are active
 // One for all versions of this module: the server reloads an adapter by importing it again.
 const KEY = Symbol.for("paperclip-adapter-claude-k8s.stop");
 
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms).unref(); });
 
-/** Calls `onStop(signal)` if the server is stopped, at once if that has already happened. Returns a function that ends it. */
-export function whileServerRuns(ctx, onStop) {
-  return (globalThis[KEY] ??= new ServerStop()).add({ ctx, onStop });
+/**
+ * Calls `onStop(signal)` if the server is stopped, at once if that has already happened. Returns a function that is to be
+ * called as soon as the server has stored how the run ended.
+ */
+export function whileServerRuns(onStop) {
+  return (globalThis[KEY] ??= new ServerStop()).add({ onStop });
 }
 
 class ServerStop {
@@ -25,6 +26,7 @@ class ServerStop {
   #ours = new Map(SIGNALS.map((name) => [name, () => this.#stop(name)]));
   #timer = null;
   #stopping = null;
+  #onEmpty = () => {};
 
   add(run) {
     this.#runs.add(run);
@@ -32,7 +34,9 @@ class ServerStop {
     else this.#takeOver();
     return () => {
       this.#runs.delete(run);
-      if (!this.#runs.size && !this.#stopping) this.#giveBack();
+      if (this.#runs.size) return;
+      this.#onEmpty();
+      if (!this.#stopping) this.#giveBack();
     };
   }
 
@@ -57,12 +61,19 @@ class ServerStop {
     this.#handlers.clear();
   }
 
+  /** Resolves when the server has stored how each run ended, and has passed no further one to the adapter for a moment. */
+  async #allStored() {
+    do {
+      if (this.#runs.size) await new Promise((resolve) => { this.#onEmpty = resolve; });
+      await sleep(QUIET_MS);
+    } while (this.#runs.size);
+  }
+
   async #stop(name) {
     if (!this.#stopping) {
       this.#stopping = name;
-      const runs = [...this.#runs];
-      for (const { onStop } of runs) onStop(name);
-      await Promise.race([Promise.allSettled(runs.map(({ ctx }) => recorded(ctx))), sleep(RECORD_MS)]);
+      for (const { onStop } of this.#runs) onStop(name);
+      await Promise.race([this.#allStored(), sleep(RECORD_MS)]);
     }
     const isHandled = this.#handlers.get(name)?.length;
     if (this.#timer) this.#giveBack();
@@ -70,29 +81,3 @@ class ServerStop {
     else process.kill(process.pid, name); // the default action, which our listener prevented
   }
 }
-
-/** Resolves when the server reports that the run has ended. The run's own token may read the run. */
-async function recorded({ runId, authToken }) {
-  const port = process.env.PAPERCLIP_LISTEN_PORT;
-  if (!authToken || !port) return sleep(RECORD_MS / 4); // it cannot be asked
-  const listens = process.env.PAPERCLIP_LISTEN_HOST;
-  const host = !listens || ["0.0.0.0", "::"].includes(listens) ? "127.0.0.1" : listens;
-  const request = { host, port, path: `/api/heartbeat-runs/${encodeURIComponent(runId)}`, agent: false,
-    headers: { Authorization: `Bearer ${authToken}`, Connection: "close" } };
-  while (await isRunning(request)) await sleep(POLL_MS);
-}
-
-const isRunning = (request) => new Promise((resolve) => {
-  http.get(request, (response) => {
-    const chunks = [];
-    response.on("data", (chunk) => chunks.push(chunk));
-    response.on("end", () => {
-      try {
-        resolve(JSON.parse(Buffer.concat(chunks).toString("utf8")).status === "running");
-      } catch {
-        resolve(true);
-      }
-    });
-    response.on("error", () => resolve(true));
-  }).on("error", () => resolve(true));
-});

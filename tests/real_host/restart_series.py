@@ -1,0 +1,151 @@
+"""Ends the real Paperclip server in the middle of runs, again and again, and prints a line for each time.
+
+    REAL_HOST=FOLDER python -m tests.real_host.restart_series 10 SIGTERM SIGKILL
+
+Each time three agents work: the Pod of the first runs on, the Pod of the second ends while no server runs,
+and the server is ended at the moment at which the Pod of the third has ended. Each Job's result must be
+taken exactly once, and in the end nothing may be left in the cluster. Ten rounds with both signals take about
+half an hour.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.real_host.paperclip import CheckFailed, Paperclip, Pods, eventually, expect
+from tests.real_host.restarts import LEASE_EXPIRY, recover, wait_until_ready
+from tests.real_host.rig import real_host
+from tests.real_host.runs import EXPECTED_USAGE
+from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
+
+SETTLED = 150.0
+"""Seconds after a restart until all runs have ended and nothing is left."""
+RECOVER_INTERVAL = 5.0
+"""Seconds between two calls of `claude-k8s recover`."""
+ACTIVE = frozenset({"queued", "running", "scheduled_retry"})
+SECONDS = {
+    signal.SIGTERM: {"runs on": 30, "ends meanwhile": 7, "ends before": 4},
+    signal.SIGKILL: {"runs on": 95, "ends meanwhile": 20, "ends before": 4},
+}
+"""How long each agent works after its last line."""
+OBJECTS = ("jobs", "pods", "secrets", "leases")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One agent and its task. `role`: when its first Pod ends."""
+
+    role: str
+    agent: str
+    issue: str
+    run: str
+
+
+async def _begin(testbed: Testbed, number: signal.Signals, attempt: int, role: str) -> Work:
+    host, seconds = testbed.host, SECONDS[number][role]
+    name = f"{number.name} {attempt} {role}"
+    agent = await host.create_agent(name, ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": str(seconds)}))
+    issue = await host.assign(agent, name)
+    run = (await host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
+    await testbed.pods.wait_until_running(run, RUN_TIMEOUT)
+    return Work(role, agent, issue, run)
+
+
+async def _end_server(testbed: Testbed, number: signal.Signals, ending: Work) -> None:
+    """End and restart the server as soon as the Pod of `ending` has ended."""
+
+    def has_ended(pods: list[Any]) -> bool:
+        return not pods or pods[0]["status"]["phase"] in {"Succeeded", "Failed"}
+
+    await eventually(lambda: testbed.pods.of_run(ending.run), has_ended, "the Pod's end", RUN_TIMEOUT)
+    if number == signal.SIGKILL:
+        await testbed.rig.restart_server(number, stopped_for=LEASE_EXPIRY)
+    else:
+        await testbed.rig.restart_server(number)
+    await wait_until_ready(testbed)
+
+
+async def _check(testbed: Testbed, work: Work) -> str:
+    """Check that each Job's result was taken once; return how the agent's runs ended."""
+    host = testbed.host
+
+    async def runs() -> list[Any]:
+        return await host.runs(work.agent)
+
+    def have_ended(found: list[Any]) -> bool:
+        return not any(run["status"] in ACTIVE for run in found) and any(
+            run["status"] == "succeeded" for run in found
+        )
+
+    records = await eventually(runs, have_ended, f"{work.role}: runs that have ended", SETTLED)
+    records = [await host.run(run["id"]) for run in records]
+    logs = [await host.log(run["id"]) if run["logRef"] else "" for run in records]
+    created = sum(log.count("Created K8s Job") for log in logs)
+    costs = [(run["usageJson"] or {}).get("costUsd") for run in records]
+    taken = [cost for cost in costs if cost]
+    story = ", ".join(f"{run['status']} {run['errorCode'] or ''}".strip() for run in records)
+    expect(taken == [EXPECTED_USAGE["cost"]] * created, f"{work.role}: {created} results; {story}", costs)
+    expect(costs[0] or costs[1], f"{work.role}: the first or second run took the first Job's result", story)
+    return f"{work.role}: {story}, {created} Job(s)"
+
+
+async def _recover_all(testbed: Testbed) -> None:
+    """Call `claude-k8s recover` again and again: the server finds out about its runs one after another."""
+    while True:
+        reply = await recover(testbed)
+        held = [task for task in reply["tasks"] if task["outcome"] != "released"]
+        expect(not held, "all tasks are released", held)
+        await asyncio.sleep(RECOVER_INTERVAL)
+
+
+async def _attempt(testbed: Testbed, number: signal.Signals, attempt: int) -> str:
+    roles = SECONDS[number]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_begin(testbed, number, attempt, role)) for role in roles]
+    works = [task.result() for task in tasks]
+    await _end_server(testbed, number, works[-1])
+    async with asyncio.TaskGroup() as group:
+        recovering = group.create_task(_recover_all(testbed)) if number == signal.SIGKILL else None
+        stories = [await _check(testbed, work) for work in works]
+        if recovering is not None:
+            recovering.cancel()
+
+    async def left() -> list[str]:
+        objects = [(kind, await testbed.pods.all_of(kind)) for kind in OBJECTS]
+        return [f"{kind}/{item['metadata']['name']}" for kind, items in objects for item in items]
+
+    await eventually(left, lambda found: not found, "nothing left in the cluster", SETTLED)
+    return "; ".join(stories)
+
+
+async def main(folder: Path, times: int, numbers: list[signal.Signals]) -> int:
+    """Return the exit code: 0 if all attempts succeeded."""
+    failed = 0
+    async with real_host(folder) as rig, Paperclip.at(f"{rig.url}/api") as host:
+        testbed = Testbed(rig, host, Pods(host.http, rig.kubeconfig))
+        for attempt in range(1, times + 1):
+            for number in numbers:
+                failed += not await _succeeds(testbed, number, attempt)
+    return 1 if failed else 0
+
+
+async def _succeeds(testbed: Testbed, number: signal.Signals, attempt: int) -> bool:
+    began, text = asyncio.get_running_loop().time(), ""
+    failures: list[str] = []
+    try:
+        text = await _attempt(testbed, number, attempt)
+    except* (CheckFailed, KeyError, ValueError, OSError, TimeoutError) as errors:
+        failures = [str(error) for error in errors.exceptions]
+    took = asyncio.get_running_loop().time() - began
+    outcome = "FAILED " if failures else "ok     "
+    print(f"{outcome} {number.name} {attempt}, {took:.0f} s: {'; '.join(failures) or text}", flush=True)
+    return not failures
+
+
+if __name__ == "__main__":
+    given = [signal.Signals[name] for name in sys.argv[2:]]
+    sys.exit(asyncio.run(main(Path(os.environ["REAL_HOST"]).resolve(), int(sys.argv[1]), given)))
