@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parents[2]
 SERVER_UID = 65534
 """Uid of the server if this process is root, which the server's database refuses. The bridge has it too."""
-START_TIMEOUT = 400.0
+START_TIMEOUT = 240.0
 """Seconds for installing and starting the server; the first time it downloads 1.5 GB."""
+START_ATTEMPTS = 3
+"""How often the server is started, if it does not come up in time on a busy machine."""
 STOP_TIMEOUT = 30.0
 """Seconds that the server may take to stop."""
 POLL_INTERVAL = 0.1
@@ -225,22 +227,38 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
         "RIG_ADAPTER_CONFIG": json.dumps(config),
         "RIG_HOST_ENV": f"PYTHONPATH={pythonpath()}",
     }
-    process = await asyncio.create_subprocess_exec(
-        "bash",
-        str(folder / "up.sh"),
-        env=env,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None
+    process, up_output = await _start_server(folder, env)
     try:
-        async with asyncio.timeout(START_TIMEOUT):
-            up_output = await _wait_until_up(process)
         yield Rig(f"http://127.0.0.1:{port}", up_output, kubeconfig, cache)
     finally:
-        process.stdin.close()
-        await process.wait()
+        await _stop_server(process)
+
+
+async def _start_server(folder: Path, env: Mapping[str, str]) -> tuple[asyncio.subprocess.Process, Any]:
+    """Return the process of `up.sh`, and what it printed. It gives the server one minute to start."""
+    for attempt in range(START_ATTEMPTS):
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            str(folder / "up.sh"),
+            env=env,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                return process, await _wait_until_up(process)
+        except BaseException as error:
+            await _stop_server(process)
+            if not isinstance(error, RigFailed) or attempt == START_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _stop_server(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    await process.wait()
 
 
 async def _wait_until_up(process: asyncio.subprocess.Process) -> dict[str, Any]:
@@ -254,8 +272,11 @@ async def _wait_until_up(process: asyncio.subprocess.Process) -> dict[str, Any]:
             output.append(line.decode(errors="replace"))
             if "holding" in output[-1]:
                 break
-        if not output or "holding" not in output[-1]:
-            raise RigFailed("the server did not start:\n" + "".join(output[-20:]))
+        is_up = "holding" in "".join(output[-1:]) and not any("driver failed" in line for line in output)
+        if not is_up:
+            printed.cancel()
+    if not is_up:
+        raise RigFailed("the server did not start:\n" + "".join(output[-20:]))
     up_output: dict[str, Any] = json.loads(printed.result())
     return up_output
 
