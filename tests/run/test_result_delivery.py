@@ -14,7 +14,9 @@ from paperclip_claude_k8s.testing import FakeCluster
 
 pytestmark = pytest.mark.looptime
 
-RETRY = {"context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it.", "retryOfRunId": "run-1"}}
+RETRY: dict[str, Any] = {
+    "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it.", "retryOfRunId": "run-1"}
+}
 
 
 class Receiver:
