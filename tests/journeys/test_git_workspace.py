@@ -141,7 +141,7 @@ async def test_repository_that_cannot_be_cloned_is_reported_and_the_agent_starts
 ) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
     server.password = "secret"
-    result, log = await run(git_site, "ls -A; echo 1 >made", {"repoUrl": url}, gitPush="x")
+    result, log = await run(git_site, "ls -A; echo 1 >made", {"repoUrl": url})
     assert result.error_message is None, log.status
     assert log.stdout.startswith("{"), log.stdout
     assert log.status.startswith("[paperclip] Workspace: git ("), log.status

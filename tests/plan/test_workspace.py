@@ -50,9 +50,11 @@ def test_line_names_strategy_repository_and_reason() -> None:
     )
 
 
-def test_only_a_clone_that_auto_chose_may_fail() -> None:
+def test_only_a_clone_that_auto_chose_without_git_settings_may_fail() -> None:
     assert choose_workspace("auto", replace(ELSEWHERE, source=SOURCE)).may_fail
     assert not choose_workspace("git", replace(ELSEWHERE, source=SOURCE)).may_fail
+    configured = replace(ELSEWHERE, source=SOURCE, git_is_configured=True)
+    assert not choose_workspace("auto", configured).may_fail
 
 
 def test_folder_that_nobody_has_seen_is_looked_at_in_the_pod() -> None:

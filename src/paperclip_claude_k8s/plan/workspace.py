@@ -53,6 +53,8 @@ class WorkspaceFacts:
     """Why the repository that the context names cannot be used; "" if it can, or if there is none."""
     fallback: str = POD_HOME
     """Where the agent starts without a workspace."""
+    git_is_configured: bool = False
+    """The config has credentials for the repository, or says what to push."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,16 @@ def gather_facts(  # noqa: PLR0913  # each is one fact
     """`has_volume`: whether the Pod mounts the shared volume."""
     cwd = workspace_cwd(ctx)
     in_pod = to_pod_path(cwd, config.shared_volume_dir or POD_HOME) if cwd and has_volume else None
-    return WorkspaceFacts(cwd[:MAX_QUOTED_PATH], cwd, in_pod, look, source, refused, config.cwd or POD_HOME)
+    return WorkspaceFacts(
+        cwd[:MAX_QUOTED_PATH],
+        cwd,
+        in_pod,
+        look,
+        source,
+        refused,
+        fallback=config.cwd or POD_HOME,
+        git_is_configured=bool(config.git_secret or config.git_push),
+    )
 
 
 def choose_workspace(setting: str, facts: WorkspaceFacts) -> Workspace:
@@ -141,7 +152,7 @@ def _auto(facts: WorkspaceFacts) -> Workspace:
         return _shared(facts)
     if facts.source is not None:
         why = f"{_why_not_shared(facts)}, and the context names a repository"
-        return replace(_cloned(facts.source, why), may_fail=True)
+        return replace(_cloned(facts.source, why), may_fail=not facts.git_is_configured)
     if not facts.cwd and not facts.refused:
         return Workspace("none", facts.fallback, "the context names neither a folder nor a repository")
     no_git = facts.refused or "the context names no repository"
