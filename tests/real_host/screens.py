@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from tests.real_host.browser import Page
 from tests.real_host.paperclip import eventually, expect
@@ -198,6 +199,25 @@ async def a_failure_is_short_and_names_the_folder(testbed: Testbed, page: Page) 
     return f"{len(box)} characters"
 
 
+async def the_costs_page_shows_what_runs_cost(testbed: Testbed, page: Page) -> str:
+    agent = await testbed.host.create_agent("Cecilia", ADAPTER_TYPE, testbed.config())
+    await testbed.host.assign(agent, "Costs")
+    run = (await testbed.host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
+    record = await testbed.host.wait_for_end(run, RUN_TIMEOUT)
+    expect(record["status"] == "succeeded", "the run succeeds", record)
+    path = f"/companies/{testbed.host.company}/costs/by-agent"
+
+    def counts(found: list[Any]) -> bool:
+        return any(row["agentName"] == "Cecilia" and row["costCents"] for row in found)
+
+    await eventually(lambda: testbed.host.call("GET", path), counts, "the run in the ledger", RUN_TIMEOUT)
+    await page.open(await url_of(testbed, "costs"))
+    shown = await page.wait_for_text("Cecilia", PAGE_TIMEOUT, "$0.0")
+    await shoot(page, "costs", height=2400)
+    expect("unpriced" not in shown.lower(), "a price for all tokens", shown)
+    return "agent and cost are shown, with a price for all tokens"
+
+
 SCREENS: tuple[Screen, ...] = (
     the_form_is_short_and_unfolds,
     the_test_page_begins_with_what_needs_attention,
@@ -207,4 +227,5 @@ SCREENS: tuple[Screen, ...] = (
     a_busy_run_is_shown_whole,
     the_issue_page_shows_progress,
     a_failure_is_short_and_names_the_folder,
+    the_costs_page_shows_what_runs_cost,
 )
