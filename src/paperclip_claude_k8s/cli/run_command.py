@@ -133,8 +133,9 @@ def _stop_reply(stop: Stop | OptionsInvalid, progress: CallProgress) -> Reply:
         reply = write_failed_reply(stop, run_id)
     if progress.embedded and record is not None and record.outcome is None:
         return _end_embedded_run(reply, record, progress, stop.outcome)
-    if record is not None and record.outcome is None and record.run_status == "polling":
-        reply["status"] = "polling"  # whatever ended this call, the run goes on
+    if record is not None and record.outcome is None:
+        run_status = reply.get("run_status", record.run_status)
+        reply["status"] = "polling" if run_status == "polling" else reply["status"]  # the run goes on
     is_resumable = stop.error in {*CUT_SHORT, *UNWRITABLE, "cluster_unreachable", "internal"}
     if run_id is None or not is_resumable:
         return reply

@@ -115,8 +115,6 @@ class Worker:
             return run.journal.end(failure("cancelled", reason, run.record.run_id))
         if (unusable := await self._resolve_target()) is not None:
             return run.end(unusable)
-        if run.record.phase != "polling" and (unreachable := await self._reach_cluster()) is not None:
-            return unreachable
         jobs, no_wait = await self._job_status(), run.call.options.mode != "wait"
         return await self._take_step(decide.next_step(run.record, jobs, utc_now(), no_wait=no_wait))
 
@@ -130,9 +128,9 @@ class Worker:
             case decide.ReportPolling():
                 return polling_reply(run.record)
             case decide.Submit():
-                return await self._ask_quota_gate() or await Execution(run).submit()
+                return await self._before_submission() or await Execution(run).submit()
             case decide.Wait():
-                return await self._ask_quota_gate() or await Execution(run).wait()
+                return await self._before_submission() or await Execution(run).wait()
 
     async def _resolve_target(self) -> ExecutionResult | None:
         """Put the target into the record of a new run; check that a known run has the target in its record.
@@ -156,11 +154,17 @@ class Worker:
         run.journal.record = replace(run.record.with_cluster(None, context), target=current)
         return None
 
+    async def _before_submission(self) -> Reply | None:
+        """The outcome of a run that may not or cannot be submitted. A refused run needs no cluster."""
+        if self._run.record.phase == "polling":
+            return None
+        return await self._ask_quota_gate() or await self._reach_cluster()
+
     async def _reach_cluster(self) -> Reply | None:
         """The outcome of a new run whose API server does not answer; None if it does.
 
-        This is known before anything is submitted. `execute` would repeat its calls for longer, because an
-        agent may be working by then. Raises `Stop` if an earlier call may have submitted the run.
+        `execute` would repeat its calls for longer, because an agent may be working by then. Raises `Stop` if
+        an earlier call may have submitted the run, or the quota gate approved it, which it does only once.
         """
         run = self._run
         target, timings = run.record.target, run.call.dependencies.settings.timings
@@ -168,7 +172,7 @@ class Worker:
         if cause is None:
             return None
         reason = f"{target.server} cannot be reached: {cause}"
-        if run.is_new:
+        if run.is_new and run.record.quota != "granted":
             detail = f"{reason}; nothing was submitted. `claude-k8s check` examines the connection"
             return run.journal.end(failure("cluster_unreachable", detail, run.record.run_id))
         raise Stop("cluster_unreachable", f"{reason}; the run may have a Job there")
