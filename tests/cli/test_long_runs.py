@@ -277,7 +277,7 @@ async def test_bad_input_is_a_json_reply_with_exit_code_1(
 
 
 async def test_unwritable_folder_fails_the_call_before_it_submits_a_run(dev: DevClusterCli) -> None:
-    code, reply, _ = await dev.cli.run(*dev.new_run_args("-o", "/proc/nowhere"))
+    code, reply, _ = await dev.cli.run(*dev.new_run_args("--output", "/proc/nowhere"))
     assert (code, reply["error"]) == (1, "output_unwritable")
     env = {"CLAUDE_K8S_STATE_DIR": "/proc/nowhere"}
     code, reply, _ = await dev.cli.run(*dev.new_run_args(), env=env)
