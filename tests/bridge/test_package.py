@@ -46,10 +46,19 @@ async def test_node_shim_writes_a_package_and_prints_how_to_install_it(tmp_path:
 async def test_node_shim_replaces_its_earlier_package(tmp_path: Path) -> None:
     write_package(tmp_path / "shim", "python3")
     (tmp_path / "shim" / "index.js").write_text("old", encoding="utf-8")
-    code, _, _ = await claude_k8s("node-shim", "--out", str(tmp_path / "shim"), "--python", "/opt/python")
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    code, _, _ = await claude_k8s("node-shim", "--out", str(tmp_path / "shim"), "--python", str(python))
     assert code == 0
     assert "createServerAdapter" in (tmp_path / "shim" / "index.js").read_text(encoding="utf-8")
-    assert read(tmp_path / "shim" / "facts.json")["python"] == "/opt/python"
+    assert read(tmp_path / "shim" / "facts.json")["python"] == str(python)
+
+
+async def test_node_shim_with_a_missing_python_writes_nothing(tmp_path: Path) -> None:
+    shim = str(tmp_path / "shim")
+    code, _, err = await claude_k8s("node-shim", "--out", shim, "--python", str(tmp_path / "python"))
+    assert (code, names_in(tmp_path)) == (2, set())
+    assert str(tmp_path / "python") in err
 
 
 @pytest.mark.parametrize(
@@ -87,7 +96,8 @@ async def test_node_shim_refuses_a_file(tmp_path: Path) -> None:
 
 async def test_node_shim_without_a_writable_folder_reports_not_written() -> None:
     code, out, err = await claude_k8s("node-shim", "--out", "/proc/none/shim")
-    assert (code, err) == (1, "")
+    assert code == 1
+    assert err.startswith("error: not_written: ")
     assert json.loads(out)["error"] == "not_written"
 
 
