@@ -273,6 +273,7 @@ SCENARIOS: dict[str, Scenario] = {
 NOT_CALLED_BY_RUNS = frozenset(
     {
         *("server_version", "list_claims", "delete_claim", "may", "try_pod"),  # calls of the environment test
+        "list_namespaces",  # commands for all namespaces
         *("patch_secret", "delete_pod"),  # for old servers and lost labels: tests/run/test_disruption.py
         *("home_pod", "default_namespace", "own_pod"),  # before anything is created
         "close",
