@@ -127,7 +127,8 @@ async def test_watch_continues_from_a_list_without_gap(tested: ContractCluster) 
 
 
 async def test_watch_from_version_0_yields_existing_objects_first(tested: ContractCluster) -> None:
-    made = await tested.cluster.create_job(tested.namespace, tested.job("there", runs_for=2))
+    # On a busy node, a running Pod is seen as running seconds after its start.
+    made = await tested.cluster.create_job(tested.namespace, tested.job("there", runs_for=10))
     await tested.wait_until_running(made)
     phases: list[str] = []
     async with asyncio.timeout(CONTRACT_TIMEOUT):

@@ -38,6 +38,8 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "my-project"
     write(folder, {"README": "hello\n", "src/a.txt": "a\n", "src/b.txt": "b\n", ".gitignore": "build/\n"})
     write(folder, {"build/big": "ignored\n", ".git/HEAD": "ref: refs/heads/main\n"})
+    # Files that are as new as the run could be taken for the agent's.
+    os.utime(folder / ".git/HEAD", (1_700_000_000, 1_700_000_000))
     (folder / "link").symlink_to("src/a.txt")
     return folder
 

@@ -24,5 +24,6 @@ rm -rf "$dir" "$sync/alive"
 why=$( (cat "$PAPERCLIP_UPLOAD_PARTS"/* | gzip -dc | tar -x -o -f - -C "$top") 2>&1) && [ -d "$dir" ] &&
   why=$(mv "$top/.paperclip-sums" "$sync/sums" 2>&1 && mv "$top/.paperclip-links" "$sync/links" 2>&1) &&
   why=$(mkfifo "$sync/alive" 2>&1) || fail "it cannot be unpacked: $(printf %s "$why" | tr '\n' ' ' | head -c 300)"
-# later than all files of the folder, earlier than what the agent writes
+# Earlier than what the agent writes, by a second because busybox compares whole seconds.
 : >"$sync/unpacked"
+touch -d "@$(($(date +%s) - 1))" "$sync/unpacked" 2>/dev/null || :
