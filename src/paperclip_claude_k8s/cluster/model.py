@@ -161,6 +161,10 @@ class PodSnapshot:
         """The agent's container; None while the Pod's status does not list it."""
         return next((c for c in self.containers if c.name == AGENT_CONTAINER), None)
 
+    def container(self, name: str) -> ContainerSnapshot | None:
+        """The container or init container of this name; Kubernetes lets no two have the same."""
+        return next((c for c in (*self.init_containers, *self.containers) if c.name == name), None)
+
     def condition(self, kind: str) -> Condition | None:
         return next((c for c in self.conditions if c.type == kind), None)
 

@@ -1,18 +1,11 @@
 """Reads and applies what the agent changed in an uploaded folder, while the Pod still exists."""
 
 import asyncio
-import math
-from contextlib import suppress
 
-from paperclip_claude_k8s.base.aio import loop_time
-from paperclip_claude_k8s.host.context import StopSignal
-from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
+from paperclip_claude_k8s.run.limited_wait import limited_wait
 from paperclip_claude_k8s.run.live_run import LiveRun
 from paperclip_claude_k8s.run.returned_changes import apply_returned, has_changes, has_our_folder
 from paperclip_claude_k8s.verdict.upload_end import UploadEnd, return_container
-
-STOPPED_WAIT = 5.0
-"""Seconds to wait after a stop, whose answer the host awaits. A stopped agent's Pod is gone soon anyway."""
 
 
 async def await_changes(run: LiveRun) -> UploadEnd | None:
@@ -38,13 +31,8 @@ async def _take(run: LiveRun) -> UploadEnd:
     changes, reading = run.changes, run.changes_task
     assert changes is not None and reading is not None  # noqa: S101, PT018  # `read_changes` has set both
     try:
-        limit = STOPPED_WAIT if run.stop_reason is not None else run.ports.settings.timings.workspace_return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit) as wait:
-                if run.ctx.signal is not None:
-                    run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
-                await asyncio.wait([reading])
-        run.cancel_watchers()
+        async with limited_wait(run, run.ports.settings.timings.workspace_return):
+            await asyncio.wait([reading])
         reading.cancel()
         await asyncio.wait([reading])
         changes.gone = changes.gone or run.job_watch.known.pod_gone or run.stop_reason is not None
@@ -54,10 +42,3 @@ async def _take(run: LiveRun) -> UploadEnd:
         return await apply_returned(changes, run.launched.job, run.plan, run.ports)
     finally:
         await changes.close()
-
-
-async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:
-    """End the wait soon after the host has stopped the run. The Pod keeps the changes for the next run."""
-    await wait_for_stop(signal)
-    if not wait.expired():
-        wait.reschedule(min(wait.when() or math.inf, loop_time() + STOPPED_WAIT))

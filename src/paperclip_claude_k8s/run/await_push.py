@@ -1,15 +1,10 @@
 """Reports the clone of a workspace, and after the agent has ended waits for the container that pushes it."""
 
-import asyncio
-import math
-from contextlib import suppress
 from dataclasses import replace
 
-from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.cluster.labels import NONCE_ANNOTATION
 from paperclip_claude_k8s.cluster.model import PodSnapshot
-from paperclip_claude_k8s.host.context import StopSignal
-from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
+from paperclip_claude_k8s.run.limited_wait import limited_wait
 from paperclip_claude_k8s.run.live_run import LiveRun
 from paperclip_claude_k8s.verdict.workspace_end import (
     WorkspaceEnd,
@@ -19,8 +14,6 @@ from paperclip_claude_k8s.verdict.workspace_end import (
     why_not_cloned,
 )
 
-STOPPED_WAIT = 5.0
-"""Seconds to wait after a stop, whose answer the host awaits. A stopped agent's Pod is gone soon anyway."""
 WAITING = "Workspace: the agent has ended; waiting until its Pod reports what was pushed"
 
 
@@ -44,27 +37,15 @@ async def await_push(run: LiveRun) -> WorkspaceEnd | None:
         return None
     await report_clone(run, pod)  # an agent that ends at once has ended before the clone was reported
     nonce = _nonce(run)
-    limit = STOPPED_WAIT if run.stop_reason is not None else timings.workspace_push
-    with suppress(TimeoutError):
-        async with asyncio.timeout(limit) as wait:
-            if run.ctx.signal is not None:
-                run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
-            if push_end(job_watch.known.pod, nonce) is None and run.stop_reason is None:
-                await run.narrator.status(WAITING)
-            while push_end(job_watch.known.pod, nonce) is None and not job_watch.known.pod_gone:
-                await job_watch.changed()
-    run.cancel_watchers()  # before anything is awaited: the limit can no longer be changed
+    async with limited_wait(run, timings.workspace_push):
+        if push_end(job_watch.known.pod, nonce) is None and run.stop_reason is None:
+            await run.narrator.status(WAITING)
+        while push_end(job_watch.known.pod, nonce) is None and not job_watch.known.pod_gone:
+            await job_watch.changed()
     end = push_end(job_watch.known.pod, nonce) or WorkspaceEnd(None)
     end = replace(end, not_cloned=why_not_cloned(job_watch.known.pod, nonce))
     await (run.narrator.status if end.is_fine else run.narrator.warn)(end.line)
     return end
-
-
-async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:
-    """End the wait soon after the host has stopped the run. The push goes on until the Pod is deleted."""
-    await wait_for_stop(signal)
-    if not wait.expired():
-        wait.reschedule(min(wait.when() or math.inf, loop_time() + STOPPED_WAIT))
 
 
 def _nonce(run: LiveRun) -> str:

@@ -12,7 +12,14 @@ from typing import TypeAlias
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cluster.labels import CANCELLED_ANNOTATION
-from paperclip_claude_k8s.cluster.model import Condition, Known, PodSnapshot, Running, Terminated
+from paperclip_claude_k8s.cluster.model import (
+    Condition,
+    ContainerSnapshot,
+    Known,
+    PodSnapshot,
+    Running,
+    Terminated,
+)
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.disruption import (
     DEADLINE_EXCEEDED,
@@ -149,8 +156,16 @@ def is_cancelled(host_status: object) -> bool:
 
 def agent_end(pod: PodSnapshot | None) -> Terminated | None:
     """How the agent's container terminated; None if it has not."""
-    agent = pod.agent if pod is not None else None
-    return agent.state if agent is not None and isinstance(agent.state, Terminated) else None
+    return _end_of(pod.agent if pod is not None else None)
+
+
+def container_end(pod: PodSnapshot | None, name: str) -> Terminated | None:
+    """How the container or init container of this name terminated; None if it has not, or does not exist."""
+    return _end_of(pod.container(name) if pod is not None else None)
+
+
+def _end_of(container: ContainerSnapshot | None) -> Terminated | None:
+    return container.state if container is not None and isinstance(container.state, Terminated) else None
 
 
 def agent_seconds(pod: PodSnapshot | None, now: datetime) -> float:

@@ -7,10 +7,11 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude.run_warnings import RunWarning, WarningCode
-from paperclip_claude_k8s.cluster.model import ContainerSnapshot, PodSnapshot, Terminated
+from paperclip_claude_k8s.cluster.model import ContainerSnapshot, PodSnapshot
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.relay.upload_scripts import RETURN_CONTAINER, UNPACK_CONTAINER
+from paperclip_claude_k8s.verdict.ending import container_end
 
 _PATHS_IN_LINE = 5
 _NEXT_STEP = "; the next run of this agent in this folder takes it, within a day"
@@ -139,21 +140,18 @@ def _shown(paths: Sequence[str]) -> str:
 
 def return_container(pod: PodSnapshot | None) -> ContainerSnapshot | None:
     """The container that prints the changes; None if the Pod has none."""
-    containers = pod.containers if pod is not None else ()
-    return next((container for container in containers if container.name == RETURN_CONTAINER), None)
+    return pod.container(RETURN_CONTAINER) if pod is not None else None
 
 
 def unpack_failure(pod: PodSnapshot | None) -> Failure | None:
     """The failure of a Pod whose folder was not unpacked; None if it was, or if there is none."""
-    containers = pod.init_containers if pod is not None else ()
-    for container in containers:
-        end = container.state
-        if container.name == UNPACK_CONTAINER and isinstance(end, Terminated) and end.exit_code:
-            why = " ".join(end.message.split()) or f"exit code {end.exit_code} ({end.reason})"
-            step = "use an image that has these programs, then run the agent again"
-            if end.reason == "OOMKilled":
-                step = "raise `resources.limits.memory`"
-            elif "No space" in why:
-                step = "free space on the node, or name what is not needed in uploadExcludes"
-            return failures.workspace_unavailable(f"The agent's workspace was not unpacked: {why}", step)
-    return None
+    end = container_end(pod, UNPACK_CONTAINER)
+    if end is None or not end.exit_code:
+        return None
+    why = " ".join(end.message.split()) or f"exit code {end.exit_code} ({end.reason})"
+    step = "use an image that has these programs, then run the agent again"
+    if end.reason == "OOMKilled":
+        step = "raise `resources.limits.memory`"
+    elif "No space" in why:
+        step = "free space on the node, or name what is not needed in uploadExcludes"
+    return failures.workspace_unavailable(f"The agent's workspace was not unpacked: {why}", step)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude.run_warnings import RunWarning, WarningCode
-from paperclip_claude_k8s.cluster.model import ContainerSnapshot, PodSnapshot, Running, Terminated
+from paperclip_claude_k8s.cluster.model import ContainerSnapshot, PodSnapshot, Running
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.relay.git import (
@@ -16,6 +16,7 @@ from paperclip_claude_k8s.relay.git import (
     read_clone_report,
     read_push_report,
 )
+from paperclip_claude_k8s.verdict.ending import container_end
 
 _KIB = 1024
 _CREDENTIALS = (
@@ -112,7 +113,7 @@ _OTHER_STEP = "resolve what git says, then run the agent again"
 
 def clone_failure(pod: PodSnapshot | None) -> Failure | None:
     """The failure of a Pod whose clone failed; None if it did not."""
-    end = _end_of(pod.init_containers if pod is not None else (), CLONE_CONTAINER)
+    end = container_end(pod, CLONE_CONTAINER)
     if end is None or not end.exit_code:
         return None
     why = " ".join(end.message.split()) or f"git-clone ended with exit code {end.exit_code} ({end.reason})"
@@ -247,8 +248,7 @@ def _size(size: int | None) -> str:
 
 def push_container(pod: PodSnapshot | None) -> ContainerSnapshot | None:
     """The pushing container of a Pod; None if the Pod has none."""
-    containers = pod.containers if pod is not None else ()
-    return next((container for container in containers if container.name == PUSH_CONTAINER), None)
+    return pod.container(PUSH_CONTAINER) if pod is not None else None
 
 
 def pushes(pod: PodSnapshot) -> bool:
@@ -259,17 +259,10 @@ def pushes(pod: PodSnapshot) -> bool:
 
 def push_end(pod: PodSnapshot | None, nonce: str) -> WorkspaceEnd | None:
     """The end of the pushing container; None if it has not ended, or does not exist."""
-    container = push_container(pod)
-    if container is None or not isinstance(container.state, Terminated):
-        return None
-    return WorkspaceEnd(read_push_report(container.state.message, nonce))
+    end = container_end(pod, PUSH_CONTAINER)
+    return WorkspaceEnd(read_push_report(end.message, nonce)) if end is not None else None
 
 
 def _clone_report(pod: PodSnapshot | None, nonce: str) -> CloneReport | None:
-    end = _end_of(pod.init_containers if pod is not None else (), CLONE_CONTAINER)
+    end = container_end(pod, CLONE_CONTAINER)
     return read_clone_report(end.message, nonce) if end is not None else None
-
-
-def _end_of(containers: tuple[ContainerSnapshot, ...], name: str) -> Terminated | None:
-    found = next((container for container in containers if container.name == name), None)
-    return found.state if found is not None and isinstance(found.state, Terminated) else None

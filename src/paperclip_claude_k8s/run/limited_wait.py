@@ -1,0 +1,33 @@
+"""The wait for what a Pod reports after its agent has ended: what was pushed, or what changed."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from paperclip_claude_k8s.base.aio import loop_time
+from paperclip_claude_k8s.host.context import StopSignal
+from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
+from paperclip_claude_k8s.run.live_run import LiveRun
+
+STOPPED_WAIT = 5.0
+"""Seconds to wait after a stop, whose answer the host awaits. A stopped agent's Pod is gone soon anyway."""
+
+
+@asynccontextmanager
+async def limited_wait(run: LiveRun, seconds: float) -> AsyncIterator[None]:
+    """Leave the block after `seconds`, or `STOPPED_WAIT` after the host has stopped the run."""
+    limit = STOPPED_WAIT if run.stop_reason is not None else seconds
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit) as wait:
+            if run.ctx.signal is not None:
+                run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
+            yield
+    run.cancel_watchers()  # before anything is awaited: the limit can no longer be changed
+
+
+async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:
+    """End the wait soon after the host has stopped the run. The Pod goes on until it is deleted."""
+    await wait_for_stop(signal)
+    if not wait.expired():
+        wait.reschedule(min(wait.when() or math.inf, loop_time() + STOPPED_WAIT))
