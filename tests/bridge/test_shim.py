@@ -2,34 +2,16 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.bridge import a_context
-from tests.support.node import node_host, warnings_in
+from tests.support.node import node_host, run_step, warnings_in
 
 from paperclip_claude_k8s import __version__, create_server_adapter
-from paperclip_claude_k8s.bridge.package import write_package
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.host.session import deserialize, display_id, serialize
-
-
-@pytest.fixture
-def shim(tmp_path: Path) -> Path:
-    write_package(tmp_path / "shim", sys.executable)
-    return tmp_path / "shim"
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[DevCluster]:
-    async with DevCluster.start() as running:
-        yield running
-
-
-def run_step(name: str, ctx: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"name": name, "method": "execute", "ctx": ctx, **more}
 
 
 def lines_of_agent(log: str) -> list[str]:
@@ -46,8 +28,8 @@ def log_of(outcome: dict[str, Any], name: str) -> str:
     return "".join(chunk for _, chunk in outcome["callbacks"][name]["log"])
 
 
-async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevCluster) -> None:
-    ada, bob = a_context(cluster, "run-1", "ada"), a_context(cluster, "run-2", "bob")
+async def test_shim_runs_two_agents_and_resumes_one(shim: Path, dev_cluster: DevCluster) -> None:
+    ada, bob = a_context(dev_cluster, "run-1", "ada"), a_context(dev_cluster, "run-2", "bob")
     outcome, err = await node_host(
         shim, [[run_step("ada", ada), run_step("bob", bob, mcpServers=[{"name": "m"}])]]
     )
@@ -64,15 +46,15 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
         assert log_of(outcome, name).count("✓ done") == 1
     assert warnings_in(err) == []
     first = outcome["results"]["ada"]
-    again = a_context(cluster, "run-3", "ada")
+    again = a_context(dev_cluster, "run-3", "ada")
     again["runtime"] = {"sessionId": first["sessionId"], "sessionParams": first["sessionParams"]}
     outcome, _ = await node_host(shim, [run_step("again", again)])
     assert outcome["results"]["again"]["sessionId"] == first["sessionId"]
 
 
-async def test_shim_passes_every_line_to_a_slow_host(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_passes_every_line_to_a_slow_host(shim: Path, dev_cluster: DevCluster) -> None:
     script = "i=0; while [ $i -lt 5000 ]; do echo \"line $i {'ü\u2028'}\"; i=$((i+1)); done"
-    ctx = a_context(cluster, "run-1", CLAUDE_SCRIPT=script)
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_SCRIPT=script)
     ctx["config"]["logFormat"] = "events"
     outcome, _ = await node_host(shim, [run_step("slow", ctx, slowMs=5)])
     stdout = "".join(chunk for stream, chunk in outcome["callbacks"]["slow"]["log"] if stream == "stdout")
@@ -80,25 +62,27 @@ async def test_shim_passes_every_line_to_a_slow_host(shim: Path, cluster: DevClu
     assert lines == [f"line {n} {{'ü\u2028'}}" for n in range(5000)]
 
 
-async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, cluster: DevCluster) -> None:
-    outcome, err = await node_host(shim, [run_step("refused", a_context(cluster, "run-1"), refuse=True)])
+async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, dev_cluster: DevCluster) -> None:
+    outcome, err = await node_host(shim, [run_step("refused", a_context(dev_cluster, "run-1"), refuse=True)])
     assert outcome["results"]["refused"]["exitCode"] == 0
     assert "the log is full" in err
 
 
 @pytest.mark.parametrize("when", [{"stopAt": "● Second part"}, {"stopAtOnce": True}])
-async def test_shim_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: dict[str, Any]) -> None:
-    ctx = a_context(cluster, "run-1", CLAUDE_SLEEP="300")
+async def test_shim_stop_is_acknowledged(shim: Path, dev_cluster: DevCluster, when: dict[str, Any]) -> None:
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_SLEEP="300")
     outcome, _ = await node_host(shim, [run_step("stopped", ctx, **when)])
     result = outcome["results"]["stopped"]
     assert result["errorCode"] == "cancelled"
     assert result["resultJson"]["executionCancellation"]["state"] == "acknowledged"
 
 
-async def test_shim_replaces_a_killed_bridge_which_adopts_the_job(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_replaces_a_killed_bridge_which_adopts_the_job(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
     """The run succeeds in one call, and the server gets every line once."""
-    ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
-    whole = a_context(cluster, "run-2", "bob")
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
+    whole = a_context(dev_cluster, "run-2", "bob")
     outcome, _ = await node_host(
         shim, [run_step("killed", ctx, killAt="· session"), run_step("whole", whole)]
     )
@@ -115,10 +99,10 @@ async def test_shim_replaces_a_killed_bridge_which_adopts_the_job(shim: Path, cl
 
 
 async def test_shim_ends_a_run_whose_bridge_is_killed_again_and_again(
-    shim: Path, cluster: DevCluster
+    shim: Path, dev_cluster: DevCluster
 ) -> None:
     """The result lets the host retry; the retry adopts the Job."""
-    ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
     without_restarts(shim)
     outcome, err = await node_host(
@@ -138,9 +122,9 @@ async def test_shim_ends_a_run_whose_bridge_is_killed_again_and_again(
     assert warnings_in(err) == []
 
 
-async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, dev_cluster: DevCluster) -> None:
     """The result makes the server start the next run of the task, which adopts the Job."""
-    ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
     outcome, _ = await node_host(
         shim, [run_step("stopped", ctx, sigtermAt="· session"), run_step("retry", retry)]
@@ -157,8 +141,8 @@ async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, clus
     assert result["executionRecovery"] == {"kind": "bootstrap", "providerWorkStarted": False}
 
 
-async def test_shim_leaves_signals_alone_while_no_run_is_active(shim: Path, cluster: DevCluster) -> None:
-    ctx = a_context(cluster, "run-1")
+async def test_shim_leaves_signals_alone_while_no_run_is_active(shim: Path, dev_cluster: DevCluster) -> None:
+    ctx = a_context(dev_cluster, "run-1")
     stored = {"name": "stored", "method": "sleep", "ms": 300}
     sigterm = {"name": "signal", "method": "sigterm"}
     steps = [run_step("one", ctx), stored, sigterm, run_step("two", ctx | {"runId": "2"})]
@@ -168,9 +152,11 @@ async def test_shim_leaves_signals_alone_while_no_run_is_active(shim: Path, clus
     assert outcome["listeners"] == 1
 
 
-async def test_shim_agent_continues_if_the_server_loses_its_lease(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_agent_continues_if_the_server_loses_its_lease(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
     """A server that loses its lease on a run, for example while it shuts down, aborts the run's signal."""
-    ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
     again = {**ctx, "runId": "run-2"}
     outcome, err = await node_host(
         shim, [run_step("lost", ctx, loseAt="· session"), run_step("again", again)]
@@ -183,8 +169,8 @@ async def test_shim_agent_continues_if_the_server_loses_its_lease(shim: Path, cl
     assert warnings_in(err) == []
 
 
-async def test_shim_continuation_marker_can_be_switched_off(shim: Path, cluster: DevCluster) -> None:
-    ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
+async def test_shim_continuation_marker_can_be_switched_off(shim: Path, dev_cluster: DevCluster) -> None:
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     ctx["config"]["continuationMarker"] = False
     without_restarts(shim)
     outcome, _ = await node_host(shim, [run_step("killed", ctx, killAt="· session")])
@@ -354,10 +340,10 @@ async def test_shim_members_are_those_of_the_adapter(shim: Path) -> None:
     assert outcome["results"] == {name: getattr(adapter, name) for name in names}
 
 
-async def test_shim_failure_does_not_repeat_the_transcript(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_failure_does_not_repeat_the_transcript(shim: Path, dev_cluster: DevCluster) -> None:
     """The server's page shows all of a failed run's `resultJson`."""
     script = "echo a line of stdout; for i in $(seq 500); do echo it broke >&2; done; exit 3"
-    ctx = a_context(cluster, "run-1", CLAUDE_SCRIPT=script)
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_SCRIPT=script)
     outcome, _ = await node_host(shim, [run_step("failed", ctx)])
     result_json = outcome["results"]["failed"]["resultJson"]
     assert "stdout" not in result_json

@@ -1,33 +1,13 @@
 """When the npm package lets Python delete a Job: after the server has stored the result, and not before."""
 
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.support.bridge import a_context
-from tests.support.node import node_host
+from tests.support.node import node_host, run_step
 
-from paperclip_claude_k8s.bridge.package import write_package
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS
-
-
-@pytest.fixture
-def shim(tmp_path: Path) -> Path:
-    write_package(tmp_path / "shim", sys.executable)
-    return tmp_path / "shim"
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[DevCluster]:
-    async with DevCluster.start() as running:
-        yield running
-
-
-def run_step(name: str, ctx: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"name": name, "method": "execute", "ctx": ctx, **more}
 
 
 def retry_of(ctx: dict[str, Any], run: str) -> dict[str, Any]:
@@ -38,15 +18,19 @@ def log_of(outcome: dict[str, Any], name: str) -> str:
     return "".join(chunk for _, chunk in outcome["callbacks"][name]["log"])
 
 
-async def test_job_is_deleted_when_the_server_has_stored_the_result(shim: Path, cluster: DevCluster) -> None:
-    ctx = a_context(cluster, "run-1")
+async def test_job_is_deleted_when_the_server_has_stored_the_result(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
+    ctx = a_context(dev_cluster, "run-1")
     outcome, _ = await node_host(shim, [run_step("one", ctx, storesAfterMs=400)])
     assert outcome["results"]["one"]["exitCode"] == 0
-    assert list(cluster.store.list(JOBS)) == []
+    assert list(dev_cluster.store.list(JOBS)) == []
 
 
-async def test_result_that_the_server_lost_is_taken_by_the_next_run(shim: Path, cluster: DevCluster) -> None:
-    ctx = a_context(cluster, "run-1")
+async def test_result_that_the_server_lost_is_taken_by_the_next_run(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
+    ctx = a_context(dev_cluster, "run-1")
     stored = {"name": "lost", "method": "sleep", "ms": 500}
     outcome, _ = await node_host(
         shim, [run_step("one", ctx, loses=True), stored, run_step("two", retry_of(ctx, "run-2"))]
@@ -54,19 +38,21 @@ async def test_result_that_the_server_lost_is_taken_by_the_next_run(shim: Path, 
     one, two = outcome["results"]["one"], outcome["results"]["two"]
     assert (two["exitCode"], two["costUsd"]) == (0, one["costUsd"])
     assert "Created K8s Job" not in log_of(outcome, "two")
-    assert list(cluster.store.list(JOBS)) == []
+    assert list(dev_cluster.store.list(JOBS)) == []
 
 
-async def test_next_run_of_the_agent_waits_while_a_result_is_stored(shim: Path, cluster: DevCluster) -> None:
-    ctx = a_context(cluster, "run-1")
+async def test_next_run_of_the_agent_waits_while_a_result_is_stored(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
+    ctx = a_context(dev_cluster, "run-1")
     ctx["config"]["concurrencyWaitSec"] = 0
     other = {**ctx, "runId": "run-2", "context": {**ctx["context"], "taskId": "another-task"}}
     outcome, _ = await node_host(shim, [run_step("one", ctx, storesAfterMs=1500), run_step("two", other)])
     assert outcome["results"]["two"]["exitCode"] == 0, outcome["results"]["two"]
 
 
-async def test_stop_of_the_server_waits_until_results_are_stored(shim: Path, cluster: DevCluster) -> None:
-    ctx = a_context(cluster, "run-1")
+async def test_stop_of_the_server_waits_until_results_are_stored(shim: Path, dev_cluster: DevCluster) -> None:
+    ctx = a_context(dev_cluster, "run-1")
     later = {"name": "later", "method": "sleep", "ms": 3500}
     steps = [run_step("one", ctx, storesAfterMs=700), {"name": "signal", "method": "sigterm"}, later]
     outcome, _ = await node_host(shim, steps)
@@ -75,17 +61,17 @@ async def test_stop_of_the_server_waits_until_results_are_stored(shim: Path, clu
 
 
 async def test_lease_that_the_server_loses_after_the_result_keeps_no_job(
-    shim: Path, cluster: DevCluster
+    shim: Path, dev_cluster: DevCluster
 ) -> None:
     """The server takes a run that has ended meanwhile for one of another server."""
-    ctx = a_context(cluster, "run-1")
+    ctx = a_context(dev_cluster, "run-1")
     await node_host(shim, [run_step("one", ctx, storesAfterMs=300, losesLeaseAfterwards=True)])
-    assert list(cluster.store.list(JOBS)) == []
+    assert list(dev_cluster.store.list(JOBS)) == []
 
 
-async def test_server_without_events_is_given_two_seconds(shim: Path, cluster: DevCluster) -> None:
+async def test_server_without_events_is_given_two_seconds(shim: Path, dev_cluster: DevCluster) -> None:
     stored_js = shim / "stored.js"
     stored_js.write_text(stored_js.read_text().replace("subscribeAllCompanyLiveEvents", "renamed"))
-    outcome, _ = await node_host(shim, [run_step("one", a_context(cluster, "run-1"), storesAfterMs=400)])
+    outcome, _ = await node_host(shim, [run_step("one", a_context(dev_cluster, "run-1"), storesAfterMs=400)])
     assert outcome["results"]["one"]["exitCode"] == 0
-    assert list(cluster.store.list(JOBS)) == []
+    assert list(dev_cluster.store.list(JOBS)) == []

@@ -88,15 +88,21 @@ async def test_host_and_operator_are_told_that_the_run_was_cancelled(
         assert "there is no run '2f00aa'" in err
 
 
+async def read_until(part: bytes, stream: asyncio.StreamReader | None) -> bytes:
+    """The lines of a running command up to the first one that contains `part`."""
+    assert stream is not None
+    shown = b""
+    while part not in shown:
+        line = await stream.readline()
+        assert line, shown
+        shown += line
+    return shown
+
+
 async def test_attached_operator_sees_the_run_to_its_end(dev: DevClusterCli, tmp_path: Path) -> None:
     async with operator_beside_host(dev, tmp_path) as operator:
         async with running_command("attach", RUN[:6], env=operator.cli.environment()) as process:
-            assert process.stdout is not None
-            shown = b""
-            while b"Bash" not in shown:
-                line = await process.stdout.readline()
-                assert line, shown
-                shown += line
+            shown = await read_until(b"Bash", process.stdout)
             dev.end_agent()
             out, err = await process.communicate()
         text = (shown + out).decode()
@@ -112,12 +118,7 @@ async def test_second_shell_shows_what_the_first_one_works_on(dev: DevClusterCli
     async with running_command(*args, "-q", env=dev.cli.environment()) as first:
         await dev.cli.wait_until(lambda: len(dev.cli.transcript()) == len(TRANSCRIPT))
         async with running_command(*args, env=dev.cli.environment()) as second:
-            assert second.stderr is not None
-            shown = b""
-            while b"Bash" not in shown:
-                line = await second.stderr.readline()
-                assert line, shown
-                shown += line
+            shown = await read_until(b"Bash", second.stderr)
             dev.end_agent()
             _, err = await second.communicate()
         await first.communicate()

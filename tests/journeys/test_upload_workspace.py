@@ -153,17 +153,22 @@ async def test_host_that_dies_in_mid_run_is_replaced_and_changes_come_back(
     assert (project / "README").read_text() == "agent\n"
 
 
-async def test_changes_of_a_dead_host_are_there_for_another_task(upload_site: Site, project: Path) -> None:
-    agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
-    first, log = HostLog(), HostLog()
-    script = "echo working; sleep 2; echo agent >README"
+async def end_host_in_mid_run(site: Site, project: Path, script: str, agent: dict[str, str]) -> None:
+    """Start a run whose agent prints "working", end its host, and wait until the agent has ended too."""
+    log = HostLog()
     async with asyncio.TaskGroup() as group:
         more = {"runId": str(uuid.uuid4()), "agent": agent}
-        killed = group.create_task(run(upload_site, script, project, host_log=first, more=more))
-        await wait_for_output(first, "working")
+        killed = group.create_task(run(site, script, project, host_log=log, more=more))
+        await wait_for_output(log, "working")
         killed.cancel()
-    await upload_site.adapter.shutdown()
+    await site.adapter.shutdown()
     await asyncio.sleep(4)
+
+
+async def test_changes_of_a_dead_host_are_there_for_another_task(upload_site: Site, project: Path) -> None:
+    agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    log = HostLog()
+    await end_host_in_mid_run(upload_site, project, "echo working; sleep 2; echo agent >README", agent)
     second = new_adapter(upload_site)
     context = {"taskId": "task-2", "paperclipWorkspace": {"cwd": str(project)}}
     try:
@@ -183,15 +188,7 @@ async def test_changes_of_another_folder_wait_for_a_run_there(upload_site: Site,
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     other = project.parent / "other"
     write(other, {"README": "other\n"})
-    first = HostLog()
-    script = "echo working; sleep 1; echo agent >README"
-    async with asyncio.TaskGroup() as group:
-        more = {"runId": str(uuid.uuid4()), "agent": agent}
-        killed = group.create_task(run(upload_site, script, project, host_log=first, more=more))
-        await wait_for_output(first, "working")
-        killed.cancel()
-    await upload_site.adapter.shutdown()
-    await asyncio.sleep(4)
+    await end_host_in_mid_run(upload_site, project, "echo working; sleep 1; echo agent >README", agent)
     second = new_adapter(upload_site)
     site = replace(upload_site, adapter=second)
     env = {"CLAUDE_SCRIPT": f"cat README; {RESULT}"}

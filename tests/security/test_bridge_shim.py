@@ -1,7 +1,6 @@
 """The npm package in a Node host with hostile contexts and callbacks; a run beside them is unaffected."""
 
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,6 @@ from paperclip_claude_k8s.devcluster import DevCluster
 def shim(tmp_path: Path) -> Path:
     write_package(tmp_path / "shim", sys.executable)
     return tmp_path / "shim"
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[DevCluster]:
-    async with DevCluster.start() as running:
-        yield running
 
 
 NESTED = "let deep = 1; for (let i = 0; i < {levels}; i++) deep = {{a: deep}}; "
@@ -71,15 +64,20 @@ ctx.agent.metadata = {
 """
 
 
-async def test_hostile_contexts_fail_alone(shim: Path, cluster: DevCluster) -> None:
+async def test_hostile_contexts_fail_alone(shim: Path, dev_cluster: DevCluster) -> None:
     """All hostile runs are started at once, beside a harmless run that lasts longer."""
     victim = {
         "name": "victim",
         "method": "execute",
-        "ctx": a_context(cluster, "run-0", CLAUDE_LINE_DELAY="0.1"),
+        "ctx": a_context(dev_cluster, "run-0", CLAUDE_LINE_DELAY="0.1"),
     }
     hostile = [
-        {"name": name, "method": "execute", "ctx": a_context(cluster, f"run-{name}", "eve"), "change": change}
+        {
+            "name": name,
+            "method": "execute",
+            "ctx": a_context(dev_cluster, f"run-{name}", "eve"),
+            "change": change,
+        }
         for name, (change, _) in HOSTILE_CONTEXTS.items()
     ]
     outcome, _ = await node_host(shim, [[victim, *hostile]])
@@ -98,8 +96,8 @@ def _assert_ran_well(result: dict[str, Any]) -> None:
     assert result["resultJson"]["log"]["complete"] is True
 
 
-async def test_odd_but_harmless_values_do_not_fail_a_run(shim: Path, cluster: DevCluster) -> None:
-    step = {"name": "odd", "method": "execute", "ctx": a_context(cluster, "run-1"), "change": HARMLESS}
+async def test_odd_but_harmless_values_do_not_fail_a_run(shim: Path, dev_cluster: DevCluster) -> None:
+    step = {"name": "odd", "method": "execute", "ctx": a_context(dev_cluster, "run-1"), "change": HARMLESS}
     outcome, err = await node_host(shim, [step])
     _assert_ran_well(outcome["results"]["odd"])
     assert warnings_in(err) == []
@@ -117,13 +115,15 @@ HOSTILE_CALLBACKS = {  # what `onLog` does → JavaScript that replaces it
 }
 
 
-async def test_hostile_callbacks_count_as_failures_of_their_run_only(shim: Path, cluster: DevCluster) -> None:
-    victim = {"name": "victim", "method": "execute", "ctx": a_context(cluster, "run-0")}
+async def test_hostile_callbacks_count_as_failures_of_their_run_only(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
+    victim = {"name": "victim", "method": "execute", "ctx": a_context(dev_cluster, "run-0")}
     hostile = [
         {
             "name": name,
             "method": "execute",
-            "ctx": a_context(cluster, f"run-{n}", f"eve-{n}"),
+            "ctx": a_context(dev_cluster, f"run-{n}", f"eve-{n}"),
             "change": change,
         }
         for n, (name, change) in enumerate(HOSTILE_CALLBACKS.items(), 1)
@@ -137,15 +137,17 @@ async def test_hostile_callbacks_count_as_failures_of_their_run_only(shim: Path,
         assert len(str(result["resultJson"]["log"]["firstHostError"])) < 1000, name
 
 
-async def test_callback_that_never_ends_holds_back_its_own_run_only(shim: Path, cluster: DevCluster) -> None:
+async def test_callback_that_never_ends_holds_back_its_own_run_only(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
     stuck = {
         "name": "stuck",
         "method": "execute",
-        "ctx": a_context(cluster, "run-1", "eve"),
+        "ctx": a_context(dev_cluster, "run-1", "eve"),
         "change": "ctx.onLog = () => new Promise(() => {});",
         "background": True,
     }
-    victim = {"name": "victim", "method": "execute", "ctx": a_context(cluster, "run-0")}
+    victim = {"name": "victim", "method": "execute", "ctx": a_context(dev_cluster, "run-0")}
     last = {"name": "last", "method": "listModels"}
     outcome, _ = await node_host(shim, [stuck, victim, last])
     _assert_ran_well(outcome["results"]["victim"])
@@ -155,13 +157,15 @@ async def test_callback_that_never_ends_holds_back_its_own_run_only(shim: Path, 
 @pytest.mark.parametrize(
     "reason", ["null", "Object.create(null)", "{get message() { throw 1; }}", "Symbol('s')"]
 )
-async def test_stop_with_an_odd_reason_stops_the_run(shim: Path, cluster: DevCluster, reason: str) -> None:
+async def test_stop_with_an_odd_reason_stops_the_run(
+    shim: Path, dev_cluster: DevCluster, reason: str
+) -> None:
     change = (
         "const stop = new AbortController(); ctx.signal = stop.signal; const log = ctx.onLog; "
         "ctx.onLog = async (stream, chunk) => { await log(stream, chunk); "
         f"if (stream === 'stdout') stop.abort({reason}); }};"
     )
-    ctx = a_context(cluster, "run-1", CLAUDE_SLEEP="300")
+    ctx = a_context(dev_cluster, "run-1", CLAUDE_SLEEP="300")
     outcome, _ = await node_host(
         shim, [{"name": "stopped", "method": "execute", "ctx": ctx, "change": change}]
     )

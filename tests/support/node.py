@@ -59,6 +59,11 @@ def _installed_host(folder: Path) -> Path:
     return host
 
 
+def run_step(name: str, ctx: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A step of `node_host`: one run."""
+    return {"name": name, "method": "execute", "ctx": ctx, **more}
+
+
 def warnings_in(stderr: str) -> list[str]:
     """The lines that are no log record of level INFO."""
     return [line for line in stderr.splitlines() if '"level": "INFO"' not in line]

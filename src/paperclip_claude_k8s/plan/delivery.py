@@ -138,6 +138,12 @@ def escaped(text: str) -> str:
     return text.replace("$", "$$")
 
 
+def script_env(prefix: str, variables: Mapping[str, object]) -> list[JsonObject]:
+    """The env of a container with these variables, whose names get the prefix."""
+    named = {f"{prefix}{key}": str(value) for key, value in variables.items()}
+    return [{"name": name, "value": escaped(value)} for name, value in sorted(named.items())]
+
+
 def pieces(text: str, limit: int) -> Iterator[str]:
     """The text in pieces, each of at most `limit` bytes of UTF-8 after escaping."""
     start = 0

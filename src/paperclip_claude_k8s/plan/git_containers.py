@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.workspace_settings import BRANCH_WORDS
-from paperclip_claude_k8s.plan.delivery import escaped
+from paperclip_claude_k8s.plan.delivery import escaped, script_env
 from paperclip_claude_k8s.plan.git_source import GitSource
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME, SCRATCH_DIR, WORKSPACE_DIR
@@ -159,9 +159,7 @@ def _container(  # noqa: PLR0913, PLR0917  # the parts in which the two containe
         "NONCE": plan.nonce,
         "MESSAGE": common["terminationMessagePath"],
     }
-    named = {f"{git.PREFIX}{key}": str(value) for key, value in {**everywhere, **variables}.items()}
-    env: list[JsonObject] = _proxy_env(plan)
-    env += [{"name": key, "value": escaped(value)} for key, value in sorted(named.items())]
+    env = [*_proxy_env(plan), *script_env(git.PREFIX, {**everywhere, **variables})]
     if secret:
         mounts = [*mounts, {"name": "git-secret", "mountPath": _SECRET_DIR, "readOnly": True}]
     file = "git_clone.sh" if name == git.CLONE_CONTAINER else "git_push.sh"

@@ -22,7 +22,7 @@ from paperclip_claude_k8s.plan.bundle import secret_keys
 from paperclip_claude_k8s.plan.delivery import escaped, writing_container
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
 from paperclip_claude_k8s.plan.git_containers import agent_variables, clone_container, push_container
-from paperclip_claude_k8s.plan.identity import label_value, user_labels
+from paperclip_claude_k8s.plan.identity import Identity, label_value, user_labels
 from paperclip_claude_k8s.plan.paths import CACHE_DIR, CONFIG_DIR, POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR
 from paperclip_claude_k8s.plan.pod_template import apply_overlay
 from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
@@ -30,7 +30,7 @@ from paperclip_claude_k8s.plan.secrets import command_with_references
 from paperclip_claude_k8s.plan.session_volume import CACHE_VARIABLE, CONFIG_DIR_VARIABLE
 from paperclip_claude_k8s.plan.shared_files import LIST_FILE
 from paperclip_claude_k8s.plan.upload_containers import return_container, unpack_container
-from paperclip_claude_k8s.plan.upload_parts import folder_mark
+from paperclip_claude_k8s.plan.upload_parts import PART_KEY, folder_mark, part_name
 from paperclip_claude_k8s.plan.volumes import mounts, mounts_at_home, volumes
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -72,19 +72,31 @@ def pod_template(plan: RunPlan) -> dict[str, Any]:
 
 def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
     """The run Secret with prompt, files and secret values; the cluster deletes it with the Job, its owner."""
+    return {
+        **_owned_secret(plan.secret_name, job, plan.identity),
+        "stringData": dict(plan.secret_data),
+        **({"data": _skill_data(plan)} if plan.packed.skill_files else {}),
+    }
+
+
+def part_manifest(job: JobRef, identity: Identity, number: int, content: bytes) -> JsonObject:
+    """The Secret of one part of an uploaded folder; the cluster deletes it with the Job, its owner."""
+    secret = _owned_secret(part_name(job.name, number), job, identity)
+    return {**secret, "data": {PART_KEY: b64encode(content).decode()}}
+
+
+def _owned_secret(name: str, job: JobRef, identity: Identity) -> JsonObject:
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
         "metadata": {
-            "name": plan.secret_name,
-            "namespace": plan.namespace,
-            "labels": dict(plan.identity.labels),
+            "name": name,
+            "namespace": job.namespace,
+            "labels": dict(identity.labels),
             "ownerReferences": [owner],
         },
-        "stringData": dict(plan.secret_data),
-        **({"data": _skill_data(plan)} if plan.packed.skill_files else {}),
     }
 
 

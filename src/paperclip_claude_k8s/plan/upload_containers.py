@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.cluster.model import JsonObject
-from paperclip_claude_k8s.plan.delivery import escaped
+from paperclip_claude_k8s.plan.delivery import escaped, script_env
 from paperclip_claude_k8s.plan.paths import SCRATCH_DIR, WORKSPACE_DIR
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.upload_parts import PART_KEY, part_name
@@ -109,15 +109,11 @@ def _container(
         "SYNC": SYNC_DIR,
         "MESSAGE": common["terminationMessagePath"],
     }
-    named = {
-        f"{upload_scripts.PREFIX}{key}": str(value) for key, value in {**everywhere, **variables}.items()
-    }
-    env: list[JsonObject] = [{"name": key, "value": escaped(value)} for key, value in sorted(named.items())]
     file = "upload_unpack.sh" if name == upload_scripts.UNPACK_CONTAINER else "upload_return.sh"
     return {
         **common,
         "name": name,
         "command": [escaped(part) for part in upload_scripts.command(file)],
-        "env": env,
+        "env": script_env(upload_scripts.PREFIX, {**everywhere, **variables}),
         "volumeMounts": mounts,
     }

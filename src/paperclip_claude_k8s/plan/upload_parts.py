@@ -5,11 +5,7 @@ removes them with the Job. The Pod cannot start until all of them exist.
 """
 
 import hashlib
-from base64 import b64encode
 from dataclasses import dataclass
-
-from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
-from paperclip_claude_k8s.plan.identity import Identity
 
 PART_KEY = "part"
 
@@ -30,23 +26,6 @@ NOT_PACKED = Upload(1, "")
 def part_name(job_name: str, number: int) -> str:
     """The name of a part's Secret."""
     return f"{job_name}-upload-{number:03d}"
-
-
-def part_manifest(job: JobRef, identity: Identity, number: int, content: bytes) -> JsonObject:
-    """The Secret of one part; the cluster deletes it with the Job, its owner."""
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "Opaque",
-        "metadata": {
-            "name": part_name(job.name, number),
-            "namespace": job.namespace,
-            "labels": dict(identity.labels),
-            "ownerReferences": [owner],
-        },
-        "data": {PART_KEY: b64encode(content).decode()},
-    }
 
 
 def folder_mark(folder: str) -> str:

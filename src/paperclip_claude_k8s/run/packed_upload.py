@@ -18,8 +18,9 @@ from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.policy import Refusal
+from paperclip_claude_k8s.plan.manifest import part_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
-from paperclip_claude_k8s.plan.upload_parts import Upload, part_manifest, part_name
+from paperclip_claude_k8s.plan.upload_parts import Upload, part_name
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules, rules_for
