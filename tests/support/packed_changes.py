@@ -3,11 +3,13 @@
 import gzip
 import hashlib
 import io
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.relay.upload_scripts import LINE_BYTES
 from paperclip_claude_k8s.volume.change_applying import Applied, apply_changes
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
 
@@ -28,6 +30,16 @@ def file_line(path: str, text: str, base: str | None = None, mode: str = "-") ->
 def packed(lines: Iterable[str], *contents: str) -> BinaryIO:
     text = "".join(f"{line}\n" for line in (*lines, ".")) + "".join(contents)
     return io.BytesIO(gzip.compress(text.encode(errors="surrogateescape")))
+
+
+def printed(changes: BinaryIO) -> bytes:
+    """What `upload_return.sh` prints for these changes."""
+    data = changes.read()
+    starts = range(0, len(data), LINE_BYTES)
+    lines = [b64encode(data[start : start + LINE_BYTES]).decode() for start in starts]
+    numbered = "".join(f"{number} {line}\n" for number, line in enumerate(lines))
+    head = f"paperclip-changes {len(data)} {hashlib.sha256(data).hexdigest()}\n"
+    return f"{head}{numbered}paperclip-changes end\n".encode()
 
 
 def apply(folder: Path, changes: BinaryIO, limit: int = LIMIT, ignore: IgnoreRules | None = None) -> Applied:

@@ -22,8 +22,10 @@ fail() {
   exit 75
 }
 
-# The host deletes the Job when it has the changes. If no host takes them, the Pod ends after a day.
+# The host deletes the Job when it has the changes. If no host takes them, the Pod ends after a day. If the Pod was deleted
+# before, its log stays for some seconds, so that the host can open it.
 wait_until_taken() {
+  [ -z "$stopped" ] || sleep 3
   while [ -z "$stopped" ] && [ "$keep" -gt 0 ]; do
     sleep 1
     keep=$((keep - 1))

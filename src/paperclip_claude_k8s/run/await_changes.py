@@ -2,10 +2,11 @@
 
 import asyncio
 
+from paperclip_claude_k8s.cluster.labels import UPLOAD_ANNOTATION
 from paperclip_claude_k8s.run.limited_wait import limited_wait
 from paperclip_claude_k8s.run.live_run import LiveRun
 from paperclip_claude_k8s.run.returned_changes import apply_returned, has_changes, has_our_folder
-from paperclip_claude_k8s.verdict.upload_end import UploadEnd, return_container
+from paperclip_claude_k8s.verdict.upload_end import UploadEnd
 
 
 async def await_changes(run: LiveRun) -> UploadEnd | None:
@@ -13,8 +14,8 @@ async def await_changes(run: LiveRun) -> UploadEnd | None:
 
     Nothing is applied if another process has taken the run over: that one applies them.
     """
-    job = run.launched.job
-    if return_container(run.job_watch.known.pod) is None or not run.job_watch.known.agent_began:
+    job, known = run.launched.job, run.job_watch.known
+    if UPLOAD_ANNOTATION not in job.annotations or known.pod is None or not known.agent_began:
         return None
     if not has_changes(job):
         return UploadEnd(by_other=True)

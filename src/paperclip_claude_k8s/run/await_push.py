@@ -33,7 +33,11 @@ async def await_push(run: LiveRun) -> WorkspaceEnd | None:
     """
     job_watch, timings = run.job_watch, run.ports.settings.timings
     pod = job_watch.known.pod
-    if pod is None or push_container(pod) is None or not job_watch.known.agent_began:
+    if pod is None or not job_watch.known.agent_began:
+        return None
+    if (
+        push_container(pod) is None and run.plan.workspace.source is None
+    ):  # a busy kubelet reports containers late
         return None
     await report_clone(run, pod)  # an agent that ends at once has ended before the clone was reported
     nonce = _nonce(run)

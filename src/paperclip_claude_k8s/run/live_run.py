@@ -24,7 +24,6 @@ from paperclip_claude_k8s.run.returned_changes import ReturnedChanges, has_chang
 from paperclip_claude_k8s.run.start_gate import StartGate
 from paperclip_claude_k8s.run.stop import StopLimits, stop_agent
 from paperclip_claude_k8s.verdict.ending import Ending, StopReason
-from paperclip_claude_k8s.verdict.upload_end import return_container
 
 _REASONS: dict[StopReason, StopCause] = {
     StopReason.CANCEL: "cancel",
@@ -131,9 +130,13 @@ class LiveRun:
             self.start_task("stop", self._stop(reason))
 
     def read_changes(self) -> None:
-        """Begin to read what the agent has changed in an uploaded folder. Idempotent."""
+        """Begin to read what the agent has changed in an uploaded folder. Idempotent.
+
+        Does not wait until the Pod's status shows the containers: a busy kubelet reports them seconds after
+        they have begun, and the log of a stopped Pod is removed sooner.
+        """
         pod, job = self.job_watch.known.pod, self.launched.job
-        uploaded = has_changes(job) and has_our_folder(job, self.plan) and return_container(pod) is not None
+        uploaded = has_changes(job) and has_our_folder(job, self.plan)
         if uploaded and pod is not None and self.changes_task is None:
             self.changes = ReturnedChanges(pod.namespace, pod.name, self.ports)
             self.changes_task = self.group.create_task(self.changes.read(), name="changes")

@@ -27,7 +27,7 @@ from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.relay.upload_scripts import RETURN_CONTAINER, PrintedChanges
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.packed_upload import upload_ignore, upload_place
-from paperclip_claude_k8s.verdict.upload_end import UploadEnd, return_container, upload_end
+from paperclip_claude_k8s.verdict.upload_end import UploadEnd, upload_end
 from paperclip_claude_k8s.volume.change_applying import Applied, apply_changes
 from paperclip_claude_k8s.volume.change_list import ChangesInvalid
 from paperclip_claude_k8s.volume.upload_packing import UploadRefused
@@ -118,8 +118,9 @@ class ReturnedChanges:
     async def _has_ended(self) -> bool:
         """Whether the container has ended, so that its log gets no more lines."""
         pod = await self.ports.cluster.read_pod(self.namespace, self.pod)
-        container = return_container(pod)
-        return pod is None or pod.is_over or container is None or isinstance(container.state, Terminated)
+        container = pod.container(RETURN_CONTAINER) if pod is not None else None
+        ended = container is not None and isinstance(container.state, Terminated)
+        return pod is None or pod.is_over or ended
 
 
 async def apply_returned(
@@ -198,8 +199,7 @@ async def take_left_changes(
         except ClusterError:
             continue
         for pod in pods.items:
-            ours = pod.job_uid == job.ref.uid and return_container(pod) is not None
-            if ours and not pod.agent_may_work:
+            if pod.job_uid == job.ref.uid and not pod.agent_may_work:
                 end = await _take(ReturnedChanges(job.ref.namespace, pod.name, ports), job, plan, narrator)
                 done |= set() if end.pending else {job.ref.uid}
         if not any(pod.job_uid == job.ref.uid for pod in pods.items):

@@ -30,6 +30,8 @@ class PodScript:
     """Seconds from the container's start until the Pod's status shows it; the log can be read at once."""
     evicted_at: float | None = None
     """Time of its eviction, in place of `ends_at`."""
+    changes: bytes = b""
+    """What the container beside the agent prints about an uploaded folder, when the agent has ended."""
     summarized: bool = True
     """The relay writes its summary to the termination message."""
 

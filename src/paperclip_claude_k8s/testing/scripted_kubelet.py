@@ -9,6 +9,7 @@ from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
+from paperclip_claude_k8s.relay.upload_scripts import RETURN_CONTAINER
 from paperclip_claude_k8s.testing.memory_faults import MemoryFaults
 from paperclip_claude_k8s.testing.pod_script import PodScript
 from paperclip_claude_k8s.testing.pod_start import PodStart
@@ -96,7 +97,7 @@ class ScriptedKubelet:
                     return
                 raise
             script.cancel()
-            self._logs[uid, "claude"].end()
+            self._end_logs(pod, pod_script)
             self._statuses.set_terminated(pod, code, reason, "")
 
     async def _wait_until_deleted(self, pod: Object) -> None:
@@ -118,7 +119,7 @@ class ScriptedKubelet:
             return
         grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
         await asyncio.sleep(pod_script.stops_in if pod_script.on_sigterm is not None else grace)
-        log.end()
+        self._end_logs(pod, pod_script)
         code = pod_script.on_sigterm if pod_script.on_sigterm is not None else 137
         self._statuses.set_terminated(pod, code, "Error", "")
         await asyncio.sleep(0.1)
@@ -130,6 +131,9 @@ class ScriptedKubelet:
         path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._faults.rotate_log_at
         log = LogFile(path, rotate_at, clock=_virtual_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
+        if pod_script.changes:
+            log_of_changes = LogFile(path.with_suffix(".changes"), 0, clock=_virtual_nanos)
+            self._logs[pod["metadata"]["uid"], RETURN_CONTAINER] = log_of_changes
         began = asyncio.get_running_loop().time()
         self._show_running(pod, pod_script)
         writer, stdout = StreamWriter(log, "stdout"), b""
@@ -140,7 +144,7 @@ class ScriptedKubelet:
         end = pod_script.ends_at if pod_script.evicted_at is None else pod_script.evicted_at
         await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
         writer.close()
-        log.end()
+        self._end_logs(pod, pod_script)
         if pod_script.evicted_at is not None:
             self._statuses.evict(pod)
             return
@@ -148,6 +152,15 @@ class ScriptedKubelet:
         message = relay_summary(pod, stdout, pod_script) if pod_script.summarized else ""
         reason = pod_script.reason or ("Completed" if pod_script.exit_code == 0 else "Error")
         self._statuses.set_terminated(pod, pod_script.exit_code, reason, message)
+
+    def _end_logs(self, pod: Object, pod_script: PodScript) -> None:
+        """The agent has ended, and then the container that prints its changes."""
+        uid = pod["metadata"]["uid"]
+        self._logs[uid, "claude"].end()
+        changes = self._logs.get((uid, RETURN_CONTAINER))
+        if changes is not None:
+            StreamWriter(changes, "stdout").feed(pod_script.changes)
+            changes.end()
 
     def _show_running(self, pod: Object, pod_script: PodScript) -> None:
         loop, running = asyncio.get_running_loop(), {"running": {"startedAt": now()}}

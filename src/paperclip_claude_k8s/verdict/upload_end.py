@@ -7,10 +7,10 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.claude.run_warnings import RunWarning, WarningCode
-from paperclip_claude_k8s.cluster.model import ContainerSnapshot, PodSnapshot
+from paperclip_claude_k8s.cluster.model import PodSnapshot
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.relay.upload_scripts import RETURN_CONTAINER, UNPACK_CONTAINER
+from paperclip_claude_k8s.relay.upload_scripts import UNPACK_CONTAINER
 from paperclip_claude_k8s.verdict.ending import container_end
 
 _PATHS_IN_LINE = 5
@@ -136,11 +136,6 @@ def _files(number: int) -> str:
 
 def _shown(paths: Sequence[str]) -> str:
     return ", ".join(paths[:_PATHS_IN_LINE]) + (", …" if len(paths) > _PATHS_IN_LINE else "")
-
-
-def return_container(pod: PodSnapshot | None) -> ContainerSnapshot | None:
-    """The container that prints the changes; None if the Pod has none."""
-    return pod.container(RETURN_CONTAINER) if pod is not None else None
 
 
 def unpack_failure(pod: PodSnapshot | None) -> Failure | None:
