@@ -35,9 +35,8 @@ async def await_push(run: LiveRun) -> WorkspaceEnd | None:
     pod = job_watch.known.pod
     if pod is None or not job_watch.known.agent_began:
         return None
-    if (
-        push_container(pod) is None and run.plan.workspace.source is None
-    ):  # a busy kubelet reports containers late
+    # A busy kubelet reports containers late, so a missing container alone proves nothing.
+    if push_container(pod) is None and run.plan.workspace.source is None:
         return None
     await report_clone(run, pod)  # an agent that ends at once has ended before the clone was reported
     nonce = _nonce(run)
