@@ -3,9 +3,9 @@
     python -m tests.perf.start_latency [REPEATS]
 
 The environment variables KUBECONFIG_FOR_TESTS, ADMIN_KUBECONFIG_FOR_TESTS and SHARED_VOLUME_FOR_TESTS are
-those of the journeys; CLAUDE_IMAGE is an image with git. The ways are measured in turns, beside a Job that only
-prints. Each agent prints the machine's uptime as its first line, so that Pod and host are measured on one
-clock. Prints milliseconds from the call of `execute` until the Job exists, until the agent runs, and until
+those of the journeys; CLAUDE_IMAGE is an image with git. The ways are measured in turns, beside a Job that
+only prints. Each agent prints the machine's uptime as its first line, so that Pod and host are measured on
+one clock. Prints milliseconds from the call of `execute` until the Job exists, until the agent runs, and until
 the host has its first line.
 """
 
@@ -227,7 +227,7 @@ def main(repeats: int) -> int:
     found = asyncio.run(measure(repeats))
     floor = median(start.started for start in found["no session, no workspace"])
     print(
-        f"{repeats} runs each: median (largest) in milliseconds; the last column: agent runs, beside row two"
+        f"{repeats} runs each: median (largest) in milliseconds. Added: until the agent runs, beside row two"
     )
     print("| way | Job created | agent runs | first line at the host | added |\n|---|---|---|---|---|")
     for name, starts in found.items():

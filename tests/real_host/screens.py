@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,11 @@ async def the_issue_page_shows_progress(testbed: Testbed, page: Page) -> str:
 async def the_form_is_short_and_unfolds(testbed: Testbed, page: Page) -> str:
     agent = await testbed.host.create_agent("Annie", ADAPTER_TYPE, testbed.config())
     await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
+    # The page replaces the id in its address by the agent's name, and loads everything again.
+    address = partial(page.evaluate, "location.pathname")
+    await eventually(
+        address, lambda path: "/annie/" in path, "an address with the agent's name", PAGE_TIMEOUT
+    )
     shown = await page.wait_for_text("Further settings", PAGE_TIMEOUT, "\nConfiguration\n", "\nAdvanced\n")
     form = shown[shown.index("\nConfiguration\n") : shown.index("\nAdvanced\n")].split("\n")
     expect("Image" in form and "Pod template" not in form, "only what a first run needs", form)
