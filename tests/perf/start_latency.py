@@ -5,8 +5,8 @@
 The environment variables KUBECONFIG_FOR_TESTS, ADMIN_KUBECONFIG_FOR_TESTS and SHARED_VOLUME_FOR_TESTS are
 those of the journeys; CLAUDE_IMAGE is an image with git. The ways are measured in turns, beside a Job that
 only prints. Each agent prints the machine's uptime as its first line, so that Pod and host are measured on
-one clock. Prints milliseconds from the call of `execute` until the Job exists, until the agent runs, and until
-the host has its first line.
+one clock. The table shows milliseconds from the call of `execute` until the Job exists, until the agent runs,
+and until the host has its first line.
 """
 
 import asyncio
