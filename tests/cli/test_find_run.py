@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paperclip_claude_k8s.cli.find_run import find_record, matching_job
+from paperclip_claude_k8s.cli.find_run import find_record, matching_job, newest_job
 from paperclip_claude_k8s.cli.runs.record import JobPart, Record
 from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cli.runs.state import State
@@ -51,6 +51,12 @@ def test_job_is_found_by_id_beginning_or_name(word: str, job: str | None) -> Non
         return
     found = matching_job(word, JOBS)
     assert (found.ref.name if found is not None else "") == job
+
+
+def test_newest_job_does_not_depend_on_the_order_of_the_list() -> None:
+    newer, older = a_job("a", "r1", minutes=5), a_job("b", "r1")
+    assert newest_job([newer, older]) is newest_job([older, newer]) is newer
+    assert newest_job([]) is None
 
 
 def test_same_id_in_two_namespaces_is_ambiguous() -> None:

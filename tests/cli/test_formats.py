@@ -26,7 +26,7 @@ ROWS: list[dict[str, Any]] = [
 ]
 COLUMNS = (
     Column("id", lambda row: row["id"]),
-    Column("n", lambda row: row["n"], right=True, wide=True),
+    Column("n", lambda row: row["n"], align_right=True, wide=True),
     Column("prompt", lambda row: row["prompt"]),
 )
 ANSWER = "# Title\n\n" + "\n".join(f"line {number}" for number in range(40))

@@ -82,7 +82,7 @@ def test_footer_omits_an_unknown_cost() -> None:
     )
     live = LiveView(Console(file=io.StringIO(), force_terminal=True), quiet=False)
     live.show_agent_output("stdout", init + result, b"")
-    assert (live.cost, "$" in str(live.footer().text)) == (None, False)
+    assert (live.cost_usd, "$" in str(live.footer().text)) == (None, False)
 
 
 def test_known_lines_are_counted_but_not_shown_again() -> None:

@@ -31,3 +31,18 @@ async def test_dry_run_of_an_invalid_config_says_why(dev: DevClusterCli) -> None
     code, out, err = await claude_k8s(*args, env=dev.cli.environment())
     assert (code, out) == (1, "")
     assert "timeoutSec" in err
+
+
+async def test_dry_run_reads_the_prompt_from_a_file(dev: DevClusterCli) -> None:
+    command, _, _, *rest = dev.new_run_args("--dry-run")
+    prompt = dev.cli.folder / "prompt.txt"
+    prompt.write_text("Go on.", encoding="utf-8")
+    code, out, err = await claude_k8s(command, "--prompt-file", str(prompt), *rest, env=dev.cli.environment())
+    assert code == 0, err
+    assert "(6 characters)" in out
+
+
+async def test_dry_run_of_a_known_run_is_refused(dev: DevClusterCli) -> None:
+    code, out, err = await claude_k8s("run", "--dry-run", "--run-id", "x", env=dev.cli.environment())
+    assert (code, out) == (1, "")
+    assert "--dry-run prints the objects of a new run" in err

@@ -1,4 +1,4 @@
-"""The agent's output as lines of text, with what a footer shows of it: tokens and cost."""
+"""Formats the agent's output as lines of text, and counts its tokens and cost for a footer."""
 
 import re
 from collections.abc import Iterable
@@ -20,14 +20,17 @@ from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, termina
 BAR = "│ "
 """Before each line of the agent's output."""
 MAX_TEXT_BYTES = 16 * 1024
-"""Bytes that are shown of a line on stderr, and of a line on stdout that is too long to be an event."""
+"""Largest number of bytes shown of a line on stderr, or of a line on stdout that is too long for an event."""
 _ESCAPES = re.compile("\x1b\\[[0-9]*m")
 _USAGE_MARKERS = tuple(
     b'"%s":%s"%s"' % (key, blank, value)
-    for blank in (b"", b" ")  # the CLI writes none
+    for blank in (b"", b" ")  # the CLI writes no blank
     for key, value in ((b"type", b"assistant"), (b"type", b"result"), (b"subtype", b"init"))
 )
-"""Only lines with one of these are parsed. Text in a JSON string never matches: its quotes are escaped."""
+"""Tokens and cost are read only from lines that contain one of these texts.
+
+Text in a JSON string never matches, because its quotes are escaped.
+"""
 _CONTEXT_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
@@ -35,8 +38,8 @@ class AgentOutput:
     """Reads the agent's lines in order, and returns the lines that a person sees, with bars and newlines."""
 
     def __init__(self) -> None:
-        self.tokens = 0
-        """Tokens of the main agent's latest request, which has its whole context."""
+        self.context_tokens = 0
+        """Input tokens of the main agent's latest request, which contains the whole context."""
         self.activity = ""
         """The first line of the item that was shown last, except for results of calls."""
         self._usage = UsageTracker()
@@ -44,18 +47,21 @@ class AgentOutput:
         self._reader = ItemReader()
 
     @property
-    def used(self) -> int:
-        """Tokens of all requests of this run so far, in and out. Of a running answer, only its beginning."""
+    def total_tokens(self) -> int:
+        """Input and output tokens of all requests of this run so far.
+
+        The output tokens of an answer that is not finished are those that the CLI has reported so far.
+        """
         reported = replace(self._usage.reported, unfinished=self._answers.total)
         usage = reported.for_run(resumed=None).usage
         return 0 if usage is None else usage.input_tokens + usage.cached_input_tokens + usage.output_tokens
 
     @property
-    def cost(self) -> float | None:
-        """Cost of this run in US dollars, from its latest result event; None while it is unknown."""
+    def cost_usd(self) -> float | None:
+        """Cost of this run in US dollars, from its latest result event; None while the cost is unknown."""
         return self._usage.reported.for_run(resumed=None).cost_usd
 
-    def count(self, line: bytes) -> None:
+    def add_usage(self, line: bytes) -> None:
         """Add the tokens and the cost that a line of stdout reports."""
         if not any(marker in line for marker in _USAGE_MARKERS):
             return
@@ -71,27 +77,34 @@ class AgentOutput:
                     if get_text(event, "parent_tool_use_id"):
                         continue  # a sub-agent has a context of its own
                     usage = get_object(get_object(event, "message"), "usage")
-                    self.tokens = sum(count(usage, name) for name in _CONTEXT_TOKENS) or self.tokens
+                    tokens = sum(count(usage, name) for name in _CONTEXT_TOKENS)
+                    self.context_tokens = tokens or self.context_tokens
 
     def skip(self, line: bytes) -> None:
         """Read a line of stdout that was shown before, because later lines refer to it."""
         self._reader.read(_text_of(line))
 
     def shown(self, lines: Iterable[bytes], screen: Screen, *, now: str = "") -> str:
-        """What is shown of lines of stdout. `now`: the time at which they arrived, if they just did."""
+        """The text to show for lines of stdout.
+
+        `now`: the present time in ISO 8601 if the lines have just arrived; "" for times of their own.
+        """
         items = (item for line in lines for item in self._reader.read(_text_of(line)))
-        return self._shown(items, screen, now)
+        return self._show_items(items, screen, now)
 
     def shown_stderr(self, lines: Iterable[bytes], screen: Screen, *, now: str = "") -> str:
-        return self._shown((Item("error", _beginning(line)) for line in lines), screen, now)
+        return self._show_items((Item("error", _beginning(line)) for line in lines), screen, now)
 
     def shown_end(self, screen: Screen, *, resumed: bool | None, now: str = "") -> str:
-        """How the agent ended. `resumed`: whether it resumed an earlier session; None if unknown."""
+        """The lines that show how the agent ended.
+
+        `resumed`: whether the run resumed an earlier session; None if unknown.
+        """
         items = self._reader.finish(self._usage.reported.for_run(resumed=resumed))
         self._reader, self._usage, self._answers = ItemReader(), UsageTracker(), AnswerUsage()
-        return self._shown(items, screen, now)
+        return self._show_items(items, screen, now)
 
-    def _shown(self, items: Iterable[Item], screen: Screen, now: str) -> str:
+    def _show_items(self, items: Iterable[Item], screen: Screen, now: str) -> str:
         shown: list[str] = []
         for item in items:
             lines = list(terminal_lines(replace(item, time=now) if now else item, screen))

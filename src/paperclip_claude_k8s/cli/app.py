@@ -1,4 +1,4 @@
-"""The commands. The implementation of a command is imported when it is called."""
+"""The commands of `claude-k8s`. Calling a command imports its implementation, so that help stays fast."""
 
 from typing import Annotated
 
@@ -142,7 +142,7 @@ def jobs(options: JobsOptions) -> int:
 @app.command()
 @takes_options(DescribeOptions)
 def describe(options: DescribeOptions) -> int:
-    """Show all about one run: who works on it, phases, Pod, Events, usage, how it ended, what to do next."""
+    """Show one run on one page: its process, phases, Pod, Events, usage and end, and the next commands."""
     from paperclip_claude_k8s.cli import describe_command  # noqa: PLC0415
 
     return describe_command.describe(options)
@@ -151,7 +151,7 @@ def describe(options: DescribeOptions) -> int:
 @app.command()
 @takes_options(AttachOptions)
 def attach(options: AttachOptions) -> int:
-    """Watch any run live: its transcript, and what it does now. Ctrl-C leaves the run alone.
+    """Watch any run live: its transcript and its current activity. Ctrl-C does not affect the run.
 
     Exit code 0: the run succeeded.
     """
@@ -185,7 +185,8 @@ def metrics(
 def recover(options: RecoverOptions) -> int:
     """Let a Paperclip server that was killed go on with the tasks that it holds.
 
-    Finds out from the cluster how their runs ended, and tells the server. One JSON object on stdout.
+    This command reads from the cluster how the runs of these tasks ended, reports the findings to the server,
+    and prints one JSON object on stdout.
     """
     from paperclip_claude_k8s.cli import recover_command  # noqa: PLC0415
 
@@ -218,7 +219,7 @@ def prune(options: PruneOptions) -> int:
 def logs(options: LogsOptions) -> int:
     """Print the output of any run so far: a transcript on a terminal, byte for byte to a file or pipe.
 
-    Never affects the run.
+    The run is not affected.
     """
     from paperclip_claude_k8s.cli import logs as implementation  # noqa: PLC0415
 

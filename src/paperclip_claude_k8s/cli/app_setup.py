@@ -1,4 +1,4 @@
-"""The commands that set things up or look things up, and run no agent."""
+"""The commands that run no agent: they print or check files, explain words, and remove records."""
 
 import sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def explain(
     ],
     output_format: OutputFormat = None,
 ) -> None:
-    """Say what a word means that the adapter uses."""
+    """Explain a word that the adapter uses."""
     from paperclip_claude_k8s.cli import explain_command  # noqa: PLC0415
 
     raise typer.Exit(explain_command.explain(word, output_format))
@@ -53,7 +53,7 @@ def explain(
 @setup_app.command(name="prune")
 @takes_options(PruneRecordsOptions)
 def prune_records(options: PruneRecordsOptions) -> int:
-    """Remove the records of runs that ended long ago. Runs that may go on stay."""
+    """Remove the records of runs that ended long ago. Records of runs that may go on are kept."""
     from paperclip_claude_k8s.cli import prune_command  # noqa: PLC0415
 
     return prune_command.prune(options)
@@ -74,7 +74,7 @@ def config_init(options: ConfigInitOptions) -> int:
 @config_app.command(name="check")
 @takes_options(ConfigCheckOptions)
 def config_check(options: ConfigCheckOptions) -> int:
-    """Say what is wrong with a file for --config, without a cluster."""
+    """Print what is wrong with a file for --config, without a cluster."""
     from paperclip_claude_k8s.cli import config_command  # noqa: PLC0415
 
     return config_command.check(options)

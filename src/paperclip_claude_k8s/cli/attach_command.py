@@ -1,8 +1,8 @@
 """`claude-k8s attach`: watch any run of the adapter live, without taking part in it.
 
-The transcript goes to stdout, with a footer below it if that is a terminal. A run on which another process of
-this machine works, or which has ended, is shown from the state folder if it was started here; every other run
-from its Pod.
+The transcript goes to stdout, with a footer below it on a terminal. A run that was started here is shown from
+the state folder if another process of this machine works on it or it has ended. Every other run is shown from
+its Pod.
 """
 
 import asyncio
@@ -55,14 +55,14 @@ def attach(options: AttachOptions) -> int:
 
     reply = run_to_reply(work, CallProgress())
     if SIGNAL_HANDLER.received is not None:
-        _say_detached(options.run)
+        _print_detached(options.run)
         reraise_signal(SIGNAL_HANDLER.received)
     if reply:
         return print_failure(reply)
     return DONE if verdicts[0].succeeded else FAILED
 
 
-def _say_detached(run: str) -> None:
+def _print_detached(run: str) -> None:
     with suppress(OSError):
         print(  # noqa: T201
             neutral(
@@ -73,7 +73,7 @@ def _say_detached(run: str) -> None:
 
 
 async def _attach(options: AttachOptions, part: LogPart, live: LiveView) -> Verdict:
-    """Raises `Stop`."""
+    """Show the run that the options name. Raises `Stop`."""
     record = find_record(options.run)
     if record is not None:
         return await _show_recorded(record, part, live)
@@ -112,16 +112,16 @@ async def _show_recorded(record: Record, part: LogPart, live: LiveView) -> Verdi
 
 async def _show_left_run(record: Record, part: LogPart, live: LiveView, watched: WatchedFiles) -> Verdict:
     """Show a run that was started here and that no process works on now. Raises `Stop`."""
-    again = f"`claude-k8s run --run-id {record.run_id}`"
+    resume = f"`claude-k8s run --run-id {record.run_id}`"
     if record.phase != "polling":
         live.writer.release()
-        return Verdict(f"Run {record.run_id} has no Job yet; {again} submits it", succeeded=False)
+        return Verdict(f"Run {record.run_id} has no Job yet; {resume} submits it", succeeded=False)
     job_start = record.jobs[-1].stdout if record.jobs else 0
     view = JobView(live, part, skip=watched.stdout_bytes - job_start)
     async with job_of_record(record, view.journal) as (ports, job):
         if job is None:
-            return Verdict(f"Run {record.run_id}: its Job is gone; {again} says more", succeeded=False)
-        live.show_status(f"No process works on the run now; {again} goes on with it and takes its result")
+            return Verdict(f"Run {record.run_id}: its Job is gone; {resume} prints why", succeeded=False)
+        live.show_status(f"No process works on the run now; {resume} goes on with it and takes its result")
         return await view.show(job, ports)
 
 
@@ -165,7 +165,10 @@ class JobView:
 
 
 def check_writable(live: LiveView) -> None:
-    """Raises `StdoutUnwritable` if the view could not be written; says why, unless its reader ended."""
+    """Raises `StdoutUnwritable` if the view could not be written.
+
+    The reason is written to stderr, unless the reader of stdout has ended.
+    """
     if live.writer.error is not None:
         closed = isinstance(live.writer.error, BrokenPipeError)
         reason = live.writer.error.strerror or live.writer.error
@@ -173,14 +176,14 @@ def check_writable(live: LiveView) -> None:
 
 
 async def _show_progress(live: LiveView) -> None:
-    """Print from time to time how far the run is, where no footer shows it."""
+    """Print a progress line every `PROGRESS_INTERVAL` seconds, unless a footer shows the progress."""
     while True:
         await asyncio.sleep(PROGRESS_INTERVAL)
         live.show_progress(f"  [{int(live.elapsed())}s]  {live.counts()}")
 
 
 async def _with_progress(live: LiveView, work: Coroutine[Any, Any, Verdict]) -> Verdict:
-    """The verdict. Raises what `work` raises, not in a group of exceptions."""
+    """The verdict of `work`; progress lines are printed meanwhile. An error of `work` is raised ungrouped."""
     async with asyncio.TaskGroup() as group:
         showing = group.create_task(_show_progress(live))
         outcome = await _as_value(work)

@@ -28,8 +28,8 @@ def cancel(options: CancelOptions) -> int:
     """Cancel the run and print its reply. Exit code 0 if the run was cancelled.
 
     For a run that was started here, the request is written to the state folder, where the process that works
-    on the run finds it. If no process works on it, `run` below takes the run's lock and acts on the request
-    itself. The Job of any other run is deleted, with a note for the process that works on it.
+    on the run finds the request. If no process works on the run, the call of `run` below takes the run's lock
+    and cancels the run itself. The Job of any other run is annotated with the user who cancels, and deleted.
     """
     progress, records = CallProgress(), list[Record]()
 
@@ -98,7 +98,7 @@ def _about(job: JobSnapshot) -> dict[str, Any]:
 
 
 def person() -> str:
-    """Who uses this command, as user@machine."""
+    """The user of this command, as user@machine."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):

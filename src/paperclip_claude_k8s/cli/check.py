@@ -22,11 +22,14 @@ from paperclip_claude_k8s.host.checkup import Check, Checkup
 from paperclip_claude_k8s.ports import ProcessSettings
 
 STYLES = {"info": "green", "warn": "yellow", "error": "bold red"}
-"""Level of a check → style of its row. The table has the levels in this order."""
+"""Level of a check → style of its row. Rows are sorted by level in this order."""
 
 
 def check(options: CheckOptions) -> int:
-    """Exit code 0: runs would work, maybe with warnings. 1: they would not. 2: the options are invalid."""
+    """Print the result of the environment test.
+
+    Exit code 0: runs would work, maybe with warnings. 1: runs would fail. 2: the options are invalid.
+    """
     try:
         checkup = asyncio.run(_test_environment(options))
     except OptionsInvalid as error:
@@ -70,7 +73,7 @@ async def _test_environment(options: CheckOptions) -> Checkup:
 
 
 def show(checkup: Checkup, console: Console) -> None:
-    """Print one row per check. The most severe ones come last, next to the prompt of the shell."""
+    """Print one row per check. The most severe checks come last, next to the prompt of the shell."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="cyan")

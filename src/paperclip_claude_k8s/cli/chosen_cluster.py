@@ -1,4 +1,4 @@
-"""The cluster and the namespace that a command's options name."""
+"""Connects to the cluster that a command's options name, and finds out the namespace."""
 
 import os
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def chosen_cluster(
 
     Raises:
         Stop: an option or the policy does not allow this cluster.
-        ClusterError: of the block, or the namespace could not be found out.
+        ClusterError: the block raised it, or the namespace could not be found out.
     """
     chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
     typed = options.kubeconfig_from_option
@@ -56,7 +56,7 @@ async def chosen_cluster(
 
 
 def names_cluster(options: ClusterOptions) -> bool:
-    """Whether there is a cluster to ask: by the options, by a default, or because this is a Pod."""
+    """Whether an option or a default names a cluster, or this process runs in a Pod."""
     chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
     return options.devcluster or chosen is not None or "KUBERNETES_SERVICE_HOST" in os.environ
 
@@ -67,7 +67,7 @@ async def jobs_of_adapter(
     """The namespace, and the adapter's Jobs in it. A development cluster that is not running has none.
 
     Raises:
-        Stop: they could not be listed.
+        Stop: the Jobs could not be listed.
     """
     try:
         async with chosen_cluster(options) as cluster:

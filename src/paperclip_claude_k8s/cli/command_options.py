@@ -124,7 +124,7 @@ class RunOptions:
     quiet: Quiet = False
     times: Times = False
     kubeconfig_from_option: bool = False
-    """`--kubeconfig` was typed, so it replaces the kubeconfig of a known run. KUBECONFIG would not."""
+    """`--kubeconfig` was typed, so it replaces the kubeconfig in a run's record. KUBECONFIG never does."""
     expects_cancelled: bool = False
     """True for `cancel`: exit code 0 means that the run was cancelled."""
 
@@ -134,7 +134,7 @@ class RunOptions:
 
     @property
     def kubeconfig_override(self) -> str | None:
-        """The kubeconfig to use instead of the one in the record; None: the record's is used."""
+        """The kubeconfig to use instead of the one in the run's record; None to use that of the record."""
         given = str(self.kubeconfig or "") if self.kubeconfig_from_option else ""
         return absolute_files(given) or None
 
@@ -243,7 +243,7 @@ class RecoverOptions:
         str | None, typer.Option("--server", help="URL of the Paperclip server. Default: PAPERCLIP_API_URL.")
     ] = None
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list what is held and what the cluster says.")
+        bool, typer.Option("--dry-run", help="Only list the held tasks and the state of their Jobs.")
     ] = False
     kubeconfig: Kubeconfig = None
     context: Context = None
@@ -347,6 +347,6 @@ def takes_options(
 
 
 def _is_typed(ctx: typer.Context, name: str) -> bool:
-    """Whether the option is given on the command line, not by its environment variable."""
+    """Whether the option was typed on the command line, not taken from a variable or a default."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

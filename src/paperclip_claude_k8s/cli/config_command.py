@@ -21,12 +21,17 @@ from paperclip_claude_k8s.host.policy_file import read_policy
 from paperclip_claude_k8s.host.unknown_settings import describe_unknown_keys
 
 WIDTH = 100
-"""Longest line of a comment."""
+"""Longest line of a comment, in characters."""
+_USUAL_SETTINGS = frozenset({"image", "namespace", "timeout_sec", "env", "memory_limit", "claim_name"})
+"""Settings that most files have, besides those that a form shows first."""
 
 
 def init(options: ConfigInitOptions) -> int:
-    """Print or write a YAML file with all settings as comments. Exit code 1: it exists or is not written."""
-    content = "\n".join(_template(every=options.all))
+    """Print or write a YAML file with settings as comments: with `--all` all of them, else the usual ones.
+
+    Exit code 1: the file exists already, or cannot be written.
+    """
+    content = "\n".join(_template(include_all=options.all))
     if options.out is None:
         print_text(content)
         return DONE
@@ -44,23 +49,23 @@ def init(options: ConfigInitOptions) -> int:
             "detail": f"{options.out}: {error.strerror or error}",
         }
         return print_failure(reply, file=options.out)
-    check = f"claude-k8s config check {options.out}"
-    return print_reply({"status": "written", "file": str(options.out), "check": check}, DONE)
+    next_command = f"claude-k8s config check {options.out}"
+    return print_reply({"status": "written", "file": str(options.out), "check": next_command}, DONE)
 
 
-def _template(*, every: bool) -> Iterator[str]:
+def _template(*, include_all: bool) -> Iterator[str]:
     yield "# Settings of an agent, for claude-k8s run --config FILE. Remove the # before those that you set."
-    yield "# claude-k8s explain KEY says more about a setting, claude-k8s config check FILE finds mistakes."
-    shown = [setting for setting in SETTINGS if every or setting.form == "basic" or setting.name in _FIRST]
+    yield "# claude-k8s explain KEY explains a setting, claude-k8s config check FILE finds mistakes."
+    shown = [
+        setting
+        for setting in SETTINGS
+        if include_all or setting.form == "basic" or setting.name in _USUAL_SETTINGS
+    ]
     for group, settings in groupby(shown, key=lambda setting: setting.group):
         yield f"\n# ── {group} ──"
         for setting in settings:
             yield ""
             yield from _comment(setting)
-
-
-_FIRST = frozenset({"image", "namespace", "timeout_sec", "env", "memory_limit", "claim_name"})
-"""Settings that most files have, besides those that a form shows first."""
 
 
 def _comment(setting: Setting) -> Iterator[str]:
@@ -70,7 +75,10 @@ def _comment(setting: Setting) -> Iterator[str]:
 
 
 def check(options: ConfigCheckOptions) -> int:
-    """Report what is wrong with a file. Exit code 0: it can be used. 1: it cannot. 2: it cannot be read."""
+    """Report what is wrong with a file.
+
+    Exit code 0: the file can be used. 1: it has errors. 2: it cannot be read.
+    """
     try:
         settings = merge_config(options.file, {})
     except OptionsInvalid as invalid:
@@ -94,7 +102,7 @@ def _without_gate(settings: dict[str, object]) -> dict[str, object]:
 
 
 def _errors(settings: dict[str, object]) -> Iterator[str]:
-    """What would end each run before it has a Job."""
+    """The reasons for which each run with these settings would fail before it has a Job."""
     try:
         quota_gate.gate_url(settings)
     except Stop as stop:

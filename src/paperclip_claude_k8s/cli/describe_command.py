@@ -1,4 +1,4 @@
-"""`claude-k8s describe`: all that is known of one run, on one page."""
+"""`claude-k8s describe`: everything that is known about one run, on one page."""
 
 import os
 from contextlib import suppress
@@ -35,18 +35,18 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.ports import Ports, utc_now
 
 MAX_EVENTS = 20
-"""The last so many Events are shown."""
+"""Number of Events that are shown, the latest ones."""
 
 
 def describe(options: DescribeOptions) -> int:
-    """Print the description. Exit code 1 if there is no such run, or the cluster cannot be asked."""
+    """Print the description. Exit code 1 if there is no such run, or the cluster cannot be read."""
     reply = run_to_reply(lambda: _describe(options), CallProgress())
     code = FAILED if "error" in reply else DONE
     return print_reply(reply, code, options.output_format, partial(description_text, reply, utc_now()))
 
 
 async def _describe(options: DescribeOptions) -> Reply:
-    """Raises `Stop`."""
+    """The reply. Raises `Stop`."""
     record, journal = find_record(options.run), OutputJournal(lambda *_: None)
     if record is None:
         async with job_on_cluster(options, journal) as (ports, job):
@@ -61,7 +61,7 @@ async def _describe(options: DescribeOptions) -> Reply:
 
 
 def _of_record(record: Record) -> Reply:
-    """What the record alone tells of a run."""
+    """What the record alone shows of a run."""
     agent = record.request["agent"].get("id")
     outcome = record.outcome or {}
     usage = get_object(get_object(dict(outcome), "result"), "usage")
@@ -79,11 +79,13 @@ def _of_record(record: Record) -> Reply:
         "usage": {**usage, "costUsd": get_object(dict(outcome), "result").get("costUsd")} if usage else None,
         "verdict": verdict.text if verdict is not None else None,
     }
-    return {**about, "next": next_commands(record.run_id, ended=bool(outcome), record=True, works=False)}
+    has_result = bool(outcome)
+    commands = next_commands(record.run_id, ended=has_result, may_continue=not has_result, is_held=False)
+    return {**about, "next": commands}
 
 
 async def _of_job(job: JobSnapshot, ports: Ports, journal: OutputJournal, record: Record | None) -> Reply:
-    """What the cluster tells of a run. Raises `ClusterError`."""
+    """What the cluster, and the record if there is one, show of a run. Raises `ClusterError`."""
     pods = (await ports.cluster.list_pods(job.ref.namespace, labels.ALL_OURS)).items
     row = row_of(job, pods, utc_now())
     pod = next((pod for pod in pods if pod.name == row["pod"]), None)
@@ -99,7 +101,7 @@ async def _of_job(job: JobSnapshot, ports: Ports, journal: OutputJournal, record
         "agent_name": job.annotations.get(labels.AGENT_NAME_ANNOTATION),
         "held_by": None if ended else holder.description,
         "phases": _phases(job, pod),
-        "conditions": [_condition(condition) for condition in (*job.conditions, *_of_pod(pod))],
+        "conditions": [_condition(condition) for condition in (*job.conditions, *_pod_conditions(pod))],
         "containers": _containers(pod),
         "events": [_event(event) for event in await _events(job, pod, ports)],
         "usage": _usage(job, followed, known),
@@ -119,10 +121,9 @@ def _verdict(job: JobSnapshot, followed: FollowedJob, record: Record | None) -> 
 
 
 def _next(job: JobSnapshot, record: Record | None, holder: Holder, *, ended: bool) -> list[str]:
-    run = record.run_id if record is not None else run_id_of(job)
-    return next_commands(
-        run, ended=ended, record=record is not None and record.outcome is None, works=holder.works
-    )
+    run_id = record.run_id if record is not None else run_id_of(job)
+    may_continue = record is not None and record.outcome is None
+    return next_commands(run_id, ended=ended, may_continue=may_continue, is_held=holder.works)
 
 
 def _phases(job: JobSnapshot, pod: PodSnapshot | None) -> dict[str, str | None]:
@@ -140,7 +141,7 @@ def _phases(job: JobSnapshot, pod: PodSnapshot | None) -> dict[str, str | None]:
     return {name: format_time(time) if time is not None else None for name, time in times.items()}
 
 
-def _of_pod(pod: PodSnapshot | None) -> tuple[Condition, ...]:
+def _pod_conditions(pod: PodSnapshot | None) -> tuple[Condition, ...]:
     return pod.conditions if pod is not None else ()
 
 
@@ -187,7 +188,7 @@ def _event(event: EventSnapshot) -> dict[str, Any]:
 
 
 def _usage(job: JobSnapshot, followed: FollowedJob, known: Reply) -> dict[str, Any] | None:
-    """Tokens and cost: of the record or of the host's note, else as far as the output tells."""
+    """Tokens and cost: from the record, else from the host's annotation on the Job, else from the output."""
     if known.get("usage"):
         return dict(known["usage"])
     if noted := noted_result(job):

@@ -32,7 +32,7 @@ _CONTAINERS = (
 
 
 def description_text(reply: Mapping[str, Any], now: datetime, output: Format) -> str:
-    """The page as text; "" for a reply that reports an error. `now`: for ages."""
+    """The page as text; "" for a reply that reports an error. `now`: the time from which ages are counted."""
     if "error" in reply:
         return ""
     if output is Format.NAME:

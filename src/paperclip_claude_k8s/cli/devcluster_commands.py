@@ -1,7 +1,7 @@
 """`claude-k8s devcluster`: a development cluster that outlives the command that starts it.
 
-`up` starts `serve` in the background. `serve` holds a lock for as long as it runs, so that other commands can
-tell whether the cluster is up. It also writes its pid to a file, so that `down` can end it.
+`up` starts `serve` in the background. `serve` holds a lock for as long as it runs, which shows other commands
+whether the cluster is up. `serve` also writes its pid to a file, so that `down` can end the process.
 """
 
 import asyncio
@@ -33,9 +33,9 @@ LOCK_CHECK_INTERVAL = 0.05
 
 
 def up(claude: Path | None) -> int:
-    """Start the cluster unless it is running, and print where it is.
+    """Start the cluster unless it is running, and print its kubeconfig, namespace and pid.
 
-    Exit code 1: it does not start. 2: the file `claude` does not exist.
+    Exit code 1: the cluster does not start. 2: the file `claude` does not exist.
     """
     folder = devcluster_folder(os.environ)
     try:
@@ -69,7 +69,10 @@ def _start_serving(folder: Path, claude: Path | None) -> None:
 
 
 def down() -> int:
-    """Stop the cluster and all its Pods. Exit code 0 even if it was not running; 1 if it does not stop."""
+    """Stop the cluster and all its Pods.
+
+    Exit code 0: the cluster is stopped, even if it was not running. 1: it does not stop.
+    """
     folder = devcluster_folder(os.environ)
     if is_locked(folder / "lock"):
         pid = _pid(folder)
@@ -86,14 +89,14 @@ def down() -> int:
 
 
 def status() -> int:
-    """Print whether the cluster is up. Exit code 0: it is up. 1: it is down."""
+    """Print whether the cluster is up. Exit code 0: up. 1: down."""
     if running_devcluster(os.environ) is None:
         return print_reply({"status": "down"}, FAILED)
     return print_reply(_up_reply(devcluster_folder(os.environ)), DONE)
 
 
 def serve(claude: Path | None) -> int:
-    """Run the cluster until SIGTERM or SIGINT. Return at once if another process runs it."""
+    """Run the cluster until SIGTERM or SIGINT. Return at once if another process runs the cluster."""
     folder = devcluster_folder(os.environ)
     _make_private_folder(folder)
     with open(folder / "lock", "ab", opener=private_opener) as lock:  # Path has no opener
@@ -128,7 +131,7 @@ async def _wait_until(*, up: bool) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(START_STOP_TIMEOUT):
             while (running_devcluster(os.environ) is None) if up else is_locked(lock):  # noqa: ASYNC110
-                await asyncio.sleep(LOCK_CHECK_INTERVAL)  # only the lock of `serve` shows it
+                await asyncio.sleep(LOCK_CHECK_INTERVAL)  # only the lock of `serve` shows whether it is up
 
 
 def _up_reply(folder: Path) -> Reply:
@@ -142,7 +145,7 @@ def _up_reply(folder: Path) -> Reply:
 
 
 def _agent(folder: Path) -> str:
-    """What runs in Pods in place of the Claude CLI: the file of --claude, or a recording."""
+    """The program that Pods run as the Claude CLI: the file of --claude, or a description of the stand-in."""
     with suppress(OSError):
         arguments = Path(f"/proc/{_pid(folder)}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
         if "--claude" in arguments:
@@ -151,7 +154,7 @@ def _agent(folder: Path) -> str:
 
 
 def _pid(folder: Path) -> int | None:
-    """The pid that `serve` wrote; None if the file is damaged, or names another process."""
+    """The pid that `serve` wrote; None if the file is damaged, or the pid belongs to another process now."""
     try:
         pid = int((folder / "pid").read_text(encoding="utf-8"))
         command = Path(f"/proc/{pid}/cmdline").read_bytes()

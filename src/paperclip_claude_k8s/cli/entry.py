@@ -10,8 +10,8 @@ exception into a reply:
   process ends itself with the same signal, so that the shell sees 128 + n;
 - any other exception: error `internal`, with a traceback on stderr.
 
-As soon as a reply is being printed, signals are ignored, so that the reply is complete and no second one
-follows. If stdout is closed or full, the reply goes to stderr, and the exit code is 1.
+From the moment at which a reply is printed, signals are ignored, so that the reply is complete and no second
+reply follows. If stdout is closed or full, the reply goes to stderr, and the exit code is 1.
 """
 
 import errno
@@ -113,7 +113,7 @@ def print_reply(
     if "error" in reply and code != DONE:  # `cancel` has done its work if the reply says `cancelled`
         print_error(reply)
     if chosen.is_for_programs:
-        _print(serialized(reply, chosen))
+        _print_content(serialized(reply, chosen))
         return code
     if content := _content(reply, chosen, text):
         print_text(content)
@@ -121,7 +121,7 @@ def print_reply(
 
 
 def _content(reply: Mapping[str, Any], output: Format, text: Callable[[Format], str] | None) -> str:
-    """The reply as text. Of an error there is none, as it is on stderr; but a failed run has a name."""
+    """The reply as text. An error has no text, because it is on stderr, except with `-o name`: a run's id."""
     if "error" in reply and output is not Format.NAME:
         return ""
     if text is not None:
@@ -132,7 +132,7 @@ def _content(reply: Mapping[str, Any], output: Format, text: Callable[[Format], 
 def print_failure(reply: Mapping[str, Any], code: int = FAILED, *, file: object = None) -> int:
     """Report an error of a command whose stdout is a text: only as one line on stderr. Returns the code.
 
-    `file`: where the text goes in place of stdout, if the command was told so; stdout then has the reply.
+    `file`: the file to which an option sends the text, so that stdout has the reply; None without the option.
     """
     if file is not None:
         return print_reply(reply, code)
@@ -141,7 +141,7 @@ def print_failure(reply: Mapping[str, Any], code: int = FAILED, *, file: object 
 
 
 def print_error(reply: Mapping[str, Any]) -> None:
-    """Say on stderr, in one line, what failed."""
+    """Print the reply's error on stderr, in one line."""
     SIGNAL_HANDLER.ignore_signals()
     with suppress(OSError):
         print(error_line(reply), file=sys.stderr, flush=True)  # noqa: T201
@@ -149,11 +149,11 @@ def print_error(reply: Mapping[str, Any]) -> None:
 
 def print_text(text: str) -> None:
     """Print a text that is the whole of stdout. Raises `StdoutUnwritable`."""
-    _print(text.encode("utf-8", "backslashreplace"))
+    _print_content(text.encode("utf-8", "backslashreplace"))
 
 
-def _print(content: bytes) -> None:
-    """Print what is the whole of stdout. Raises `StdoutUnwritable`."""
+def _print_content(content: bytes) -> None:
+    """Print bytes that are the whole of stdout. Raises `StdoutUnwritable`."""
     SIGNAL_HANDLER.ignore_signals()  # first: a signal from here on must not cause a second reply
     line = content + b"\n"
     try:
@@ -171,7 +171,7 @@ def _write_stdout(line: bytes) -> None:
 
 
 def _flush_stderr() -> None:
-    """Flush stderr. If it is full, the exit code stays the same."""
+    """Flush stderr. A full disk behind stderr does not change the exit code."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -179,7 +179,7 @@ def _flush_stderr() -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Drop what is buffered: the interpreter flushes the stream at exit, which would fail again."""
+    """Drop the stream's buffered output, because the interpreter's flush at exit would fail again."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
@@ -220,4 +220,4 @@ def _report_exception(error: Exception, argv: list[str]) -> int:
 def _print_for_programs(reply: Mapping[str, Any], argv: list[str]) -> None:
     """Print the reply of a command that ended before its options were known, unless a person reads stdout."""
     if command_name(argv) not in TEXT_COMMANDS and chosen_format(None).is_for_programs:
-        _print(serialized(reply, Format.JSON))
+        _print_content(serialized(reply, Format.JSON))

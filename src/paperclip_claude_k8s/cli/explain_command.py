@@ -1,4 +1,4 @@
-"""`claude-k8s explain`: what a word means, from the tables of which the documentation is made.
+"""`claude-k8s explain`: explains a word, from the tables of which the documentation is made.
 
 Error codes, settings and fields of the policy have a table each (`docs/errors.toml`, `host/settings.toml`,
 `host/policy.toml`). Everything else is found in the first column of the tables of the pages in `docs/`:
@@ -27,11 +27,11 @@ from paperclip_claude_k8s.host.form import shown_default
 from paperclip_claude_k8s.host.policy_fields import POLICY_FIELDS
 
 MAX_WIDTH = 100
-"""Longest line of an explanation."""
+"""Longest line of an explanation, in characters."""
 NOT_TERMS = frozenset(
     {"cli-events.md", "configuration.md", "differences.md", "policy.md", "security-attempts.md"}
 )
-"""Pages whose tables explain no terms, or the same as a table that is read already."""
+"""Pages whose tables explain no terms, or only terms that another table explains."""
 _DOCS = files("paperclip_claude_k8s.docs")
 _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
@@ -40,37 +40,37 @@ _CELLS = re.compile(r"(?<!\\)\|")
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one table says about a word."""
+    """The explanation of a word in one table."""
 
     terms: tuple[str, ...]
     """The word, and others with the same meaning."""
     kind: str
-    """Such as `error code` or `setting`; for a row of a page the heading above its table."""
+    """What the word is, such as `error code`; for a row of a page, the heading above the row's table."""
     text: str
     """Sentences in Markdown; each line is a paragraph."""
     page: str
-    """Page of the documentation that says more."""
+    """Page of the documentation with more about the word."""
 
 
 def explain(word: str, output: Format | None) -> int:
-    """Print what the word means. Exit code 1 if it is not known; similar terms are named then."""
+    """Print the explanations of the word. Exit code 1, and similar terms, if the word is not known."""
     wanted = word.strip().strip("`").casefold()
     known = [*_error_codes(), *_settings(), *_policy_fields(), *_table_rows()]
-    found = [item for item in known if any(_means(own, wanted) for own in item.terms)]
+    found = [item for item in known if any(_matches(term, wanted) for term in item.terms)]
     if not found:
         return print_reply(_unknown(word, known), FAILED, output)
     reply = {"word": word, "explanations": [asdict(item) for item in found]}
     return print_reply(reply, DONE, output, partial(_text, found))
 
 
-def _means(own: str, wanted: str) -> bool:
-    """Whether a word of a table is the wanted one. `k8s_rbac_…` stands for all terms that begin so."""
-    own = own.casefold()
-    return own == wanted or (own.endswith("…") and len(own) > 1 and wanted.startswith(own[:-1]))
+def _matches(term: str, wanted: str) -> bool:
+    """Whether a term of a table is the wanted word. `k8s_rbac_…` stands for all words that begin so."""
+    folded = term.casefold()
+    return folded == wanted or (folded.endswith("…") and len(folded) > 1 and wanted.startswith(folded[:-1]))
 
 
 def _unknown(word: str, known: Iterable[Explanation]) -> Reply:
-    terms = sorted({own for item in known for own in item.terms})
+    terms = sorted({term for item in known for term in item.terms})
     close = get_close_matches(word[:100], terms, n=5, cutoff=0.6)
     hint = (
         f"did you mean {', '.join(close)}?" if close else "try an error code, a setting or a code of `check`"

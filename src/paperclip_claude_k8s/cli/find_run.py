@@ -1,7 +1,7 @@
-"""Find the run that a person means: by run id or the name of its Job, or the beginning of one.
+"""Find the run that a command names: by its id, the name of its Job, or the beginning of the id or name.
 
-Runs that were started here have a record, which works without a cluster. Every other run of the adapter is
-found by its Job, whoever started it.
+Runs that were started here have a record, which is found without a cluster. Every other run of the adapter is
+found by its Job, whoever started the run.
 """
 
 import os
@@ -50,21 +50,21 @@ def find_record(word: str, state: State | None = None) -> Record | None:
         by_id = [record.run_id for record in readable if _names_job(word, record)]
     if not by_id:
         return None
-    return state.read(_only(word, by_id))
+    return state.read(_single_match(word, by_id))
 
 
 def _names_job(word: str, record: Record) -> bool:
     return any(job.name.startswith(word) for job in record.jobs)
 
 
-def _only(word: str, names: Sequence[str]) -> str:
-    """The only name. Raises `Stop` if there are several."""
+def _single_match(word: str, names: Sequence[str]) -> str:
+    """The only name. Raises `Stop` if there are several names."""
     if len(names) == 1:
         return names[0]
-    raise _several(word, names)
+    raise _ambiguous(word, names)
 
 
-def _several(word: str, names: Sequence[str]) -> Stop:
+def _ambiguous(word: str, names: Sequence[str]) -> Stop:
     shown = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
     return Stop("ambiguous_run", f"{len(names)} runs begin with {word!r}: {shown}; give more of its id")
 
@@ -84,12 +84,17 @@ def matching_job(word: str, jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
     if not found:
         return None
     if len(found) > 1:
-        raise _several(word, [f"{run} (namespace {namespace})" for namespace, run in found])
-    return max(of_run[found[0]], key=lambda job: job.created.timestamp() if job.created else 0.0)
+        raise _ambiguous(word, [f"{run} (namespace {namespace})" for namespace, run in found])
+    return newest_job(of_run[found[0]])
+
+
+def newest_job(jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
+    """The Job that was created last; None without Jobs. The API server lists Jobs by name, not by age."""
+    return max(jobs, key=lambda job: job.created.timestamp() if job.created else 0.0, default=None)
 
 
 def run_id_of(job: JobSnapshot) -> str:
-    """The run's id as far as the Job's label has it; the name of the Job without a label."""
+    """The run's id as the Job's label has it, perhaps shortened; the name of the Job without such a label."""
     return job.labels.get(labels.RUN_LABEL) or job.ref.name
 
 
@@ -100,7 +105,7 @@ async def job_on_cluster(
     """The Job that `options.run` means, and a connection to its cluster, for the block.
 
     Raises:
-        Stop: there is no such run, there are several, or the cluster cannot be asked.
+        Stop: no run matches, several runs match, or the cluster cannot be read.
     """
     if not names_cluster(options):
         hint = "`claude-k8s history` lists those that are; with --kubeconfig, runs on a cluster are found too"
@@ -123,26 +128,26 @@ async def job_on_cluster(
                 )
             yield ports, job
     except ClusterError as error:
-        raise cluster_stop("cannot ask the cluster", error) from None
+        raise cluster_stop("cannot read the cluster", error) from None
 
 
 @asynccontextmanager
 async def job_of_record(
     record: Record, journal: RunJournal | None = None
 ) -> AsyncIterator[tuple[Ports, JobSnapshot | None]]:
-    """The newest Job of a recorded run, None if it has none any more; and a connection to its cluster.
+    """The newest Job of a recorded run, None if the run has no Job any more; and a connection to its cluster.
 
     Raises:
-        Stop: the cluster cannot be asked.
+        Stop: the cluster cannot be read.
     """
     settings = with_grants(ProcessSettings.read(os.environ), record.grants)
     process = Process(settings, journal=journal or NullJournal())
     try:
         ports = process.ports(record.kubeconfig, record.context)
         found = (await ports.cluster.list_jobs(record.target.namespace, run_labels(record.run_id))).items
-        yield ports, found[-1] if found else None
+        yield ports, newest_job(found)
     except ClusterError as error:
-        raise cluster_stop("cannot ask the cluster", error, record.run_id) from None
+        raise cluster_stop("cannot read the cluster", error, record.run_id) from None
     finally:
         with suppress(ClusterError):
             await process.shut_down()

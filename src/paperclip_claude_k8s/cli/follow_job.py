@@ -20,34 +20,37 @@ from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
 from paperclip_claude_k8s.verdict.observation import recover_result
 
 START_TIMEOUT = 0.5
-"""Without `follow`, the wait for the agent's start ends after this many seconds without news of the Job."""
+"""Without `follow`, the wait for the agent's start ends after so many seconds without a change of the Job."""
 Receive = Callable[[Literal["stdout", "stderr"], bytes, datetime | None], None]
-"""Gets whole lines of the agent's output, and when they were written. It may raise `StdoutUnwritable`."""
+"""Function that gets the stream, whole lines of the agent's output, and the time at which they were written.
+
+The time is None if unknown. The function may raise `StdoutUnwritable`.
+"""
 
 
 class OutputJournal(NullJournal):
-    """Passes the agent's output on, except the first `skip` bytes of its stdout."""
+    """Passes the agent's output to `receive`, except the first `skip` bytes of its stdout."""
 
     def __init__(self, receive: Receive, skip: int = 0) -> None:
         self.receive = receive
         self.skip = skip
         self.passed = 0
-        """Bytes of stdout that were read, with those that were skipped."""
+        """Bytes of stdout that were read, including skipped bytes."""
         self.clock: Callable[[], datetime | None] = lambda: None
-        """When the lines were written that arrive now."""
+        """Returns the time at which the lines that arrive now were written; None if unknown."""
         self.unwritable: FirstResult[StdoutUnwritable] = FirstResult()
 
     def read_again(self) -> None:
-        """The output is going to be read from its beginning once more: skip what was passed on."""
+        """Skip what was passed on, because the output is going to be read from its beginning once more."""
         self.skip, self.passed = max(self.passed, self.skip), 0
 
     async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
         if self.unwritable.is_set():
             return
         if stream == "stdout":
-            known = min(max(self.skip - self.passed, 0), len(block))
+            skipped_bytes = min(max(self.skip - self.passed, 0), len(block))
             self.passed += len(block)
-            block = block[known:]
+            block = block[skipped_bytes:]
         elif self.passed < self.skip:
             return
         try:
@@ -59,7 +62,7 @@ class OutputJournal(NullJournal):
 
 @dataclass(frozen=True, slots=True)
 class FollowedJob:
-    """What was seen of the Job and its output, as far as they were followed."""
+    """The last state of a Job that was followed, and the facts from its output."""
 
     known: Known
     transcript: Transcript | None = None

@@ -1,7 +1,7 @@
-"""The formats of what a command prints on stdout: one option for all commands.
+"""The formats in which commands print their replies on stdout, chosen by the option `-o`.
 
-People at a terminal get text and tables, programs one object as JSON or YAML. Without `-o`, a terminal gets
-text and any other stdout gets JSON. What a command reports as an error is one line on stderr in every format.
+Text and tables are for people at a terminal, one object as JSON or YAML is for programs. Without `-o`, a
+terminal gets text and any other stdout gets JSON. In every format, an error is also one line on stderr.
 """
 
 import json
@@ -25,7 +25,7 @@ class Format(StrEnum):
 
     @property
     def is_for_programs(self) -> bool:
-        """The whole reply is printed, also if it reports an error."""
+        """Whether the whole reply is printed, even if it reports an error."""
         return self in {Format.JSON, Format.YAML}
 
 
@@ -33,12 +33,12 @@ def is_terminal() -> bool:
     """Whether stdout is a terminal."""
     try:
         return sys.stdout is not None and sys.stdout.isatty()
-    except ValueError:  # it was closed
+    except ValueError:  # stdout was closed
         return False
 
 
 def chosen_format(given: Format | None) -> Format:
-    """The format that `-o` names; without it text for a terminal and JSON for anything else."""
+    """The format that `-o` names. Without `-o`: text for a terminal, and JSON for anything else."""
     return given or (Format.TEXT if is_terminal() else Format.JSON)
 
 
@@ -56,12 +56,12 @@ def serialized(reply: Mapping[str, Any], output: Format) -> bytes:
 
 
 def error_line(reply: Mapping[str, Any]) -> str:
-    """One line that says what failed: the code, which `claude-k8s explain` knows, and the reason."""
+    """The reply's error as one line: the code, which `claude-k8s explain` describes, and the reason."""
     code = reply.get("error_code") or reply.get("error")
     detail = " ".join(str(reply.get("detail") or "").split())
     return neutral(f"error: {code}: {detail}" if detail else f"error: {code}")
 
 
 def plain_text(reply: Mapping[str, Any]) -> str:
-    """A reply whose command has no text of its own: its fields, nested ones indented as in YAML."""
+    """The text of a reply whose command has no text format of its own: the reply as YAML."""
     return neutral(serialized(reply, Format.YAML).decode())

@@ -1,9 +1,9 @@
-"""What a person at the shell may use beyond the policy: files that this person can read and run anyway.
+"""Grants: additions to the policy for the person at the shell, who can read and run the granted files anyway.
 
 Kubeconfigs that an option or KUBECONFIG names, and ~/.kube/config, may run exec plugins with all variables of
-the shell, as with kubectl; one that only a file of settings names may not. Instructions and skills may be in
-the folder of the file given by `--config`. The record of a run keeps its grants, so that any later command
-can continue the run.
+the shell, as with kubectl. A kubeconfig that only a file of settings names may not. Instructions and skills
+may be in the folder of the file that `--config` names. The record of a run keeps its grants, so that a later
+command can continue the run.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Looks up the Jobs of the tasks that a Paperclip server holds, and what they prove about their runs."""
+"""Looks up the Jobs of the tasks that a Paperclip server holds, and what the Jobs prove about the runs."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,30 +21,30 @@ from paperclip_claude_k8s.run.prepare import job_namespace
 
 JobState = Literal["running", "finished", "collected", "absent", "unknown"]
 Target: TypeAlias = tuple[str | None, str | None, str | None]
-"""Kubeconfig, context and namespace; None: not named."""
+"""Kubeconfig, context and namespace; each is None if nothing names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the cluster says about the run of a held task."""
+    """What the cluster shows about the run of a held task."""
 
     state: JobState
     evidence: str
-    """A sentence for the server's record, or why nothing was found out."""
+    """A sentence for the server's record; for the state `unknown`, why the cluster cannot be read."""
     completed: bool = False
     """Whether the agent's Job completed without a failure."""
 
 
 @dataclass(slots=True)
 class HeldJobs:
-    """The Jobs of held tasks, in all clusters that their agents name: one connection for each cluster."""
+    """The Jobs of held tasks, in all clusters that the tasks' agents use, with one connection per cluster."""
 
     options: RecoverOptions
     connect: Connect = connect
     _processes: dict[str | None, Process] = field(default_factory=dict)
-    """By the kubeconfig that the person at the shell chose; None for those that only settings name."""
+    """Kubeconfig that the person at the shell chose → process; None → the process for other kubeconfigs."""
     _unreadable: dict[Target, Finding] = field(default_factory=dict)
-    """Where Jobs cannot be listed: nobody waits for the same time limit once more for each task."""
+    """Target whose Jobs cannot be listed → the finding, so that no other task waits for this target again."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,7 +54,7 @@ class HeldJobs:
             await process.close()
 
     async def look_up(self, task: HeldTask) -> Finding:
-        """What the cluster that the task's agent uses says about the task's run."""
+        """What the cluster of the task's agent shows about the task's run."""
         target = _target(task.config, self.options)
         if target in self._unreadable:
             return self._unreadable[target]
@@ -63,11 +63,11 @@ class HeldJobs:
             where = await job_namespace(target[2], target[0], ports)
             return judge(task.run, where, await _jobs_of(task, where, ports))
         except RunFailure as failure:
-            found = Finding("unknown", failure.failure.message)
+            finding = Finding("unknown", failure.failure.message)
         except ClusterError as error:
-            found = Finding("unknown", f"the cluster cannot be read: {error}")
-        self._unreadable[target] = found
-        return found
+            finding = Finding("unknown", f"the cluster cannot be read: {error}")
+        self._unreadable[target] = finding
+        return finding
 
     def _ports(self, target: Target) -> Ports:
         kubeconfig, context, _ = target
@@ -80,7 +80,7 @@ class HeldJobs:
 
 
 def _target(config: Mapping[str, Any], options: RecoverOptions) -> Target:
-    """From an option, else the agent's settings, else the environment."""
+    """The target that the options name, else the agent's settings, else the environment."""
     given = str(options.kubeconfig) if options.kubeconfig is not None else None
     typed = given if options.kubeconfig_from_option else None
     return (
@@ -91,29 +91,32 @@ def _target(config: Mapping[str, Any], options: RecoverOptions) -> Target:
 
 
 def _chosen(kubeconfig: str | None, options: RecoverOptions) -> str | None:
-    """The kubeconfig if this person chose it: one that only settings name, by others, needs the policy."""
-    own = chosen_kubeconfig(options.kubeconfig, None, devcluster=False)
-    return kubeconfig if kubeconfig is not None and absolute_files(kubeconfig) == own else None
+    """The kubeconfig if the person at the shell chose it; None if only an agent's settings name it.
+
+    A kubeconfig that only settings name may do no more than the policy allows.
+    """
+    chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=False)
+    return kubeconfig if kubeconfig is not None and absolute_files(kubeconfig) == chosen else None
 
 
 async def _jobs_of(task: HeldTask, namespace: str, ports: Ports) -> Sequence[JobSnapshot]:
-    """The Jobs of the task, of whatever run: a Job that a later run adopted has that run's label."""
+    """The Jobs of all runs of the task: a Job that a later run adopted has the label of the later run."""
     selector = {**labels.ALL_OURS, labels.TASK_LABEL: label_value(task.issue) or ""}
     return (await ports.cluster.list_jobs(namespace, selector)).items
 
 
 def judge(run: str, namespace: str, jobs: Sequence[JobSnapshot]) -> Finding:
-    """What these Jobs of a task prove about its run. `jobs`: all of the task in this namespace."""
+    """What the Jobs of a task prove about its run. `jobs`: all Jobs of the task in this namespace."""
     stopped = f"The server that observed run {run} has stopped."
     live = [job for job in jobs if job.finished is None and not job.deleting]
     if live:
         found = f"Job {live[0].ref.name} of this task still runs in namespace {namespace};"
         return Finding("running", f"{stopped} {found} the next run adopts it and starts no second agent.")
-    ours = [job for job in jobs if job.labels.get(labels.RUN_LABEL) == label_value(run)]
-    if not ours:
+    jobs_of_run = [job for job in jobs if job.labels.get(labels.RUN_LABEL) == label_value(run)]
+    if not jobs_of_run:
         found = f"No Job of this run exists in namespace {namespace}, so its agent does not run."
         return Finding("absent", f"{stopped} {found} Whether it had finished its work is not known.")
-    job = max(ours, key=lambda one: str(one.created))
+    job = max(jobs_of_run, key=lambda job: str(job.created))
     end = job.finished.type if job.finished is not None else "being deleted"
     found = f"Job {job.ref.name} of run {run} in namespace {namespace} is {end}"
     if labels.TAKEN_ANNOTATION in job.annotations:

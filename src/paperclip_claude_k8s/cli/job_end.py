@@ -1,4 +1,4 @@
-"""How a run ended, in words, as far as its Job and its output tell."""
+"""How a run ended, in words, as far as its Job and its output show."""
 
 import json
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ class Verdict:
 
     @classmethod
     def of_reply(cls, reply: Reply) -> "Verdict":
-        """The verdict of the outcome that a record has."""
+        """The verdict of the outcome in a record."""
         code = str(reply.get("error_code") or reply.get("error") or "")
         return cls.of(str(reply.get("run_id")), code, str(reply.get("detail") or ""))
 
     @classmethod
     def of(cls, run: str, code: str, message: str) -> "Verdict":
-        """`code`: "" after a success."""
+        """The verdict of a run with this error code. `code`: "" after a success."""
         if not code:
             return cls(f"Run {run} succeeded", succeeded=True)
         reason = f": {neutral(message)}" if message else ""
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def verdict_of(job: JobSnapshot, followed: FollowedJob) -> Verdict | None:
-    """How the run of a Job ended that was followed; None if it goes on."""
+    """How the run of a followed Job ended; None if the run goes on."""
     ending = judge_ending(followed.known)
     if ending is None:
         return None
@@ -54,15 +54,15 @@ def verdict_of(job: JobSnapshot, followed: FollowedJob) -> Verdict | None:
 
 
 def noted_result(job: JobSnapshot) -> dict[str, Any]:
-    """What the host that took the result noted on a Job that is kept; {} if it noted nothing readable."""
+    """The result that a host has annotated on a Job that is kept; {} without a readable annotation."""
     text = job.annotations.get(labels.RESULT_ANNOTATION, "")
     try:
         return as_object(json.loads(text)) if 0 < len(text) <= MAX_ANNOTATION_CHARS else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
 def noted_verdict(job: JobSnapshot) -> Verdict | None:
-    """The verdict that the host noted on a Job that is kept; None if it noted none."""
+    """The verdict of the result that a host has annotated on a Job; None without such a result."""
     result = noted_result(job)
     return Verdict.of(run_id_of(job), get_text(result, "errorCode"), "") if result else None

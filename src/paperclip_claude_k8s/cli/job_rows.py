@@ -1,4 +1,4 @@
-"""Jobs of the adapter as rows of a table: what state each run is in, in the words that `kubectl` uses."""
+"""Jobs of the adapter as rows of a table, with the state of each run in the words that `kubectl` uses."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -12,12 +12,12 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running
 from paperclip_claude_k8s.cluster.watch_cache import oldest_first
 
 _AGE_STEPS = ((120, 1, "s"), (3 * 3600, 60, "m"), (48 * 3600, 3600, "h"), (float("inf"), 86400, "d"))
-"""Below so many seconds, an age is given in this unit."""
+"""Upper limit of an age in seconds, then the seconds and the letter of the unit in which it is given."""
 _REQUIREMENT = re.compile(
     r"\s*(?:(?P<key>[^\s!=,()]+)\s*(?:(?P<op>==|=|!=)\s*(?P<value>[^\s,()]*)"
     r"|\s(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?|!\s*(?P<absent>[^\s!=,()]+))\s*(?:,|$)"
 )
-"""One requirement of a label selector, as `kubectl -l` takes them."""
+"""One requirement of a label selector, in the syntax of `kubectl -l`."""
 PENDING = "Pending"
 """The state of a run whose Job has no Pod."""
 Requirement = Callable[[Mapping[str, str]], bool]
@@ -28,9 +28,9 @@ class SelectorInvalid(ValueError):
 
 
 def row_of(job: JobSnapshot, pods: Iterable[PodSnapshot], now: datetime) -> dict[str, Any]:
-    """The row of a Job. `pods`: of all Jobs."""
-    own = oldest_first(pod for pod in pods if pod.job_uid == job.ref.uid)
-    pod = own[0] if own else None
+    """The row of a Job. `pods`: the Pods of all Jobs."""
+    pods_of_job = oldest_first(pod for pod in pods if pod.job_uid == job.ref.uid)
+    pod = pods_of_job[0] if pods_of_job else None
     return {
         "namespace": job.ref.namespace,
         "run_id": run_id_of(job),
@@ -85,17 +85,19 @@ def _state_of_pod(pod: PodSnapshot) -> str:
 
 
 def age(since: datetime | None, now: datetime) -> str | None:
-    """How long ago, as `kubectl` writes it: 45s, 12m, 5h, 3d. None if unknown."""
+    """The time since then as `kubectl` writes ages: 45s, 12m, 5h, 3d. None if unknown."""
     if since is None:
         return None
     seconds = max((now - since).total_seconds(), 0.0)
-    limit, unit, letter = next(step for step in _AGE_STEPS if seconds < step[0])
-    del limit
+    _limit, unit, letter = next(step for step in _AGE_STEPS if seconds < step[0])
     return f"{int(seconds // unit)}{letter}"
 
 
 def read_selector(text: str) -> Requirement:
-    """Whether labels match a selector such as `a=b,c!=d,e in (f, g),!h`. Raises `SelectorInvalid`."""
+    """A function that tests labels against a selector such as `a=b,c!=d,e in (f, g),!h`.
+
+    Raises `SelectorInvalid`.
+    """
     requirements, at = list[Requirement](), 0
     while at < len(text):
         found = _REQUIREMENT.match(text, at)

@@ -34,8 +34,8 @@ def jobs_table(
 ) -> str:
     """The rows as a table. Ids are never cut: on a narrow terminal, names of Jobs are left out.
 
-    `namespaces`: with a column for the namespace. `header`: false for the rows that follow later. `width`: of
-    the terminal; None for no limit.
+    `namespaces`: whether there is a column for the namespace. `header`: whether the names of the columns are
+    printed. `width`: columns of the terminal; None for no limit.
     """
     columns = (_NAMESPACE, *_COLUMNS) if namespaces else _COLUMNS
     lines = table(rows, columns, output, width=None).split("\n")

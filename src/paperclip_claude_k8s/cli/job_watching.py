@@ -19,7 +19,7 @@ Show = Callable[[Sequence[JobSnapshot], Sequence[PodSnapshot]], None]
 async def watch_jobs(cluster: Cluster, namespace: str, show: Show) -> None:
     """Call `show` with all Jobs and Pods, and again after changes, until a watch ends.
 
-    `namespace` "": all namespaces. Raises `ClusterError`, and what `show` raises.
+    `namespace` "": all namespaces. Raises `ClusterError`, and `StdoutUnwritable` from `show`.
     """
     jobs = await cluster.list_jobs(namespace, ALL_OURS)
     pods = await cluster.list_pods(namespace, ALL_OURS)
@@ -29,12 +29,12 @@ async def watch_jobs(cluster: Cluster, namespace: str, show: Show) -> None:
     job_events = cluster.watch_jobs(namespace, ALL_OURS, jobs.resource_version)
     pod_events = cluster.watch_pods(namespace, ALL_OURS, pods.resource_version)
     async with asyncio.TaskGroup() as group:
-        works = (
+        coroutines = (
             known.show_changes(),
-            known.take(job_events, known.jobs, lambda job: job.ref.uid),
-            known.take(pod_events, known.pods, lambda pod: pod.uid),
+            known.apply_events(job_events, known.jobs, lambda job: job.ref.uid),
+            known.apply_events(pod_events, known.pods, lambda pod: pod.uid),
         )
-        tasks = [group.create_task(_as_value(work)) for work in works]
+        tasks = [group.create_task(_as_value(coroutine)) for coroutine in coroutines]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -45,7 +45,7 @@ async def watch_jobs(cluster: Cluster, namespace: str, show: Show) -> None:
 
 
 class _KnownObjects:
-    """All Jobs and Pods by uid, which watches keep up to date."""
+    """All Jobs and Pods by uid, updated from watches."""
 
     def __init__(self, show: Show) -> None:
         self.jobs: dict[str, JobSnapshot] = {}
@@ -60,13 +60,13 @@ class _KnownObjects:
             await self._changed.wait()
             await asyncio.sleep(SETTLE)
 
-    async def take(
+    async def apply_events(
         self,
         events: AsyncGenerator[WatchEvent[S] | Bookmark, None],
         known: dict[str, S],
         uid_of: Callable[[S], str],
     ) -> None:
-        """Apply the events until the watch ends."""
+        """Apply the events to `known` until the watch ends."""
         async with aclosing(events) as open_events:
             async for event in open_events:
                 if isinstance(event, Bookmark):
@@ -79,7 +79,7 @@ class _KnownObjects:
 
 
 async def _as_value(work: Coroutine[Any, Any, None]) -> Exception | None:
-    """The error that ended the work, so that it is not raised in a group of exceptions."""
+    """The error that ended the work, returned so that no task group wraps it; None without an error."""
     try:
         await work
     except (ClusterError, StdoutUnwritable) as error:

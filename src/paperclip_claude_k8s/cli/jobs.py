@@ -12,25 +12,29 @@ from paperclip_claude_k8s.cli.formats import Format, chosen_format
 from paperclip_claude_k8s.cli.job_rows import SelectorInvalid, read_selector, row_of
 from paperclip_claude_k8s.cli.job_tables import jobs_table
 from paperclip_claude_k8s.cli.job_watching import watch_jobs
-from paperclip_claude_k8s.cli.log_printers import terminal_width, write_stdout
+from paperclip_claude_k8s.cli.log_printers import write_stdout
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.run_lookup_options import JobsOptions
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
+from paperclip_claude_k8s.cli.text_tables import terminal_width
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.ports import utc_now
 
 RETRY_PAUSE = 2.0
-"""Seconds before a watch that the server ended or refused is made again."""
+"""Seconds until a watch that the server ended or refused is opened again."""
 GONE = "Gone"
 """The state of a Job that was deleted."""
 
 
 def jobs(options: JobsOptions) -> int:
-    """Print `{namespace, jobs: [ROW]}`, newest Job last; see `row_of`. --watch goes on with changed rows."""
+    """Print `{namespace, jobs: [ROW]}`, newest Job last; `row_of` describes a ROW.
+
+    With `--watch`, print all rows and then each row that changes, until a signal arrives.
+    """
 
     async def work() -> Reply:
         if options.watch:
@@ -45,7 +49,7 @@ def jobs(options: JobsOptions) -> int:
 
 
 async def _list(options: JobsOptions) -> Reply:
-    """Raises `Stop`."""
+    """The reply with all rows. Raises `Stop`."""
     matches = _selection(options)
     try:
         async with chosen_cluster(options) as cluster:
@@ -67,7 +71,7 @@ def _where(options: JobsOptions, namespace: str) -> str:
 
 
 def _selection(options: JobsOptions) -> Callable[[Mapping[str, str]], bool]:
-    """Raises `Stop`."""
+    """The function that tests the labels of a Job against `--selector`. Raises `Stop`."""
     try:
         return read_selector(options.selector)
     except SelectorInvalid as error:
@@ -100,7 +104,7 @@ class ChangePrinter:
         self._printed: dict[str, dict[str, Any]] = {}
 
     def show(self, found: Sequence[JobSnapshot], pods: Sequence[PodSnapshot]) -> None:
-        """Raises `StdoutUnwritable`."""
+        """Print the rows that are new or have changed. Raises `StdoutUnwritable`."""
         rows = {job.ref.uid: row_of(job, pods, utc_now()) for job in found if self._matches(job.labels)}
         for uid, row in self._printed.items():
             if uid not in rows and row["state"] != GONE:
@@ -113,7 +117,7 @@ class ChangePrinter:
 
 
 def _facts(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What is compared: all but the age."""
+    """The fields of a row that are compared: all except the age."""
     return None if row is None else {key: value for key, value in row.items() if key != "age"}
 
 

@@ -17,7 +17,9 @@ DEFAULT = "~/.kube/config"
 
 
 def chosen_kubeconfig(option: Path | None, config_file: Path | None, *, devcluster: bool) -> str | None:
-    """The kubeconfig that the person at the shell chose; None if there is none, or `--config` names one.
+    """The kubeconfig that the person at the shell chose.
+
+    None if there is no kubeconfig, or only the file of `--config` names one.
 
     `option`: the value of `--kubeconfig` or KUBECONFIG. Raises `OptionsInvalid` for a bad `--config`.
     """
@@ -29,18 +31,22 @@ def chosen_kubeconfig(option: Path | None, config_file: Path | None, *, devclust
 
 
 def _default_kubeconfig() -> str | None:
-    """~/.kube/config, if it exists and agents cannot write it: homes in Pods may be on the shared volume."""
+    """~/.kube/config; None if it does not exist, or is where agents may write, as on the shared volume."""
     path = absolute_files(DEFAULT)
     if not os.environ.get("HOME") or not os.path.isfile(path):  # noqa: PTH113  # as kubectl, without the user's entry
         return None
     settings = ProcessSettings.read(os.environ)
-    unnamed = replace(settings, policy=settings.policy.model_copy(update={"kubeconfigs": None}))
-    rule = unnamed.folders.kubeconfigs
+    unlisted = replace(settings, policy=settings.policy.model_copy(update={"kubeconfigs": None}))
+    rule = unlisted.folders.kubeconfigs  # a policy that lists kubeconfigs does not exclude this one
     return path if rule.allows(path) and rule.allows(os.path.realpath(path)) else None
 
 
 def check_place(namespace: str | None, image: str | None = None, *, devcluster: bool) -> None:
-    """Raises `OptionsInvalid` for a namespace or an image that cannot be, or that has no effect there."""
+    """Check a namespace and an image.
+
+    Raises:
+        OptionsInvalid: the value is no legal name, or has no effect on the development cluster.
+    """
     check_namespace("--namespace", namespace)
     if image is not None and not is_image(image):
         raise OptionsInvalid(f"--image {image!r} is no name of an image")
@@ -60,7 +66,7 @@ def check_cluster_options(
 ) -> None:
     """Raises `OptionsInvalid` for options that contradict each other, or `--context` without a kubeconfig.
 
-    `kubeconfig`: the one that will be used. `typed`: `--kubeconfig` is on the command line.
+    `kubeconfig`: the kubeconfig that will be used. `typed`: whether `--kubeconfig` is on the command line.
     """
     if devcluster and (typed or context is not None):
         name = "--kubeconfig" if typed else "--context"

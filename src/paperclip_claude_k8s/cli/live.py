@@ -1,10 +1,10 @@
-"""What the user sees on stderr during a run.
+"""Shows a run on stderr, or for `attach` on stdout.
 
-On a terminal: the transcript, and below it a footer with elapsed time, lines, tokens, cost and the latest
-activity. Elsewhere: the transcript, and a progress line for each reported poll.
+A terminal gets the transcript, and below it a footer with elapsed time, lines, tokens, cost and the latest
+activity. A file or pipe gets the transcript, and a progress line for each reported poll.
 
 Every line of the agent has a bar before it, even if a terminal wraps the line. A line without a bar is the
-adapter's or the command's, so a status line that an agent has forged can be told from a real one.
+adapter's or the command's, so a person can recognise a status line that an agent has forged.
 """
 
 import time
@@ -26,13 +26,13 @@ from paperclip_claude_k8s.cli.agent_output import AgentOutput, screen_of
 from paperclip_claude_k8s.cli.pipe_safe_console import PipeSafeConsole
 
 REDRAWS_PER_SECOND = 4
-"""Enough that the spinner turns, too few to flicker."""
+"""With this number the spinner turns, and the footer does not flicker."""
 KEEPALIVE = "keepalive"
 """First word of the status line that the adapter repeats while the agent prints nothing."""
 
 
 class _Lines:
-    """Lines that are written as they are: they are wrapped and painted already."""
+    """Lines that the console writes unchanged, because they are wrapped and coloured already."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -42,27 +42,27 @@ class _Lines:
 
 
 class _Writer:
-    """Writes to a console. A closed or full one is noted in `error`: it does not affect the run."""
+    """Writes to a console. A failed write is noted in `error` and not raised, so that the run continues."""
 
     def __init__(self, console: Console) -> None:
         self.error: OSError | None = None
-        """Why the last write that failed did so."""
+        """The error of the last failed write; None if every write succeeded."""
         self._console = console
         self._held: deque[str] | None = None
-        """The last lines that are held back; None: all are written."""
+        """The last lines, while lines are held back; None while each line is written at once."""
 
     def hold_back(self, lines: int) -> None:
         """Keep only the last lines of the agent's output until `release` is called."""
         self._held = deque(maxlen=lines)
 
     def release(self) -> None:
-        """Write what was held back; what follows is written at once."""
+        """Write the lines that were held back. Later lines are written at once."""
         held, self._held = self._held, None
         if held:
             self.write("".join(held))
 
     def write(self, lines: str) -> None:
-        """Write lines of the agent, which are wrapped and painted already."""
+        """Write lines of the agent, which are wrapped and coloured already."""
         if self._held is not None:
             self._held.extend(lines.splitlines(keepends=True))
         else:
@@ -90,11 +90,11 @@ class LiveView:
         """A view on the console.
 
         Args:
-            console: where it is shown.
-            quiet: only notes of the command are shown.
+            console: where the run is shown.
+            quiet: nothing is shown.
             times: each item of the transcript has its time in UTC.
-            recorded: the output was recorded earlier, so its own times are shown, not the present one.
-            may_move: false if the console may not be a terminal although it says so, as with FORCE_COLOR.
+            recorded: the output was recorded earlier, so its own times are shown, not the present time.
+            may_move: false if the console's file is no terminal. With FORCE_COLOR, rich takes it for one.
         """
         self._may_move = may_move
         self._recorded = recorded
@@ -110,21 +110,21 @@ class LiveView:
         self.writer = _Writer(console)
 
     @property
-    def tokens(self) -> int:
-        return self._agent.tokens
+    def context_tokens(self) -> int:
+        return self._agent.context_tokens
 
     @property
-    def cost(self) -> float | None:
-        return self._agent.cost
+    def cost_usd(self) -> float | None:
+        return self._agent.cost_usd
 
     @property
     def has_footer(self) -> bool:
-        """Whether the last line is updated in place, which no dumb terminal and no pipe can do."""
+        """Whether a last line is updated in place, which is impossible on a dumb terminal and in a pipe."""
         moves = self._console.is_terminal and not self._console.is_dumb_terminal
         return moves and self._may_move and not self._quiet
 
     def restart(self) -> None:
-        """The output is going to be read from its beginning once more: count it anew."""
+        """Set the counters to zero, because the output is going to be read from its beginning once more."""
         self.lines, self._agent = 0, AgentOutput()
 
     def show_status(self, text: str, *, warning: bool = False) -> None:
@@ -142,7 +142,7 @@ class LiveView:
         lines, shown = _lines_of(block), _lines_of(new)
         if stream == "stdout":
             for line in lines:
-                self._agent.count(line)
+                self._agent.add_usage(line)
             if not self._quiet:
                 for line in lines[: max(len(lines) - len(shown), 0)]:
                     self._agent.skip(line)
@@ -155,7 +155,7 @@ class LiveView:
             self._write(show(lines, self._screen(), now=self._now()))
 
     def end_agent_output(self, *, resumed: bool | None) -> None:
-        """Show how the agent ended. `resumed`: whether it resumed an earlier session; None if unknown."""
+        """Show how the agent ended. `resumed`: whether the run resumed a session; None if unknown."""
         if not self._quiet:
             self._write(self._agent.shown_end(self._screen(), resumed=resumed, now=self._now()))
 
@@ -174,8 +174,8 @@ class LiveView:
     def counts(self) -> str:
         """Lines, tokens and cost so far, for a progress line."""
         parts = [f"lines={self.lines}"]
-        parts += [f"tokens={used}"] if (used := self._agent.used) else []
-        parts += [f"cost=${cost:.4f}"] if (cost := self.cost) is not None else []
+        parts += [f"tokens={total}"] if (total := self._agent.total_tokens) else []
+        parts += [f"cost=${cost:.4f}"] if (cost := self.cost_usd) is not None else []
         return "  ".join(parts)
 
     def show_note(self, text: str) -> None:
@@ -195,11 +195,11 @@ class LiveView:
         """The footer: one line, cut to the width of the terminal."""
         minutes, seconds = divmod(int(self.elapsed()), 60)
         parts = [f"{minutes}:{seconds:02d}", f"{self.lines} lines"]
-        if self.tokens:
-            parts.append(f"{_short(self.tokens)} context")
-        if used := self._agent.used:
-            parts.append(f"{_short(used)} tokens")
-        if (cost := self.cost) is not None:
+        if self.context_tokens:
+            parts.append(f"{_short(self.context_tokens)} context")
+        if total := self._agent.total_tokens:
+            parts.append(f"{_short(total)} tokens")
+        if (cost := self.cost_usd) is not None:
             parts.append(f"${cost:.4f}")
         text = Text("  ".join([*parts, self._activity]), style="cyan", no_wrap=True)
         text.truncate(max(self._console.width - 4, 20), overflow="ellipsis")
@@ -230,7 +230,7 @@ def _short(count: int) -> str:
 async def open_live_view(
     *, quiet: bool, times: bool = False, stdout: bool = False
 ) -> AsyncIterator[LiveView]:
-    """A view on stderr or stdout, with colours and footer if that is a terminal."""
+    """A view on stderr, or on stdout with `stdout`; it has colours and a footer on a terminal."""
     console = PipeSafeConsole(stderr=not stdout, highlight=False)
     live = LiveView(console, quiet=quiet, times=times, may_move=_is_tty(console))
     if not live.has_footer:

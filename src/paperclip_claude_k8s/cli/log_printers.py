@@ -1,8 +1,7 @@
-"""Write the agent's output to stdout: byte for byte, or as a transcript; all of it, or a part."""
+"""Write the agent's output, or a part of it, to stdout: byte for byte, or as a transcript."""
 
 import errno
 import os
-import shutil
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -21,22 +20,25 @@ from paperclip_claude_k8s.cli.entry import stdout_unwritable
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """Which part of the output is printed, and whether with times."""
+    """Which part of the output is printed, and whether each line gets a time."""
 
     since: datetime | None = None
+    """Only lines that were written from this time on; None for all."""
     tail: int | None = None
-    """How many lines of what is there already are printed; None for all."""
+    """How many of the lines that exist at the beginning are printed; None for all."""
     times: bool = False
 
     @property
-    def is_all(self) -> bool:
+    def is_unchanged_output(self) -> bool:
+        """Whether all lines are printed, and none gets a time."""
         return self == LogPart()
 
 
 class TimedLines:
-    """Cuts output into lines. A line has the time of its event, else when it was written, as far as known.
+    """Cuts output into lines, each with a time.
 
-    A line without a time of its own has that of the line before it.
+    The time of a line is the time at which it was written; if unknown, the time of its event; if it has none,
+    the time of the line before it.
     """
 
     def __init__(self) -> None:
@@ -67,7 +69,7 @@ def _time_of_event(line: bytes) -> datetime | None:
 
 
 class SinceFilter:
-    """Tells which part of a block is to be shown: all of it, or the lines from a time on."""
+    """Selects the part of each block that is shown: the lines from a time on, or the whole block."""
 
     def __init__(self, since: datetime | None) -> None:
         self._since = since
@@ -75,15 +77,15 @@ class SinceFilter:
         self._reached = since is None
 
     def new(self, block: bytes, written: datetime | None = None) -> bytes:
-        """The end of the block that is to be shown. Blocks consist of whole lines."""
+        """The part of the block that is shown, which reaches to its end. Blocks consist of whole lines."""
         if self._reached:
             return block
-        at = 0
+        start = 0
         for line, time in self._lines.feed(block, written):
             if self._since is not None and time is not None and time >= self._since:
                 self._reached = True
-                return block[at:]
-            at += len(line) + 1
+                return block[start:]
+            start += len(line) + 1
         return b""
 
 
@@ -94,7 +96,7 @@ class RawPrinter:
         self._part = part or LogPart()
         self._lines = TimedLines()
         self._held: deque[bytes] | None = None if self._part.tail is None else deque(maxlen=self._part.tail)
-        """The last lines of what is there already; None once they are printed."""
+        """The last of the lines that exist at the beginning; None once they are printed."""
 
     @property
     def holds_back(self) -> bool:
@@ -106,34 +108,34 @@ class RawPrinter:
 
         `written`: when the agent wrote it; None if unknown.
         """
-        if self._part.is_all:
-            self._write_all(content)
+        if self._part.is_unchanged_output:
+            self._write_unfiltered(content)
             return
         for line, time in self._lines.feed(content, written):
             if self._part.since is not None and (time is None or time < self._part.since):
-                self._left_out(line)
+                self._skip_line(line)
             else:
-                self._emit(self._shown(line, time))
+                self._emit(self._format_line(line, time))
 
     def caught_up(self) -> None:
-        """All that the agent had written at the beginning was passed to `print`."""
+        """Print the held lines: everything that existed at the beginning was passed to `print`."""
         held, self._held = self._held, None
         if held:
             write_stdout(b"".join(held))
 
     def finish(self, *, resumed: bool | None) -> None:  # noqa: ARG002  # for a transcript
-        """The run has ended. `resumed`: whether it resumed a session; None if unknown."""
+        """Print what is left: the run has ended. `resumed`: whether it resumed a session; None if unknown."""
         if rest := self._lines.rest():
             self._emit(rest)
         self.caught_up()
 
-    def _write_all(self, content: bytes) -> None:
+    def _write_unfiltered(self, content: bytes) -> None:
         write_stdout(content)
 
-    def _left_out(self, line: bytes) -> None:
-        """A line is not shown."""
+    def _skip_line(self, line: bytes) -> None:
+        """Read a line that is not shown."""
 
-    def _shown(self, line: bytes, time: datetime | None) -> bytes:
+    def _format_line(self, line: bytes, time: datetime | None) -> bytes:
         stamp = f"{format_time(time) if time else '-'} ".encode() if self._part.times else b""
         return stamp + line + b"\n"
 
@@ -152,39 +154,33 @@ class TranscriptPrinter(RawPrinter):
         self._screen = screen_of(Console(highlight=False), times=self._part.times)
         self._agent = AgentOutput()
 
-    def _write_all(self, content: bytes) -> None:
+    def _write_unfiltered(self, content: bytes) -> None:
         lines = [line for line, _ in self._lines.feed(content, None)]
         for line in lines:
-            self._agent.count(line)
+            self._agent.add_usage(line)
         write_stdout(self._agent.shown(lines, self._screen).encode())
 
-    def _left_out(self, line: bytes) -> None:
-        self._agent.count(line)
-        self._agent.skip(line)  # because later lines refer to it
+    def _skip_line(self, line: bytes) -> None:
+        self._agent.add_usage(line)
+        self._agent.skip(line)  # later lines refer to this line
 
-    def _shown(self, line: bytes, time: datetime | None) -> bytes:
-        self._agent.count(line)
+    def _format_line(self, line: bytes, time: datetime | None) -> bytes:
+        self._agent.add_usage(line)
         now = format_time(time) if time is not None and self._part.times else ""
         return self._agent.shown([line], self._screen, now=now).encode()
 
     def finish(self, *, resumed: bool | None) -> None:
         if rest := self._lines.rest():
-            self._emit(self._shown(rest, None))
+            self._emit(self._format_line(rest, None))
         self._emit(self._agent.shown_end(self._screen, resumed=resumed).encode())
         self.caught_up()
 
 
-def stdout_is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
-def terminal_width() -> int | None:
-    """The width of the terminal that stdout is; None if it is none."""
-    return shutil.get_terminal_size().columns if stdout_is_terminal() else None
-
-
 def write_stdout(content: bytes) -> None:
-    """Raises `StdoutUnwritable`, and explains it on stderr unless a reader such as `head` closed the pipe."""
+    """Write to stdout. Raises `StdoutUnwritable`.
+
+    The reason is also written to stderr, unless a reader such as `head` closed the pipe.
+    """
     try:
         if sys.stdout is None:  # the parent process closed it
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # noqa: TRY301  # as a write would

@@ -5,11 +5,14 @@ import sys
 from enum import StrEnum
 
 LEVELS = (logging.ERROR, logging.INFO, logging.DEBUG)
-"""By the number of `-v`. Without it only bugs: the command itself reports how a run failed."""
+"""Lowest level that is logged, by the number of `-v`.
+
+Without `-v` only bugs are logged, because the command itself reports how a run failed.
+"""
 
 
 class LogFormat(StrEnum):
-    """How log records are written."""
+    """The format in which log records are written."""
 
     TEXT = "text"
     JSON = "json"

@@ -1,10 +1,10 @@
 """`claude-k8s logs`: print the agent's output without taking part in the run.
 
-The output of a run that was started here comes from the state folder, while another process works on the run
-and after its end. Otherwise the part that the folder does not have is read from the Pod; nothing is written.
-Every other run of the adapter is found by its Job, and read from its Pod.
+While another process works on a run that was started here, and after its end, its output is read from the
+state folder. Otherwise the part that the folder does not have is read from the Pod, and nothing is written to
+the folder. Every other run of the adapter is found by its Job, and its output is read from the Pod.
 
-A file or pipe gets the output byte for byte. A terminal gets it as a transcript, with control characters made
+A file or pipe gets the output byte for byte. A terminal gets a transcript, with control characters made
 visible, unless `--raw` is given.
 """
 
@@ -18,7 +18,8 @@ from typing import Literal
 from paperclip_claude_k8s.cli.entry import DONE, print_failure
 from paperclip_claude_k8s.cli.find_run import find_record, job_of_record, job_on_cluster
 from paperclip_claude_k8s.cli.follow_job import OutputJournal, Receive, follow_job
-from paperclip_claude_k8s.cli.log_printers import LogPart, RawPrinter, TranscriptPrinter, stdout_is_terminal
+from paperclip_claude_k8s.cli.formats import is_terminal
+from paperclip_claude_k8s.cli.log_printers import LogPart, RawPrinter, TranscriptPrinter
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.run_costs import read_since
 from paperclip_claude_k8s.cli.run_lookup_options import LogsOptions
@@ -41,9 +42,9 @@ def logs(options: LogsOptions) -> int:
 
     async def work() -> Reply:
         part = log_part(options.since, options.tail, times=options.times)
-        rendered = stdout_is_terminal() if options.rendered is None else options.rendered
+        rendered = is_terminal() if options.rendered is None else options.rendered
         printer = TranscriptPrinter(part) if rendered else RawPrinter(part)
-        await _logs(options, printer)
+        await _print_output(options, printer)
         return {}
 
     reply = run_to_reply(work, CallProgress())
@@ -60,8 +61,8 @@ def log_part(since: str | None, tail: int | None, *, times: bool) -> LogPart:
         raise Stop("usage", f"--since: {error}") from None
 
 
-async def _logs(options: LogsOptions, printer: RawPrinter) -> None:
-    """Raises `Stop` and `StdoutUnwritable`."""
+async def _print_output(options: LogsOptions, printer: RawPrinter) -> None:
+    """Print the output of the run that the options name. Raises `Stop` and `StdoutUnwritable`."""
     record = find_record(options.run)
     if record is not None:
         await _print_recorded(record, printer, follow=options.follow)
@@ -103,7 +104,7 @@ def _print_file(path: Path, offset: int, printer: RawPrinter) -> int:
 
 async def _print_rest(record: Record, offset: int, printer: RawPrinter, *, follow: bool) -> None:
     """Print the Pod's output from where the file ended."""
-    if record.phase != "polling":  # there is no Job yet
+    if record.phase != "polling":  # the record has no Job yet
         printer.caught_up()
         return
     job_start = record.jobs[-1].stdout if record.jobs else 0
@@ -118,8 +119,8 @@ async def _print_rest(record: Record, offset: int, printer: RawPrinter, *, follo
 async def _print_job(
     job: JobSnapshot, ports: Ports, journal: OutputJournal, printer: RawPrinter, *, follow: bool
 ) -> None:
-    """Print what the Pod's log has, and with `follow` what comes until the run ends."""
-    if follow and printer.holds_back:  # the log does not tell what is old: read it once to its present end
+    """Print the Pod's log, and with `follow` also what is added until the run ends."""
+    if follow and printer.holds_back:  # nothing in the log separates old from new lines: read it to its end
         await follow_job(job, ports, journal, follow=False)
         journal.read_again()
         printer.caught_up()

@@ -37,7 +37,10 @@ _PORTS = range(1, 65536)
 
 
 def manifests(options: ManifestsOptions) -> int:
-    """Exit code 0: printed or written. 1: the folder cannot be written. 2: wrong options."""
+    """Print the objects, or write them to the folder of `--out`.
+
+    Exit code 0: printed or written. 1: the folder cannot be written. 2: wrong options.
+    """
     try:
         setup, server = read_setup(options), _read_server(options)
         if options.out is None:
@@ -111,7 +114,7 @@ def _read_server(options: ManifestsOptions) -> Server | None:
 
 
 def yaml_stream(setup: Setup, server: Server | None) -> str:
-    """All objects as YAML documents, after a comment about what is not among them."""
+    """All objects as YAML documents, after a comment about the API key, which is not among them."""
     objects = agents_objects(setup) + (server_objects(setup, server) if server else ())
     return f"{_about_the_key(setup)}{to_yaml(objects)}"
 

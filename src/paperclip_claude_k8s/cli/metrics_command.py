@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from paperclip_claude_k8s.instrumentation.run_metrics import RunMetrics
 
 INTERVAL = 15.0
-"""Seconds between two looks at the state folder."""
+"""Seconds between two reads of the state folder."""
 
 
 def metrics(port: int, *, once: bool) -> int:

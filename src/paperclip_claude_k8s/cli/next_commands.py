@@ -1,20 +1,20 @@
-"""Commands that a person may want next about a run."""
+"""The commands that `describe` proposes for a run."""
 
 
-def next_commands(run: str, *, ended: bool, record: bool, works: bool) -> list[str]:
-    """The commands, each with a word on what it does.
+def next_commands(run_id: str, *, ended: bool, may_continue: bool, is_held: bool) -> list[str]:
+    """The commands, each with a comment that describes its effect.
 
     Args:
-        run: the run's id.
+        run_id: the run's id.
         ended: the run has ended.
-        record: the run was started here, and its result is not recorded yet.
-        works: a process works on the run.
+        may_continue: the run was started here, and its record has no outcome yet.
+        is_held: a process works on the run.
     """
-    if ended and record:
-        return [f"claude-k8s run --run-id {run}  # takes the result"]
+    if ended and may_continue:
+        return [f"claude-k8s run --run-id {run_id}  # take the result"]
     if ended:
-        return [f"claude-k8s logs {run}  # its output, as long as its Pod or its record exists"]
-    watch = [f"claude-k8s attach {run}  # watch it", f"claude-k8s cancel {run}  # end it"]
-    if record and not works:
-        return [f"claude-k8s run --run-id {run}  # go on with it", *watch]
+        return [f"claude-k8s logs {run_id}  # print the output, as long as the Pod or the record exists"]
+    watch = [f"claude-k8s attach {run_id}  # watch the run", f"claude-k8s cancel {run_id}  # end the run"]
+    if may_continue and not is_held:
+        return [f"claude-k8s run --run-id {run_id}  # go on with the run", *watch]
     return watch

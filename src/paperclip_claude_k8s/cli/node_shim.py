@@ -9,7 +9,10 @@ from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 
 
 def node_shim(out: Path, python: str) -> int:
-    """Exit code 0: written. 1: `out` cannot be written. 2: it has other files, or no `python` is found."""
+    """Write the package to the folder `out`.
+
+    Exit code 0: written. 1: the folder cannot be written. 2: it has other files, or `python` is no program.
+    """
     folder = out.expanduser().absolute()
     if shutil.which(os.path.expanduser(python)) is None:  # noqa: PTH111  # it may be a name on the PATH
         elsewhere = "if the server finds Python elsewhere, set CLAUDE_K8S_PYTHON there"

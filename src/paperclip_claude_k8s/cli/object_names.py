@@ -1,4 +1,4 @@
-"""Names of Kubernetes objects that options give, checked before anything is printed or sent."""
+"""Checks names of Kubernetes objects in options, before anything is printed or sent."""
 
 import re
 from collections.abc import Mapping
@@ -56,5 +56,5 @@ def check_size(option: str, text: str) -> None:
 
 
 def is_image(text: str) -> bool:
-    """Whether a kubelet could read the text as the name of an image."""
+    """Whether the text has the form of an image name."""
     return bool(_IMAGE.fullmatch(text))

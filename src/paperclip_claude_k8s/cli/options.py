@@ -1,4 +1,4 @@
-"""What several commands share: the config file, and the choice of the cluster."""
+"""Functions that several commands share: reading the config file, and choosing the cluster."""
 
 import fcntl
 import json
@@ -21,10 +21,8 @@ DEV_NAMESPACE = "paperclip"
 """Namespace of the Jobs on a development cluster."""
 DEV_CLAIM = "paperclip-data"
 """Claim that every development cluster has: the default HOME of its agents, in which sessions are kept."""
-
-
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
-"""Largest size of the file of `--config`; the adapter accepts less text than that."""
+"""Largest size of the file of `--config`. No usable config is larger."""
 
 
 class OptionsInvalid(Exception):
@@ -81,10 +79,10 @@ def _read_config(path: Path) -> dict[str, Any]:
 def read_settings_text(content: bytes) -> object:
     """The value of a text in JSON or YAML. Raises `ValueError` and `yaml.YAMLError`.
 
-    A text that begins as JSON is read as JSON, whose errors say more then.
+    A text that begins with `{` is read as JSON, because error messages about JSON are better than about YAML.
     """
     if len(content) > MAX_CONFIG_BYTES:
-        raise ValueError(f"it is larger than {MAX_CONFIG_BYTES >> 20} MiB")
+        raise ValueError(f"the file is larger than {MAX_CONFIG_BYTES >> 20} MiB")
     text = content.decode("utf-8-sig")
     if text.lstrip().startswith("{"):
         return json.loads(text)
@@ -124,8 +122,8 @@ async def on_cluster(
 ) -> AsyncIterator[dict[str, Any]]:
     """The settings of a cluster that runs at least for the duration of the block.
 
-    With `devcluster`, that is the development cluster of `devcluster up`, or else one that is embedded in
-    this process and ends with the block. Raises `OptionsInvalid`.
+    With `devcluster`, that is the development cluster of `devcluster up`, or else a development cluster that
+    is embedded in this process and ends with the block. Raises `OptionsInvalid`.
     """
     running = running_cluster_settings(settings, devcluster=devcluster, claude=claude)
     if running is not None:

@@ -18,17 +18,17 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 RUNS_PER_AGENT = 100
 """Newest runs of each agent that are examined."""
 HOLD = "legacy_execution_requires_reconciliation"
-"""Cause of the server's hold on a task whose run it gave up without knowing how it ended."""
+"""The server's cause for holding a task: it gave up the task's run without a record of how the run ended."""
 ENDED_WITHOUT_RESULT = frozenset({"failed", "interrupted", "timed_out", "cancelled"})
 
 
 class ServerRefused(Exception):
-    """A request failed; the text says which and why, without the token."""
+    """A request failed; the text names the request and the reason, without the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldTask:
-    """A task that the server holds because it does not know how its last run ended."""
+    """A task that the server holds because it has no record of how the task's last run ended."""
 
     company: str
     issue: str
@@ -36,15 +36,15 @@ class HeldTask:
     agent: str
     agent_name: str
     config: Mapping[str, Any]
-    """Settings of the agent, of which the ones that name a cluster and a namespace are used."""
+    """Settings of the agent; only those that name a cluster and a namespace are used."""
     run: str
     error_code: str
     action: str
-    """Id of the server's recovery action, "" if the server does not say it."""
+    """Id of the server's recovery action; "" if the server does not return one."""
 
 
 class PaperclipServer:
-    """Requests to one server. `token`: key of a board member; "" for a server that trusts local callers."""
+    """Requests to one server. `token`: API key of a board member; "" for a server without logins."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, token: str, env: Mapping[str, str]) -> None:
         self._session = session
@@ -63,7 +63,7 @@ class PaperclipServer:
         return found
 
     async def release(self, task: HeldTask, evidence: str, *, completed: bool) -> None:
-        """Tell the server how the run ended, so that it starts the next one. Raises `ServerRefused`."""
+        """Report to the server how the run ended, so that it starts the next run. Raises `ServerRefused`."""
         decision = {
             "runId": task.run,
             "providerStopped": True,
@@ -118,7 +118,7 @@ class PaperclipServer:
         )
 
     async def _action_of(self, issue: str, run_id: str) -> str:
-        """The id of the hold, which the server soon closes; then only the run's events name it."""
+        """The id of the recovery action. After the server has closed the action, only events have its id."""
         actions = as_object(await self._call("GET", f"/issues/{quote(issue, safe='')}/recovery-actions"))
         active = as_object(actions.get("active"))
         if active.get("cause") == HOLD:
@@ -130,7 +130,7 @@ class PaperclipServer:
             for payload in payloads
             if payload.get("cause") == HOLD
         ]
-        return next((known for known in reversed(ids) if known), "")
+        return next((action_id for action_id in reversed(ids) if action_id), "")
 
     async def _call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401  # any JSON
         what = f"{method} {path.partition('?')[0]}"

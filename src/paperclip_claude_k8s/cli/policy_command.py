@@ -17,7 +17,7 @@ _WIDTH = 100
 
 
 def policy(env: Mapping[str, str] = os.environ) -> int:
-    """Print the policy. Exit code 1, and one JSON object, if the policy cannot be used."""
+    """Print the policy. Exit code 1, and one line on stderr, if the policy cannot be used."""
     try:
         in_force = read_policy(env)
     except PolicyInvalid as error:

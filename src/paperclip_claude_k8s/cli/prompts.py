@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.options import OptionsInvalid
 
 MAX_PROMPT_BYTES = 16 * 1024 * 1024
-"""More than any model reads. Stdin may be endless, so reading has to stop somewhere."""
+"""Largest prompt that is read. No model reads more, and stdin may be endless."""
 
 
 def with_prompt(options: RunOptions) -> RunOptions:
@@ -34,7 +34,7 @@ def with_prompt(options: RunOptions) -> RunOptions:
 
 
 def _check_not_a_file_name(prompt: str) -> None:
-    """Raises `OptionsInvalid` for `@FILE`, which curl would read; as a prompt it has no meaning."""
+    """Raises `OptionsInvalid` for `@FILE`, which curl would read and which has no meaning as a prompt."""
     if prompt.startswith("@") and not any(map(str.isspace, prompt)) and Path(prompt[1:]).is_file():
         raise OptionsInvalid(f"--prompt {prompt}: --prompt-file {prompt[1:]} reads the prompt from that file")
 
@@ -73,7 +73,7 @@ def _text(source: BinaryIO, name: str) -> str:
 
 
 def _stdin_has_data() -> bool:
-    """Whether stdin is a pipe, a socket or a file; /dev/null and terminals are neither."""
+    """Whether stdin is a pipe or a file. Anything else, such as a terminal, is not read as a prompt."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode if sys.stdin is not None else 0
     except (OSError, ValueError):

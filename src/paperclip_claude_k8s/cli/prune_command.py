@@ -19,11 +19,14 @@ from paperclip_claude_k8s.cli.setup_options import PruneRecordsOptions
 from paperclip_claude_k8s.ports import utc_now
 
 NEVER_STARTED = timedelta(days=1)
-"""Age from which a run that was reserved, and not submitted, is removed like an ended one."""
+"""Age from which a run that was reserved, and not submitted, is removed like an ended run."""
 
 
 def prune(options: PruneRecordsOptions) -> int:
-    """Remove what ended before `--older-than`; print `{removed, kept, freed_bytes, dry_run}`."""
+    """Remove the records of runs that ended before `--older-than`.
+
+    Prints `{removed, kept, freed_bytes, dry_run}`, and `failed` if some could not be removed: exit code 1.
+    """
 
     def work() -> Reply:
         try:
@@ -38,9 +41,9 @@ def prune(options: PruneRecordsOptions) -> int:
 
 
 def remove_old(state: State, before: datetime, *, dry_run: bool) -> Reply:
-    """Remove the folders of runs that ended before this time, or only name them (`dry_run`).
+    """Remove the folders of runs that ended before this time; with `dry_run`, only list the runs.
 
-    A run on which a process works, and a run that may still have a Job, stays.
+    The folder of a run on which a process works, or that may still have a Job, is kept.
     """
     removed, failed, freed = list[str](), dict[str, str](), 0
     records = state.all()

@@ -1,8 +1,9 @@
 """`claude-k8s recover`: lets a Paperclip server go on with the tasks that it holds after it was killed.
 
-The server holds such a task until it is told how its last run ended. The cluster knows that: each run's Job
-is looked up, and the server is told what was found. Then it starts the next run of the task, which adopts the
-Job, or takes the result of a finished one. A task whose Job cannot be looked up stays held.
+The server holds such a task until someone reports how the task's last run ended. This command looks up the
+run's Job in the cluster and reports the finding to the server. Then the server starts the task's next run,
+which adopts a running Job, or takes the result of a finished Job. A task whose Job cannot be looked up stays
+held.
 """
 
 import os
@@ -29,10 +30,10 @@ COLUMNS = ("task", "agent", "run", "job_state", "outcome")
 
 
 def recover(options: RecoverOptions) -> int:
-    """Print `{server, tasks: [{task, agent, run, error_code, job_state, evidence, outcome}]}`.
+    """Print `{server, tasks: [{task, issue, agent, run, error_code, job_state, evidence, outcome}]}`.
 
     `outcome`: `released`, `held` (`--dry-run`, or the Job cannot be looked up) or `refused` by the server.
-    Exit code 0 if no task stays held.
+    Exit code 0 if every task was released, and always with `--dry-run`.
     """
     reply = run_to_reply(lambda: _recover(options), CallProgress())
     if "tasks" not in reply:

@@ -53,13 +53,13 @@ def judged(transcript: Transcript, ending: Ending, *, resumed: bool | None) -> R
 
 
 def _read(options: ReplayOptions) -> Transcript:
-    """Show the transcript, and return its facts. Raises `ReplayInvalid`."""
+    """Show the transcript on stderr, and return the facts of it. Raises `ReplayInvalid`."""
     reader = StreamReader()
     console = Console(stderr=True, highlight=False)
     live = LiveView(console, quiet=options.quiet, times=options.times, recorded=True)
     for stream, block in _recorded(options):
         if stream == "status":
-            # behind a bar: an agent may have printed the line, and a recording does not tell
+            # with a bar: the agent may have printed this line, which a recording does not show
             live.show_agent_lines("stdout", [STATUS_START + block])
             continue
         (reader.feed_stderr if stream == "stderr" else reader.feed)(block)
@@ -78,7 +78,7 @@ def _recorded(options: ReplayOptions) -> Iterator[tuple[Stream, bytes]]:
                     yield stream, _once(block, repeats) if stream == "stdout" else block
         except (OSError, EOFError, zlib.error) as error:
             raise ReplayInvalid(f"{file} cannot be read: {error}") from None
-        yield "stdout", b"\n"  # the last line of a file may have none
+        yield "stdout", b"\n"  # the last line of a file may have no newline
     if repeats is not None:
         yield "stdout", repeats.flush().encode("utf-8", "surrogateescape")
 

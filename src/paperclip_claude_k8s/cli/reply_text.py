@@ -16,7 +16,7 @@ from paperclip_claude_k8s.cli.run_costs import RunCost
 
 
 def run_text(reply: Mapping[str, Any], output: Format) -> str:
-    """What `-o text` prints on stdout: the whole answer, rendered for a terminal; for `-o name` the id."""
+    """A run's reply as text: the whole answer, rendered on a terminal; with `-o name` the run's id."""
     if output is Format.NAME:
         return str(reply.get("run_id") or "")
     answer = get_text(get_object(dict(reply), "result"), "summary") if reply["status"] == "succeeded" else ""
@@ -27,7 +27,7 @@ def run_text(reply: Mapping[str, Any], output: Format) -> str:
 
 
 def print_end(reply: Mapping[str, Any]) -> None:
-    """Say on stderr, after the answer, how the run ended, what it cost, and what can be done next."""
+    """Print on stderr, after the answer, how the run ended, its cost, and the next commands."""
     for line in _end_lines(reply):
         print(neutral(line), file=sys.stderr)  # noqa: T201
 

@@ -26,7 +26,7 @@ from paperclip_claude_k8s.replay.recorded_transcripts import page_header, read_i
 
 
 class RecordingUnreadable(Exception):
-    """The recorded output cannot be read; the message says why."""
+    """The recorded output cannot be read; the message has the reason."""
 
 
 def report(options: ReportOptions) -> int:
@@ -85,7 +85,7 @@ def _run_facts(record: Record) -> dict[str, str]:
 
 
 def _header(title: str, reply: Reply, about: Mapping[str, str]) -> PageHeader:
-    """The header from a reply and its result; `about` has what no result knows."""
+    """The header from a reply and its result. `about`: facts that a result does not have."""
     result: Mapping[str, Any] = reply.get("result") or {}
     known = {
         **result,

@@ -1,7 +1,7 @@
 """`claude-k8s run` and `query`: from options to one reply (the JSON object on stdout) and an exit code.
 
-`run` prints what `start_or_resume` returns. Whatever interrupts it — a `Stop`, invalid options, a signal, a
-bug — becomes a reply too, with what is known of the run and the command that resumes it.
+`run` prints the reply that `start_or_resume` returns. If a `Stop`, invalid options, a signal or a bug ends
+`start_or_resume`, the reply reports that, with what is known of the run and the command that resumes the run.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ from paperclip_claude_k8s.ports import utc_now
 
 
 def run(options: RunOptions) -> int:
-    """Print the reply and return the exit code. If a signal has arrived, end this process by it instead."""
+    """Print the reply and return the exit code. If a signal has arrived, this process ends by the signal."""
     progress, dependencies = CallProgress(), Dependencies()
     reply = run_to_reply(lambda: start_or_resume(options, progress, dependencies), progress)
     if options.print_response and "result" in reply:
@@ -85,7 +85,7 @@ def run_to_reply(work: Callable[[], Coroutine[Any, Any, Reply]], progress: CallP
 async def stop_to_reply(work: Awaitable[Reply], progress: CallProgress) -> Reply:
     """The reply of `work`, or a reply that reports the `Stop` that it raised.
 
-    Any other exception is reported as well if it is known which run the call is about; else it is raised.
+    Any other exception is also reported in a reply if the run's id is known; else the exception is raised.
     """
     try:
         return await work
@@ -152,7 +152,8 @@ def _without_run_id(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _end_embedded_run(reply: Reply, record: Record, progress: CallProgress, outcome: Reply | None) -> Reply:
     """End a run whose development cluster is embedded in this process and ends with it; return the reply.
 
-    `outcome`: how the run ended, if it ended by itself; it is written to the record, or else the reply is.
+    `outcome`: how the run ended, None if it has not ended by itself. The record gets the outcome, or else the
+    reply.
     """
     detail = reply["detail"].removesuffix(f"; {JOB_CONTINUES}")
     ended = {
@@ -183,8 +184,8 @@ def _read_record(progress: CallProgress) -> Record | None:
 async def start_or_resume(options: RunOptions, progress: CallProgress, dependencies: Dependencies) -> Reply:
     """Start or resume a run, and return the reply.
 
-    Writes to `progress` what becomes known of the run. Raises `OptionsInvalid`, and `Stop` if there is no run
-    yet.
+    Writes to `progress` what becomes known of the run. Raises `OptionsInvalid` and `Stop`. A `Stop` after the
+    record of a new run was written is returned as a reply.
     """
     options = with_prompt(options)
     check_options(options)
@@ -201,8 +202,8 @@ async def start_or_resume(options: RunOptions, progress: CallProgress, dependenc
         return await _wait(state, progress.run_id, options, schedule, dependencies)
     config, claude = new_config(options), check_claude(options.claude)
     quota_gate.gate_url(config)
-    async with on_cluster(config, devcluster=options.devcluster, claude=claude) as config:
-        record = new_record(options, config)
+    async with on_cluster(config, devcluster=options.devcluster, claude=claude) as cluster_config:
+        record = new_record(options, cluster_config)
         try:
             state.write(record)
         except Stop as stop:
@@ -233,6 +234,10 @@ def check_options(options: RunOptions) -> None:
         raise OptionsInvalid("--prompt starts a new run and --run-id continues a known one: give one of them")
     if options.run_id is None and options.poll_once:
         raise OptionsInvalid("--poll-once checks a known run: give its --run-id")
+    if options.run_id is not None and options.dry_run:
+        raise OptionsInvalid(
+            "--dry-run prints the objects of a new run: use it with --prompt, not with --run-id"
+        )
     if options.run_id is not None and options.submit_only:
         raise OptionsInvalid("--submit-only starts a new run: use it with --prompt, not with --run-id")
     if options.run_id is None and not (options.prompt or "").strip():
@@ -272,7 +277,7 @@ def new_config(options: RunOptions) -> dict[str, Any]:
     """The adapter's config: the keys of the file, overridden by the options. Raises `OptionsInvalid`."""
     check_place(options.namespace, options.image, devcluster=options.devcluster)
     overrides = {
-        # values inserted into a template are not rendered again: braces in the prompt stay as they are
+        # a value that was inserted into a template is not rendered again, so braces in the prompt are kept
         "promptTemplate": "{{context.prompt}}",
         "kubeconfig": _chosen(options),
         "kubeContext": options.context,

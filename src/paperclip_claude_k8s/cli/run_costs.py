@@ -1,4 +1,4 @@
-"""What runs have cost: `claude-k8s stats`, and the columns of `history`. Pure functions."""
+"""Cost and tokens of runs, for `claude-k8s stats` and the columns of `history`. Pure functions."""
 
 import csv
 import io
@@ -16,11 +16,11 @@ from paperclip_claude_k8s.base.times import parse_time
 _SPAN = re.compile(r"(\d{1,5})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a text begins that a spreadsheet would execute. Names of models are from the agents' output."""
+"""A spreadsheet executes a text that begins with one of these. Agents choose the names of models."""
 
 
 class GroupBy(StrEnum):
-    """What the rows of the statistics are."""
+    """The property by which the statistics group runs into rows."""
 
     AGENT = "agent"
     DAY = "day"
@@ -30,7 +30,7 @@ class GroupBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunCost:
-    """One ended run. Unknown texts are empty, unknown numbers None."""
+    """Cost and tokens of one ended run. An unknown text is "", an unknown number None."""
 
     ended: datetime | None
     agent: str
@@ -46,7 +46,7 @@ class RunCost:
 
     @classmethod
     def of(cls, result: Mapping[str, Any], agent: str, ended: datetime | None) -> "RunCost":
-        """From a result in wire format, or the annotation of a retained Job, which has the same keys."""
+        """Read a result in wire format, or the annotation of a retained Job, which has the same keys."""
         given = dict(result)
         usage, extra = get_object(given, "usage"), get_object(given, "resultJson")
         phases = [get_number(get_object(extra, "phases"), name) for name in ("start", "run", "complete")]
@@ -64,7 +64,7 @@ class RunCost:
         )
 
     def key(self, by: GroupBy) -> str:
-        """Which row the run belongs to."""
+        """The key of the row to which the run belongs."""
         match by:
             case GroupBy.AGENT:
                 return self.agent or "(unknown)"
@@ -78,14 +78,14 @@ class RunCost:
 
 @dataclass(slots=True)
 class CostRow:
-    """The sum over some runs."""
+    """The sums over the runs of one row."""
 
     key: str
     runs: int = 0
     failed: int = 0
     cost_usd: float = 0.0
     unknown_costs: int = 0
-    """Runs whose cost is unknown; it is missing in the sum."""
+    """Number of runs whose cost is unknown and therefore missing in `cost_usd`."""
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
@@ -104,7 +104,7 @@ class CostRow:
 
 
 def rows_of(runs: Iterable[RunCost], by: GroupBy, since: datetime | None) -> list[CostRow]:
-    """One row for each key, days in order and others by cost; then `total`."""
+    """One row for each key, sorted by day, or else by cost with the highest first; then the row `total`."""
     rows: dict[str, CostRow] = {}
     total = CostRow("total")
     for run in runs:
@@ -132,7 +132,7 @@ def as_csv(rows: Iterable[CostRow], by: GroupBy) -> str:
 
 
 def read_since(text: str, now: datetime) -> datetime:
-    """A time such as 2026-11-01, or a span before now such as 90m, 12h, 7d, 2w. Raises ValueError."""
+    """Read a time such as 2026-11-01, or a span before now such as 90m, 12h, 7d, 2w. Raises ValueError."""
     if found := _SPAN.fullmatch(text.strip()):
         return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
     time = parse_time(text.strip())

@@ -10,6 +10,7 @@ from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, print_failure, print_text
 from paperclip_claude_k8s.cli.grants import with_grants
 from paperclip_claude_k8s.cli.options import check_claude, on_cluster
+from paperclip_claude_k8s.cli.prompts import with_prompt
 from paperclip_claude_k8s.cli.run_command import check_options, new_config, new_record, run_to_reply
 from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.call import CallProgress, ignore_log
@@ -34,11 +35,12 @@ def dry_run(options: RunOptions) -> int:
     printed = list[str]()
 
     async def work() -> Reply:
-        check_options(options)
-        config, claude = new_config(options), check_claude(options.claude)
-        async with on_cluster(config, devcluster=options.devcluster, claude=claude) as config:
-            record = new_record(options, config)
-            printed.append(to_yaml(objects_of(await _plan(record, quiet=options.quiet))))
+        given = with_prompt(options)
+        check_options(given)
+        config, claude = new_config(given), check_claude(given.claude)
+        async with on_cluster(config, devcluster=given.devcluster, claude=claude) as cluster_config:
+            record = new_record(given, cluster_config)
+            printed.append(to_yaml(objects_of(await _plan(record, quiet=given.quiet))))
         return {}
 
     reply = run_to_reply(work, CallProgress())
@@ -75,7 +77,7 @@ async def _show_line(_stream: str, text: str) -> None:
 
 
 def objects_of(plan: RunPlan) -> list[dict[str, Any]]:
-    """The Job and its run Secret, if it gets one. Of a Secret's values, only the sizes are shown."""
+    """The Job, and its run Secret if the plan has one, with the length of each value in place of a value."""
     job = mask_tree(job_manifest(plan), plan.secret_values)
     if not plan.secret_data:
         return [job]

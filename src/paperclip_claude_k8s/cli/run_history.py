@@ -28,7 +28,9 @@ from paperclip_claude_k8s.host.redact import mask_credentials
 from paperclip_claude_k8s.ports import utc_now
 
 PROMPT_CHARS = 80
-"""How much of a prompt is shown."""
+"""Largest number of characters of a prompt that are shown."""
+ID_CHARS = 8
+"""Characters of an id that tables show. Commands accept this beginning in place of the whole id."""
 SPAWN_TIMEOUT = 3600
 """Seconds after which an agent host ends the command that it runs in the background."""
 SPAWN_MARGIN = 60
@@ -36,7 +38,7 @@ SPAWN_MARGIN = 60
 
 
 def last_run(output: Format | None = None) -> int:
-    """Print what is known of the newest run. Exit code 1 if there is none, or if its record is unreadable."""
+    """Print what is known of the newest run. Exit code 1 if there is no run, or its record is unreadable."""
 
     def work() -> Reply:
         found = State(state_folder(os.environ)).all()
@@ -105,7 +107,7 @@ def spawn(options: RunOptions) -> int:
 
 
 def spawn_text(reply: Reply, output: Format) -> str:
-    """The command alone, or with `-o name` the id."""
+    """The command alone, or with `-o name` the run's id."""
     return str(reply.get("run_id" if output is Format.NAME else "command") or "")
 
 
@@ -153,17 +155,13 @@ def _costs(record: Record) -> Reply:
     return {"duration_sec": cost.seconds, "cost_usd": cost.cost_usd, "tokens": tokens}
 
 
-ID_CHARS = 8
-"""Characters of an id that tables show. Commands accept them in place of the whole id."""
-
-
 def _short_id(row: Mapping[str, Any]) -> str:
-    """The beginning of the run's id, which is enough to name the run."""
+    """The beginning of the run's id, by which commands find the run."""
     return str(row.get("run_id") or "")[:ID_CHARS]
 
 
 def shown_status(row: Mapping[str, Any]) -> str:
-    """The status for people: a run without a Job waits for nothing."""
+    """The status in a table; for `polling`, the phase, because a run without a Job is not running."""
     status = str(row.get("status") or "")
     if status != "polling":
         return status
@@ -189,11 +187,11 @@ COLUMNS = (
     Column("run", _short_id),
     Column("status", shown_status),
     Column("age", _age),
-    Column("duration", _duration, right=True),
-    Column("cost", _dollars, right=True),
+    Column("duration", _duration, align_right=True),
+    Column("cost", _dollars, align_right=True),
     Column("id", lambda row: row.get("run_id"), wide=True),
     Column("agent", lambda row: row.get("agent"), wide=True),
-    Column("tokens", lambda row: row.get("tokens"), wide=True, right=True),
+    Column("tokens", lambda row: row.get("tokens"), wide=True, align_right=True),
     Column("created", lambda row: row.get("created"), wide=True),
     Column("code", lambda row: row.get("error_code") or row.get("error"), wide=True),
     Column("prompt", lambda row: row.get("prompt")),
@@ -209,7 +207,7 @@ def _table(rows: Sequence[Reply], output: Format) -> str:
 
 
 def _facts(reply: Reply, output: Format) -> str:
-    """One run for people."""
+    """One run as lines of names and values, then the agent's answer."""
     if output is Format.NAME:
         return str(reply.get("run_id") or "")
     if "created" not in reply:
@@ -238,8 +236,8 @@ def _unreadable(stop: Stop) -> Reply:
 
 
 def _print(reply: Reply, output: Format | None, text: Callable[[Format], str] | None = None) -> int:
-    """Print the reply. Exit code 1 if it has an error, unless that is the error of a run (with `created`)."""
-    if "created" in reply and "error" in reply:  # not an error of this command
+    """Print the reply. Exit code 1 if this command failed. A reply with `created` describes a run instead."""
+    if "created" in reply and "error" in reply:  # the run failed, and this command did not
         chosen = chosen_format(output)
         if text is not None and not chosen.is_for_programs:
             print_text(text(chosen))

@@ -1,4 +1,4 @@
-"""Which process works on a run, as Leases and annotations in its namespace tell."""
+"""Finds the process that works on a run, from the Leases and annotations in the run's namespace."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ SEEN_WITHIN = timedelta(seconds=180)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who works on a run. `text`: for messages."""
+    """The process that works on a run, or that none does. `text`: a phrase for messages."""
 
     text: str
     works: bool = True
     """Whether a process works on the run, as far as is known."""
     seen: str = ""
-    """When it was seen last; "" if unknown."""
+    """Phrase with the time at which the process was last seen; "" if unknown."""
 
     @property
     def description(self) -> str:
@@ -59,8 +59,10 @@ def judge_holder(job: JobSnapshot, leases: tuple[LeaseSnapshot, ...], now: datet
         seen = parse_time(job.annotations.get(labels.HOLDER_SEEN_ANNOTATION))
         return _holder(read_process(noted, ""), seen, now)
     if labels.DETACHED_ANNOTATION in job.annotations:
-        return Holder("nobody; it was started with `claude-k8s run`, which can go on with it", works=False)
-    return Holder("nobody, as far as Leases and annotations tell", works=False)
+        resume = f"`claude-k8s run --run-id {run}`"
+        text = f"no process; `claude-k8s run` has started the run, and {resume} continues it"
+        return Holder(text, works=False)
+    return Holder("no process, as far as Leases and annotations show", works=False)
 
 
 def _renewed(process: ProcessId, leases: tuple[LeaseSnapshot, ...]) -> datetime | None:

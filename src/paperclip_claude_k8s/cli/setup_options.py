@@ -1,4 +1,4 @@
-"""Options of the commands that set things up or look things up."""
+"""Options of `prune`, `config`, `rbac` and `manifests`."""
 
 from dataclasses import dataclass
 from pathlib import Path

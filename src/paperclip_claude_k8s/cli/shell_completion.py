@@ -1,7 +1,7 @@
-"""What the shell offers for Tab: runs, Jobs, namespaces, contexts and keys of settings.
+"""Completes words for the shell: runs, Jobs, namespaces, contexts and keys of settings.
 
-Nothing is printed and nothing is raised: where something cannot be read, the shell offers less. The cluster
-is asked for at most `CLUSTER_TIME` seconds, so that a cluster that is gone does not hold up the prompt.
+The functions print nothing and raise nothing. If something cannot be read, the shell offers fewer words. A
+request to the cluster ends after `CLUSTER_TIMEOUT` seconds, so that it does not block the prompt for long.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,31 +10,32 @@ from typing import Any, TypeVar
 
 import typer
 
-CLUSTER_TIME = 1.5
+CLUSTER_TIMEOUT = 1.5
 """Seconds that a completion waits for the cluster."""
 MAX_RECORDS = 100
-"""Records that are read for a completion, newest first."""
+"""Largest number of records that are read for a completion, newest first."""
 T = TypeVar("T")
 Suggestion = tuple[str, str]
-"""A word, and what the shell shows beside it."""
+"""A word, and the description that the shell shows beside the word."""
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
     """Ids of recorded runs, then ids and names of Jobs on the cluster."""
-    found = dict(_quiet(_recorded_runs))
-    for word, about in _quiet(lambda: _asked(ctx, _cluster_runs)):
+    found = dict(_or_nothing(_recorded_runs))
+    for word, about in _or_nothing(lambda: _read_cluster(ctx, _cluster_runs)):
         found.setdefault(word, about)
     return _starting(incomplete, list(found.items()))
 
 
 def complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
     """Namespaces of the cluster, if this account may list them."""
-    return [word for word in _quiet(lambda: _asked(ctx, _namespaces)) if word.startswith(incomplete)]
+    found = _or_nothing(lambda: _read_cluster(ctx, _namespaces))
+    return [word for word in found if word.startswith(incomplete)]
 
 
 def complete_context(ctx: typer.Context, incomplete: str) -> list[str]:
     """Contexts of the kubeconfig."""
-    return [word for word in _quiet(lambda: _contexts(ctx.params)) if word.startswith(incomplete)]
+    return [word for word in _or_nothing(lambda: _contexts(ctx.params)) if word.startswith(incomplete)]
 
 
 def complete_setting(incomplete: str) -> list[str]:
@@ -45,17 +46,18 @@ def complete_setting(incomplete: str) -> list[str]:
 
         return sorted(field.alias or name for name, field in AdapterConfig.model_fields.items())
 
-    return [word for word in _quiet(keys) if word.startswith(incomplete)]
+    return [word for word in _or_nothing(keys) if word.startswith(incomplete)]
 
 
 def _starting(incomplete: str, found: list[Suggestion]) -> list[Suggestion]:
     return [(word, about) for word, about in found if word.startswith(incomplete)]
 
 
-def _quiet(work: Callable[[], list[T]]) -> list[T]:
+def _or_nothing(work: Callable[[], list[T]]) -> list[T]:
+    """The words that `work` returns; none if it raises."""
     try:
         return work()
-    except Exception:  # noqa: BLE001  # a completion has nobody to tell
+    except Exception:  # noqa: BLE001  # an error cannot be shown in the middle of a prompt
         return []
 
 
@@ -73,8 +75,8 @@ def _recorded_runs() -> list[Suggestion]:
     ]
 
 
-def _asked(ctx: typer.Context, ask: Callable[[Any, str, Any], Awaitable[list[T]]]) -> list[T]:
-    """What the cluster that the options so far name answers, within `CLUSTER_TIME`."""
+def _read_cluster(ctx: typer.Context, read: Callable[[Any, str, Any], Awaitable[list[T]]]) -> list[T]:
+    """The words that `read` finds, within `CLUSTER_TIMEOUT`, in the cluster that the options so far name."""
     import asyncio  # noqa: PLC0415  # help has to be fast
 
     from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster  # noqa: PLC0415
@@ -83,14 +85,14 @@ def _asked(ctx: typer.Context, ask: Callable[[Any, str, Any], Awaitable[list[T]]
     given = {name: ctx.params.get(name) for name in ("kubeconfig", "context", "namespace")}
     options = ClusterOptions(devcluster=bool(ctx.params.get("devcluster")), **given)  # type: ignore[arg-type]
 
-    async def answer() -> list[T]:
-        async with asyncio.timeout(CLUSTER_TIME), chosen_cluster(options) as cluster:
+    async def connect_and_read() -> list[T]:
+        async with asyncio.timeout(CLUSTER_TIMEOUT), chosen_cluster(options) as cluster:
             if cluster is None:
                 return []
             namespace, ports = cluster
-            return await ask(ports, namespace, ctx.params)
+            return await read(ports, namespace, ctx.params)
 
-    return asyncio.run(answer())
+    return asyncio.run(connect_and_read())
 
 
 async def _cluster_runs(ports: Any, namespace: str, params: Any) -> list[Suggestion]:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Signals that end a command: the first one is handled by printing the reply, and then raised again."""
+"""Signals that end a command: after the first signal, the command prints its reply and ends by the signal."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ class Interrupted(BaseException):
 class SignalHandler:
     """After `install`, the first ending signal goes to the listener; later ones are ignored.
 
-    Without a listener, the first one is raised as `Interrupted`.
+    Without a listener, the first ending signal is raised as `Interrupted`.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class SignalHandler:
 
     @contextmanager
     def listener(self, listener: Callable[[int], None]) -> Iterator[None]:
-        """Pass signals to `listener` during the block. The main thread calls it between two bytecodes."""
+        """Pass the first signal to `listener` during the block. Python calls it in the main thread."""
         self._listener = listener
         try:
             yield
@@ -47,7 +47,7 @@ class SignalHandler:
             self._listener = None
 
     def ignore_signals(self) -> None:
-        """Ignore signals from now on, because the reply is printed. `received` is still set."""
+        """Ignore signals from now on, because the reply is being printed. `received` is still set."""
         self._ignoring = True
 
     def _handle(self, signum: int, _frame: FrameType | None) -> None:

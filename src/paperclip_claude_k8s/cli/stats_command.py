@@ -1,6 +1,5 @@
 """`claude-k8s stats`: tokens and cost of runs, from the records of this user or the Jobs of a namespace."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -10,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from paperclip_claude_k8s.base.json_readers import as_object, get_object
+from paperclip_claude_k8s.base.json_readers import get_object
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cli.chosen_cluster import jobs_of_adapter
 from paperclip_claude_k8s.cli.command_options import StatsOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
 from paperclip_claude_k8s.cli.formats import Format
+from paperclip_claude_k8s.cli.job_end import noted_result
 from paperclip_claude_k8s.cli.run_command import run_to_reply, sync_to_reply
 from paperclip_claude_k8s.cli.run_costs import CostRow, GroupBy, RunCost, as_csv, read_since, rows_of
 from paperclip_claude_k8s.cli.runs.call import CallProgress
@@ -27,9 +27,6 @@ from paperclip_claude_k8s.cli.text_tables import drawn
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.ports import utc_now
-
-ANNOTATION_CHARS = 10_000
-"""A longer annotation was not written by the adapter, and is not read."""
 
 
 def stats(options: StatsOptions) -> int:
@@ -71,7 +68,7 @@ def costs_of_records() -> Iterator[RunCost]:
 
 
 def cost_of_record(record: Record) -> RunCost | None:
-    """None for a run that has not ended, or whose result is unknown."""
+    """The cost of a run; None if the run has not ended, or its result is unknown."""
     result = get_object(dict(record.outcome or {}), "result")
     if not result:
         return None
@@ -80,12 +77,8 @@ def cost_of_record(record: Record) -> RunCost | None:
 
 
 def cost_of_job(job: JobSnapshot) -> RunCost | None:
-    """What the annotation of a retained Job says; None without one."""
-    text = job.annotations.get(labels.RESULT_ANNOTATION, "")
-    try:
-        result = as_object(json.loads(text)) if 0 < len(text) <= ANNOTATION_CHARS else {}
-    except (ValueError, RecursionError):
-        result = {}
+    """The cost in the annotation of a retained Job; None without a readable annotation."""
+    result = noted_result(job)
     ended = parse_time(job.annotations.get(labels.TAKEN_ANNOTATION))
     return RunCost.of(result, job.labels.get(labels.AGENT_LABEL, ""), ended) if result else None
 

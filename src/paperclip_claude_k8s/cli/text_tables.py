@@ -24,9 +24,9 @@ class Column:
     name: str
     cell: Callable[[Mapping[str, Any]], object]
     wide: bool = False
-    """Only `-o wide` shows it."""
-    right: bool = False
-    """Numbers end at the right edge."""
+    """Whether only `-o wide` shows the column."""
+    align_right: bool = False
+    """Whether cells end at the right edge of the column, as numbers do."""
 
 
 def table(
@@ -34,21 +34,21 @@ def table(
 ) -> str:
     """A table as lines of text. Only its last column is cut to `width`, so that ids can be copied.
 
-    `width`: of the terminal; None for no limit, as for `-o wide`.
+    `width`: columns of the terminal; None for no limit. `-o wide` has no limit either.
     """
     shown = [column for column in columns if output is Format.WIDE or not column.wide]
     cells = [[_text(column.cell(row)) for column in shown] for row in rows]
     lines = [[column.name.upper() for column in shown], *cells]
     widths = [max(cell_len(line[index]) for line in lines) for index in range(len(shown))]
-    if width is not None and output is not Format.WIDE and not shown[-1].right:
-        left = width - sum(widths[:-1]) - GAP * (len(shown) - 1)
-        widths[-1] = min(widths[-1], max(left, MIN_LAST_COLUMN))
+    if width is not None and output is not Format.WIDE and not shown[-1].align_right:
+        remaining = width - sum(widths[:-1]) - GAP * (len(shown) - 1)
+        widths[-1] = min(widths[-1], max(remaining, MIN_LAST_COLUMN))
     return "\n".join(_line(line, shown, widths) for line in lines)
 
 
 def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
     aligned = [
-        _cut(cell, width) if not column.right else " " * (width - cell_len(cell)) + cell
+        _cut(cell, width) if not column.align_right else " " * (width - cell_len(cell)) + cell
         for cell, column, width in zip(cells, columns, widths, strict=True)
     ]
     return (" " * GAP).join(aligned).rstrip()
@@ -73,7 +73,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
 
 
 def drawn(draw: Callable[[Console], None]) -> str:
-    """What `draw` prints on a console like stdout, as text: with colours if stdout is a terminal."""
+    """The text that `draw` prints on a console, with colours if stdout is a terminal."""
     console = Console(highlight=False)
     with console.capture() as capture:
         draw(console)
@@ -81,5 +81,5 @@ def drawn(draw: Callable[[Console], None]) -> str:
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that stdout is; None if it is no terminal: nothing is cut then."""
+    """Number of columns of the terminal; None if stdout is no terminal, so that nothing is cut."""
     return shutil.get_terminal_size().columns if is_terminal() else None

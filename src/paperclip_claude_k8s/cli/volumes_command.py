@@ -25,7 +25,7 @@ COLUMNS = (
     Column("access_modes", lambda row: ", ".join(row["access_modes"]), wide=True),
     Column("used_by", lambda row: ", ".join(row["used_by"])),
 )
-_CREATED_BY_US: Mapping[str, str] = {
+_AUTO_CLAIM_LABELS: Mapping[str, str] = {
     **labels.ALL_OURS,
     "app.kubernetes.io/component": "session-volume",
 }
@@ -45,7 +45,10 @@ def volumes(options: VolumesOptions) -> int:
 
 
 def prune(options: PruneOptions) -> int:
-    """Remove claims that no run has used for some days; print `{namespace, removed, kept}`."""
+    """Remove claims that no run has used for some days.
+
+    Prints `{namespace, removed, kept, dry_run}`, and `failed` if some could not be removed: exit code 1.
+    """
     unused = timedelta(days=options.unused_days)
 
     async def pruned(namespace: str, ports: Ports) -> Reply:
@@ -69,15 +72,15 @@ async def _on_cluster(options: VolumesOptions, work: Callable[[str, Ports], Awai
 
 
 async def _read(namespace: str, cluster: Cluster) -> tuple[ClaimUse, ...]:
-    """The claims and their use. The claims are listed first: `run/session_claim` says why."""
-    claims = await cluster.list_claims(namespace, _CREATED_BY_US)
+    """The claims and their use. The claims are listed first; `run/session_claim` explains the reason."""
+    claims = await cluster.list_claims(namespace, _AUTO_CLAIM_LABELS)
     jobs = await cluster.list_jobs(namespace, {})
     pods = await cluster.list_pods(namespace, {})
     return claim_uses(claims.items, jobs.items, pods.items)
 
 
 async def prune_unused(namespace: str, ports: Ports, unused: timedelta, *, dry_run: bool) -> Reply:
-    """Remove the claims that no run has used for the time `unused`, or only name them (`dry_run`)."""
+    """Remove the claims that no run has used for the time `unused`; with `dry_run`, only list them."""
     removed: list[str] = []
     kept: dict[str, str] = {}
     failed: dict[str, str] = {}
