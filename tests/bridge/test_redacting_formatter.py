@@ -2,8 +2,14 @@
 
 import logging
 import sys
+import time
 
-from paperclip_claude_k8s.bridge.redacting_formatter import MAX_SECRETS, RedactingFormatter, secrets_in
+from paperclip_claude_k8s.bridge.redacting_formatter import (
+    CALLS_REMEMBERED,
+    MAX_SECRETS,
+    RedactingFormatter,
+    secrets_in,
+)
 
 TOKEN = "a-token-of-no-known-shape"
 
@@ -66,6 +72,20 @@ def test_number_of_secrets_of_a_call_is_bounded() -> None:
     assert TOKEN not in text
     assert "value-0000" not in text
     assert f"value-{MAX_SECRETS - 1:04}" in text
+
+
+def test_secrets_of_many_calls_keep_no_log_record_waiting() -> None:
+    formatter = RedactingFormatter()
+    for call in range(CALLS_REMEMBERED):
+        env = {f"N{number}": f"value-{call:03}-{number:03}" for number in range(MAX_SECRETS)}
+        formatter.add_secrets_of({"config": {"env": env}})
+    record = logging.LogRecord("x", logging.INFO, __file__, 1, "launched " * 50, (), None)
+    vars(record).update({f"fact{number}": "an ordinary text" for number in range(15)})
+    started = time.process_time()
+    formatter.format(record)
+    assert time.process_time() - started < 0.12
+    newest = f"value-{CALLS_REMEMBERED - 1:03}-000"
+    assert newest not in formatted(formatter, newest)
 
 
 def test_formatter_masks_a_traceback() -> None:

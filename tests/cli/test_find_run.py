@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from paperclip_claude_k8s.cli.find_run import find_record, matching_job, newest_job
-from paperclip_claude_k8s.cli.runs.record import JobPart, Record
+from paperclip_claude_k8s.cli.find_run import find_record, matching_job, newest_job, recorded_job
+from paperclip_claude_k8s.cli.runs.record import JobPart, Record, RunTarget
 from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL
@@ -77,3 +77,26 @@ def test_record_is_found_by_id_beginning_or_job_name(tmp_path: Path) -> None:
     assert find_record("", state) is None
     with pytest.raises(Stop, match="2 runs begin with '2f'"):
         find_record("2f", state)
+
+
+def test_beginning_means_no_record_of_another_namespace(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    record = Record("2f00aa", "2026-11-01T12:00:00Z", {"config": {}, "agent": {"id": "ada"}})
+    state.write(replace(record, jobs=(JobPart("u", "ac-ada-1"),), target=RunTarget(namespace="here")))
+    for word in ("2f0", "ac-a"):
+        assert find_record(word, state, namespace="there") is None
+        assert find_record(word, state, namespace="here") is not None
+    for name in ("2f00aa", "ac-ada-1"):
+        assert find_record(name, state, namespace="there") is not None, "a whole name is of one run"
+    state.write(replace(record, run_id="2f11bb", phase="reserved"))
+    found = find_record("2f", state, namespace="there")
+    assert found is not None
+    assert found.run_id == "2f11bb"
+
+
+def test_job_of_a_record_is_not_one_that_only_has_its_label() -> None:
+    own, other = a_job("ac-ada-1", "2f00aa"), a_job("zz", "2f00aa", minutes=9)
+    record = Record("2f00aa", "", {}, jobs=(JobPart("uid-ac-ada-1", "ac-ada-1"),))
+    assert recorded_job(record, [own, other]) == own
+    assert recorded_job(replace(record, jobs=()), [other, own]) == other
+    assert recorded_job(record, []) is None

@@ -11,6 +11,8 @@ from tests.support.cli_commands import CommandRunner, claude_k8s, running_comman
 from tests.support.dev_cluster_cli import TRANSCRIPT, DevClusterCli
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.testing import HostLog, build_context
@@ -127,3 +129,21 @@ async def test_second_shell_shows_what_the_first_one_works_on(dev: DevClusterCli
     assert "Pod running" in text
     assert text.count("→ Bash") == 1
     assert "lines=16" in text
+
+
+async def test_cancel_does_not_guess_between_a_record_and_a_run_on_the_cluster(
+    dev: DevClusterCli, tmp_path: Path
+) -> None:
+    async with operator_beside_host(dev, tmp_path) as operator:
+        recorded = f"{RUN[:8]}-beef"
+        state = State(operator.cli.state)
+        state.write(
+            Record(recorded, "2026-11-01T12:00:00Z", {"agent": {"id": "cli"}, "config": {}}, "reserved")
+        )
+        code, reply, _ = await operator.cli.run("cancel", RUN[:6])
+        assert (code, reply["error"]) == (1, "ambiguous_run")
+        assert RUN in reply["detail"]
+        assert recorded in reply["detail"]
+        assert not state.files(recorded).cancel_request.exists()
+        code, reply, _ = await operator.cli.run("cancel", RUN)
+        assert (code, reply["status"]) == (0, "cancelled")

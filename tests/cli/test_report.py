@@ -72,6 +72,7 @@ async def test_report_of_a_run_has_what_its_record_knows(tmp_path: Path) -> None
     ):
         assert f"{line}\n" in out
     assert "→ Bash  echo turn 1\n" in out
+    assert (await claude_k8s("report", "r", env=runner.environment()))[1] == out, "a beginning is enough"
     _, page, _ = await claude_k8s("report", "r1", "--html", env=runner.environment())
     assert "<h1>Run r1</h1>" in page
 

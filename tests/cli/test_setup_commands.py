@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from paperclip_claude_k8s.cli.object_names import check_account, check_namespace
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config
 from paperclip_claude_k8s.cli.prune_command import remove_old
 from paperclip_claude_k8s.cli.runs.record import Record
-from paperclip_claude_k8s.cli.runs.replies import failure
+from paperclip_claude_k8s.cli.runs.replies import Stop, failure
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.cli.setup_options import ConfigCheckOptions, ConfigInitOptions
 from paperclip_claude_k8s.host.fields import SETTINGS
@@ -87,10 +88,53 @@ def test_config_that_is_no_object_is_refused(tmp_path: Path, content: str, messa
         merge_config(file, {})
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'PW: "hunter2',
+        "PW: hunter2: x",
+        "PW: @hunter2",
+        "PW: !hunter2 x",
+        "PW: !hunter2!a x",
+        "PW: %hunter2",
+        "PW: {hunter2",
+        "PW: &hunter2 &hunter2 x",
+        "\tPW: hunter2",
+    ],
+)
+def test_error_of_a_file_of_settings_quotes_no_value(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "agent.yaml"
+    file.write_text(f"image: x\nenv:\n  {line}\n")
+    with pytest.raises(OptionsInvalid) as raised:
+        merge_config(file, {})
+    assert "hunter2" not in str(raised.value)
+    assert "cannot be read: line " in str(raised.value)
+
+
 def test_config_may_be_yaml(tmp_path: Path) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text(yaml.safe_dump({"image": "x:1", "env": {"A": "b"}, "timeoutSec": 30}))
     assert merge_config(file, {"image": None}) == {"image": "x:1", "env": {"A": "b"}, "timeoutSec": 30}
+
+
+class BusyState(State):
+    """A state folder in which another command submits each run after its record was listed."""
+
+    def all(self) -> list[Record | Stop]:
+        found = super().all()
+        for record in found:
+            assert isinstance(record, Record)
+            self.write(replace(record, phase="polling"))
+        return found
+
+
+def test_prune_keeps_a_run_that_was_submitted_meanwhile(tmp_path: Path) -> None:
+    old = "2020-01-01T00:00:00.000Z"
+    State(tmp_path).write(Record("r1", old, REQUEST, "reserved"))
+    file = State(tmp_path).files("r1").record
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "updated": old}))
+    assert remove_old(BusyState(tmp_path), utc_now(), dry_run=False)["removed"] == []
+    assert file.exists()
 
 
 def test_prune_removes_ended_and_abandoned_records_only(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ import pytest
 from tests.support.dev_cluster_cli import DevClusterCli
 from tests.support.objects import a_job
 
+from paperclip_claude_k8s.cli.describe_text import description_text
+from paperclip_claude_k8s.cli.formats import Format
+from paperclip_claude_k8s.cli.job_end import noted_result, noted_verdict
 from paperclip_claude_k8s.cli.run_costs import GroupBy, RunCost, as_csv, read_since, rows_of
 from paperclip_claude_k8s.cli.stats_command import cost_of_job
 from paperclip_claude_k8s.cluster.labels import RESULT_ANNOTATION
@@ -109,3 +112,12 @@ async def test_stats_equal_the_results_of_the_runs(dev: DevClusterCli) -> None:
     assert newest["prompt"]
     assert newest["duration_sec"] > 0
     assert newest["tokens"] == sum(results[0]["usage"].values())
+
+
+@pytest.mark.parametrize("text", ["[" * 9999, '{"costUsd":1%s}' % ("0" * 400), '{"costUsd":true}'])
+def test_odd_annotation_of_a_job_ends_no_command(text: str) -> None:
+    job = a_job(annotations={RESULT_ANNOTATION: text})
+    noted = noted_result(job)
+    noted_verdict(job)
+    page = {"run_id": "r", "state": "Failed", "agent": "a", "usage": noted}
+    assert "$" not in description_text(page, NOW, Format.TEXT)

@@ -22,7 +22,7 @@ from tests.support.in_memory_runs import LONG, PARTIAL, SLOW_START, WHOLE
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.instrumentation import OpenTelemetry, RunEnded, RunInfo
 from paperclip_claude_k8s.instrumentation.metric_table import METRICS
-from paperclip_claude_k8s.instrumentation.run_metrics import MAX_MODELS, RunMetrics
+from paperclip_claude_k8s.instrumentation.run_metrics import MAX_MODELS, MAX_MODELS_OF_AGENT, RunMetrics
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -286,6 +286,22 @@ def test_models_in_attributes_are_bounded() -> None:
     record = RunMetrics(telemetry.meters.get_meter("x"))
     for number in range(MAX_MODELS + 20):
         fields = ("succeeded", "", "", "", 1.0, (), f"model-{number}", "", "", 1.0, None, None)
-        record.record_end(RunEnded(None, RunInfo(), *fields))  # type: ignore[arg-type]
+        record.record_end(RunEnded(None, RunInfo(agent_id=f"a{number}"), *fields))  # type: ignore[arg-type]
     assert len(telemetry.values("claude_k8s.cost.usd")) == MAX_MODELS + 1
     assert telemetry.total("claude_k8s.cost.usd") == MAX_MODELS + 20
+
+
+def test_models_that_one_agent_invents_leave_room_for_those_of_others() -> None:
+    telemetry = Telemetry()
+    telemetry.subscriber()
+    record = RunMetrics(telemetry.meters.get_meter("x"))
+    named = [("bad", f"invented-{number}") for number in range(MAX_MODELS)]
+    for agent, model in [*named, ("ada", "claude-sonnet-4-5"), ("bad", "claude-sonnet-4-5"), ("bad", "")]:
+        fields = ("succeeded", "", "", "", 1.0, (), model, "", "", 1.0, None, None)
+        record.record_end(RunEnded(None, RunInfo(agent_id=agent), *fields))  # type: ignore[arg-type]
+    costs = {
+        dict(key)["gen_ai.response.model"]: cost
+        for key, cost in telemetry.values("claude_k8s.cost.usd").items()
+    }
+    assert (costs["claude-sonnet-4-5"], costs["unknown"]) == (2, 1)
+    assert costs["other"] == MAX_MODELS - MAX_MODELS_OF_AGENT

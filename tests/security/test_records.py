@@ -44,6 +44,16 @@ CONFIG: dict[str, Any] = {
 }
 
 
+def test_redacted_request_still_names_the_cluster() -> None:
+    """Later commands look for the run there, also if a name looks like a credential."""
+    named = {
+        "kubeconfig": "/home/a/.kube/sk-production",
+        "kubeContext": "oidc://me@host",
+        "namespace": "sk-agents-1",
+    }
+    assert redact_request({"config": named})["config"] == named
+
+
 def test_redacted_request_keeps_names_and_no_values_of_secrets() -> None:
     request = {"agent": {"id": "a"}, "config": CONFIG, "context": {"prompt": "Go."}, "authToken": "c4n4ry"}
     redacted = redact_request(request)

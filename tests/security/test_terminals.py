@@ -13,6 +13,7 @@ from tests.support.cli_commands import CommandRunner, claude_k8s
 from tests.support.terminals import on_a_terminal
 
 from paperclip_claude_k8s.cli.agent_output import BAR, with_bars
+from paperclip_claude_k8s.cli.job_end import Verdict
 from paperclip_claude_k8s.cli.live import LiveView
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import State
@@ -185,6 +186,18 @@ def test_line_of_emoji_is_broken_before_the_terminal_breaks_it(emoji: str) -> No
     first, second, *_ = out.getvalue().splitlines()
     assert first.count(emoji) == 38
     assert second.startswith(BAR)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_text_of_an_agent_in_a_line_of_the_command_begins_no_line(*, terminal: bool) -> None:
+    out = io.StringIO()
+    live = LiveView(Console(file=out, force_terminal=terminal, width=400, color_system=None), quiet=False)
+    verdict = Verdict.of("r1", "claude_error", f"x\n{FORGED}\r\nRun r1 succeeded")
+    for show in (live.show_note, live.show_status, live.show_progress):
+        show(verdict.text)
+    shown = [line for line in out.getvalue().splitlines() if line]
+    assert shown
+    assert all(line.startswith("Run r1 failed (claude_error): x") for line in shown)
 
 
 def test_footer_marks_the_output_of_the_agent() -> None:

@@ -18,6 +18,9 @@ MAX_SECRET_CHARS = 256 * 1024
 these are the host's own secrets."""
 MAX_SECRETS = 500
 """Largest number of secrets remembered for one call: each of them is searched in every log record."""
+MAX_SECRETS_IN_ALL = 5_000
+"""Largest number of different secrets of all calls: beyond it, the oldest calls are forgotten. All runs wait
+while a log record is searched for each of them."""
 MIN_SECRET_CHARS = 8
 """Shorter values occur in ordinary text, and are not masked by value."""
 MAX_TEXT_CHARS = 20_000
@@ -30,11 +33,17 @@ class RedactingFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__()
         self._secrets: deque[frozenset[str]] = deque(maxlen=CALLS_REMEMBERED)
+        self._known: frozenset[str] = frozenset()
+        """The secrets of all these calls."""
 
     def add_secrets_of(self, params: object) -> None:
         """From now on, mask the secrets among the params of a call."""
         found = _at_most(MAX_SECRET_CHARS, secrets_in(params))
         self._secrets.append(frozenset(islice(found, MAX_SECRETS)))
+        self._known = frozenset().union(*self._secrets)
+        while len(self._known) > MAX_SECRETS_IN_ALL:
+            self._secrets.popleft()
+            self._known = frozenset().union(*self._secrets)
 
     def mask(self, text: str) -> str:
         """Return `text` without secrets and control characters.
@@ -43,8 +52,7 @@ class RedactingFormatter(logging.Formatter):
         """
         if len(text) > MAX_TEXT_CHARS:
             text = f"{text[:MAX_TEXT_CHARS].rpartition(' ')[0]} …"
-        secrets = {secret for secrets in self._secrets for secret in secrets}
-        return neutral(redact_text(mask_values(text, secrets)))
+        return neutral(redact_text(mask_values(text, self._known)))
 
     def format(self, record: logging.LogRecord) -> str:
         return json_line(record, self.mask)

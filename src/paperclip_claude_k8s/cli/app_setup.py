@@ -14,6 +14,7 @@ from paperclip_claude_k8s.cli.setup_options import (
     PruneRecordsOptions,
     RbacOptions,
 )
+from paperclip_claude_k8s.cli.shell_completion import complete_setting
 
 setup_app = typer.Typer()
 config_app = typer.Typer(help="Files of settings, for --config.", no_args_is_help=True)
@@ -40,7 +41,11 @@ def manifests(options: ManifestsOptions) -> int:
 @setup_app.command()
 def explain(
     word: Annotated[
-        str, typer.Argument(help="An error code, a setting, a code of `check`, a label, a phase, ...")
+        str,
+        typer.Argument(
+            help="An error code, a setting, a code of `check`, a label, a phase, ...",
+            autocompletion=complete_setting,
+        ),
     ],
     output_format: OutputFormat = None,
 ) -> None:

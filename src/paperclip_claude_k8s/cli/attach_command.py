@@ -74,7 +74,7 @@ def _print_detached(run: str) -> None:
 
 async def _attach(options: AttachOptions, part: LogPart, live: LiveView) -> Verdict:
     """Show the run that the options name. Raises `Stop`."""
-    record = find_record(options.run)
+    record = find_record(options.run, namespace=options.namespace)
     if record is not None:
         return await _show_recorded(record, part, live)
     view = JobView(live, part)

@@ -9,7 +9,7 @@ from typing import Any
 
 from paperclip_claude_k8s.cli.command_options import RunOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
-from paperclip_claude_k8s.cli.find_run import find_record, job_on_cluster, run_id_of
+from paperclip_claude_k8s.cli.find_run import check_only_run, find_record, job_on_cluster, names_of, run_id_of
 from paperclip_claude_k8s.cli.run_command import run, run_to_reply
 from paperclip_claude_k8s.cli.run_holder import holder_of_job
 from paperclip_claude_k8s.cli.run_lookup_options import CancelOptions
@@ -34,9 +34,11 @@ def cancel(options: CancelOptions) -> int:
     progress, records = CallProgress(), list[Record]()
 
     async def work() -> Reply:
-        record = find_record(options.run)
+        record = find_record(options.run, namespace=options.namespace)
         if record is None:
             return await _cancel_on_cluster(options)
+        if options.run not in names_of(record):
+            await check_only_run(record, options)
         records.append(record)
         progress.run_id = record.run_id
         progress.state = state = State(state_folder(os.environ))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 import typer
 
 from paperclip_claude_k8s.cli.formats import Format
+from paperclip_claude_k8s.cli.shell_completion import complete_context, complete_namespace
 
 Mode = Literal["wait", "once", "submit"]
 """wait: stay until the run ends. once: check its status and return. submit: create its Job and return."""
@@ -39,9 +40,17 @@ Kubeconfig = Annotated[
     ),
 ]
 Context = Annotated[
-    str | None, typer.Option("--context", help="Context of the kubeconfig. Default: its current context.")
+    str | None,
+    typer.Option(
+        "--context",
+        help="Context of the kubeconfig. Default: its current context.",
+        autocompletion=complete_context,
+    ),
 ]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace of the Jobs.", autocompletion=complete_namespace),
+]
 Image = Annotated[str | None, typer.Option("--image", help="Container image with the Claude CLI.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="File with more settings of the adapter, JSON or YAML.")

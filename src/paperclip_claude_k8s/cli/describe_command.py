@@ -47,7 +47,8 @@ def describe(options: DescribeOptions) -> int:
 
 async def _describe(options: DescribeOptions) -> Reply:
     """The reply. Raises `Stop`."""
-    record, journal = find_record(options.run), OutputJournal(lambda *_: None)
+    record = find_record(options.run, namespace=options.namespace)
+    journal = OutputJournal(lambda *_: None)
     if record is None:
         async with job_on_cluster(options, journal) as (ports, job):
             return await _of_job(job, ports, journal, None)

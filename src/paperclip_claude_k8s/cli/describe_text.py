@@ -5,6 +5,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
+from paperclip_claude_k8s.base.json_readers import get_number
 from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cli.formats import Format, plain_text
 from paperclip_claude_k8s.cli.job_rows import age
@@ -105,8 +106,8 @@ def _usage_rows(usage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, name in names.items():
         if isinstance(usage.get(key), int):
             yield name, f"{usage[key]:,}"
-    cost = usage.get("costUsd")
-    yield "cost", f"${cost:.4f}" if isinstance(cost, int | float) else "unknown until the run's result"
+    cost = get_number(usage, "costUsd")
+    yield "cost", f"${cost:.4f}" if cost is not None else "unknown until the run's result"
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]) -> str:

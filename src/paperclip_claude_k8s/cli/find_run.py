@@ -4,6 +4,7 @@ Runs that were started here have a record, which is found without a cluster. Eve
 found by its Job, whoever started the run.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from paperclip_claude_k8s.cli.chosen_cluster import (
     names_cluster,
 )
 from paperclip_claude_k8s.cli.grants import with_grants
+from paperclip_claude_k8s.cli.options import OptionsInvalid
 from paperclip_claude_k8s.cli.run_lookup_options import LookupOptions
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Stop
@@ -23,15 +25,20 @@ from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.ports import NullJournal, Ports, ProcessSettings, RunJournal
 from paperclip_claude_k8s.process import Process
 
 MAX_NAMED = 5
 """How many matching runs a message names."""
+LOOK_TIME = 5.0
+"""Seconds for a look at the cluster that a command can do without."""
 
 
-def find_record(word: str, state: State | None = None) -> Record | None:
+def find_record(word: str, state: State | None = None, *, namespace: str | None = None) -> Record | None:
     """The record that `word` means; None if there is none here, or the state folder cannot be used.
+
+    `namespace`: what `--namespace` names. Then a beginning means only runs that may be in this namespace.
 
     Raises:
         Stop: several runs match, or the record cannot be read.
@@ -45,12 +52,51 @@ def find_record(word: str, state: State | None = None) -> Record | None:
     if word in ids:
         return state.read(word)
     by_id = [run_id for run_id in ids if word and run_id.startswith(word)]
-    if not by_id and word:
-        readable = (record for record in state.all() if isinstance(record, Record))
-        by_id = [record.run_id for record in readable if _names_job(word, record)]
+    if word and (namespace or not by_id):
+        readable = [record for record in state.all() if isinstance(record, Record)]
+        elsewhere = {record.run_id for record in readable if not _may_be_in(namespace, record, word)}
+        by_id = by_id or [record.run_id for record in readable if _names_job(word, record)]
+        by_id = [run_id for run_id in by_id if run_id not in elsewhere]
     if not by_id:
         return None
     return state.read(_single_match(word, by_id))
+
+
+def _may_be_in(namespace: str | None, record: Record, word: str) -> bool:
+    return not namespace or record.target.namespace in {"", namespace} or word in names_of(record)
+
+
+def names_of(record: Record) -> set[str]:
+    """The run's id and the names of its Jobs, which mean this run and no other."""
+    return {record.run_id, *(job.name for job in record.jobs)}
+
+
+async def check_only_run(record: Record, options: LookupOptions) -> None:
+    """Raises `Stop` if `options.run` is also the beginning of another run, which works on the cluster.
+
+    A cluster that does not answer within `LOOK_TIME` is taken for one without such a run.
+    """
+    others = set[str]()
+    with suppress(ClusterError, OptionsInvalid, Stop, TimeoutError):
+        if names_cluster(options):
+            async with asyncio.timeout(LOOK_TIME), chosen_cluster(options) as cluster:
+                others = await _running(cluster, options) if cluster is not None else others
+    own = {label_value(record.run_id) or "", *names_of(record)}
+    if found := sorted(others - own):
+        raise _ambiguous(options.run, [record.run_id, *found])
+
+
+async def _running(cluster: tuple[str, Ports], options: LookupOptions) -> set[str]:
+    """The runs on the cluster that have not ended and begin with `options.run`. Raises `ClusterError`."""
+    namespace, ports = cluster
+    where = ALL_NAMESPACES if options.all_namespaces else namespace
+    jobs = (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
+    return {
+        run_id_of(job)
+        for job in jobs
+        if job.finished is None
+        and any(name.startswith(options.run) for name in (run_id_of(job), job.ref.name))
+    }
 
 
 def _names_job(word: str, record: Record) -> bool:
@@ -91,6 +137,12 @@ def matching_job(word: str, jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
 def newest_job(jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
     """The Job that was created last; None without Jobs. The API server lists Jobs by name, not by age."""
     return max(jobs, key=lambda job: job.created.timestamp() if job.created else 0.0, default=None)
+
+
+def recorded_job(record: Record, jobs: Sequence[JobSnapshot]) -> JobSnapshot | None:
+    """The Job that the record names; if none of these is, the newest one. `jobs`: with the run's label."""
+    recorded = {part.uid for part in record.jobs}
+    return newest_job([job for job in jobs if job.ref.uid in recorded] or jobs)
 
 
 def run_id_of(job: JobSnapshot) -> str:
@@ -135,7 +187,7 @@ async def job_on_cluster(
 async def job_of_record(
     record: Record, journal: RunJournal | None = None
 ) -> AsyncIterator[tuple[Ports, JobSnapshot | None]]:
-    """The newest Job of a recorded run, None if the run has no Job any more; and a connection to its cluster.
+    """The Job of a recorded run, None if the run has no Job any more; and a connection to its cluster.
 
     Raises:
         Stop: the cluster cannot be read.
@@ -145,7 +197,7 @@ async def job_of_record(
     try:
         ports = process.ports(record.kubeconfig, record.context)
         found = (await ports.cluster.list_jobs(record.target.namespace, run_labels(record.run_id))).items
-        yield ports, newest_job(found)
+        yield ports, recorded_job(record, found)
     except ClusterError as error:
         raise cluster_stop("cannot read the cluster", error, record.run_id) from None
     finally:

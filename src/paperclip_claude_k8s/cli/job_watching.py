@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.cli.entry import StdoutUnwritable
 from paperclip_claude_k8s.cluster.labels import ALL_OURS
 from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, WatchEvent
@@ -52,6 +53,10 @@ class _KnownObjects:
         self.pods: dict[str, PodSnapshot] = {}
         self._show = show
         self._changed = asyncio.Event()
+        self._sizes: dict[str, int] = {}
+        """Object's uid → size of its last event, in bytes."""
+        self._bytes = 0
+        """Their sum."""
 
     async def show_changes(self) -> None:
         while True:
@@ -66,16 +71,28 @@ class _KnownObjects:
         known: dict[str, S],
         uid_of: Callable[[S], str],
     ) -> None:
-        """Apply the events to `known` until the watch ends."""
+        """Apply the events to `known` until the watch ends.
+
+        Raises `ClusterError` if there are more objects than can be held.
+        """
         async with aclosing(events) as open_events:
             async for event in open_events:
                 if isinstance(event, Bookmark):
                     continue
+                uid = uid_of(event.snapshot)
                 if event.gone:
-                    known.pop(uid_of(event.snapshot), None)
+                    known.pop(uid, None)
                 else:
-                    known[uid_of(event.snapshot)] = event.snapshot
+                    known[uid] = event.snapshot
+                self._count(uid, 0 if event.gone else event.size, len(known))
                 self._changed.set()
+
+    def _count(self, uid: str, size: int, number: int) -> None:
+        self._bytes += size - self._sizes.pop(uid, 0)
+        if size:
+            self._sizes[uid] = size
+        if self._bytes > LIMITS.list_bytes or number > LIMITS.list_objects:
+            raise ClusterError(None, "TooLarge", "the server sends more Jobs or Pods than can be watched")
 
 
 async def _as_value(work: Coroutine[Any, Any, None]) -> Exception | None:

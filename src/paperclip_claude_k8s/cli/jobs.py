@@ -102,18 +102,17 @@ class ChangePrinter:
         self._options = options
         self._matches = matches
         self._printed: dict[str, dict[str, Any]] = {}
+        self._is_first = True
 
     def show(self, found: Sequence[JobSnapshot], pods: Sequence[PodSnapshot]) -> None:
         """Print the rows that are new or have changed. Raises `StdoutUnwritable`."""
         rows = {job.ref.uid: row_of(job, pods, utc_now()) for job in found if self._matches(job.labels)}
-        for uid, row in self._printed.items():
-            if uid not in rows and row["state"] != GONE:
-                rows[uid] = {**row, "state": GONE}
         changed = [row for uid, row in rows.items() if _facts(row) != _facts(self._printed.get(uid))]
-        first = not self._printed
-        self._printed |= rows
+        changed += [{**row, "state": GONE} for uid, row in self._printed.items() if uid not in rows]
+        self._printed = rows
         if changed:
-            write_stdout(watched_lines(changed, self._options, header=first).encode())
+            write_stdout(watched_lines(changed, self._options, header=self._is_first).encode())
+            self._is_first = False
 
 
 def _facts(row: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -129,7 +129,7 @@ class LiveView:
 
     def show_status(self, text: str, *, warning: bool = False) -> None:
         """Show one status line of the adapter."""
-        self._activity = neutral(text)
+        self._activity = _one_line(text)
         if not (self.has_footer and text.startswith(KEEPALIVE)):  # the footer shows it already
             self._print(Text(self._activity, style="yellow" if warning else "dim"))
 
@@ -179,13 +179,13 @@ class LiveView:
         return "  ".join(parts)
 
     def show_note(self, text: str) -> None:
-        """Show a message of the command itself."""
-        self._print(Text(neutral(text), style="bold"))
+        """Show a message of the command itself, in one line."""
+        self._print(Text(_one_line(text), style="bold"))
 
     def show_progress(self, line: str) -> None:
         """Show the result of a poll, unless the footer shows the progress."""
         if not self.has_footer:
-            self._print(Text(neutral(line)))
+            self._print(Text(_one_line(line)))
 
     def elapsed(self) -> float:
         """Seconds since the view was opened."""
@@ -220,6 +220,11 @@ def _is_tty(console: Console) -> bool:
 
 def _lines_of(block: bytes) -> list[bytes]:
     return block.removesuffix(b"\n").split(b"\n") if block else []
+
+
+def _one_line(text: str) -> str:
+    """The text without line ends: it may quote an agent, and what follows one would have no bar."""
+    return neutral(text.replace("\n", " "))
 
 
 def _short(count: int) -> str:

@@ -143,7 +143,8 @@ class RawPrinter:
         if self._held is None:
             write_stdout(lines)
         else:
-            self._held.extend(lines.splitlines(keepends=True))
+            *whole, rest = lines.split(b"\n")  # `splitlines` would also end lines at CR
+            self._held.extend([*(line + b"\n" for line in whole), *([rest] if rest else [])])
 
 
 class TranscriptPrinter(RawPrinter):

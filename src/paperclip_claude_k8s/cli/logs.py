@@ -63,7 +63,7 @@ def log_part(since: str | None, tail: int | None, *, times: bool) -> LogPart:
 
 async def _print_output(options: LogsOptions, printer: RawPrinter) -> None:
     """Print the output of the run that the options name. Raises `Stop` and `StdoutUnwritable`."""
-    record = find_record(options.run)
+    record = find_record(options.run, namespace=options.namespace)
     if record is not None:
         await _print_recorded(record, printer, follow=options.follow)
         return

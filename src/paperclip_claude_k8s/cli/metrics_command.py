@@ -67,7 +67,7 @@ def end_of(record: Record) -> RunEnded:
     code = str(outcome.get("error_code") or outcome.get("error") or "")
     return RunEnded(
         at=datetime.now(UTC),
-        run=RunInfo(run_id=record.run_id),
+        run=RunInfo(run_id=record.run_id, agent_id=cost.agent if cost else ""),
         outcome="cancelled" if code == "cancelled" else ended,
         error_code=code,
         error_family="",

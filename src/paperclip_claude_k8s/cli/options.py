@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,10 @@ DEV_CLAIM = "paperclip-data"
 """Claim that every development cluster has: the default HOME of its agents, in which sessions are kept."""
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
 """Largest size of the file of `--config`. No usable config is larger."""
+
+
+_QUOTED = re.compile(r"'[!\w][^' ]+'")
+"""A word of the file that PyYAML quotes in a message, such as a tag."""
 
 
 class OptionsInvalid(Exception):
@@ -66,6 +71,8 @@ def check_claude(claude: Path | None) -> Path | None:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         settings = read_settings_text(path.read_bytes())
+    except yaml.MarkedYAMLError as error:
+        raise OptionsInvalid(f"--config {path} cannot be read: {_yaml_fault(error)}") from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())[:500]
         raise OptionsInvalid(f"--config {path} cannot be read: {reason}") from None
@@ -74,6 +81,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise OptionsInvalid(f"--config {path} must contain one object, in JSON or YAML")
     return settings
+
+
+def _yaml_fault(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, and where. PyYAML's own text also quotes the line, in which a secret may stand."""
+    marks = (mark for mark in (error.problem_mark, error.context_mark) if mark is not None)
+    place = next((f"line {mark.line + 1}, column {mark.column + 1}: " for mark in marks), "")
+    problem = _QUOTED.sub("'...'", error.problem or "it is not YAML")
+    return f"{place}{problem}"
 
 
 def read_settings_text(content: bytes) -> object:

@@ -50,10 +50,10 @@ def remove_old(state: State, before: datetime, *, dry_run: bool) -> Reply:
     for record in _old(records, before):
         files = state.files(record.run_id)
         with files.try_lock() as locked:
-            if not locked:
-                continue
-            size = _size(files.folder)
+            if not locked or not _is_old(_read(state, record.run_id), before):
+                continue  # another command works on it, or has done so since the records were read
             try:
+                size = _size(files.folder)
                 if not dry_run:
                     shutil.rmtree(files.folder)
             except OSError as error:
@@ -66,14 +66,23 @@ def remove_old(state: State, before: datetime, *, dry_run: bool) -> Reply:
 
 
 def _old(records: list[Record | Stop], before: datetime) -> Iterator[Record]:
-    for record in records:
-        if isinstance(record, Stop):
-            continue
-        changed = parse_time(record.updated) or parse_time(record.created)
-        ended = record.outcome is not None and record.cleaned_up
-        limit = before if ended else min(before, utc_now() - NEVER_STARTED)
-        if (ended or record.phase == "reserved") and changed is not None and changed < limit:
-            yield record
+    return (record for record in records if isinstance(record, Record) and _is_old(record, before))
+
+
+def _is_old(record: Record | None, before: datetime) -> bool:
+    if record is None:
+        return False
+    changed = parse_time(record.updated) or parse_time(record.created)
+    ended = record.outcome is not None and record.cleaned_up
+    limit = before if ended else min(before, utc_now() - NEVER_STARTED)
+    return (ended or record.phase == "reserved") and changed is not None and changed < limit
+
+
+def _read(state: State, run_id: str) -> Record | None:
+    try:
+        return state.read(run_id)
+    except Stop:
+        return None
 
 
 def _size(folder: Path) -> int:

@@ -15,6 +15,7 @@ from paperclip_claude_k8s.claude.transcript import Transcript
 from paperclip_claude_k8s.claude.ui.values import duration
 from paperclip_claude_k8s.cli.command_options import ReportOptions
 from paperclip_claude_k8s.cli.entry import DONE, USAGE, print_failure, print_reply, print_text
+from paperclip_claude_k8s.cli.find_run import find_record
 from paperclip_claude_k8s.cli.replay_command import judged
 from paperclip_claude_k8s.cli.runs.disk import REAL_DISK
 from paperclip_claude_k8s.cli.runs.record import Record
@@ -63,10 +64,12 @@ def _read(source: str) -> tuple[PageHeader, list[Item]]:
         reply = judged(transcript, ending_of(), resumed=None)
         return _header(Path(source).name, reply, {}), items
     state = State(state_folder(os.environ))
-    record = state.read(source)
-    file = state.files(source).transcript
+    record = find_record(source, state) or state.read(source)
+    file = state.files(record.run_id).transcript
     items = _read_output(file, resumed=record.resumes_session)[1] if file.exists() else []
-    return _header(f"Run {source}", record.outcome or {"status": record.status}, _run_facts(record)), items
+    return _header(
+        f"Run {record.run_id}", record.outcome or {"status": record.status}, _run_facts(record)
+    ), items
 
 
 def _read_output(path: Path, *, resumed: bool | None) -> tuple[Transcript, list[Item]]:

@@ -2,8 +2,11 @@
 
 The functions print nothing and raise nothing. If something cannot be read, the shell offers fewer words. A
 request to the cluster ends after `CLUSTER_TIMEOUT` seconds, so that it does not block the prompt for long.
+
+Shells evaluate what they get: zsh would run commands in it. So only words of harmless characters are offered.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +17,15 @@ CLUSTER_TIMEOUT = 1.5
 """Seconds that a completion waits for the cluster."""
 MAX_RECORDS = 100
 """Largest number of records that are read for a completion, newest first."""
+MAX_KUBECONFIG_BYTES = 1024 * 1024
+MAX_ABOUT = 200
+"""Largest number of characters that are shown beside a word."""
 T = TypeVar("T")
 Suggestion = tuple[str, str]
 """A word, and the description that the shell shows beside the word."""
+_WORD = re.compile(r"[\w.@:/+][\w.@:/+=%,-]{0,252}", re.ASCII)
+"""Names of objects, ids, and the names that tools of cloud providers give to contexts."""
+_OTHERS = re.compile(r"[^\w .,:@/+-]", re.ASCII)
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
@@ -29,13 +38,12 @@ def complete_run(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
 
 def complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
     """Namespaces of the cluster, if this account may list them."""
-    found = _or_nothing(lambda: _read_cluster(ctx, _namespaces))
-    return [word for word in found if word.startswith(incomplete)]
+    return _offered(incomplete, _or_nothing(lambda: _read_cluster(ctx, _namespaces)))
 
 
 def complete_context(ctx: typer.Context, incomplete: str) -> list[str]:
     """Contexts of the kubeconfig."""
-    return [word for word in _or_nothing(lambda: _contexts(ctx.params)) if word.startswith(incomplete)]
+    return _offered(incomplete, _or_nothing(lambda: _contexts(ctx.params)))
 
 
 def complete_setting(incomplete: str) -> list[str]:
@@ -46,11 +54,17 @@ def complete_setting(incomplete: str) -> list[str]:
 
         return sorted(field.alias or name for name, field in AdapterConfig.model_fields.items())
 
-    return [word for word in _or_nothing(keys) if word.startswith(incomplete)]
+    return _offered(incomplete, _or_nothing(keys))
+
+
+def _offered(incomplete: str, found: list[str]) -> list[str]:
+    """The words that begin so and that a shell takes as words."""
+    return [word for word in found if word.startswith(incomplete) and _WORD.fullmatch(word)]
 
 
 def _starting(incomplete: str, found: list[Suggestion]) -> list[Suggestion]:
-    return [(word, about) for word, about in found if word.startswith(incomplete)]
+    offered = set(_offered(incomplete, [word for word, _ in found]))
+    return [(word, _OTHERS.sub("?", about[:MAX_ABOUT])) for word, about in found if word in offered]
 
 
 def _or_nothing(work: Callable[[], list[T]]) -> list[T]:
@@ -113,13 +127,15 @@ async def _namespaces(ports: Any, _namespace: str, _params: Any) -> list[str]:  
 def _contexts(params: Any) -> list[str]:  # noqa: ANN401
     import os  # noqa: PLC0415
 
-    import yaml  # noqa: PLC0415
-
     from paperclip_claude_k8s.cli.kubeconfig_choice import chosen_kubeconfig  # noqa: PLC0415
+    from paperclip_claude_k8s.cluster.kubeconfig_yaml import parse_kubeconfig  # noqa: PLC0415
 
     given, names = params.get("kubeconfig"), list[str]()
     chosen = chosen_kubeconfig(Path(given) if given else None, None, devcluster=False)
     for path in (chosen or "").split(os.pathsep):
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        if not os.path.isfile(path):  # noqa: PTH113  # "" too; a pipe would hold up the prompt
+            continue
+        with open(path, "rb") as file:  # noqa: PTH123
+            content = parse_kubeconfig(file.read(MAX_KUBECONFIG_BYTES))
         names += [str(context["name"]) for context in content.get("contexts") or []]
     return names

@@ -1,5 +1,6 @@
 """Counts events in OpenTelemetry's metrics. Needs the extra `otel`."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -20,8 +21,10 @@ from paperclip_claude_k8s.instrumentation.event_types import (
 )
 from paperclip_claude_k8s.instrumentation.metric_table import Metric
 
-MAX_MODELS = 50
+MAX_MODELS = 100
 """Models that are distinguished in attributes. The agents' output names them, so there may be any number."""
+MAX_MODELS_OF_AGENT = 10
+"""Models that one agent can add to these, so that its inventions do not use up the room of all others."""
 OTHER = "other"
 STATUSES = range(100, 600)
 Record: TypeAlias = Callable[..., None]
@@ -37,6 +40,8 @@ class RunMetrics:
         self._queued: set[int] = set()
         """Executions whose turn to launch has not come."""
         self._models: set[str] = set()
+        self._added: Counter[str] = Counter()
+        """Agent → how many models its runs were the first to name."""
 
     def record(self, event: Event) -> None:
         """Record one event."""
@@ -60,7 +65,7 @@ class RunMetrics:
         code = {"error.type": event.error_code or event.outcome} if _is_error(event) else {}
         self._add(table.RUNS, 1, {**outcome, **code})
         self._add(table.RUN_DURATION, event.seconds, outcome)
-        model = {"gen_ai.response.model": self._known_model(event.model)}
+        model = {"gen_ai.response.model": self._known_model(event.model, event.run.agent_id)}
         if event.cost_usd:
             self._add(table.COST, event.cost_usd, model)
         if event.tokens is not None:
@@ -108,11 +113,14 @@ class RunMetrics:
             attributes["error.type"] = str(event.status) if known else "no_response"
         self._add(table.REQUEST_DURATION, event.seconds, attributes)
 
-    def _known_model(self, model: str) -> str:
-        if model not in self._models and len(self._models) >= MAX_MODELS:
+    def _known_model(self, model: str, agent: str) -> str:
+        if not model or model in self._models:
+            return model or "unknown"
+        if len(self._models) >= MAX_MODELS or self._added[agent] >= MAX_MODELS_OF_AGENT:
             return OTHER
         self._models.add(model)
-        return model or "unknown"
+        self._added[agent] += 1
+        return model
 
     def _add(self, metric: Metric, value: float, attributes: dict[str, str] | None = None) -> None:
         self._record[metric.name](value, attributes)

@@ -201,6 +201,8 @@ _ENV_KEYS = frozenset({"env", FORM_ENV})
 """Keys of variables in a config; their text is JSON or NAME=value lines."""
 _WITH_VARIABLES = frozenset({"mcpServers", "podTemplate"})
 """Settings whose text is the JSON of an object that may contain variables."""
+_CLUSTER_KEYS = ("kubeconfig", "kubeContext", "namespace")
+"""Settings that name where the run is. A later command needs them as they are, whatever they look like."""
 _SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off"})
 """Values of variables that are kept: they are no secrets, and decide for example how a run is billed."""
 
@@ -215,7 +217,8 @@ def redact_request(request: Mapping[str, Any]) -> dict[str, Any]:
         key: _read_text(key, value) if isinstance(value, str) else value
         for key, value in request.get("config", {}).items()
     }
-    redacted = {**request, "config": _redact(config)}
+    named = {key: config[key] for key in _CLUSTER_KEYS if key in config}
+    redacted = {**request, "config": {**_redact(config), **named}}
     return {key: value for key, value in redacted.items() if key != "authToken"}
 
 

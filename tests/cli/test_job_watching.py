@@ -1,0 +1,59 @@
+"""`claude-k8s jobs --watch`: what is printed again, and what is held."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import pytest
+from tests.support.objects import a_job
+
+from paperclip_claude_k8s.cli.formats import Format
+from paperclip_claude_k8s.cli.job_watching import watch_jobs
+from paperclip_claude_k8s.cli.jobs import ChangePrinter
+from paperclip_claude_k8s.cli.run_lookup_options import JobsOptions
+from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, JobSnapshot, Listing, PodSnapshot, WatchEvent
+from paperclip_claude_k8s.cluster.port import ClusterError
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def test_deleted_job_is_printed_once_and_then_forgotten(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    printer = ChangePrinter(JobsOptions(output_format=Format.TEXT), lambda _: True)
+    job = replace(a_job(), created=NOON)
+    for found in ([job], [job], [], [], [job]):
+        printer.show(found, [])
+    lines = capsysbinary.readouterr().out.decode().splitlines()
+    assert [line.split()[:2][-1] for line in lines] == ["STATE", "Pending", "Gone", "Pending"]
+
+
+@dataclass
+class EndlessCluster:
+    """Reports ever new Jobs."""
+
+    bytes_each: int
+
+    async def list_jobs(self, *_: object) -> Listing[JobSnapshot]:
+        return Listing((), "1")
+
+    async def list_pods(self, *_: object) -> Listing[PodSnapshot]:
+        return Listing((), "1")
+
+    async def watch_jobs(self, *_: object) -> AsyncGenerator[WatchEvent[JobSnapshot] | Bookmark, None]:
+        job = a_job()
+        for number in count():
+            ref = JobRef("ns", f"j{number}", f"u{number}")
+            yield WatchEvent(replace(job, ref=ref), size=self.bytes_each)
+
+    async def watch_pods(self, *_: object) -> AsyncGenerator[WatchEvent[PodSnapshot] | Bookmark, None]:
+        await asyncio.Event().wait()
+        yield Bookmark("1")
+
+
+@pytest.mark.parametrize("bytes_each", [0, 4 * 1024 * 1024])
+async def test_server_that_reports_ever_new_jobs_ends_the_watch(bytes_each: int) -> None:
+    cluster: Any = EndlessCluster(bytes_each)
+    with pytest.raises(ClusterError, match="more Jobs or Pods than can be watched"):
+        await watch_jobs(cluster, "ns", lambda *_: None)
