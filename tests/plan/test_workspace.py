@@ -3,9 +3,17 @@
 from dataclasses import replace
 
 import pytest
+from tests.support.plans import a_plan
 
 from paperclip_claude_k8s.plan.git_source import GitSource
-from paperclip_claude_k8s.plan.workspace import Look, WorkspaceFacts, WorkspaceUnavailable, choose_workspace
+from paperclip_claude_k8s.plan.requirements import settings_too_long
+from paperclip_claude_k8s.plan.workspace import (
+    Look,
+    Workspace,
+    WorkspaceFacts,
+    WorkspaceUnavailable,
+    choose_workspace,
+)
 
 SOURCE = GitSource("https://host/app.git", "app", "https", "host", refs=("refs/heads/main",))
 ON_VOLUME = WorkspaceFacts(cwd="/data/ws", in_pod="/paperclip/ws", look=Look.FILLED)
@@ -84,3 +92,10 @@ def test_configured_strategy_is_used_whatever_else_is_there(setting: str) -> Non
     chosen = choose_workspace(setting, replace(ON_VOLUME, source=SOURCE))
     assert chosen.strategy == setting
     assert (chosen.source is not None) == (setting == "git")
+
+
+def test_excludes_that_no_container_could_get_are_refused() -> None:
+    plan = a_plan(uploadExcludes=["ü" * 999] * 70)
+    assert settings_too_long(plan) == ()
+    uploaded = replace(plan, workspace=Workspace("upload", "/workspace/app", "why", folder="/app"))
+    assert settings_too_long(uploaded) == ("uploadExcludes",)

@@ -432,7 +432,20 @@ def _pipe_as_packed_refs(git_dir: Path, _: Path) -> None:
     os.mkfifo(git_dir / "packed-refs")
 
 
+def _pipes_as_objects(git_dir: Path, _: Path) -> None:
+    for found in list((git_dir / "objects").glob("??/*")):
+        found.unlink()
+        os.mkfifo(found)
+
+
+def _linked_objects(git_dir: Path, outside: Path) -> None:
+    (git_dir / "objects" / "pack").rename(outside / "pack")
+    (git_dir / "objects" / "pack").symlink_to(outside / "pack")
+
+
 ATTACKS = [
+    _pipes_as_objects,
+    _linked_objects,
     _link_head,
     _pipe_head,
     _link_git,

@@ -11,6 +11,7 @@ from tests.support.packed_changes import ANYWHERE, tree, write_tree
 from tests.support.programs import program
 from tests.support.relay_shells import SHELLS
 
+from paperclip_claude_k8s.base.work_limit import WorkLimit
 from paperclip_claude_k8s.relay import upload_scripts
 from paperclip_claude_k8s.relay.upload_scripts import PrintedChanges
 from paperclip_claude_k8s.volume.change_applying import Applied, apply_changes
@@ -50,7 +51,7 @@ class UploadPod:
 
     def pack(self) -> PackedFolder:
         ignore = rules_for(self.excludes, with_ignored=self.with_ignored)
-        return pack_folder(UploadInputs(str(self.host), "project", LIMIT, ignore, ANYWHERE, 60))
+        return pack_folder(UploadInputs(str(self.host), "project", LIMIT, ignore, ANYWHERE, WorkLimit(60)))
 
     def unpack(self, *, sha256: str = "") -> tuple[int, str]:
         """Pack, and run the init container. Returns exit code and termination message."""
@@ -68,11 +69,10 @@ class UploadPod:
         self.log = self._run(
             "upload_return.sh",
             LIMIT=str(limit),
-            ENTRIES="1000",
             IGNORE="" if self.with_ignored else "1",
             EXCLUDES="\n".join(self.excludes),
             ENDED=str(self.top / "scratch" / "ended"),
-            **{"KEEP_SEC": "0", **variables},
+            **{"KEEP_SEC": "0", "ENTRIES": "1000", **variables},
         ).stdout
         return self.apply(b"".join(b"time " + line for line in self.log.splitlines(keepends=True)))
 
@@ -83,7 +83,7 @@ class UploadPod:
             assert (printed.is_complete, printed.failure) == (True, ""), log
             file.seek(0)
             rules = rules_for(self.excludes, with_ignored=self.with_ignored)
-            return apply_changes(str(self.host), ANYWHERE, file, LIMIT, rules)
+            return apply_changes(str(self.host), ANYWHERE, file, LIMIT, rules, WorkLimit(60))
 
     def _run(self, script: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
         named = {
@@ -172,6 +172,23 @@ def test_what_is_above_the_limit_stays_and_is_counted(pod: UploadPod) -> None:
     done = pod.bring_back(limit=1000)
     assert len(tree(pod.host)) == 2
     assert (tree(pod.host)["old"], done.left["large"]) == ("2", 2)
+
+
+def test_files_at_which_nobody_looked_are_counted(pod: UploadPod) -> None:
+    write_tree(pod.host, {f"old{number}": "1" for number in range(4)})
+    assert pod.unpack()[0] == 0
+    write_tree(pod.project, {f"new{number}": "1" for number in range(7)})
+    done = pod.bring_back(ENTRIES="3")
+    assert (done.written, done.left["unread"] + done.left["large"]) == (2, 5)
+
+
+def test_what_is_too_large_when_it_is_packed_stays_and_is_counted(pod: UploadPod) -> None:
+    write_tree(pod.host, {"old": "1"})
+    assert pod.unpack()[0] == 0
+    (pod.project / "big").write_bytes(os.urandom(30_000))
+    write_tree(pod.project, {"old": "2", "new": "3"})
+    done = pod.bring_back(PACKED="20000")
+    assert (tree(pod.host), done.left["large"]) == ({"old": "2", "new": "3"}, 1)
 
 
 def test_ignored_files_stay_where_they_are(pod: UploadPod) -> None:

@@ -1,14 +1,17 @@
 """The changes of an uploaded workspace, on a cluster that reports and ends Pods in its own time."""
 
 import asyncio
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
-from tests.support.in_memory_runs import PARTIAL, one_host
+from tests.support.in_memory_runs import PARTIAL, WHOLE, one_host
 from tests.support.packed_changes import file_line, packed, printed
 from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.real_cluster import wait_for_output
 
+from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.testing import HostLog, PodScript
 
@@ -35,3 +38,30 @@ async def test_stopped_agents_changes_are_read_although_its_pod_is_shown_late(
     result, _ = running.result()
     assert result.error_code == "cancelled"
     assert (folder / "README").read_text() == "agent\n", log.status
+
+
+async def test_stop_is_answered_although_the_folder_is_locked(tmp_path: Path) -> None:
+    """The host kills this process, and with it all runs, if a stop is not answered within a minute."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "README").write_text("hello\n")
+    script = PodScript(output=((0.0, WHOLE),), ends_at=2.0, changes=CHANGES)
+    settings = ProcessSettings(policy=TEMPORARY_FOLDERS)
+    stop, log, loop = asyncio.Event(), HostLog(), asyncio.get_running_loop()
+    locked = os.open(folder, os.O_RDONLY)
+    async with one_host(tmp_path, script, settings) as (fake, run), asyncio.TaskGroup() as group:
+        context = {"taskId": "task-1", "paperclipWorkspace": {"cwd": str(folder)}}
+        running = group.create_task(run(log, signal=stop, context=context, config={"workspace": "upload"}))
+        await wait_for_output(log, "system")
+        fcntl.flock(locked, fcntl.LOCK_SH)
+        await asyncio.sleep(4.0)
+        assert not running.done()
+        stop.set()
+        stopped_at = loop.time()
+        _, log = await running
+        assert loop.time() - stopped_at < 10
+        assert "only in the Pod: writing them to the host's folder takes too long" in log.status
+        os.close(locked)
+        assert len(list(fake.store.list(JOBS))) == 1
+        await run(context=context, config={"workspace": "upload"}, runId="run-2")
+        assert (folder / "README").read_text() == "agent\n"

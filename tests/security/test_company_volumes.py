@@ -11,7 +11,9 @@ from paperclip_claude_k8s.cluster.model import HomeMount, HomePod
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.pod_admission import plan_refusals
+from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.run.home_pod import with_claim
+from paperclip_claude_k8s.run.packed_upload import upload_place
 from paperclip_claude_k8s.volume.company_folders import make_company_folder
 
 FOLDER = "companies/co"
@@ -131,3 +133,15 @@ def test_company_folder_is_not_made_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError):  # noqa: PT011  # which one depends on the system
         make_company_folder(str(tmp_path / "volume"), FOLDER)
     assert [path.name for path in tmp_path.iterdir()] == ["volume"]
+
+
+def test_folder_of_another_company_is_not_uploaded(tmp_path: Path) -> None:
+    """By default, every folder of the shared volume may be uploaded."""
+    mine, other = tmp_path / FOLDER / "project", tmp_path / "companies" / "other" / "project"
+    policy = Policy(company_volumes=True, shared_volume_dirs=(str(tmp_path),))
+    site = {"volume_here": str(tmp_path), "sharedVolumeDir": str(tmp_path)}
+    settings, plan = ProcessSettings(policy=policy), a_plan(**site)  # type: ignore[arg-type]
+    assert upload_place(plan, settings).allows(str(other))
+    inside = replace(plan, company_folder=FOLDER, volume_here=str(tmp_path / FOLDER))
+    assert upload_place(inside, settings).allows(str(mine))
+    assert not upload_place(inside, settings).allows(str(other))

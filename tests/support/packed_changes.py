@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.base.work_limit import WorkLimit
 from paperclip_claude_k8s.relay.upload_scripts import LINE_BYTES
 from paperclip_claude_k8s.volume.change_applying import Applied, apply_changes
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
@@ -42,8 +43,15 @@ def printed(changes: BinaryIO) -> bytes:
     return f"{head}{numbered}paperclip-changes end\n".encode()
 
 
-def apply(folder: Path, changes: BinaryIO, limit: int = LIMIT, ignore: IgnoreRules | None = None) -> Applied:
-    return apply_changes(str(folder), ANYWHERE, changes, limit, ignore or IgnoreRules())
+def apply(
+    folder: Path,
+    changes: BinaryIO,
+    limit: int = LIMIT,
+    ignore: IgnoreRules | None = None,
+    work: WorkLimit | None = None,
+) -> Applied:
+    rules = ignore or IgnoreRules()
+    return apply_changes(str(folder), ANYWHERE, changes, limit, rules, work or WorkLimit(60))
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -62,3 +70,8 @@ def write_tree(folder: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+
+
+def slow_patterns() -> str:
+    """Patterns of which all together take 0.2 s for one name that consists of `a`."""
+    return "\n".join("*a" * 60 + f"b{number:04d}" for number in range(2000))

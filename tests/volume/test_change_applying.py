@@ -1,17 +1,21 @@
 """The law of changes that come back: nothing that changed is overwritten, and nothing outside is written."""
 
+import fcntl
+import io
 import os
+import resource
 import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.packed_changes import apply, file_line, packed, sha256, tree, write_tree
+from tests.support.packed_changes import apply, file_line, packed, sha256, slow_patterns, tree, write_tree
 
 from paperclip_claude_k8s.base.folder_rules import FolderRule
 from paperclip_claude_k8s.base.ignore_patterns import read_patterns
-from paperclip_claude_k8s.volume.change_applying import apply_changes, kept_name
+from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
+from paperclip_claude_k8s.volume.change_applying import NotWritable, apply_changes, kept_name
 from paperclip_claude_k8s.volume.change_list import ChangesInvalid
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
 from paperclip_claude_k8s.volume.upload_packing import PlaceNotAllowed
@@ -24,6 +28,7 @@ HOSTILE = [
     "d/../../a",
     ".git/hooks/x",
     ".GIT/config",
+    "GIT~1/config",
     "d/.git",
     "",
     ".",
@@ -178,7 +183,7 @@ def test_new_ignored_files_do_not_come_back(folder: Path) -> None:
 
 def test_folder_where_the_policy_allows_none_is_not_opened(folder: Path) -> None:
     with pytest.raises(PlaceNotAllowed):
-        apply_changes(str(folder), FolderRule(("/elsewhere",)), packed([]), 10, IgnoreRules())
+        apply_changes(str(folder), FolderRule(("/elsewhere",)), packed([]), 10, IgnoreRules(), WorkLimit(60))
 
 
 def test_files_that_a_killed_process_left_are_removed(folder: Path) -> None:
@@ -194,7 +199,89 @@ def test_setuid_is_never_taken_over(folder: Path) -> None:
     assert (folder / "a").stat().st_mode & 0o7777 == 0o755
 
 
-_path = st.sampled_from([*NAMES, *filter(None, HOSTILE[:8])])
+def test_applying_ends_in_time_although_patterns_take_long(folder: Path) -> None:
+    """They are the agent's: `.gitignore` may be one of the changed files."""
+    write_tree(folder, {".gitignore": slow_patterns()})
+    names = [f"{'d' * 200}/{'a' * 250}{number}" for number in range(50)]
+    limit = WorkLimit(0.5)
+    with pytest.raises(TakesTooLong):
+        apply(folder, packed(file_line(name, "") for name in names), work=limit)
+    assert limit.left > -2
+
+
+def test_applying_ends_in_time_although_the_folder_is_locked(folder: Path) -> None:
+    holder = os.open(folder, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_SH)
+    with pytest.raises(TakesTooLong):
+        apply(folder, packed([file_line("a", "new")], "new"), work=WorkLimit(0.3))
+    os.close(holder)
+    assert apply(folder, packed([file_line("a", "new")], "new")).written == 1
+
+
+def test_file_that_is_larger_than_any_uploaded_one_is_not_read(folder: Path) -> None:
+    write_tree(folder, {"disk.img": ""})
+    os.truncate(folder / "disk.img", 2**40)
+    lines = [file_line("disk.img", "new", "old"), f"d {sha256('old')} ./disk.img"]
+    done = apply(folder, packed(lines, "new"), work=WorkLimit(5))
+    assert (len(done.kept_beside), done.not_deleted) == (1, ["disk.img"])
+    assert (folder / "disk.img").stat().st_size == 2**40
+
+
+def test_list_that_needs_much_memory_is_refused(folder: Path) -> None:
+    deep = "/".join(["d" * 60] * 60)
+    with pytest.raises(ChangesInvalid, match="too long"):
+        apply(folder, packed(file_line(f"{deep}/{number}", "") for number in range(10_000)))
+    with pytest.raises(ChangesInvalid, match="too many"):
+        apply(folder, packed(file_line(f"{number}", "") for number in range(20_001)))
+    assert tree(folder) == {}
+
+
+class _Swapped(io.BytesIO):
+    """Packed changes. While they are read, another program puts a link in place of a file being written."""
+
+    def __init__(self, data: bytes, folder: Path, target: Path) -> None:
+        super().__init__(data)
+        self._folder, self._target = folder, target
+        self.swapped = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        for found in self._folder.glob(".paperclip-*.tmp"):
+            if not found.is_symlink():
+                found.unlink()
+                found.symlink_to(self._target)
+                self.swapped += 1
+        return super().read(size)
+
+
+def test_mode_of_a_file_outside_is_not_changed_through_a_link(folder: Path) -> None:
+    """Other programs can write to a folder on a shared volume at any time."""
+    victim = folder.parent / "victim"
+    write_tree(folder, {"a": "old"})
+    (folder / "a").chmod(0o666)
+    victim.write_text("secret")
+    victim.chmod(0o600)
+    new = os.urandom(300_000).decode("latin-1")
+    changes = _Swapped(packed([file_line("a", new, "old")], new).read(), folder, victim)
+    apply(folder, changes)
+    assert changes.swapped
+    assert (victim.stat().st_mode & 0o777, victim.read_text()) == (0o600, "secret")
+
+
+def test_changes_that_do_not_fit_on_the_disk_are_not_taken_for_applied(folder: Path) -> None:
+    write_tree(folder, {"a": "old"})
+    lines, new = [file_line("b", "1"), file_line("a", "x" * 9000, "old")], "x" * 9000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(NotWritable):
+            apply(folder, packed(lines, "1", new))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert tree(folder) == {"a": "old", "b": "1"}
+    assert apply(folder, packed(lines, "1", new)).written == 2
+
+
+_path = st.sampled_from([*NAMES, *filter(None, HOSTILE[:9])])
 _change = st.one_of(
     st.tuples(st.just("f"), _path, st.sampled_from(TEXTS), st.sampled_from([None, *TEXTS])),
     st.tuples(st.just("d"), _path, st.sampled_from(TEXTS), st.none()),

@@ -1,14 +1,18 @@
 """What of a host's folder is packed for an upload, and what never is."""
 
+import fcntl
 import os
 import tarfile
+import tracemalloc
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.packed_changes import ANYWHERE, sha256, write_tree
+from tests.support.packed_changes import ANYWHERE, sha256, slow_patterns, write_tree
 
 from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
 from paperclip_claude_k8s.relay.upload_scripts import LINKS, SUMS
 from paperclip_claude_k8s.volume.ignore_files import rules_for
 from paperclip_claude_k8s.volume.upload_packing import (
@@ -30,7 +34,8 @@ def folder(tmp_path: Path) -> Path:
 def inputs(
     folder: Path, limit: int = 100_000, place: FolderRule = ANYWHERE, packed: int = 10**6
 ) -> UploadInputs:
-    return UploadInputs(str(folder), "app", limit, rules_for((), with_ignored=False), place, 60, packed)
+    rules = rules_for((), with_ignored=False)
+    return UploadInputs(str(folder), "app", limit, rules, place, WorkLimit(60), packed)
 
 
 def unpacked(packed: PackedFolder) -> Mapping[str, str]:
@@ -112,3 +117,47 @@ def test_folder_that_does_not_exist_or_is_not_allowed_is_refused(folder: Path) -
     (folder.parent / "link").symlink_to(folder)
     with pytest.raises(PlaceNotAllowed):
         pack_folder(inputs(folder.parent / "link", place=FolderRule(("/x",))))
+
+
+def test_memory_does_not_depend_on_the_size_of_a_file(folder: Path) -> None:
+    (folder / "large").touch()
+    os.truncate(folder / "large", 50_000_000)
+    tracemalloc.start()
+    try:
+        packed = pack_folder(inputs(folder, limit=60_000_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    packed.file.close()
+    assert (packed.files, packed.content_bytes) == (1, 50_000_000)
+    assert peak < 8_000_000
+
+
+def test_path_that_no_program_can_open_is_left_out(folder: Path) -> None:
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=at)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    packed = pack_folder(inputs(folder))
+    packed.file.close()
+    assert [len(path) for path in packed.skipped] == [16 * 251 - 1]
+
+
+def test_packing_ends_in_time_although_the_folder_is_locked(folder: Path) -> None:
+    holder = os.open(folder, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with pytest.raises(TakesTooLong):
+        pack_folder(replace(inputs(folder), limit=WorkLimit(0.3)))
+    os.close(holder)
+    pack_folder(inputs(folder)).file.close()
+
+
+def test_packing_ends_in_time_although_patterns_take_long(folder: Path) -> None:
+    write_tree(folder, {".gitignore": slow_patterns(), "a" * 250: "1"})
+    limit = WorkLimit(0.05)
+    with pytest.raises(TakesTooLong):
+        pack_folder(replace(inputs(folder), limit=limit))
+    assert limit.left > -2

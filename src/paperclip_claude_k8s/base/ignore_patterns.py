@@ -4,7 +4,7 @@ Matching takes time in proportion to pattern times name at most, because agents 
 expression made from a pattern could take exponentially longer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_LINE_CHARS = 1000
@@ -34,13 +34,21 @@ def read_patterns(text: str) -> tuple[IgnorePattern, ...]:
     return tuple(pattern for pattern in map(_read_line, lines) if pattern is not None)
 
 
-def is_ignored(path: Sequence[str], rules: Iterable[tuple[int, IgnorePattern]], *, is_folder: bool) -> bool:
+def is_ignored(
+    path: Sequence[str],
+    rules: Iterable[tuple[int, IgnorePattern]],
+    *,
+    is_folder: bool,
+    check: Callable[[], None] = lambda: None,
+) -> bool:
     """Whether the last pattern that matches the path ignores it.
 
     `rules`: the depth of the folder with the pattern's file, and the pattern; the strongest comes last.
+    `check` is called before each of them, and may raise.
     """
     ignored = False
     for depth, pattern in rules:
+        check()
         if pattern.negated == ignored and pattern.matches(path[depth:], is_folder=is_folder):
             ignored = not pattern.negated
     return ignored

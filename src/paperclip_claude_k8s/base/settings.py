@@ -280,6 +280,12 @@ class UploadLimits:
     depth: int = 64
     """Deepest nesting of folders that are uploaded or come back."""
 
+    path_bytes: int = 4000
+    """Longest path below the folder; the kernel takes 4,096 bytes at once."""
+
+    list_bytes: int = 32 * 1024 * 1024
+    """Largest list of all paths; it is held in memory. With 20,000 files, 1,600 bytes for each."""
+
     paths_told: int = 20
     """Largest number of paths of one kind that a report about changes names."""
 

@@ -46,6 +46,7 @@ def settings_too_long(plan: RunPlan) -> tuple[str, ...]:
         "effort": (config.effort or "",),
         "allowedTools": (",".join(config.allowed_tools),),
         "extraArgs": config.extra_args,
+        "uploadExcludes": ("\n".join(config.upload_excludes) if plan.workspace.folder else "",),
         "podTemplate": (*_strings_of(plan.overlay.template), *plan.overlay.secrets.values()),
     }
     return tuple(key for key, given in values.items() if any(map(_is_too_long, given)))

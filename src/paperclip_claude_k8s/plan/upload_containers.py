@@ -83,6 +83,7 @@ def return_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonOb
     variables = {
         "LIMIT": str(config.upload_limit_bytes),
         "ENTRIES": str(UPLOAD_LIMITS.entries),
+        "PACKED": str(UPLOAD_LIMITS.packed_bytes),
         "IGNORE": "" if config.upload_ignored else "1",
         "EXCLUDES": "\n".join(config.upload_excludes),
         "ENDED": f"{SCRATCH_DIR}/ended",

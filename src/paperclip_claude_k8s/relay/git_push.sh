@@ -37,12 +37,25 @@ all_heads() {
     done | head -n 500
     echo "$head"
   } | sort -u | while read -r id; do
-    ! is_id "$id" || ! git --git-dir="$own" cat-file -e "$id^{commit}" 2>/dev/null || echo "$id"
+    ! is_id "$id" || echo "$id"
+  done | commits_of
+}
+
+# Those of the ids in standard input that are commits. With a time limit: an object may have become a pipe.
+commits_of() {
+  timeout -s KILL 30 git --git-dir="$own" cat-file --batch-check 2>/dev/null | while read -r id type _; do
+    [ "$type" != commit ] || echo "$id"
   done
+}
+
+# Whether the folder $1 has only files and folders: git would follow a link, and wait for a pipe.
+is_plain() {
+  [ -z "$(timeout -s KILL 60 find "$1" ! -type f ! -type d 2>&1 | head -n 1)" ]
 }
 
 borrow_objects() {
   [ -d "$dir" ] && [ ! -L "$dir" ] && [ -d "$dir/.git/objects" ] && [ ! -L "$dir/.git" ] || return 1
+  is_plain "$dir/.git/objects" || return 1
   git init -q --bare "$own" 2>"$tmp/err" && printf '%s\n' "$dir/.git/objects" >"$own/objects/info/alternates" || return 1
   read_file "$dir/.git/shallow" 1048576 | while read -r id; do
     ! is_id "$id" || echo "$id"
@@ -67,7 +80,7 @@ borrow_lfs_objects() {
   mkdir "$own/lfs"
   store=$dir/.git/lfs
   [ -d "$store/objects" ] && [ ! -L "$store" ] && [ ! -L "$store/objects" ] || return 0
-  [ -n "$(timeout -s KILL 60 find "$store/objects" ! -type f ! -type d 2>&1 | head -n 1)" ] || ln -s "$store/objects" "$own/lfs/objects"
+  ! is_plain "$store/objects" || ln -s "$store/objects" "$own/lfs/objects"
 }
 
 # Sets branch and head.
@@ -80,7 +93,7 @@ read_head() {
       ;;
     *) is_id "$text" && head=$text ;;
   esac
-  [ -n "$head" ] && git --git-dir="$own" cat-file -e "$head^{commit}" 2>/dev/null || head=
+  [ -z "$head" ] || head=$(echo "$head" | commits_of)
 }
 
 # Pushes head to the branch that gitPush names. Sets pushed, or why.

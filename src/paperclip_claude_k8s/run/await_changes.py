@@ -5,7 +5,13 @@ import asyncio
 from paperclip_claude_k8s.cluster.labels import UPLOAD_ANNOTATION
 from paperclip_claude_k8s.run.limited_wait import limited_wait
 from paperclip_claude_k8s.run.live_run import LiveRun
-from paperclip_claude_k8s.run.returned_changes import apply_returned, has_changes, has_our_folder
+from paperclip_claude_k8s.run.returned_changes import (
+    apply_returned,
+    has_changes,
+    has_our_folder,
+    mark_if_applied,
+    not_written,
+)
 from paperclip_claude_k8s.verdict.upload_end import UploadEnd
 
 
@@ -29,10 +35,10 @@ async def await_changes(run: LiveRun) -> UploadEnd | None:
 
 async def _take(run: LiveRun) -> UploadEnd:
     run.read_changes()
-    changes, reading = run.changes, run.changes_task
+    changes, reading, timings = run.changes, run.changes_task, run.ports.settings.timings
     assert changes is not None and reading is not None  # noqa: S101, PT018  # `read_changes` has set both
     try:
-        async with limited_wait(run, run.ports.settings.timings.workspace_return):
+        async with limited_wait(run, timings.workspace_return):
             await asyncio.wait([reading])
         reading.cancel()
         await asyncio.wait([reading])
@@ -40,6 +46,10 @@ async def _take(run: LiveRun) -> UploadEnd:
         slot_locks = run.ports.slot_locks(run.plan.namespace)
         if not await slot_locks.still_ours(run.slot_lock):
             return UploadEnd(pending="another host process has taken the run over")
-        return await apply_returned(changes, run.launched.job, run.plan, run.ports)
+        end = not_written(changes)
+        async with limited_wait(run, timings.workspace_packing):
+            end = await apply_returned(changes, run.plan, run.ports)
+        await mark_if_applied(end, run.launched.job, run.ports)
+        return end
     finally:
         await changes.close()

@@ -12,6 +12,7 @@ from functools import partial
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.folder_rules import FolderRule
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
+from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
@@ -37,10 +38,12 @@ _AT_ONCE = 4
 _STEP = "correct the agent's workspace or the settings that begin with `upload`, or set `workspace` to auto"
 
 
-def upload_place(config: AdapterConfig, settings: ProcessSettings) -> FolderRule:
+def upload_place(plan: RunPlan, settings: ProcessSettings) -> FolderRule:
     """Where the policy allows folders that are uploaded."""
     folders = settings.folders
-    return folders.uploads(folders.trusted_volume(config.shared_volume_dir))
+    if plan.company_folder:
+        return folders.uploads(plan.volume_here)  # not the folders of other companies
+    return folders.uploads(folders.trusted_volume(plan.config.shared_volume_dir))
 
 
 def upload_ignore(config: AdapterConfig) -> IgnoreRules:
@@ -80,13 +83,14 @@ async def packed_upload(
 async def _pack(plan: RunPlan, settings: ProcessSettings) -> PackedFolder:
     folder, config, seconds = plan.workspace.folder, plan.config, settings.timings.workspace_packing
     name = plan.workspace.workdir.rpartition("/")[2]
+    limit = WorkLimit(seconds)
     inputs = UploadInputs(
         folder,
         name,
         config.upload_limit_bytes,
         upload_ignore(config),
-        upload_place(config, settings),
-        seconds,
+        upload_place(plan, settings),
+        limit,
     )
     try:
         return await call_in_thread(partial(pack_folder, inputs), seconds, place_of(folder))
@@ -96,9 +100,11 @@ async def _pack(plan: RunPlan, settings: ProcessSettings) -> PackedFolder:
     except UploadRefused as error:
         why = f"The agent's workspace is not available: {error}"
         raise RunFailure(failures.workspace_unavailable(why, _STEP)) from None
-    except TimeoutError:
+    except (TimeoutError, TakesTooLong):
         why = f"The agent's workspace is not available: packing it takes more than {seconds:g}s"
         raise RunFailure(failures.workspace_unavailable(why, _STEP, retryable=True)) from None
+    finally:
+        limit.shorten(0)
 
 
 async def create_parts(

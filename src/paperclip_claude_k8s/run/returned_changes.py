@@ -13,6 +13,7 @@ from paperclip_claude_k8s.base.folder_rules import FolderRule
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
 from paperclip_claude_k8s.cluster.labels import (
     CHANGES_TAKEN_ANNOTATION,
     JOB_NAME_LABEL,
@@ -123,30 +124,29 @@ class ReturnedChanges:
         return pod is None or pod.is_over or ended
 
 
-async def apply_returned(
-    changes: ReturnedChanges, job: JobSnapshot, plan: RunPlan, ports: Ports
-) -> UploadEnd:
+async def apply_returned(changes: ReturnedChanges, plan: RunPlan, ports: Ports) -> UploadEnd:
     """Apply the changes that were read to the folder of the run's context, and report what became of them.
 
-    The Job is annotated, so that no other process applies them once more.
+    If this is cancelled, the thread ends soon, and the changes can be applied again.
     """
     printed = changes.printed
     if printed.failure:
         return UploadEnd(lost=printed.failure)
     if not printed.is_complete:
         return UploadEnd(lost=_POD_GONE) if changes.gone else UploadEnd(pending="they were not read in time")
-    folder, seconds = plan.workspace.folder, ports.settings.timings.workspace_packing
-    work = partial(_apply, printed, plan, upload_place(plan.config, ports.settings))
+    limit = WorkLimit(ports.settings.timings.workspace_packing)
+    work = partial(_apply, printed, plan, upload_place(plan, ports.settings), limit)
     try:
-        applied = await call_in_thread(work, seconds, place_of(folder))
-    except TimeoutError:
-        return UploadEnd(pending=f"writing them to the host's folder takes more than {seconds:g}s")
+        applied = await call_in_thread(work, limit.seconds, place_of(plan.workspace.folder))
+    except (TimeoutError, TakesTooLong):
+        return not_written(changes)
     except ChangesInvalid as error:
         return UploadEnd(lost=f"they cannot be read: {error}")
     except (OSError, UploadRefused) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return UploadEnd(pending=f"they cannot be written to the host's folder: {why}")
-    await _mark_applied(job, ports)
+        return _not_written(changes, f"they cannot be written to the host's folder: {why}")
+    finally:
+        limit.shorten(0)
     return upload_end(
         written=applied.written,
         deleted=applied.deleted,
@@ -157,15 +157,24 @@ async def apply_returned(
     )
 
 
-def _apply(printed: PrintedChanges, plan: RunPlan, place: FolderRule) -> Applied:
+def not_written(changes: ReturnedChanges) -> UploadEnd:
+    """The end of changes for whose writing there was not enough time."""
+    return _not_written(changes, "writing them to the host's folder takes too long, and not all were written")
+
+
+def _not_written(changes: ReturnedChanges, why: str) -> UploadEnd:
+    return UploadEnd(lost=why) if changes.gone else UploadEnd(pending=why)
+
+
+def _apply(printed: PrintedChanges, plan: RunPlan, place: FolderRule, limit: WorkLimit) -> Applied:
     """Blocks. Raises what `apply_changes` raises."""
     printed.finish()
     printed.file.seek(0)
     if _sha256(printed.file) != printed.sha256:
         raise ChangesInvalid("their sha256 is not the one that was announced")
     printed.file.seek(0)
-    limit = plan.config.upload_limit_bytes
-    return apply_changes(plan.workspace.folder, place, printed.file, limit, upload_ignore(plan.config))
+    max_bytes, ignore = plan.config.upload_limit_bytes, upload_ignore(plan.config)
+    return apply_changes(plan.workspace.folder, place, printed.file, max_bytes, ignore, limit)
 
 
 def _sha256(file: BinaryIO) -> str:
@@ -175,8 +184,10 @@ def _sha256(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-async def _mark_applied(job: JobSnapshot, ports: Ports) -> None:
-    """Without this mark, the next process applies the changes again, which changes nothing."""
+async def mark_if_applied(end: UploadEnd, job: JobSnapshot, ports: Ports) -> None:
+    """Annotate the Job, so that no other process applies its changes once more, which changes nothing."""
+    if end.lost or end.pending:
+        return
     path = json_pointer("metadata", "annotations", CHANGES_TAKEN_ANNOTATION)
     value = format_time(ports.settings.now())
     with suppress(ClusterError):
@@ -212,7 +223,8 @@ async def _take(changes: ReturnedChanges, job: JobSnapshot, plan: RunPlan, narra
         with suppress(TimeoutError):
             async with asyncio.timeout(changes.ports.settings.timings.workspace_return):
                 await changes.read()
-        end = await apply_returned(changes, job, plan, changes.ports)
+        end = await apply_returned(changes, plan, changes.ports)
+        await mark_if_applied(end, job, changes.ports)
     finally:
         await changes.close()
     tell = narrator.status if end.is_fine else narrator.warn

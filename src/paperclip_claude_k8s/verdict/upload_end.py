@@ -17,6 +17,7 @@ _PATHS_IN_LINE = 5
 _NEXT_STEP = "; the next run of this agent in this folder takes it, within a day"
 _LEFT = {
     "large": "above uploadLimit",
+    "unread": "that could not be read in time",
     "links": "links",
     "special": "special files",
     "odd": "with names that cannot be printed",

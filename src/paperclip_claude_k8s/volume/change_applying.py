@@ -19,15 +19,21 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.base.work_limit import WorkLimit
 from paperclip_claude_k8s.volume.change_list import Change, ChangeReader
-from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
+from paperclip_claude_k8s.volume.ignore_files import IgnoreRules, PathRules
 from paperclip_claude_k8s.volume.removal import names_in
-from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, make_folders, open_at
-from paperclip_claude_k8s.volume.upload_packing import TEMPORARY, open_folder
+from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, make_folders, open_at, open_folders
+from paperclip_claude_k8s.volume.upload_packing import TEMPORARY, lock_folder, open_folder
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1024 * 1024
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OTHER_CONTENT = "its content is not what was announced"
+
+
+class NotWritable(OSError):
+    """Nothing more can be written to the folder, whatever it is: the disk is full, for example."""
 
 
 @dataclass(slots=True)
@@ -47,21 +53,23 @@ class Applied:
     """Kind → number of what did not come back at all."""
 
 
-def apply_changes(
-    folder: str, place: FolderRule, packed: BinaryIO, limit: int, ignore: IgnoreRules
+def apply_changes(  # noqa: PLR0913, PLR0917  # changes, place, and bounds
+    folder: str, place: FolderRule, packed: BinaryIO, max_bytes: int, ignore: IgnoreRules, limit: WorkLimit
 ) -> Applied:
-    """Apply the packed changes. Blocks. `limit`: largest sum of the contents in bytes.
+    """Apply the packed changes. Blocks. `max_bytes`: largest sum of the contents.
 
     Raises:
         ChangesInvalid: they are not what the Pod prints. Files that came before were applied.
+        TakesTooLong, NotWritable: as with `ChangesInvalid`.
         OSError: the folder cannot be opened; `PlaceNotAllowed`: the policy does not allow it.
     """
-    reader = ChangeReader(packed, limit)
+    reader = ChangeReader(packed, max_bytes, limit)
     changes = reader.read_list()
     with open_folder(folder, place) as top:
-        fcntl.flock(top, fcntl.LOCK_EX)
+        lock_folder(top, fcntl.LOCK_EX, limit)
         _remove_left(top)
-        applying = _Applying(top, ignore, Applied(refused=changes.refused, left=changes.left))
+        done = Applied(refused=changes.refused, left=changes.left)
+        applying = _Applying(top, PathRules(top, ignore, limit), done, max_bytes, limit)
         for change in changes.deleted:
             applying.delete(change)
         for change in changes.files:
@@ -79,25 +87,27 @@ def _remove_left(top: int) -> None:
 @dataclass(slots=True)
 class _Applying:
     top: int
-    ignore: IgnoreRules
+    rules: PathRules
     done: Applied
-    _rules: dict[tuple[str, ...], IgnoreRules] = field(default_factory=dict)
+    max_bytes: int
+    limit: WorkLimit
 
     def delete(self, change: Change) -> None:
-        *folders, name = change.path
+        self.limit.check()
+        *folders, name = change.parts
         try:
-            with _open_folders(self.top, folders) as at:
-                found = _look(at, name)
+            with open_folders(self.top, folders) as at:
+                found = self._look(at, name)
                 if found is None:
                     return
                 if found.sha256 != change.base or not found.is_same(at, name):
-                    self.done.not_deleted.append("/".join(change.path))
+                    self.done.not_deleted.append(change.path)
                     return
                 os.unlink(name, dir_fd=at)
                 self.done.deleted += 1
         except OSError as error:
             if error.errno != errno.ENOENT:
-                self.done.not_deleted.append("/".join(change.path))
+                self.done.not_deleted.append(change.path)
             return
         self._remove_empty(folders)
 
@@ -105,23 +115,27 @@ class _Applying:
         with suppress(OSError):
             while folders:
                 *folders, name = folders
-                with _open_folders(self.top, folders) as at:
+                with open_folders(self.top, folders) as at:
                     os.rmdir(name, dir_fd=at)
 
     def write(self, change: Change, content: Iterator[bytes]) -> None:
         """Write one file. Its content is read in any case, because that of the next one follows."""
+        self.limit.check()
         try:
-            if change.path and self._is_ignored(change):
+            if change.path and change.base is None and self.rules.leaves_out(change.parts):
+                # a new file that would not be uploaded does not come back either
                 self.done.left["ignored"] = self.done.left.get("ignored", 0) + 1
             elif change.path:
                 self._write(change, content)
         except OSError as error:
-            self.done.refused.append(f"{'/'.join(change.path)} ({error.strerror or error})"[:300])
+            if isinstance(error, NotWritable) or error.errno in _FULL:
+                raise
+            self.done.refused.append(f"{change.path} ({error.strerror or error})"[:300])
         for _ in content:
             pass
 
     def _write(self, change: Change, content: Iterator[bytes]) -> None:
-        *folders, name = change.path
+        *folders, name = change.parts
         with ExitStack() as stack:
             try:
                 at = stack.enter_context(make_folders(self.top, *folders))
@@ -134,85 +148,84 @@ class _Applying:
             self._write_in(at, name, change, content)
 
     def _write_in(self, at: int, name: str, change: Change, content: Iterator[bytes]) -> None:
-        found = _look(at, name)
+        found = self._look(at, name)
         if found is not None and found.sha256 == change.sha256:
             self._set_executable(at, name, found, change)
             return
         if (found.sha256 if found is not None else None) != change.base:
-            self._keep(at, change.path[:-1], change, content)
+            self._keep(at, change.parts[:-1], change, content)
             return
         with _temporary(self.top, change, content) as temporary:
             if temporary is None:
-                self.done.refused.append(f"{'/'.join(change.path)} ({_OTHER_CONTENT})")
+                self.done.refused.append(f"{change.path} ({_OTHER_CONTENT})")
             elif self._put(at, temporary, name, found, executable=change.executable):
                 self.done.written += 1
             else:
-                self._keep_file(at, change.path[:-1], temporary, change)
+                self._keep_file(at, change.parts[:-1], temporary, change)
 
     def _set_executable(self, at: int, name: str, found: "_Found", change: Change) -> None:
         """The content is the agent's already; take over whether it can be executed, if it was uploaded so."""
         self.done.written += 1
         if change.base == change.sha256 and bool(found.mode & stat.S_IXUSR) != change.executable:
             with open_at(at, name, FILE_FLAGS) as file:
-                os.fchmod(file, _mode(found.mode, executable=change.executable))
+                if _identity(os.fstat(file)) == found.identity:
+                    os.fchmod(file, _mode(found.mode, executable=change.executable))
 
     def _keep(self, at: int, folders: tuple[str, ...], change: Change, content: Iterator[bytes]) -> None:
         with _temporary(self.top, change, content) as temporary:
             if temporary is None:
-                self.done.refused.append(f"{'/'.join(change.path)} ({_OTHER_CONTENT})")
+                self.done.refused.append(f"{change.path} ({_OTHER_CONTENT})")
             else:
                 self._keep_file(at, folders, temporary, change)
 
-    def _keep_file(self, at: int, folders: tuple[str, ...], temporary: str, change: Change) -> None:
+    def _keep_file(self, at: int, folders: tuple[str, ...], temporary: "_Temporary", change: Change) -> None:
         """Keep the agent's file beside the host's, in the open folder `at`; only once, if it is the same."""
-        name = kept_name(change.path[-1], change.sha256 or "")
+        name = kept_name(change.parts[-1], change.sha256 or "")
         shown = "/".join((*folders, name))
-        found = _look(at, name)
+        found = self._look(at, name)
         if found is None:
-            os.link(temporary, name, src_dir_fd=self.top, dst_dir_fd=at, follow_symlinks=False)
+            os.link(temporary.name, name, src_dir_fd=self.top, dst_dir_fd=at, follow_symlinks=False)
         elif found.sha256 != change.sha256:
             self.done.refused.append(f"{shown} (another file has this name)")
             return
         self.done.kept_beside.append(shown)
 
-    def _put(self, at: int, temporary: str, name: str, found: "_Found | None", *, executable: bool) -> bool:
+    def _put(
+        self, at: int, temporary: "_Temporary", name: str, found: "_Found | None", *, executable: bool
+    ) -> bool:
         """Give the file its name. False: something changed at this name since it was looked at."""
         if found is None:
             try:
-                os.link(temporary, name, src_dir_fd=self.top, dst_dir_fd=at, follow_symlinks=False)
+                os.link(temporary.name, name, src_dir_fd=self.top, dst_dir_fd=at, follow_symlinks=False)
             except FileExistsError:
                 return False
             return True
-        os.chmod(temporary, _mode(stat.S_IMODE(found.mode), executable=executable), dir_fd=self.top)
+        os.fchmod(temporary.file, _mode(stat.S_IMODE(found.mode), executable=executable))
         if not found.is_same(at, name):
             return False
-        os.rename(temporary, name, src_dir_fd=self.top, dst_dir_fd=at)
+        os.rename(temporary.name, name, src_dir_fd=self.top, dst_dir_fd=at)
         return True
 
-    def _is_ignored(self, change: Change) -> bool:
-        """Whether a new file is one that would not be uploaded: then it does not come back either."""
-        if change.base is not None:
-            return False
-        path = change.path
-        return any(
-            self._rules_of(path[: end - 1]).ignores(path[:end], is_folder=end < len(path))
-            for end in range(1, len(path) + 1)
-        )
-
-    def _rules_of(self, folder: tuple[str, ...]) -> IgnoreRules:
-        if folder not in self._rules:
-            above = self._rules_of(folder[:-1]) if folder else self.ignore
-            try:
-                with _open_folders(self.top, list(folder)) as at:
-                    self._rules[folder] = above.of_folder(at, len(folder))
-            except OSError:
-                self._rules[folder] = above
-        return self._rules[folder]
+    def _look(self, at: int, name: str) -> "_Found | None":
+        """What is there; None for nothing. Raises `OSError`: it cannot be read."""
+        try:
+            found = os.stat(name, dir_fd=at, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(found.st_mode) or found.st_size > self.max_bytes:
+            return _Found("", found.st_mode, _identity(found))
+        with open_at(at, name, FILE_FLAGS) as file:
+            opened = os.fstat(file)
+            digest = hashlib.sha256()
+            while stat.S_ISREG(opened.st_mode) and (block := os.read(file, _BLOCK)):
+                self.limit.check()
+                digest.update(block)
+        return _Found(digest.hexdigest(), opened.st_mode, _identity(opened))
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What is at a path: `sha256` is "" if it is no regular file."""
+    """What is at a path: `sha256` is "" if it is no regular file, or larger than any that is uploaded."""
 
     sha256: str
     mode: int
@@ -237,55 +250,46 @@ def _identity(found: os.stat_result) -> tuple[int, ...]:
     return (found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _look(at: int, name: str) -> _Found | None:
-    """What is there; None for nothing. Raises `OSError`: it cannot be read."""
-    try:
-        found = os.stat(name, dir_fd=at, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        return _Found("", found.st_mode, _identity(found))
-    with open_at(at, name, FILE_FLAGS) as file:
-        opened = os.fstat(file)
-        digest = hashlib.sha256()
-        while stat.S_ISREG(opened.st_mode) and (block := os.read(file, _BLOCK)):
-            digest.update(block)
-    return _Found(digest.hexdigest(), opened.st_mode, _identity(opened))
+@dataclass(frozen=True, slots=True)
+class _Temporary:
+    """A file that has been written completely. `file`: its descriptor; agents may have replaced the name."""
+
+    name: str
+    file: int
 
 
 @contextmanager
-def _open_folders(top: int, folders: list[str]) -> Iterator[int]:
-    """Open an existing folder below the top, one part after the other; links are refused."""
-    here = os.dup(top)
-    try:
-        for part in folders:
-            with open_at(here, part) as below:
-                os.close(here)
-                here = os.dup(below)
-        yield here
-    finally:
-        os.close(here)
-
-
-@contextmanager
-def _temporary(top: int, change: Change, content: Iterator[bytes]) -> Iterator[str | None]:
+def _temporary(top: int, change: Change, content: Iterator[bytes]) -> Iterator[_Temporary | None]:
     """A file with the content; None if the content is not what the list announced. Removed at the end.
 
     All of them are at the top of the folder, where the next process finds those that a killed one has left.
     """
-    temporary = f".paperclip-{secrets.token_hex(4)}.tmp"
-    file = os.open(temporary, _NEW_FILE, 0o600, dir_fd=top)
+    name = f".paperclip-{secrets.token_hex(4)}.tmp"
     try:
-        digest = hashlib.sha256()
-        with os.fdopen(file, "wb") as stream:
+        file = os.open(name, _NEW_FILE, 0o600, dir_fd=top)
+    except OSError as error:
+        raise NotWritable(error.errno, error.strerror) from None
+    try:
+        sha256 = _fill(file, content)
+        os.fchmod(file, _mode(0o644, executable=change.executable))
+        yield _Temporary(name, file) if sha256 == change.sha256 else None
+    finally:
+        os.close(file)
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=top)
+
+
+def _fill(file: int, content: Iterator[bytes]) -> str:
+    """Write the content to an open file. Returns its sha256."""
+    digest = hashlib.sha256()
+    try:
+        with os.fdopen(file, "wb", closefd=False) as stream:
             for block in content:
                 digest.update(block)
                 stream.write(block)
-            os.fchmod(file, _mode(0o644, executable=change.executable))
-        yield temporary if digest.hexdigest() == change.sha256 else None
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=top)
+    except OSError as error:
+        raise NotWritable(error.errno, error.strerror) from None
+    return digest.hexdigest()
 
 
 def _mode(mode: int, *, executable: bool) -> int:

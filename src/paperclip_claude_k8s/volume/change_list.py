@@ -7,11 +7,12 @@ allows.
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
+from paperclip_claude_k8s.base.work_limit import WorkLimit
 
 _FILE = re.compile(rb"f ([0-9a-f]{64}|-) ([0-9a-f]{64}) ([x-]) ([0-9]{1,12}) \./(.+)")
 _DELETED = re.compile(rb"d ([0-9a-f]{64}) \./(.+)")
@@ -29,7 +30,8 @@ class ChangesInvalid(Exception):
 class Change:
     """One file that the agent changed, created or deleted."""
 
-    path: tuple[str, ...]
+    path: str
+    """Relative to the folder; "" if nothing may be written there."""
     base: str | None
     """sha256 of the file that was uploaded; None if none was."""
     sha256: str | None
@@ -37,13 +39,17 @@ class Change:
     size: int = 0
     executable: bool = False
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.path.split("/"))
+
 
 @dataclass(slots=True)
 class ChangeList:
     """What the Pod reports."""
 
     files: list[Change] = field(default_factory=list)
-    """New and changed files, in the order of their contents. A path that is refused has an empty `path`."""
+    """New and changed files, in the order of their contents."""
     deleted: list[Change] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """Paths that may not be written, for people."""
@@ -52,24 +58,31 @@ class ChangeList:
 
 
 class ChangeReader:
-    """Unpacks the changes from a file. Raises `ChangesInvalid` for whatever is not as it should be."""
+    """Unpacks the changes from a file. Raises `ChangesInvalid` for whatever is not as it should be.
 
-    def __init__(self, packed: BinaryIO, limit: int) -> None:
+    Raises `TakesTooLong` when the time is over.
+    """
+
+    def __init__(self, packed: BinaryIO, max_bytes: int, limit: WorkLimit) -> None:
         self._packed = packed
+        self._max_bytes = max_bytes
         self._limit = limit
         self._zip = zlib.decompressobj(wbits=31)
         self._buffer = b""
 
     def read_list(self) -> ChangeList:
         """The list, which comes first."""
-        changes, total, seen = ChangeList(), 0, 0
+        changes, total, seen, length = ChangeList(), 0, 0, 0
         while (line := self._line()) != b".":
             seen += 1
-            if seen > 3 * UPLOAD_LIMITS.entries:
+            length += len(line)
+            if seen > 3 * UPLOAD_LIMITS.entries or length > UPLOAD_LIMITS.list_bytes:
                 raise ChangesInvalid("their list is too long")
             total += self._read_entry(line, changes)
-        if total > self._limit:
-            raise ChangesInvalid(f"they have {total} bytes, and uploadLimit is {self._limit}")
+            if len(changes.files) > UPLOAD_LIMITS.entries:
+                raise ChangesInvalid("they are too many files")
+        if total > self._max_bytes:
+            raise ChangesInvalid(f"they have {total} bytes, and uploadLimit is {self._max_bytes}")
         return changes
 
     def _read_entry(self, line: bytes, changes: ChangeList) -> int:
@@ -114,6 +127,7 @@ class ChangeReader:
 
     def _unpack(self) -> bytes:
         """Fill the empty buffer with at most `_BLOCK` bytes; b"" at the end."""
+        self._limit.check()
         while not self._zip.eof:
             data = self._zip.unconsumed_tail or self._packed.read(64 * 1024)
             if not data:
@@ -127,25 +141,24 @@ class ChangeReader:
         return b""
 
     @staticmethod
-    def _path(raw: bytes, changes: ChangeList) -> tuple[str, ...]:
-        """The parts of a path; empty, and reported, if nothing may be written there."""
+    def _path(raw: bytes, changes: ChangeList) -> str:
+        """The path; empty, and reported, if nothing may be written there."""
         text = raw.decode("utf-8", "surrogateescape")
-        path = tuple(text.split("/"))
-        if may_write(path):
-            return path
+        if may_write(text.split("/")):
+            return text
         changes.refused.append(_ODD.sub("?", text)[:200])
-        return ()
+        return ""
 
 
-def may_write(path: tuple[str, ...]) -> bool:
+def may_write(path: Sequence[str]) -> bool:
     """Whether an agent may change the file of this path, which is relative to the folder.
 
     Never what git executes or reads as its configuration: a folder `.git` has both, and a file `.git` names
-    such a folder.
+    such a folder. `GIT~1` is the short name of `.git` on volumes of Windows.
     """
     return 0 < len(path) <= UPLOAD_LIMITS.depth and all(
         part not in {"", ".", ".."}
-        and part.casefold().rstrip(" .") != ".git"
+        and part.casefold().rstrip(" .") not in {".git", "git~1"}
         and len(part.encode("utf-8", "surrogateescape")) <= 255
         and not _ODD.search(part)
         for part in path

@@ -1,12 +1,13 @@
 """Which entries of a host's folder are left out: those that `.gitignore` files and the config name."""
 
-import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
 from paperclip_claude_k8s.base.ignore_patterns import IgnorePattern, is_ignored, read_patterns
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
-from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, Budget, open_at, read_content
+from paperclip_claude_k8s.base.work_limit import WorkLimit
+from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, Budget, open_at, open_folders, read_content
 
 _FILE = ".gitignore"
 _MAX_BYTES = 256 * 1024
@@ -27,32 +28,79 @@ class IgnoreRules:
         """The rules in an open folder at this depth below the top, with those of its own file."""
         if not self.reads_files:
             return self
-        found = [*self.rules]
-        if depth == 0:
-            found += [(0, pattern) for pattern in _read(at, ".git", "info", "exclude")]
-        found += [(depth, pattern) for pattern in _read(at, _FILE)]
+        own = _read(at, ".git", "info", "exclude") if depth == 0 else ()
+        own += _read(at, _FILE)
+        if not own:
+            return self
+        found = (*self.rules, *((depth, pattern) for pattern in own))
         return IgnoreRules(self.excludes, tuple(islice(found, UPLOAD_LIMITS.ignore_patterns)))
 
-    def ignores(self, path: tuple[str, ...], *, is_folder: bool) -> bool:
-        """Whether an entry of that folder is left out. `path`: relative to the top."""
-        if is_ignored(path, [(0, pattern) for pattern in self.excludes], is_folder=is_folder):
+    def ignores(self, path: Sequence[str], limit: WorkLimit, *, is_folder: bool) -> bool:
+        """Whether an entry of that folder is left out. `path`: relative to the top.
+
+        Raises `TakesTooLong`: thousands of long patterns take seconds for one path.
+        """
+        excludes = ((0, pattern) for pattern in self.excludes)
+        if is_ignored(path, excludes, is_folder=is_folder, check=limit.check):
             return True
-        return path[0] != ".git" and is_ignored(path, self.rules, is_folder=is_folder)
+        return path[0] != ".git" and is_ignored(path, self.rules, is_folder=is_folder, check=limit.check)
+
+
+@dataclass(slots=True)
+class _FolderRules:
+    """The rules in one folder, and whether the folder itself is left out."""
+
+    name: str
+    rules: IgnoreRules
+    is_left_out: bool
+
+
+@dataclass(slots=True)
+class PathRules:
+    """Tells which paths below an open folder are left out. Fast for paths of the same folder in a row.
+
+    Only the folders above the last path are remembered: an agent can name a million folders.
+    """
+
+    top: int
+    of_config: IgnoreRules
+    limit: WorkLimit
+    _chain: list[_FolderRules] = field(default_factory=list)
+
+    def leaves_out(self, path: tuple[str, ...]) -> bool:
+        """Whether a file is left out, or one of its folders. Raises `TakesTooLong`."""
+        folders = path[:-1]
+        self._go_to(folders)
+        last = self._chain[-1]
+        return last.is_left_out or last.rules.ignores(path, self.limit, is_folder=False)
+
+    def _go_to(self, folders: tuple[str, ...]) -> None:
+        if not self._chain:
+            self._chain.append(_FolderRules("", self._read(self.of_config, ()), is_left_out=False))
+        same = 0
+        while same < min(len(folders), len(self._chain) - 1) and self._chain[same + 1].name == folders[same]:
+            same += 1
+        del self._chain[same + 1 :]
+        for depth in range(same, len(folders)):
+            above, path = self._chain[-1], folders[: depth + 1]
+            left_out = above.is_left_out or above.rules.ignores(path, self.limit, is_folder=True)
+            rules = above.rules if left_out else self._read(above.rules, path)
+            self._chain.append(_FolderRules(folders[depth], rules, left_out))
+
+    def _read(self, above: IgnoreRules, folder: tuple[str, ...]) -> IgnoreRules:
+        try:
+            with open_folders(self.top, folder) as at:
+                return above.of_folder(at, len(folder))
+        except OSError:  # it does not exist yet
+            return above
 
 
 def _read(at: int, *path: str) -> tuple[IgnorePattern, ...]:
     """The patterns of a file in an open folder; none if it cannot be read. Links are not followed."""
     *folders, name = path
     try:
-        here = os.dup(at)
-        try:
-            for folder in folders:
-                with open_at(here, folder) as below:
-                    os.dup2(below, here, inheritable=False)
-            with open_at(here, name, FILE_FLAGS) as file:
-                return read_patterns(read_content(file, Budget(_MAX_BYTES, 1)).decode("utf-8", "replace"))
-        finally:
-            os.close(here)
+        with open_folders(at, folders) as here, open_at(here, name, FILE_FLAGS) as file:
+            return read_patterns(read_content(file, Budget(_MAX_BYTES, 1)).decode("utf-8", "replace"))
     except OSError:
         return ()
 

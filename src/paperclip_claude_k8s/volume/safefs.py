@@ -6,13 +6,15 @@ descriptors of open folders.
 """
 
 import errno
+import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import IO
 
 from paperclip_claude_k8s.plan.bundle import BundleFile, Files
 from paperclip_claude_k8s.plan.shared_files import is_listable
@@ -22,6 +24,7 @@ FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 KEPT_SECONDS = 7 * 24 * 3600
 """Age in seconds at which files that a run left on the volume are removed."""
+_BLOCK = 1024 * 1024
 _MAX_DEPTH = 32
 """Largest depth of nested folders: while a folder is read, those above it keep a file descriptor open."""
 
@@ -217,6 +220,19 @@ def open_at(at: int, name: str, flags: int = FOLDER_FLAGS) -> Iterator[int]:
         os.close(below)
 
 
+@contextmanager
+def open_folders(at: int, folders: Sequence[str]) -> Iterator[int]:
+    """Open an existing folder below an open folder, one part after the other; links are refused."""
+    here = os.dup(at)
+    try:
+        for part in folders:
+            with open_at(here, part) as below:
+                os.dup2(below, here, inheritable=False)
+        yield here
+    finally:
+        os.close(here)
+
+
 def read_content(file: int, budget: Budget) -> bytes:
     """Read an open file. The budget, not the file's size, limits the read, because the file can grow."""
     if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -225,6 +241,21 @@ def read_content(file: int, budget: Budget) -> bytes:
         content = stream.read(budget.bytes_left + 1)
     budget.take(len(content))
     return content
+
+
+def copy_content(file: int, into: IO[bytes], budget: Budget) -> tuple[int, str]:
+    """Copy an open file, as `read_content` reads it. Returns the number of bytes, and their sha256."""
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise OSError("it is not a regular file")
+    size, digest = 0, hashlib.sha256()
+    while block := os.read(file, min(_BLOCK, budget.bytes_left - size + 1)):
+        size += len(block)
+        if size > budget.bytes_left:
+            break
+        digest.update(block)
+        into.write(block)
+    budget.take(size)
+    return size, digest.hexdigest()
 
 
 def _write_file(top: int, parts: tuple[str, ...], file: BundleFile) -> None:

@@ -22,10 +22,11 @@ from typing import BinaryIO
 
 from paperclip_claude_k8s.base.folder_rules import FolderRule
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
+from paperclip_claude_k8s.base.work_limit import WorkLimit
 from paperclip_claude_k8s.relay.upload_scripts import LINKS, SUMS
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
 from paperclip_claude_k8s.volume.removal import FOLDER_FLAGS, Allowance, names_in
-from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, Budget, TooLarge, open_at, read_content
+from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, Budget, TooLarge, copy_content, open_at
 
 TEMPORARY = re.compile(r"\.paperclip-[0-9a-f]{8}\.tmp")
 """Names at the top of a folder of files that are just being written back; they are not packed."""
@@ -33,6 +34,9 @@ _ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 """Characters in names that are not packed: programs in the Pod print lists of names."""
 _UPWARDS = re.compile(r"(\.\./)*(?!\.\.(/|$))[^/]+(/+(?!\.\.(/|$))[^/]+)*/?|(\.\./)*\.\.")
 """A relative target whose `..` come first. Later ones could lead out through another link."""
+_IN_MEMORY = 1024 * 1024
+"""Bytes of a file that are held in memory. Of a larger one, a copy on disk is packed: it may be growing."""
+_LOCK_INTERVAL = 0.1
 
 
 class UploadRefused(Exception):
@@ -52,7 +56,7 @@ class UploadInputs:
     max_bytes: int
     ignore: IgnoreRules
     place: FolderRule
-    seconds: float
+    limit: WorkLimit
     max_packed: int = UPLOAD_LIMITS.packed_bytes
 
 
@@ -84,12 +88,13 @@ def pack_folder(inputs: UploadInputs) -> PackedFolder:
     """Pack the folder. Blocks. The caller closes the file.
 
     Raises:
-        UploadRefused: it does not exist, is too large, cannot be read or takes too long; `PlaceNotAllowed`.
+        UploadRefused: it does not exist, is too large or cannot be read; `PlaceNotAllowed`.
+        TakesTooLong: the time is over.
     """
     packed = PackedFolder(tempfile.TemporaryFile())  # noqa: SIM115  # the caller closes it
     try:
         with open_folder(inputs.folder, inputs.place) as top:
-            fcntl.flock(top, fcntl.LOCK_SH)
+            lock_folder(top, fcntl.LOCK_SH, inputs.limit)
             _Packing(inputs, packed).run(top)
     except BaseException as error:
         packed.file.close()
@@ -97,6 +102,23 @@ def pack_folder(inputs: UploadInputs) -> PackedFolder:
             raise UploadRefused(_explain(error, inputs.folder)) from None
         raise
     return packed
+
+
+def lock_folder(top: int, kind: int, limit: WorkLimit) -> None:
+    """Wait for processes that pack or write an open folder. `kind`: `LOCK_SH` or `LOCK_EX`.
+
+    Not without end: agents of a shared volume can lock its folders too.
+
+    Raises `OSError`; `TakesTooLong`.
+    """
+    while True:
+        try:
+            fcntl.flock(top, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            limit.check()
+            time.sleep(_LOCK_INTERVAL)  # noqa: TID251  # in a thread
+        else:
+            return
 
 
 @contextmanager
@@ -129,7 +151,7 @@ class _Packing:
         self._budget = Budget(inputs.max_bytes, UPLOAD_LIMITS.entries)
         self._sums: list[str] = []
         self._links: list[str] = []
-        self._until = time.monotonic() + inputs.seconds
+        self._list_bytes = 0
 
     def run(self, top: int) -> None:
         out = _HashingFile(self._packed.file, self._inputs.max_packed)
@@ -146,10 +168,11 @@ class _Packing:
         if len(path) > UPLOAD_LIMITS.depth:
             raise TooLarge("its folders are nested too deeply")
         rules = ignore.of_folder(at, len(path))
-        for name in sorted(names_in(at, Allowance(UPLOAD_LIMITS.entries * 10, self._until))):
-            if time.monotonic() > self._until:
-                raise TooLarge("packing it takes too long")
+        until = time.monotonic() + self._inputs.limit.left
+        for name in sorted(names_in(at, Allowance(UPLOAD_LIMITS.entries * 10, until))):
+            self._inputs.limit.check()
             self._add(at, (*path, name), rules)
+        self._inputs.limit.check()
 
     def _add(self, at: int, path: tuple[str, ...], rules: IgnoreRules) -> None:
         name = path[-1]
@@ -159,9 +182,9 @@ class _Packing:
             return
         if len(path) == 1 and TEMPORARY.fullmatch(name):
             return
-        if rules.ignores(path, is_folder=stat.S_ISDIR(found.st_mode)):
+        if rules.ignores(path, self._inputs.limit, is_folder=stat.S_ISDIR(found.st_mode)):
             self._packed.ignored += 1
-        elif _ODD.search(name):
+        elif _ODD.search(name) or len("/".join(path).encode()) > UPLOAD_LIMITS.path_bytes:
             self._skip(path)
         elif stat.S_ISDIR(found.st_mode):
             self._take(0)
@@ -178,21 +201,30 @@ class _Packing:
     def _add_file(self, at: int, path: tuple[str, ...], found: os.stat_result) -> None:
         if found.st_size > self._budget.bytes_left:
             self._take(found.st_size)
-        with open_at(at, path[-1], FILE_FLAGS) as file:
+        with (
+            open_at(at, path[-1], FILE_FLAGS) as file,
+            tempfile.SpooledTemporaryFile(_IN_MEMORY) as content,
+        ):
             try:
-                content = read_content(file, self._budget)
+                size, sha256 = copy_content(file, content, self._budget)
             except TooLarge:
                 self._take(self._budget.bytes_left + 1)
                 raise
-        executable = bool(found.st_mode & stat.S_IXUSR)
-        mode = 0o755 if executable else 0o644
-        entry = _entry(self._name(path), tarfile.REGTYPE, mode, len(content), found.st_mtime)
-        self._tar.addfile(entry, io.BytesIO(content))
+            content.seek(0)
+            executable = bool(found.st_mode & stat.S_IXUSR)
+            mode = 0o755 if executable else 0o644
+            entry = _entry(self._name(path), tarfile.REGTYPE, mode, size, found.st_mtime)
+            self._tar.addfile(entry, content)
         self._packed.files += 1
-        self._packed.content_bytes += len(content)
+        self._packed.content_bytes += size
         if path[0] != ".git":
-            digest = hashlib.sha256(content).hexdigest()
-            self._sums.append(f"{digest} {'x' if executable else '-'} ./{'/'.join(path)}")
+            self._note(self._sums, f"{sha256} {'x' if executable else '-'} ./{'/'.join(path)}")
+
+    def _note(self, lines: list[str], line: str) -> None:
+        self._list_bytes += len(line)
+        if self._list_bytes > UPLOAD_LIMITS.list_bytes:
+            raise TooLarge("the paths of its files are too long together")
+        lines.append(line)
 
     def _add_link(self, at: int, path: tuple[str, ...]) -> None:
         target = os.readlink(path[-1], dir_fd=at)
@@ -203,14 +235,14 @@ class _Packing:
         entry = _entry(self._name(path), tarfile.SYMTYPE, 0o777)
         entry.linkname = target
         self._tar.addfile(entry)
-        self._links.append(f"./{'/'.join(path)}")
+        self._note(self._links, f"./{'/'.join(path)}")
 
     def _name(self, path: tuple[str, ...]) -> str:
         return "/".join((self._inputs.name, *path))
 
     def _skip(self, path: tuple[str, ...]) -> None:
         self._take(0)
-        self._packed.skipped.append("/".join(path))
+        self._note(self._packed.skipped, "/".join(path))
 
     def _take(self, size: int) -> None:
         try:

@@ -1,0 +1,32 @@
+"""The time that blocking work in a thread may take. A thread cannot be ended, so the work looks itself."""
+
+import time
+from dataclasses import dataclass, field
+
+
+class TakesTooLong(Exception):
+    """The time of the work is over."""
+
+
+@dataclass(slots=True)
+class WorkLimit:
+    """Seconds from now on. Another thread may shorten them while the work goes on."""
+
+    seconds: float
+    _until: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._until = time.monotonic() + self.seconds
+
+    def shorten(self, seconds: float) -> None:
+        """Leave the work at most this many seconds from now on."""
+        self._until = min(self._until, time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        return self._until - time.monotonic()
+
+    def check(self) -> None:
+        """Raise `TakesTooLong` if the time is over."""
+        if self.left < 0:
+            raise TakesTooLong
