@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.support.cli_commands import claude_k8s
 
 from paperclip_claude_k8s.cli.command_options import RecoverOptions
 from paperclip_claude_k8s.cli.held_jobs import judge
@@ -131,3 +132,19 @@ def test_program_of_a_kubeconfig_runs_only_if_the_command_line_names_the_file(
     assert (task["job_state"], task["outcome"]) == ("unknown", "held")
     assert ("execPlugins" in task["evidence"]) is not is_option
     assert (tmp_path / "mark").exists() is is_option
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("http://me:hunter2@127.0.0.1:99999", ""),
+        ("http://me:hunter2@[::1", ""),
+        ("http://192.0.2.1", "socks5://me:hunter2@127.0.0.1"),
+        ("http://192.0.2.1", "http://me:hunter2@[::1"),
+    ],
+)
+async def test_unusable_address_is_reported_without_its_password(url: str, proxy: str) -> None:
+    code, out, err = await claude_k8s("recover", "--server", url, env={"HTTP_PROXY": proxy})
+    assert (code, json.loads(out)["error"]) == (1, "task_failed")
+    assert err.startswith("error: task_failed: ")
+    assert "hunter2" not in out + err

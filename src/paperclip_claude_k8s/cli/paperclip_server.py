@@ -141,6 +141,8 @@ class PaperclipServer:
                 method, self._api + path, data=data, headers=headers, proxy=self._proxy, allow_redirects=False
             ) as response:
                 text = await read_beginning(response.content, MAX_BODY_BYTES)
+        except aiohttp.InvalidURL:  # its text is the address, which may contain a password
+            raise ServerRefused(f"{what}: the address of the server is invalid") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServerRefused(f"{what}: {type(error).__name__} {error}") from None
         if len(text) > MAX_BODY_BYTES:

@@ -10,11 +10,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import aiohttp
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from paperclip_claude_k8s.base.http import open_session
+from paperclip_claude_k8s.base.http import ProxyUnsupported, open_session
 from paperclip_claude_k8s.cli.command_options import RecoverOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.held_jobs import Finding, HeldJobs
@@ -22,6 +23,7 @@ from paperclip_claude_k8s.cli.paperclip_server import HeldTask, PaperclipServer,
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
+from paperclip_claude_k8s.host.redact import mask_credentials
 
 TOKEN_VARIABLE = "CLAUDE_K8S_SERVER_TOKEN"  # noqa: S105  # the name of a variable
 REQUEST_TIMEOUT = 60.0
@@ -48,7 +50,7 @@ async def _recover(options: RecoverOptions) -> Reply:
     if not url.startswith(("http://", "https://")):
         raise Stop("task_failed", "name the server: --server http://HOST:PORT")
     async with open_session(total=REQUEST_TIMEOUT) as session:
-        server = PaperclipServer(session, url, os.environ.get(TOKEN_VARIABLE, ""), os.environ)
+        server = _server_at(url, session)
         try:
             held = await server.held_tasks()
         except ServerRefused as refused:
@@ -56,7 +58,17 @@ async def _recover(options: RecoverOptions) -> Reply:
             raise Stop("task_failed", f"{refused}{step}") from None
         async with HeldJobs(options) as jobs:
             tasks = [await _release(task, server, await jobs.look_up(task), options) for task in held]
-        return {"server": url, "tasks": tasks}
+        return {"server": mask_credentials(url), "tasks": tasks}
+
+
+def _server_at(url: str, session: aiohttp.ClientSession) -> PaperclipServer:
+    """Raises `Stop`, without quoting an address, which may contain a password."""
+    try:
+        return PaperclipServer(session, url, os.environ.get(TOKEN_VARIABLE, ""), os.environ)
+    except ProxyUnsupported as error:
+        raise Stop("task_failed", str(error)) from None
+    except ValueError:  # of urlsplit, for an IPv6 address without its last bracket
+        raise Stop("task_failed", "the address of the server is invalid") from None
 
 
 async def _release(
