@@ -18,6 +18,8 @@ FUZZ_TEST_TIMEOUT = 3600.0
 """The same for a fuzz test that `tests/security/fuzz.py` runs with more inputs."""
 LONGEST_PARAMETER_ID = 200
 """Characters of a parameter in a test's name."""
+IDLE_STEP = 0.01
+"""Seconds by which virtual time advances while a thread runs, as in tests that use `fake_cluster`."""
 pytest_plugins = ["paperclip_claude_k8s.pytest_plugin"]  # needed by installations without its entry point
 
 pytest.register_assert_rewrite("tests.support")  # failed assertions of helpers show their values
@@ -57,6 +59,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.usefixtures("no_task_is_left"))
+        if item.get_closest_marker("looptime"):
+            item.add_marker(pytest.mark.looptime(idle_step=IDLE_STEP))
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.pluginmanager.hasplugin("looptime_plugin"):
         return
     for item in items:
-        if "fake_cluster" in getattr(item, "fixturenames", ()) or item.get_closest_marker("looptime"):
+        if "fake_cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.looptime(idle_step=VIRTUAL_STEP))
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -700,6 +701,39 @@ def test_lfs_object_that_is_a_link_is_not_uploaded(lfs_pod: GitPod, tmp_path: Pa
     assert report.pushed_branch == ""
     assert "git lfs push failed" in report.why
     assert not list(tmp_path.glob("*.git/**/ab*ab"))
+
+
+FAKE_LFS = """#!/bin/sh
+case $1 in
+  push) ls "$GIT_DIR/lfs/objects" >"{seen}" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_lfs_files_are_pushed_only_after_the_agents_container(
+    pod: GitPod,
+    tmp_path: Path,
+    ends: bool,  # noqa: FBT001
+) -> None:
+    """An agent can note its end itself, and could then put links in place of files that were examined."""
+    seen, fake = tmp_path / "seen", tmp_path / "programs" / "git-lfs"
+    fake.parent.mkdir()
+    fake.write_text(FAKE_LFS.format(seen=seen))
+    fake.chmod(0o755)
+    cloned(pod)
+    pod.agent(*NEW_COMMIT, "mkdir -p .git/lfs/objects/ab")
+    pod.programs = str(fake.parent)
+    relay_end = os.open(pod.folder / "sync" / "alive", os.O_RDWR)
+    os.write(relay_end, b"an agent may write into the pipe, too\n")
+    closing = threading.Timer(2, os.close, [relay_end])
+    if ends:
+        closing.start()
+    report = pod.push("fix", LFS="1", CONTAINER_SEC="20" if ends else "1")
+    assert (report.pushed_branch, seen.exists()) == (("fix", True) if ends else ("", False))
+    assert ends or "did not end" in report.why
+    if not ends:
+        os.close(relay_end)
 
 
 def test_push_ends_although_no_container_of_an_agent_has_started(pod: GitPod) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,23 @@ async def test_second_process_takes_over_the_agent_of_the_first(fake_cluster: Fa
 def test_plugin_loads_no_heavy_module_before_a_fixture_is_used(heavy: str) -> None:
     check = f"import paperclip_claude_k8s.pytest_plugin, sys; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+FOREIGN_TEST = """
+import pytest
+
+@pytest.mark.looptime
+def test_foreign(request):
+    assert [mark.kwargs for mark in request.node.iter_markers("looptime")] == [{}]
+"""
+
+
+def test_plugin_leaves_tests_without_its_fixtures_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_foreign.py").write_text(FOREIGN_TEST)
+    plugin = ["-p", "paperclip_claude_k8s.pytest_plugin"]  # for installations without its entry point
+    command = [sys.executable, "-m", "pytest", "-q", *plugin, "--rootdir", str(tmp_path), str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 async def test_development_cluster_serves_its_api(dev_cluster: DevCluster) -> None:

@@ -117,6 +117,10 @@ push_branch() {
     why="the branch in gitPush cannot be used"
     return
   fi
+  if [ "${PAPERCLIP_GIT_LFS:-}" = 1 ] && [ -z "$gone" ]; then
+    why="processes in the agent's container did not end, and could change what Git LFS uploads"
+    return
+  fi
   # git-lfs needs a branch, not only a commit
   if [ "${PAPERCLIP_GIT_LFS:-}" = 1 ] && ! {
     git --git-dir="$own" update-ref refs/heads/agent "$head" && (cd "$tmp" && timeout -s KILL 150 git --git-dir="$own" lfs push "$url" agent)
@@ -174,7 +178,10 @@ count_files() {
   file_bytes=$(cd "$dir" && xargs -0 -r stat -c %s -- <"$tmp/files" 2>/dev/null | total)
 }
 
-await_agent "$sync/alive" "${PAPERCLIP_GIT_START_SEC:-3600}" "$ended" 0
+# git verifies the objects that it reads, but git-lfs would follow a link that an agent puts in place of a file
+container_sec=0
+[ "${PAPERCLIP_GIT_LFS:-}" != 1 ] || container_sec=${PAPERCLIP_GIT_CONTAINER_SEC:-600}
+await_agent "$sync/alive" "${PAPERCLIP_GIT_START_SEC:-3600}" "$ended" "$container_sec"
 base=$(head -c 100 "$sync/base")
 is_id "$base" || base=
 set_up_credentials
@@ -185,7 +192,7 @@ elif ! command -v git >/dev/null 2>&1; then
 elif ! borrow_objects; then
   why="the clone is no longer a repository"
 else
-  [ "${PAPERCLIP_GIT_LFS:-}" != 1 ] || borrow_lfs_objects
+  [ "${PAPERCLIP_GIT_LFS:-}" != 1 ] || [ -z "$gone" ] || borrow_lfs_objects
   read_head
   if [ -z "$head" ]; then
     why="the agent left no commit"
