@@ -1,11 +1,13 @@
-"""What shells get for Tab cannot be a command: zsh evaluates it."""
+"""What a shell gets for Tab, or a person copies into one, is no command of somebody else."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.support.cli_commands import claude_k8s
 
+from paperclip_claude_k8s.cli.next_commands import next_commands
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import State
 
@@ -52,3 +54,11 @@ async def test_text_beside_a_run_has_no_character_of_a_shell(agent: str, tmp_pat
 
 async def test_settings_are_offered_after_explain() -> None:
     assert await completed("claude-k8s explain", {}) != []
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("may_continue", [True, False])
+def test_id_in_a_proposed_command_is_one_word(*, ended: bool, may_continue: bool) -> None:
+    run = "x; touch $(id) #"
+    proposed = next_commands(run, ended=ended, may_continue=may_continue, is_held=False)
+    assert all(run in shlex.split(command) for command in proposed)

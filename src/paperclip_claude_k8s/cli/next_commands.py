@@ -1,5 +1,7 @@
 """The commands that `describe` proposes for a run."""
 
+from shlex import quote
+
 
 def next_commands(run_id: str, *, ended: bool, may_continue: bool, is_held: bool) -> list[str]:
     """The commands, each with a comment that describes its effect.
@@ -10,6 +12,7 @@ def next_commands(run_id: str, *, ended: bool, may_continue: bool, is_held: bool
         may_continue: the run was started here, and its record has no outcome yet.
         is_held: a process works on the run.
     """
+    run_id = quote(run_id)  # it may be a label, which a server can send with any characters
     if ended and may_continue:
         return [f"claude-k8s run --run-id {run_id}  # take the result"]
     if ended:

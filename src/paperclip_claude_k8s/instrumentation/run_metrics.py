@@ -23,7 +23,7 @@ from paperclip_claude_k8s.instrumentation.metric_table import Metric
 
 MAX_MODELS = 100
 """Models that are distinguished in attributes. The agents' output names them, so there may be any number."""
-MAX_MODELS_OF_AGENT = 10
+MAX_MODELS_OF_AGENT = 20
 """Models that one agent can add to these, so that its inventions do not use up the room of all others."""
 OTHER = "other"
 STATUSES = range(100, 600)
