@@ -187,6 +187,18 @@ async def test_server_that_sends_ever_new_lines_does_not_keep_the_end_of_a_run(
     assert report.complete is not True
 
 
+async def test_log_of_an_agent_that_prints_on_is_read_to_its_present_end() -> None:
+    """Without `goes_on` it would be read until two minutes are over, since each response has new lines."""
+    ended, sink = asyncio.get_running_loop().create_future(), RecordingSink()
+    ended.set_result(None)
+    log = EndlessLog(0.1, 50)
+    report = await Follower(log, sink, SourceInfo(goes_on=True)).run(ended)
+    assert report.lines >= 50
+    assert log.requests <= 2
+    assert loop_time() < 15
+    assert sink.out == b"".join(b"line %d\n" % number for number in range(report.lines))
+
+
 async def test_large_log_is_read_to_its_end_although_that_takes_long() -> None:
     """At 128 KiB/s, its 37 MiB take longer than a server may take that sends next to nothing."""
     ended, sink = asyncio.get_running_loop().create_future(), RecordingSink()

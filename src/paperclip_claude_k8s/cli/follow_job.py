@@ -111,7 +111,8 @@ async def _follow(
         if pod is None:
             return FollowedJob(job_watch.known)
         async with asyncio.TaskGroup() as group:
-            group.create_task(agent_log.follow(pod))
+            goes_on = not follow and not isinstance(pod.agent and pod.agent.state, Terminated)
+            group.create_task(agent_log.follow(pod, goes_on=goes_on))
             known = job_watch.known
             while follow and judge_ending(known) is None:
                 known = await job_watch.changed()

@@ -112,6 +112,8 @@ class Completion:
             read = await self._connection.read_through(further_back)
             if self._connection.matches_totals() or (read.whole and self._is_end(read)):
                 return True
+            if self._source_info.goes_on and read.whole and read.aligned:
+                return True
             left = progress_at + self._timings.completion_timeout - loop_time()
             if read.whole and read.new:
                 progress_at = loop_time()

@@ -27,6 +27,8 @@ class SourceInfo:
     """False: the container may not be running yet. Requests are repeated until its log can be opened."""
     start_announced: bool = False
     """True: the caller calls `Follower.retry_now` when the container starts. Until then requests are rare."""
+    goes_on: bool = False
+    """True: the container still writes, and only what it has written so far is wanted, in whole lines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,12 +86,19 @@ class AgentLog:
         self.summary: RelaySummary | None = None
 
     async def follow(
-        self, pod: PodSnapshot, events: StreamEvents | None = None, *, start_announced: bool = False
+        self,
+        pod: PodSnapshot,
+        events: StreamEvents | None = None,
+        *,
+        start_announced: bool = False,
+        goes_on: bool = False,
     ) -> None:
         """Follow the log from its beginning until `container_ended` was called and the log is complete.
 
         May be called before the container has started: the log is tried until it can be opened.
         `start_announced`: `container_started` will be called as soon as the container has started.
+        `goes_on`: only what is written so far is read, although the container still writes; `container_ended`
+        is called all the same.
         """
         self._pod_uid = pod.uid
         info = SourceInfo(
@@ -101,6 +108,7 @@ class AgentLog:
             relay_file=run_log_of(self._volume, self._run_log, pod.uid, self._limit),
             started=self._job_watch.known.agent_began,
             start_announced=start_announced,
+            goes_on=goes_on,
         )
         source = ClusterLog(self._ports.cluster, pod, events or StreamEvents())
         follower = self._follower = self._new_follower(source, info)
