@@ -133,4 +133,4 @@ async def test_run_of_another_context_is_one_of_another_cluster(dev: DevClusterC
     code, reply, _ = await claude_k8s("run", "--run-id", out.strip(), "--context", "gone", "-q", env=env)
     assert code == 1
     assert json.loads(reply)["error"] == "other_cluster"
-    assert "--context it was started with" in json.loads(reply)["detail"]
+    assert "--context with which the run was started" in json.loads(reply)["detail"]

@@ -48,7 +48,7 @@ def test_unresolved_bedrock_switch_is_assumed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cwd", "workdir", "is_empty"),
+    ("cwd", "workdir", "lacks_files"),
     [
         ("/paperclip/ws", "/paperclip/ws", False),
         ("/srv/ws", "/paperclip", True),
@@ -56,11 +56,11 @@ def test_unresolved_bedrock_switch_is_assumed_on() -> None:
         (None, "/paperclip", False),
     ],
 )
-def test_workspace_that_is_not_on_the_shared_volume_is_empty(
+def test_workspace_that_is_not_on_the_shared_volume_lacks_files(
     cwd: str | None,
     workdir: str,
-    is_empty: bool,  # noqa: FBT001  # a column of the table
+    lacks_files: bool,  # noqa: FBT001  # a column of the table
 ) -> None:
     plan = a_plan(a_context(context={"paperclipWorkspace": {"cwd": cwd}}))
     assert plan.workdir == workdir
-    assert plan.workspace.is_empty is is_empty
+    assert plan.workspace.lacks_files is lacks_files

@@ -8,7 +8,7 @@ from tests.support.plans import a_plan
 from paperclip_claude_k8s.plan.git_source import GitSource
 from paperclip_claude_k8s.plan.requirements import settings_too_long
 from paperclip_claude_k8s.plan.workspace import (
-    Look,
+    FolderState,
     Workspace,
     WorkspaceFacts,
     WorkspaceUnavailable,
@@ -16,22 +16,24 @@ from paperclip_claude_k8s.plan.workspace import (
 )
 
 SOURCE = GitSource("https://host/app.git", "app", "https", "host", refs=("refs/heads/main",))
-ON_VOLUME = WorkspaceFacts(cwd="/data/ws", in_pod="/paperclip/ws", look=Look.FILLED)
-ELSEWHERE = WorkspaceFacts(cwd="/home/me/ws")
+ON_VOLUME = WorkspaceFacts(
+    quoted_folder="/data/ws", path_in_pod="/paperclip/ws", folder_state=FolderState.FILLED
+)
+ELSEWHERE = WorkspaceFacts(quoted_folder="/home/me/ws")
 NOTHING = WorkspaceFacts()
 
 
 @pytest.mark.parametrize(
-    ("facts", "strategy", "workdir", "is_empty"),
+    ("facts", "strategy", "workdir", "lacks_files"),
     [
         (ON_VOLUME, "shared", "/paperclip/ws", False),
         (replace(ON_VOLUME, source=SOURCE), "shared", "/paperclip/ws", False),
-        (replace(ON_VOLUME, look=Look.EMPTY), "shared", "/paperclip/ws", True),
-        (replace(ON_VOLUME, look=Look.EMPTY, source=SOURCE), "git", "/workspace/app", False),
-        (replace(ON_VOLUME, look=Look.MISSING), "none", "/paperclip", True),
-        (replace(ON_VOLUME, look=Look.MISSING, source=SOURCE), "git", "/workspace/app", False),
-        (replace(ON_VOLUME, look=Look.UNSEEN), "shared", "/paperclip/ws", False),
-        (replace(ON_VOLUME, look=Look.UNSEEN, source=SOURCE), "git", "/workspace/app", False),
+        (replace(ON_VOLUME, folder_state=FolderState.EMPTY), "shared", "/paperclip/ws", True),
+        (replace(ON_VOLUME, folder_state=FolderState.EMPTY, source=SOURCE), "git", "/workspace/app", False),
+        (replace(ON_VOLUME, folder_state=FolderState.MISSING), "none", "/paperclip", True),
+        (replace(ON_VOLUME, folder_state=FolderState.MISSING, source=SOURCE), "git", "/workspace/app", False),
+        (replace(ON_VOLUME, folder_state=FolderState.UNKNOWN), "shared", "/paperclip/ws", False),
+        (replace(ON_VOLUME, folder_state=FolderState.UNKNOWN, source=SOURCE), "git", "/workspace/app", False),
         (ELSEWHERE, "none", "/paperclip", True),
         (replace(ELSEWHERE, source=SOURCE), "git", "/workspace/app", False),
         (replace(ELSEWHERE, refused="repoUrl is not a URL"), "none", "/paperclip", True),
@@ -40,9 +42,14 @@ NOTHING = WorkspaceFacts()
         (replace(NOTHING, fallback="/srv"), "none", "/srv", False),
     ],
 )
-def test_auto_takes_what_is_there(facts: WorkspaceFacts, strategy: str, workdir: str, is_empty: bool) -> None:  # noqa: FBT001  # a column of the table
+def test_auto_takes_what_is_there(
+    facts: WorkspaceFacts,
+    strategy: str,
+    workdir: str,
+    lacks_files: bool,  # noqa: FBT001  # a column of the table
+) -> None:
     chosen = choose_workspace("auto", facts)
-    assert (chosen.strategy, chosen.workdir, chosen.is_empty) == (strategy, workdir, is_empty)
+    assert (chosen.strategy, chosen.workdir, chosen.lacks_files) == (strategy, workdir, lacks_files)
     assert chosen.reason
 
 
@@ -65,16 +72,16 @@ def test_only_a_clone_that_auto_chose_without_git_settings_may_fail() -> None:
     assert not choose_workspace("auto", configured).may_fail
 
 
-def test_folder_that_nobody_has_seen_is_looked_at_in_the_pod() -> None:
-    assert choose_workspace("auto", replace(ON_VOLUME, look=Look.UNSEEN)).unproven
-    assert not choose_workspace("auto", ON_VOLUME).unproven
+def test_folder_that_this_host_cannot_see_is_examined_in_the_pod() -> None:
+    assert choose_workspace("auto", replace(ON_VOLUME, folder_state=FolderState.UNKNOWN)).is_unseen
+    assert not choose_workspace("auto", ON_VOLUME).is_unseen
 
 
 @pytest.mark.parametrize(
     ("setting", "facts", "why"),
     [
         ("shared", ELSEWHERE, "is not on a volume"),
-        ("shared", replace(ON_VOLUME, look=Look.MISSING), "does not exist"),
+        ("shared", replace(ON_VOLUME, folder_state=FolderState.MISSING), "does not exist"),
         ("shared", replace(NOTHING, source=SOURCE), "names no folder"),
         ("git", ON_VOLUME, "names no repository"),
         ("git", replace(ON_VOLUME, refused="repoUrl is not a URL"), "repoUrl is not a URL"),

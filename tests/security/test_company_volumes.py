@@ -13,7 +13,7 @@ from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.pod_admission import plan_refusals
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.run.home_pod import with_claim
-from paperclip_claude_k8s.run.packed_upload import upload_place
+from paperclip_claude_k8s.run.packed_upload import upload_rule
 from paperclip_claude_k8s.volume.company_folders import make_company_folder
 
 FOLDER = "companies/co"
@@ -141,7 +141,7 @@ def test_folder_of_another_company_is_not_uploaded(tmp_path: Path) -> None:
     policy = Policy(company_volumes=True, shared_volume_dirs=(str(tmp_path),))
     site = {"volume_here": str(tmp_path), "sharedVolumeDir": str(tmp_path)}
     settings, plan = ProcessSettings(policy=policy), a_plan(**site)  # type: ignore[arg-type]
-    assert upload_place(plan, settings).allows(str(other))
+    assert upload_rule(plan, settings).allows(str(other))
     inside = replace(plan, company_folder=FOLDER, volume_here=str(tmp_path / FOLDER))
-    assert upload_place(inside, settings).allows(str(mine))
-    assert not upload_place(inside, settings).allows(str(other))
+    assert upload_rule(inside, settings).allows(str(mine))
+    assert not upload_rule(inside, settings).allows(str(other))

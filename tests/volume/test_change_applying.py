@@ -18,7 +18,7 @@ from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
 from paperclip_claude_k8s.volume.change_applying import NotWritable, apply_changes, kept_name
 from paperclip_claude_k8s.volume.change_list import ChangesInvalid
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
-from paperclip_claude_k8s.volume.upload_packing import PlaceNotAllowed
+from paperclip_claude_k8s.volume.upload_packing import FolderNotAllowed
 
 NAMES = ["a", "b", "d", "d/a", "d/b", "d/e/f", "link", "link/a", "up/a", "a/b"]
 TEXTS = ["", "one", "two", "three"]
@@ -182,7 +182,7 @@ def test_new_ignored_files_do_not_come_back(folder: Path) -> None:
 
 
 def test_folder_where_the_policy_allows_none_is_not_opened(folder: Path) -> None:
-    with pytest.raises(PlaceNotAllowed):
+    with pytest.raises(FolderNotAllowed):
         apply_changes(str(folder), FolderRule(("/elsewhere",)), packed([]), 10, IgnoreRules(), WorkLimit(60))
 
 

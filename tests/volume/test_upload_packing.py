@@ -15,11 +15,14 @@ from paperclip_claude_k8s.base.folder_rules import FolderRule
 from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
 from paperclip_claude_k8s.relay.upload_scripts import LINKS, SUMS
 from paperclip_claude_k8s.volume.ignore_files import rules_for
+from paperclip_claude_k8s.volume.removal import Allowance
+from paperclip_claude_k8s.volume.safefs import TooLarge
 from paperclip_claude_k8s.volume.upload_packing import (
+    FolderNotAllowed,
     PackedFolder,
-    PlaceNotAllowed,
     UploadInputs,
     UploadRefused,
+    all_names,
     pack_folder,
     stays_inside,
 )
@@ -109,13 +112,24 @@ def test_folder_that_is_too_large_is_refused(folder: Path) -> None:
         pack_folder(inputs(folder, packed=2000))
 
 
+def test_names_of_a_folder_are_complete_or_refused(folder: Path) -> None:
+    write_tree(folder, {"b": "", "a": "", "c": ""})
+    top = os.open(folder, os.O_RDONLY)
+    try:
+        assert all_names(top, Allowance(3)) == ["a", "b", "c"]
+        with pytest.raises(TooLarge, match="too many entries"):
+            all_names(top, Allowance(2))
+    finally:
+        os.close(top)
+
+
 def test_folder_that_does_not_exist_or_is_not_allowed_is_refused(folder: Path) -> None:
     with pytest.raises(UploadRefused, match="No such file"):
         pack_folder(inputs(folder / "nothing"))
-    with pytest.raises(PlaceNotAllowed, match="uploadRoots"):
+    with pytest.raises(FolderNotAllowed, match="uploadRoots"):
         pack_folder(inputs(folder, place=FolderRule(("/elsewhere",))))
     (folder.parent / "link").symlink_to(folder)
-    with pytest.raises(PlaceNotAllowed):
+    with pytest.raises(FolderNotAllowed):
         pack_folder(inputs(folder.parent / "link", place=FolderRule(("/x",))))
 
 

@@ -286,7 +286,7 @@ class UploadLimits:
     list_bytes: int = 32 * 1024 * 1024
     """Largest list of all paths; it is held in memory. With 20,000 files, 1,600 bytes for each."""
 
-    paths_told: int = 20
+    reported_paths: int = 20
     """Largest number of paths of one kind that a report about changes names."""
 
     ignore_patterns: int = 2000

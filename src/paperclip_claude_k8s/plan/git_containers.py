@@ -1,7 +1,7 @@
-"""The containers that clone and push a workspace, their volumes, and what the agent's container gets of both.
+"""The containers that clone and push a workspace, their volumes, and the agent's mounts and variables.
 
 The agent's container mounts the clone, and the folder with the pipe by which the pushing container notices
-its end, but not the Secret. The pushing container mounts the clone read-only.
+the agent's end, but not the Secret. The pushing container mounts the clone read-only.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ SYNC_DIR = "/var/run/paperclip/git"
 _SECRET_DIR = "/var/run/paperclip/git-secret"  # noqa: S105  # a path, not a password
 _WORKSPACE_SIZE = "20Gi"
 _SYNC_SIZE = "1Mi"
-_DAY = 86_400
+_DAY_SECONDS = 86_400
 _CACHE_DIR = "/var/cache/paperclip/git"
 """Where the agent's folder for clones on the session volume is mounted; no agent mounts that folder."""
 _SHARED_CACHE = f"{POD_HOME}/git-objects"
@@ -34,7 +34,7 @@ _PROXY_VARIABLES = tuple(
     for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
     for name in (proxy, proxy.lower())
 )
-"""Variables of the agent's environment that the two containers get too."""
+"""Variables of the agent's environment that the cloning and the pushing container get too."""
 _PUSH_RESOURCES: JsonObject = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"cpu": "1", "memory": "1Gi"},
@@ -67,14 +67,14 @@ def agent_mounts(plan: RunPlan) -> list[JsonObject]:
 def agent_variables(plan: RunPlan) -> dict[str, str]:
     """Variables of the relay: the pipe to hold open, and whether it reports an empty workspace."""
     pipe = f"{SYNC_DIR}/{git.PIPE}" if plan.workspace.source is not None else upload_pipe(plan)
-    return {relay.ALIVE: pipe, relay.EXPECT: "1" if plan.workspace.unproven else ""}
+    return {relay.ALIVE: pipe, relay.EXPECT: "1" if plan.workspace.is_unseen else ""}
 
 
 def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[JsonObject]) -> list[JsonObject]:
-    """The init container that clones.
+    """The init container that clones the repository.
 
-    `common`: fields of all containers of the Pod; `home`: the mount of the shared volume, empty without one.
-    The objects of a clone are kept for the next one on the session volume, else on the shared volume.
+    `common`: fields of all containers of the Pod; `home`: the mount of the shared volume, empty without a
+    volume. Objects of a clone are kept for the next clone: on the session volume, else on the shared volume.
     """
     source = plan.workspace.source
     if source is None:
@@ -105,10 +105,10 @@ def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[Json
 def clone_seconds(start_timeout: float) -> int:
     """How many seconds of `startTimeoutSec` the clone may take; the rest is for the agent's container.
 
-    Kept objects are read for a third of them, and written for what is left of them. The clone itself is ended
-    after them only if the agent can start without it.
+    Reading kept objects may take a third of these seconds, and writing them what is left. The clone itself is
+    ended after these seconds only if the agent can start without it.
     """
-    return max(1, int(min(start_timeout, _DAY) * 2 / 3))
+    return max(1, int(min(start_timeout, _DAY_SECONDS) * 2 / 3))
 
 
 def push_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
@@ -126,17 +126,18 @@ def push_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObje
         {"name": "git-sync", "mountPath": SYNC_DIR, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_DIR, "readOnly": True},
     ]
-    common = {**common, "resources": _PUSH_RESOURCES}
-    return [_container(plan, source, git.PUSH_CONTAINER, common, variables, mounts)]
+    fields = {**common, "resources": _PUSH_RESOURCES}
+    return [_container(plan, source, git.PUSH_CONTAINER, fields, variables, mounts)]
 
 
 def push_target(template: str, identity: Identity) -> str:
-    """The branch to push to. `{branch}` stays: only the Pod knows which branch the agent leaves."""
+    """The branch to push to. `{branch}` is not replaced here: the agent's branch is known only in the Pod."""
     values = {"agent": identity.agent, "run": identity.run, "task": identity.task}
+    target = template
     for word in BRANCH_WORDS:
         if word in values:
-            template = template.replace(f"{{{word}}}", values[word] or "none")
-    return template
+            target = target.replace(f"{{{word}}}", values[word] or "none")
+    return target
 
 
 def _container(  # noqa: PLR0913, PLR0917  # the parts in which the two containers differ
@@ -148,7 +149,7 @@ def _container(  # noqa: PLR0913, PLR0917  # the parts in which the two containe
     mounts: list[JsonObject],
 ) -> JsonObject:
     secret = plan.config.git_secret
-    everywhere = {
+    shared_variables = {
         "URL": source.url,
         "DIR": plan.workspace.workdir,
         "SYNC": SYNC_DIR,
@@ -159,7 +160,7 @@ def _container(  # noqa: PLR0913, PLR0917  # the parts in which the two containe
         "NONCE": plan.nonce,
         "MESSAGE": common["terminationMessagePath"],
     }
-    env = [*_proxy_env(plan), *script_env(git.PREFIX, {**everywhere, **variables})]
+    env = [*_proxy_env(plan), *script_env(git.PREFIX, {**shared_variables, **variables})]
     if secret:
         mounts = [*mounts, {"name": "git-secret", "mountPath": _SECRET_DIR, "readOnly": True}]
     file = "git_clone.sh" if name == git.CLONE_CONTAINER else "git_push.sh"
@@ -193,7 +194,7 @@ def _proxy_env(plan: RunPlan) -> list[JsonObject]:
 
 
 def _cache(plan: RunPlan, home: list[JsonObject]) -> tuple[str, list[JsonObject]]:
-    """The folder in which objects are kept, and the mount of its volume; "" and none without a volume."""
+    """The folder in which objects are kept, and the mount of its volume; "" and no mount without a volume."""
     volume = plan.session_volume
     if volume.claim_name:
         part = posixpath.join(volume.agent_folder, "git")

@@ -38,10 +38,10 @@ class RepositoryNotAllowed(SourceRefused):
 
 @dataclass(frozen=True, slots=True)
 class GitSource:
-    """A repository, and what of it is checked out."""
+    """A repository, and the version that is checked out."""
 
     url: str
-    """As git gets it, without a password."""
+    """The URL that git gets, without a password."""
     name: str
     """Name of the clone's folder, made from the URL."""
     scheme: str
@@ -52,13 +52,13 @@ class GitSource:
     commit: str = ""
     """The id of the commit to check out, in place of `refs`."""
     branch: str = ""
-    """The branch of this workspace: continued if the repository has it, else created; "" for none."""
+    """The branch of this workspace, created if the repository does not have it; "" for no branch."""
     note: str = ""
-    """What of the context was ignored, as a sentence; "" if nothing was."""
+    """A sentence about a value of the context that was ignored; "" if none was ignored."""
 
     @property
     def shown(self) -> str:
-        """Repository and version, for people."""
+        """Repository and version, for messages."""
         version = self.commit[:12] or (self.refs[0].split("/", 2)[2] if self.refs else "its default branch")
         return f"{self.url} at {version}"
 
@@ -66,7 +66,7 @@ class GitSource:
 def read_git_source(
     workspace: Mapping[str, object], repositories: Sequence[str] = DEFAULT_REPOSITORIES
 ) -> GitSource | None:
-    """The repository of the context's workspace; None if it names none.
+    """The repository of the context's workspace; None if the workspace names no repository.
 
     `repositories`: the patterns of the policy.
 
@@ -130,7 +130,7 @@ def _check_parts(parts: SplitResult) -> None:
 
 
 def _check_path(path: str) -> None:
-    """Refuse paths that a server or client would resolve to another one, which no pattern has matched."""
+    """Refuse a path that a server or client would resolve to another path, which no pattern has matched."""
     if any(unquote(part) in {".", ".."} for part in unquote(path).split("/")):
         raise SourceRefused("the path in repoUrl contains . or .. as a part")
     if not path.strip("/"):
@@ -149,7 +149,7 @@ def folder_name(path: str, default: str = "repository") -> str:
 
 
 def _read_ref(ref: str) -> tuple[tuple[str, ...], str]:
-    """Full names to look for, and a commit id. `origin/main`, as a local clone names it, means `main`."""
+    """Full names of refs to look for, and a commit id. `origin/main` also stands for `main`."""
     if not ref or ref == "HEAD":
         return (), ""
     if _COMMIT.fullmatch(ref):

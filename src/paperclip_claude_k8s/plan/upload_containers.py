@@ -1,7 +1,7 @@
-"""The containers that unpack an uploaded folder and print its changes, their volumes, and the agent's part.
+"""The containers that unpack an uploaded folder and print its changes, their volumes, and the agent's mounts.
 
-The agent's container mounts the folder, and read-only the folder with the pipe by which the returning
-container notices its end. The returning container mounts the folder read-only.
+The agent's container mounts the uploaded folder, and read-only the folder with the pipe by which the
+returning container notices the agent's end. The returning container mounts the uploaded folder read-only.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,10 @@ SYNC_DIR = "/var/run/paperclip/upload-sync"
 _PARTS_DIR = "/var/run/paperclip/upload"
 _WORKSPACE_SIZE = "20Gi"
 _SYNC_SIZE = "64Mi"
-_KEPT_WITH_JOB = 600
+_KEEP_SECONDS_OF_RETAINED_JOB = 600
 """Seconds for which changes wait for a host if the Job is kept for its log (`retainJobs`)."""
-_KEPT = 24 * 3600
+_KEEP_SECONDS = 24 * 3600
+"""Seconds for which changes wait for a host otherwise."""
 _RETURN_RESOURCES: JsonObject = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"cpu": "1", "memory": "1Gi"},
@@ -63,7 +64,7 @@ def upload_mounts(plan: RunPlan) -> list[JsonObject]:
 
 
 def unpack_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
-    """The init container that unpacks. `common`: fields of all containers of the Pod."""
+    """The init container that unpacks the folder. `common`: fields of all containers of the Pod."""
     if not plan.workspace.folder:
         return []
     variables = {"PARTS": _PARTS_DIR, "SHA256": plan.workspace.upload.sha256}
@@ -87,15 +88,15 @@ def return_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonOb
         "IGNORE": "" if config.upload_ignored else "1",
         "EXCLUDES": "\n".join(config.upload_excludes),
         "ENDED": f"{SCRATCH_DIR}/ended",
-        "KEEP_SEC": str(_KEPT_WITH_JOB if config.retain_jobs else _KEPT),
+        "KEEP_SEC": str(_KEEP_SECONDS_OF_RETAINED_JOB if config.retain_jobs else _KEEP_SECONDS),
     }
     mounts: list[JsonObject] = [
         {"name": "workspace", "mountPath": WORKSPACE_DIR, "readOnly": True},
         {"name": "upload-sync", "mountPath": SYNC_DIR, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_DIR, "readOnly": True},
     ]
-    common = {**common, "resources": _RETURN_RESOURCES}
-    return [_container(plan, upload_scripts.RETURN_CONTAINER, common, variables, mounts)]
+    fields = {**common, "resources": _RETURN_RESOURCES}
+    return [_container(plan, upload_scripts.RETURN_CONTAINER, fields, variables, mounts)]
 
 
 def _container(
@@ -105,7 +106,7 @@ def _container(
     variables: Mapping[str, str],
     mounts: list[JsonObject],
 ) -> JsonObject:
-    everywhere = {
+    shared_variables = {
         "DIR": plan.workspace.workdir,
         "SYNC": SYNC_DIR,
         "MESSAGE": common["terminationMessagePath"],
@@ -115,6 +116,6 @@ def _container(
         **common,
         "name": name,
         "command": [escaped(part) for part in upload_scripts.command(file)],
-        "env": script_env(upload_scripts.PREFIX, {**everywhere, **variables}),
+        "env": script_env(upload_scripts.PREFIX, {**shared_variables, **variables}),
         "volumeMounts": mounts,
     }

@@ -16,7 +16,7 @@ class Upload:
 
     parts: int
     sha256: str
-    """Of all parts together."""
+    """sha256 of all parts together."""
 
 
 NOT_PACKED = Upload(1, "")
@@ -29,9 +29,9 @@ def part_name(job_name: str, number: int) -> str:
 
 
 def folder_mark(folder: str) -> str:
-    """What a Job is annotated with to tell which folder of the host it has got; "" for none.
+    """The annotation's value by which a later run recognises the folder that a Job got; "" without a folder.
 
-    A path from the cluster is never used: changes are applied only to the folder of the run's own context,
-    if it is the same.
+    A path from the cluster is never used: changes are applied only to the folder of the run's own context, if
+    its mark is equal.
     """
     return hashlib.sha256(folder.encode(errors="surrogateescape")).hexdigest()[:32] if folder else ""

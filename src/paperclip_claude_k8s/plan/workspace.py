@@ -3,9 +3,9 @@
 - `shared`: the host's folder is on the shared volume, which the Pod mounts too;
 - `git`: an init container clones the context's repository;
 - `upload`: the host packs its folder, and the agent's changes come back;
-- `none`: neither; the agent starts in `cwd`, or in its HOME.
+- `none`: the files do not come into the Pod; the agent starts in `cwd`, or in its HOME.
 
-The first status line of a run says what was chosen and why.
+The first status line of a run names the choice and its reason.
 """
 
 from collections.abc import Mapping
@@ -25,13 +25,13 @@ MAX_QUOTED_PATH = 200
 Strategy: TypeAlias = Literal["shared", "git", "upload", "none"]
 
 
-class Look(Enum):
-    """What this process saw of the host's folder on the shared volume."""
+class FolderState(Enum):
+    """The state of the host's folder on the shared volume, as far as this process has seen it."""
 
-    UNSEEN = auto()
-    """The volume is not mounted here, or nobody has looked."""
+    UNKNOWN = auto()
+    """The volume is not mounted here, does not answer, or was not examined."""
     MISSING = auto()
-    """There is no such folder on the volume."""
+    """The volume has no such folder."""
     EMPTY = auto()
     FILLED = auto()
 
@@ -40,21 +40,21 @@ class Look(Enum):
 class WorkspaceFacts:
     """What is known of the host's folder and of the repository."""
 
-    cwd: str = ""
-    """The workspace's folder on the host, at most `MAX_QUOTED_PATH` characters; "" if there is none."""
+    quoted_folder: str = ""
+    """The first `MAX_QUOTED_PATH` characters of `folder`, for messages."""
     folder: str = ""
-    """The same folder, in full."""
-    in_pod: str | None = None
-    """Its path in the Pod, if by its path it is on the shared volume and the Pod mounts that volume."""
-    look: Look = Look.UNSEEN
+    """Path of the workspace's folder on the host; "" if the context names none."""
+    path_in_pod: str | None = None
+    """Path of the folder in the Pod; None unless its path is on the shared volume, which the Pod mounts."""
+    folder_state: FolderState = FolderState.UNKNOWN
     source: GitSource | None = None
     """The repository; None if the context names none, or one that cannot be used."""
     refused: str = ""
-    """Why the repository that the context names cannot be used; "" if it can, or if there is none."""
+    """Why the repository that the context names cannot be used; "" if it can be used, or none is named."""
     fallback: str = POD_HOME
-    """Where the agent starts without a workspace."""
+    """The agent's working directory without a workspace."""
     git_is_configured: bool = False
-    """The config has credentials for the repository, or says what to push."""
+    """Whether the config has `gitSecret` or `gitPush`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,21 @@ class Workspace:
     workdir: str
     """The agent's working directory in the Pod."""
     reason: str
-    """Why, as a clause."""
+    """Why the strategy was chosen, as a clause."""
     source: GitSource | None = None
-    """What is cloned, for `git`."""
+    """The repository that is cloned, for `git`."""
     folder: str = ""
     """The host's folder that is uploaded, for `upload`."""
     upload: Upload = NOT_PACKED
     """The packed folder."""
-    is_empty: bool = False
-    """The context has a workspace, and the agent gets nothing of it."""
-    unproven: bool = False
-    """Nobody has seen the folder: the relay reports if it is empty."""
+    lacks_files: bool = False
+    """Whether the context names a workspace, and the agent gets no file of it."""
+    is_unseen: bool = False
+    """Whether this process could not examine the folder, so that the relay reports an empty folder."""
     may_fail: bool = False
-    """If the repository cannot be cloned, the agent starts in an empty folder."""
+    """Whether the agent starts in an empty folder if the repository cannot be cloned."""
     refused: str = ""
-    """Why the repository that the context names is not cloned, as a clause; "" if it is, or names none."""
+    """Why the context's repository is not cloned, as a clause; "" if it is cloned, or none is named."""
 
     @property
     def line(self) -> str:
@@ -87,7 +87,7 @@ class Workspace:
         what = f" ({self.source.shown})" if self.source is not None else ""
         if self.folder:
             what = f" of the host's folder {self.folder[:MAX_QUOTED_PATH]}"
-        if self.is_empty:
+        if self.lacks_files:
             return f"Workspace: {self.strategy}, so the agent does not get the project's files: {self.reason}"
         line = f"Workspace: {self.strategy}{what} in {self.workdir}, because {self.reason}"
         return (
@@ -117,18 +117,18 @@ def gather_facts(  # noqa: PLR0913  # each is one fact
     config: AdapterConfig,
     *,
     has_volume: bool,
-    look: Look = Look.UNSEEN,
+    folder_state: FolderState = FolderState.UNKNOWN,
     source: GitSource | None = None,
     refused: str = "",
 ) -> WorkspaceFacts:
-    """`has_volume`: whether the Pod mounts the shared volume."""
-    cwd = workspace_cwd(ctx)
-    in_pod = to_pod_path(cwd, config.shared_volume_dir or POD_HOME) if cwd and has_volume else None
+    """The facts about a run's workspace. `has_volume`: whether the Pod mounts the shared volume."""
+    folder = workspace_cwd(ctx)
+    path_in_pod = to_pod_path(folder, config.shared_volume_dir or POD_HOME) if folder and has_volume else None
     return WorkspaceFacts(
-        cwd[:MAX_QUOTED_PATH],
-        cwd,
-        in_pod,
-        look,
+        folder[:MAX_QUOTED_PATH],
+        folder,
+        path_in_pod,
+        folder_state,
         source,
         refused,
         fallback=config.cwd or POD_HOME,
@@ -147,29 +147,30 @@ def choose_workspace(setting: str, facts: WorkspaceFacts) -> Workspace:
 
 
 def _auto(facts: WorkspaceFacts) -> Workspace:
-    proven = facts.in_pod is not None and facts.look is Look.FILLED
-    if proven or (facts.source is None and facts.in_pod is not None and facts.look is not Look.MISSING):
+    is_filled = facts.folder_state is FolderState.FILLED
+    may_exist = facts.folder_state is not FolderState.MISSING
+    if facts.path_in_pod is not None and (is_filled or (facts.source is None and may_exist)):
         return _shared(facts)
     if facts.source is not None:
         why = f"{_why_not_shared(facts)}, and the context names a repository"
         return replace(_cloned(facts.source, why), may_fail=not facts.git_is_configured)
-    if not facts.cwd and not facts.refused:
+    if not facts.quoted_folder and not facts.refused:
         return Workspace("none", facts.fallback, "the context names neither a folder nor a repository")
     no_git = facts.refused or "the context names no repository"
     why = f"{_why_not_shared(facts)}, and {no_git}"
-    return Workspace("none", facts.fallback, why, is_empty=True, refused=facts.refused)
+    return Workspace("none", facts.fallback, why, lacks_files=True, refused=facts.refused)
 
 
 def _shared(facts: WorkspaceFacts) -> Workspace:
-    if facts.in_pod is None or facts.look is Look.MISSING:
+    if facts.path_in_pod is None or facts.folder_state is FolderState.MISSING:
         raise WorkspaceUnavailable(f"workspace is shared, but {_why_not_shared(facts)}")
-    if facts.look is Look.UNSEEN:
-        why = f"{facts.cwd} is on the shared volume by its path, which is not mounted here"
-        return Workspace("shared", facts.in_pod, why, unproven=True)
-    if facts.look is Look.EMPTY:
-        why = f"{facts.cwd} is on the shared volume, but this folder is empty"
-        return Workspace("shared", facts.in_pod, why, is_empty=True)
-    return Workspace("shared", facts.in_pod, f"{facts.cwd} is on the shared volume")
+    if facts.folder_state is FolderState.UNKNOWN:
+        why = f"{facts.quoted_folder} is on the shared volume by its path, which is not mounted here"
+        return Workspace("shared", facts.path_in_pod, why, is_unseen=True)
+    if facts.folder_state is FolderState.EMPTY:
+        why = f"{facts.quoted_folder} is on the shared volume, but this folder is empty"
+        return Workspace("shared", facts.path_in_pod, why, lacks_files=True)
+    return Workspace("shared", facts.path_in_pod, f"{facts.quoted_folder} is on the shared volume")
 
 
 def _git(facts: WorkspaceFacts) -> Workspace:
@@ -198,15 +199,15 @@ def _cloned(source: GitSource, reason: str) -> Workspace:
 
 
 def _why_not_shared(facts: WorkspaceFacts) -> str:
-    if not facts.cwd:
+    if not facts.quoted_folder:
         return "the context names no folder"
-    if facts.in_pod is None:
-        return f"the host's folder {facts.cwd} is not on a volume that the Pod mounts"
-    if facts.look is Look.MISSING:
-        return f"the host's folder {facts.cwd} does not exist on the shared volume"
-    if facts.look is Look.EMPTY:
-        return f"the host's folder {facts.cwd} is empty"
-    return f"this host cannot see whether {facts.cwd} is on the shared volume"
+    if facts.path_in_pod is None:
+        return f"the host's folder {facts.quoted_folder} is not on a volume that the Pod mounts"
+    if facts.folder_state is FolderState.MISSING:
+        return f"the host's folder {facts.quoted_folder} does not exist on the shared volume"
+    if facts.folder_state is FolderState.EMPTY:
+        return f"the host's folder {facts.quoted_folder} is empty"
+    return f"this host cannot see whether {facts.quoted_folder} is on the shared volume"
 
 
 _CHOICES = {"auto": _auto, "shared": _shared, "git": _git, "upload": _upload, "none": _none}

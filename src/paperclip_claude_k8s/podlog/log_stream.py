@@ -17,7 +17,7 @@ from paperclip_claude_k8s.podlog.interfaces import ByteStream, LogBroken, LogSou
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineReader, UnstampedText, read_stamp
 from paperclip_claude_k8s.podlog.missing_stamps import ServerStamps, StampCompletion, StampsChanged
 from paperclip_claude_k8s.podlog.position import ResumePlan
-from paperclip_claude_k8s.podlog.read_budget import SLOWEST, USED_UP, ReadBudget
+from paperclip_claude_k8s.podlog.read_budget import MIN_BYTES_PER_SECOND, USED_UP, ReadBudget
 from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
 
 NO_LINES = "the server sends text, but no lines of the log"
@@ -47,7 +47,7 @@ class LineTimer:
             self._lines, self._since, self._bytes = self._stream.lines, now, 0
         self._bytes += len(chunk)
         passed = now - self._since
-        if passed > self._budget.timings.stall_timeout and self._bytes < passed * SLOWEST:
+        if passed > self._budget.timings.stall_timeout and self._bytes < passed * MIN_BYTES_PER_SECOND:
             self.reason = NO_LINES
         elif self._budget.is_used_up:
             self.reason = USED_UP

@@ -1,8 +1,8 @@
-"""How long the rest of a log is waited for after the container's end.
+"""Limits how long a follower waits for the rest of a log after the container's end.
 
-A server could send ever new lines, or answer each request with one more, and nothing shows that they are not
-the container's. So the time spent waiting for the server is limited. What arrives earns more time, because a
-large log takes long. Time in which the receiver handles output does not count.
+A server could send new lines without end, or one more line in each response, and nothing shows that the lines
+are not the container's. So the time spent waiting for the server is limited. The limit grows with the bytes
+that arrive, because reading a large log takes long. Time in which the receiver handles output does not count.
 """
 
 from collections.abc import Awaitable
@@ -11,15 +11,15 @@ from paperclip_claude_k8s.base.aio import loop_time
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings
 from paperclip_claude_k8s.podlog.interfaces import Ended
 
-SLOWEST = 64 * 1024
-"""Bytes per second with which a large log, or a very long line, arrives at least."""
-PER_REQUEST = 1.0
-"""Seconds that each request counts at least, however soon it is answered."""
+MIN_BYTES_PER_SECOND = 64 * 1024
+"""Lowest speed at which a large log, or a very long line, is expected to arrive."""
+SECONDS_PER_REQUEST = 1.0
+"""Seconds that each request adds to the time spent, besides the wait for its response."""
 USED_UP = "the server sends lines without end, long after the container has ended"
 
 
 class ReadBudget:
-    """Unlimited until `begin` is called."""
+    """The time for the rest of a log. It is unlimited until `begin` is called."""
 
     def __init__(self, timings: FollowTimings) -> None:
         self.timings = timings
@@ -29,16 +29,16 @@ class ReadBudget:
         self._bytes = 0
 
     def begin(self, _: Ended) -> None:
-        """The container has ended."""
+        """Begin to count time and bytes: the container has ended."""
         if self._began is None:
             self._began = loop_time()
 
     def shorten(self) -> None:
-        """The run was stopped, and its host waits for the answer."""
+        """Lower the limit: the run was stopped, and its host waits for the result."""
         self._cap = self.timings.rest_cap_after_stop
 
     async def timed(self, read: Awaitable[bytes]) -> bytes:
-        """The next bytes of a response. Raises what `read` raises."""
+        """Await the next bytes of a response, and count the time. Raises what `read` raises."""
         since, chunk = loop_time(), b""
         try:
             chunk = await read
@@ -49,10 +49,11 @@ class ReadBudget:
         return chunk
 
     def requested(self) -> None:
-        """A request was sent."""
+        """Count a request that was sent."""
         if self._began is not None:
-            self._spent += PER_REQUEST
+            self._spent += SECONDS_PER_REQUEST
 
     @property
     def is_used_up(self) -> bool:
-        return self._spent > min(self.timings.rest_timeout + self._bytes / SLOWEST, self._cap)
+        limit = self.timings.rest_timeout + self._bytes / MIN_BYTES_PER_SECOND
+        return self._spent > min(limit, self._cap)

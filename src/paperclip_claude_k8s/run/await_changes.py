@@ -16,9 +16,10 @@ from paperclip_claude_k8s.verdict.upload_end import UploadEnd
 
 
 async def await_changes(run: LiveRun) -> UploadEnd | None:
-    """What became of the agent's changes; None without an upload, or if the agent never started.
+    """The outcome of the agent's changes; None without an upload, or if the agent never started.
 
-    Nothing is applied if another process has taken the run over: that one applies them.
+    If another process has taken the run over, nothing is applied here, because that process applies the
+    changes.
     """
     job, known = run.launched.job, run.job_watch.known
     if UPLOAD_ANNOTATION not in job.annotations or known.pod is None or not known.agent_began:
@@ -28,12 +29,12 @@ async def await_changes(run: LiveRun) -> UploadEnd | None:
     if not has_our_folder(job, run.plan):
         end = UploadEnd(pending="the Job was started for another folder of the host")
     else:
-        end = await _take(run)
+        end = await _read_and_apply(run)
     await (run.narrator.status if end.is_fine else run.narrator.warn)(end.line)
     return end
 
 
-async def _take(run: LiveRun) -> UploadEnd:
+async def _read_and_apply(run: LiveRun) -> UploadEnd:
     run.read_changes()
     changes, reading, timings = run.changes, run.changes_task, run.ports.settings.timings
     assert changes is not None and reading is not None  # noqa: S101, PT018  # `read_changes` has set both

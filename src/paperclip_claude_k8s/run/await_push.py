@@ -1,4 +1,4 @@
-"""Reports the clone of a workspace, and after the agent has ended waits for the container that pushes it."""
+"""Reports the clone of a workspace; after the agent's end, waits for the container that pushes the clone."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ WAITING = "Workspace: the agent has ended; waiting until its Pod reports what wa
 
 
 async def report_clone(run: LiveRun, pod: PodSnapshot) -> None:
-    """Write once into the run's log what was cloned, as soon as the Pod reports it."""
+    """Write once into the run's log what was cloned, as soon as the Pod reports the clone."""
     if not run.clone_reported and (cloned := describe_clone(pod, _nonce(run))):
         run.clone_reported = True
         failed = why_not_cloned(pod, _nonce(run))
@@ -26,10 +26,10 @@ async def report_clone(run: LiveRun, pod: PodSnapshot) -> None:
 
 
 async def await_push(run: LiveRun) -> WorkspaceEnd | None:
-    """What became of the workspace; None if the Pod pushes none, or its agent never started.
+    """The Pod's report about the workspace; None if the Pod has no clone, or its agent never started.
 
-    The Pod exists until the run is cleaned up. If it is taken away, or does not end in time, the report is
-    missing.
+    The Pod exists until the run is cleaned up. If the Pod is taken away, or does not report in time, the
+    report is missing.
     """
     job_watch, timings = run.job_watch, run.ports.settings.timings
     pod = job_watch.known.pod

@@ -1,4 +1,4 @@
-"""The wait for what a Pod reports after its agent has ended: what was pushed, or what changed."""
+"""The wait for what a Pod reports after its agent has ended: what was pushed, or what the agent changed."""
 
 import asyncio
 import math
@@ -11,7 +11,10 @@ from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
 from paperclip_claude_k8s.run.live_run import LiveRun
 
 STOPPED_WAIT = 5.0
-"""Seconds to wait after a stop, whose answer the host awaits. A stopped agent's Pod is gone soon anyway."""
+"""Seconds to wait after the host has stopped the run, because the host then waits for the result.
+
+The Pod of a stopped agent is gone soon anyway.
+"""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Packs the host's folder of a run whose workspace is an upload, and creates the Secrets that bring it in.
+"""Packs the host's folder of a run whose workspace is an upload, and creates the Secrets with its parts.
 
 The folder is packed after the slot was found free, so that it has the changes of the agent's last run.
 """
@@ -26,19 +26,21 @@ from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules, rules_for
 from paperclip_claude_k8s.volume.upload_packing import (
+    FolderNotAllowed,
     PackedFolder,
-    PlaceNotAllowed,
     UploadInputs,
     UploadRefused,
     pack_folder,
 )
 
-_AT_ONCE = 4
-"""Parts that are created at the same time; each has 700 KB."""
-_STEP = "correct the agent's workspace or the settings that begin with `upload`, or set `workspace` to auto"
+_CONCURRENT_REQUESTS = 4
+"""Parts that are created at the same time; each part has 700 KB."""
+_NEXT_STEP = (
+    "correct the agent's workspace or the settings that begin with `upload`, or set `workspace` to auto"
+)
 
 
-def upload_place(plan: RunPlan, settings: ProcessSettings) -> FolderRule:
+def upload_rule(plan: RunPlan, settings: ProcessSettings) -> FolderRule:
     """Where the policy allows folders that are uploaded."""
     folders = settings.folders
     if plan.company_folder:
@@ -46,8 +48,8 @@ def upload_place(plan: RunPlan, settings: ProcessSettings) -> FolderRule:
     return folders.uploads(folders.trusted_volume(plan.config.shared_volume_dir))
 
 
-def upload_ignore(config: AdapterConfig) -> IgnoreRules:
-    """Which files of the folder stay on the host."""
+def upload_ignore_rules(config: AdapterConfig) -> IgnoreRules:
+    """The rules for files of the folder that are not uploaded."""
     return rules_for(config.upload_excludes, with_ignored=config.upload_ignored)
 
 
@@ -55,7 +57,7 @@ def upload_ignore(config: AdapterConfig) -> IgnoreRules:
 async def packed_upload(
     plan: RunPlan, ports: Ports, narrator: Narrator
 ) -> AsyncIterator[tuple[RunPlan, PackedFolder | None]]:
-    """The plan with its packed folder, which is kept for the length of the block; None without an upload.
+    """The plan with its packed folder, which exists until the block ends; None without an upload.
 
     Raises:
         RunFailure: `k8s_workspace_unavailable`; `k8s_policy_refused`.
@@ -88,21 +90,21 @@ async def _pack(plan: RunPlan, settings: ProcessSettings) -> PackedFolder:
         folder,
         name,
         config.upload_limit_bytes,
-        upload_ignore(config),
-        upload_place(plan, settings),
+        upload_ignore_rules(config),
+        upload_rule(plan, settings),
         limit,
     )
     try:
         return await call_in_thread(partial(pack_folder, inputs), seconds, place_of(folder))
-    except PlaceNotAllowed as error:
+    except FolderNotAllowed as error:
         refusal = Refusal("context.paperclipWorkspace.cwd", str(error), "uploadRoots")
         raise RunFailure(failures.policy_refused(refusal)) from None
     except UploadRefused as error:
         why = f"The agent's workspace is not available: {error}"
-        raise RunFailure(failures.workspace_unavailable(why, _STEP)) from None
+        raise RunFailure(failures.workspace_unavailable(why, _NEXT_STEP)) from None
     except (TimeoutError, TakesTooLong):
         why = f"The agent's workspace is not available: packing it takes more than {seconds:g}s"
-        raise RunFailure(failures.workspace_unavailable(why, _STEP, retryable=True)) from None
+        raise RunFailure(failures.workspace_unavailable(why, _NEXT_STEP, retryable=True)) from None
     finally:
         limit.shorten(0)
 
@@ -110,7 +112,7 @@ async def _pack(plan: RunPlan, settings: ProcessSettings) -> PackedFolder:
 async def create_parts(
     packed: PackedFolder | None, plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
 ) -> None:
-    """Create the Secrets with the packed folder. The Job owns them, so they are removed with it.
+    """Create the Secrets with the packed folder. The Job owns the Secrets, so they are removed with the Job.
 
     Raises `ClusterError`.
     """
@@ -128,7 +130,7 @@ async def create_parts(
                 return
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
+        for _ in range(_CONCURRENT_REQUESTS):
             group.create_task(create_some())
     if errors:
         raise errors[0]
@@ -144,7 +146,7 @@ async def _create_part(  # noqa: PLR0913, PLR0917  # what a call to the cluster 
     except ClusterError as error:
         if not error.conflict:
             raise
-        # an earlier try created it, and the response was lost
+        # an earlier try may have created the Secret, if only its response was lost
         name = part_name(job.ref.name, number)
         found = await call("read secret", lambda: ports.cluster.read_secret(plan.namespace, name))
         if found is None or job.ref.uid not in found.owners:

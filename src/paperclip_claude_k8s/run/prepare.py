@@ -70,8 +70,8 @@ async def prepare(
 
 async def narrate_workspace(workspace: Workspace, narrator: Narrator) -> None:
     """The first status line of a run; a warning if the agent does not get the project's files."""
-    tell = narrator.warn if workspace.is_empty else narrator.status
-    await tell(workspace.line)
+    write_line = narrator.warn if workspace.lacks_files else narrator.status
+    await write_line(workspace.line)
     if workspace.source is not None and workspace.source.note:
         await narrator.warn(workspace.source.note)
 

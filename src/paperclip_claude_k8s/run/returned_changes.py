@@ -27,34 +27,34 @@ from paperclip_claude_k8s.plan.upload_parts import folder_mark
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.relay.upload_scripts import RETURN_CONTAINER, PrintedChanges
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.packed_upload import upload_ignore, upload_place
+from paperclip_claude_k8s.run.packed_upload import upload_ignore_rules, upload_rule
 from paperclip_claude_k8s.verdict.upload_end import UploadEnd, upload_end
 from paperclip_claude_k8s.volume.change_applying import Applied, apply_changes
 from paperclip_claude_k8s.volume.change_list import ChangesInvalid
 from paperclip_claude_k8s.volume.upload_packing import UploadRefused
 
-_REOPEN = 1.0
+_REOPEN_PAUSE = 1.0
 """Seconds until a log that ended or was refused is opened again."""
-_REFUSALS = 10
-"""How often the log of a Pod that has ended may be refused."""
+_MAX_REFUSALS = 10
+"""Refused requests in a row after which the log of a container that has ended counts as gone."""
 _BLOCK = 1024 * 1024
-_POD_GONE = "its Pod ended before the host had them"
+_POD_GONE = "the Pod ended before the host had read them"
 
 
 def has_changes(job: JobSnapshot) -> bool:
-    """Whether the Job has got an uploaded folder whose changes nobody has applied yet."""
+    """Whether the Job got an uploaded folder whose changes no process has applied yet."""
     return UPLOAD_ANNOTATION in job.annotations and CHANGES_TAKEN_ANNOTATION not in job.annotations
 
 
 def has_our_folder(job: JobSnapshot, plan: RunPlan) -> bool:
-    """Whether the folder that the Job has got is the one of this run's context."""
+    """Whether the folder that the Job got is the folder of this run's context."""
     mark = folder_mark(plan.workspace.folder)
     return bool(mark) and job.annotations.get(UPLOAD_ANNOTATION) == mark
 
 
 @dataclass(slots=True)
 class ReturnedChanges:
-    """Reads the changes of one Pod. Close it in the end."""
+    """Reads the changes of one Pod. The caller closes the reader."""
 
     namespace: str
     pod: str
@@ -63,10 +63,10 @@ class ReturnedChanges:
         default_factory=lambda: PrintedChanges(tempfile.TemporaryFile(), UPLOAD_LIMITS.packed_bytes)  # noqa: SIM115
     )
     gone: bool = False
-    """The Pod no longer exists, so nothing more can be read."""
+    """Whether the container or its Pod has ended, so that nothing more can be read."""
 
     async def close(self) -> None:
-        """Remove what was read, even if a thread still writes it."""
+        """Remove the file with what was read, after the end of a thread that still writes the file."""
         seconds = self.ports.settings.timings.volume_files
         with suppress(TimeoutError):
             await call_in_thread(self._close, seconds, tempfile.gettempdir())
@@ -76,7 +76,7 @@ class ReturnedChanges:
         self.printed.file.close()
 
     async def read(self) -> None:
-        """Read until all is read or nothing more can be. Endless while the agent works."""
+        """Read until all changes are read, or nothing more can be read. Never ends while the agent works."""
         refused = 0
         while not (self.printed.is_complete or self.gone):
             try:
@@ -86,12 +86,13 @@ class ReturnedChanges:
             except ClusterError as error:
                 refused += not error.retryable
                 # a log that is refused again and again gets no more lines if its container has ended
-                self.gone = error.not_found or (refused >= _REFUSALS and await self._is_over())
+                is_refused = refused >= _MAX_REFUSALS
+                self.gone = error.not_found or (is_refused and await self._is_known_to_have_ended())
             if not (self.printed.is_complete or self.gone):
-                await asyncio.sleep(_REOPEN)
+                await asyncio.sleep(_REOPEN_PAUSE)
 
     async def _read_log(self) -> None:
-        """Follow the log from its beginning, as far as it still exists."""
+        """Follow the log from the first byte that the kubelet still has."""
         self.printed.restart()
         request = LogRequest(self.namespace, self.pod, RETURN_CONTAINER)
         async with self.ports.cluster.log(request) as log:
@@ -106,11 +107,12 @@ class ReturnedChanges:
             await self._feed(bytes(held))
 
     async def _feed(self, data: bytes) -> None:
-        """In a thread, because a disk can be slow."""
+        """Pass bytes of the log to `printed`, in a thread because a disk can be slow."""
         seconds = self.ports.settings.timings.volume_files
         await call_in_thread(partial(self.printed.feed, data), seconds, tempfile.gettempdir())
 
-    async def _is_over(self) -> bool:
+    async def _is_known_to_have_ended(self) -> bool:
+        """Whether the container has ended; False also if the cluster cannot be read."""
         try:
             return await self._has_ended()
         except ClusterError:
@@ -125,9 +127,9 @@ class ReturnedChanges:
 
 
 async def apply_returned(changes: ReturnedChanges, plan: RunPlan, ports: Ports) -> UploadEnd:
-    """Apply the changes that were read to the folder of the run's context, and report what became of them.
+    """Apply the changes that were read to the folder of the run's context, and report the outcome.
 
-    If this is cancelled, the thread ends soon, and the changes can be applied again.
+    After a cancellation the thread ends soon, and the changes can be applied again.
     """
     printed = changes.printed
     if printed.failure:
@@ -135,7 +137,7 @@ async def apply_returned(changes: ReturnedChanges, plan: RunPlan, ports: Ports) 
     if not printed.is_complete:
         return UploadEnd(lost=_POD_GONE) if changes.gone else UploadEnd(pending="they were not read in time")
     limit = WorkLimit(ports.settings.timings.workspace_packing)
-    work = partial(_apply, printed, plan, upload_place(plan, ports.settings), limit)
+    work = partial(_apply, printed, plan, upload_rule(plan, ports.settings), limit)
     try:
         applied = await call_in_thread(work, limit.seconds, place_of(plan.workspace.folder))
     except (TimeoutError, TakesTooLong):
@@ -166,15 +168,15 @@ def _not_written(changes: ReturnedChanges, why: str) -> UploadEnd:
     return UploadEnd(lost=why) if changes.gone else UploadEnd(pending=why)
 
 
-def _apply(printed: PrintedChanges, plan: RunPlan, place: FolderRule, limit: WorkLimit) -> Applied:
-    """Blocks. Raises what `apply_changes` raises."""
+def _apply(printed: PrintedChanges, plan: RunPlan, allowed: FolderRule, limit: WorkLimit) -> Applied:
+    """Verify and apply the printed changes. Blocks. Raises what `apply_changes` raises."""
     printed.finish()
     printed.file.seek(0)
     if _sha256(printed.file) != printed.sha256:
         raise ChangesInvalid("their sha256 is not the one that was announced")
     printed.file.seek(0)
-    max_bytes, ignore = plan.config.upload_limit_bytes, upload_ignore(plan.config)
-    return apply_changes(plan.workspace.folder, place, printed.file, max_bytes, ignore, limit)
+    max_bytes, ignore = plan.config.upload_limit_bytes, upload_ignore_rules(plan.config)
+    return apply_changes(plan.workspace.folder, allowed, printed.file, max_bytes, ignore, limit)
 
 
 def _sha256(file: BinaryIO) -> str:
@@ -185,7 +187,7 @@ def _sha256(file: BinaryIO) -> str:
 
 
 async def mark_if_applied(end: UploadEnd, job: JobSnapshot, ports: Ports) -> None:
-    """Annotate the Job, so that no other process applies its changes once more, which changes nothing."""
+    """Annotate the Job, so that no other process applies the changes again, which would change nothing."""
     if end.lost or end.pending:
         return
     path = json_pointer("metadata", "annotations", CHANGES_TAKEN_ANNOTATION)
@@ -197,28 +199,31 @@ async def mark_if_applied(end: UploadEnd, job: JobSnapshot, ports: Ports) -> Non
 async def take_left_changes(
     jobs: Iterable[JobSnapshot], plan: RunPlan, ports: Ports, narrator: Narrator
 ) -> set[str]:
-    """Apply the changes of the agent's earlier Jobs that got the same folder, oldest first.
+    """Apply the changes of the agent's earlier Jobs that got the same folder, oldest Job first.
 
-    Their hosts died, or could not write them. A Job whose agent may still work is left alone. Returns the
-    uids of the Jobs that have no changes any more.
+    The host of such a Job died, or could not write the changes. A Job whose agent may still work is skipped.
+    Returns the uids of the Jobs that have no changes any more.
     """
     done: set[str] = set()
-    waiting = [job for job in jobs if has_our_folder(job, plan) and has_changes(job)]
-    for job in sorted(waiting, key=lambda job: str(job.created)):
+    with_changes = [job for job in jobs if has_our_folder(job, plan) and has_changes(job)]
+    for job in sorted(with_changes, key=lambda job: str(job.created)):
         try:
             pods = await ports.cluster.list_pods(job.ref.namespace, {JOB_NAME_LABEL: job.ref.name})
         except ClusterError:
             continue
         for pod in pods.items:
             if pod.job_uid == job.ref.uid and not pod.agent_may_work:
-                end = await _take(ReturnedChanges(job.ref.namespace, pod.name, ports), job, plan, narrator)
+                changes = ReturnedChanges(job.ref.namespace, pod.name, ports)
+                end = await _read_and_apply(changes, job, plan, narrator)
                 done |= set() if end.pending else {job.ref.uid}
         if not any(pod.job_uid == job.ref.uid for pod in pods.items):
             done.add(job.ref.uid)
     return done
 
 
-async def _take(changes: ReturnedChanges, job: JobSnapshot, plan: RunPlan, narrator: Narrator) -> UploadEnd:
+async def _read_and_apply(
+    changes: ReturnedChanges, job: JobSnapshot, plan: RunPlan, narrator: Narrator
+) -> UploadEnd:
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(changes.ports.settings.timings.workspace_return):
@@ -227,6 +232,6 @@ async def _take(changes: ReturnedChanges, job: JobSnapshot, plan: RunPlan, narra
         await mark_if_applied(end, job, changes.ports)
     finally:
         await changes.close()
-    tell = narrator.status if end.is_fine else narrator.warn
-    await tell(f"{end.line} (Job {job.ref.name} of an earlier run)")
+    write_line = narrator.status if end.is_fine else narrator.warn
+    await write_line(f"{end.line} (Job {job.ref.name} of an earlier run)")
     return end

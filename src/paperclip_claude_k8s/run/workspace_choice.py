@@ -1,4 +1,4 @@
-"""Chooses how the project's files come into the Pod, after a look at the host's folder."""
+"""Examines the host's folder, and chooses how the project's files come into the Pod."""
 
 import os
 from functools import partial
@@ -19,7 +19,7 @@ from paperclip_claude_k8s.plan.git_source import (
 )
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.plan.workspace import (
-    Look,
+    FolderState,
     Workspace,
     WorkspaceUnavailable,
     choose_workspace,
@@ -35,16 +35,19 @@ _NEXT_STEP = "correct the agent's workspace, or set `workspace` to auto: then th
 async def find_workspace(
     ctx: ExecutionContext, config: AdapterConfig, site: RunSite, settings: ProcessSettings
 ) -> Workspace:
-    """Look at what is there, and choose.
+    """Examine folder and repository of the host's context, and choose the workspace.
 
     Raises:
-        RunFailure: `k8s_workspace_unavailable`, the configured strategy lacks something;
-            `k8s_policy_refused`, the config asks for a repository that the policy does not allow.
+        RunFailure: `k8s_workspace_unavailable`, if something that the configured strategy needs is missing;
+            `k8s_policy_refused`, if the config requires a repository that the policy does not allow.
     """
     has_volume = site.home is not None and bool(site.home.claim_name)
-    look = await _look(workspace_cwd(ctx), site.volume_here if has_volume else None, settings)
-    source, refused = _source(ctx, config, settings)
-    facts = gather_facts(ctx, config, has_volume=has_volume, look=look, source=source, refused=refused)
+    volume = site.volume_here if has_volume else None
+    folder_state = await _examine_in_thread(workspace_cwd(ctx), volume, settings)
+    source, refused = _read_source(ctx, config, settings)
+    facts = gather_facts(
+        ctx, config, has_volume=has_volume, folder_state=folder_state, source=source, refused=refused
+    )
     try:
         return choose_workspace(config.workspace, facts)
     except WorkspaceUnavailable as error:
@@ -52,10 +55,10 @@ async def find_workspace(
         raise RunFailure(failures.workspace_unavailable(why, _NEXT_STEP)) from None
 
 
-def _source(
+def _read_source(
     ctx: ExecutionContext, config: AdapterConfig, settings: ProcessSettings
 ) -> tuple[GitSource | None, str]:
-    """The context's repository, or why it cannot be used."""
+    """The context's repository and "", or None and the reason for which the repository cannot be used."""
     try:
         source = read_git_source(workspace_of(ctx), settings.policy.repositories)
     except RepositoryNotAllowed as error:
@@ -71,25 +74,29 @@ def _source(
     return None, f"cloning {source.url} by SSH needs a Secret with known_hosts in `gitSecret`"
 
 
-async def _look(cwd: str, volume: str | None, settings: ProcessSettings) -> Look:
-    """Look at the folder on the shared volume; a volume that hangs shows nothing."""
+async def _examine_in_thread(cwd: str, volume: str | None, settings: ProcessSettings) -> FolderState:
+    """The state of the folder on the shared volume; unknown if the volume does not answer in time."""
     if volume is None or not cwd.startswith("/") or "\0" in cwd:
-        return Look.UNSEEN
+        return FolderState.UNKNOWN
+    work = partial(_examine, cwd, volume)
     try:
-        return await call_in_thread(partial(_see, cwd, volume), settings.timings.host_links, place_of(cwd))
+        return await call_in_thread(work, settings.timings.host_links, place_of(cwd))
     except TimeoutError:
-        return Look.UNSEEN
+        return FolderState.UNKNOWN
 
 
-def _see(cwd: str, volume: str) -> Look:
-    """What is really there: in the Pod, a link that leads out of the volume leads nowhere. Blocks."""
+def _examine(cwd: str, volume: str) -> FolderState:
+    """The state of the folder. Blocks.
+
+    A link that leads out of the volume counts as missing, because its target does not exist in the Pod.
+    """
     try:
         real = os.path.realpath(cwd)
         if not is_in(real, [os.path.realpath(volume)]):
-            return Look.MISSING
+            return FolderState.MISSING
         with os.scandir(real) as entries:
-            return Look.FILLED if any(islice(entries, 1)) else Look.EMPTY
+            return FolderState.FILLED if any(islice(entries, 1)) else FolderState.EMPTY
     except PermissionError:
-        return Look.UNSEEN
+        return FolderState.UNKNOWN
     except OSError:
-        return Look.MISSING
+        return FolderState.MISSING

@@ -39,7 +39,7 @@ class UploadEnd:
     written: int = 0
     deleted: int = 0
     kept_beside: tuple[str, ...] = ()
-    """At most `UploadLimits.paths_told` paths, as in the next two fields; `counts` has their numbers."""
+    """At most `UploadLimits.reported_paths` paths, as in the next two fields; `counts` has their numbers."""
     not_deleted: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     counts: JsonMap = field(default_factory=dict)
@@ -127,7 +127,8 @@ def upload_end(  # noqa: PLR0913  # each is one kind of change
 
 def _first(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(
-        neutral(path.encode(errors="replace").decode())[:300] for path in paths[: UPLOAD_LIMITS.paths_told]
+        neutral(path.encode(errors="replace").decode())[:300]
+        for path in paths[: UPLOAD_LIMITS.reported_paths]
     )
 
 

@@ -1,10 +1,11 @@
 """Applies what an agent changed in an uploaded folder to the folder of the host.
 
-The law: a file of the host is replaced or deleted only if it is, by its sha256, the file that was uploaded,
-and a new file is created only where nothing is. Otherwise the agent's file is kept beside it, under its name
-with `.agent-` and the beginning of its sha256, and reported. Nothing is written outside of the folder,
-through a link, or in `.git`. Each file is written completely under another name and then renamed or linked,
-so that nobody sees half of one. To apply the same changes again changes nothing.
+The rule: a file of the host is replaced or deleted only if its sha256 is that of the uploaded file, and a new
+file is created only where no file exists. Otherwise the agent's file is written beside the host's file and
+reported; its name is that of the file with `.agent-` and the beginning of its sha256. Nothing is written
+outside of the folder, through a link, or in `.git`. Each file is written completely under a temporary name,
+and then renamed or linked, so that no program sees a part of a file. Applying the same changes again changes
+nothing.
 """
 
 import errno
@@ -29,45 +30,48 @@ from paperclip_claude_k8s.volume.upload_packing import TEMPORARY, lock_folder, o
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1024 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_OTHER_CONTENT = "its content is not what was announced"
+_WRONG_CONTENT = "its content does not have the sha256 in the list"
 
 
 class NotWritable(OSError):
-    """Nothing more can be written to the folder, whatever it is: the disk is full, for example."""
+    """Nothing more can be written to the folder, for example because the disk is full."""
 
 
 @dataclass(slots=True)
 class Applied:
-    """What became of an agent's changes. Paths are relative to the folder."""
+    """The outcome of an agent's changes. Paths are relative to the folder."""
 
     written: int = 0
-    """Files that are now as the agent left them, new ones included."""
+    """Number of new and changed files that are now as the agent left them."""
     deleted: int = 0
+    """Number of files that were deleted."""
     kept_beside: list[str] = field(default_factory=list)
-    """Where the agent's files are whose originals were changed meanwhile."""
+    """Paths of agent's files that were written beside the host's, which had changed meanwhile."""
     not_deleted: list[str] = field(default_factory=list)
-    """Files that the agent deleted, and that were changed meanwhile."""
+    """Files that the agent deleted and that were not deleted here, because they had changed meanwhile."""
     refused: list[str] = field(default_factory=list)
-    """Paths that may not be written, or could not be."""
+    """Paths that may not be written, or could not be written."""
     left: dict[str, int] = field(default_factory=dict)
-    """Kind → number of what did not come back at all."""
+    """Kind → number of files and links that did not come back."""
 
 
-def apply_changes(  # noqa: PLR0913, PLR0917  # changes, place, and bounds
-    folder: str, place: FolderRule, packed: BinaryIO, max_bytes: int, ignore: IgnoreRules, limit: WorkLimit
+def apply_changes(  # noqa: PLR0913, PLR0917  # changes, rules, and bounds
+    folder: str, allowed: FolderRule, packed: BinaryIO, max_bytes: int, ignore: IgnoreRules, limit: WorkLimit
 ) -> Applied:
     """Apply the packed changes. Blocks. `max_bytes`: largest sum of the contents.
 
     Raises:
-        ChangesInvalid: they are not what the Pod prints. Files that came before were applied.
-        TakesTooLong, NotWritable: as with `ChangesInvalid`.
-        OSError: the folder cannot be opened; `PlaceNotAllowed`: the policy does not allow it.
+        ChangesInvalid: the changes do not have the format that the Pod prints.
+        TakesTooLong: the time is over.
+        NotWritable: nothing more can be written. In these three cases, earlier changes were applied.
+        OSError: the folder cannot be opened.
+        FolderNotAllowed: the policy does not allow the folder.
     """
     reader = ChangeReader(packed, max_bytes, limit)
     changes = reader.read_list()
-    with open_folder(folder, place) as top:
+    with open_folder(folder, allowed) as top:
         lock_folder(top, fcntl.LOCK_EX, limit)
-        _remove_left(top)
+        _remove_temporary_files(top)
         done = Applied(refused=changes.refused, left=changes.left)
         applying = _Applying(top, PathRules(top, ignore, limit), done, max_bytes, limit)
         for change in changes.deleted:
@@ -77,8 +81,8 @@ def apply_changes(  # noqa: PLR0913, PLR0917  # changes, place, and bounds
     return applying.done
 
 
-def _remove_left(top: int) -> None:
-    """Remove what a process has left that was killed while it wrote. The lock proves that none writes now."""
+def _remove_temporary_files(top: int) -> None:
+    """Remove temporary files of a process that was killed. The lock proves that no process writes now."""
     for name in [name for name in names_in(top) if TEMPORARY.fullmatch(name)]:
         with suppress(OSError):
             os.unlink(name, dir_fd=top)
@@ -93,11 +97,12 @@ class _Applying:
     limit: WorkLimit
 
     def delete(self, change: Change) -> None:
+        """Delete one file, unless it was changed meanwhile, and then the folders that are empty."""
         self.limit.check()
         *folders, name = change.parts
         try:
             with open_folders(self.top, folders) as at:
-                found = self._look(at, name)
+                found = self._examine(at, name)
                 if found is None:
                     return
                 if found.sha256 != change.base or not found.is_same(at, name):
@@ -119,14 +124,14 @@ class _Applying:
                     os.rmdir(name, dir_fd=at)
 
     def write(self, change: Change, content: Iterator[bytes]) -> None:
-        """Write one file. Its content is read in any case, because that of the next one follows."""
+        """Write one file. Its content is read in any case, because the content of the next file follows."""
         self.limit.check()
         try:
             if change.path and change.base is None and self.rules.leaves_out(change.parts):
                 # a new file that would not be uploaded does not come back either
                 self.done.left["ignored"] = self.done.left.get("ignored", 0) + 1
             elif change.path:
-                self._write(change, content)
+                self._write_below_folders(change, content)
         except OSError as error:
             if isinstance(error, NotWritable) or error.errno in _FULL:
                 raise
@@ -134,7 +139,8 @@ class _Applying:
         for _ in content:
             pass
 
-    def _write(self, change: Change, content: Iterator[bytes]) -> None:
+    def _write_below_folders(self, change: Change, content: Iterator[bytes]) -> None:
+        """Create the folders of the path where they are missing, and write the file."""
         *folders, name = change.parts
         with ExitStack() as stack:
             try:
@@ -143,46 +149,50 @@ class _Applying:
                 if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
                     raise
                 # a link or a file is in the place of one of the folders
-                self._keep(self.top, (), change, content)
+                self._write_beside(self.top, (), change, content)
                 return
-            self._write_in(at, name, change, content)
+            self._replace_or_write_beside(at, name, change, content)
 
-    def _write_in(self, at: int, name: str, change: Change, content: Iterator[bytes]) -> None:
-        found = self._look(at, name)
+    def _replace_or_write_beside(self, at: int, name: str, change: Change, content: Iterator[bytes]) -> None:
+        found = self._examine(at, name)
         if found is not None and found.sha256 == change.sha256:
             self._set_executable(at, name, found, change)
             return
         if (found.sha256 if found is not None else None) != change.base:
-            self._keep(at, change.parts[:-1], change, content)
+            self._write_beside(at, change.parts[:-1], change, content)
             return
-        with _temporary(self.top, change, content) as temporary:
+        with _temporary_file(self.top, change, content) as temporary:
             if temporary is None:
-                self.done.refused.append(f"{change.path} ({_OTHER_CONTENT})")
-            elif self._put(at, temporary, name, found, executable=change.executable):
+                self.done.refused.append(f"{change.path} ({_WRONG_CONTENT})")
+            elif self._put_in_place(at, temporary, name, found, executable=change.executable):
                 self.done.written += 1
             else:
-                self._keep_file(at, change.parts[:-1], temporary, change)
+                self._link_beside(at, change.parts[:-1], temporary, change)
 
     def _set_executable(self, at: int, name: str, found: "_Found", change: Change) -> None:
-        """The content is the agent's already; take over whether it can be executed, if it was uploaded so."""
+        """Set the executable bits as the agent did, if only they differ from the uploaded file."""
         self.done.written += 1
         if change.base == change.sha256 and bool(found.mode & stat.S_IXUSR) != change.executable:
             with open_at(at, name, FILE_FLAGS) as file:
                 if _identity(os.fstat(file)) == found.identity:
-                    os.fchmod(file, _mode(found.mode, executable=change.executable))
+                    os.fchmod(file, _file_mode(found.mode, executable=change.executable))
 
-    def _keep(self, at: int, folders: tuple[str, ...], change: Change, content: Iterator[bytes]) -> None:
-        with _temporary(self.top, change, content) as temporary:
+    def _write_beside(
+        self, at: int, folders: tuple[str, ...], change: Change, content: Iterator[bytes]
+    ) -> None:
+        with _temporary_file(self.top, change, content) as temporary:
             if temporary is None:
-                self.done.refused.append(f"{change.path} ({_OTHER_CONTENT})")
+                self.done.refused.append(f"{change.path} ({_WRONG_CONTENT})")
             else:
-                self._keep_file(at, folders, temporary, change)
+                self._link_beside(at, folders, temporary, change)
 
-    def _keep_file(self, at: int, folders: tuple[str, ...], temporary: "_Temporary", change: Change) -> None:
-        """Keep the agent's file beside the host's, in the open folder `at`; only once, if it is the same."""
+    def _link_beside(
+        self, at: int, folders: tuple[str, ...], temporary: "_Temporary", change: Change
+    ) -> None:
+        """Give the temporary file its name beside the host's file, unless an equal file has this name."""
         name = kept_name(change.parts[-1], change.sha256 or "")
         shown = "/".join((*folders, name))
-        found = self._look(at, name)
+        found = self._examine(at, name)
         if found is None:
             os.link(temporary.name, name, src_dir_fd=self.top, dst_dir_fd=at, follow_symlinks=False)
         elif found.sha256 != change.sha256:
@@ -190,24 +200,24 @@ class _Applying:
             return
         self.done.kept_beside.append(shown)
 
-    def _put(
+    def _put_in_place(
         self, at: int, temporary: "_Temporary", name: str, found: "_Found | None", *, executable: bool
     ) -> bool:
-        """Give the file its name. False: something changed at this name since it was looked at."""
+        """Rename the temporary file to `name`. False: the entry of this name was changed after `found`."""
         if found is None:
             try:
                 os.link(temporary.name, name, src_dir_fd=self.top, dst_dir_fd=at, follow_symlinks=False)
             except FileExistsError:
                 return False
             return True
-        os.fchmod(temporary.file, _mode(stat.S_IMODE(found.mode), executable=executable))
+        os.fchmod(temporary.file, _file_mode(stat.S_IMODE(found.mode), executable=executable))
         if not found.is_same(at, name):
             return False
         os.rename(temporary.name, name, src_dir_fd=self.top, dst_dir_fd=at)
         return True
 
-    def _look(self, at: int, name: str) -> "_Found | None":
-        """What is there; None for nothing. Raises `OSError`: it cannot be read."""
+    def _examine(self, at: int, name: str) -> "_Found | None":
+        """The entry of this name in an open folder; None if there is none. Raises `OSError`."""
         try:
             found = os.stat(name, dir_fd=at, follow_symlinks=False)
         except FileNotFoundError:
@@ -225,21 +235,21 @@ class _Applying:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What is at a path: `sha256` is "" if it is no regular file, or larger than any that is uploaded."""
+    """The entry at a path. `sha256` is "" if it is no regular file, or larger than any uploaded file."""
 
     sha256: str
     mode: int
     identity: tuple[int, ...]
 
     def is_same(self, at: int, name: str) -> bool:
-        """Whether it is still there, unchanged."""
+        """Whether the entry still exists unchanged."""
         with suppress(OSError):
             return _identity(os.stat(name, dir_fd=at, follow_symlinks=False)) == self.identity
         return False
 
 
 def kept_name(name: str, sha256: str) -> str:
-    """The name of an agent's file that is kept beside the host's."""
+    """The name of an agent's file that is kept beside the host's file."""
     suffix = f".agent-{sha256[:8]}"
     while len(f"{name}{suffix}".encode()) > 255:
         name = name[:-1]
@@ -252,17 +262,18 @@ def _identity(found: os.stat_result) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Temporary:
-    """A file that has been written completely. `file`: its descriptor; agents may have replaced the name."""
+    """A complete temporary file. `file`: its descriptor, as agents may have replaced the entry `name`."""
 
     name: str
     file: int
 
 
 @contextmanager
-def _temporary(top: int, change: Change, content: Iterator[bytes]) -> Iterator[_Temporary | None]:
-    """A file with the content; None if the content is not what the list announced. Removed at the end.
+def _temporary_file(top: int, change: Change, content: Iterator[bytes]) -> Iterator[_Temporary | None]:
+    """A file with the content, which is removed after the block.
 
-    All of them are at the top of the folder, where the next process finds those that a killed one has left.
+    None if the content does not have the sha256 of the list. All temporary files are at the top of the
+    folder, where the next process removes those of a killed process.
     """
     name = f".paperclip-{secrets.token_hex(4)}.tmp"
     try:
@@ -271,7 +282,7 @@ def _temporary(top: int, change: Change, content: Iterator[bytes]) -> Iterator[_
         raise NotWritable(error.errno, error.strerror) from None
     try:
         sha256 = _fill(file, content)
-        os.fchmod(file, _mode(0o644, executable=change.executable))
+        os.fchmod(file, _file_mode(0o644, executable=change.executable))
         yield _Temporary(name, file) if sha256 == change.sha256 else None
     finally:
         os.close(file)
@@ -292,7 +303,10 @@ def _fill(file: int, content: Iterator[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _mode(mode: int, *, executable: bool) -> int:
-    """The mode of a file, executable for those who may read it or for nobody. Never setuid or setgid."""
-    mode &= 0o666
-    return mode | ((mode >> 2) & 0o111) if executable else mode
+def _file_mode(mode: int, *, executable: bool) -> int:
+    """The mode with executable bits for each class of users that may read the file, or without any.
+
+    The bits for setuid and setgid are never set.
+    """
+    read_write = mode & 0o666
+    return read_write | ((read_write >> 2) & 0o111) if executable else read_write

@@ -1,8 +1,7 @@
 """Reads the packed changes of an uploaded folder. An agent may have written every byte of them.
 
-`relay/upload_scripts.py` describes the format. Nothing is kept in memory but the list, whose length is
-bounded; the contents are read one after the other, and never more of them than the list says and the limit
-allows.
+`relay/upload_scripts.py` describes the format. Only the list is kept in memory, and its length is bounded.
+The contents are read one after the other, and never more bytes than the list has and the limit allows.
 """
 
 import re
@@ -23,7 +22,7 @@ _BLOCK = 256 * 1024
 
 
 class ChangesInvalid(Exception):
-    """The changes are not what the container prints; the message is a clause."""
+    """The changes do not have the container's format; the message is a clause about the changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +30,9 @@ class Change:
     """One file that the agent changed, created or deleted."""
 
     path: str
-    """Relative to the folder; "" if nothing may be written there."""
+    """Path relative to the folder; "" if it may not be written."""
     base: str | None
-    """sha256 of the file that was uploaded; None if none was."""
+    """sha256 of the uploaded file; None for a new file."""
     sha256: str | None
     """sha256 of the agent's file; None if the agent deleted it."""
     size: int = 0
@@ -46,21 +45,21 @@ class Change:
 
 @dataclass(slots=True)
 class ChangeList:
-    """What the Pod reports."""
+    """The list of changes that the Pod reports."""
 
     files: list[Change] = field(default_factory=list)
     """New and changed files, in the order of their contents."""
     deleted: list[Change] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    """Paths that may not be written, for people."""
+    """Paths that may not be written, shortened and without control characters, for messages."""
     left: dict[str, int] = field(default_factory=dict)
-    """Kind → number of what stays in the Pod."""
+    """Kind → number of files and links that stay in the Pod."""
 
 
 class ChangeReader:
-    """Unpacks the changes from a file. Raises `ChangesInvalid` for whatever is not as it should be.
+    """Unpacks the changes from a file.
 
-    Raises `TakesTooLong` when the time is over.
+    All methods raise `ChangesInvalid` if the format is violated, and `TakesTooLong` if the time is over.
     """
 
     def __init__(self, packed: BinaryIO, max_bytes: int, limit: WorkLimit) -> None:
@@ -71,16 +70,16 @@ class ChangeReader:
         self._buffer = b""
 
     def read_list(self) -> ChangeList:
-        """The list, which comes first."""
-        changes, total, seen, length = ChangeList(), 0, 0, 0
+        """Read the list, with which the packed changes begin."""
+        changes, total, lines, length = ChangeList(), 0, 0, 0
         while (line := self._line()) != b".":
-            seen += 1
+            lines += 1
             length += len(line)
-            if seen > 3 * UPLOAD_LIMITS.entries or length > UPLOAD_LIMITS.list_bytes:
+            if lines > 3 * UPLOAD_LIMITS.entries or length > UPLOAD_LIMITS.list_bytes:
                 raise ChangesInvalid("their list is too long")
             total += self._read_entry(line, changes)
             if len(changes.files) > UPLOAD_LIMITS.entries:
-                raise ChangesInvalid("they are too many files")
+                raise ChangesInvalid("they have too many files")
         if total > self._max_bytes:
             raise ChangesInvalid(f"they have {total} bytes, and uploadLimit is {self._max_bytes}")
         return changes
@@ -96,10 +95,10 @@ class ChangeReader:
             if path := self._path(found[2], changes):
                 changes.deleted.append(Change(path, found[1].decode(), None))
         elif found := _LEFT.fullmatch(line):
-            if len(changes.left) < UPLOAD_LIMITS.paths_told:
+            if len(changes.left) < UPLOAD_LIMITS.reported_paths:
                 changes.left[found[1].decode()] = int(found[2])
         else:
-            raise ChangesInvalid("their list has a line that nothing prints")
+            raise ChangesInvalid("their list has a line of unknown form")
         return 0
 
     def content(self, size: int) -> Iterator[bytes]:
@@ -142,7 +141,7 @@ class ChangeReader:
 
     @staticmethod
     def _path(raw: bytes, changes: ChangeList) -> str:
-        """The path; empty, and reported, if nothing may be written there."""
+        """The path; "" if it may not be written, and is therefore added to `refused`."""
         text = raw.decode("utf-8", "surrogateescape")
         if may_write(text.split("/")):
             return text
@@ -153,8 +152,8 @@ class ChangeReader:
 def may_write(path: Sequence[str]) -> bool:
     """Whether an agent may change the file of this path, which is relative to the folder.
 
-    Never what git executes or reads as its configuration: a folder `.git` has both, and a file `.git` names
-    such a folder. `GIT~1` is the short name of `.git` on volumes of Windows.
+    False for everything that git executes or reads as its configuration: a folder `.git` contains both, and a
+    file `.git` names such a folder. `GIT~1` is the short name of `.git` on volumes of Windows.
     """
     return 0 < len(path) <= UPLOAD_LIMITS.depth and all(
         part not in {"", ".", ".."}

@@ -1,4 +1,4 @@
-"""Which entries of a host's folder are left out: those that `.gitignore` files and the config name."""
+"""Decides which entries of a host's folder are left out: those that `.gitignore` files or the config name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,21 +15,21 @@ _MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class IgnoreRules:
-    """What is left out in one folder. `below` gives the rules of a folder in it."""
+    """The patterns of what is left out in one folder. `of_folder` returns the rules of a folder in it."""
 
     excludes: tuple[IgnorePattern, ...] = ()
-    """Those of the config. They count more than all others, and in all folders."""
+    """Patterns of the config, which apply in all folders and precede the patterns of files."""
     rules: tuple[tuple[int, IgnorePattern], ...] = ()
-    """Depth of the folder whose file contains the pattern, and the pattern."""
+    """Patterns of files, each with the depth of the folder that contains the file."""
     reads_files: bool = True
-    """Whether `.gitignore` files count."""
+    """Whether `.gitignore` files are read."""
 
     def of_folder(self, at: int, depth: int) -> "IgnoreRules":
-        """The rules in an open folder at this depth below the top, with those of its own file."""
+        """The rules in an open folder at this depth below the top, with the patterns of its own file."""
         if not self.reads_files:
             return self
-        own = _read(at, ".git", "info", "exclude") if depth == 0 else ()
-        own += _read(at, _FILE)
+        own = _read_pattern_file(at, ".git", "info", "exclude") if depth == 0 else ()
+        own += _read_pattern_file(at, _FILE)
         if not own:
             return self
         found = (*self.rules, *((depth, pattern) for pattern in own))
@@ -95,8 +95,8 @@ class PathRules:
             return above
 
 
-def _read(at: int, *path: str) -> tuple[IgnorePattern, ...]:
-    """The patterns of a file in an open folder; none if it cannot be read. Links are not followed."""
+def _read_pattern_file(at: int, *path: str) -> tuple[IgnorePattern, ...]:
+    """The patterns of a file in an open folder; none if the file cannot be read. Links are not followed."""
     *folders, name = path
     try:
         with open_folders(at, folders) as here, open_at(here, name, FILE_FLAGS) as file:

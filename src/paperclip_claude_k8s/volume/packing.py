@@ -1,10 +1,11 @@
-"""Pack instructions and skills that this process can read, and put them where the agent's Pod finds them.
+"""Packs the instructions and skills that this process can read, for the agent's Pod.
 
 The packed files form a bundle, a folder on the shared volume whose name is derived from its content. Runs
-with equal bundles share one folder. Agents can write to that volume, so a bundle is compared with its name
-before it is used again. If an agent prevents the write, or owns a folder above the bundles and could
-therefore replace a bundle before it is read, the bundle is written to another folder of the volume. Without a
-shared volume, instructions and small skills go into the run Secret, and larger skills are left out.
+with equal bundles share one folder. Agents can write to that volume, so the content of an existing bundle is
+compared with the bundle's name before it is used again. If an agent prevents the write, or owns a folder
+above the bundles and could therefore replace a bundle before it is read, the bundle is written to another
+folder of the volume. Without a shared volume, instructions and small skills go into the run Secret, and
+larger skills are left out.
 """
 
 import os
@@ -85,21 +86,23 @@ class PackInputs:
     volume: str | None
     limits: Limits = field(default_factory=Limits)
     instruction_rule: FolderRule = field(default_factory=FolderRule)
-    """Where the administrator allows instructions; `skill_rule` is the same for skills."""
+    """Where the policy allows instructions."""
     skill_rule: FolderRule = field(default_factory=FolderRule)
+    """Where the policy allows skills."""
     seconds: float = Timings().volume_files
+    """Longest time that a call of this module may take."""
 
 
 async def pack(inputs: PackInputs) -> Packed:
-    """Collect the bundle and write it to the shared volume, in a thread: it may be a slow network volume.
+    """Collect the bundle and write it to the shared volume, in a thread because the volume may be slow.
 
-    What cannot be read or written is left out and noted. An equal bundle that exists already is used; one
-    that an agent has changed is replaced.
+    Files that cannot be read or written are left out and noted. An equal bundle that exists already is used;
+    a bundle that an agent has changed is replaced.
 
     Raises:
         PathRefused: the company's or the instance's id cannot be the name of a folder.
         RunFailure: `k8s_policy_refused`, if links lead from instructions or a skill to where none may be.
-        TimeoutError: it takes more than `PackInputs.seconds`.
+        TimeoutError: packing takes more than `PackInputs.seconds`.
     """
     place = place_of(inputs.volume or inputs.instructions or "/")
     return await call_in_thread(partial(_pack, inputs), inputs.seconds, place)
@@ -109,7 +112,7 @@ async def skills_too_large(inputs: PackInputs, mount: str) -> str | None:
     """Why a run would get no skills; None if they fit into a Secret, or a volume is mounted at `mount`.
 
     Raises:
-        TimeoutError: it takes more than `PackInputs.seconds`.
+        TimeoutError: reading the skills takes more than `PackInputs.seconds`.
     """
     return await call_in_thread(partial(_skills_too_large, inputs, mount), inputs.seconds, place_of(mount))
 
@@ -118,7 +121,7 @@ def _skills_too_large(inputs: PackInputs, mount: str) -> str | None:
     if Path(mount).is_mount():
         return None
     library = read_skill_library(inputs.config)
-    with suppress(RunFailure):  # a skill that the policy refuses fails the run, which then says so
+    with suppress(RunFailure):  # a skill that the policy refuses fails the run with its own message
         files, _ = _read_skills(
             available_skills(library, read_desired_skills(inputs.config, library)), inputs, []
         )
@@ -146,9 +149,10 @@ def _pack(inputs: PackInputs) -> Packed:
 
 
 def _packed_somewhere(bundles: BundleFolder, bundle: Bundle, notes: list[str]) -> Packed:
-    """Write the bundle into its folder, else into one of our own, else into its folder, whoever owns that.
+    """Write the bundle into its folder; else into a folder of our own; else into its folder of another owner.
 
-    The relay verifies what the agent gets, so an owner can prevent a start at most. Raises `OSError`.
+    The relay verifies the files that the agent gets, so the other owner can at most prevent a start. Raises
+    `OSError`.
     """
     try:
         _write_bundle(bundles, bundle)
@@ -166,13 +170,13 @@ def _packed_somewhere(bundles: BundleFolder, bundle: Bundle, notes: list[str]) -
 
 @dataclass(slots=True)
 class _Collected:
-    """The files that were read; `notes` names those that were not."""
+    """The files that were read; `notes` has the reasons for those that were not."""
 
     instructions: str | None
     skill_list: str | None
     skills: dict[str, BundleFile]
     read_from: str | None
-    """Path of the instructions file in the Pod; None if it has none there."""
+    """Path of the instructions file in the Pod; None if the Pod does not have the file."""
     notes: list[str]
 
     @property
@@ -211,7 +215,7 @@ def _notes_of_missing(library: SkillLibrary, desired: DesiredSkills) -> list[str
 def _read_skills(
     skills: tuple[Skill, ...], inputs: PackInputs, notes: list[str]
 ) -> tuple[dict[str, BundleFile], dict[str, str]]:
-    """The files of all skills that can be read completely; and key → why it is left out, for the others."""
+    """The files of all skills that can be read completely; and for each other skill, key → reason."""
     files: dict[str, BundleFile] = {}
     refused: dict[str, str] = {}
     names: set[str] = set()
@@ -261,7 +265,7 @@ def _read_instructions(inputs: PackInputs, notes: list[str]) -> str | None:
 
 
 def _own_bundle_folders(bundles: BundleFolder) -> Iterator[BundleFolder]:
-    """The same folder below top folders of our own: existing ones, and one whose name no agent can know."""
+    """The same folder below top folders of our own: existing folders, then a new one with a random name."""
     with suppress(OSError), open_volume(bundles.volume) as volume:
         ours = our_uids(volume)
         yield from islice((bundles.below(name) for name in _own_homes(volume, ours)), _MAX_OWN_HOMES)
@@ -277,7 +281,7 @@ def _own_homes(volume: int, ours: Collection[int]) -> Iterator[str]:
 
 
 def _check_place(opened: int, rule: FolderRule, key: str, policy_field: str) -> None:
-    """Examine where an open file really is: links may have changed since its path was examined.
+    """Compare the real path of an open file with the rule, because links may have changed meanwhile.
 
     Raises RunFailure `k8s_policy_refused`.
     """

@@ -29,40 +29,45 @@ from paperclip_claude_k8s.volume.removal import FOLDER_FLAGS, Allowance, names_i
 from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, Budget, TooLarge, copy_content, open_at
 
 TEMPORARY = re.compile(r"\.paperclip-[0-9a-f]{8}\.tmp")
-"""Names at the top of a folder of files that are just being written back; they are not packed."""
+"""Names of files that `change_applying` is writing at the top of a folder; they are not packed."""
 _ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
-"""Characters in names that are not packed: programs in the Pod print lists of names."""
+"""Names with these characters are not packed, because programs in the Pod print lists of names."""
 _UPWARDS = re.compile(r"(\.\./)*(?!\.\.(/|$))[^/]+(/+(?!\.\.(/|$))[^/]+)*/?|(\.\./)*\.\.")
-"""A relative target whose `..` come first. Later ones could lead out through another link."""
+"""A relative target whose `..` come first. A later `..` could lead out of the folder through another link."""
 _IN_MEMORY = 1024 * 1024
-"""Bytes of a file that are held in memory. Of a larger one, a copy on disk is packed: it may be growing."""
+"""Largest file that is held in memory. A larger file is copied to disk first, because it may be growing."""
 _LOCK_INTERVAL = 0.1
+"""Seconds between two attempts to lock a folder."""
 
 
 class UploadRefused(Exception):
     """The folder cannot be uploaded; the message is a clause."""
 
 
-class PlaceNotAllowed(UploadRefused):
+class FolderNotAllowed(UploadRefused):
     """The policy does not allow the folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadInputs:
-    """What is packed. `name`: the folder's name in the Pod; `max_bytes`: largest sum of all files."""
+    """The input of `pack_folder`."""
 
     folder: str
+    """Path of the folder on the host."""
     name: str
+    """The folder's name in the Pod."""
     max_bytes: int
+    """Largest sum of the sizes of all files."""
     ignore: IgnoreRules
-    place: FolderRule
+    allowed: FolderRule
+    """Where the policy allows the folder."""
     limit: WorkLimit
-    max_packed: int = UPLOAD_LIMITS.packed_bytes
+    max_packed_bytes: int = UPLOAD_LIMITS.packed_bytes
 
 
 @dataclass(slots=True)
 class PackedFolder:
-    """A packed folder in an open temporary file, which nothing else can open."""
+    """A packed folder in an open temporary file, which no other process can open."""
 
     file: BinaryIO
     size: int = 0
@@ -71,7 +76,7 @@ class PackedFolder:
     files: int = 0
     content_bytes: int = 0
     ignored: int = 0
-    """Files and folders that patterns leave out."""
+    """Number of files and folders that patterns leave out."""
     skipped: list[str] = field(default_factory=list)
     """Paths of special files, odd names, and links that lead out of the folder."""
 
@@ -88,12 +93,13 @@ def pack_folder(inputs: UploadInputs) -> PackedFolder:
     """Pack the folder. Blocks. The caller closes the file.
 
     Raises:
-        UploadRefused: it does not exist, is too large or cannot be read; `PlaceNotAllowed`.
+        UploadRefused: the folder does not exist, is too large or cannot be read.
+        FolderNotAllowed: the policy does not allow the folder.
         TakesTooLong: the time is over.
     """
     packed = PackedFolder(tempfile.TemporaryFile())  # noqa: SIM115  # the caller closes it
     try:
-        with open_folder(inputs.folder, inputs.place) as top:
+        with open_folder(inputs.folder, inputs.allowed) as top:
             lock_folder(top, fcntl.LOCK_SH, inputs.limit)
             _Packing(inputs, packed).run(top)
     except BaseException as error:
@@ -105,11 +111,10 @@ def pack_folder(inputs: UploadInputs) -> PackedFolder:
 
 
 def lock_folder(top: int, kind: int, limit: WorkLimit) -> None:
-    """Wait for processes that pack or write an open folder. `kind`: `LOCK_SH` or `LOCK_EX`.
+    """Lock an open folder, after processes that pack or write it. `kind`: `LOCK_SH` or `LOCK_EX`.
 
-    Not without end: agents of a shared volume can lock its folders too.
-
-    Raises `OSError`; `TakesTooLong`.
+    The wait is limited, because agents of a shared volume can lock its folders too. Raises `OSError` and
+    `TakesTooLong`.
     """
     while True:
         try:
@@ -122,16 +127,18 @@ def lock_folder(top: int, kind: int, limit: WorkLimit) -> None:
 
 
 @contextmanager
-def open_folder(folder: str, place: FolderRule) -> Iterator[int]:
-    """Open a folder of the host where the policy allows it. The folder's own path may contain links.
+def open_folder(folder: str, allowed: FolderRule) -> Iterator[int]:
+    """Open a folder of the host if `allowed` has the path to which it resolves. The path may contain links.
 
-    Raises `OSError`, `PlaceNotAllowed`.
+    Raises `OSError`, `FolderNotAllowed`.
     """
     top = os.open(folder, FOLDER_FLAGS & ~os.O_NOFOLLOW)
     try:
         real = str(Path(f"/proc/self/fd/{top}").readlink())
-        if not place.allows(real):
-            raise PlaceNotAllowed(f"the host's folder {real[:200]} is not in one of the policy's uploadRoots")
+        if not allowed.allows(real):
+            raise FolderNotAllowed(
+                f"the host's folder {real[:200]} is not in one of the policy's uploadRoots"
+            )
         yield top
     finally:
         os.close(top)
@@ -154,7 +161,7 @@ class _Packing:
         self._list_bytes = 0
 
     def run(self, top: int) -> None:
-        out = _HashingFile(self._packed.file, self._inputs.max_packed)
+        out = _HashingFile(self._packed.file, self._inputs.max_packed_bytes)
         zipped = gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1, mtime=0, filename="")
         with zipped, tarfile.open(fileobj=zipped, mode="w|", format=tarfile.GNU_FORMAT) as self._tar:
             self._tar.addfile(_entry(self._inputs.name, tarfile.DIRTYPE, 0o755))
@@ -169,7 +176,7 @@ class _Packing:
             raise TooLarge("its folders are nested too deeply")
         rules = ignore.of_folder(at, len(path))
         until = time.monotonic() + self._inputs.limit.left
-        for name in sorted(names_in(at, Allowance(UPLOAD_LIMITS.entries * 10, until))):
+        for name in all_names(at, Allowance(UPLOAD_LIMITS.entries * 10, until)):
             self._inputs.limit.check()
             self._add(at, (*path, name), rules)
         self._inputs.limit.check()
@@ -187,8 +194,8 @@ class _Packing:
         elif _ODD.search(name) or len("/".join(path).encode()) > UPLOAD_LIMITS.path_bytes:
             self._skip(path)
         elif stat.S_ISDIR(found.st_mode):
-            self._take(0)
-            self._tar.addfile(_entry(self._name(path), tarfile.DIRTYPE, 0o755, when=found.st_mtime))
+            self._count_entry(0)
+            self._tar.addfile(_entry(self._tar_name(path), tarfile.DIRTYPE, 0o755, when=found.st_mtime))
             with open_at(at, name) as below:
                 self._add_folder(below, path, rules)
         elif stat.S_ISREG(found.st_mode):
@@ -200,7 +207,7 @@ class _Packing:
 
     def _add_file(self, at: int, path: tuple[str, ...], found: os.stat_result) -> None:
         if found.st_size > self._budget.bytes_left:
-            self._take(found.st_size)
+            self._count_entry(found.st_size)
         with (
             open_at(at, path[-1], FILE_FLAGS) as file,
             tempfile.SpooledTemporaryFile(_IN_MEMORY) as content,
@@ -208,12 +215,12 @@ class _Packing:
             try:
                 size, sha256 = copy_content(file, content, self._budget)
             except TooLarge:
-                self._take(self._budget.bytes_left + 1)
+                self._count_entry(self._budget.bytes_left + 1)
                 raise
             content.seek(0)
             executable = bool(found.st_mode & stat.S_IXUSR)
             mode = 0o755 if executable else 0o644
-            entry = _entry(self._name(path), tarfile.REGTYPE, mode, size, found.st_mtime)
+            entry = _entry(self._tar_name(path), tarfile.REGTYPE, mode, size, found.st_mtime)
             self._tar.addfile(entry, content)
         self._packed.files += 1
         self._packed.content_bytes += size
@@ -231,20 +238,21 @@ class _Packing:
         if not stays_inside(target, len(path) - 1):
             self._skip(path)
             return
-        self._take(0)
-        entry = _entry(self._name(path), tarfile.SYMTYPE, 0o777)
+        self._count_entry(0)
+        entry = _entry(self._tar_name(path), tarfile.SYMTYPE, 0o777)
         entry.linkname = target
         self._tar.addfile(entry)
         self._note(self._links, f"./{'/'.join(path)}")
 
-    def _name(self, path: tuple[str, ...]) -> str:
+    def _tar_name(self, path: tuple[str, ...]) -> str:
         return "/".join((self._inputs.name, *path))
 
     def _skip(self, path: tuple[str, ...]) -> None:
-        self._take(0)
+        self._count_entry(0)
         self._note(self._packed.skipped, "/".join(path))
 
-    def _take(self, size: int) -> None:
+    def _count_entry(self, size: int) -> None:
+        """Count one entry and its bytes. Raises `TooLarge` with the limits."""
         try:
             self._budget.take(size)
         except TooLarge:
@@ -254,8 +262,16 @@ class _Packing:
             raise TooLarge(f"it has more than {limit}; name what is not needed in uploadExcludes") from None
 
 
+def all_names(at: int, allowance: Allowance) -> list[str]:
+    """All names in an open folder, sorted. Raises `TooLarge` if there are more than the allowance."""
+    names = sorted(names_in(at, allowance))
+    if allowance.entries < 0:
+        raise TooLarge("one of its folders has too many entries; name it in uploadExcludes")
+    return names
+
+
 def stays_inside(target: str, depth: int) -> bool:
-    """Whether a link that is this deep in a folder leads into the folder, whatever other links are in it."""
+    """Whether a link at this depth in a folder leads into the folder, whatever other links the folder has."""
     if len(target) > 1000 or _ODD.search(target) or not _UPWARDS.fullmatch(target):
         return False
     return target.split("/").count("..") <= depth
@@ -268,7 +284,7 @@ def _entry(name: str, kind: bytes, mode: int, size: int = 0, when: float = 0) ->
 
 
 class _HashingFile(io.RawIOBase):
-    """Writes to a file what fits, and computes its sha256."""
+    """Writes at most `limit` bytes to a file, and computes their sha256."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file = file

@@ -13,7 +13,7 @@ from tests.support.cli_commands import CommandRunner
 from tests.support.quota_service import QuotaService, quota_service
 
 from paperclip_claude_k8s.cli.runs import quota_gate
-from paperclip_claude_k8s.cli.runs.quota_gate import QuotaResponse, ask, find_refusal
+from paperclip_claude_k8s.cli.runs.quota_gate import QuotaResponse, find_refusal, request_approval
 from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.devcluster import DevCluster
 
@@ -164,7 +164,7 @@ def test_link_in_the_detail_is_the_pricing_url(detail: str, url: str | None) -> 
 
 async def test_ask_posts_the_run_id_once_and_follows_no_redirect(service: QuotaService) -> None:
     service.response = (307, "")
-    response = await ask(service.url, "r1", {"agent_id": "ada"})
+    response = await request_approval(service.url, "r1", {"agent_id": "ada"})
     assert (response.status, service.requests, service.idempotency_keys) == (
         307,
         [{"run_id": "r1", "agent_id": "ada"}],
@@ -174,20 +174,20 @@ async def test_ask_posts_the_run_id_once_and_follows_no_redirect(service: QuotaS
 
 async def test_response_in_many_pieces_is_read_completely(service: QuotaService) -> None:
     service.byte_by_byte = True
-    response = await ask(service.url, "r1", {})
+    response = await request_approval(service.url, "r1", {})
     assert response == QuotaResponse(200, b'{"code": 0}')
     assert find_refusal(response) is None
 
 
 async def test_response_that_is_too_long_is_a_refusal(service: QuotaService) -> None:
     service.response = (200, '{"code": 0, "pad": "' + "x" * 2 * quota_gate.MAX_BODY_BYTES + '"}')
-    response = await ask(service.url, "r1", {})
+    response = await request_approval(service.url, "r1", {})
     assert len(response.body) == quota_gate.MAX_BODY_BYTES + 1
     assert find_refusal(response) is not None
 
 
 async def test_unreachable_gate_is_reported_without_its_address() -> None:
-    stop = find_refusal(await ask("http://127.0.0.1:9/?token=canary", "r1", {}))
+    stop = find_refusal(await request_approval("http://127.0.0.1:9/?token=canary", "r1", {}))
     assert stop is not None
     assert "cannot be reached" in stop.detail
     assert "canary" not in stop.detail
@@ -197,7 +197,7 @@ async def test_silent_gate_is_a_refusal_after_the_timeout(service: QuotaService)
     service.delay = 600.0
     loop = asyncio.get_running_loop()
     began = loop.time()
-    stop = find_refusal(await ask(service.url, "r1", {}, seconds=0.5))
+    stop = find_refusal(await request_approval(service.url, "r1", {}, seconds=0.5))
     assert loop.time() - began >= 0.4
     assert stop is not None
     assert "no response within 0.5s" in stop.detail
@@ -208,7 +208,7 @@ async def test_ask_uses_the_proxy_of_the_environment(
     service: QuotaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", service.url.removesuffix("/consume"))
-    response = await ask("http://gate.example/consume", "r1", {})
+    response = await request_approval("http://gate.example/consume", "r1", {})
     assert (response.status, service.idempotency_keys) == (200, ["r1"])
 
 

@@ -19,9 +19,9 @@ before the next one is taken:
     journal         writes record, transcript and log during the run
     mirrored_file   a transcript that keeps each line once, however often the log is read again
     output          copies for --output
-    watched_files   shows a run on which another process works, from its files
+    watched_files   shows a run on which another process works, from the run's files
     poller          when to check the status, and when to give up
-    quota_gate      asks a quota service whether a new run may start
+    quota_gate      the request to a quota service before a new run starts
     reachability    whether the API server answers at all
     run_target      which cluster a run is on, and the status of its Jobs there
 """

@@ -1,7 +1,7 @@
 """One call: an execution of a command about a run.
 
-`RunOptions` are the options of the command. `RunCall` adds the objects that the call works with. Neither
-changes during the call. `CallProgress` does: if the call is interrupted, the reply is built from it.
+`RunOptions` are the options of the command. `RunCall` adds the objects that the call works with. Both do not
+change during the call. `CallProgress` changes: if the call is interrupted, the reply is built from it.
 """
 
 import os
@@ -40,7 +40,7 @@ class RunCall:
 
 
 async def ignore_log(_stream: str, _text: str) -> None:
-    """An `onLog` that drops everything: a journal gets the same lines, and knows who wrote them."""
+    """An `onLog` that drops all lines, because the journal gets the same lines with their stream."""
 
 
 @dataclass(slots=True)

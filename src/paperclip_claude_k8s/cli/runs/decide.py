@@ -69,9 +69,9 @@ def next_step(record: Record, jobs: JobStatus, now: datetime, *, no_wait: bool) 
 
 
 def may_create(record: Record, now: datetime) -> bool:
-    """Whether a Job may be created if none is found.
+    """Whether a Job may be created if the cluster has no Job of the run.
 
-    Not if the record names a Job, nor if there may have been one that its TTL has removed.
+    False if the record names a Job, or the run may have had a Job that its TTL has removed.
     """
     created = datetime.fromisoformat(record.created)
     return record.phase in {"reserved", "submitting"} and now - created < _CREATE_MAX_AGE

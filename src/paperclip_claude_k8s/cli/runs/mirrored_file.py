@@ -23,7 +23,7 @@ SEARCHED_BYTES = 4096
 
 
 class MirroredFile:
-    """The file at `path`. Nothing is removed from it but NUL bytes at its end and what `cut_rest` removes."""
+    """The file at `path`. Only NUL bytes at its end, and what `cut_rest` cuts, are ever removed from it."""
 
     def __init__(self, path: Path, disk: Disk = REAL_DISK) -> None:
         self._disk = disk
@@ -44,15 +44,15 @@ class MirroredFile:
         while block:
             existing = os.pread(self._handle, len(block), self._offset)
             same = _common_length(existing, block)
-            if same == len(existing):  # the file has nothing else here: the rest of the block belongs here
+            if same == len(existing):  # the file ends here: append the rest of the block
                 self._disk.write_at(self._handle, block[same:], self._offset + same)
                 new.append(block[block.rfind(b"\n", 0, same) + 1 :] if same < len(block) else b"")
                 self._offset += len(block)
                 break
-            whole = block.rfind(b"\n", 0, same) + 1  # equal complete lines; the next one differs
-            self._offset += whole
-            block = block[whole:]
-            self._offset = self._find_line(block, same - whole)
+            equal_lines = block.rfind(b"\n", 0, same) + 1  # bytes of complete lines; the next line differs
+            self._offset += equal_lines
+            block = block[equal_lines:]
+            self._offset = self._find_line(block, same - equal_lines)
         return b"".join(new)
 
     def cut_rest(self) -> None:

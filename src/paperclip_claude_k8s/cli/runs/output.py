@@ -21,7 +21,7 @@ class Output:
     """Copies of the run's files in the state folder, and its outcome as result.json."""
 
     def __init__(self, folder: Path, files: RunFiles) -> None:
-        """Raises `Stop` if the folder cannot be written: this must be known before a run costs anything."""
+        """Raises `Stop` if the folder cannot be written. Callers check this before the run costs anything."""
         self._folder = folder.expanduser().absolute()
         self._disk: Disk = files.disk
         self._run_id = files.folder.name
@@ -40,7 +40,7 @@ class Output:
         os.close(self._handle)
 
     def update(self) -> None:
-        """Append to each copy what its original has in addition. Sets `error` instead of raising."""
+        """Append new content of the originals to the copies. Sets `error` instead of raising."""
         try:
             self._append_new()
         except OSError as error:

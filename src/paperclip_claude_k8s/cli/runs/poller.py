@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 MIN_TOTAL_MS = 3_600_000
-"""Shortest sum of a --poll-schedule, one hour. A shorter one is extended: runs may take tens of minutes."""
+"""Shortest sum of a --poll-schedule, one hour. A shorter schedule is extended, as runs may take long."""
 EXTEND_STEP_MS, MIN_EXTEND_STEP_MS = 30_000, 1_000
 """Pause before each poll that is appended to a schedule, and its minimum, which spares the API server."""
 MAX_CONSECUTIVE_ERRORS = 5
@@ -19,7 +19,7 @@ MAX_CONSECUTIVE_ERRORS = 5
 DEFAULT_TIMEOUT = 600.0
 """Seconds that a call waits by default."""
 REPORTED_EVERY = 3
-"""Besides the first and the last poll, every third one is reported."""
+"""Besides the first and the last poll, each poll whose number is a multiple of this is reported."""
 _OFF_WORDS = frozenset({"0", "false", "no", "off"})
 
 
@@ -148,7 +148,7 @@ class Poller:
         self.gave_up.offer(Stop("poll_timeout", f"no end after {self._polls} polls"))
 
     def report(self, status: str, *, last: bool, final: bool = False) -> None:
-        """Show the status if the current poll is reported. `final`: without the number of the poll."""
+        """Show the status if the current poll is reported. `final`: the run has ended; no number is shown."""
         if self._settings.progress and is_reported(max(self._polls, 1), last=last):
             elapsed = f"[{int(self._live.elapsed())}s]"
             total = f"/{self.schedule.count}" if self.schedule.count else ""

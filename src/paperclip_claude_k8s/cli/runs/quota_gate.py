@@ -1,4 +1,4 @@
-"""The quota gate: an HTTP service that decides whether a run may start. It is asked at most once per run."""
+"""The quota gate: an HTTP service that decides whether a run may start. A run sends at most one request."""
 
 import json
 import os
@@ -18,7 +18,7 @@ MAX_BODY_BYTES = 64 * 1024
 URL_KEYS = ("quotaGateUrl", "quota_gate_url")
 """Keys of the config that may contain the service's URL."""
 MEMBERSHIP, CREDIT, NO_CODE = 60001, 60002, -1
-"""Codes of the service: membership required, credit required. NO_CODE is ours: the response has no code."""
+"""Codes of the service: membership required, credit required. NO_CODE: the response has no code."""
 _LINK = re.compile(r"https://[\w\-.~:/?#\[@!$&'(*+,;=%]+", re.ASCII)
 _SENTENCE_END = ".,;:!?'"
 """Characters after a link that belong to the sentence, not to the link."""
@@ -63,11 +63,11 @@ def find_refusal(response: QuotaResponse) -> Stop | None:
 
 
 def refusal_without_response() -> Stop:
-    """The refusal if the process that asked the gate was killed: the gate is never asked again."""
+    """The refusal of a run whose process was killed before the response: no second request is sent."""
     return _refusal(
         "consume_param_error",
-        "the process that asked the quota gate for this run was killed before it received the response;"
-        " start a new run",
+        "the process that sent this run's request to the quota gate was killed before the response; start a"
+        " new run",
         NO_CODE,
     )
 
@@ -81,10 +81,10 @@ def _refusal(error: Error, detail: str, code: int, **fields: str) -> Stop:
     return Stop(error, detail, **of_every_refusal, **fields)
 
 
-async def ask(
+async def request_approval(
     url: str, run_id: str, fields: Mapping[str, Any], seconds: float = QUOTA_TIMEOUT
 ) -> QuotaResponse:
-    """POST `{run_id, …fields}` once. Never retries, follows no redirect, and raises nothing.
+    """POST `{run_id, …fields}` once. The function never retries, follows no redirect, and raises nothing.
 
     `seconds`: time limit for the whole exchange.
     """
@@ -105,7 +105,7 @@ async def ask(
     except TimeoutError:
         return QuotaResponse(None, f"no response within {seconds:g}s".encode())
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return QuotaResponse(None, f"it cannot be reached ({type(error).__name__})".encode())
+        return QuotaResponse(None, f"the gate cannot be reached ({type(error).__name__})".encode())
 
 
 def gate_url(config: Mapping[str, Any]) -> str | None:
@@ -115,7 +115,7 @@ def gate_url(config: Mapping[str, Any]) -> str | None:
 
 
 def check_url(url: str) -> str:
-    """Raises `Stop` without quoting the URL, because it may contain a token."""
+    """Return a valid URL. Raises `Stop` otherwise, without quoting the URL, which may contain a token."""
     with suppress(ValueError):  # of urlsplit, for an IPv6 address without its last bracket
         parts = urlsplit(url)
         if parts.scheme in {"http", "https"} and parts.hostname:
@@ -132,7 +132,7 @@ def _read_object(body: bytes) -> dict[str, Any]:
 
 
 def _part_with_code(content: dict[str, Any]) -> dict[str, Any]:
-    """`meta` or the whole object, whichever has a `code`. If both have one, the part whose code refuses."""
+    """`meta` or the whole object, whichever has a `code`; if both have a code, the part with a refusal."""
     meta = content.get("meta")
     parts = [part for part in (meta, content) if isinstance(part, dict) and "code" in part]
     refusing = [part for part in parts if _read_code(part["code"]) != 0]

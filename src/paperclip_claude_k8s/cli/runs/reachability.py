@@ -1,4 +1,4 @@
-"""Whether the API server answers at all, asked before a run is submitted."""
+"""Checks whether the API server answers at all, before a run is submitted."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class LiveWarnings:
 
 
 async def find_outage(cluster: Cluster, namespace: str, timings: Timings, live: LiveView) -> str | None:
-    """Why the API server cannot be reached; None if it answers, even if it refuses the request."""
+    """The reason for which the API server cannot be reached; None if it answers, even with a refusal."""
     call = Retrier(replace(timings, retry_budget=REACH_TIMEOUT), LiveWarnings(live))
     try:
         async with asyncio.timeout(REACH_TIMEOUT):

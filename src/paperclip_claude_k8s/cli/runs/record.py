@@ -21,13 +21,13 @@ from paperclip_claude_k8s.host.redact import (
 from paperclip_claude_k8s.host.validators import is_reference, read_variables
 
 VERSION = 1
-"""Version of the file format. A higher one was written by a newer claude-k8s."""
+"""Version of the file format. A file with a higher version was written by a newer claude-k8s."""
 RENAMED = {"target": "place", "quota": "gate", "cleaned_up": "tidied"}
 """Field → its key in `record.json`, where they differ. The keys stay, so that older records can be read."""
 Phase = Literal["reserved", "submitting", "polling", "ended"]
-"""reserved: nothing was submitted. submitting: a Job may exist. polling: it exists. ended: see `outcome`."""
+"""reserved: not submitted. submitting: a Job may exist. polling: a Job exists. ended: the run ended."""
 QuotaState = Literal["", "asking", "granted"]
-"""Empty: the quota gate was not asked. asking: its response is unknown. granted: it approved the run."""
+"""Empty: no request was sent. asking: the response is unknown. granted: the quota gate approved the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class Record:
     """The run is on a development cluster that is embedded in the command's process and ends with it."""
     jobs: tuple[JobPart, ...] = ()
     position: int = 0
-    """Bytes of the agent's stdout that were saved when the record was written."""
+    """Bytes of the agent's stdout in the transcript at the time at which the record was written."""
     outcome: Reply | None = None
     """The reply that reports how the run ended; None until then."""
     grants: Mapping[str, list[str]] = field(default_factory=dict)
-    """What the person who started the run may use beyond the policy, see `cli/grants.py`."""
+    """Additions to the policy for the person who started the run, see `cli/grants.py`."""
     cleaned_up: bool = True
     """False if the run has ended and its Job has not been deleted yet."""
 
@@ -107,7 +107,7 @@ class Record:
         return str(name) if name else None
 
     def with_cluster(self, kubeconfig: str | None, context: str | None) -> "Record":
-        """The record with another kubeconfig or context; None leaves what is recorded."""
+        """The record with another kubeconfig or context; None keeps the recorded value."""
         given = {"kubeconfig": kubeconfig, "kubeContext": context}
         config = {**self.request["config"], **{key: value for key, value in given.items() if value}}
         return replace(self, request={**self.request, "config": config})
@@ -126,7 +126,7 @@ class Record:
         return replace(self, phase="polling", request=request)
 
     def with_fresh_session(self) -> "Record":
-        """The record before the second attempt: the session was lost, and a new one follows."""
+        """The record before the second attempt, which begins a new session because the old one was lost."""
         return replace(self, phase="submitting", request={**self.request, "runtime": {}})
 
     def ended(self, outcome: Reply, *, cleaned_up: bool) -> "Record":
@@ -170,7 +170,7 @@ def polling_reply(record: Record) -> Reply:
 
 
 def continuing(record: Record) -> Reply:
-    """What goes on after a wait for this run was cut short, for its reply: `status`, `detail` and more."""
+    """Fields for the reply of a wait that was cut short, such as `status` and `detail`: what goes on now."""
     if record.run_status == "not_submitted":
         return {"status": "failed", "run_status": "not_submitted", "detail": "nothing was submitted"}
     known: Reply = {"status": "polling", "run_status": record.run_status}
@@ -198,13 +198,13 @@ def lost_reply(record: Record) -> Reply:
 
 
 _ENV_KEYS = frozenset({"env", FORM_ENV})
-"""Keys of variables in a config; their text is JSON or NAME=value lines."""
+"""Keys of variables in a config, whose text is JSON or lines NAME=value."""
 _WITH_VARIABLES = frozenset({"mcpServers", "podTemplate"})
 """Settings whose text is the JSON of an object that may contain variables."""
 _CLUSTER_KEYS = ("kubeconfig", "kubeContext", "namespace")
 """Settings that name where the run is. A later command needs them as they are, whatever they look like."""
 _SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off"})
-"""Values of variables that are kept: they are no secrets, and decide for example how a run is billed."""
+"""Values of variables that are not masked: they are no secrets, and choose for example the way of billing."""
 
 
 def redact_request(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,7 +223,10 @@ def redact_request(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_text(key: str, text: str) -> Any:  # noqa: ANN401  # the setting, as text or as an object
-    """A setting that is given as text, as an object if it may contain variables; {} if it cannot be read."""
+    """The value of a setting that is given as text: an object if the text may contain variables.
+
+    {} if the text cannot be read as such an object.
+    """
     try:
         if key in _ENV_KEYS:
             return dict(read_variables(text))
@@ -235,7 +238,7 @@ def _read_text(key: str, text: str) -> Any:  # noqa: ANN401  # the setting, as t
 def _redact(value: Any, name: str = "", *, hidden: bool = False) -> Any:  # noqa: ANN401  # any JSON
     """`hidden`: each text in the value is a secret."""
     if is_reference(value):
-        return mask_tree(dict(value), ())  # a continued run compares its names with the policy
+        return mask_tree(dict(value), ())  # a continued run compares the reference's names with the policy
     if isinstance(value, Mapping):
         inner = hidden or name in VALUES_ARE_SECRET | _ENV_KEYS
         redacted = {key: _redact(item, str(key), hidden=inner) for key, item in value.items()}

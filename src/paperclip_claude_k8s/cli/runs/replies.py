@@ -33,7 +33,7 @@ RunStatus = Literal["not_submitted", "unknown", "polling", "succeeded", "failed"
 DETACHED_TTL = 86400
 """Seconds that a finished Job is kept for a later call to collect its result."""
 CUT_SHORT: frozenset[Error] = frozenset({"poll_timeout", "poll_aborted"})
-"""Errors of calls that ended early. If the run has ended in the meantime, its outcome is returned instead."""
+"""Errors of calls that ended early. If the run has ended meanwhile, its outcome is returned instead."""
 UNWRITABLE: frozenset[Error] = frozenset({"state_unwritable", "output_unwritable"})
 """Errors of calls that could not write a file. Such a call has failed even if the run succeeded."""
 RUN_CONTINUES = "the run continues"
@@ -78,7 +78,7 @@ def find_stop(error: BaseException) -> Stop | None:
 
 
 def failure(error: Error, detail: str, run_id: str | None = None, **fields: Any) -> Reply:  # noqa: ANN401
-    """The reply that reports a failed call, or a failed or cancelled run. `run_id`: None if there is none."""
+    """The reply that reports a failed call, or a failed or cancelled run. `run_id`: None without a run."""
     status: Status = "cancelled" if error == "cancelled" else "failed"
     run = {"run_id": run_id} if run_id is not None else {}
     return {**run, "status": status, "error": error, "detail": detail, **fields}

@@ -16,13 +16,13 @@ from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.plan.identity import label_value
 
 _ADDRESS_ONLY = KubeconfigRules(trusted=True)
-"""Rules for reading an address: nothing is run, and no credential is read."""
+"""Rules for reading only the server's address: no plugin runs, and no credential is read."""
 
 
 async def resolve_target(source: ClusterSource, namespace: str) -> tuple[RunTarget, str | None]:
-    """The target that the kubeconfig points at, and the name of its context; None without a kubeconfig.
+    """The target to which the kubeconfig points, and the name of its context, None without a kubeconfig.
 
-    Raises `ClusterError` if it cannot be used.
+    Raises `ClusterError` if the kubeconfig cannot be used.
     """
     credentials = Credentials(source.kubeconfig, _ADDRESS_ONLY, context=source.context)
     server = await credentials.address()
@@ -37,9 +37,9 @@ def check_target(record: Record, current: RunTarget) -> None:
     if recorded.digest and (recorded.digest, recorded.namespace) != (current.digest, current.namespace):
         raise Stop(
             "other_cluster",
-            f"run {record.run_id} is on {recorded.server}, namespace {recorded.namespace}, but this call uses"
-            f" {current.server}, namespace {current.namespace}; pass the --kubeconfig and --context it"
-            " was started with",
+            f"run {record.run_id} is on {recorded.server}, namespace {recorded.namespace}, but this call"
+            f" uses {current.server}, namespace {current.namespace}; pass the --kubeconfig and --context with"
+            " which the run was started",
         )
 
 

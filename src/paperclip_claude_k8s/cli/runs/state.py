@@ -24,7 +24,8 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 def state_folder(env: Mapping[str, str]) -> Path:
     """`$CLAUDE_K8S_STATE_DIR`, else `claude-k8s` in `$XDG_STATE_HOME`, which defaults to `~/.local/state`.
 
-    Earlier versions ignored XDG_STATE_HOME: while only the folder below `~/.local/state` exists, it is used.
+    Earlier versions ignored XDG_STATE_HOME. Therefore the folder below `~/.local/state` is used if it exists
+    and the other does not.
     """
     if named := env.get("CLAUDE_K8S_STATE_DIR", "").strip():
         return Path(named).expanduser().absolute()
@@ -69,7 +70,7 @@ class RunFiles:
 
     @property
     def cancel_request(self) -> Path:
-        """Exists if a command has asked to cancel the run."""
+        """The file whose existence requests to cancel the run."""
         return self.folder / "stop"
 
     @contextmanager
@@ -88,7 +89,7 @@ class RunFiles:
             os.close(handle)
 
     def _open_lock(self) -> int:
-        """Open the lock file, read-only if need be: a call that only reads must work on a full disk, too."""
+        """Open the lock file, else read-only, so that calls that only read work on a full disk."""
         path = self.folder / "lock"
         try:
             return self.disk.open(path)
@@ -125,7 +126,7 @@ class State:
         return RunFiles(self.folder / "runs" / run_id, self.disk)
 
     def run_ids(self) -> list[str]:
-        """Ids of all runs that have a record, in no order. Raises `Stop`."""
+        """Ids of all runs that have a record, unsorted. Raises `Stop`."""
         try:
             folders = (folder for folder in (self.folder / "runs").iterdir())
             return [folder.name for folder in folders if _exists(folder / "record.json")]
@@ -158,7 +159,7 @@ class State:
         return record
 
     def request_cancel(self, run_id: str) -> None:
-        """Ask the process that works on the run to cancel it. Raises `Stop`."""
+        """Request that the process that works on the run cancels the run. Raises `Stop`."""
         try:
             os.close(self.disk.open(self.files(run_id).cancel_request))
         except OSError as error:

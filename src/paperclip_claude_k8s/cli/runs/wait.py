@@ -1,8 +1,8 @@
 """Waiting for the end of a run, while other calls may wait for the same run.
 
-Of all calls about one run on this machine, one holds the run's lock and works on it (`worker`). The others
-read its record every half second, and take over the lock if its holder ends. So each call returns the same
-outcome.
+Of all calls about one run on this machine, one call holds the run's lock and works on the run (`worker`). The
+other calls read the run's record every half second, and take over the lock if its holder ends. So each call
+returns the same outcome.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ async def _find_reply(call: RunCall) -> Reply:
 
 
 def _watched_files(call: RunCall) -> WatchedFiles:
-    """What another process writes, as this call shows it; after `cancel`, only what comes from now on."""
+    """The view of the files that another process writes; for `cancel`, only of what is added from now on."""
     watched = WatchedFiles(call.state.files(call.run_id), call.live)
     if call.options.expects_cancelled:
         watched.skip_existing()
@@ -95,18 +95,16 @@ def _watched_files(call: RunCall) -> WatchedFiles:
 
 
 async def _watch_holder(call: RunCall, watched: WatchedFiles) -> Reply | None:
-    """Show what another process records of the run, until it has recorded the outcome, which is returned.
+    """Show what another process records of the run, and return the outcome as soon as it is recorded.
 
-    None if the run's lock becomes free before.
-
-    Raises `Stop`.
+    None if the run's lock becomes free before that. Raises `Stop`.
     """
     poller = call.poller
     async with asyncio.TaskGroup() as group:
         polling = group.create_task(poller.poll(lambda: _recorded_status(call)))
         while not poller.gave_up.is_set():
             await asyncio.sleep(RECORD_INTERVAL)
-            record = call.state.read(call.run_id)  # before the files are read, which are complete at its end
+            record = call.state.read(call.run_id)  # before the files: those of an ended run are complete
             watched.show_new()
             if record.outcome is not None or _is_unlocked(call):
                 break

@@ -1,7 +1,7 @@
 """Show a run on which another process works, from the files that it writes.
 
-New lines of the agent's stdout, and of the log with the adapter's lines and the agent's stderr, are shown in
-the order in which the files grew between two looks.
+Each time the files are read, the view shows new lines of the log, which has the adapter's lines and the
+agent's stderr, and then new lines of the agent's stdout.
 """
 
 from contextlib import suppress
@@ -17,7 +17,7 @@ CHUNK = 1024 * 1024
 
 
 class GrowingFile:
-    """Returns what a file has got since the last look, in whole lines."""
+    """Returns the whole lines that were appended to a file since the last read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +30,7 @@ class GrowingFile:
         return self._offset - len(self._partial)
 
     def skip_existing(self) -> None:
-        """Begin after what the file has now."""
+        """Begin at the present end of the file."""
         with suppress(FileNotFoundError):
             self._offset = self._path.stat().st_size
 
@@ -54,7 +54,7 @@ class WatchedFiles:
         self._log = GrowingFile(files.log)
         self._live = live
         self.has_shown = False
-        """Whether anything of the agent was shown."""
+        """Whether anything of the agent's stdout was shown."""
 
     @property
     def stdout_bytes(self) -> int:
@@ -67,7 +67,7 @@ class WatchedFiles:
             file.skip_existing()
 
     def show_new(self) -> None:
-        """Show what the files have got since the last call."""
+        """Show what was appended to the files since the last call."""
         while lines := self._log.read():
             for line in lines.decode("utf-8", "replace").splitlines():
                 self._show_log_line(line)
@@ -76,7 +76,7 @@ class WatchedFiles:
             self._live.show_agent_output("stdout", block, self._since.new(block))
 
     def give_way(self) -> None:
-        """The view gets the output from its beginning by another way: show the rest here, and forget it."""
+        """Show the rest, and set the view's counters to zero: the caller is going to read the output."""
         if self.has_shown:
             self.show_new()
             self._live.restart()
@@ -86,5 +86,5 @@ class WatchedFiles:
             self._live.show_agent_lines("stderr", [line.removeprefix(BAR).encode()])
             return
         _time, _, text = line.partition(" ")
-        if not text.startswith(KEEPALIVE):  # of an earlier time
+        if not text.startswith(KEEPALIVE):  # an old keepalive line shows nothing of the present
             self._live.show_status(text)

@@ -64,7 +64,7 @@ class LockedRun:
     def is_devcluster_gone(self) -> bool:
         """Whether the run's embedded development cluster has ended.
 
-        An end by SIGKILL is not noticed, because the kubeconfig of the cluster still exists then.
+        False after an end by SIGKILL, because the kubeconfig of the cluster still exists then.
         """
         path = self.record.kubeconfig
         return self.record.embedded and not (path and Path(path).exists())
@@ -133,7 +133,7 @@ class Worker:
                 return await self._before_submission() or await Execution(run).wait()
 
     async def _resolve_target(self) -> ExecutionResult | None:
-        """Put the target into the record of a new run; check that a known run has the target in its record.
+        """Put the target into the record of a new run, or compare it with the record of a known run.
 
         Returns the result of a new run whose cluster cannot be used; None otherwise.
         """
@@ -158,13 +158,13 @@ class Worker:
         """The outcome of a run that may not or cannot be submitted. A refused run needs no cluster."""
         if self._run.record.phase == "polling":
             return None
-        return await self._ask_quota_gate() or await self._reach_cluster()
+        return await self._pass_quota_gate() or await self._reach_cluster()
 
     async def _reach_cluster(self) -> Reply | None:
-        """The outcome of a new run whose API server does not answer; None if it does.
+        """The outcome of a new run whose API server does not answer; None if the server answers.
 
         `execute` would repeat its calls for longer, because an agent may be working by then. Raises `Stop` if
-        an earlier call may have submitted the run, or the quota gate approved it, which it does only once.
+        an earlier call may have submitted the run, or the quota gate has approved the run, as it does once.
         """
         run = self._run
         target, timings = run.record.target, run.call.dependencies.settings.timings
@@ -183,7 +183,7 @@ class Worker:
         return await job_namespace(configured, run.record.kubeconfig, run.ports)
 
     async def _job_status(self) -> decide.JobStatus:
-        """The status of the run's Jobs. Asks the cluster only if the next step depends on it."""
+        """The status of the run's Jobs, from the cluster only if the next step depends on the status."""
         run = self._run
         undecided = run.record.phase == "submitting" and run.is_cancel_requested
         if run.is_new or not (run.call.options.mode == "once" or undecided):
@@ -193,11 +193,11 @@ class Worker:
         run.call.poller.report(status.word, last=True)
         return status
 
-    async def _ask_quota_gate(self) -> Reply | None:
+    async def _pass_quota_gate(self) -> Reply | None:
         """None if the run may be submitted; otherwise the outcome of the refused run.
 
-        "asking" is written before the request is sent, so that the gate is asked at most once per run, even
-        if this process is killed in between.
+        "asking" is written before the request is sent, so that each run sends at most one request, even if
+        this process is killed in between.
         """
         run = self._run
         if run.record.quota == "asking":
@@ -207,7 +207,8 @@ class Worker:
             run.journal.write(replace(run.record, phase="submitting", quota="asking" if url else ""))
             if url:
                 fields = {"agent_id": run.record.request["agent"]["id"]}
-                refusal = quota_gate.find_refusal(await quota_gate.ask(url, run.record.run_id, fields))
+                response = await quota_gate.request_approval(url, run.record.run_id, fields)
+                refusal = quota_gate.find_refusal(response)
                 if refusal is not None:
                     return self._refuse(refusal)
                 run.journal.write(replace(run.record, quota="granted"))
@@ -217,7 +218,7 @@ class Worker:
         return self._run.journal.end(failure(stop.error, stop.detail, self._run.record.run_id, **stop.fields))
 
     async def _delete_leftover_jobs(self) -> None:
-        """Delete the Jobs of an ended run that the process which wrote its outcome could not delete."""
+        """Delete the Jobs of an ended run, if the process that wrote the outcome could not delete them."""
         run = self._run
         if run.record.cleaned_up or run.is_devcluster_gone:
             return
@@ -245,7 +246,7 @@ class Execution:
         return polling_reply(run.record) if result is None else self._conclude(result)
 
     async def wait(self) -> Reply | None:
-        """Wait until the run ends, the polls give up, or the run's files cannot be written."""
+        """Wait until the run ends, the poller gives up, or the run's files cannot be written."""
         run, cancelled = self._run, asyncio.Event()
         poller, write_error = run.call.poller, run.journal.write_error
         had_job = run.record.phase == "polling"
@@ -305,7 +306,7 @@ class Execution:
         return (await read_job_status(run.ports.cluster, job.namespace, run.record.run_id)).word
 
     async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
-        """Cancel the run when another process asks for it; with `had_job`, after the Job was adopted.
+        """Cancel the run when another process requests it; with `had_job`, only after the Job was adopted.
 
         Before the adoption, `execute` would return without deleting the Job.
         """
