@@ -196,8 +196,7 @@ class Worker:
     async def _pass_quota_gate(self) -> Reply | None:
         """None if the run may be submitted; otherwise the outcome of the refused run.
 
-        "asking" is written before the request is sent, so that each run sends at most one request, even if
-        this process is killed in between.
+        "asking" is written before the request: even after a killed process, a run sends no second request.
         """
         run = self._run
         if run.record.quota == "asking":
