@@ -5,6 +5,7 @@ import json
 import os
 import re
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ from tests.support.hosts import lease_holders, started
 from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
 
 from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.cli.formats import Format
+from paperclip_claude_k8s.cli.job_rows import row_of
+from paperclip_claude_k8s.cli.job_tables import jobs_table
 from paperclip_claude_k8s.cluster import reading
-from paperclip_claude_k8s.cluster.labels import ADAPTER_LABEL, ADAPTER_TYPE, PREFIX, RUN_LOG_ANNOTATION
+from paperclip_claude_k8s.cluster.labels import (
+    ADAPTER_LABEL,
+    ADAPTER_TYPE,
+    AGENT_LABEL,
+    PREFIX,
+    RUN_LOG_ANNOTATION,
+)
 from paperclip_claude_k8s.cluster.lease_objects import PROCESS_ANNOTATION, read_process
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
 from paperclip_claude_k8s.plan.run_plan import START_MARKS
@@ -36,6 +46,12 @@ def test_name_that_is_no_name_is_not_read(name: str) -> None:
     secret, lease = reading.secret_snapshot(meta), reading.lease_snapshot(meta)
     found = {job.ref.namespace, job.ref.name, job.ref.uid, pod.namespace, pod.name, pod.uid}
     assert found | {secret.name, secret.uid, lease.name} == {""}
+
+
+def test_label_that_no_server_accepts_makes_no_table_wide() -> None:
+    job = reading.job_snapshot({"metadata": {"labels": {AGENT_LABEL: "x" * 4_000_000}}})
+    row = row_of(job, (), datetime.now(UTC))
+    assert len(jobs_table([row, row], Format.WIDE, namespaces=True)) < 2000
 
 
 def test_no_text_that_is_shown_has_a_control_character() -> None:

@@ -37,6 +37,8 @@ from paperclip_claude_k8s.cluster.model import (
 from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS
 
 S = TypeVar("S")
+MAX_LABEL_CHARS = 256
+"""Kubernetes allows 63."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 """Names and uids of objects. They become parts of paths on the shared volume: no other text is accepted."""
 
@@ -49,7 +51,7 @@ def job_snapshot(job: Json) -> JobSnapshot:
         ref=JobRef(_name(meta, "namespace"), _name(meta, "name"), _name(meta, "uid")),
         resource_version=get_text(meta, "resourceVersion"),
         created=parse_time(meta.get("creationTimestamp")),
-        labels=_shown_map(meta, "labels"),
+        labels=_labels(meta),
         annotations=_our_annotations(meta),
         conditions=_conditions(get_object(job, "status")),
         image=_shown(containers[0], "image") if containers else "",
@@ -79,7 +81,7 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         message=_shown(status, "message"),
         node=_shown(spec, "nodeName"),
         created=parse_time(meta.get("creationTimestamp")),
-        labels=_shown_map(meta, "labels"),
+        labels=_labels(meta),
         conditions=_conditions(status),
         init_containers=tuple(_container(c, sidecars) for c in get_objects(status, "initContainerStatuses")),
         containers=tuple(_container(c, sidecars) for c in get_objects(status, "containerStatuses")),
@@ -127,7 +129,7 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
         name=_name(meta, "name"),
         resource_version=get_text(meta, "resourceVersion"),
         holder=_shown(spec, "holderIdentity"),
-        labels=_shown_map(meta, "labels"),
+        labels=_labels(meta),
         annotations=_our_annotations(meta),
         renewed=parse_time(spec.get("renewTime")),
     )
@@ -161,7 +163,7 @@ def claim_snapshot(claim: Json) -> ClaimSnapshot:
         uid=_name(meta, "uid"),
         resource_version=get_text(meta, "resourceVersion"),
         created=parse_time(meta.get("creationTimestamp")),
-        labels=_shown_map(meta, "labels"),
+        labels=_labels(meta),
         annotations=_our_annotations(meta),
         annotated=bool(get_object(meta, "annotations")),
         access_modes=tuple(as_texts(spec.get("accessModes"))),
@@ -201,6 +203,11 @@ def _name(meta: Json, key: str) -> str:
 def _shown(source: Json, key: str) -> str:
     """A text for people, cut and without control characters, whoever wrote it."""
     return neutral(get_text(source, key)[:MAX_MESSAGE_CHARS])
+
+
+def _labels(meta: Json) -> dict[str, str]:
+    """The labels; a value that no label can have is cut, because a table makes each row as wide as it."""
+    return {name: neutral(text[:MAX_LABEL_CHARS]) for name, text in get_text_map(meta, "labels").items()}
 
 
 def _our_annotations(meta: Json) -> dict[str, str]:
