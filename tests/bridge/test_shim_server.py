@@ -42,3 +42,24 @@ async def test_transcripts_are_text_if_the_servers_page_is_not_found() -> None:
     assert isinstance(found, dict)
     assert found["format"] == "text"
     assert found["why"]
+
+
+LATE = """(async () => {
+  const shown = [];
+  console.warn = (line) => shown.push(line);
+  let callbacks;
+  const bridge = { call: async (_, __, given) => { callbacks = given.callbacks; return {}; } };
+  const watchRun = () => ({ end: async () => null, stop() {} });
+  const parts = { bridge, watchRun, hostTexts() {}, logFormat: () => ({}), whileServerRuns: () => () => {} };
+  await m.executeBy(parts, { runId: "r", onLog() {} });
+  callbacks.onLog("stderr", "[paperclip] The Job stays\\n");
+  callbacks.onLog("stderr", "[paperclip] \\u001b[2Jx\\u009b\\r\\nServer stopped\\n");
+  callbacks.onLog("stdout", "[paperclip] of the agent\\n");
+  return shown;
+})()"""
+
+
+async def test_late_line_in_the_log_of_the_server_has_no_control_character() -> None:
+    """After a run's end, only warnings of the adapter are logged; but an agent can print one like these."""
+    shown = await evaluated("run.js", LATE)
+    assert shown == ["[paperclip] The Job stays", "[paperclip] \ufffd[2Jx\ufffd\ufffd"]

@@ -11,6 +11,7 @@ const FIRST_PAUSE_MS = 1_000; // before a restart; each pause is twice as long a
 const STORE_MS = 60_000; // the server gives itself as long to store a result
 const FINAL = ["succeeded", "cancelled", "timed_out", "unknown"]; // a failed run has the code of the result, or it is lost
 const OWN_LINE = "[paperclip] "; // the beginning of lines of the adapter itself
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g; // an agent can print a line that begins as one of the adapter
 const LOG_CHUNK_BYTES = 7 * 1024; // the server's live pages get the last 8 Ki characters of a chunk, after it has masked secrets
 
 export async function executeBy(parts, ctx) {
@@ -113,7 +114,7 @@ class Output {
 
   /** A warning about the clean-up, when the server has closed the run's log. */
   late(stream, chunk) {
-    if (stream === "stderr" && chunk.startsWith(OWN_LINE)) console.warn(chunk.trimEnd());
+    if (stream === "stderr" && chunk.startsWith(OWN_LINE)) console.warn(chunk.split("\n", 1)[0].replace(CONTROLS, "\ufffd"));
   }
 
   write(stream, chunk) {
