@@ -4,12 +4,16 @@ Matching takes time in proportion to pattern times name at most, because agents 
 expression made from a pattern could take exponentially longer.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_LINE_CHARS = 1000
 """Longer lines are ignored; a path has 4,096 characters at most, and a name 255."""
 _ANY = "**"
+_ANYWHERE = 2
+"""Number of parts of a pattern such as `**/name`. Most patterns are, so these are matched in a fast way."""
+_WILDCARD = re.compile(r"[*?\[\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class IgnorePattern:
         """Whether it matches a path, which is relative to the folder of the file with the pattern."""
         if self.only_folders and not is_folder:
             return False
+        if len(self.parts) == _ANYWHERE and self.parts[0] == _ANY:
+            return matches_name(self.parts[1], path[-1])
         return _matches_parts(self.parts, path)
 
 
@@ -92,8 +98,9 @@ def _matches_parts(patterns: Sequence[str], names: Sequence[str]) -> bool:
 
 def matches_name(pattern: str, name: str) -> bool:
     """Whether a pattern with `*`, `?`, `[...]` and backslashes matches a whole name."""
-    if not any(char in pattern for char in "*?[\\"):
-        return pattern == name
+    rest = pattern.removeprefix("*")
+    if not _WILDCARD.search(rest):
+        return pattern == name if rest == pattern else name.endswith(rest)
     tokens = _tokens(pattern)
     if tokens is None:
         return False

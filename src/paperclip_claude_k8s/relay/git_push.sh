@@ -50,7 +50,9 @@ commits_of() {
 
 # Whether the folder $1 has only files and folders: git would follow a link, and wait for a pipe.
 is_plain() {
-  [ -z "$(timeout -s KILL 60 find "$1" ! -type f ! -type d 2>&1 | head -n 1)" ]
+  # find reports with 1 what it cannot read or what is gone meanwhile
+  timeout -s KILL 60 find "$1" ! -type f ! -type d >"$tmp/odd" 2>/dev/null
+  [ "$?" -le 1 ] && [ ! -s "$tmp/odd" ]
 }
 
 borrow_objects() {
