@@ -51,6 +51,13 @@ def test_table_cuts_only_its_last_column() -> None:
     assert lines[2].split() == ["b", "-"]
 
 
+def test_long_cell_is_whole_and_makes_no_other_row_long() -> None:
+    rows = [{**ROWS[0], "id": "x" * 100_000}, *ROWS]
+    header, long, *others = table(rows, COLUMNS, Format.WIDE, width=None).splitlines()
+    assert long.startswith("x" * 100_000)
+    assert max(map(len, (header, *others))) < 500
+
+
 def test_wide_table_shows_all_columns_whole() -> None:
     header, first, _ = table(ROWS, COLUMNS, Format.WIDE, width=80).splitlines()
     assert header.split() == ["ID", "N", "PROMPT"]

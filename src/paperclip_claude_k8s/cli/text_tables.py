@@ -13,6 +13,8 @@ from paperclip_claude_k8s.cli.formats import Format, is_terminal
 
 GAP = 2
 """Spaces between two columns of a table."""
+MAX_PADDED = 300
+"""Width up to which cells are padded: one very long cell, whoever wrote it, makes no other row long."""
 MIN_LAST_COLUMN = 20
 """Width in characters that the last column of a table keeps on a narrow terminal, whose lines then wrap."""
 
@@ -39,25 +41,28 @@ def table(
     shown = [column for column in columns if output is Format.WIDE or not column.wide]
     cells = [[_text(column.cell(row)) for column in shown] for row in rows]
     lines = [[column.name.upper() for column in shown], *cells]
-    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(shown))]
+    widths = [min(max(cell_len(line[index]) for line in lines), MAX_PADDED) for index in range(len(shown))]
     if width is not None and output is not Format.WIDE and not shown[-1].align_right:
         remaining = width - sum(widths[:-1]) - GAP * (len(shown) - 1)
-        widths[-1] = min(widths[-1], max(remaining, MIN_LAST_COLUMN))
+        limit = max(remaining, MIN_LAST_COLUMN)
+        lines = [[*line[:-1], _cut(line[-1], limit)] for line in lines]
     return "\n".join(_line(line, shown, widths) for line in lines)
 
 
 def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
     aligned = [
-        _cut(cell, width) if not column.align_right else " " * (width - cell_len(cell)) + cell
+        _padding(cell, width) + cell if column.align_right else cell + _padding(cell, width)
         for cell, column, width in zip(cells, columns, widths, strict=True)
     ]
     return (" " * GAP).join(aligned).rstrip()
 
 
+def _padding(cell: str, width: int) -> str:
+    return " " * (width - cell_len(cell))
+
+
 def _cut(cell: str, width: int) -> str:
-    if cell_len(cell) <= width:
-        return set_cell_size(cell, width)
-    return f"{set_cell_size(cell, width - 1)}…"
+    return cell if cell_len(cell) <= width else f"{set_cell_size(cell, width - 1)}…"
 
 
 def _text(value: object) -> str:
