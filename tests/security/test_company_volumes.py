@@ -11,6 +11,7 @@ from paperclip_claude_k8s.cluster.model import HomeMount, HomePod
 from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.pod_admission import plan_refusals
+from paperclip_claude_k8s.plan.workspace import Workspace
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.run.home_pod import with_claim
 from paperclip_claude_k8s.run.packed_upload import upload_rule
@@ -145,3 +146,18 @@ def test_folder_of_another_company_is_not_uploaded(tmp_path: Path) -> None:
     inside = replace(plan, company_folder=FOLDER, volume_here=str(tmp_path / FOLDER))
     assert upload_rule(inside, settings).allows(str(mine))
     assert not upload_rule(inside, settings).allows(str(other))
+
+
+def test_link_on_the_volume_does_not_lead_to_other_uploads(tmp_path: Path) -> None:
+    """An agent of the volume can put a link in place of its workspace."""
+    volume, elsewhere = tmp_path / "volume", tmp_path / "elsewhere"
+    (volume / "project").mkdir(parents=True)
+    elsewhere.mkdir()
+    policy = Policy(upload_roots=(str(tmp_path),), shared_volume_dirs=(str(volume),))
+    settings, plan = ProcessSettings(policy=policy), a_plan(sharedVolumeDir=str(volume))
+    on_volume = replace(plan, workspace=Workspace("upload", "/w", "why", folder=str(volume / "project")))
+    place = upload_rule(on_volume, settings)
+    assert place.allows(str(volume / "project"))
+    assert not place.allows(str(elsewhere))
+    not_on_volume = replace(plan, workspace=Workspace("upload", "/w", "why", folder=str(elsewhere)))
+    assert upload_rule(not_on_volume, settings).allows(str(elsewhere))

@@ -22,6 +22,8 @@ class FolderRule:
     """Without `roots`: the file or folder must not be in one of these, or be one of them."""
     refused_themselves: tuple[str, ...] = ()
     """Without `roots`: the file or folder must not be one of these, but may be in one."""
+    within: str = ""
+    """If it is set, the file or folder must also be in this folder, or be it."""
 
     def allows(self, path: str) -> bool:
         """Whether the rule allows this path, in which the caller has resolved all links.
@@ -30,11 +32,13 @@ class FolderRule:
         the rule's own paths.
         """
         roots = None if self.roots is None else _with_real(self.roots)
+        if self.within and not is_in(path, _with_real((self.within,))):
+            return False
         return FolderRule(roots, _with_real(self.refused), self.refused_themselves).allows_name(path)
 
     def allows_name(self, path: str) -> bool:
         """As `allows`, but compare the names only: no link is resolved."""
-        if is_in(path, KERNEL_FOLDERS):
+        if is_in(path, KERNEL_FOLDERS) or (self.within and not is_in(path, [self.within])):
             return False
         if self.roots is not None:
             return is_in(path, self.roots)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.folder_rules import FolderRule
+from paperclip_claude_k8s.base.folder_rules import FolderRule, is_in
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
 from paperclip_claude_k8s.cluster.model import JobSnapshot
@@ -41,11 +41,16 @@ _NEXT_STEP = (
 
 
 def upload_rule(plan: RunPlan, settings: ProcessSettings) -> FolderRule:
-    """Where the policy allows folders that are uploaded."""
+    """Where the policy allows folders that are uploaded. No link may lead out of the shared volume."""
     folders = settings.folders
     if plan.company_folder:
-        return folders.uploads(plan.volume_here)  # not the folders of other companies
-    return folders.uploads(folders.trusted_volume(plan.config.shared_volume_dir))
+        volume = plan.volume_here  # not the folders of other companies
+    else:
+        volume = folders.trusted_volume(plan.config.shared_volume_dir)
+    rule = folders.uploads(volume)
+    if volume is not None and is_in(plan.workspace.folder, [volume]):
+        rule = replace(rule, within=volume)  # agents can put links there
+    return rule
 
 
 def upload_ignore_rules(config: AdapterConfig) -> IgnoreRules:

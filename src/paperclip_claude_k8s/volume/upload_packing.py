@@ -137,7 +137,7 @@ def open_folder(folder: str, allowed: FolderRule) -> Iterator[int]:
         real = str(Path(f"/proc/self/fd/{top}").readlink())
         if not allowed.allows(real):
             raise FolderNotAllowed(
-                f"the host's folder {real[:200]} is not in one of the policy's uploadRoots"
+                f"the host's folder {real[:200]} is not where the policy's uploadRoots allow it"
             )
         yield top
     finally:
