@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, assert_never
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.aio import exception_as_value
+from paperclip_claude_k8s.base.aio import Backoff, exception_as_value
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import Known
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -34,8 +34,8 @@ from paperclip_claude_k8s.verdict.ending import (
 T = TypeVar("T")
 LAST_STATE_WAIT = 2.0
 """Seconds to wait for the watch to report the last state of a Pod that a read no longer found."""
-READ_INTERVAL = 0.5
-"""Seconds between two reads of a Pod whose removal the watch has not reported yet."""
+FIRST_READ, READ_INTERVAL = 0.5, 5.0
+"""Seconds until a Pod whose removal the watch has not reported is read again: at first, and after some reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,7 @@ async def delete_released(known: Known, ports: Ports) -> None:
 
 
 async def _wait_until_gone(job_watch: JobWatch, ports: Ports) -> None:
+    interval = Backoff(FIRST_READ, READ_INTERVAL)
     while not job_watch.known.pod_gone:
         pod = job_watch.known.pod
         if pod is None:
@@ -113,7 +114,7 @@ async def _wait_until_gone(job_watch: JobWatch, ports: Ports) -> None:
             await _wait_for_last_state(job_watch)
             return
         try:
-            async with asyncio.timeout(READ_INTERVAL):
+            async with asyncio.timeout(interval.pause()):
                 await job_watch.changed()
         except TimeoutError:
             continue
