@@ -11,7 +11,7 @@ from tests.support.cli_commands import claude_k8s
 
 from paperclip_claude_k8s.cli.command_options import RecoverOptions
 from paperclip_claude_k8s.cli.held_jobs import judge
-from paperclip_claude_k8s.cli.paperclip_server import HOLD
+from paperclip_claude_k8s.cli.paperclip_server import HOLDS
 from paperclip_claude_k8s.cli.recover_command import recover
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import Condition, JobRef, JobSnapshot
@@ -55,6 +55,7 @@ class _Server(ThreadingHTTPServer):
     """Answers as a Paperclip server that holds one task, of an agent with these settings."""
 
     config: dict[str, str]
+    cause: str = "legacy_execution_requires_reconciliation"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -74,9 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
             "/api/companies/c/heartbeat-runs": [
                 {"id": "r", "status": "failed", "contextSnapshot": {"issueId": "i"}}
             ],
-            "/api/heartbeat-runs/r": {"execution": {"cause": HOLD}},
+            "/api/heartbeat-runs/r": {"execution": {"cause": self.server.cause}},
             "/api/issues/i": {"status": "blocked", "title": "T"},
-            "/api/issues/i/recovery-actions": {"active": {"cause": HOLD, "id": "x"}},
+            "/api/issues/i/recovery-actions": {"active": {"cause": self.server.cause, "id": "x"}},
         }
         body = json.dumps(answers[self.path.partition("?")[0]]).encode()
         self.send_response(200)
@@ -148,3 +149,13 @@ async def test_unusable_address_is_reported_without_its_password(url: str, proxy
     assert (code, json.loads(out)["error"]) == (1, "task_failed")
     assert err.startswith("error: task_failed: ")
     assert "hunter2" not in out + err
+
+
+@pytest.mark.parametrize("cause", sorted(HOLDS))
+def test_task_is_found_whatever_the_server_missed(
+    cause: str, server: _Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.config, server.cause = {}, cause
+    recover(RecoverOptions(server=f"http://127.0.0.1:{server.server_address[1]}", dry_run=True))
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (task["run"], task["outcome"]) == ("r", "held")

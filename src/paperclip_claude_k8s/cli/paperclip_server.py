@@ -17,8 +17,9 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """Longest response that is read: the runs of one agent, with their results."""
 RUNS_PER_AGENT = 100
 """Newest runs of each agent that are examined."""
-HOLD = "legacy_execution_requires_reconciliation"
-"""The server's cause for holding a task: it gave up the task's run without a record of how the run ended."""
+HOLDS = frozenset({"legacy_execution_requires_reconciliation", "execution_finalization_deadline_exceeded"})
+"""The server's causes for holding a task: it gave up the task's run without a record of how the run ended, or
+was killed after it had received the run's result and before it had stored the result."""
 ENDED_WITHOUT_RESULT = frozenset({"failed", "interrupted", "timed_out", "cancelled"})
 
 
@@ -98,7 +99,7 @@ class PaperclipServer:
         self, company: str, agent: Mapping[str, Any], issue: str, run_id: str
     ) -> HeldTask | None:
         run = as_object(await self._call("GET", f"/heartbeat-runs/{run_id}"))
-        if as_object(run.get("execution")).get("cause") != HOLD:
+        if as_object(run.get("execution")).get("cause") not in HOLDS:
             return None
         task = as_object(await self._call("GET", f"/issues/{quote(issue, safe='')}"))
         if task.get("status") in {"done", "cancelled"}:
@@ -121,14 +122,14 @@ class PaperclipServer:
         """The id of the recovery action. After the server has closed the action, only events have its id."""
         actions = as_object(await self._call("GET", f"/issues/{quote(issue, safe='')}/recovery-actions"))
         active = as_object(actions.get("active"))
-        if active.get("cause") == HOLD:
+        if active.get("cause") in HOLDS:
             return _id(active)
         events = as_objects(await self._call("GET", f"/heartbeat-runs/{run_id}/events?limit=1000"))
         payloads = [as_object(event.get("payload")) for event in events]
         ids = [
             as_trimmed(payload.get("recoveryActionId"))
             for payload in payloads
-            if payload.get("cause") == HOLD
+            if payload.get("cause") in HOLDS
         ]
         return next((action_id for action_id in reversed(ids) if action_id), "")
 

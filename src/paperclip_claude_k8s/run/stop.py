@@ -35,7 +35,7 @@ T = TypeVar("T")
 LAST_STATE_WAIT = 2.0
 """Seconds to wait for the watch to report the last state of a Pod that a read no longer found."""
 FIRST_READ, READ_INTERVAL = 0.5, 5.0
-"""Seconds until a Pod whose removal the watch has not reported is read again: at first, and after some reads."""
+"""Seconds until a Pod whose removal the watch has not reported is read again, at first and at most."""
 
 
 @dataclass(frozen=True, slots=True)
