@@ -70,7 +70,7 @@ async def run(
     return await site.run(env, host_log=host_log, config=config, context=context, **(more or {}))
 
 
-def told(result: ExecutionResult) -> dict[str, Any]:
+def workspace_result(result: ExecutionResult) -> dict[str, Any]:
     assert result.result_json is not None
     found = result.result_json["workspace"]
     assert isinstance(found, dict)
@@ -91,13 +91,13 @@ async def test_folder_is_uploaded_changed_and_brought_back(upload_site: Site, pr
     assert not (project / "src/b.txt").exists()
     assert (project / "new/run.sh").stat().st_mode & 0o777 == 0o755
     assert (project / "build/big").read_text() == "ignored\n"
-    assert told(result)["written"] == 2, log.status
-    assert told(result)["deleted"] == 1
+    assert workspace_result(result)["written"] == 2, log.status
+    assert workspace_result(result)["deleted"] == 1
     assert "warnings" not in (result.result_json or {})
     assert await upload_site.leftovers() == []
 
 
-async def test_file_that_changed_on_the_host_is_kept_and_told(upload_site: Site, project: Path) -> None:
+async def test_file_that_changed_on_the_host_is_kept_and_reported(upload_site: Site, project: Path) -> None:
     log = HostLog()
     script = "echo agent >README; rm src/a.txt; echo agent >new.txt; echo working; sleep 3"
     async with asyncio.TaskGroup() as group:
@@ -106,10 +106,10 @@ async def test_file_that_changed_on_the_host_is_kept_and_told(upload_site: Site,
         write(project, {"README": "person\n", "src/a.txt": "person\n", "new.txt": "person\n"})
     result, _ = running.result()
     assert {(project / name).read_text() for name in ("README", "src/a.txt", "new.txt")} == {"person\n"}
-    kept = told(result)["keptBeside"]
+    kept = workspace_result(result)["keptBeside"]
     assert len(kept) == 2, log.status
     assert {(project / name).read_text() for name in kept} == {"agent\n"}
-    assert told(result)["notDeleted"] == ["src/a.txt"]
+    assert workspace_result(result)["notDeleted"] == ["src/a.txt"]
     assert "workspace_not_returned" in (result.result_json or {})["warnings"][0]
 
 
@@ -126,7 +126,7 @@ async def test_what_an_agent_must_not_write_stays_in_the_pod(upload_site: Site, 
     assert found == {"README", "fine.txt", "link", ".gitignore", "build/big", ".git/HEAD"}, log.status
     assert str((project / "link").readlink()) == "src/a.txt"
     assert {str(path) for path in project.parent.iterdir()} == before
-    left = told(result)["left"]
+    left = workspace_result(result)["left"]
     assert (left["special"], left["git"]) == (1, 1)
     assert left["links"] >= 2
     assert "lost with the Pod" in log.status
@@ -149,7 +149,7 @@ async def test_host_that_dies_in_mid_run_is_replaced_and_changes_come_back(
     finally:
         await second.shutdown()
     assert "Reattaching" in log.status
-    assert (result.error_message, told(result)["written"]) == (None, 1), log.status
+    assert (result.error_message, workspace_result(result)["written"]) == (None, 1), log.status
     assert (project / "README").read_text() == "agent\n"
 
 
@@ -229,7 +229,7 @@ async def test_fifty_megabytes_in_5000_files_are_changed_and_brought_back(
     script = "for d in d*; do for f in $d/*; do echo x >>$f; done; done"
     result, log = await run(upload_site, script, folder, uploadLimit="128Mi", startTimeoutSec=240)
     assert result.error_message is None, log.status
-    assert (told(result)["written"], told(result)["counts"]) == (5000, {}), log.status
+    assert (workspace_result(result)["written"], workspace_result(result)["counts"]) == (5000, {}), log.status
     assert {path.stat().st_size for path in folder.glob("d*/f*")} == {10_482}
 
 

@@ -1,7 +1,8 @@
 """Every test case of the TypeScript adapter has a test here that agrees, or a row of `differences.md`.
 
-`cases/` has a file for each of its test files. A table is a group of cases: how many there are, those that
-`agree`, each with the test that checks it, and those that `differ`, each with the beginning of its row.
+`cases/` has a file for each test file of the TypeScript adapter. A table is a group of cases: `cases` is
+their number, `agree` lists cases with the test here that checks each, and `differ` lists cases with the
+beginning of the row that explains each.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What the TypeScript adapter's form, models, skills and folders are, and where these differ on purpose."""
+"""Form, models, skills and folders: equal to the TypeScript adapter's, or different on purpose."""
 
 from typing import Any
 

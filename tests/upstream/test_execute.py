@@ -1,4 +1,4 @@
-"""What a run of the TypeScript adapter does in these situations, and where this one differs on purpose."""
+"""Runs behave as those of the TypeScript adapter in these situations, or differ on purpose."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What the TypeScript adapter's helpers return for these inputs; Python's spellings of the same values."""
+"""The helpers return for these inputs what the TypeScript adapter's return, as Python values."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How Pods of the TypeScript adapter start or fail to, and where this adapter differs on purpose."""
+"""Pods start, or fail to start, as those of the TypeScript adapter, or differ on purpose."""
 
 import asyncio
 from typing import Any
@@ -91,7 +91,7 @@ async def test_pod_that_is_created_late_is_waited_for(
     assert (result.exit_code, result.error_code) == (0, None)
 
 
-async def test_waiting_states_of_a_pod_are_told(fake_cluster: FakeCluster, run_agent: AgentRunner) -> None:
+async def test_waiting_states_of_a_pod_are_logged(fake_cluster: FakeCluster, run_agent: AgentRunner) -> None:
     fake_cluster.pod_script = starting_after((4.0, "PodInitializing", ""))
     result, host_log = await run_agent(config={"promptDelivery": "init"})
     assert (result.exit_code, result.error_code) == (0, None)

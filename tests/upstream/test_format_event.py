@@ -1,4 +1,4 @@
-"""What the TypeScript adapter's terminal shows of these lines: the same facts in other words here."""
+"""The terminal shows the facts that the TypeScript adapter's shows for these lines, in other words."""
 
 import json
 from typing import Any

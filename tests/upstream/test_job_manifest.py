@@ -1,4 +1,4 @@
-"""What the TypeScript adapter puts into a Job for these inputs, and where this one differs on purpose."""
+"""Job manifests for these inputs equal the TypeScript adapter's, or differ on purpose."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the TypeScript adapter's filter of repeated events passes, and where this one differs on purpose."""
+"""The filter of repeated events passes what the TypeScript adapter's passes, or differs on purpose."""
 
 import json
 from typing import Any

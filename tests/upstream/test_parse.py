@@ -1,4 +1,4 @@
-"""What the TypeScript adapter's parser returns for these inputs, and where this one differs on purpose."""
+"""The parser returns for these inputs what the TypeScript adapter's returns, or differs on purpose."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ CALL = {"type": "tool_use", "id": "tool_1", "name": "Bash", "input": {"command":
 LOGIN_URL = "https://auth.anthropic.com/login"
 
 
-def said(*blocks: dict[str, Any], **message: Any) -> dict[str, Any]:
+def assistant_event(*blocks: dict[str, Any], **message: Any) -> dict[str, Any]:
     return {"type": "assistant", "session_id": "sess_1", "message": {"content": list(blocks), **message}}
 
 
@@ -28,9 +28,11 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def answered(tokens: int, stop: str | None = None, *blocks: dict[str, Any]) -> dict[str, Any]:
+def answer_event(tokens: int, stop: str | None = None, *blocks: dict[str, Any]) -> dict[str, Any]:
     """An answer with this number of output tokens and this stop reason."""
-    return said(*blocks, id="m1", stop_reason=stop, usage={"input_tokens": 1, "output_tokens": tokens})
+    return assistant_event(
+        *blocks, id="m1", stop_reason=stop, usage={"input_tokens": 1, "output_tokens": tokens}
+    )
 
 
 def parse(*lines: dict[str, Any] | str) -> Any:
@@ -54,11 +56,11 @@ def test_session_and_model_are_those_of_init() -> None:
 @pytest.mark.parametrize(
     ("lines", "summary"),
     [
-        ([said(text("Hello")), said(text(" world"))], "Hello\n\n world"),
-        ([said({"type": "thinking", "thinking": "Let me think..."})], ""),
-        ([said(CALL)], ""),
-        ([said(text("Some output"))], "Some output"),
-        (["some raw output", said(text("JSON output")), "more raw output"], "JSON output"),
+        ([assistant_event(text("Hello")), assistant_event(text(" world"))], "Hello\n\n world"),
+        ([assistant_event({"type": "thinking", "thinking": "Let me think..."})], ""),
+        ([assistant_event(CALL)], ""),
+        ([assistant_event(text("Some output"))], "Some output"),
+        (["some raw output", assistant_event(text("JSON output")), "more raw output"], "JSON output"),
     ],
 )
 def test_answer_is_made_of_the_texts_if_there_is_no_result(lines: list[Any], summary: str) -> None:
@@ -81,12 +83,12 @@ def test_result_without_a_finite_cost_has_none() -> None:
 
 
 def test_text_that_a_replay_repeats_counts_once_if_its_event_has_an_id() -> None:
-    event = {**said(text("Hello world")), "uuid": "u1"}
+    event = {**assistant_event(text("Hello world")), "uuid": "u1"}
     assert parse(event, event).summary == "Hello world"
 
 
 def test_equal_texts_of_events_without_ids_count_twice() -> None:
-    event = said(text("Hello world"))
+    event = assistant_event(text("Hello world"))
     assert parse(event, event).summary == "Hello world\n\nHello world"
     assert_documented("assistant events are told apart by message id")
 
@@ -94,13 +96,13 @@ def test_equal_texts_of_events_without_ids_count_twice() -> None:
 @pytest.mark.parametrize(
     ("lines", "empty", "cut"),
     [
-        ([INIT, answered(0)], True, False),
-        ([said(stop_reason=None, output_tokens=0)], True, False),
-        ([answered(5, None, text("hello"))], False, True),
-        ([answered(0), DONE], False, False),
-        ([INIT, answered(35, None, CALL)], False, True),
-        ([answered(35), DONE], False, False),
-        ([answered(0)], True, False),
+        ([INIT, answer_event(0)], True, False),
+        ([assistant_event(stop_reason=None, output_tokens=0)], True, False),
+        ([answer_event(5, None, text("hello"))], False, True),
+        ([answer_event(0), DONE], False, False),
+        ([INIT, answer_event(35, None, CALL)], False, True),
+        ([answer_event(35), DONE], False, False),
+        ([answer_event(0)], True, False),
         ([DONE], False, False),
     ],
 )
@@ -110,7 +112,7 @@ def test_empty_reply_and_cut_output_are_recognised(lines: list[Any], *, empty: b
 
 
 def test_empty_reply_with_a_stop_reason_counts_as_empty() -> None:
-    assert parse(answered(0, "end_turn")).empty_reply
+    assert parse(answer_event(0, "end_turn")).empty_reply
     assert_documented("an answer counts as empty if `stop_reason` is null")
 
 

@@ -1,4 +1,4 @@
-"""What the TypeScript adapter's session codec returns for these values."""
+"""The session codec returns for these values what the TypeScript adapter's returns."""
 
 from typing import Any
 

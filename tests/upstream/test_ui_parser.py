@@ -1,4 +1,4 @@
-"""What the TypeScript adapter's UI parser returns for these lines, and where this one differs on purpose."""
+"""The UI parser returns for these lines what the TypeScript adapter's returns, or differs on purpose."""
 
 import json
 from typing import Any

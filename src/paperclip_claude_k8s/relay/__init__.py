@@ -43,10 +43,11 @@ FILES_SEC = "PAPERCLIP_RELAY_FILES_SEC"
 """Longest time in seconds for copying these files; 60 if not set."""
 SESSION = "PAPERCLIP_RELAY_SESSION"
 """Where the session volume is mounted, in which the relay creates the folders of CLAUDE_CONFIG_DIR and
-XDG_CACHE_HOME; empty or not set: they are elsewhere. If it cannot, the agent gets folders in `DIR`."""
+XDG_CACHE_HOME; empty or not set: no such volume. If the relay cannot create the folders, the agent gets
+folders in `DIR`."""
 LIMIT = "PAPERCLIP_RELAY_LIMIT"
-"""The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. What
-exceeds it by more than 8 MiB is not copied to the log."""
+"""The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. Output
+beyond the limit is copied to the log up to 8 MiB."""
 MESSAGE = "PAPERCLIP_RELAY_MESSAGE"
 """Path of the container's termination message."""
 BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"
@@ -57,7 +58,7 @@ COPY_SEC = "PAPERCLIP_RELAY_COPY_SEC"
 ALIVE = "PAPERCLIP_RELAY_ALIVE"
 """Named pipe that the relay holds open as long as the container lives; empty or not set: none."""
 EXPECT = "PAPERCLIP_RELAY_EXPECT"
-"""Not empty: the working directory should have files in it, and the relay reports if it has none."""
+"""Not empty: the working directory should contain files, and the relay reports it if it is empty."""
 
 NO_PROMPT_CODE = 66
 """Exit code of the relay if it found no prompt."""
@@ -118,7 +119,7 @@ class RelaySummary:
     session_trouble: str | None = None
     """Why the session volume could not be used; None if it could, or if there is none."""
     changed: str | None = None
-    """Which file on the shared volume was not what Paperclip wrote, so that the agent was not started."""
+    """The file on the shared volume that was changed, so that the agent was not started; None if none was."""
 
 
 def read_summary(message: str | None, nonce: str) -> RelaySummary | None:

@@ -1,7 +1,7 @@
-"""The scripts that clone and push a workspace, the variables that they read, and what they report.
+"""The scripts that clone and push a workspace, the variables that they read, and their reports.
 
-`git_clone.sh` runs in an init container, `git_push.sh` in a container beside the agent's. Both get the
-credentials; the agent's container does not.
+`git_clone.sh` runs in an init container, `git_push.sh` in a container beside the agent's. Both containers get
+the credentials; the agent's container does not.
 """
 
 from dataclasses import dataclass
@@ -25,38 +25,43 @@ def command(name: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class CloneReport:
-    """What was checked out."""
+    """The report of `git_clone.sh`: what was checked out."""
 
     commit: str
-    """Its id; "" for an empty repository."""
+    """Id of the commit that was checked out; "" for an empty repository."""
     branch: str
     """"" if no branch is checked out."""
     cached: bool
     """Whether objects of an earlier clone were used."""
     kept: bool | None
-    """Whether the objects of this one were kept for the next; None if there is no volume for them."""
+    """Whether objects of this clone were kept for the next clone; None without a volume for them."""
     failed: str = ""
-    """Why there is no clone, although the agent starts; "" if there is one."""
+    """Why the agent starts without a clone; "" if the repository was cloned."""
 
 
 @dataclass(frozen=True, slots=True)
 class PushReport:
-    """What the agent left in its clone, and what of it is on the server. None: could not be counted."""
+    """The report of `git_push.sh`: what the agent left in its clone, and whether it is on the server.
+
+    A number is None if it could not be counted.
+    """
 
     head: str
     branch: str
     pushed_branch: str
-    """The branch on the server that has the agent's branch now; "" if it was not pushed."""
+    """The branch on the server to which the agent's branch was pushed; "" if nothing was pushed."""
     why: str
-    """Why not, with git's own words."""
+    """Why nothing was pushed, if so with git's own words."""
     changed: bool
     """Whether the agent's branch has new commits."""
     commits: int | None = None
-    """Commits of any branch that are not on the server; `bytes`: their size."""
+    """Number of commits of any branch that are not on the server."""
     bytes: int | None = None
+    """Size of these commits."""
     files: int | None = None
-    """Files that are changed or new and not committed, without ignored ones; `file_bytes`: their size."""
+    """Number of files that are changed or new, not committed and not ignored."""
     file_bytes: int | None = None
+    """Size of these files."""
 
     @property
     def is_complete(self) -> bool:

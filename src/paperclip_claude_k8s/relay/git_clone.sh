@@ -21,7 +21,7 @@ left() {
   echo "$left"
 }
 
-# Runs a command, but not longer than the agent's start may take.
+# Runs a command, and kills it if it takes longer than the clone may take.
 limited() {
   timeout -s KILL "$(left "$seconds")" "$@"
 }
@@ -35,7 +35,8 @@ fail() {
   exit 75
 }
 
-# Lets the agent start in an empty folder. What git left may still be written by processes that it started.
+# Lets the agent start in an empty folder. Processes that git started may still write to the folder, so removing it is
+# tried again.
 start_without_files() {
   for pause in 0 0.3 1; do
     sleep "$pause"
@@ -50,7 +51,7 @@ fail_with_errors() {
   fail "$1: $(git_errors)"
 }
 
-# The id of the server's ref $1; empty if it has none of that name.
+# Prints the id of the server's ref $1; nothing if the server has no such ref.
 id_of() {
   while IFS=$tab read -r value name; do
     if [ "$name" = "$1" ] && is_id "$value"; then
@@ -60,7 +61,7 @@ id_of() {
   done <"$tmp/refs"
 }
 
-# Sets base to the ref to start from, and start to the branch that is continued, or else to base.
+# Sets base to the ref from which the clone starts, and start to the existing branch to continue, or else to base.
 choose_refs() {
   base=
   for name in $refs; do
@@ -83,7 +84,7 @@ choose_refs() {
   [ -z "$branch" ] || [ -z "$(id_of "refs/heads/$branch")" ] || start=refs/heads/$branch
 }
 
-# The local name of the server's ref $1.
+# Prints the local name of the server's ref $1.
 local_name() {
   case $1 in
     refs/heads/*) echo "refs/remotes/origin/${1#refs/heads/}" ;;
@@ -101,8 +102,8 @@ new_repository() {
   safe_git -C "$dir" config user.email "${PAPERCLIP_GIT_EMAIL:-agent@paperclip.invalid}"
 }
 
-# Puts the objects of the last clone into the new repository. An agent may have changed these files: git computes the
-# id of every object again, so they can only be missing, and then the repository is cloned without them.
+# Puts the objects of the last clone into the new repository. An agent may have changed the kept files. git computes
+# the id of every object again, so a changed object is missing, and then the repository is cloned without kept objects.
 load_cache() {
   cached_tip=
   [ -n "$cache" ] && [ ! -L "$cache/$key" ] || return 1
@@ -127,7 +128,7 @@ load_cache() {
   }
 }
 
-# Keeps the objects for the next clone. Trouble with the volume is no trouble of the run.
+# Keeps the objects for the next clone. A failure here does not fail the run.
 save_cache() {
   [ -n "$cache" ] || return 0
   kept=true

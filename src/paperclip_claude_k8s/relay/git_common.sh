@@ -1,5 +1,5 @@
-# What the scripts that clone and push a workspace have in common: credentials, options of git, reports.
-# Everything that authors of configs, agents or servers choose arrives in variables, and is never part of the script.
+# Functions that the scripts for cloning and pushing share: credentials, options of git, texts of reports.
+# Values that authors of configs, agents or servers choose arrive in variables, and are never part of the script.
 set -uf
 url=$PAPERCLIP_GIT_URL
 dir=$PAPERCLIP_GIT_DIR
@@ -42,12 +42,12 @@ is_id() {
   [ "${#1}" -eq 40 ] || [ "${#1}" -eq 64 ]
 }
 
-# The words of git's last errors, without its hints.
+# Prints git's last error lines, without its hints.
 git_errors() {
   grep -v -e '^hint:' -e '^ *$' "$tmp/err" | tail -n 6 | plain
 }
 
-# Whether the Secret's credentials may be used for this repository: its key url, if it has one, limits them.
+# Whether the Secret's credentials may be used for this repository. A key url in the Secret limits them.
 may_use_secret() {
   [ -n "$secret" ] || return 1
   [ -f "$secret/url" ] || return 0
@@ -143,7 +143,7 @@ exec ssh "$@"
 END
 }
 
-# Leaves credentials where git asks for them. They are never arguments, which others could see.
+# Writes the credentials to files that git and ssh read. Credentials are never arguments, which others could see.
 set_up_credentials() {
   printf '#!/bin/sh\nexit 1\n' >"$tmp/askpass"
   ssh=ssh ssh_options="-F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"

@@ -9,12 +9,12 @@ branch='' head='' pushed='' why='' commits=null bytes=null files=null file_bytes
 # so that only `timeout -s KILL` ends them.
 trap '' TERM INT HUP
 
-# The content of a file of the clone that is no link and no pipe.
+# Prints at most $2 bytes of the clone's file $1, unless it is a link or a pipe.
 read_file() {
   [ -f "$1" ] && [ ! -L "$1" ] && timeout -s KILL 10 head -c "$2" "$1"
 }
 
-# The id of the clone's ref $1.
+# Prints the id of the clone's ref $1.
 read_ref() {
   git check-ref-format "$1" 2>/dev/null || return
   id=$(read_file "$dir/.git/$1" 100)
@@ -24,7 +24,7 @@ read_ref() {
   if is_id "$id"; then echo "$id"; fi
 }
 
-# The ids of the clone's branches and of its last stash, at most 500.
+# Prints the ids of the clone's branches and of its last stash, at most about 1,000.
 all_heads() {
   {
     (cd "$dir/.git/refs" && set +f && timeout -s KILL 20 find heads stash -type f) 2>/dev/null | head -n 500 | while read -r name; do
@@ -66,8 +66,8 @@ borrow_objects() {
   git --git-dir="$own" config core.bare false
 }
 
-# Lets git-lfs find the clone's files, but no links among them: they could lead to the credentials. The server is that of
-# the repository, whatever .lfsconfig says.
+# Lets git-lfs find the clone's LFS files, unless there is a link among them, which could lead to the credentials. The
+# files are sent to the repository's server, whatever .lfsconfig names.
 borrow_lfs_objects() {
   git --git-dir="$own" lfs install --local --skip-repo >/dev/null 2>&1
   case $url in
@@ -142,7 +142,7 @@ push_branch() {
   fi
 }
 
-# Sets commits and bytes: what is in the clone's branches and not on the server.
+# Sets commits and bytes to number and size of the commits of all branches that are not on the server.
 count_commits() {
   {
     all_heads
@@ -166,7 +166,7 @@ total() {
   awk '{ sum += $1 } END { printf "%.0f", sum }'
 }
 
-# Sets files and file_bytes: what is changed or new in the working tree and not committed. Ignored files do not count.
+# Sets files and file_bytes to number and size of files that are changed or new and not committed, without ignored files.
 count_files() {
   GIT_INDEX_FILE=$tmp/index
   export GIT_INDEX_FILE

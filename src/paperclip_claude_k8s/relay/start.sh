@@ -1,15 +1,15 @@
 # Starts the relay, whose script is in the same folder, for the agent "$@". The agent may read /proc/1/environ, which shows
 # the environment with which that process was started. So this shell replaces itself by one without the nonce, and leaves
 # the nonce in a file in the Pod's own folder, which the relay removes before the agent starts.
-# Without one of these programs, the relay would lose the agent's output without a word, so the agent is not started.
+# Without one of these programs, the relay would lose the agent's output without a message, so the agent is not started.
 lacks=
 for tool in cat dd head mkdir rm sleep wc; do
   command -v "$tool" >/dev/null 2>&1 || { lacks=1 && echo "paperclip relay: $tool: not found" >&2; }
 done
 [ -z "$lacks" ] || exit 127
 (umask 077 && mkdir -p "$PAPERCLIP_RELAY_DIR" && echo "$PAPERCLIP_RELAY_NONCE" >"$PAPERCLIP_RELAY_DIR/nonce")
-# The folders of the CLI on the session volume, which no other user may read. Where they cannot be made or written, the
-# agent gets folders in this Pod, and the relay reports why.
+# Creates the folders of the CLI on the session volume, which no other user may read. If the folders cannot be created or
+# written, the agent gets folders in this Pod, and the relay reports the reason.
 : >"$PAPERCLIP_RELAY_DIR/session"
 : >"$PAPERCLIP_RELAY_DIR/note"
 if [ -n "${PAPERCLIP_RELAY_SESSION:-}" ] && ! (
@@ -34,5 +34,5 @@ fi
 # Another container reads this pipe: it ends when the last process of this container has ended, in whatever way.
 [ ! -p "${PAPERCLIP_RELAY_ALIVE:-}" ] || exec 8<>"$PAPERCLIP_RELAY_ALIVE"
 unset PAPERCLIP_RELAY_NONCE PAPERCLIP_RELAY_SESSION PAPERCLIP_RELAY_ALIVE PAPERCLIP_RELAY_EXPECT
-# A shell reads a script file as it goes. The relay's shell gets the whole text, so that nothing can change it later.
+# A shell reads a script file while it runs. The relay's shell gets the whole text, so that no process can change it later.
 exec sh -c "$(cat "${0%/*}/relay.sh")" relay "$@"

@@ -7,10 +7,10 @@ export LC_ALL
 dir=$PAPERCLIP_UPLOAD_DIR
 sync=$PAPERCLIP_UPLOAD_SYNC
 limit=$PAPERCLIP_UPLOAD_LIMIT
-most=$PAPERCLIP_UPLOAD_ENTRIES
+max_entries=$PAPERCLIP_UPLOAD_ENTRIES
 most_packed=${PAPERCLIP_UPLOAD_PACKED:-100663296}
-keep=${PAPERCLIP_UPLOAD_KEEP_SEC:-86400}
-pause=${PAPERCLIP_UPLOAD_PAUSE_SEC:-60}
+keep_seconds=${PAPERCLIP_UPLOAD_KEEP_SEC:-86400}
+repeat_pause=${PAPERCLIP_UPLOAD_PAUSE_SEC:-60}
 tmp=$(mktemp -d) || exit 75
 trap 'rm -rf "$tmp"' EXIT
 stopped=
@@ -27,21 +27,21 @@ fail() {
 # before, its log stays for some seconds, so that the host can open it.
 wait_until_taken() {
   [ -z "$stopped" ] || sleep 3
-  while [ -z "$stopped" ] && [ "$keep" -gt 0 ]; do
+  while [ -z "$stopped" ] && [ "$keep_seconds" -gt 0 ]; do
     sleep 1
-    keep=$((keep - 1))
-    again=$((again - 1))
-    [ "$again" -ne 0 ] || return 0
+    keep_seconds=$((keep_seconds - 1))
+    repeat_in=$((repeat_in - 1))
+    [ "$repeat_in" -ne 0 ] || return 0
   done
-  again=-1
+  repeat_in=-1
 }
 
-# Prints the paths of regular files that can be in a list: no odd names, nothing in .git, none too large.
+# Prints the paths of regular files, except files in .git, files above the limit, and names with control characters or \.
 regular() {
   find . -name .git -prune -o -type f ! -path '*[[:cntrl:]]*' ! -path '*\\*' ! -size "+$((limit))c" "$@" -print
 }
 
-# Prints the paths of the list $1 without those that are new and that git ignores.
+# Prints the paths of the list $1 that git does not ignore.
 without_ignored() {
   if [ -z "${PAPERCLIP_UPLOAD_IGNORE:-}" ] || ! command -v git >/dev/null 2>&1; then
     cat "$1"
@@ -71,11 +71,11 @@ collect() {
   ignored=$(($(count "$tmp/new") - $(count "$tmp/candidates")))
   awk 'FILENAME == ARGV[1] { known[$0] = 1; next } $0 in known' "$tmp/before" "$tmp/all" >"$tmp/old"
   # old files first: if not everything fits, changes are more important than new files
-  cat "$tmp/candidates" >>"$tmp/old"
-  head -n "$((most * 2))" "$tmp/old" >"$tmp/hashed"
+  cat "$tmp/old" "$tmp/candidates" >"$tmp/ordered"
+  head -n "$((max_entries * 2))" "$tmp/ordered" >"$tmp/hashed"
   tr '\n' '\000' <"$tmp/hashed" | timeout -s KILL 900 xargs -0 -r sha256sum -- 2>/dev/null | sed 's/^\([0-9a-f]*\) [ *]/\1 /' >"$tmp/sums"
   tr '\n' '\000' <"$tmp/hashed" | xargs -0 -r stat -c '%s %n' -- 2>/dev/null >"$tmp/sizes"
-  awk -v limit="$limit" -v most="$most" -v kept="$tmp/kept" -v lost="$tmp/lost" '
+  awk -v limit="$limit" -v max_entries="$max_entries" -v kept="$tmp/kept" -v lost="$tmp/lost" '
     BEGIN { printf "" >kept; printf "" >lost }
     FILENAME == ARGV[1] { path = substr($0, 68); base[path] = substr($0, 1, 64); mode[path] = substr($0, 66, 1); next }
     FILENAME == ARGV[2] { x[$0] = 1; next }
@@ -85,19 +85,19 @@ collect() {
       now = (path in x) ? "x" : "-"
       if (path in base && base[path] == hash && mode[path] == now) next
       if (!(path in size)) next
-      if (total + size[path] > limit || files >= most) { print path >lost; next }
+      if (total + size[path] > limit || files >= max_entries) { print path >lost; next }
       total += size[path]; files++
       print path >kept
       print "f", (path in base) ? base[path] : "-", hash, now, size[path], path
     }' "$sync/sums" "$tmp/x" "$tmp/sizes" "$tmp/sums" >"$tmp/list"
   # what nobody has looked at: there was no time for it, or the agent made it unreadable
   awk 'FILENAME == ARGV[1] { seen[substr($0, 66)] = 1; next } !($0 in seen)' "$tmp/sums" "$tmp/hashed" >"$tmp/unread"
-  tail -n "+$((most * 2 + 1))" "$tmp/old" >>"$tmp/unread"
+  tail -n "+$((max_entries * 2 + 1))" "$tmp/ordered" >>"$tmp/unread"
   awk 'FILENAME == ARGV[1] { present[$0] = 1; next } !(substr($0, 68) in present)' "$tmp/all" "$sync/sums" >"$tmp/absent"
   while IFS= read -r line; do
     path=${line#* ? }
     [ -e "$path" ] || [ -L "$path" ] || echo "d ${line%% *} $path"
-  done <"$tmp/absent" | head -n "$most" >>"$tmp/list"
+  done <"$tmp/absent" | head -n "$max_entries" >>"$tmp/list"
   find . -name .git -prune -o -type f -size "+$((limit))c" -print 2>/dev/null | tr -c 'a-zA-Z0-9\n' _ >>"$tmp/lost"
   find . -name .git -prune -o -type l ! -path '*[[:cntrl:]]*' -print 2>/dev/null >"$tmp/links"
   links=$(awk 'FILENAME == ARGV[1] { known[$0] = 1; next } !($0 in known) { n++ } END { print n + 0 }' "$sync/links" "$tmp/links")
@@ -129,7 +129,7 @@ send() {
   echo "paperclip-changes end"
 }
 
-again=-1
+repeat_in=-1
 for tool in awk base64 cat cut find gzip head sed sha256sum stat tail timeout tr wc xargs; do
   command -v "$tool" >/dev/null 2>&1 || fail "the image has no $tool"
 done
@@ -146,11 +146,11 @@ sum=${sum%% *}
 while :; do
   send
   # the log of a container is rotated at 10 MiB, so what is longer is printed again for a host that comes later
-  again=-1
-  [ "$size" -lt 5000000 ] || again=$pause
-  pause=$((pause * 2))
-  [ "$pause" -le 900 ] || pause=900
+  repeat_in=-1
+  [ "$size" -lt 5000000 ] || repeat_in=$repeat_pause
+  repeat_pause=$((repeat_pause * 2))
+  [ "$repeat_pause" -le 900 ] || repeat_pause=900
   wait_until_taken
-  [ "$again" -eq 0 ] || break
+  [ "$repeat_in" -eq 0 ] || break
 done
 exit 0

@@ -1,4 +1,4 @@
-"""The scripts that unpack an uploaded folder and print its changes, and what they print.
+"""The scripts that unpack an uploaded folder and print its changes, and the format of what they print.
 
 `upload_unpack.sh` runs in an init container, `upload_return.sh` in a container beside the agent's, which
 prints the changes to its log when the agent has ended:
@@ -43,21 +43,21 @@ def command(name: str) -> list[str]:
 
 @dataclass(slots=True)
 class PrintedChanges:
-    """Puts the printed lines together in a file. Lines may be missing, doubled or cut."""
+    """Assembles the printed lines in a file. Lines may be missing, repeated or cut."""
 
     file: BinaryIO
     limit: int
     """Largest number of bytes that is accepted."""
     size: int | None = None
-    """How long the packed changes are; None until that is known."""
+    """Bytes of the packed changes; None until the first line was read."""
     sha256: str = ""
     failure: str = ""
-    """Why the container cannot print any."""
+    """Why the container cannot print the changes; "" if it can."""
     _have: bytearray = field(default_factory=bytearray)
     _missing: int = 0
     _rest: bytes = b""
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    """A thread that was given up may still feed."""
+    """Held while lines are read, because a thread that nobody awaits any more may still call `feed`."""
     _closed: bool = False
 
     @property
@@ -66,7 +66,7 @@ class PrintedChanges:
         return bool(self.failure) or (self.size is not None and self._missing == 0)
 
     def feed(self, data: bytes) -> None:
-        """Read bytes of the log, each of whose lines begins with a time. Writes to the file: blocks."""
+        """Read bytes of the log, whose lines begin with a time. Blocks, because it writes to the file."""
         with self._lock:
             if self._closed:
                 return
@@ -76,12 +76,12 @@ class PrintedChanges:
                 self._read(line.partition(b" ")[2])
 
     def finish(self) -> None:
-        """Nothing is read any more. Blocks while a thread feeds."""
+        """Ignore later calls of `feed`. Blocks until a running call has ended."""
         with self._lock:
             self._closed = True
 
     def restart(self) -> None:
-        """The log is read from its beginning again."""
+        """Forget a partial line, because the log is going to be read from its beginning again."""
         self._rest = b""
 
     def _read(self, line: bytes) -> None:
