@@ -72,7 +72,7 @@ async def test_operator_sees_a_host_s_run(dev: DevClusterCli, tmp_path: Path) ->
         assert "agent started" in page
         assert "FailedMount" not in page
         assert "tokens out" in page
-        assert f"claude-k8s attach {RUN}" in page
+        assert f"claude-k8s attach {RUN} -n {dev.cluster.namespace}  #" in page
 
 
 async def test_host_and_operator_are_told_that_the_run_was_cancelled(

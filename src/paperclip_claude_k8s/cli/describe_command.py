@@ -124,7 +124,10 @@ def _verdict(job: JobSnapshot, followed: FollowedJob, record: Record | None) -> 
 def _next(job: JobSnapshot, record: Record | None, holder: Holder, *, ended: bool) -> list[str]:
     run_id = record.run_id if record is not None else run_id_of(job)
     may_continue = record is not None and record.outcome is None
-    return next_commands(run_id, ended=ended, may_continue=may_continue, is_held=holder.works)
+    namespace = "" if record is not None else job.ref.namespace
+    return next_commands(
+        run_id, ended=ended, may_continue=may_continue, is_held=holder.works, namespace=namespace
+    )
 
 
 def _phases(job: JobSnapshot, pod: PodSnapshot | None) -> dict[str, str | None]:

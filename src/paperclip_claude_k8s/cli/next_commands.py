@@ -3,7 +3,9 @@
 from shlex import quote
 
 
-def next_commands(run_id: str, *, ended: bool, may_continue: bool, is_held: bool) -> list[str]:
+def next_commands(
+    run_id: str, *, ended: bool, may_continue: bool, is_held: bool, namespace: str = ""
+) -> list[str]:
     """The commands, each with a comment that describes its effect.
 
     Args:
@@ -11,13 +13,15 @@ def next_commands(run_id: str, *, ended: bool, may_continue: bool, is_held: bool
         ended: the run has ended.
         may_continue: the run was started here, and its record has no outcome yet.
         is_held: a process works on the run.
+        namespace: where the Job of a run without a record here is.
     """
     run_id = quote(run_id)  # it may be a label, which a server can send with any characters
+    run = f"{run_id} -n {namespace}" if namespace else run_id
     if ended and may_continue:
         return [f"claude-k8s run --run-id {run_id}  # take the result"]
     if ended:
-        return [f"claude-k8s logs {run_id}  # print the output, as long as the Pod or the record exists"]
-    watch = [f"claude-k8s attach {run_id}  # watch the run", f"claude-k8s cancel {run_id}  # end the run"]
+        return [f"claude-k8s logs {run}  # print the output, as long as the Pod or the record exists"]
+    watch = [f"claude-k8s attach {run}  # watch the run", f"claude-k8s cancel {run}  # end the run"]
     if may_continue and not is_held:
         return [f"claude-k8s run --run-id {run_id}  # go on with the run", *watch]
     return watch
