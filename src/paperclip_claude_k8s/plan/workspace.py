@@ -177,7 +177,7 @@ def _git(facts: WorkspaceFacts) -> Workspace:
     if facts.source is None:
         why = facts.refused or "the context's workspace names no repository (repoUrl)"
         raise WorkspaceUnavailable(f"workspace is git, but {why}")
-    return _cloned(facts.source, "the config says so")
+    return _cloned(facts.source, "the setting `workspace` chooses it")
 
 
 def _upload(facts: WorkspaceFacts) -> Workspace:
@@ -187,11 +187,11 @@ def _upload(facts: WorkspaceFacts) -> Workspace:
         )
         raise WorkspaceUnavailable(f"workspace is upload, but {why}")
     name = folder_name(facts.folder, "project")
-    return Workspace("upload", f"{WORKSPACE_DIR}/{name}", "the config says so", folder=facts.folder)
+    return Workspace("upload", f"{WORKSPACE_DIR}/{name}", "the setting `workspace` chooses it", folder=facts.folder)
 
 
 def _none(facts: WorkspaceFacts) -> Workspace:
-    return Workspace("none", facts.fallback, "the config says so")
+    return Workspace("none", facts.fallback, "the setting `workspace` chooses it")
 
 
 def _cloned(source: GitSource, reason: str) -> Workspace:
