@@ -174,15 +174,15 @@ count() {
 # Stops the agent if stdout and stderr together exceed the limit: SIGTERM, then SIGKILL after 50 rounds, or as soon as
 # the log has no room for more.
 stop_at_limit() {
-  [ "$limit" -gt 0 ] && [ "$rounds_over" -lt 50 ] || return 0
+  [ "$limit" -gt 0 ] && [ "$rounds" -lt 50 ] || return 0
   [ "$((sent + errors))" -gt "$limit" ] || return 0
-  if [ "$rounds_over" -eq 0 ]; then
+  if [ "$rounds" -eq 0 ]; then
     : >"$dir/limit"
     kill -TERM "$pid_of_agent"
   fi
-  rounds_over=$((rounds_over + 1))
-  has_room || rounds_over=50
-  [ "$rounds_over" -ne 50 ] || kill -KILL "$pid_of_agent"
+  rounds=$((rounds + 1))
+  has_room || rounds=50
+  [ "$rounds" -ne 50 ] || kill -KILL "$pid_of_agent"
 }
 
 # Sleeps until the next round: ten rounds per second while there is output, else four. step and quiet are in
@@ -202,7 +202,7 @@ writer() {
   trap '' TERM INT HUP
   LC_ALL=C
   exec 3<"$out" 4<"$out" 5<"$err"
-  sent=0 errors=0 checked= at_end= lines=0 held= quiet=0 rounds_over=0 full= reported=
+  sent=0 errors=0 checked= at_end= lines=0 held= quiet=0 rounds=0 full= reported=
   step=2 beat= stuck=0 before=0 unpaced=0
   # the first line of the log is ours: by it a reader recognises a log that a server sends without timestamps
   printf '%s b 0 0\n' "$mark"
@@ -513,20 +513,20 @@ write_summary() {
     copied=${copied:-0}
     [ ! -s "$trouble" ] || copy_trouble="\"$(head -n 1 "$trouble" | tr -cd 'A-Za-z0-9 .,:;/_()-' | head -c 400)\""
   fi
-  changed=null session_trouble=null
-  [ ! -s "$dir/session" ] || session_trouble="\"$(cat "$dir/session")\""
+  changed=null session=null
+  [ ! -s "$dir/session" ] || session="\"$(cat "$dir/session")\""
   [ ! -s "$dir/changed" ] || changed="\"$(cat "$dir/changed")\""
   printf '{"relay":"%s","bytes":%s,"lines":%s,"sha256":%s,"exit":%s,"limit":%s,"changed":%s,"session_trouble":%s,%s,"copied":%s,"copy_trouble":%s}\n' \
     "$nonce" "$bytes" "$lines" "$([ -n "$hash" ] && echo "\"$hash\"" || echo null)" "$code" "$limit_hit" "$changed" \
-    "$session_trouble" "$fields" "$copied" "$copy_trouble" >"$message"
+    "$session" "$fields" "$copied" "$copy_trouble" >"$message"
 }
 
 # Waits for the end of the copy for a limited time, so that a hanging volume does not keep the Pod running.
 await_copy() {
-  rounds_left=$((copy_wait * 10))
+  rounds=$((copy_wait * 10))
   while copied= state= && [ -s "$dir/copied" ] && read -r copied state <"$dir/copied"; [ "$state" != done ]; do
-    rounds_left=$((rounds_left - 1))
-    if [ "$rounds_left" -lt 0 ]; then
+    rounds=$((rounds - 1))
+    if [ "$rounds" -lt 0 ]; then
       kill -KILL "$pid_of_copier"
       copied=${copied:-0}
       give_up "the volume does not take more in time"
