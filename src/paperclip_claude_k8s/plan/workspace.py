@@ -23,6 +23,8 @@ from paperclip_claude_k8s.plan.upload_parts import NOT_PACKED, Upload
 MAX_QUOTED_PATH = 200
 """Characters of a path that a line of the log quotes."""
 Strategy: TypeAlias = Literal["shared", "git", "upload", "none"]
+_CONFIGURED = "the setting `workspace` chooses it"
+"""The reason for a strategy that is configured."""
 
 
 class FolderState(Enum):
@@ -177,7 +179,7 @@ def _git(facts: WorkspaceFacts) -> Workspace:
     if facts.source is None:
         why = facts.refused or "the context's workspace names no repository (repoUrl)"
         raise WorkspaceUnavailable(f"workspace is git, but {why}")
-    return _cloned(facts.source, "the setting `workspace` chooses it")
+    return _cloned(facts.source, _CONFIGURED)
 
 
 def _upload(facts: WorkspaceFacts) -> Workspace:
@@ -187,11 +189,11 @@ def _upload(facts: WorkspaceFacts) -> Workspace:
         )
         raise WorkspaceUnavailable(f"workspace is upload, but {why}")
     name = folder_name(facts.folder, "project")
-    return Workspace("upload", f"{WORKSPACE_DIR}/{name}", "the setting `workspace` chooses it", folder=facts.folder)
+    return Workspace("upload", f"{WORKSPACE_DIR}/{name}", _CONFIGURED, folder=facts.folder)
 
 
 def _none(facts: WorkspaceFacts) -> Workspace:
-    return Workspace("none", facts.fallback, "the setting `workspace` chooses it")
+    return Workspace("none", facts.fallback, _CONFIGURED)
 
 
 def _cloned(source: GitSource, reason: str) -> Workspace:
