@@ -150,3 +150,34 @@ async def test_text_for_other_programs_has_no_error_in_it(args: tuple[str, ...],
     assert (out, err.count("\n")) == ("", 1)
     assert code != 0
     assert err.startswith("error: ")
+
+
+# A state folder that cannot be used, and readers that leave ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args", [("metrics", "--once"), ("history",), ("prune",), ("stats",), ("spawn", "-p", "x")]
+)
+async def test_state_that_cannot_be_used_is_one_line_without_traceback(
+    args: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    env = {"CLAUDE_K8S_STATE_DIR": str(tmp_path / "file")}
+    code, out, err = await claude_k8s(*args, env=env)
+    assert (code, json.loads(out)["error"], err.count("\n")) == (1, "state_unwritable", 1)
+    assert err.startswith("error: state_unwritable: ")
+
+
+async def test_completion_that_cannot_be_installed_is_one_line_without_traceback(tmp_path: Path) -> None:
+    (tmp_path / ".bashrc").mkdir()
+    env = {"HOME": str(tmp_path), "SHELL": "/bin/bash", "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    code, _, err = await claude_k8s("--install-completion", "bash", env=env)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith("error: not_written: ")
+
+
+async def test_reply_whose_reader_has_left_is_not_repeated_on_stderr(answered: CommandRunner) -> None:
+    prefix = ["sh", "-c", '{ "$@"; echo "exit code $?" >&2; } | true', "-"]
+    _, out, err = await claude_k8s("history", "-o", "json", env=answered.environment(), prefix=prefix)
+    assert out == ""
+    assert err == "Cannot write the reply to stdout (Broken pipe)\nexit code 1\n"

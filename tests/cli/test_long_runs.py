@@ -355,6 +355,8 @@ async def test_devcluster_up_refuses_a_missing_claude(tmp_path: Path) -> None:
 async def test_devcluster_up_serves_later_commands_until_down(tmp_path: Path) -> None:
     cli = CommandRunner(tmp_path)
     assert (await cli.run("devcluster", "status"))[:2] == (1, {"status": "down"})
+    _, out, _ = await claude_k8s("jobs", "--devcluster", "-o", "text", env=cli.environment())
+    assert out.startswith("No runs: the development cluster is not running; `claude-k8s devcluster up`")
     try:
         async with asyncio.TaskGroup() as group:
             ups = [group.create_task(cli.run("devcluster", "up")) for _ in range(2)]

@@ -21,6 +21,7 @@ async def run(*args: str) -> tuple[int, dict[str, Any], str]:
 
 async def test_run_on_the_development_cluster_succeeds() -> None:
     code, reply, err = await run("--devcluster", "--prompt", "Say {{hello}}.")
+    assert err.count("Agent: a stand-in, which replays a recorded session whatever the prompt is\n") == 1
     assert code == 0
     assert reply["status"] == "succeeded"
     result = reply["result"]
@@ -49,6 +50,7 @@ async def test_claude_option_replaces_the_stand_in(tmp_path: Path) -> None:
     cli.write_text("#!/bin/sh\ncat\nexit 4\n", encoding="utf-8")
     cli.chmod(0o755)
     code, reply, err = await run("--devcluster", "--claude", str(cli), "--prompt", "Say {{hello}}.")
+    assert "stand-in" not in err
     assert code == 1
     assert reply["result"]["exitCode"] == 4
     assert reply["result"]["errorCode"] == "claude_no_result"
@@ -130,6 +132,7 @@ async def test_help_imports_no_more_than_it_needs() -> None:
         "paperclip_claude_k8s.__main__",
         cli,
         *(f"{cli}.{name}" for name in ("app", "app_setup", "command_options", "entry", "formats")),
+        f"{cli}.command_parameters",
         *(f"{cli}.{name}" for name in ("log_setup", "run_lookup_options", "setup_options")),
         *(f"{cli}.{name}" for name in ("shell_completion", "signals")),
         *(f"paperclip_claude_k8s.base{name}" for name in ("", ".strict_json", ".text")),

@@ -120,4 +120,4 @@ def test_odd_annotation_of_a_job_ends_no_command(text: str) -> None:
     noted = noted_result(job)
     noted_verdict(job)
     page = {"run_id": "r", "state": "Failed", "agent": "a", "usage": noted}
-    assert "$" not in description_text(page, NOW, Format.TEXT)
+    assert "$" not in description_text(page, NOW, None, Format.TEXT)

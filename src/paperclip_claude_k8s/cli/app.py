@@ -20,8 +20,8 @@ from paperclip_claude_k8s.cli.command_options import (
     RunOptions,
     StatsOptions,
     VolumesOptions,
-    takes_options,
 )
+from paperclip_claude_k8s.cli.command_parameters import takes_options
 from paperclip_claude_k8s.cli.log_setup import LogFormat, configure_logging
 from paperclip_claude_k8s.cli.run_lookup_options import (
     AttachOptions,

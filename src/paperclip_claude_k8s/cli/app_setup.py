@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from paperclip_claude_k8s.cli.command_options import OutputFormat, takes_options
+from paperclip_claude_k8s.cli.command_options import OutputFormat
+from paperclip_claude_k8s.cli.command_parameters import takes_options
 from paperclip_claude_k8s.cli.setup_options import (
     ConfigCheckOptions,
     ConfigInitOptions,
@@ -14,7 +15,7 @@ from paperclip_claude_k8s.cli.setup_options import (
     PruneRecordsOptions,
     RbacOptions,
 )
-from paperclip_claude_k8s.cli.shell_completion import complete_setting
+from paperclip_claude_k8s.cli.shell_completion import complete_word
 
 setup_app = typer.Typer()
 config_app = typer.Typer(help="Files of settings, for --config.", no_args_is_help=True)
@@ -44,7 +45,7 @@ def explain(
         str,
         typer.Argument(
             help="An error code, a setting, a code of `check`, a label, a phase, ...",
-            autocompletion=complete_setting,
+            autocompletion=complete_word,
         ),
     ],
     output_format: OutputFormat = None,

@@ -13,8 +13,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
+from paperclip_claude_k8s.base.aio import exception_as_value
 from paperclip_claude_k8s.base.text import neutral
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_failure, stdout_unwritable
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_failure, stdout_unwritable
 from paperclip_claude_k8s.cli.find_run import find_record, job_of_record, job_on_cluster, run_id_of
 from paperclip_claude_k8s.cli.follow_job import OutputJournal, follow_job
 from paperclip_claude_k8s.cli.job_end import Verdict, noted_verdict, verdict_of
@@ -22,16 +23,16 @@ from paperclip_claude_k8s.cli.job_rows import PENDING, age, state_of
 from paperclip_claude_k8s.cli.live import LiveView, open_live_view
 from paperclip_claude_k8s.cli.log_printers import LogPart, SinceFilter
 from paperclip_claude_k8s.cli.logs import FILE_CHECK_INTERVAL, log_part
-from paperclip_claude_k8s.cli.options import OptionsInvalid
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.run_holder import holder_of_job
 from paperclip_claude_k8s.cli.run_lookup_options import AttachOptions
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.record import Record
-from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
+from paperclip_claude_k8s.cli.runs.replies import Reply
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.runs.watched_files import WatchedFiles
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
+from paperclip_claude_k8s.cli.stdout_reader import while_stdout_is_read
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot, Known
 from paperclip_claude_k8s.ports import Ports, utc_now
@@ -47,7 +48,7 @@ def attach(options: AttachOptions) -> int:
     async def work() -> Reply:
         part = log_part(options.since, options.tail, times=options.times)
         async with open_live_view(quiet=False, times=options.times, stdout=True) as live:
-            verdict = await _with_progress(live, _attach(options, part, live))
+            verdict = await while_stdout_is_read(_with_progress(live, _attach(options, part, live)))
             live.writer.release()
             live.show_note(verdict.text)
             verdicts.append(verdict)
@@ -186,15 +187,8 @@ async def _with_progress(live: LiveView, work: Coroutine[Any, Any, Verdict]) -> 
     """The verdict of `work`; progress lines are printed meanwhile. An error of `work` is raised ungrouped."""
     async with asyncio.TaskGroup() as group:
         showing = group.create_task(_show_progress(live))
-        outcome = await _as_value(work)
+        outcome = await exception_as_value(work)
         showing.cancel()
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
-
-
-async def _as_value(work: Coroutine[Any, Any, Verdict]) -> Verdict | Exception:
-    try:
-        return await work
-    except (Stop, OptionsInvalid, StdoutUnwritable) as error:
-        return error

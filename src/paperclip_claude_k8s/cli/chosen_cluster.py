@@ -8,7 +8,7 @@ from paperclip_claude_k8s.cli.command_options import ClusterOptions
 from paperclip_claude_k8s.cli.grants import grants, with_grants
 from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
 from paperclip_claude_k8s.cli.options import running_cluster_settings
-from paperclip_claude_k8s.cli.runs.replies import Stop
+from paperclip_claude_k8s.cli.runs.replies import Stop, cluster_unreachable
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -83,5 +83,6 @@ async def jobs_of_adapter(
 def cluster_stop(what: str, error: ClusterError, run_id: str | None = None) -> Stop:
     """The `Stop` of a command that failed to do `what`, because the API server does not answer or refuses."""
     about = {"run_id": run_id} if run_id is not None else {}
-    unreachable = error.no_response or error.foreign
-    return Stop("cluster_unreachable" if unreachable else "task_failed", f"{what}: {error}", **about)
+    if error.no_response or error.foreign:
+        return cluster_unreachable(f"{what}: {error}", **about)
+    return Stop("task_failed", f"{what}: {error}", **about)

@@ -1,24 +1,25 @@
 """The options of each command: one dataclass per command, whose fields are the options.
 
-A field has the option's type, default and help. `takes_options` turns a function whose parameter is such a
-dataclass into a typer command.
+A field has the option's type, default and help. `takes_options` in `command_parameters.py` turns a function
+whose parameter is such a dataclass into a typer command.
 """
 
-import inspect
 import os
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Literal
 
 import typer
 
 from paperclip_claude_k8s.cli.formats import Format
-from paperclip_claude_k8s.cli.shell_completion import complete_context, complete_namespace
+from paperclip_claude_k8s.cli.shell_completion import (
+    complete_context,
+    complete_namespace,
+    complete_recorded_run,
+)
 
 Mode = Literal["wait", "once", "submit"]
 """wait: stay until the run ends. once: check its status and return. submit: create its Job and return."""
-Options = TypeVar("Options")
 
 
 def absolute_files(paths: str) -> str:
@@ -85,9 +86,12 @@ class RunOptions:
     prompt_file: Annotated[
         Path | None, typer.Option(help="File with the prompt for the agent; - is stdin.")
     ] = None
-    run_id: Annotated[str | None, typer.Option(help="Id of a run that was started before: continue it.")] = (
-        None
-    )
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            help="Id of a run that was started before: continue it.", autocompletion=complete_recorded_run
+        ),
+    ] = None
     submit_only: Annotated[
         bool, typer.Option("--submit-only", help="Create the Job, print the run id and exit.")
     ] = False
@@ -126,7 +130,9 @@ class RunOptions:
     namespace: Namespace = None
     image: Image = None
     model: Annotated[str | None, typer.Option(help="Model to use.")] = None
-    agent: Annotated[str, typer.Option(help="Agent id. An agent has one run at a time.")] = "cli"
+    agent: Annotated[
+        str, typer.Option(help="Agent id. An agent has one run at a time; another id runs beside it.")
+    ] = "cli"
     session: Annotated[str | None, typer.Option(help="Id of the session to resume.")] = None
     config: Config = None
     strict: Strict = False
@@ -317,45 +323,3 @@ class ReportOptions:
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; stdout by default.")
     ] = None
-
-
-def takes_options(
-    options: type[Options], names: tuple[str, ...] = (), required: tuple[str, ...] = ()
-) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
-    """Turn a function, which takes options and returns an exit code, into a typer command.
-
-    `names`: the fields that are options of this command; all if empty. `required`: the options that must be
-    given.
-    """
-    hints = get_type_hints(options, include_extras=True)
-    parameters = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty
-            if field.name in required or field.default is MISSING
-            else field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(options)  # type: ignore[arg-type]  # a dataclass
-        if (field.name in names or not names) and hasattr(hints[field.name], "__metadata__")
-    ]
-
-    def decorate(work: Callable[[Options], int]) -> Callable[..., None]:
-        def command(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401  # values of any option
-            if "kubeconfig" in hints:
-                given["kubeconfig_from_option"] = _is_typed(ctx, "kubeconfig")
-            raise typer.Exit(work(options(**given)))
-
-        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        command.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
-        command.__name__, command.__doc__ = work.__name__, work.__doc__
-        return command
-
-    return decorate
-
-
-def _is_typed(ctx: typer.Context, name: str) -> bool:
-    """Whether the option was typed on the command line, not taken from a variable or a default."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

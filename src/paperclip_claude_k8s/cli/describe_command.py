@@ -22,6 +22,7 @@ from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
+from paperclip_claude_k8s.cli.text_tables import terminal_width
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import (
     Condition,
@@ -42,7 +43,8 @@ def describe(options: DescribeOptions) -> int:
     """Print the description. Exit code 1 if there is no such run, or the cluster cannot be read."""
     reply = run_to_reply(lambda: _describe(options), CallProgress())
     code = FAILED if "error" in reply else DONE
-    return print_reply(reply, code, options.output_format, partial(description_text, reply, utc_now()))
+    text = partial(description_text, reply, utc_now(), terminal_width())
+    return print_reply(reply, code, options.output_format, text)
 
 
 async def _describe(options: DescribeOptions) -> Reply:

@@ -1,6 +1,6 @@
 """The page that `claude-k8s describe` prints. Pure functions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -9,8 +9,10 @@ from paperclip_claude_k8s.base.json_readers import get_number
 from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cli.formats import Format, plain_text
 from paperclip_claude_k8s.cli.job_rows import age
-from paperclip_claude_k8s.cli.text_tables import Column, facts, table
+from paperclip_claude_k8s.cli.text_tables import Column, facts, table, table_with_text, wrapped
 
+INDENT = "  "
+"""Before the lines of a section."""
 _PHASES = {
     "created": "Job created",
     "pod_created": "Pod created",
@@ -22,8 +24,8 @@ _CONDITIONS = (
     Column("type", itemgetter("type")),
     Column("status", itemgetter("status")),
     Column("reason", itemgetter("reason")),
-    Column("message", itemgetter("message")),
 )
+_MESSAGE = Column("message", itemgetter("message"))
 _CONTAINERS = (
     Column("container", itemgetter("name")),
     Column("state", itemgetter("state")),
@@ -32,30 +34,38 @@ _CONTAINERS = (
 )
 
 
-def description_text(reply: Mapping[str, Any], now: datetime, output: Format) -> str:
-    """The page as text; "" for a reply that reports an error. `now`: the time from which ages are counted."""
+def description_text(reply: Mapping[str, Any], now: datetime, width: int | None, output: Format) -> str:
+    """The page as text; "" for a reply that reports an error.
+
+    `now`: the time from which ages are counted. `width`: columns of the terminal, for which long texts are
+    wrapped.
+    """
     if "error" in reply:
         return ""
     if output is Format.NAME:
         return str(reply["run_id"])
-    return "\n\n".join(_sections(reply, now)) if "state" in reply else plain_text(reply)
+    if "state" not in reply:
+        return plain_text(reply)
+    return "\n\n".join(_sections(reply, now, None if output is Format.WIDE else width))
 
 
-def _sections(reply: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    yield facts(_head(reply, now))
+def _sections(reply: Mapping[str, Any], now: datetime, width: int | None) -> Iterator[str]:
+    inner = width - len(INDENT) if width is not None else None
+    yield facts(_head(reply, now), width)
     if phases := reply.get("phases"):
         yield f"Phases\n{_indented(facts(_phase_rows(phases)))}"
     if containers := reply.get("containers"):
-        yield f"Containers\n{_table(containers, _CONTAINERS)}"
+        yield f"Containers\n{_indented(table(containers, _CONTAINERS, Format.TEXT, width=None))}"
     if conditions := reply.get("conditions"):
-        yield f"Conditions\n{_table(conditions, _CONDITIONS)}"
+        yield f"Conditions\n{_indented(table_with_text(conditions, _CONDITIONS, _MESSAGE, width=inner))}"
     if reply.get("phases"):
-        events = reply.get("events") or []
-        yield f"Events\n{_table(events, _event_columns(now))}" if events else "Events\n  none"
+        events, columns = reply.get("events") or [], _event_columns(reply, now)
+        listed = table_with_text(events, columns, _MESSAGE, width=inner) if events else "none"
+        yield f"Events\n{_indented(listed)}"
     if usage := reply.get("usage"):
         yield f"Usage\n{_indented(facts(_usage_rows(usage)))}"
     if verdict := reply.get("verdict"):
-        yield f"Verdict\n{_indented(facts([('', verdict)]).strip())}"
+        yield f"Verdict\n{_indented(wrapped(verdict, inner))}"
     if commands := reply.get("next"):
         yield "Next\n" + "\n".join(f"  {command}" for command in commands)
 
@@ -92,13 +102,18 @@ def _phase_rows(phases: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
         before = time
 
 
-def _event_columns(now: datetime) -> tuple[Column, ...]:
+def _event_columns(reply: Mapping[str, Any], now: datetime) -> tuple[Column, ...]:
+    own = {f"Job/{reply.get('job')}": "Job", f"Pod/{reply.get('pod')}": "Pod"}
+
     def seen(row: Mapping[str, Any]) -> object:
         ago = age(parse_time(row["seen"]), now)
         return f"{ago} (x{row['count']})" if row["count"] > 1 else ago
 
-    names = ("type", "reason", "about", "message")
-    return (Column("age", seen), *(Column(name, itemgetter(name)) for name in names))
+    def about(row: Mapping[str, Any]) -> object:
+        return own.get(row["about"], row["about"])
+
+    names = ("type", "reason")
+    return (Column("age", seen), *(Column(name, itemgetter(name)) for name in names), Column("about", about))
 
 
 def _usage_rows(usage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -110,9 +125,5 @@ def _usage_rows(usage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "cost", f"${cost:.4f}" if cost is not None else "unknown until the run's result"
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]) -> str:
-    return _indented(table(rows, columns, Format.TEXT, width=None))
-
-
 def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.split("\n"))
+    return "\n".join(f"{INDENT}{line}" for line in text.split("\n"))

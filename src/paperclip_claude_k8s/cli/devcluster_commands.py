@@ -28,6 +28,8 @@ from paperclip_claude_k8s.cli.runs.state import devcluster_folder, state_error
 
 START_STOP_TIMEOUT = 20.0
 """Seconds within which the cluster must start, or stop with all its Pods."""
+STAND_IN = "a stand-in, which replays a recorded session whatever the prompt is"
+"""What runs in Pods in place of the Claude CLI unless --claude is given."""
 LOCK_CHECK_INTERVAL = 0.05
 """Seconds between two checks of whether the cluster is up."""
 
@@ -140,17 +142,17 @@ def _up_reply(folder: Path) -> Reply:
         "kubeconfig": str(folder / "kubeconfig"),
         "namespace": DEV_NAMESPACE,
         "pid": _pid(folder),
-        "agent": _agent(folder),
+        "agent": agent_of_cluster(folder),
     }
 
 
-def _agent(folder: Path) -> str:
-    """The program that Pods run as the Claude CLI: the file of --claude, or a description of the stand-in."""
+def agent_of_cluster(folder: Path) -> str:
+    """What runs in Pods of the running cluster: the Claude CLI of --claude, or `STAND_IN`."""
     with suppress(OSError):
         arguments = Path(f"/proc/{_pid(folder)}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
         if "--claude" in arguments:
             return arguments[arguments.index("--claude") + 1]
-    return "a stand-in, which replays a recorded session whatever the prompt is"
+    return STAND_IN
 
 
 def _pid(folder: Path) -> int | None:

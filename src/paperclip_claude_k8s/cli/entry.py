@@ -11,7 +11,8 @@ exception into a reply:
 - any other exception: error `internal`, with a traceback on stderr.
 
 From the moment at which a reply is printed, signals are ignored, so that the reply is complete and no second
-reply follows. If stdout is closed or full, the reply goes to stderr, and the exit code is 1.
+reply follows. If stdout is closed or full, the reply goes to stderr, and the exit code is 1. If the reader of
+a pipe has ended, stderr only says so.
 """
 
 import errno
@@ -36,6 +37,8 @@ For these two commands, misuse exits with `FAILED`, because 2 (`USAGE`) already 
 """
 RUN_COMMANDS = frozenset({"run", "query"})
 """Commands whose exit code 2 is `RUNNING`."""
+INSTALL_COMPLETION = "--install-completion"
+"""Option of typer, which writes to the files of the shell."""
 TEXT_COMMANDS = frozenset({"logs", "attach", "rbac", "manifests", "policy", "report"})
 """Commands whose stdout is a text for other programs: an error is only on stderr, never in that text."""
 
@@ -49,6 +52,16 @@ def command_name(argv: Sequence[str]) -> str:
         elif not argument.startswith("-"):
             return argument
     return ""
+
+
+class ReportedError(Exception):
+    """An error that a person can mend: it is reported in one line, without a traceback."""
+
+    error: str = "usage"
+
+    @property
+    def detail(self) -> str:
+        return str(self)
 
 
 class StdoutUnwritable(Exception):
@@ -159,8 +172,10 @@ def _print_content(content: bytes) -> None:
     try:
         _write_stdout(line)
     except OSError as error:
-        reason = f"Cannot write the reply to stdout ({error.strerror or error}):\n"
-        raise stdout_unwritable(reason.encode() + line) from None
+        reason = f"Cannot write the reply to stdout ({error.strerror or error})"
+        if isinstance(error, BrokenPipeError):  # its reader has what it wanted, as in `history | head -1`
+            raise stdout_unwritable(f"{reason}\n".encode()) from None
+        raise stdout_unwritable(f"{reason}:\n".encode() + line) from None
 
 
 def _write_stdout(line: bytes) -> None:
@@ -207,6 +222,13 @@ def _report_exception(error: Exception, argv: list[str]) -> int:
         error.show()  # type: ignore[attr-defined]
         reply = {"status": "failed", "error": "usage", "detail": format_message()}
         code = FAILED if command in RUN_COMMANDS else USAGE
+    elif isinstance(error, ReportedError):
+        print_error(reply := {"status": "failed", "error": error.error, "detail": error.detail})
+        code = FAILED
+    elif isinstance(error, OSError) and INSTALL_COMPLETION in argv:
+        detail = f"{error.filename} cannot be written: {error.strerror}"
+        print_error(reply := {"status": "failed", "error": "not_written", "detail": detail})
+        code = FAILED
     else:
         print_traceback(error)
         reply = {"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"}

@@ -55,12 +55,22 @@ class Explanation:
 def explain(word: str, output: Format | None) -> int:
     """Print the explanations of the word. Exit code 1, and similar terms, if the word is not known."""
     wanted = word.strip().strip("`").casefold()
-    known = [*_error_codes(), *_settings(), *_policy_fields(), *_table_rows()]
+    known = _all_explanations()
     found = [item for item in known if any(_matches(term, wanted) for term in item.terms)]
     if not found:
         return print_reply(_unknown(word, known), FAILED, output)
     reply = {"word": word, "explanations": [asdict(item) for item in found]}
     return print_reply(reply, DONE, output, partial(_text, found))
+
+
+def known_words() -> list[str]:
+    """All words of which a completion can offer the rest: codes, settings, labels."""
+    words = {term for item in _all_explanations() for term in item.terms}
+    return sorted(term for term in words if not term.endswith("…") and len(term.split()) == 1)
+
+
+def _all_explanations() -> list[Explanation]:
+    return [*_error_codes(), *_settings(), *_policy_fields(), *_table_rows()]
 
 
 def _matches(term: str, wanted: str) -> bool:

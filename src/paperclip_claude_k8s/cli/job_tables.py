@@ -1,5 +1,6 @@
 """The table of `claude-k8s jobs`."""
 
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -9,6 +10,10 @@ from rich.cells import cell_len
 from paperclip_claude_k8s.cli.formats import Format
 from paperclip_claude_k8s.cli.text_tables import Column, table
 
+ALIGNED_ROWS = 200
+"""Rows that were shown last, with which the next ones of a watch are aligned."""
+WIDEST_ROW: Mapping[str, Any] = defaultdict(str, state="Terminating", age="119s")
+"""The longest of the ordinary states, for which every watch leaves room."""
 _NAMESPACE = Column("namespace", itemgetter("namespace"))
 _COLUMNS = (
     Column("run", itemgetter("run_id")),
@@ -25,21 +30,45 @@ _COLUMNS = (
 
 
 def jobs_table(
-    rows: Sequence[Mapping[str, Any]],
-    output: Format,
-    *,
-    namespaces: bool,
-    header: bool = True,
-    width: int | None = None,
+    rows: Sequence[Mapping[str, Any]], output: Format, *, namespaces: bool, width: int | None = None
 ) -> str:
-    """The rows as a table. Ids are never cut: on a narrow terminal, names of Jobs are left out.
+    """The rows as a table. Ids of runs are never cut: a narrow terminal shows no Jobs.
 
-    `namespaces`: whether there is a column for the namespace. `header`: whether the names of the columns are
-    printed. `width`: columns of the terminal; None for no limit.
+    `namespaces`: whether there is a column for the namespace. `width`: columns of the terminal; None for no
+    limit.
     """
+    columns = _fitting_columns(rows, output, namespaces=namespaces, width=width)
+    return table(rows, columns, output, width=width)
+
+
+def _fitting_columns(
+    rows: Sequence[Mapping[str, Any]], output: Format, *, namespaces: bool, width: int | None
+) -> tuple[Column, ...]:
     columns = (_NAMESPACE, *_COLUMNS) if namespaces else _COLUMNS
     lines = table(rows, columns, output, width=None).split("\n")
-    if width is not None and output is not Format.WIDE and max(map(cell_len, lines)) > width:
-        shown = [column for column in columns if column.name != "job"]
-        lines = table(rows, shown, output, width=None).split("\n")
-    return "\n".join(lines if header else lines[1:])
+    if width is None or output is Format.WIDE or max(map(cell_len, lines)) <= width:
+        return columns
+    return tuple(column for column in columns if column.name != "job")
+
+
+class GrowingTable:
+    """A table whose rows come one after the other: all rows have the columns of the first ones."""
+
+    def __init__(self, output: Format, *, namespaces: bool, width: int | None) -> None:
+        self._output = output
+        self._namespaces = namespaces
+        self._width = width
+        self._columns: tuple[Column, ...] = ()
+        self._shown: deque[Mapping[str, Any]] = deque([WIDEST_ROW], maxlen=ALIGNED_ROWS)
+
+    def lines_of(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The lines of more rows; above the first ones the line with the names of the columns."""
+        is_first = not self._columns
+        if is_first:
+            measured = [WIDEST_ROW, *rows]
+            self._columns = _fitting_columns(
+                measured, self._output, namespaces=self._namespaces, width=self._width
+            )
+        lines = table([*self._shown, *rows], self._columns, self._output, width=self._width).split("\n")
+        self._shown.extend(rows)
+        return [*(lines[:1] if is_first else []), *lines[-len(rows) :]]

@@ -1,12 +1,12 @@
 """Watch all Jobs and Pods of the adapter in one namespace or in all, for `claude-k8s jobs --watch`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from paperclip_claude_k8s.base.aio import exception_as_value
 from paperclip_claude_k8s.base.settings import LIMITS
-from paperclip_claude_k8s.cli.entry import StdoutUnwritable
 from paperclip_claude_k8s.cluster.labels import ALL_OURS
 from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, WatchEvent
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
@@ -35,7 +35,7 @@ async def watch_jobs(cluster: Cluster, namespace: str, show: Show) -> None:
             known.apply_events(job_events, known.jobs, lambda job: job.ref.uid),
             known.apply_events(pod_events, known.pods, lambda pod: pod.uid),
         )
-        tasks = [group.create_task(_as_value(coroutine)) for coroutine in coroutines]
+        tasks = [group.create_task(exception_as_value(coroutine)) for coroutine in coroutines]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -93,12 +93,3 @@ class _KnownObjects:
             self._sizes[uid] = size
         if self._bytes > LIMITS.list_bytes or number > LIMITS.list_objects:
             raise ClusterError(None, "TooLarge", "the server sends more Jobs or Pods than can be watched")
-
-
-async def _as_value(work: Coroutine[Any, Any, None]) -> Exception | None:
-    """The error that ended the work, returned so that no task group wraps it; None without an error."""
-    try:
-        await work
-    except (ClusterError, StdoutUnwritable) as error:
-        return error
-    return None

@@ -2,22 +2,27 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.chosen_cluster import ALL_NAMESPACES, chosen_cluster, cluster_stop
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.formats import Format, chosen_format
 from paperclip_claude_k8s.cli.job_rows import SelectorInvalid, read_selector, row_of
-from paperclip_claude_k8s.cli.job_tables import jobs_table
+from paperclip_claude_k8s.cli.job_tables import GrowingTable, jobs_table
 from paperclip_claude_k8s.cli.job_watching import watch_jobs
 from paperclip_claude_k8s.cli.log_printers import write_stdout
+from paperclip_claude_k8s.cli.options import DEV_NAMESPACE
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.run_lookup_options import JobsOptions
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
+from paperclip_claude_k8s.cli.stdout_reader import while_stdout_is_read
 from paperclip_claude_k8s.cli.text_tables import terminal_width
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
@@ -26,6 +31,7 @@ from paperclip_claude_k8s.ports import utc_now
 
 RETRY_PAUSE = 2.0
 """Seconds until a watch that the server ended or refused is opened again."""
+NOT_RUNNING = "the development cluster is not running; `claude-k8s devcluster up` starts one"
 GONE = "Gone"
 """The state of a Job that was deleted."""
 
@@ -38,7 +44,7 @@ def jobs(options: JobsOptions) -> int:
 
     async def work() -> Reply:
         if options.watch:
-            await _watch(options)
+            await while_stdout_is_read(_watch(options))
         return await _list(options)
 
     reply = run_to_reply(work, CallProgress())
@@ -54,7 +60,7 @@ async def _list(options: JobsOptions) -> Reply:
     try:
         async with chosen_cluster(options) as cluster:
             if cluster is None:
-                return {"namespace": options.namespace, "jobs": []}
+                return {"namespace": DEV_NAMESPACE, "jobs": [], "detail": NOT_RUNNING}
             namespace, ports = cluster
             where = _where(options, namespace)
             found = (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
@@ -83,7 +89,7 @@ async def _watch(options: JobsOptions) -> None:
     matches = _selection(options)
     async with chosen_cluster(options) as cluster:
         if cluster is None:
-            raise Stop("usage", "--watch: the development cluster is not running; `devcluster up` starts one")
+            raise Stop("usage", f"--watch: {NOT_RUNNING}")
         namespace, ports = cluster
         printer = ChangePrinter(options, matches)
         while True:
@@ -92,6 +98,8 @@ async def _watch(options: JobsOptions) -> None:
             except ClusterError as error:
                 if not (error.retryable or error.gone):
                     raise cluster_stop("cannot watch the Jobs", error) from None
+                if not error.gone:  # gone: changes were missed that the next list has
+                    printer.show_outage(error)
             await asyncio.sleep(RETRY_PAUSE)
 
 
@@ -102,7 +110,17 @@ class ChangePrinter:
         self._options = options
         self._matches = matches
         self._printed: dict[str, dict[str, Any]] = {}
-        self._is_first = True
+        self._table = GrowingTable(
+            chosen_format(options.output_format), namespaces=options.all_namespaces, width=terminal_width()
+        )
+        self._is_first_look = True
+        self._has_outage = False
+
+    def show_outage(self, error: ClusterError) -> None:
+        """Say once on stderr that nothing is seen at present."""
+        if not self._has_outage:
+            _print_note(f"Cannot watch the Jobs: {error}; trying again every {RETRY_PAUSE:g} s")
+        self._has_outage = True
 
     def show(self, found: Sequence[JobSnapshot], pods: Sequence[PodSnapshot]) -> None:
         """Print the rows that are new or have changed. Raises `StdoutUnwritable`."""
@@ -110,9 +128,27 @@ class ChangePrinter:
         changed = [row for uid, row in rows.items() if _facts(row) != _facts(self._printed.get(uid))]
         changed += [{**row, "state": GONE} for uid, row in self._printed.items() if uid not in rows]
         self._printed = rows
+        if self._has_outage:
+            _print_note("Watching the Jobs again")
+        if self._is_first_look and not rows:
+            _print_note("No runs yet")
+        self._is_first_look = self._has_outage = False
         if changed:
-            write_stdout(watched_lines(changed, self._options, header=self._is_first).encode())
-            self._is_first = False
+            write_stdout(self._lines(changed).encode())
+
+    def _lines(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Rows as lines of a table on a terminal, else one JSON object in each line."""
+        chosen = chosen_format(self._options.output_format)
+        if chosen.is_for_programs:
+            return "".join(json.dumps(row) + "\n" for row in rows)
+        if chosen is Format.NAME:
+            return "".join(f"{row['run_id']}\n" for row in rows)
+        return "".join(f"{line}\n" for line in self._table.lines_of(rows))
+
+
+def _print_note(text: str) -> None:
+    with suppress(OSError):
+        print(neutral(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _facts(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -120,22 +156,13 @@ def _facts(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if row is None else {key: value for key, value in row.items() if key != "age"}
 
 
-def watched_lines(rows: Sequence[Mapping[str, Any]], options: JobsOptions, *, header: bool) -> str:
-    """Changed rows: as lines of a table on a terminal, else one JSON object in each line."""
-    chosen = chosen_format(options.output_format)
-    if chosen.is_for_programs:
-        return "".join(json.dumps(row) + "\n" for row in rows)
-    if chosen is Format.NAME:
-        return "".join(f"{row['run_id']}\n" for row in rows)
-    namespaces, width = options.all_namespaces, terminal_width()
-    return jobs_table(rows, chosen, namespaces=namespaces, header=header, width=width) + "\n"
-
-
 def _text(reply: Reply, options: JobsOptions, output: Format) -> str:
     rows = reply.get("jobs", [])
     if output is Format.NAME:
         return "\n".join(str(row["run_id"]) for row in rows)
     if not rows:
+        if reply.get("detail"):
+            return f"No runs: {reply['detail']}."
         where = "any namespace" if options.all_namespaces else f"namespace {reply.get('namespace')}"
         return f"No runs in {where}."
     return jobs_table(rows, output, namespaces=options.all_namespaces, width=terminal_width())

@@ -29,6 +29,7 @@ from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
+from paperclip_claude_k8s.cli.stdout_reader import while_stdout_is_read
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.ports import Ports, utc_now
 from paperclip_claude_k8s.verdict.ending import judge_ending
@@ -44,7 +45,8 @@ def logs(options: LogsOptions) -> int:
         part = log_part(options.since, options.tail, times=options.times)
         rendered = is_terminal() if options.rendered is None else options.rendered
         printer = TranscriptPrinter(part) if rendered else RawPrinter(part)
-        await _print_output(options, printer)
+        output = _print_output(options, printer)
+        await (while_stdout_is_read(output) if options.follow else output)
         return {}
 
     reply = run_to_reply(work, CallProgress())

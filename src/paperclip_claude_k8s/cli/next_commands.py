@@ -18,10 +18,10 @@ def next_commands(
     run_id = quote(run_id)  # it may be a label, which a server can send with any characters
     run = f"{run_id} -n {namespace}" if namespace else run_id
     if ended and may_continue:
-        return [f"claude-k8s run --run-id {run_id}  # take the result"]
+        return [f"claude-k8s run --run-id {run_id}  # its result"]
     if ended:
-        return [f"claude-k8s logs {run}  # print the output, as long as the Pod or the record exists"]
+        return [f"claude-k8s logs {run}  # its output"]
     watch = [f"claude-k8s attach {run}  # watch the run", f"claude-k8s cancel {run}  # end the run"]
     if may_continue and not is_held:
-        return [f"claude-k8s run --run-id {run_id}  # go on with the run", *watch]
+        return [f"claude-k8s run --run-id {run_id}  # continue", *watch]
     return watch

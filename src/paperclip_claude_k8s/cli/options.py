@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from paperclip_claude_k8s.cli.entry import ReportedError
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder
 from paperclip_claude_k8s.host.unknown_settings import describe_unknown_keys
 
@@ -30,7 +31,7 @@ _QUOTED = re.compile(r"'[!\w][^' ]+'")
 """A word of the file that PyYAML quotes in a message, such as a tag."""
 
 
-class OptionsInvalid(Exception):
+class OptionsInvalid(ReportedError):
     """The options cannot be used; the message says what to change."""
 
 

@@ -13,6 +13,7 @@ from paperclip_claude_k8s.claude.rendering.terminal_lines import terminal_lines
 from paperclip_claude_k8s.cli.agent_output import screen_of
 from paperclip_claude_k8s.cli.formats import Format, is_terminal
 from paperclip_claude_k8s.cli.run_costs import RunCost
+from paperclip_claude_k8s.cli.text_tables import terminal_width
 
 
 def run_text(reply: Mapping[str, Any], output: Format) -> str:
@@ -38,8 +39,13 @@ def _end_lines(reply: Mapping[str, Any]) -> Iterator[str]:
         yield f"the run goes on in Job {reply.get('job')}, namespace {reply.get('namespace')}"
     if result:
         known = " · ".join(_costs(RunCost.of(result, "", None)))
-        run = f" · run {run_id}" if run_id else ""
-        yield f"{reply['status']}{f' · {known}' if known else ''}{run}"
+        end = f"{reply['status']}{f' · {known}' if known else ''}"
+        whole, width = f"{end} · run {run_id}", terminal_width()
+        if run_id and (width is None or len(whole) <= width):
+            yield whole
+        else:  # the terminal would break the id
+            yield end
+            yield from [f"  {'run:':<8} {run_id}"] if run_id else []
     for name, label in (("resume", "go on"), ("cancel", "cancel")):
         if name in reply:
             yield f"  {label + ':':<8} {reply[name]}"

@@ -19,7 +19,7 @@ from paperclip_claude_k8s.cli.find_run import find_record
 from paperclip_claude_k8s.cli.formats import chosen_format
 from paperclip_claude_k8s.cli.grants import grants
 from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
-from paperclip_claude_k8s.cli.live import open_live_view
+from paperclip_claude_k8s.cli.live import LiveView, open_live_view
 from paperclip_claude_k8s.cli.options import (
     OptionsInvalid,
     check_claude,
@@ -47,7 +47,7 @@ from paperclip_claude_k8s.cli.runs.replies import (
     resume_command,
     write_failed_reply,
 )
-from paperclip_claude_k8s.cli.runs.state import State, state_folder
+from paperclip_claude_k8s.cli.runs.state import State, devcluster_folder, state_folder
 from paperclip_claude_k8s.cli.runs.wait import wait_for_reply
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, Interrupted, reraise_signal
 from paperclip_claude_k8s.ports import utc_now
@@ -222,10 +222,23 @@ async def _wait(
     async with open_live_view(quiet=options.quiet, times=options.times) as live:
         if options.run_id is None:
             live.show_note(f"Run {run_id}")
+            if options.devcluster and options.claude is None:
+                _say_what_the_agent_is(live)
         output = Output(options.output, state.files(run_id)) if options.output is not None else None
         poller = Poller(run_id, schedule, live)
         with closing(output) if output is not None else nullcontext():
             return await wait_for_reply(RunCall(state, run_id, options, dependencies, live, poller, output))
+
+
+def _say_what_the_agent_is(live: LiveView) -> None:
+    """Say on a development cluster that no model answers the prompt, if that is so."""
+    from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415  # only for this cluster
+
+    is_running = running_devcluster(os.environ) is not None
+    folder = devcluster_folder(os.environ)
+    agent = devcluster_commands.agent_of_cluster(folder) if is_running else devcluster_commands.STAND_IN
+    if agent == devcluster_commands.STAND_IN:
+        live.show_status(f"Agent: {agent}")
 
 
 def check_options(options: RunOptions) -> None:

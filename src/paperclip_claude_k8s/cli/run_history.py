@@ -165,7 +165,7 @@ def shown_status(row: Mapping[str, Any]) -> str:
     status = str(row.get("status") or "")
     if status != "polling":
         return status
-    return {"reserved": "not started", "polling": "running"}.get(str(row.get("phase")), "submitting")
+    return {"reserved": "not started", "polling": "submitted"}.get(str(row.get("phase")), "submitting")
 
 
 def _age(row: Mapping[str, Any]) -> str:

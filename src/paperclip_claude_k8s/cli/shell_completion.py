@@ -1,20 +1,23 @@
-"""Completes words for the shell: runs, Jobs, namespaces, contexts and keys of settings.
+"""Completes words for the shell: runs, Jobs, namespaces, contexts and the words of `explain`.
 
-The functions print nothing and raise nothing. If something cannot be read, the shell offers fewer words. A
-request to the cluster ends after `CLUSTER_TIMEOUT` seconds, so that it does not block the prompt for long.
+The functions print nothing and raise nothing. If something cannot be read, the shell offers fewer words.
+Files and the cluster have `TIME_LIMIT` seconds, so that a disk or a cluster that is gone does not block the
+prompt.
 
 Shells evaluate what they get: zsh would run commands in it. So only words of harmless characters are offered.
 """
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import typer
 
-CLUSTER_TIMEOUT = 1.5
-"""Seconds that a completion waits for the cluster."""
+TIME_LIMIT = 1.5
+"""Seconds that a completion waits for the cluster, or for files."""
 MAX_RECORDS = 100
 """Largest number of records that are read for a completion, newest first."""
 MAX_KUBECONFIG_BYTES = 1024 * 1024
@@ -36,6 +39,11 @@ def complete_run(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
     return _starting(incomplete, list(found.items()))
 
 
+def complete_recorded_run(incomplete: str) -> list[Suggestion]:
+    """Ids of recorded runs, which `run --run-id` continues."""
+    return _starting(incomplete, _or_nothing(_recorded_runs))
+
+
 def complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
     """Namespaces of the cluster, if this account may list them."""
     return _offered(incomplete, _or_nothing(lambda: _read_cluster(ctx, _namespaces)))
@@ -46,15 +54,15 @@ def complete_context(ctx: typer.Context, incomplete: str) -> list[str]:
     return _offered(incomplete, _or_nothing(lambda: _contexts(ctx.params)))
 
 
-def complete_setting(incomplete: str) -> list[str]:
-    """Keys of the adapter's settings."""
+def complete_word(incomplete: str) -> list[str]:
+    """Words that `explain` knows: settings, error codes, codes of `check`, labels, ..."""
 
-    def keys() -> list[str]:
-        from paperclip_claude_k8s.host.config import AdapterConfig  # noqa: PLC0415  # only for this completion
+    def words() -> list[str]:
+        from paperclip_claude_k8s.cli.explain_command import known_words  # noqa: PLC0415  # only for this one
 
-        return sorted(field.alias or name for name, field in AdapterConfig.model_fields.items())
+        return known_words()
 
-    return _offered(incomplete, _or_nothing(keys))
+    return _offered(incomplete, _or_nothing(words))
 
 
 def _offered(incomplete: str, found: list[str]) -> list[str]:
@@ -68,11 +76,17 @@ def _starting(incomplete: str, found: list[Suggestion]) -> list[Suggestion]:
 
 
 def _or_nothing(work: Callable[[], list[T]]) -> list[T]:
-    """The words that `work` returns; none if it raises."""
-    try:
-        return work()
-    except Exception:  # noqa: BLE001  # an error cannot be shown in the middle of a prompt
-        return []
+    """The words that `work` returns; none if it raises or takes too long."""
+    found = list[T]()
+
+    def keep() -> None:
+        with suppress(Exception):  # an error cannot be shown in the middle of a prompt
+            found.extend(work())
+
+    working = Thread(target=keep, daemon=True)  # a read of a dead disk cannot be cancelled
+    working.start()
+    working.join(TIME_LIMIT + 0.5)  # the cluster's own limit comes first
+    return list(found)
 
 
 def _recorded_runs() -> list[Suggestion]:
@@ -90,7 +104,7 @@ def _recorded_runs() -> list[Suggestion]:
 
 
 def _read_cluster(ctx: typer.Context, read: Callable[[Any, str, Any], Awaitable[list[T]]]) -> list[T]:
-    """The words that `read` finds, within `CLUSTER_TIMEOUT`, in the cluster that the options so far name."""
+    """The words that `read` finds, within `TIME_LIMIT`, in the cluster that the options so far name."""
     import asyncio  # noqa: PLC0415  # help has to be fast
 
     from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster  # noqa: PLC0415
@@ -100,7 +114,7 @@ def _read_cluster(ctx: typer.Context, read: Callable[[Any, str, Any], Awaitable[
     options = ClusterOptions(devcluster=bool(ctx.params.get("devcluster")), **given)  # type: ignore[arg-type]
 
     async def connect_and_read() -> list[T]:
-        async with asyncio.timeout(CLUSTER_TIMEOUT), chosen_cluster(options) as cluster:
+        async with asyncio.timeout(TIME_LIMIT), chosen_cluster(options) as cluster:
             if cluster is None:
                 return []
             namespace, ports = cluster
@@ -114,9 +128,10 @@ async def _cluster_runs(ports: Any, namespace: str, params: Any) -> list[Suggest
 
     where = "" if params.get("all_namespaces") else namespace
     jobs = (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
-    agents = {job: job.labels.get(labels.AGENT_LABEL, "") for job in jobs}
-    runs = [(job.labels.get(labels.RUN_LABEL, ""), f"agent {agent}") for job, agent in agents.items()]
-    return [*(run for run in runs if run[0]), *((job.ref.name, f"agent {agents[job]}") for job in jobs)]
+    about = [f"agent {job.labels.get(labels.AGENT_LABEL, '')}" for job in jobs]
+    runs = [job.labels.get(labels.RUN_LABEL, "") for job in jobs]
+    names = [job.ref.name for job in jobs]
+    return [(word, agent) for word, agent in zip([*runs, *names], [*about, *about], strict=True) if word]
 
 
 async def _namespaces(ports: Any, _namespace: str, _params: Any) -> list[str]:  # noqa: ANN401

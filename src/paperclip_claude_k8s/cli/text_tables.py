@@ -1,6 +1,7 @@
 """Tables and lists of facts as text, for `-o text` and `-o wide`."""
 
 import shutil
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ GAP = 2
 """Spaces between two columns of a table."""
 MAX_PADDED = 300
 """Width up to which cells are padded: one very long cell, whoever wrote it, makes no other row long."""
-MIN_LAST_COLUMN = 20
+BELOW = " " * 6
+"""Before the text below a row."""
+MIN_LAST_COLUMN = 12
 """Width in characters that the last column of a table keeps on a narrow terminal, whose lines then wrap."""
 
 
@@ -49,6 +52,34 @@ def table(
     return "\n".join(_line(line, shown, widths) for line in lines)
 
 
+def table_with_text(
+    rows: Sequence[Mapping[str, Any]], columns: Iterable[Column], text: Column, *, width: int | None
+) -> str:
+    """A table with sentences in its last column, `text`: what does not fit into `width` is below its row.
+
+    It is wrapped there and never cut.
+    """
+    left = table(rows, columns, Format.TEXT, width=None).split("\n")
+    indent = max(map(cell_len, left)) + GAP
+    cells = [text.name.upper(), *(_text(text.cell(row)) for row in rows)]
+    lines = [
+        f"{set_cell_size(beginning, indent)}{cell}"
+        if width is None or indent + cell_len(cell) <= width
+        else f"{beginning}\n{BELOW}{wrapped(cell, width, len(BELOW))}"
+        for beginning, cell in zip(left, cells, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def wrapped(text: str, width: int | None, indent: int = 0) -> str:
+    """The text in lines up to `width`, all but the first one indented. Words such as ids are not cut."""
+    if width is None or indent + cell_len(text) <= width:
+        return text
+    room = max(width - indent, MIN_LAST_COLUMN)
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)
+
+
 def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
     aligned = [
         _padding(cell, width) + cell if column.align_right else cell + _padding(cell, width)
@@ -70,11 +101,14 @@ def _text(value: object) -> str:
     return "-" if value is None or value == "" else neutral(" ".join(str(value).split()))
 
 
-def facts(pairs: Iterable[tuple[str, object]]) -> str:
-    """Names and values, one pair per line; pairs without a value are left out."""
+def facts(pairs: Iterable[tuple[str, object]], width: int | None = None) -> str:
+    """Names and values, each pair on a line of its own; pairs without a value are left out.
+
+    `width`: long values are wrapped to it.
+    """
     known = [(name, _text(value)) for name, value in pairs if value not in (None, "")]
-    width = max((len(name) for name, _ in known), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in known)
+    indent = max((len(name) for name, _ in known), default=0) + GAP
+    return "\n".join(f"{name:<{indent}}{wrapped(value, width, indent)}" for name, value in known)
 
 
 def drawn(draw: Callable[[Console], None]) -> str:

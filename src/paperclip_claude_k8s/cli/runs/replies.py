@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, RUNNING
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, RUNNING, ReportedError
 
 Reply: TypeAlias = dict[str, Any]
 """The JSON object that a command prints on stdout, with keys in snake_case."""
@@ -48,13 +48,12 @@ _RUN_STATUS_TEXT: Mapping[RunStatus, str] = {
 }
 
 
-class Stop(Exception):
+class Stop(ReportedError):
     """The call cannot continue. Contains the error of its reply, and further `fields` of that reply."""
 
     def __init__(self, error: Error, detail: str, **fields: Any) -> None:  # noqa: ANN401  # any JSON
         super().__init__(detail)
         self.error: Error = error
-        self.detail = detail
         self.fields = fields
         self.outcome: Reply | None = None
         """The run's outcome, if the run has ended and this is known."""
@@ -75,6 +74,11 @@ def find_stop(error: BaseException) -> Stop | None:
     if not isinstance(error, BaseExceptionGroup) or error.split(Stop)[1] is not None:
         return None
     return find_stop(error.exceptions[0])
+
+
+def cluster_unreachable(reason: str, **fields: Any) -> Stop:  # noqa: ANN401  # any JSON
+    """The `Stop` of a call to whose API server there is no way."""
+    return Stop("cluster_unreachable", reason, **fields)
 
 
 def failure(error: Error, detail: str, run_id: str | None = None, **fields: Any) -> Reply:  # noqa: ANN401

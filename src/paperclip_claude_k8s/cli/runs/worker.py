@@ -19,7 +19,14 @@ from paperclip_claude_k8s.cli.runs.call import RunCall, ignore_log
 from paperclip_claude_k8s.cli.runs.journal import FileJournal
 from paperclip_claude_k8s.cli.runs.reachability import find_outage
 from paperclip_claude_k8s.cli.runs.record import Record, lost_reply, polling_reply
-from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, outcome_of, resumable
+from paperclip_claude_k8s.cli.runs.replies import (
+    Reply,
+    Stop,
+    cluster_unreachable,
+    failure,
+    outcome_of,
+    resumable,
+)
 from paperclip_claude_k8s.cli.runs.run_target import check_target, read_job_status, resolve_target
 from paperclip_claude_k8s.cluster.kubeconfig import ClusterSource
 from paperclip_claude_k8s.cluster.model import JobRef
@@ -174,8 +181,9 @@ class Worker:
         reason = f"{target.server} cannot be reached: {cause}"
         if run.is_new and run.record.quota != "granted":
             detail = f"{reason}; nothing was submitted. `claude-k8s check` examines the connection"
-            return run.journal.end(failure("cluster_unreachable", detail, run.record.run_id))
-        raise Stop("cluster_unreachable", f"{reason}; the run may have a Job there")
+            stop = cluster_unreachable(detail)
+            return run.journal.end(failure(stop.error, stop.detail, run.record.run_id))
+        raise cluster_unreachable(f"{reason}; the run may have a Job there")
 
     async def _namespace(self) -> str:
         run = self._run

@@ -1,0 +1,49 @@
+"""What Tab offers: never an error, and nothing that takes long."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tests.support.cli_commands import CommandRunner, claude_k8s
+from tests.support.dev_cluster_cli import DevClusterCli
+
+from paperclip_claude_k8s.cli.shell_completion import TIME_LIMIT
+
+
+async def offered(*words: str, env: dict[str, str]) -> list[str]:
+    """What is offered for the last word."""
+    completion = {"_CLAUDE_K8S_COMPLETE": "complete_bash", "COMP_CWORD": str(len(words))}
+    code, out, err = await claude_k8s(
+        env={**env, **completion, "COMP_WORDS": " ".join(["claude-k8s", *words])}
+    )
+    assert (code, err) == (0, "")
+    return out.split()
+
+
+async def test_namespaces_contexts_runs_and_jobs_are_offered(dev: DevClusterCli) -> None:
+    run = await dev.submit()
+    (job,) = await dev.job_names()
+    env = dev.cli.environment({"KUBECONFIG": f"{dev.cluster.kubeconfig}:/does/not/exist"})
+    assert await offered("jobs", "-n", "pap", env=env) == [dev.cluster.namespace]
+    assert await offered("check", "--context", "dev", env=env) == ["devcluster"]
+    assert await offered("run", "--run-id", run[:2], env=env) == [run]
+    assert await offered("attach", job[:6], env=env) == [job]
+
+
+async def test_words_of_explain_are_offered(tmp_path: Path) -> None:
+    env = CommandRunner(tmp_path).environment()
+    assert await offered("explain", "imagePullT", env=env) == ["imagePullTimeoutSec"]
+    assert "k8s_pod_disrupted" in await offered("explain", "k8s_pod_d", env=env)
+
+
+@pytest.mark.parametrize("words", [("jobs", "-n", "a"), ("check", "--context", "a"), ("logs", "a")])
+async def test_kubeconfig_that_cannot_be_read_offers_nothing_in_time(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    fifo = tmp_path / "kubeconfig"
+    os.mkfifo(fifo)  # nobody writes: opening it never returns
+    env = CommandRunner(tmp_path).environment({"KUBECONFIG": str(fifo)})
+    started = time.monotonic()
+    assert await offered(*words, env=env) == []
+    assert time.monotonic() - started < TIME_LIMIT + 10
