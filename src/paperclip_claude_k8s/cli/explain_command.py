@@ -65,8 +65,8 @@ def explain(word: str, output: Format | None) -> int:
 
 def known_words() -> list[str]:
     """All words of which a completion can offer the rest: codes, settings, labels."""
-    words = {term for item in _all_explanations() for term in item.terms}
-    return sorted(term for term in words if not term.endswith("…") and len(term.split()) == 1)
+    terms = {term for item in _all_explanations() for term in item.terms}
+    return sorted(term for term in terms if not term.endswith("…") and len(term.split()) == 1)
 
 
 def _all_explanations() -> list[Explanation]:

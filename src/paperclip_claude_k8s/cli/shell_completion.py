@@ -57,12 +57,12 @@ def complete_context(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_word(incomplete: str) -> list[str]:
     """Words that `explain` knows: settings, error codes, codes of `check`, labels, ..."""
 
-    def words() -> list[str]:
+    def known() -> list[str]:
         from paperclip_claude_k8s.cli.explain_command import known_words  # noqa: PLC0415  # only for this one
 
         return known_words()
 
-    return _offered(incomplete, _or_nothing(words))
+    return _offered(incomplete, _or_nothing(known))
 
 
 def _offered(incomplete: str, found: list[str]) -> list[str]:

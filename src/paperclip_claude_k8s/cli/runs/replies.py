@@ -66,6 +66,10 @@ class Stop(ReportedError):
         self.outcome = self.outcome or outcome
         return self
 
+    def reply(self, run_id: str) -> Reply:
+        """The outcome of a run that cannot continue for this reason."""
+        return failure(self.error, self.detail, run_id, **self.fields)
+
 
 def find_stop(error: BaseException) -> Stop | None:
     """The first `Stop` in a task group's exception; None if the group contains any other exception."""

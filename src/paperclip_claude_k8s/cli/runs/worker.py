@@ -181,8 +181,7 @@ class Worker:
         reason = f"{target.server} cannot be reached: {cause}"
         if run.is_new and run.record.quota != "granted":
             detail = f"{reason}; nothing was submitted. `claude-k8s check` examines the connection"
-            stop = cluster_unreachable(detail)
-            return run.journal.end(failure(stop.error, stop.detail, run.record.run_id))
+            return run.journal.end(cluster_unreachable(detail).reply(run.record.run_id))
         raise cluster_unreachable(f"{reason}; the run may have a Job there")
 
     async def _namespace(self) -> str:
@@ -222,7 +221,7 @@ class Worker:
         return None
 
     def _refuse(self, stop: Stop) -> Reply:
-        return self._run.journal.end(failure(stop.error, stop.detail, self._run.record.run_id, **stop.fields))
+        return self._run.journal.end(stop.reply(self._run.record.run_id))
 
     async def _delete_leftover_jobs(self) -> None:
         """Delete the Jobs of an ended run, if the process that wrote the outcome could not delete them."""
