@@ -199,7 +199,7 @@ async def test_odd_names_are_kept_if_the_relay_can_read_them(
     assert (f".claude/skills/helper/{name}" in contents(local_folder(packed, volume))) is kept
 
 
-async def test_skill_that_is_a_link_is_left_out_and_listed_as_unavailable(volume: Path, skill: Path) -> None:
+async def test_skill_behind_a_link_on_the_volume_is_listed_as_unavailable(volume: Path, skill: Path) -> None:
     (volume / "skills").mkdir()
     (volume / "skills" / "helper").symlink_to(skill)
     packed = await pack(inputs(volume, an_entry(volume / "skills" / "helper")))
@@ -209,7 +209,7 @@ async def test_skill_that_is_a_link_is_left_out_and_listed_as_unavailable(volume
     assert "- `co/helper`: enabled but unavailable (" in text
 
 
-async def test_link_outside_the_volume_is_followed(volume: Path, skill: Path) -> None:
+async def test_skill_behind_a_link_outside_the_volume_is_packed(volume: Path, skill: Path) -> None:
     link = skill.parent / "current"
     link.symlink_to(skill)
     packed = await pack(inputs(volume, an_entry(link)))
@@ -306,7 +306,7 @@ async def test_without_a_volume_large_skills_are_left_out_and_noted(skill: Path,
     assert packed.files == {"agent-instructions.md": "Be kind."}
     assert (packed.root, packed.skills, packed.skill_files) == (None, (), {})
     (note,) = packed.notes
-    assert note.startswith("Skills are not delivered: they have 4")
+    assert note.startswith("Skills are not delivered: they have 400018 bytes in 3 files")
     assert note.endswith("and no shared volume is mounted both here and in the agent's Pod")
 
 

@@ -146,7 +146,7 @@ class Nursery:
         if self._root is None or self._root.done() or self._empty.is_set():
             self._opened, self._empty = asyncio.Event(), asyncio.Event()
             root = self._run_root(self._opened, self._empty)
-            # With no context variables: those of the run that happens to be the first are not of all runs.
+            # Without context variables: this task works for all runs, and would get those of the first run.
             self._root = asyncio.create_task(root, name="nursery", context=Context())  # noqa: TID251  # the parent of all others
         await self._opened.wait()
         assert self._group is not None  # noqa: S101  # set before `_opened`

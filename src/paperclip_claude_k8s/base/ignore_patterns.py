@@ -11,8 +11,8 @@ from dataclasses import dataclass
 MAX_LINE_CHARS = 1000
 """Longer lines are ignored; a path has 4,096 characters at most, and a name 255."""
 _ANY = "**"
-_ANYWHERE = 2
-"""Number of parts of a pattern such as `**/name`. Most patterns are, so these are matched in a fast way."""
+_PARTS_ANYWHERE = 2
+"""Number of parts of a pattern for any folder, `**/name`. Most are like it, so a faster way matches them."""
 _WILDCARD = re.compile(r"[*?\[\\]")
 
 
@@ -29,7 +29,7 @@ class IgnorePattern:
         """Whether it matches a path, which is relative to the folder of the file with the pattern."""
         if self.only_folders and not is_folder:
             return False
-        if len(self.parts) == _ANYWHERE and self.parts[0] == _ANY:
+        if len(self.parts) == _PARTS_ANYWHERE and self.parts[0] == _ANY:
             return matches_name(self.parts[1], path[-1])
         return _matches_parts(self.parts, path)
 
@@ -104,17 +104,17 @@ def matches_name(pattern: str, name: str) -> bool:
     tokens = _tokens(pattern)
     if tokens is None:
         return False
-    at = start = 0
+    at = in_name = 0  # the positions in `tokens` and in `name` that are compared next
     star = -1
-    while start < len(name):
+    while in_name < len(name):
         if at < len(tokens) and tokens[at] == "*":
-            star, kept = at, start
+            star, star_end = at, in_name  # at first, the `*` stands for nothing
             at += 1
-        elif at < len(tokens) and _matches_char(tokens[at], name[start]):
-            at, start = at + 1, start + 1
+        elif at < len(tokens) and _matches_char(tokens[at], name[in_name]):
+            at, in_name = at + 1, in_name + 1
         elif star >= 0:
-            kept += 1
-            at, start = star + 1, kept
+            star_end += 1  # try again with one more character for the last `*`
+            at, in_name = star + 1, star_end
         else:
             return False
     return all(part == "*" for part in tokens[at:])

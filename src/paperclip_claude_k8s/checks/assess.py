@@ -157,7 +157,10 @@ def _right_check(right: Right, response: ClusterError | Literal[False], namespac
 
 
 def volume_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
-    """Whether sessions and workspaces are on a volume that Pods on every node can mount."""
+    """Whether there is a shared volume if sessions need one, and whether any node can mount the Pod's claims.
+
+    `session_volume_checks` examines the claim of `sessionVolume`.
+    """
     if not run.references.claims and run.plan.session_volume.kind == "shared":
         yield Check(
             code="k8s_pvc_not_detected",

@@ -103,6 +103,7 @@ def _beside_text(bare: str) -> list[tuple[Event, str]]:
     before, after = bare[:begin].strip(), bare[end:].strip()
     if before and after:
         return []
+    # `":` comes before a nested object; of a truncated line, perhaps only its colon is left.
     nested = before == ":" or before.endswith((",", "[", '":')) or after.startswith((",", "}", "]"))
     return [] if nested else found
 

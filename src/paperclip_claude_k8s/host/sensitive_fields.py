@@ -7,8 +7,8 @@ them. The log of a run names those that are in use.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-_KEYS_OF_USERS = frozenset({"labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests"})
-"""Maps whose keys users choose: a label named `privileged` is not a field."""
+_MAPS_WITH_FREE_KEYS = frozenset({"labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests"})
+"""Fields whose value is a map with keys that users choose: a label named `privileged` is not a field."""
 _FLAGS = {
     # field that matters unless it is false, 0 or empty → field of the policy
     "allowPrivilegeEscalation": "rootUser",
@@ -106,7 +106,7 @@ def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]
                 yield from _sensitive(inner_path, within, key, inner, value)
             if within == "envFrom":
                 yield from _env_from(path, value)
-            skipped = _KEYS_OF_USERS | _ENV_FROM.keys() if within == "envFrom" else _KEYS_OF_USERS
+            skipped = _MAPS_WITH_FREE_KEYS | _ENV_FROM.keys() if within == "envFrom" else _MAPS_WITH_FREE_KEYS
             waiting += [item for item in reversed(items) if item[1] not in skipped]
         elif isinstance(value, (list, tuple)):
             waiting += [(f"{path}[{_label(i, item)}]", within, item) for i, item in enumerate(value)][::-1]
@@ -164,7 +164,11 @@ def _annotation(path: str, key: str, value: object) -> Iterator[SensitiveField]:
 
 
 def _env_from(path: str, item: Mapping[str, object]) -> Iterator[SensitiveField]:
-    """All keys of an object as variables. Another prefix gives names that no entry of `env` overrides."""
+    """The objects that an item of `envFrom` names. Its prefix counts as the part of them that the Pod gets.
+
+    If `podTemplate` changes the prefix of an inherited item, its variables get other names. The empty entries
+    of `env` that hide the host's secrets then hide nothing, so such an item counts as one that was added.
+    """
     prefix = item.get("prefix")
     for key, policy_field in _ENV_FROM.items():
         source = item.get(key)

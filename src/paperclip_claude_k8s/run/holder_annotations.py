@@ -55,11 +55,14 @@ def _detached_for(identity: Identity) -> str:
 
 
 def detached_jobs_of_others(jobs: Sequence[JobSnapshot], identity: Identity) -> set[str]:
-    """Uids of Jobs that belong to other runs than this one, whether or not a process observes them."""
-    others = [
-        job for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in {None, _detached_for(identity)}
-    ]
-    return {job.ref.uid for job in others if job.ref.name not in identity.job_names}
+    """Uids of Jobs that belong to other runs than this one, whether or not a process observes them.
+
+    Earlier versions wrote the same value for every run whose id is not a label value. Therefore a Job with a
+    name of this run is never another's, whatever its annotation says.
+    """
+    not_detached_or_ours = {None, _detached_for(identity)}
+    differing = [job for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in not_detached_or_ours]
+    return {job.ref.uid for job in differing if job.ref.name not in identity.job_names}
 
 
 async def refresh_holder(ref: JobRef, slot_lock: SlotLock, ports: Ports) -> None:
