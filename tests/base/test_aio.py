@@ -23,7 +23,7 @@ async def test_launch_limiter_grants_its_permits_in_fifo_order() -> None:
         entered.append((number, round(loop.time() - start)))
         await asyncio.sleep(10)
         permit.release()
-        permit.release()
+        permit.release()  # without effect
 
     async with asyncio.TaskGroup() as group:
         for number in range(5):
@@ -44,6 +44,7 @@ async def test_launch_permit_that_expired_is_not_released_again() -> None:
     async with asyncio.TaskGroup() as group:
         for seconds in (7, 4, 1, 1):
             group.create_task(hold_permit(seconds))
+    # the first permit expires at 5 and is released at 7, which must not free the second one
     assert entered == [0, 5, 9, 10]
 
 
@@ -67,7 +68,7 @@ async def test_launch_permits_of_cancelled_tasks_are_released() -> None:
 
 
 class Rounds:
-    """Work that takes 2 s and is due again after 10 s, until it ran `times` times."""
+    """Work that takes 2 s and is due again 10 s later, until it has run `times` times."""
 
     def __init__(self, times: int) -> None:
         self.start_times: list[int] = []

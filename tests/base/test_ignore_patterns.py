@@ -64,10 +64,7 @@ LINES = [
     r"/**/b",
 ]
 _char = st.sampled_from(list("abcox./*?!#[]- \\^"))
-_line = st.one_of(
-    st.text(_char, max_size=8),
-    st.sampled_from([*LINES, "x\\ "]),
-)
+_line = st.text(_char, max_size=8) | st.sampled_from([*LINES, "x\\ "])
 
 
 @settings(max_examples=120, deadline=None)
@@ -78,18 +75,19 @@ def test_patterns_match_what_git_ignores(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         subprocess.run(["git", "init", "-q", name], check=True)
         (Path(name) / ".gitignore").write_text("\n".join(lines))
-        found = subprocess.run(
+        answer = subprocess.run(
             ["git", "-C", name, "check-ignore", "--no-index", "-z", "--stdin"],
             input="\0".join(PATHS).encode(),
             capture_output=True,
             check=False,
         )
-        by_git = set(found.stdout.decode().split("\0")) - {""}
+        by_git = set(answer.stdout.decode().split("\0")) - {""}
     assert {path for path in PATHS if _ignored(path, lines)} == by_git, lines
 
 
 def _ignored(path: str, lines: list[str]) -> bool:
-    rules = [(0, pattern) for pattern in read_patterns("\n".join(lines))]
+    top = 0  # depth of the folder whose `.gitignore` has the lines
+    rules = [(top, pattern) for pattern in read_patterns("\n".join(lines))]
     parts = path.split("/")
     return any(is_ignored(parts[:end], rules, is_folder=end < len(parts)) for end in range(1, len(parts) + 1))
 

@@ -87,7 +87,7 @@ async def test_virtual_time_does_not_outrun_a_thread() -> None:
         assert await call_in_thread(lambda: threading.Event().wait(0.2) or 7, 20, "/a") == 7
 
 
-async def test_daemon_threads_are_at_most_as_many_and_used_again() -> None:
+async def test_daemon_threads_are_bounded_in_number_and_used_again() -> None:
     threads, seen, loop = DaemonThreads(2), set[int](), asyncio.get_running_loop()
 
     def note() -> None:
@@ -99,12 +99,8 @@ async def test_daemon_threads_are_at_most_as_many_and_used_again() -> None:
 
 
 async def test_call_that_was_cancelled_while_it_waited_is_not_made() -> None:
-    threads, release, calls, loop = (
-        DaemonThreads(1),
-        threading.Event(),
-        list[int](),
-        asyncio.get_running_loop(),
-    )
+    threads, release, loop = DaemonThreads(1), threading.Event(), asyncio.get_running_loop()
+    calls: list[int] = []
     first = loop.run_in_executor(threads, release.wait)
     waiting = loop.run_in_executor(threads, calls.append, 1)
     waiting.cancel()

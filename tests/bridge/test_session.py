@@ -294,7 +294,7 @@ def _same_task() -> dict[str, Any]:
     return {"taskId": "task-of-ada", "paperclipTaskMarkdown": "Say hello."}
 
 
-async def test_stderr_has_no_secret_from_host_errors(cluster: DevCluster) -> None:
+async def test_no_secret_from_host_errors_is_on_stderr_or_in_a_message(cluster: DevCluster) -> None:
     canaries = {"auth": "canary-auth-5f2c8e", "env": "canary-env-5f2c8e", "mcp": "canary-mcp-5f2c8e"}
     ctx = a_context(cluster, "run-1", MY_TOKEN=canaries["env"]) | {
         "authToken": canaries["auth"],
@@ -307,7 +307,7 @@ async def test_stderr_has_no_secret_from_host_errors(cluster: DevCluster) -> Non
             error = {"error": f"cannot take {' '.join(canaries.values())}"}
             peer.send({"type": "ack", "id": call, "n": message["n"], **error})
         assert message["value"]["exitCode"] == 0
-        assert peer.call("execute", ctx={**ctx, "agent": {"id": canaries["auth"]}, "config": {"image": 7}})
+        peer.call("execute", ctx={**ctx, "agent": {"id": canaries["auth"]}, "config": {"image": 7}})
         _, err = await peer.close_stdin()
         assert "onLog" in err
         for canary in canaries.values():

@@ -93,7 +93,7 @@ async def test_shim_replaces_a_killed_bridge_which_adopts_the_job(
     assert log.count("Created K8s Job") == 1
     assert "ended by SIGKILL" in log
     assert "starting it again" in log
-    assert lines_of_agent(log)[1:] == lines_of_agent(log_of(outcome, "whole"))[1:]  # line 0: session
+    assert lines_of_agent(log)[1:] == lines_of_agent(log_of(outcome, "whole"))[1:]  # line 0 names the session
     assert callbacks["order"] == ["ready", "dispatch"]
     assert len(callbacks["meta"]) == 1
 
@@ -123,7 +123,7 @@ async def test_shim_ends_a_run_whose_bridge_is_killed_again_and_again(
 
 
 async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, dev_cluster: DevCluster) -> None:
-    """The result makes the server start the next run of the task, which adopts the Job."""
+    """The result lets the server start a run that adopts the Job, once it has been started again."""
     ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
     outcome, _ = await node_host(
@@ -143,9 +143,9 @@ async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, dev_
 
 async def test_shim_leaves_signals_alone_while_no_run_is_active(shim: Path, dev_cluster: DevCluster) -> None:
     ctx = a_context(dev_cluster, "run-1")
-    stored = {"name": "stored", "method": "sleep", "ms": 300}
+    pause = {"name": "pause", "method": "sleep", "ms": 300}  # meanwhile the host stores the result
     sigterm = {"name": "signal", "method": "sigterm"}
-    steps = [run_step("one", ctx), stored, sigterm, run_step("two", ctx | {"runId": "2"})]
+    steps = [run_step("one", ctx), pause, sigterm, run_step("two", ctx | {"runId": "2"})]
     outcome, _ = await node_host(shim, steps)
     assert outcome["signals"] == [{"name": "SIGTERM", "active": 0, "open": 0}]
     assert outcome["results"]["two"]["exitCode"] == 0
@@ -288,10 +288,10 @@ async def test_shim_does_not_pass_secrets_of_the_server_to_python(shim: Path, tm
     python = write_python(tmp_path, f"env > {tmp_path}/env; exit 1")
     step = {"name": "model", "method": "detectModel"}
     await node_host(shim, [step], {**env, "CLAUDE_K8S_PYTHON": python})
-    given = (tmp_path / "env").read_text()
-    assert "ANTHROPIC_MODEL=m" in given
-    assert "DATABASE_URL" not in given
-    assert "JWT" not in given
+    passed = (tmp_path / "env").read_text()
+    assert "ANTHROPIC_MODEL=m" in passed
+    assert "DATABASE_URL" not in passed
+    assert "JWT" not in passed
 
 
 async def test_shim_session_codec_behaves_like_pythons(shim: Path) -> None:

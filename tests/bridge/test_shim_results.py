@@ -31,9 +31,9 @@ async def test_result_that_the_server_lost_is_taken_by_the_next_run(
     shim: Path, dev_cluster: DevCluster
 ) -> None:
     ctx = a_context(dev_cluster, "run-1")
-    stored = {"name": "lost", "method": "sleep", "ms": 500}
+    pause = {"name": "pause", "method": "sleep", "ms": 500}  # meanwhile the host fails to store the result
     outcome, _ = await node_host(
-        shim, [run_step("one", ctx, loses=True), stored, run_step("two", retry_of(ctx, "run-2"))]
+        shim, [run_step("one", ctx, loses=True), pause, run_step("two", retry_of(ctx, "run-2"))]
     )
     one, two = outcome["results"]["one"], outcome["results"]["two"]
     assert (two["exitCode"], two["costUsd"]) == (0, one["costUsd"])
@@ -53,8 +53,8 @@ async def test_next_run_of_the_agent_waits_while_a_result_is_stored(
 
 async def test_stop_of_the_server_waits_until_results_are_stored(shim: Path, dev_cluster: DevCluster) -> None:
     ctx = a_context(dev_cluster, "run-1")
-    later = {"name": "later", "method": "sleep", "ms": 3500}
-    steps = [run_step("one", ctx, storesAfterMs=700), {"name": "signal", "method": "sigterm"}, later]
+    pause = {"name": "pause", "method": "sleep", "ms": 3500}  # meanwhile the package passes the signal on
+    steps = [run_step("one", ctx, storesAfterMs=700), {"name": "signal", "method": "sigterm"}, pause]
     outcome, _ = await node_host(shim, steps)
     assert outcome["results"]["one"]["exitCode"] == 0
     assert outcome["signals"] == [{"name": "SIGTERM", "active": 0, "open": 0}]
@@ -69,7 +69,9 @@ async def test_lease_that_the_server_loses_after_the_result_keeps_no_job(
     assert list(dev_cluster.store.list(JOBS)) == []
 
 
-async def test_server_without_events_is_given_two_seconds(shim: Path, dev_cluster: DevCluster) -> None:
+async def test_job_is_deleted_although_the_server_sends_no_events(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
     stored_js = shim / "stored.js"
     stored_js.write_text(stored_js.read_text().replace("subscribeAllCompanyLiveEvents", "renamed"))
     outcome, _ = await node_host(shim, [run_step("one", a_context(dev_cluster, "run-1"), storesAfterMs=400)])

@@ -24,17 +24,17 @@ async def evaluated(module: str, expression: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("versions", "expected"),
+    ("versions", "older"),
     [
         (["2026.916.0", "2026.99.5", "2025.1200.0"], {True}),
         (["2026.916.1", "2026.916.1-canary.3", "2026.1001.0", "2027.1"], {False}),
     ],
 )
-async def test_server_version_is_compared_by_numbers(versions: list[str], expected: set[bool]) -> None:
+async def test_server_version_is_compared_by_numbers(versions: list[str], older: set[bool]) -> None:
     compared = f"{json.dumps(versions)}.map((version) => m.isOlder(version, {MIN_SERVER!r}))"
     found = await evaluated("server.js", compared)
     assert isinstance(found, list)
-    assert set(found) == expected
+    assert set(found) == older
 
 
 async def test_transcripts_are_text_if_the_servers_page_is_not_found() -> None:
@@ -57,9 +57,10 @@ LATE = """(async () => {
   callbacks.onLog("stdout", "[paperclip] of the agent\\n");
   return shown;
 })()"""
+"""Ends a run and then calls its `onLog` three times; returns the lines on the server's console."""
 
 
 async def test_late_line_in_the_log_of_the_server_has_no_control_character() -> None:
-    """After a run's end, only warnings of the adapter are logged; but an agent can print one like these."""
+    """After a run's end, only warnings of the adapter are logged, but an agent can print similar lines."""
     shown = await evaluated("run.js", LATE)
     assert shown == ["[paperclip] The Job stays", "[paperclip] \ufffd[2Jx\ufffd\ufffd"]

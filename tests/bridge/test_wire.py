@@ -41,7 +41,7 @@ def test_message_of_each_type_is_read(line: str, message: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "what"),
+    ("line", "reason"),
     [
         (b"sk-secret-token", "not JSON"),
         (b"\xff\xfe", "not JSON"),
@@ -57,8 +57,8 @@ def test_message_of_each_type_is_read(line: str, message: object) -> None:
         (b'{"type":"hello","protocol":1}', "string as version"),
     ],
 )
-def test_read_message_error_says_why_and_quotes_nothing(line: bytes, what: str) -> None:
-    with pytest.raises(WireInvalid, match=what) as caught:
+def test_read_message_error_says_why_and_quotes_nothing(line: bytes, reason: str) -> None:
+    with pytest.raises(WireInvalid, match=reason) as caught:
         read_message(line)
     assert "sk-secret-token" not in str(caught.value)
 
@@ -85,4 +85,5 @@ def test_encode_any_text_is_strict_utf8_json(key: str, text: str) -> None:
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     sent = orjson.loads(line)["value"]
-    assert strict_value(sent) == {strict_value(key): [strict_value(text)]}  # NUL is kept in most lines
+    # `strict_value` of both: `encode` keeps NUL, unless a text has a surrogate
+    assert strict_value(sent) == {strict_value(key): [strict_value(text)]}

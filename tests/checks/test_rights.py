@@ -34,9 +34,9 @@ def granted(role: dict[str, Any]) -> Counter[tuple[str, str, str]]:
 
 
 async def call_everything(gateway: Gateway) -> None:
-    """Call every method of `Gateway` that needs a right, whatever it returns or raises."""
+    """Call every method of `Gateway` that every host needs a right for, even if it fails."""
     job: dict[str, object] = {"metadata": {"name": "x"}}
-    secret: dict[str, object] = {"metadata": {"name": "s"}}
+    manifest: dict[str, object] = {"metadata": {"name": "s"}}
     ref = JobRef(NAMESPACE, "missing", "uid")
     for call in (
         lambda: gateway.home_pod(NAMESPACE, "missing", "c"),
@@ -50,18 +50,18 @@ async def call_everything(gateway: Gateway) -> None:
         lambda: gateway.list_pods(NAMESPACE, {}),
         lambda: anext(gateway.watch_pods(NAMESPACE, {}, "-1")),
         lambda: gateway.log(LogRequest(NAMESPACE, "missing", "c")).__aenter__(),
-        lambda: gateway.create_secret(NAMESPACE, secret),
+        lambda: gateway.create_secret(NAMESPACE, manifest),
         lambda: gateway.delete_pod(PodSnapshot(NAMESPACE, "missing", "uid")),
         lambda: gateway.read_secret(NAMESPACE, "s"),
         lambda: gateway.patch_secret(SecretSnapshot(NAMESPACE, "s", "uid"), []),
         lambda: gateway.delete_secret(SecretSnapshot(NAMESPACE, "s", "uid")),
         lambda: gateway.read_claim(NAMESPACE, "missing"),
         lambda: gateway.list_events(NAMESPACE, "uid"),
-        lambda: gateway.try_pod(NAMESPACE, secret),
+        lambda: gateway.try_pod(NAMESPACE, manifest),
         lambda: gateway.read_lease(NAMESPACE, "missing"),
         lambda: gateway.list_leases(NAMESPACE, {}),
-        lambda: gateway.create_lease(NAMESPACE, secret),
-        lambda: gateway.replace_lease(NAMESPACE, secret),
+        lambda: gateway.create_lease(NAMESPACE, manifest),
+        lambda: gateway.replace_lease(NAMESPACE, manifest),
         lambda: gateway.delete_lease(NAMESPACE, "s", "1"),
     ):
         try:
@@ -90,7 +90,7 @@ def test_right_codes_are_unique_and_contain_those_of_the_typescript_adapter() ->
     codes = [right.code for right in RIGHTS]
     assert len(set(codes)) == len(codes)
     typescript = {
-        f"k8s_rbac_{what}" for what in ("job_create", "job_delete", "job_get", "pod_list", "pod_log")
+        f"k8s_rbac_{right}" for right in ("job_create", "job_delete", "job_get", "pod_list", "pod_log")
     }
     assert typescript <= set(codes)
     assert {right.level for right in RIGHTS if right.code in typescript} == {"error"}
@@ -115,11 +115,11 @@ def test_binding_gives_the_role_to_the_account() -> None:
 
 
 def test_host_in_another_namespace_may_read_its_own_pod() -> None:
-    _, binding, at_home, home_binding = documents(account="host:runner")
+    _, binding, home_role, home_binding = documents(account="host:runner")
     assert binding["subjects"][0] == home_binding["subjects"][0]
     assert binding["subjects"][0]["namespace"] == "host"
-    assert at_home["metadata"]["namespace"] == "host"
-    assert granted(at_home) == Counter({("", "pods", "get"): 1})
+    assert home_role["metadata"]["namespace"] == "host"
+    assert granted(home_role) == Counter({("", "pods", "get"): 1})
 
 
 def test_network_policy_denies_ingress_private_addresses_and_other_dns_servers() -> None:

@@ -45,7 +45,11 @@ async def test_checkup_is_json_without_secrets(harness: Harness) -> None:
         assert None not in check.values()
 
 
-@pytest.mark.parametrize("right", [r for r in RIGHTS if r.label != "get pods"], ids=lambda right: right.code)
+RIGHTS_WITH_ONE_CHECK = [right for right in RIGHTS if right.label != "get pods"]
+"""Without the right to get Pods, the home pod cannot be read either, which has a check of its own."""
+
+
+@pytest.mark.parametrize("right", RIGHTS_WITH_ONE_CHECK, ids=lambda right: right.code)
 async def test_missing_right_gives_exactly_one_check(harness: Harness, right: Right) -> None:
     harness.fake.faults.denied.add((right.access.verb, right.resource))
     checkup = await harness.test()
@@ -74,18 +78,16 @@ async def test_missing_right_to_get_pods_is_a_warning_if_no_home_pod_is_needed(h
     assert checkup.status == "warn"
 
 
-async def test_all_missing_rights_are_reported(harness: Harness) -> None:
-    missing = {(r.access.verb, r.resource) for r in RIGHTS if r.label != "get pods"}
-    harness.fake.faults.denied |= missing
+async def test_all_missing_rights_are_reported_with_errors_first(harness: Harness) -> None:
+    harness.fake.faults.denied |= {(right.access.verb, right.resource) for right in RIGHTS_WITH_ONE_CHECK}
     checkup = await harness.test()
-    lacking = [right for right in RIGHTS if right.label != "get pods"]
-    in_order = sorted(lacking, key=lambda right: ["error", "warn"].index(right.level))
+    in_order = sorted(RIGHTS_WITH_ONE_CHECK, key=lambda right: ["error", "warn"].index(right.level))
     assert [check.code for check in problems(checkup)] == [right.code for right in in_order]
 
 
 async def test_unreachable_api_is_one_check(harness: Harness) -> None:
     harness.create_objects()
-    harness.fake.go_down(1000)
+    harness.fake.go_down(seconds=1000)
     checkup = await harness.test()
     assert [check.code for check in checkup.checks] == ["k8s_api_unreachable"]
     assert "connection refused" in checkup.checks[0].message
@@ -148,7 +150,7 @@ async def test_silent_server_delays_the_test_by_one_time_limit(tmp_path: Path) -
 
 
 class _SlowCredentials(Gateway):
-    """Has an exec plugin that takes 20 s, which a run waits for."""
+    """Has an exec plugin that takes 20 s. A run waits for it."""
 
     _loaded = False
 
@@ -205,10 +207,10 @@ async def test_missing_image_pull_secret_is_a_warning(harness: Harness) -> None:
 async def test_volume_that_is_not_read_write_many_reports_the_consequence(
     harness: Harness, modes: list[str], level: str, text: str
 ) -> None:
-    def narrow(claim: dict[str, Any]) -> None:
+    def set_modes(claim: dict[str, Any]) -> None:
         claim["spec"]["accessModes"] = modes
 
-    harness.fake.store.update(CLAIMS, NAMESPACE, "paperclip-data", narrow)
+    harness.fake.store.update(CLAIMS, NAMESPACE, "paperclip-data", set_modes)
     (check,) = problems(await harness.test())
     assert (check.code, check.level) == ("k8s_pvc_not_rwx", level)
     assert text in check.message
@@ -344,7 +346,7 @@ async def test_check_of_a_refused_pod_quotes_the_server(harness: Harness, text: 
 
 async def test_probe_of_a_refused_pod_fails_within_seconds(harness: Harness) -> None:
     harness.create_objects()
-    harness.fake.faults.denied.add(("create", "pods"))
+    harness.fake.faults.denied.add(("create", "pods"))  # else the dry run of the Pod finds the refusal
     harness.fake.faults.pod_refusal = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": root'
     began = asyncio.get_running_loop().time()
     check = found(await harness.test(probe=True), "k8s_probe_failed")

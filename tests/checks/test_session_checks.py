@@ -1,11 +1,9 @@
 """What the environment test says about sessions before the first run."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.checks.harness import Harness, open_harness
+from tests.checks.harness import Harness
 
 from paperclip_claude_k8s.devcluster.kinds import CLAIMS, JOBS
 from paperclip_claude_k8s.devcluster.problems import Problem
@@ -14,12 +12,6 @@ from paperclip_claude_k8s.testing import NAMESPACE
 
 pytestmark = pytest.mark.looptime
 AUTO = {"sessionVolume": "auto"}
-
-
-@pytest.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
-    async with open_harness(tmp_path) as harness:
-        yield harness
 
 
 def session_checks(checkup: Checkup) -> list[Check]:

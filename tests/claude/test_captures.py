@@ -90,11 +90,11 @@ def _usage_of_messages(stdout: bytes) -> TokenUsage | None:
     """The sum over the messages, each with the usage of its last event; None if it is 0."""
     events = [event for line in stdout.split(b"\n") if (event := read_event(line)) is not None]
     messages = [event["message"] for event in events if event["type"] == "assistant"]
-    last = {message["id"]: message["usage"] for message in messages}
+    usages = {message["id"]: message["usage"] for message in messages}.values()
     total = TokenUsage(
-        sum(usage["input_tokens"] + usage["cache_creation_input_tokens"] for usage in last.values()),
-        sum(usage["output_tokens"] for usage in last.values()),
-        sum(usage["cache_read_input_tokens"] for usage in last.values()),
+        sum(usage["input_tokens"] + usage["cache_creation_input_tokens"] for usage in usages),
+        sum(usage["output_tokens"] for usage in usages),
+        sum(usage["cache_read_input_tokens"] for usage in usages),
     )
     return None if total == TokenUsage() else total
 
@@ -133,7 +133,7 @@ def test_capture_failure_is_classified(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_reply_is_empty_only_if_the_capture_says_so(folder: str, name: str) -> None:
+def test_reply_is_empty_exactly_if_the_sidecar_says_so(folder: str, name: str) -> None:
     stdout, sidecar = recorded(name, folder)
     transcript, expected = read(stdout), sidecar["facts"]["expected_class"]
     assert transcript.empty_reply is (expected == "empty_response")

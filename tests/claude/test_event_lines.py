@@ -163,6 +163,7 @@ def test_quoted_event_is_not_read_whatever_surrounds_it(before: bytes, after: by
 @given(st.lists(st.sampled_from(sorted(CONTROL.values())), max_size=5), st.integers(0, 200))
 def test_terminal_control_inside_an_event_is_removed(noise: list[bytes], at: int) -> None:
     event = line(RESULT)
+    # blanks and byte order marks are removed only around an event
     control = [sequence for sequence in noise if sequence not in {b" \t", b"\xef\xbb\xbf"}]
     at = min(at, len(event))
     assert [found for found, _ in events_on(event[:at] + b"".join(control) + event[at:])] == [RESULT]

@@ -16,6 +16,8 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 Event = dict[str, Any]
+FIRST_RESET, LAST_RESET = 1_893_456_000, 1_893_900_000
+"""2030-01-01, and five days later, in seconds since 1970."""
 INIT: Event = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 DEPRECATED = "(node:7) [DEP0040] DeprecationWarning: The `punycode` module is deprecated."
 RESULT_STARTS = [
@@ -35,7 +37,7 @@ def answer(stop_reason: str | None = None, **fields: Any) -> Event:
     return {"type": "assistant", "parent_tool_use_id": None, "message": message, **fields}
 
 
-def ended(transcript: Transcript, exit_code: int, reason: str = "Error") -> Failure:
+def failure_at_exit(transcript: Transcript, exit_code: int, reason: str = "Error") -> Failure:
     end = Exited(Terminated(exit_code, reason))
     failure = classify_end(
         Observation(end, transcript, None, None, RunFacts("job", "ns")), OutcomeInputs(NOW)
@@ -56,40 +58,40 @@ def test_exit_code_of_a_crash_is_named_as_its_signal(code: int, name: str) -> No
         read(INIT, DEPRECATED, crash),
         read(stderr=crash),
     ):
-        message = ended(transcript, code).message
+        message = failure_at_exit(transcript, code).message
         assert name in message
         assert "may be unsupported" not in message
         assert "OOMKilled" not in message
-    assert crash in ended(read(INIT, DEPRECATED, "starting", crash, "Bun v1.3"), code).message
-    assert crash in ended(read(INIT, answer(), stderr=f"x\n{crash}\ny"), code).message
+    assert crash in failure_at_exit(read(INIT, DEPRECATED, "starting", crash, "Bun v1.3"), code).message
+    assert crash in failure_at_exit(read(INIT, answer(), stderr=f"x\n{crash}\ny"), code).message
 
 
 def test_noise_is_not_quoted_as_the_cause() -> None:
     noise = [DEPRECATED, "(Use `node --trace-deprecation ...` to show where)", '[claude-code:x] {"a":1}']
-    assert ": Error: no key" in ended(read(*noise, "Error: no key"), 1).message
-    assert ": Error: no key" in ended(read(stderr="\n".join([*noise, "Error: no key"])), 1).message
-    assert "punycode" not in ended(read(INIT, *noise), 1).message
+    assert ": Error: no key" in failure_at_exit(read(*noise, "Error: no key"), 1).message
+    assert ": Error: no key" in failure_at_exit(read(stderr="\n".join([*noise, "Error: no key"])), 1).message
+    assert "punycode" not in failure_at_exit(read(INIT, *noise), 1).message
 
 
 @pytest.mark.parametrize("start", RESULT_STARTS)
 @pytest.mark.parametrize("events", [[INIT], [INIT, answer()]], ids=["init", "answer"])
 def test_torn_result_is_named_in_both_orders_of_keys(start: str, events: list[Event]) -> None:
-    failure = ended(read(*events, start), 0)
+    failure = failure_at_exit(read(*events, start), 0)
     assert failure.code == "claude_truncated"
     assert "the result event was cut off" in failure.message
 
 
 def test_torn_line_is_named_by_its_type() -> None:
-    message = ended(read(INIT, answer(), '{"type":"user","message":{"role":"us'), 137).message
+    message = failure_at_exit(read(INIT, answer(), '{"type":"user","message":{"role":"us'), 137).message
     assert "the last line is the beginning of an event of type user" in message
 
 
 def test_complete_answer_without_a_result_is_not_truncated() -> None:
-    failure = ended(read(INIT, answer("end_turn")), 0)
+    failure = failure_at_exit(read(INIT, answer("end_turn")), 0)
     assert failure.code == "claude_no_result"
     assert "mid-stream" not in failure.message
-    assert ended(read(INIT, answer("end_turn")), 137).code == "claude_truncated"
-    assert ended(read(INIT, answer()), 0).code == "claude_truncated"
+    assert failure_at_exit(read(INIT, answer("end_turn")), 137).code == "claude_truncated"
+    assert failure_at_exit(read(INIT, answer()), 0).code == "claude_truncated"
 
 
 @pytest.mark.parametrize(
@@ -112,10 +114,10 @@ def test_complete_answer_without_a_result_is_not_truncated() -> None:
 @pytest.mark.parametrize("events", [[INIT], [INIT, answer()]], ids=["init", "answer"])
 def test_retries_before_a_kill_are_named(events: list[Event], fields: Event, text: str) -> None:
     retry = {"type": "system", "subtype": "api_retry", **fields}
-    message = ended(read(*events, retry), 137).message
+    message = failure_at_exit(read(*events, retry), 137).message
     assert f"attempt {fields['attempt']} of 10" in message
     assert text in message
-    assert "retrying" not in ended(read(*events, retry, answer()), 137).message
+    assert "retrying" not in failure_at_exit(read(*events, retry, answer()), 137).message
 
 
 def test_empty_reply_names_its_stop_reason() -> None:
@@ -125,7 +127,7 @@ def test_empty_reply_names_its_stop_reason() -> None:
     )
 
 
-def test_failure_never_has_the_subtype_success() -> None:
+def test_message_of_a_failure_does_not_quote_the_subtype_success() -> None:
     for text in ("odd", "API Error: 500 x", "Credit balance is too low"):
         assert "success" not in failure_of(failed_run(text)).message
 
@@ -139,19 +141,19 @@ def window(kind: str, status: str, resets: int | None) -> Event:
     ("events", "resets"),
     [
         (
-            [window("five_hour", "rejected", 1_893_456_000), window("seven_day", "allowed", 1_893_900_000)],
-            1_893_456_000,
+            [window("five_hour", "rejected", FIRST_RESET), window("seven_day", "allowed", LAST_RESET)],
+            FIRST_RESET,
         ),
         (
-            [window("five_hour", "rejected", 1_893_456_000), window("seven_day", "rejected", 1_893_900_000)],
-            1_893_900_000,
+            [window("five_hour", "rejected", FIRST_RESET), window("seven_day", "rejected", LAST_RESET)],
+            LAST_RESET,
         ),
         (
-            [window("seven_day", "rejected", 1_893_900_000), window("five_hour", "rejected", 1_893_456_000)],
-            1_893_900_000,
+            [window("seven_day", "rejected", LAST_RESET), window("five_hour", "rejected", FIRST_RESET)],
+            LAST_RESET,
         ),
         (
-            [window("seven_day", "rejected", 1_893_900_000), window("seven_day", "allowed", 1_893_900_000)],
+            [window("seven_day", "rejected", LAST_RESET), window("seven_day", "allowed", LAST_RESET)],
             None,
         ),
         ([window("seven_day", "rejected", None)], None),
@@ -173,7 +175,7 @@ def test_rejected_window_that_resets_last_decides(events: list[Event], resets: i
 
 
 def test_limit_in_the_error_parameters_sets_the_retry_time() -> None:
-    limit = {"rate_limit_info": {"status": "rejected", "resetsAt": 1_893_456_000}}
+    limit = {"rate_limit_info": {"status": "rejected", "resetsAt": FIRST_RESET}}
     error = answer(error="rate_limit", api_error="usage_limit_reached", api_error_params=limit)
     text = "You've hit your weekly limit · resets 11:06am (UTC)"
     result = {"type": "result", "subtype": "success", "is_error": True, "result": text}
@@ -238,7 +240,7 @@ def test_text_narrows_what_the_fields_say(text: str, error: str | None, code: st
         assert failure.family is None
 
 
-def test_error_of_a_sub_agent_does_not_classify_the_run() -> None:
+def test_error_of_a_sub_agent_or_before_another_answer_does_not_classify_the_run() -> None:
     sub_agent = answer(error="rate_limit") | {"parent_tool_use_id": "toolu_1"}
     result = {"type": "result", "subtype": "success", "is_error": True, "result": "odd"}
     assert failure_of(read(INIT, sub_agent, answer(), result)).code == "claude_failed"

@@ -104,9 +104,7 @@ def test_quoted_error_text_does_not_clear_the_session(text: str) -> None:
         {"result": api_error("Request exceeds the maximum size", 413, "request_too_large")},
     ],
 )
-def test_too_long_prompt_clears_only_a_resumed_session(
-    result: dict[str, Any],
-) -> None:
+def test_too_long_prompt_clears_only_a_resumed_session(result: dict[str, Any]) -> None:
     transcript = failed_run(**{"text": "", **result})
     for resumed in (True, False, None):
         failure = failure_of(transcript, resumed=resumed)

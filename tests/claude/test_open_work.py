@@ -99,7 +99,7 @@ def test_complete_capture_has_no_open_work(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_result_in_a_cut_capture_is_final_exactly_if_is_final_says_so(folder: str, name: str) -> None:
+def test_result_in_a_cut_capture_is_final_by_both_implementations_or_by_none(folder: str, name: str) -> None:
     lines = recorded(name, folder)[0].split(b"\n")
     reader = StreamReader()
     for count, line in enumerate(lines[:-1], start=1):
@@ -242,7 +242,7 @@ def test_wake_up_delay_is_clamped(arguments: dict[str, Any], delay: float) -> No
     assert reader.open_work.take_wake_up() is None
 
 
-def test_latest_wake_up_counts_and_can_be_cancelled() -> None:
+def test_wake_up_that_is_due_last_counts_and_can_be_cancelled() -> None:
     long, short = (call("ScheduleWakeup", delaySeconds=seconds) for seconds in (900, 60))
     assert read(INIT, message(long), message(short)).open_work.take_wake_up() == 900 + WAKE_UP_LATENESS
     stop = call("ScheduleWakeup", stop=True)

@@ -20,56 +20,15 @@ from paperclip_claude_k8s.claude.rendering.page import CHUNK_NODES, PLAIN_LINES,
 from paperclip_claude_k8s.claude.rendering.page_items import MAX_PRE_CHARS
 
 TAGS = {
-    *(
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "header",
-        "main",
-        "script",
-        "h1",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-    ),
-    *("p", "pre", "dl", "div", "dt", "dd", "ol", "li", "svg", "rect", "span", "input", "button", "section"),
-    *(
-        "details",
-        "summary",
-        "b",
-        "code",
-        "small",
-        "strong",
-        "em",
-        "s",
-        "blockquote",
-        "table",
-        "tr",
-        "td",
-        "th",
-    ),
-    "time",
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "script", "h1", "h3", "h4", "h5"),
+    *("h6", "p", "pre", "dl", "div", "dt", "dd", "ol", "li", "svg", "rect", "span", "input", "button"),
+    *("section", "details", "summary", "b", "code", "small", "strong", "em", "s", "blockquote", "table"),
+    *("tr", "td", "th", "time"),
 }
 """Elements of the page."""
 ATTRIBUTES = {
-    *(
-        "lang",
-        "charset",
-        "http-equiv",
-        "content",
-        "name",
-        "class",
-        "id",
-        "type",
-        "placeholder",
-        "role",
-        "open",
-    ),
-    *("aria-label", "aria-hidden", "viewbox", "preserveaspectratio", "x", "y", "width", "height", "open"),
+    *("lang", "charset", "http-equiv", "content", "name", "class", "id", "type", "placeholder", "role"),
+    *("open", "aria-label", "aria-hidden", "viewbox", "preserveaspectratio", "x", "y", "width", "height"),
 }
 """Attributes of the page: none that runs a script, has a style, or names an address."""
 
@@ -81,7 +40,7 @@ class Reader(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.texts: list[str] = []
-        self.own: dict[str, str] = {"style": "", "script": ""}
+        self.inline: dict[str, str] = {"style": "", "script": ""}
         self.policy = ""
         self.tree: list[tuple[int, str, str]] = []
         """Depth, tag and class of each element."""
@@ -91,10 +50,10 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in TAGS
         assert {name for name, _ in attrs} <= ATTRIBUTES
-        given = dict(attrs)
-        if given.get("http-equiv"):
-            self.policy = given["content"] or ""
-        self.tree.append((len(self.open), tag, given.get("class") or ""))
+        attributes = dict(attrs)
+        if attributes.get("http-equiv"):
+            self.policy = attributes["content"] or ""
+        self.tree.append((len(self.open), tag, attributes.get("class") or ""))
         if tag not in {"meta", "input", "rect"}:
             self.open.append(tag)
 
@@ -102,8 +61,8 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in self.own:
-            self.own[self.open[-1]] += data
+        if self.open and self.open[-1] in self.inline:
+            self.inline[self.open[-1]] += data
         else:
             self.texts.append(data)
 
@@ -126,8 +85,9 @@ def message(kind: str, *blocks: Any, **fields: Any) -> str:
     return json.dumps({"type": kind, "message": {"content": list(blocks)}, **fields})
 
 
-def call(call_id: str, name: str, given: Any, **fields: Any) -> str:
-    return message("assistant", {"type": "tool_use", "id": call_id, "name": name, "input": given}, **fields)
+def call(call_id: str, name: str, tool_input: Any, **fields: Any) -> str:
+    block = {"type": "tool_use", "id": call_id, "name": name, "input": tool_input}
+    return message("assistant", block, **fields)
 
 
 def output(call_id: str, content: Any, **fields: Any) -> str:
@@ -184,11 +144,11 @@ def test_no_text_of_an_agent_becomes_an_element(attack: str) -> None:
         ),
     ]
     header = PageHeader(attack, attack, attack, ((attack, attack),), ((attack, 5),))
-    found = read_page(*lines, header=header)
-    assert found.open == []
+    parsed = read_page(*lines, header=header)
+    assert parsed.open == []
     if "<" in attack:
-        assert found.text.count(attack) >= len(lines)
-    assert not re.search("[\0\x1b\u202e\u200b\ud800]", found.text)
+        assert parsed.text.count(attack) >= len(lines)
+    assert not re.search("[\0\x1b\u202e\u200b\ud800]", parsed.text)
 
 
 def test_attribute_values_are_escaped_and_names_checked() -> None:
@@ -198,14 +158,14 @@ def test_attribute_values_are_escaped_and_names_checked() -> None:
 
 
 def test_only_the_page_s_own_style_and_script_are_allowed() -> None:
-    found = read_page(answer("x"))
+    parsed = read_page(answer("x"))
     for kind in ("style", "script"):
-        digest = b64encode(sha256(found.own[kind].encode()).digest()).decode()
-        assert f"{kind}-src 'sha256-{digest}'" in found.policy
-    assert found.policy.startswith("default-src 'none'; ")
-    assert "unsafe" not in found.policy
-    own = found.own["style"] + found.own["script"]
-    assert re.search(r"https?:|url\(|@import|fetch|XMLHttp|innerHTML|eval\(|import\(", own) is None
+        digest = b64encode(sha256(parsed.inline[kind].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in parsed.policy
+    assert parsed.policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in parsed.policy
+    code = parsed.inline["style"] + parsed.inline["script"]
+    assert re.search(r"https?:|url\(|@import|fetch|XMLHttp|innerHTML|eval\(|import\(", code) is None
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
@@ -217,13 +177,13 @@ def test_page_of_a_recorded_run_is_well_formed(folder: str, name: str) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(ANY_LINE, max_size=15))
 def test_page_of_any_lines_is_well_formed(lines: list[str]) -> None:
-    found = read_page(*lines)
-    assert found.open == []
-    found.text.encode()
+    parsed = read_page(*lines)
+    assert parsed.open == []
+    parsed.text.encode()
 
 
 def test_results_and_sub_agents_are_nested_in_their_calls() -> None:
-    found = read_page(
+    parsed = read_page(
         call("a", "Agent", {"description": "Look", "prompt": "Find."}),
         call("b", "Bash", {"command": "ls"}, parent_tool_use_id="a"),
         output("a", "report"),
@@ -231,7 +191,7 @@ def test_results_and_sub_agents_are_nested_in_their_calls() -> None:
         answer("End."),
     )
     kinds = [
-        (depth, kind) for depth, _, kind in found.tree if kind in {"e call", "agent", "output", "e answer"}
+        (depth, kind) for depth, _, kind in parsed.tree if kind in {"e call", "agent", "output", "e answer"}
     ]
     top = kinds[0][0]
     assert kinds == [
@@ -242,7 +202,7 @@ def test_results_and_sub_agents_are_nested_in_their_calls() -> None:
         (top + 1, "output"),
         (top, "e answer"),
     ]
-    assert found.text.index("listing") < found.text.index("report") < found.text.index("End.")
+    assert parsed.text.index("listing") < parsed.text.index("report") < parsed.text.index("End.")
 
 
 def test_failures_and_changes_are_unfolded() -> None:
@@ -262,14 +222,14 @@ def test_header_shows_facts_phases_and_the_reason_of_a_failure() -> None:
     header = PageHeader(
         "Run r", "failed", "It broke.", (("cost", "$1"), ("none", "")), (("start", 10), ("run", 990))
     )
-    text = read_page(header=header).text
-    assert "Run rfailedIt broke.cost$1start10 msrun990 ms" in text.replace("Run r", "", 1)
+    text = read_page(header=header).text.removeprefix("Run r")  # the element `title`
+    assert "Run rfailedIt broke.cost$1start10 msrun990 ms" in text
     assert "none" not in text
 
 
 def test_long_page_is_made_of_chunks() -> None:
-    found = read_page(*[answer("x") for _ in range(CHUNK_NODES * 3)])
-    assert sum(kind == "chunk" for _, _, kind in found.tree) == 3
+    parsed = read_page(*[answer("x") for _ in range(CHUNK_NODES * 3)])
+    assert sum(kind == "chunk" for _, _, kind in parsed.tree) == 3
     plain = read_page(*["line"] * (PLAIN_LINES * 2 + 1))
     assert sum(kind == "e plain" for _, _, kind in plain.tree) == 3
     assert plain.text.count("line") == PLAIN_LINES * 2 + 1
@@ -277,7 +237,7 @@ def test_long_page_is_made_of_chunks() -> None:
 
 def test_long_output_is_cut_in_its_middle_and_the_answer_is_not() -> None:
     text = "a" * MAX_PRE_CHARS + "middle" + "b" * MAX_PRE_CHARS
-    found = read_page(call("a", "Bash", {}), output("a", text)).text
-    assert f"… {MAX_PRE_CHARS + 6:,} characters left out …" in found
-    assert "middle" not in found
+    shown = read_page(call("a", "Bash", {}), output("a", text)).text
+    assert f"… {MAX_PRE_CHARS + len('middle'):,} characters left out …" in shown
+    assert "middle" not in shown
     assert "middle" in read_page(answer(text)).text

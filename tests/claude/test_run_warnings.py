@@ -44,7 +44,7 @@ LOST: Event = {
 }
 
 
-def ended(status: str, task: str = "t1") -> Event:
+def task_ended(status: str, task: str = "t1") -> Event:
     return {"type": "system", "subtype": "task_notification", "task_id": task, "status": status}
 
 
@@ -76,12 +76,12 @@ def warnings_of(*events: Event | str, stderr: str = "", exit_code: int = 0) -> l
 UNKNOWN_MODEL = '[claude-code:unrecognized_model] {"model":"glm-4.7","query_source":"sdk"}'
 WARNED: dict[str, tuple[list[Event | str], str, str]] = {
     "stopped": (
-        [INIT, STARTED, ANSWER, ended("stopped"), SUCCESS],
+        [INIT, STARTED, ANSWER, task_ended("stopped"), SUCCESS],
         "background_task_stopped",
         "watch the build",
     ),
     "killed": (
-        [INIT, STARTED, ANSWER, SUCCESS, ended("killed")],
+        [INIT, STARTED, ANSWER, SUCCESS, task_ended("killed")],
         "background_task_stopped",
         "watch the build",
     ),
@@ -133,18 +133,18 @@ def test_notice_is_a_warning_with_its_code(kind: str) -> None:
 
 
 NOT_WARNED: dict[str, list[Event | str]] = {
-    "completed task": [INIT, STARTED, ANSWER, ended("completed"), SUCCESS],
-    "task of an earlier run": [ended("stopped", "t0"), INIT, ANSWER, SUCCESS],
+    "completed task": [INIT, STARTED, ANSWER, task_ended("completed"), SUCCESS],
+    "task of an earlier run": [task_ended("stopped", "t0"), INIT, ANSWER, SUCCESS],
     "stopped by the agent": [
         INIT,
         STARTED,
         stop_call("TaskStop", "task_id"),
-        ended("stopped"),
+        task_ended("stopped"),
         ANSWER,
         SUCCESS,
     ],
-    "killed by the agent": [INIT, STARTED, stop_call("KillShell", "shell_id"), SUCCESS, ended("killed")],
-    "agent went on": [INIT, STARTED, ended("stopped"), ANSWER, SUCCESS],
+    "killed by the agent": [INIT, STARTED, stop_call("KillShell", "shell_id"), SUCCESS, task_ended("killed")],
+    "agent went on": [INIT, STARTED, task_ended("stopped"), ANSWER, SUCCESS],
     "ambient task": [INIT, STARTED | {"ambient": True}, ANSWER, SUCCESS],
     "pending server": [servers("pending", "connected", "disabled"), ANSWER, SUCCESS],
     "reconnected server": [servers("failed"), ANSWER, SUCCESS, INIT, ANSWER, SUCCESS],

@@ -45,8 +45,8 @@ def assistant_line(text: str) -> str:
     return line_of("assistant", {"type": "text", "text": text})
 
 
-def tool_call_line(given: Any, name: str = "Bash") -> str:
-    return line_of("assistant", {"type": "tool_use", "id": "t", "name": name, "input": given})
+def tool_call_line(tool_input: Any, name: str = "Bash") -> str:
+    return line_of("assistant", {"type": "tool_use", "id": "t", "name": name, "input": tool_input})
 
 
 def tool_result_line(content: Any, **fields: Any) -> str:
@@ -170,9 +170,9 @@ def test_results_of_parallel_calls_name_their_calls() -> None:
 
 def test_sub_agents_are_indented_and_numbered() -> None:
     def start(call_id: str, **fields: Any) -> str:
-        given = {"description": f"Look {call_id}", "prompt": f"Find {call_id}.", "subagent_type": "Explore"}
+        task = {"description": f"Look {call_id}", "prompt": f"Find {call_id}.", "subagent_type": "Explore"}
         return line_of(
-            "assistant", {"type": "tool_use", "id": call_id, "name": "Agent", "input": given}, **fields
+            "assistant", {"type": "tool_use", "id": call_id, "name": "Agent", "input": task}, **fields
         )
 
     def text(call_id: str, text: str) -> str:
@@ -211,7 +211,7 @@ AGENT_STARTED = system_line(
 )
 
 
-def test_start_of_a_task_is_shown_by_its_call() -> None:
+def test_start_of_a_task_is_not_shown_beside_its_call() -> None:
     started = system_line("task_started", task_id="1", tool_use_id="t", task_type="local_bash")
     changed = system_line("background_tasks_changed", tasks=[{"task_id": "1"}])
     lines = [tool_call_line({"command": "make", "run_in_background": True}), changed, started]
@@ -349,10 +349,8 @@ def test_answer_of_the_agent_is_never_cut() -> None:
 def test_long_output_is_cut_in_the_middle() -> None:
     lines = shown(tool_result_line("\n".join(map(str, range(100)))))[1:]
     numbers = [line.strip() for line in lines]
-    first, last = (
-        [str(number) for number in range(FIRST_LINES)],
-        [str(100 - n) for n in range(LAST_LINES, 0, -1)],
-    )
+    first = [str(number) for number in range(FIRST_LINES)]
+    last = [str(100 - number) for number in range(LAST_LINES, 0, -1)]
     assert numbers == [*first, f"… {100 - FIRST_LINES - LAST_LINES} lines left out …", *last]
 
 

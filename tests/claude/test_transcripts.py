@@ -1,4 +1,4 @@
-"""The transcripts of recorded runs, as a terminal of 100 columns without colours shows them.
+"""The transcripts of recorded runs, as a terminal of 100 columns without colours shows them after the bar.
 
 `UPDATE_TRANSCRIPTS=yes` writes the files in `transcripts/` again. Read the difference before you commit it.
 """
@@ -12,6 +12,7 @@ from tests.support.captures import NEW, OLD, recorded
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
 from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, terminal_lines
+from paperclip_claude_k8s.cli.agent_output import BAR
 
 FOLDER = Path(__file__).parent / "transcripts"
 RUNS = [
@@ -42,13 +43,13 @@ MADE_UP = "made-up"
 
 
 def transcript(stdout: bytes) -> str:
-    facts, items, screen = StreamReader(), ItemReader(), Screen(98)
-    found = []
+    stream_reader, item_reader, screen = StreamReader(), ItemReader(), Screen(100 - len(BAR))
+    items = []
     for line in stdout.split(b"\n"):
-        facts.feed(line + b"\n")
-        found += items.read(line.decode("utf-8", "replace"))
-    found += items.finish(facts.finish().reported_usage.for_run(resumed=None))
-    return "".join(f"{line}\n" for item in found for line in terminal_lines(item, screen))
+        stream_reader.feed(line + b"\n")
+        items += item_reader.read(line.decode("utf-8", "replace"))
+    items += item_reader.finish(stream_reader.finish().reported_usage.for_run(resumed=None))
+    return "".join(f"{line}\n" for item in items for line in terminal_lines(item, screen))
 
 
 def assert_equals_file(name: str, text: str) -> None:

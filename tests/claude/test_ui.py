@@ -557,8 +557,8 @@ def test_every_known_event_has_an_example_with_javascript_parity() -> None:
     seen = set()
     for line in lines:
         if line.startswith("{") and line.endswith("}"):
-            names = json.loads(line)
-            seen |= {(names.get("type"), names.get("subtype")), (names.get("type"), None)}
+            example = json.loads(line)
+            seen |= {(example.get("type"), example.get("subtype")), (example.get("type"), None)}
     assert set(TABLE) - seen == set()
 
 
@@ -581,9 +581,10 @@ def test_every_init_and_result_of_a_run_is_shown() -> None:
 
 
 def test_truncated_line_shows_its_beginning_and_describes_its_end() -> None:
-    """The host shortens a long chunk to its first part (60 % of the limit) and its last part (25 %)."""
-    line = message("assistant", {"type": "text", "text": "word " * 30_000})
-    line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + line.split('"text": "')[1]
+    """The host shortens a long chunk to its beginning (60 % of its limit of 60 KiB) and a part of its end."""
+    spaced = message("assistant", {"type": "text", "text": "word " * 30_000})
+    # as the CLI writes it: without blanks between the fields
+    line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + spaced.split('"text": "')[1]
     head, tail = line[: 60 * 1024 * 6 // 10], line[-16_000:]
     [first] = parsed(head)
     assert first["kind"] == "assistant"

@@ -14,8 +14,8 @@ from paperclip_claude_k8s.claude.ui.cli_words import HAND_BACK
 from paperclip_claude_k8s.claude.ui.edits import MAX_CHANGE_CHARS, MAX_CHANGE_LINES, MAX_TODOS
 
 
-def call_line(name: str, given: Any, **fields: Any) -> str:
-    block = {"type": "tool_use", "id": "c1", "name": name, "input": given}
+def call_line(name: str, tool_input: Any, **fields: Any) -> str:
+    block = {"type": "tool_use", "id": "c1", "name": name, "input": tool_input}
     return json.dumps({"type": "assistant", "message": {"content": [block]}, **fields})
 
 
@@ -24,9 +24,9 @@ def output_line(content: Any) -> str:
     return json.dumps({"type": "user", "message": {"content": [block]}})
 
 
-def changes(name: str, given: Any) -> list[tuple[str, str]]:
+def changes(name: str, tool_input: Any) -> list[tuple[str, str]]:
     """`changeType` and text of each entry after the call's, which must have the id of the call."""
-    call, *found = parse_stdout_line(call_line(name, given), TIMESTAMP)
+    call, *found = parse_stdout_line(call_line(name, tool_input), TIMESTAMP)
     assert call["kind"] == "tool_call"
     assert all(entry["toolUseId"] == "c1" for entry in found)
     return [(str(entry.get("changeType", entry["kind"])), str(entry["text"])) for entry in found]
@@ -50,8 +50,8 @@ def test_edit_shows_changed_lines_with_two_lines_around() -> None:
 
 
 def test_edit_at_two_places_keeps_the_common_lines_between() -> None:
-    given = {"file_path": "f", "old_string": "1\nsame\n3", "new_string": "one\nsame\nthree"}
-    assert changes("Edit", given)[1:] == [
+    tool_input = {"file_path": "f", "old_string": "1\nsame\n3", "new_string": "one\nsame\nthree"}
+    assert changes("Edit", tool_input)[1:] == [
         ("remove", "1"),
         ("add", "one"),
         ("context", "same"),
@@ -61,7 +61,7 @@ def test_edit_at_two_places_keeps_the_common_lines_between() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "shown"),
+    ("name", "tool_input", "shown"),
     [
         ("Edit", {"file_path": "f", "old_string": "", "new_string": "x"}, [("add", "x")]),
         ("Edit", {"file_path": "f", "old_string": "x\n", "new_string": ""}, [("remove", "x")]),
@@ -79,12 +79,12 @@ def test_edit_at_two_places_keeps_the_common_lines_between() -> None:
         ("NotebookEdit", {"notebook_path": "f", "new_source": "x"}, [("add", "x")]),
     ],
 )
-def test_call_shows_its_change(name: str, given: Any, shown: list[tuple[str, str]]) -> None:
-    assert changes(name, given) == [("file_header", "f"), *shown]
+def test_call_shows_its_change(name: str, tool_input: Any, shown: list[tuple[str, str]]) -> None:
+    assert changes(name, tool_input) == [("file_header", "f"), *shown]
 
 
 @pytest.mark.parametrize(
-    ("name", "given"),
+    ("name", "tool_input"),
     [
         ("Edit", {"file_path": "f", "old_string": "same", "new_string": "same"}),
         ("Edit", {"file_path": "f", "old_string": 1, "new_string": None}),
@@ -95,8 +95,8 @@ def test_call_shows_its_change(name: str, given: Any, shown: list[tuple[str, str
         ("constructor", {"content": "x"}),
     ],
 )
-def test_call_without_a_change_shows_none(name: str, given: Any) -> None:
-    assert changes(name, given) == []
+def test_call_without_a_change_shows_none(name: str, tool_input: Any) -> None:
+    assert changes(name, tool_input) == []
 
 
 def test_long_change_is_cut_and_says_how_many_lines_are_missing() -> None:
@@ -117,7 +117,7 @@ def test_todos_are_a_checklist() -> None:
     ]
     [(_, text)] = changes("TodoWrite", {"todos": todos * 100})
     assert text.count("\n") == MAX_TODOS
-    assert text.endswith("\n... 250 more")
+    assert text.endswith(f"\n... {len(todos) * 100 - MAX_TODOS} more")
 
 
 def test_diff_of_a_sub_agent_is_not_prefixed() -> None:
@@ -165,7 +165,6 @@ def test_output_is_shown_without_additions_of_the_cli(content: Any, shown: str) 
 
 
 def test_no_recorded_output_shows_additions_of_the_cli() -> None:
-
     for name, line in recorded_lines():
         shown = json.dumps(parse_stdout_line(line, TIMESTAMP))
         for word in ("<usage>", "<tool_use_error>", "<system-reminder>", "ctrl+o", "[Subagent hand-back]"):
@@ -206,7 +205,7 @@ def test_changes_and_outputs_have_parity(lines: list[str]) -> None:
 
 
 @given(LINES_OF_TEXT, LINES_OF_TEXT)
-def test_diff_holds_every_changed_line(old: str, new: str) -> None:
+def test_diff_leaves_as_many_old_as_new_lines_unchanged(old: str, new: str) -> None:
     shown = changes("Edit", {"old_string": old, "new_string": new})[1:]
     removed = [text for kind, text in shown if kind == "remove"]
     added = [text for kind, text in shown if kind == "add"]
@@ -218,12 +217,13 @@ def test_diff_holds_every_changed_line(old: str, new: str) -> None:
 @given(LINES_OF_TEXT, LINES_OF_TEXT)
 def test_diff_is_a_shortest_one(old: str, new: str) -> None:
     shown = changes("Edit", {"old_string": old, "new_string": new})[1:]
-    ours, theirs = (text.removesuffix("\n").split("\n") if text else [] for text in (old, new))
-    common = [[0] * (len(theirs) + 1) for _ in range(len(ours) + 1)]
-    for row, line in enumerate(ours):
-        for column, other in enumerate(theirs):
+    old_lines, new_lines = (text.removesuffix("\n").split("\n") if text else [] for text in (old, new))
+    # number of lines in the longest common subsequence of the first `row` and the first `column` lines
+    common = [[0] * (len(new_lines) + 1) for _ in range(len(old_lines) + 1)]
+    for row, line in enumerate(old_lines):
+        for column, other in enumerate(new_lines):
             longest = max(common[row][column + 1], common[row + 1][column])
             common[row + 1][column + 1] = common[row][column] + 1 if line == other else longest
     if shown and len(shown) <= MAX_CHANGE_LINES:
         changed = sum(kind in {"add", "remove"} for kind, _ in shown)
-        assert changed == len(ours) + len(theirs) - 2 * common[-1][-1]
+        assert changed == len(old_lines) + len(new_lines) - 2 * common[-1][-1]

@@ -41,12 +41,12 @@ def parsed(line: str) -> list[dict[str, Any]]:
 
 
 def assert_well_formed(entry: dict[str, Any]) -> None:
-    wanted = FIELDS_OF_KIND[entry["kind"]]
+    required = FIELDS_OF_KIND[entry["kind"]]
     assert entry["ts"] == TIMESTAMP
-    for field, kind in wanted.items():
+    for field, kind in required.items():
         assert isinstance(entry[field], kind), field
-    further = set(entry) - set(wanted) - {"kind", "ts", "input"}
-    for field in further:
+    optional = set(entry) - set(required) - {"kind", "ts", "input"}
+    for field in optional:
         assert isinstance(entry[field], OPTIONAL_FIELDS[field]), field
     json.dumps(entry, allow_nan=False)
 

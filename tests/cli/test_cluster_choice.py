@@ -98,7 +98,7 @@ async def test_no_kubeconfig_at_all_names_every_place(tmp_path: Path) -> None:
 async def test_other_cluster_beside_devcluster_is_refused(command: list[str], option: str) -> None:
     reply = await reply_of(*command, "--devcluster", option, "x")
     assert reply["error"] == "usage"
-    if command[0] != "spawn":
+    if command[0] != "spawn":  # which refuses --devcluster itself while that cluster is not running
         assert f"{option} names another cluster than --devcluster" in reply["detail"]
 
 
@@ -108,8 +108,8 @@ async def test_run_is_continued_in_its_context_after_another_became_current(
     first, second = split(dev, tmp_path)
     env = dev.cli.environment() | {"KUBECONFIG": f"{first}:{second}"}
     config = tmp_path / "settings.json"
-    capture = json.loads(_config_of(dev))
-    config.write_text(json.dumps({**capture, "kubeconfig": None}), encoding="utf-8")
+    config_of_dev = json.loads(_config_of(dev))
+    config.write_text(json.dumps({**config_of_dev, "kubeconfig": None}), encoding="utf-8")
     args = ["run", "-p", "Go.", "--config", str(config), "-n", "paperclip", "-q"]
     code, out, err = await claude_k8s(*args, "--submit-only", env=env)
     assert code == 0, out + err
@@ -122,6 +122,7 @@ async def test_run_is_continued_in_its_context_after_another_became_current(
 
 
 def _config_of(dev: DevClusterCli) -> str:
+    """The config of runs on the development cluster whose agents print a capture."""
     dev.new_run_args()
     return (dev.cli.folder / "config.json").read_text(encoding="utf-8")
 

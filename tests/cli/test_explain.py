@@ -1,4 +1,4 @@
-"""`claude-k8s explain` knows every word of the tables of which the documentation is made."""
+"""`claude-k8s explain` explains every word of the tables of which the documentation is made."""
 
 import json
 import re

@@ -45,7 +45,8 @@ def test_error_line_is_one_line_without_control_characters() -> None:
 
 def test_table_cuts_only_its_last_column() -> None:
     lines = table(ROWS, COLUMNS, Format.TEXT, width=80).splitlines()
-    assert [len(line) for line in lines[:2]] == [len("ID") + 36 + len("PROMPT"), 80]
+    id_column = 36 + 2  # the longest id, and the gap between columns
+    assert [len(line) for line in lines[:2]] == [id_column + len("PROMPT"), 80]
     assert lines[1].startswith("a" * 36)
     assert lines[1].endswith("…")
     assert lines[2].split() == ["b", "-"]
@@ -77,11 +78,14 @@ def test_span_has_at_most_two_units(seconds: float, text: str) -> None:
 
 
 def test_error_is_on_stderr_whatever_the_format_is(capsys: pytest.CaptureFixture[str]) -> None:
-    for output, out in ((Format.TEXT, ""), (Format.JSON, REPLY["detail"])):
+    for output in (Format.TEXT, Format.JSON):
         assert print_reply(REPLY, 1, output) == 1
         captured = capsys.readouterr()
         assert captured.err == "error: k8s_x: two lines␛[2J\n"
-        assert (json.loads(captured.out)["detail"] if out else captured.out) == out
+        if output is Format.TEXT:
+            assert captured.out == ""
+        else:
+            assert json.loads(captured.out)["detail"] == REPLY["detail"]
 
 
 @pytest.fixture
@@ -118,8 +122,8 @@ async def test_history_filters_by_agent_status_age_and_prompt(answered: CommandR
     filters = [
         ("--agent", "ada"), ("--agent", "bob"), ("--status", "failed"), ("--since", "1d"), ("--grep", "FORTY")
     ]  # fmt: skip
-    found = [len((await answered.run("history", *given))[1]["runs"]) for given in filters]
-    assert found == [1, 0, 0, 0, 1]
+    counts = [len((await answered.run("history", *options))[1]["runs"]) for options in filters]
+    assert counts == [1, 0, 0, 0, 1]
 
 
 async def test_beginning_of_an_id_continues_the_run(answered: CommandRunner) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize(("width", "height"), SIZES)
 
 
 async def frame(dev: DevClusterCli, width: int, height: int, *args: str) -> list[str]:
-    """The lines that a command shows on a terminal, of which each fits."""
+    """The lines that a command shows on a terminal, none of which is wider than the terminal."""
     env = dev.cli.environment({"KUBECONFIG": str(dev.cluster.kubeconfig)})
     written = await asyncio.to_thread(partial(on_a_terminal, *args, env=env, width=width, height=height))
     lines = [line.rstrip() for line in re.split(r"[\r\n]+", _ESCAPES.sub("", written.decode()))]

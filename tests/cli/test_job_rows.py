@@ -48,7 +48,7 @@ def a_pod(state: ContainerState | None, **more: object) -> PodSnapshot:
         ({}, a_pod(None), "Pending"),
     ],
 )
-def test_state_is_what_kubectl_would_say(job: dict[str, object], pod: PodSnapshot | None, state: str) -> None:
+def test_state_follows_from_job_and_pod(job: dict[str, object], pod: PodSnapshot | None, state: str) -> None:
     snapshot = JobSnapshot(REF, "1", NOON, **job)  # type: ignore[arg-type]
     row = row_of(snapshot, [pod] if pod is not None else [], NOON)
     assert row["state"] == state

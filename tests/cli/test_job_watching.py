@@ -1,4 +1,4 @@
-"""`claude-k8s jobs --watch`: what is printed again, and what is held."""
+"""`claude-k8s jobs --watch`: what is printed again, and how many Jobs are kept in memory."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -23,15 +23,15 @@ NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 def test_deleted_job_is_printed_once_and_then_forgotten(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     printer = ChangePrinter(JobsOptions(output_format=Format.TEXT), lambda _: True)
     job = replace(a_job(), created=NOON)
-    for found in ([job], [job], [], [], [job]):
-        printer.show(found, [])
+    for jobs in ([job], [job], [], [], [job]):
+        printer.show(jobs, [])
     lines = capsysbinary.readouterr().out.decode().splitlines()
-    assert [line.split()[:2][-1] for line in lines] == ["STATE", "Pending", "Gone", "Pending"]
+    assert [line.split()[1] for line in lines] == ["STATE", "Pending", "Gone", "Pending"]
 
 
 @dataclass
 class EndlessCluster:
-    """Reports ever new Jobs."""
+    """Reports new Jobs without end."""
 
     bytes_each: int
 

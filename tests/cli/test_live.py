@@ -38,14 +38,14 @@ def test_footer_shows_time_lines_tokens_and_cost_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "footer"),
+    ("name", "cost"),
     [("04a-resume-first", "$0.0115"), ("04b-resume", "$0.0015"), ("04c-resume-tool", "$0.0030")],
 )
-def test_footer_shows_the_run_s_own_cost_of_a_resumed_session(name: str, footer: str) -> None:
+def test_footer_shows_the_run_s_own_cost_of_a_resumed_session(name: str, cost: str) -> None:
     stdout, _ = recorded(name, NEW)
     live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
     live.show_agent_output("stdout", stdout, b"")
-    assert f"  {footer}  " in str(live.footer().text)
+    assert f"  {cost}  " in str(live.footer().text)
 
 
 def answer(message_id: str, tokens: int, parent: str | None = None) -> bytes:
@@ -104,7 +104,7 @@ def test_keepalive_and_progress_are_not_printed_with_a_footer() -> None:
 
 
 class CountingFile(io.StringIO):
-    """Counts how often something is written."""
+    """Counts the calls of `write`."""
 
     writes = 0
 
@@ -114,7 +114,7 @@ class CountingFile(io.StringIO):
 
 
 def test_block_of_many_lines_is_written_at_once() -> None:
-    """Each write draws the footer again, which took nearly all the time of a busy agent."""
+    """Each write draws the footer again. Once, this took nearly all the time while an agent printed much."""
     out = CountingFile()
     live = LiveView(Console(file=out, width=80, force_terminal=True), quiet=False)
     block = b"".join(b"line %d\n" % number for number in range(1000))

@@ -99,7 +99,8 @@ async def test_poll_schedule_that_is_used_up_is_a_poll_timeout(dev: DevClusterCl
     env = {"CLAUDE_K8S_POLL_MIN_TOTAL_MS": "0"}
     code, reply, err = await dev.cli.run(*args, env=env)
     assert (code, reply["error"]) == (1, "poll_timeout")
-    assert "no end after 4 polls" in reply["detail"]
+    assert "no end after 4 polls" in reply["detail"]  # one before each pause, and one after the last
+    # the first poll, every third and the last have a progress line
     assert re.findall(r"poll=(\d)/4", err) == ["1", "3", "4"]
 
 

@@ -72,12 +72,12 @@ async def test_telemetry_and_metrics_open_their_ports_for_one_namespace_only() -
     closed = await printed("--server", "paperclip:1")
     opened = await printed("--server", "paperclip:1", "--telemetry", "obs", "--metrics", "mon:9464")
     agents, server = ("NetworkPolicy", "paperclip-claude-k8s"), ("NetworkPolicy", "paperclip")
-    *others, collector = opened[agents]["spec"]["egress"]
-    assert others == closed[agents]["spec"]["egress"]
+    *unchanged, collector = opened[agents]["spec"]["egress"]
+    assert unchanged == closed[agents]["spec"]["egress"]
     assert [port["port"] for port in collector["ports"]] == [4317, 4318]
     assert collector["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "obs"}}}]
-    *others, metrics = opened[server]["spec"]["ingress"]
-    assert others == closed[server]["spec"]["ingress"]
+    *unchanged, metrics = opened[server]["spec"]["ingress"]
+    assert unchanged == closed[server]["spec"]["ingress"]
     assert [port["port"] for port in metrics["ports"]] == [9464]
     assert metrics["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mon"}}}]
 

@@ -152,7 +152,7 @@ async def test_unusable_address_is_reported_without_its_password(url: str, proxy
 
 
 @pytest.mark.parametrize("cause", sorted(HOLDS))
-def test_task_is_found_whatever_the_server_missed(
+def test_task_is_found_for_each_cause_of_a_hold(
     cause: str, server: _Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.config, server.cause = {}, cause

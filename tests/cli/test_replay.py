@@ -25,16 +25,14 @@ def replayed(tmp_path: Path, stdout: bytes, *args: str) -> tuple[int, dict[str, 
 
 @pytest.mark.parametrize("name", NAMES[::7])  # a sample: every seventh capture
 def test_replay_of_a_recorded_run_has_its_result(name: str, tmp_path: Path) -> None:
-    stdout, facts = recorded(name)
-    code, reply, _ = replayed(tmp_path, stdout, "--exit-code", str(facts["exit_code"] or 0))
-    good = facts["facts"]["expected_class"].startswith("ok")
+    stdout, sidecar = recorded(name)
+    code, reply, _ = replayed(tmp_path, stdout, "--exit-code", str(sidecar["exit_code"] or 0))
+    good = sidecar["facts"]["expected_class"].startswith("ok")
     assert (code, reply["status"]) == ((0, "succeeded") if good else (1, "failed"))
 
 
 def test_transcript_is_readable_and_quiet_omits_it(tmp_path: Path) -> None:
-    stdout, _ = (
-        recorded("02-text-tools-multiblock") if "02-text-tools-multiblock" in NAMES else recorded(NAMES[1])
-    )
+    stdout, _ = recorded("02-tools-multiblock")
     _, _, shown = replayed(tmp_path, stdout)
     assert shown.strip()
     assert '{"type"' not in shown
@@ -53,7 +51,7 @@ def test_transcript_is_readable_and_quiet_omits_it(tmp_path: Path) -> None:
 def test_pod_state_decides_the_result_of_truncated_output(
     state: dict[str, object], code: str, text: str, tmp_path: Path
 ) -> None:
-    stdout, _ = recorded(next(name for name in NAMES if name.startswith("02")))
+    stdout, _ = recorded("02-tools-multiblock")
     truncated = stdout[: stdout.index(b'{"type":"result"')]
     exit_code, reply, _ = replayed(tmp_path, truncated, "--pod-state", json.dumps(state), "-q")
     result = reply["result"]
@@ -164,12 +162,14 @@ def test_agent_output_is_found_in_every_kind_of_recording(kind: str, tmp_path: P
     assert "\x1e" not in shown
 
 
-def test_timestamp_that_the_agent_prints_is_kept(tmp_path: Path) -> None:
-    time = b"2026-01-01T10:00:00Z it began"
-    _, reply, _ = replayed(tmp_path, b"it starts\n" + time + b"\n", "--exit-code", "1")
-    assert reply["result"]["errorMessage"].startswith("Claude exited with code 1: it starts")
-    _, reply, _ = replayed(tmp_path, time, "--exit-code", "1")
+def test_timestamp_is_removed_only_if_the_first_line_has_one(tmp_path: Path) -> None:
+    """Else the agent has printed it."""
+    line = b"2026-01-01T10:00:00Z it began"
+    _, _, shown = replayed(tmp_path, b"it starts\n" + line + b"\n", "--exit-code", "1")
+    assert line.decode() in shown
+    _, reply, shown = replayed(tmp_path, line, "--exit-code", "1")
     assert reply["result"]["errorMessage"].startswith("Claude exited with code 1: it began")
+    assert line.decode() not in shown
 
 
 def test_line_of_a_server_that_the_agent_prints_is_plain_output(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import yaml
 from tests.support.cli_commands import claude_k8s
 from tests.support.dev_cluster_cli import DevClusterCli
 
-SECRET = "sk-ant-api03-0123456789"  # a test's
+SECRET = "sk-ant-api03-0123456789"  # made up
 
 
 async def test_dry_run_prints_job_and_secret_without_secret_values(dev: DevClusterCli) -> None:

@@ -81,7 +81,7 @@ def test_config_check_suggests_settings_and_names_wrong_values(
         ("a: b: c", "cannot"),
     ],
 )
-def test_config_that_is_no_object_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_config_file_that_is_no_plain_object_is_refused(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text(content)
     with pytest.raises(OptionsInvalid, match=message):
@@ -121,11 +121,11 @@ class BusyState(State):
     """A state folder in which another command submits each run after its record was listed."""
 
     def all(self) -> list[Record | Stop]:
-        found = super().all()
-        for record in found:
+        records = super().all()
+        for record in records:
             assert isinstance(record, Record)
             self.write(replace(record, phase="polling"))
-        return found
+        return records
 
 
 def test_prune_keeps_a_run_that_was_submitted_meanwhile(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_prune_removes_ended_and_abandoned_records_only(tmp_path: Path) -> None:
     for file in tmp_path.glob("runs/*/record.json"):
         record = json.loads(file.read_text("utf-8"))
         file.write_text(json.dumps({**record, "updated": old}))
-    with state.files("abandoned").try_lock() as locked:
+    with state.files("abandoned").try_lock() as locked:  # as by a command that works on the run
         assert locked
         assert remove_old(state, utc_now(), dry_run=False)["removed"] == ["ended"]
     reply = remove_old(state, utc_now(), dry_run=True)

@@ -108,16 +108,16 @@ async def test_stats_equal_the_results_of_the_runs(dev: DevClusterCli) -> None:
     code, reply, _ = await dev.cli.run("stats", "--since", "soon")
     assert (code, reply["error"]) == (1, "usage")
     (newest, _) = (await dev.cli.run("history"))[1]["runs"]
-    assert newest["cost_usd"] == results[0]["costUsd"]
+    assert newest["cost_usd"] == results[-1]["costUsd"]
     assert newest["prompt"]
     assert newest["duration_sec"] > 0
-    assert newest["tokens"] == sum(results[0]["usage"].values())
+    assert newest["tokens"] == sum(results[-1]["usage"].values())
 
 
 @pytest.mark.parametrize("text", ["[" * 9999, '{"costUsd":1%s}' % ("0" * 400), '{"costUsd":true}'])
 def test_odd_annotation_of_a_job_ends_no_command(text: str) -> None:
     job = a_job(annotations={RESULT_ANNOTATION: text})
     noted = noted_result(job)
-    noted_verdict(job)
+    noted_verdict(job)  # does not raise
     page = {"run_id": "r", "state": "Failed", "agent": "a", "usage": noted}
     assert "$" not in description_text(page, NOW, None, Format.TEXT)

@@ -48,18 +48,26 @@ async def library_fields(path: str) -> tuple[object, ...]:
     """The same fields, as the client library kubernetes_asyncio reads them."""
     from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes long
 
-    read: Any = client.Configuration()
-    await config.load_kube_config(path, client_configuration=read)
+    loaded: Any = client.Configuration()
+    await config.load_kube_config(path, client_configuration=loaded)
 
     def content(path: str | None) -> str | None:
         return None if path is None else Path(path).read_text("utf-8")
 
     pems = [
-        await asyncio.to_thread(content, path) for path in (read.ssl_ca_cert, read.cert_file, read.key_file)
+        await asyncio.to_thread(content, path)
+        for path in (loaded.ssl_ca_cert, loaded.cert_file, loaded.key_file)
     ]
     client_text = "".join(text or "" for text in pems[1:]).replace("\n", "")
-    header = read.api_key.get("BearerToken")
-    return read.host.rstrip("/"), header, pems[0], client_text, read.verify_ssl, getattr(read, "proxy", None)
+    header = loaded.api_key.get("BearerToken")
+    return (
+        loaded.host.rstrip("/"),
+        header,
+        pems[0],
+        client_text,
+        loaded.verify_ssl,
+        getattr(loaded, "proxy", None),
+    )
 
 
 async def test_service_account_gives_address_authority_namespace_and_token(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.gateway import HOME_POD_CACHED, Gateway
 from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, PodSnapshot, SecretSnapshot, WatchEvent
 from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS, Access, ClusterError, LogRequest
+from paperclip_claude_k8s.cluster.refusals import QUOTED_CHARS
 from paperclip_claude_k8s.cluster.transport import Request, Transport
 
 REF = JobRef("ns", "job", "uid-1")
@@ -80,6 +81,7 @@ async def test_list_is_a_consistent_read_with_a_label_selector(tmp_path: Path) -
     async with gateway_to(server, tmp_path) as gateway:
         await gateway.list_jobs("ns", {"b": "2", "a": "1"})
     assert server.last.path == "/apis/batch/v1/namespaces/ns/jobs"
+    # a request without resourceVersion returns the most recent state
     assert dict(server.last.query) == {"labelSelector": "a=1,b=2", "limit": "250"}
 
 
@@ -138,9 +140,8 @@ async def test_watch_requests_bookmarks_and_a_timeout(tmp_path: Path) -> None:
     async with gateway_to(server, tmp_path) as gateway:
         assert await anext(gateway.watch_pods("ns", {"a": "1"}, "7"), None) is None
     query = dict(server.last.query)
-    assert (
-        0.75 * DEFAULT_TIMINGS.watch - 1 <= int(query.pop("timeoutSeconds")) <= 1.25 * DEFAULT_TIMINGS.watch
-    )
+    timeout, expected = int(query.pop("timeoutSeconds")), DEFAULT_TIMINGS.watch
+    assert 0.75 * expected - 1 <= timeout <= 1.25 * expected  # jittered, then cut to whole seconds
     assert query == {
         "watch": "true",
         "labelSelector": "a=1",
@@ -197,15 +198,16 @@ async def test_html_page_of_a_proxy_is_truncated(tmp_path: Path) -> None:
         error = await failure(gateway.read_job("ns", "job"))
     assert error.status == 502
     assert error.reason == "Bad Gateway"
-    assert error.message.startswith("GET /apis/batch/v1/namespaces/ns/jobs/job: <html>Bad Gateway")
-    assert len(error.message) < 350
+    request = "GET /apis/batch/v1/namespaces/ns/jobs/job: "
+    assert error.message.startswith(f"{request}<html>Bad Gateway")
+    assert len(error.message) <= len(request) + QUOTED_CHARS
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("inf", None), ("-1", None), ("", None)],
 )
-async def test_retry_after_is_read_from_header_or_status(
+async def test_retry_after_header_is_read_only_as_whole_seconds(
     header: str, seconds: float | None, tmp_path: Path
 ) -> None:
     busy = refusing(429, "TooManyRequests", "busy", **{"Retry-After": header})
@@ -424,6 +426,7 @@ async def test_refusal_that_quotes_the_request_is_shown_without_its_login(
 ) -> None:
     async def proxy(request: web.Request) -> web.Response:
         quoted = f"{request.headers['Authorization']} {' '.join(secrets)}"
+        # the second quotation is where the message is cut, so that only a part of the login may be left
         return web.Response(status=403, text=f"cannot forward {quoted} {'x' * 230} {quoted}")
 
     async with serving(proxy) as url:
@@ -440,7 +443,10 @@ async def test_refusal_that_quotes_the_request_is_shown_without_its_login(
 async def test_odd_answer_that_quotes_the_request_is_shown_without_its_login(
     kind: str, tmp_path: Path
 ) -> None:
-    """A page with status 200 that calls itself JSON, a login in other letters, a header, and a phrase."""
+    """The login is in a page with status 200 whose type is JSON, in a header or in the reason phrase.
+
+    In some of them it is percent-encoded or escaped.
+    """
     token = "canary/token-1234"
     encoded = token.replace("a", "%61")
 
@@ -490,11 +496,11 @@ async def test_error_quotes_no_path_of_the_servers_address(tmp_path: Path) -> No
 
 async def test_pages_of_large_objects_are_requested_with_fewer(tmp_path: Path) -> None:
     """100 kept Jobs with a long `podTemplate` must not end the lists of all runs of the namespace."""
-    count, sizes = 100, list[int]()
+    count, limits = 100, list[int]()
 
     async def serve(request: web.Request) -> web.Response:
         start, size = int(request.query.get("continue", "0")), int(request.query["limit"])
-        sizes.append(size)
+        limits.append(size)
         names = [f"job-{number}" for number in range(start, min(start + size, count))]
         items = [{"metadata": {"name": name}, "spec": {"template": "x" * 200_000}} for name in names]
         left = {"continue": str(start + size)} if start + size < count else {}
@@ -504,15 +510,16 @@ async def test_pages_of_large_objects_are_requested_with_fewer(tmp_path: Path) -
         listing = await gateway.list_jobs("ns", {})
     assert [job.ref.name for job in listing.items] == [f"job-{number}" for number in range(count)]
     assert listing.resource_version == "7"
-    assert sizes == [250, 31, 31, 31, 31]
+    # the first response has 20 MB, which is refused; then each page has an eighth: 250 // 8 objects
+    assert limits == [250, 31, 31, 31, 31]
 
 
 async def test_list_is_read_in_pages(tmp_path: Path) -> None:
-    asked: list[dict[str, str]] = []
+    queries: list[dict[str, str]] = []
 
     async def paged(request: web.Request) -> web.Response:
-        asked.append(dict(request.query))
-        number = len(asked)
+        queries.append(dict(request.query))
+        number = len(queries)
         meta = {"resourceVersion": "9", "continue": f"page-{number}" if number < 3 else ""}
         return web.json_response({"metadata": meta, "items": [{"metadata": {"name": f"pod-{number}"}}]})
 
@@ -520,7 +527,7 @@ async def test_list_is_read_in_pages(tmp_path: Path) -> None:
         listing = await gateway.list_pods("ns", {})
     assert [pod.name for pod in listing.items] == ["pod-1", "pod-2", "pod-3"]
     assert listing.resource_version == "9"
-    assert [query.get("continue") for query in asked] == [None, "page-1", "page-2"]
+    assert [query.get("continue") for query in queries] == [None, "page-1", "page-2"]
 
 
 async def test_watch_reads_objects_larger_than_a_buffer(tmp_path: Path) -> None:
@@ -575,6 +582,7 @@ async def server() -> AsyncIterator[OpenLogs]:
 
 
 async def test_hundreds_of_open_logs_do_not_block_a_call(tmp_path: Path, server: OpenLogs) -> None:
+    """By default, aiohttp opens at most 100 connections."""
     async with gateway_to(server, tmp_path) as gateway, AsyncExitStack() as open_logs:
         for _ in range(220):
             log = await open_logs.enter_async_context(gateway.log(LOG))

@@ -49,7 +49,7 @@ def test_home_pod_without_the_named_container_is_read_from_its_first_one() -> No
 
 
 def test_sub_path_and_read_only_of_each_mount_are_kept() -> None:
-    found = home(
+    pod = home(
         [CLAIM, KEYS, COMPANY_CA],
         [
             {"name": "data", "mountPath": "/paperclip", "subPath": "team-a"},
@@ -58,8 +58,8 @@ def test_sub_path_and_read_only_of_each_mount_are_kept() -> None:
             {"name": "ca", "mountPath": "/etc/ssl/ca.pem", "subPath": "ca.pem"},
         ],
     )
-    assert found.claim_name == "paperclip-data"
-    assert found.mounts == (
+    assert pod.claim_name == "paperclip-data"
+    assert pod.mounts == (
         HomeMount("/paperclip", CLAIM, "team-a"),
         HomeMount("/a", KEYS),
         HomeMount("/b", KEYS, read_only=True),
@@ -69,7 +69,7 @@ def test_sub_path_and_read_only_of_each_mount_are_kept() -> None:
 
 def test_claim_that_is_mounted_twice_is_found() -> None:
     again: dict[str, Any] = {"name": "again", "persistentVolumeClaim": {"claimName": "paperclip-data"}}
-    found = home(
+    pod = home(
         [CLAIM, again],
         [
             {"name": "data", "mountPath": "/paperclip/", "subPath": "home"},
@@ -77,8 +77,8 @@ def test_claim_that_is_mounted_twice_is_found() -> None:
             {"name": "again", "mountPath": "/all"},
         ],
     )
-    assert found.claim_name == "paperclip-data"
-    assert [(m.path, m.sub_path) for m in found.mounts] == [
+    assert pod.claim_name == "paperclip-data"
+    assert [(m.path, m.sub_path) for m in pod.mounts] == [
         ("/paperclip", "home"),
         ("/data", "data"),
         ("/all", ""),
@@ -91,15 +91,15 @@ def test_sub_path_expression_is_resolved_with_the_home_pods_values() -> None:
         {"name": "TEAM", "value": "team-a"},
         {"name": "DIR", "value": "$(TEAM)/x"},
     ]
-    found = home([CLAIM], [{"name": "data", "mountPath": "/paperclip", "subPathExpr": "$(DIR)/$(POD)"}], env)
-    assert found.mounts == (HomeMount("/paperclip", CLAIM, "team-a/x/paperclip-0"),)
+    pod = home([CLAIM], [{"name": "data", "mountPath": "/paperclip", "subPathExpr": "$(DIR)/$(POD)"}], env)
+    assert pod.mounts == (HomeMount("/paperclip", CLAIM, "team-a/x/paperclip-0"),)
 
 
 def test_claim_whose_sub_path_expression_has_an_unknown_value_is_not_inherited() -> None:
     env = [{"name": "TEAM", "valueFrom": {"secretKeyRef": {"name": "s", "key": "team"}}}]
-    found = home([CLAIM], [{"name": "data", "mountPath": "/paperclip", "subPathExpr": "$(TEAM)"}], env)
-    assert (found.claim_name, found.mounts) == ("", ())
-    (lost,) = found.not_inherited
+    pod = home([CLAIM], [{"name": "data", "mountPath": "/paperclip", "subPathExpr": "$(TEAM)"}], env)
+    assert (pod.claim_name, pod.mounts) == ("", ())
+    (lost,) = pod.not_inherited
     assert (lost.path, "TEAM" in lost.why) == ("/paperclip", True)
 
 
@@ -110,13 +110,13 @@ def test_volumes_that_another_pod_cannot_share_are_listed() -> None:
         "name": "mixed",
         "projected": {"sources": [{"secret": {"name": "s"}}, {"configMap": {"name": "c"}}]},
     }
-    api = {"name": "kube-api-access-x", "projected": {"sources": [token]}}
-    found = home(
+    own_token = {"name": "kube-api-access-x", "projected": {"sources": [token]}}  # each Pod gets its own
+    pod = home(
         [
             CLAIM,
             projected,
             mixed,
-            api,
+            own_token,
             {"name": "cache", "emptyDir": {}},
             {"name": "node", "hostPath": {"path": "/"}},
             {"name": "db", "persistentVolumeClaim": {"claimName": "postgres"}},
@@ -131,8 +131,8 @@ def test_volumes_that_another_pod_cannot_share_are_listed() -> None:
             {"name": "db", "mountPath": "/var/lib/postgresql"},
         ],
     )
-    assert [mount.path for mount in found.mounts] == ["/paperclip", "/etc/mixed"]
-    assert found.not_inherited == (
+    assert [mount.path for mount in pod.mounts] == ["/paperclip", "/etc/mixed"]
+    assert pod.not_inherited == (
         NotInherited(
             "/var/run/secrets/eks.amazonaws.com/serviceaccount", "aws", "projected serviceAccountToken"
         ),

@@ -41,7 +41,7 @@ class ScriptedCluster:
         return Listing(self.pods, "1")
 
     async def watch_jobs(self, *_: Any) -> AsyncIterator[WatchEvent[JobSnapshot] | Bookmark]:
-        await asyncio.sleep(9e9)
+        await asyncio.sleep(9e9)  # no event in any test
         yield Bookmark("1")
 
     async def watch_pods(self, *_: Any) -> AsyncIterator[WatchEvent[PodSnapshot]]:
@@ -84,14 +84,14 @@ async def known_after(seconds: float, job_watch: JobWatch) -> Known:
 async def test_oldest_pod_of_a_list_is_ours() -> None:
     old = replace(POD, name="pod-z", uid="old", created=NOON, deleting=True)
     new = replace(POD, name="pod-a", uid="new", created=NOON + timedelta(seconds=9))
-    same = replace(POD, name="pod-b", uid="same", created=NOON)
+    as_old = replace(POD, name="pod-b", uid="as-old", created=NOON)  # not deleting, so `old` precedes it
     async with (
-        running_informer(ScriptedCluster(new, same, old)) as informer,
+        running_informer(ScriptedCluster(new, as_old, old)) as informer,
         informer.job_watch(JOB) as job_watch,
     ):
         assert (await known_after(1, job_watch)).pod == old
     job_watch = JobWatch(JOB)
-    job_watch.update_from_read(JOB, [new, same, old])
+    job_watch.update_from_read(JOB, [new, as_old, old])
     assert job_watch.known.pod == old
 
 

@@ -38,7 +38,11 @@ def a_file(path: Path, current: str | None = None, **parts: dict[str, Any]) -> s
 
 
 def two_files(folder: Path) -> str:
-    """Two files that define a cluster, a user and a context twice."""
+    """Write two files, both of which define a cluster, a user and a context of the same names.
+
+    Returns a list of paths like that of KUBECONFIG. Between the two files it has an empty path and one of a
+    missing file.
+    """
     first = a_file(
         folder / "a" / "one",
         "first",
@@ -78,7 +82,7 @@ async def error_of(
     return caught.value
 
 
-def as_kubectl_reads(paths: str, context: str | None) -> Any:
+def read_by_kubectl(paths: str, context: str | None) -> Any:
     chosen = ["--context", context] if context else []
     command = [program("kubectl"), "config", "view", "--raw", "--minify", "-o", "json", *chosen]
     printed = subprocess.run(
@@ -90,7 +94,7 @@ def as_kubectl_reads(paths: str, context: str | None) -> Any:
 @pytest.mark.parametrize("context", [None, "first", "second", "across"])
 async def test_merged_files_equal_what_kubectl_reads(context: str | None, tmp_path: Path) -> None:
     paths = two_files(tmp_path)
-    ours, theirs = await read(paths, context), as_kubectl_reads(paths, context)
+    ours, theirs = await read(paths, context), read_by_kubectl(paths, context)
     assert ours.context == theirs["current-context"]
     assert ours.cluster.fields == theirs["clusters"][0]["cluster"]
     assert ours.user.fields == theirs["users"][0]["user"]
@@ -213,7 +217,7 @@ async def test_list_of_contexts_is_cut_and_harmless(tmp_path: Path) -> None:
     contexts = {f"{n}\x1b[31m{'x' * 500}": {"cluster": "c"} for n in range(500)}
     path = a_file(tmp_path / "f", "gone", clusters={"c": {"server": "http://s"}}, contexts=contexts)
     message = (await error_of(path, "absent")).message
-    assert "and 480 more" in message
+    assert "and 480 more" in message  # the first 20 are named
     assert "\x1b" not in message
     assert len(message) < 3000
 

@@ -35,7 +35,7 @@ RBAC = 'jobs.batch is forbidden: User "u" cannot create resource "jobs"'
         (503, "", "", True, True, True),
     ],
 )
-def test_cluster_error_tells_whether_to_retry_and_whether_it_may_have_been_done(  # noqa: PLR0917  # a row of the table
+def test_cluster_error_says_whether_to_retry_and_whether_the_request_may_have_been_done(  # noqa: PLR0917  # a row of the table
     status: int | None,
     reason: str,
     message: str,

@@ -39,7 +39,7 @@ async def error_with(kubeconfig: str) -> ClusterError:
 
 @contextmanager
 def variables(**values: str) -> Iterator[None]:
-    """Set environment variables of this process, as a host has them. Tests of one process run in turn."""
+    """Set environment variables of this process, as a host has them. No other test runs in it meanwhile."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -112,7 +112,7 @@ async def test_fault_of_a_proxy_is_retried_and_reported_as_its_own(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_its_logins(
+async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_the_logins_it_got(
     scheme: str, tmp_path: Path
 ) -> None:
     password = base64.b64encode(b"user:canary-password").decode()
@@ -120,12 +120,12 @@ async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_it
     async with http_proxy(answer) as proxy:
         cluster = {"proxy-url": f"http://user:canary-password@127.0.0.1:{proxy.port}"}
         url, user = f"{scheme}://10.0.0.1:6443", {"token": "canary-token"}
-        # through a tunnel, only the proxy's own login is sent to it
-        answered = password if scheme == "https" else "canary"
+        # a proxy that opens a tunnel gets only its own login, so it cannot quote the token of the request
+        hidden = password if scheme == "https" else "canary"
         async with open_gateway(a_kubeconfig(tmp_path, url, cluster=cluster, user=user)) as gateway:
             with pytest.raises(ClusterError) as caught:
                 await gateway.list_jobs("ns", {})
-    assert answered not in str(caught.value)
+    assert hidden not in str(caught.value)
     assert password not in str(caught.value)
     assert "***" in str(caught.value)
 

@@ -86,7 +86,7 @@ async def test_deleted_claim_stays_until_its_pod_has_ended(tmp_path: Path) -> No
         spec = {
             "containers": [{"name": "a", "image": "x"}],
             "volumes": [volume],
-            "nodeSelector": {"no": "node"},
+            "nodeSelector": {"no": "node"},  # so that the Pod is not started
         }
         meta = {"name": "p", "namespace": NAMESPACE}
         fake.store.create(PODS, {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
@@ -101,7 +101,7 @@ async def test_deleted_claim_stays_until_its_pod_has_ended(tmp_path: Path) -> No
 
 
 def ports_in(days: float, fake: FakeCluster) -> Ports:
-    """What a command has that is called so many days from now."""
+    """The ports of a command that is called in so many days."""
     settings = ProcessSettings(now=lambda: datetime.now(UTC) + timedelta(days=days))
     return Process(settings, lambda _kubeconfig, _timings: fake.gateway).ports("fake", None)
 
@@ -112,13 +112,13 @@ async def test_prune_removes_only_claims_of_auto_that_were_not_used(tmp_path: Pa
         await run(config={"sessionVolume": "auto"})
         (claim,) = [c["metadata"]["name"] for c in fake.store.list(CLAIMS) if "ac-" in c["metadata"]["name"]]
         month = timedelta(days=30)
-        kept = await prune_unused(NAMESPACE, ports_in(29, fake), month, dry_run=False)
-        assert (kept["removed"], list(kept["kept"])) == ([], [claim])
-        tried = await prune_unused(NAMESPACE, ports_in(31, fake), month, dry_run=True)
-        assert tried["removed"] == [claim]
+        early = await prune_unused(NAMESPACE, ports_in(29, fake), month, dry_run=False)
+        assert (early["removed"], list(early["kept"])) == ([], [claim])
+        dry = await prune_unused(NAMESPACE, ports_in(31, fake), month, dry_run=True)
+        assert dry["removed"] == [claim]
         assert fake.store.find(CLAIMS, NAMESPACE, claim) is not None
-        removed = await prune_unused(NAMESPACE, ports_in(31, fake), month, dry_run=False)
-        assert removed["removed"] == [claim]
+        late = await prune_unused(NAMESPACE, ports_in(31, fake), month, dry_run=False)
+        assert late["removed"] == [claim]
         await asyncio.sleep(0.1)
         names = {c["metadata"]["name"] for c in fake.store.list(CLAIMS)}
         assert names == {"paperclip-data", "of-somebody-else"}
@@ -128,7 +128,7 @@ async def test_claim_that_a_run_marks_in_between_is_not_removed(tmp_path: Path) 
     async with one_host(tmp_path, GOOD) as (fake, run):
         await run(config={"sessionVolume": "auto"})
 
-        def hook(verb: str, resource: str) -> None:
+        def mark_claims(verb: str, resource: str) -> None:
             if (verb, resource) == ("list", "pods"):  # after the claims were listed
 
                 def change(claim: dict[str, Any]) -> None:
@@ -138,8 +138,8 @@ async def test_claim_that_a_run_marks_in_between_is_not_removed(tmp_path: Path) 
                     if claim["metadata"]["name"].startswith("ac-"):
                         fake.store.update(CLAIMS, NAMESPACE, claim["metadata"]["name"], change)
 
-        fake.faults.access_checks.append(hook)
+        fake.faults.access_checks.append(mark_claims)
         result = await prune_unused(NAMESPACE, ports_in(31, fake), timedelta(days=30), dry_run=False)
         assert result["removed"] == []
-        (why,) = result["kept"].values()
-        assert "a run began to use it" in why
+        (reason,) = result["kept"].values()
+        assert "a run began to use it" in reason

@@ -42,8 +42,8 @@ async def container_end(dev: DevCluster) -> dict[str, Any]:
             for pod in dev.store.list(PODS):
                 for status in pod["status"].get("containerStatuses") or []:
                     if "terminated" in status["state"]:
-                        found: dict[str, Any] = status["state"]["terminated"]
-                        return found
+                        terminated: dict[str, Any] = status["state"]["terminated"]
+                        return terminated
             await changed.wait()
 
 
@@ -105,8 +105,8 @@ async def test_container_end_is_reported_like_a_kubelet(
     dev: DevCluster, script: str, code: int, reason: str
 ) -> None:
     dev.store.create(JOBS, job("ends", script))
-    how = await container_end(dev)
-    assert (how["exitCode"], how["reason"]) == (code, reason)
+    end = await container_end(dev)
+    assert (end["exitCode"], end["reason"]) == (code, reason)
 
 
 async def test_termination_message_falls_back_to_the_log(dev: DevCluster) -> None:
@@ -136,8 +136,8 @@ async def test_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -> 
     await asyncio.sleep(0.2)
     assert list(dev.store.list(PODS)) == []
 
-    def resume(found: dict[str, Any]) -> None:
-        found["spec"]["suspend"] = False
+    def resume(held: dict[str, Any]) -> None:
+        held["spec"]["suspend"] = False
 
     dev.store.update(JOBS, "paperclip", "held", resume)
     assert (await container_end(dev))["exitCode"] == 0
@@ -219,7 +219,7 @@ async def test_released_pod_is_replaced_and_does_not_count_as_failed(dev: DevClu
             await dev.store.next_change().wait()
         meta = pod["metadata"]
         dev.store.update(
-            PODS, meta["namespace"], meta["name"], lambda found: found["metadata"].update(labels={})
+            PODS, meta["namespace"], meta["name"], lambda stored: stored["metadata"].update(labels={})
         )
         while len(list(dev.store.list(PODS))) < 2:
             await dev.store.next_change().wait()

@@ -108,6 +108,7 @@ async def html_page(_: web.Request) -> web.Response:
 
 
 async def too_long(request: web.Request) -> web.StreamResponse:
+    """Respond with 2.5 MiB; at most 1 MiB is read."""
     response = web.StreamResponse()
     await response.prepare(request)
     for _ in range(40):
@@ -249,16 +250,17 @@ async def test_folder_of_skills_that_is_a_link_is_not_listed(link: str, tmp_path
     (elsewhere / "private").mkdir()
     (home / link).parent.mkdir(parents=True, exist_ok=True)
     (home / link).symlink_to(elsewhere)
-    page = await skill_snapshot("claude_k8s", {}, str(home))
-    assert page["entries"] == []
+    shown = await skill_snapshot("claude_k8s", {}, str(home))
+    assert shown["entries"] == []
 
 
-async def test_number_of_foreign_skills_is_bounded(tmp_path: Path) -> None:
+async def test_number_of_skills_from_the_home_is_bounded(tmp_path: Path) -> None:
     folder = tmp_path / ".claude" / "skills"
     folder.mkdir(parents=True)
     for number in range(LIMITS.bundle_entries + 10):
         (folder / f"skill-{number}").mkdir()
     (folder / "odd\x1b").mkdir()
-    page = await skill_snapshot("claude_k8s", {}, str(tmp_path))
-    assert LIMITS.bundle_entries - 1 <= len(page["entries"]) <= LIMITS.bundle_entries
-    assert "\x1b" not in str(page)
+    shown = await skill_snapshot("claude_k8s", {}, str(tmp_path))
+    # one less if the folder with a control character is among the first ones that are read
+    assert LIMITS.bundle_entries - 1 <= len(shown["entries"]) <= LIMITS.bundle_entries
+    assert "\x1b" not in str(shown)

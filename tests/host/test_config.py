@@ -45,8 +45,8 @@ def test_config_zero_is_unset_where_it_makes_no_sense() -> None:
     )
     assert config.grace_sec == 60
     assert config.ttl_seconds_after_finished == 3600
-    assert config.timeout_sec == 0
-    assert config.max_turns_per_run == 0
+    assert config.timeout_sec == 0  # no limit
+    assert config.max_turns_per_run == 0  # no limit
 
 
 def test_config_reads_snake_case_and_older_names() -> None:
@@ -61,7 +61,7 @@ def test_config_uses_the_value_of_the_newer_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "raw",
     [
         {"resources.limits.cpu": "2"},
         {"resources": {"limits": {"cpu": "2"}}},
@@ -69,9 +69,9 @@ def test_config_uses_the_value_of_the_newer_name() -> None:
     ],
 )
 def test_config_resources_are_dotted_or_nested_and_a_dotted_key_takes_precedence(
-    given: dict[str, object],
+    raw: dict[str, object],
 ) -> None:
-    assert AdapterConfig.read(given).cpu_limit == "2"
+    assert AdapterConfig.read(raw).cpu_limit == "2"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_config_list_of_objects_is_read_from_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("raw", "expected"),
     [
         ({"timeoutSec": "soon"}, ["config.timeoutSec", "a number of seconds", "'soon'"]),
         ({"timeoutSec": True}, ["config.timeoutSec", "a number of seconds", "True"]),
@@ -104,9 +104,9 @@ def test_config_list_of_objects_is_read_from_json() -> None:
         ({"logSizeLimit": "10 Gi"}, ["config.logSizeLimit", '"8Gi"']),
     ],
 )
-def test_config_error_names_key_value_and_expectation(given: dict[str, object], expected: list[str]) -> None:
+def test_config_error_names_key_value_and_expectation(raw: dict[str, object], expected: list[str]) -> None:
     with pytest.raises(ConfigInvalid) as caught:
-        AdapterConfig.read(given)
+        AdapterConfig.read(raw)
     assert all(part in str(caught.value) for part in expected), str(caught.value)
 
 
@@ -124,7 +124,7 @@ _REFERENCE = {"secretKeyRef": {"name": "claude-api-key", "key": "ANTHROPIC_API_K
 
 
 @pytest.mark.parametrize(
-    ("given", "source"),
+    ("raw", "source"),
     [
         ({"valueFrom": _REFERENCE}, _REFERENCE),
         (_REFERENCE, _REFERENCE),
@@ -136,8 +136,8 @@ _REFERENCE = {"secretKeyRef": {"name": "claude-api-key", "key": "ANTHROPIC_API_K
     ],
 )
 @pytest.mark.parametrize("key", ["env", "envVars"])
-def test_variable_may_refer_to_a_secret_or_config_map(key: str, given: object, source: object) -> None:
-    for written in ({"A": 1, "B": given}, json.dumps({"A": 1, "B": given})):
+def test_variable_may_refer_to_a_secret_or_config_map(key: str, raw: object, source: object) -> None:
+    for written in ({"A": 1, "B": raw}, json.dumps({"A": 1, "B": raw})):
         config = AdapterConfig.read({key: written})
         assert config.env_values == {"A": "1"}
         assert config.env_references == {"B": source}
@@ -170,19 +170,19 @@ def test_wrong_reference_is_an_error_that_shows_the_form_and_no_value(value: obj
 
 
 def test_unknown_keys_exclude_known_keys_and_keys_of_the_host() -> None:
-    given = {
+    raw = {
         "bogus": 1,
         "image": "x",
         "resources": {},
         "resources.limits.cpu": "1",
         "paperclipRuntimeSkills": [],
     }
-    assert unknown_keys(given) == ("bogus",)
+    assert unknown_keys(raw) == ("bogus",)
 
 
 @given(st.dictionaries(known_keys | st.text(), json_values))
-def test_config_of_any_json_is_read_or_raises_config_invalid(given: dict[str, object]) -> None:
+def test_config_of_any_json_is_read_or_raises_config_invalid(raw: dict[str, object]) -> None:
     try:
-        AdapterConfig.read(given)
+        AdapterConfig.read(raw)
     except ConfigInvalid as error:
         assert str(error).startswith("config.")

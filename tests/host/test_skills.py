@@ -45,7 +45,7 @@ def test_skill_references_ignore_case_blanks_and_duplicates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "found"),
+    ("reference", "key"),
     [
         ("X/ONE", "x/one"),  # a key, whatever the case
         ("uno", "x/one"),  # a runtime name
@@ -54,14 +54,14 @@ def test_skill_references_ignore_case_blanks_and_duplicates() -> None:
         ("Unknown", "unknown"),
     ],
 )
-def test_skill_reference_becomes_the_key_of_its_skill_or_stays(reference: str, found: str) -> None:
+def test_skill_reference_becomes_the_key_of_its_skill_or_stays(reference: str, key: str) -> None:
     library = [
         an_entry("x/one", runtimeName="uno"),
         an_entry("x/two", runtimeName="dos"),
         an_entry("y/two", runtimeName="deux"),
         an_entry("y/three", runtimeName="trois"),
     ]
-    assert desired_keys(a_config(*library, desired=[reference])) == [found]
+    assert desired_keys(a_config(*library, desired=[reference])) == [key]
 
 
 def test_desired_skills_keep_their_order_and_the_first_duplicate() -> None:
@@ -164,7 +164,7 @@ def test_describe_library_lists_every_skill_once() -> None:
     assert lines[0] == "- `a`: installed, not enabled for you"
     assert lines[1] == "- `b`: enabled"
     assert lines[2].startswith("- `c`: enabled but unavailable (line one line two x")
-    assert len(lines[2]) < 260
+    assert len(lines[2]) < 260  # the detail, of more than 300 characters, is cut
     assert describe_library((), ()) is None
 
 
@@ -182,9 +182,7 @@ def test_describe_library_lists_every_skill_once() -> None:
         }
     )
 )
-def test_snapshot_of_any_config_has_each_key_once(
-    config: dict[str, Any],
-) -> None:
+def test_snapshot_of_any_config_has_each_key_once(config: dict[str, Any]) -> None:
     shown = snapshot_of(config)
     listed = [entry["key"] for entry in shown["entries"]]
     assert len(set(listed)) == len(listed)

@@ -43,7 +43,11 @@ def test_every_imported_package_is_declared() -> None:
     distributions = packages_distributions()
     foreign = modules - set(sys.stdlib_module_names) - {"paperclip_claude_k8s"}
     extras = PROJECT["optional-dependencies"]
-    optional = [one for name in ("cli", "otel", "prometheus", "testing") for one in extras.get(name, ())]
+    optional = [
+        requirement
+        for extra in ("cli", "otel", "prometheus", "testing")
+        for requirement in extras.get(extra, ())
+    ]
     known = {name.replace("_", "-") for name in declared(*PROJECT["dependencies"], *optional)}
     missing = {name for name in foreign if known.isdisjoint(_normalized(distributions[name]))}
     assert missing == set()

@@ -118,7 +118,7 @@ def test_host_protocol_names_every_field_and_method() -> None:
 
 
 def _sentences_on_public_modules() -> Iterator[str]:
-    """Yield what each document says before it calls every other module private."""
+    """Yield the 900 characters before the place at which each document calls every other module private."""
     documents = [path for path in DOCUMENTS if path.name in {"host-protocol.md", "building-hosts.md"}]
     pages = [path.read_text(encoding="utf-8") for path in documents]
     for text in (paperclip_claude_k8s.__doc__ or "", *pages):

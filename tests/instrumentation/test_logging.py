@@ -13,6 +13,7 @@ from tests.support.in_memory_runs import GOOD, PARTIAL, two_hosts
 
 from paperclip_claude_k8s.instrumentation import EVENT_TYPES, LogGap, RunEnded, RunInfo, RunLaunched
 from paperclip_claude_k8s.instrumentation.event_logging import attributes, log_event
+from paperclip_claude_k8s.instrumentation.event_types import Outcome
 from paperclip_claude_k8s.instrumentation.json_formatter import json_line
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
@@ -22,21 +23,23 @@ LAUNCHED = RunLaunched(NOW, RUN, "uid", "image:1", "sonnet", "", 1)
 CANARY = "sk-ant-c4n4ry-0123456789abcdef"
 
 
-def ended(outcome: str, family: str = "") -> RunEnded:
-    fields = (
-        outcome,
-        "k8s_x" if outcome == "failed" else "",
-        family,
-        CANARY,
-        1.0,
-        (),
-        "m",
-        "",
-        "",
-        0.5,
-        None,
+def ended(outcome: Outcome, family: str = "") -> RunEnded:
+    return RunEnded(
+        at=NOW,
+        run=RUN,
+        outcome=outcome,
+        error_code="k8s_x" if outcome == "failed" else "",
+        error_family=family,
+        error_message=CANARY,
+        seconds=1.0,
+        phases=(),
+        model="m",
+        provider="",
+        session="",
+        cost_usd=0.5,
+        tokens=None,
+        log=None,
     )
-    return RunEnded(NOW, RUN, *fields, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.looptime
@@ -84,14 +87,14 @@ async def test_debug_log_has_no_secret_and_info_no_text_of_the_agent(
         (LogGap(NOW, RUN, 10, 1, restored=True), logging.DEBUG),
     ],
 )
-def test_level_follows_from_what_a_person_must_do(
+def test_event_is_a_warning_if_a_person_must_act(
     event: RunEnded, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     log_event(event)
     (record,) = caplog.records
     assert record.levelno == level
-    assert level <= type(event).LEVEL
+    assert level <= type(event).LEVEL, "no event is created if the LEVEL of its class is not logged"
 
 
 def test_error_message_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:

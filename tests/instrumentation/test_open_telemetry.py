@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ class Telemetry:
             point
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
-            for found in scope.metrics
-            if found.name == metric
-            for point in found.data.data_points
+            for exported in scope.metrics
+            if exported.name == metric
+            for point in exported.data.data_points
         ]
         return {
             tuple(sorted((point.attributes or {}).items())): getattr(point, "value", getattr(point, "sum", 0))
@@ -113,12 +114,12 @@ async def test_span_has_attributes_of_kubernetes_and_model(tmp_path: Path) -> No
     agent = {"id": "agent-1", "name": "Ada", "companyId": "co"}
     result, telemetry = await run_once(tmp_path, SLOW_START, agent=agent)
     (root,) = telemetry.roots()
-    found = dict(root.attributes or {})
+    attributes = dict(root.attributes or {})
     assert root.name == "invoke_agent Ada"
     assert result.usage is not None
-    assert found["k8s.namespace.name"] == "paperclip"
-    assert str(found["k8s.job.name"]).startswith("ac-")
-    assert {"k8s.job.uid", "k8s.pod.name", "k8s.pod.uid", "k8s.node.name"} <= found.keys()
+    assert attributes["k8s.namespace.name"] == "paperclip"
+    assert str(attributes["k8s.job.name"]).startswith("ac-")
+    assert {"k8s.job.uid", "k8s.pod.name", "k8s.pod.uid", "k8s.node.name"} <= attributes.keys()
     expected = {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.provider.name": "anthropic",
@@ -134,7 +135,7 @@ async def test_span_has_attributes_of_kubernetes_and_model(tmp_path: Path) -> No
         "claude_k8s.outcome": "succeeded",
         "container.image.name": "x",
     }
-    assert expected.items() <= found.items()
+    assert expected.items() <= attributes.items()
 
 
 @pytest.mark.looptime
@@ -219,16 +220,19 @@ async def test_reconnected_run_has_an_event_and_counts(tmp_path: Path) -> None:
     assert "log.reconnecting" in [event.name for event in root.events]
     assert result.result_json is not None
     assert telemetry.total("claude_k8s.log.reconnects") == result.result_json["log"]["reconnects"]
-    assert telemetry.total("claude_k8s.watch.failures") == 2
+    assert telemetry.total("claude_k8s.watch.failures") == 2  # the watches of Jobs and of Pods
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("given", [PARENT, "", "00-broken", 7])
-async def test_parent_is_the_context_of_the_host(given: object, tmp_path: Path) -> None:
-    async with traced_host(tmp_path, LONG) as (fake, host, telemetry), started(host, traceparent=given):
+@pytest.mark.parametrize("traceparent", [PARENT, "", "00-broken", 7])
+async def test_parent_is_the_context_of_the_host_if_it_is_valid(traceparent: object, tmp_path: Path) -> None:
+    async with (
+        traced_host(tmp_path, LONG) as (fake, host, telemetry),
+        started(host, traceparent=traceparent),
+    ):
         (job,) = jobs(fake)
     (root,) = telemetry.roots()
-    if given == PARENT:
+    if traceparent == PARENT:
         assert root.parent is not None
         assert f"{root.parent.trace_id:032x}" == TRACE
     else:
@@ -274,31 +278,48 @@ def test_adapter_without_telemetry_loads_no_library_for_it(library: str) -> None
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_metric_of_the_table_is_created() -> None:
-    telemetry = Telemetry()
-    telemetry.subscriber()
+def test_metrics_of_the_table_can_be_created_and_have_different_names() -> None:
+    Telemetry().subscriber()
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def run_ended(agent: str, model: str) -> RunEnded:
+    """The event of a run that succeeded and cost 1 dollar."""
+    return RunEnded(
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        run=RunInfo(agent_id=agent),
+        outcome="succeeded",
+        error_code="",
+        error_family="",
+        error_message="",
+        seconds=1.0,
+        phases=(),
+        model=model,
+        provider="",
+        session="",
+        cost_usd=1.0,
+        tokens=None,
+        log=None,
+    )
 
 
 def test_models_in_attributes_are_bounded() -> None:
     telemetry = Telemetry()
     telemetry.subscriber()
-    record = RunMetrics(telemetry.meters.get_meter("x"))
+    metrics = RunMetrics(telemetry.meters.get_meter("x"))
     for number in range(MAX_MODELS + 20):
-        fields = ("succeeded", "", "", "", 1.0, (), f"model-{number}", "", "", 1.0, None, None)
-        record.record_end(RunEnded(None, RunInfo(agent_id=f"a{number}"), *fields))  # type: ignore[arg-type]
-    assert len(telemetry.values("claude_k8s.cost.usd")) == MAX_MODELS + 1
+        metrics.record_end(run_ended(f"a{number}", f"model-{number}"))
+    assert len(telemetry.values("claude_k8s.cost.usd")) == MAX_MODELS + 1  # the last one is "other"
     assert telemetry.total("claude_k8s.cost.usd") == MAX_MODELS + 20
 
 
 def test_models_that_one_agent_invents_leave_room_for_those_of_others() -> None:
     telemetry = Telemetry()
     telemetry.subscriber()
-    record = RunMetrics(telemetry.meters.get_meter("x"))
-    named = [("bad", f"invented-{number}") for number in range(MAX_MODELS)]
-    for agent, model in [*named, ("ada", "claude-sonnet-4-5"), ("bad", "claude-sonnet-4-5"), ("bad", "")]:
-        fields = ("succeeded", "", "", "", 1.0, (), model, "", "", 1.0, None, None)
-        record.record_end(RunEnded(None, RunInfo(agent_id=agent), *fields))  # type: ignore[arg-type]
+    metrics = RunMetrics(telemetry.meters.get_meter("x"))
+    invented = [("bad", f"invented-{number}") for number in range(MAX_MODELS)]
+    for agent, model in [*invented, ("ada", "claude-sonnet-4-5"), ("bad", "claude-sonnet-4-5"), ("bad", "")]:
+        metrics.record_end(run_ended(agent, model))
     costs = {
         dict(key)["gen_ai.response.model"]: cost
         for key, cost in telemetry.values("claude_k8s.cost.usd").items()

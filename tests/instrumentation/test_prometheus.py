@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, in a process of its own: their registry is global."""
+"""Metrics for Prometheus, in other processes than the tests, because their registry is global."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from paperclip_claude_k8s.instrumentation.metric_table import METRICS
 from paperclip_claude_k8s.instrumentation.metrics_server import MAX_CONNECTIONS
 
-PROGRAM = """
+FAILED_RUNS = """
 import socket, sys, urllib.request
 from datetime import UTC, datetime
 from paperclip_claude_k8s.instrumentation import PrometheusMetrics, RunEnded, RunInfo, TokenTotals
@@ -18,15 +18,18 @@ with socket.socket() as free:
     port = free.getsockname()[1]
 subscriber = PrometheusMetrics(port)
 for number in range(3):
-    fields = ("failed", "timeout", "", "text of an agent", 2.0, (), "sonnet", "", "", 0.5)
-    subscriber(RunEnded(datetime.now(UTC), RunInfo(number), *fields, TokenTotals(1, 2, 3), None))
+    subscriber(RunEnded(
+        datetime.now(UTC), RunInfo(number), outcome="failed", error_code="timeout", error_family="",
+        error_message="text of an agent", seconds=2.0, phases=(), model="sonnet", provider="", session="",
+        cost_usd=0.5, tokens=TokenTotals(1, 2, 3), log=None,
+    ))
 print(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode())
 """
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", FAILED_RUNS], capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -44,7 +47,7 @@ def test_page_has_the_sums(page: str) -> None:
     assert "text of an agent" not in page
 
 
-def test_names_on_the_page_are_those_of_the_table(page: str) -> None:
+def test_names_on_the_page_are_in_the_table(page: str) -> None:
     shown = set(re.findall(r"(?m)^# TYPE (claude_k8s\S+) ", page))
     assert shown <= {metric.prometheus_name for metric in METRICS}
     assert {"claude_k8s_runs_total", "claude_k8s_cost_usd_total", "claude_k8s_tokens_total"} <= shown
@@ -58,7 +61,7 @@ with socket.socket() as free:
     port = free.getsockname()[1]
 before = threading.active_count()
 metrics_server.serve(port)
-idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]  # many more than the limit
 for connection in idle[metrics_server.MAX_CONNECTIONS:]:
     assert connection.recv(1) == b"", "a connection beyond the limit is closed"
 print(threading.active_count() - before)
@@ -73,6 +76,6 @@ def test_idle_connections_cost_few_threads_and_end() -> None:
         [sys.executable, "-c", CROWD], capture_output=True, text=True, check=True, timeout=60
     )
     threads, status = map(int, done.stdout.split())
-    assert threads <= 1 + MAX_CONNECTIONS
+    assert threads <= 1 + MAX_CONNECTIONS  # the server's own thread, and one for each connection
     assert status == 200
     assert done.stderr == ""

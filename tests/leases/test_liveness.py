@@ -46,11 +46,11 @@ def test_local_liveness_judges_processes_of_this_pid_namespace(theirs: ProcessId
 @pytest.mark.parametrize(
     ("version", "now", "liveness"),
     [
-        (None, 10.0, Liveness.DEAD),
+        (None, 10.0, Liveness.DEAD),  # the Lease is gone
         ("1", 10.0, Liveness.UNKNOWN),
         ("2", 10.0, Liveness.ALIVE),
         ("1", 74.9, Liveness.UNKNOWN),
-        ("1", 75.0, Liveness.DEAD),
+        ("1", 75.0, Liveness.DEAD),  # 65 s after the first read
         ("2", 75.0, Liveness.ALIVE),
     ],
 )

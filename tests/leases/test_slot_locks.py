@@ -39,6 +39,8 @@ async def one_host(
 
 
 def sleep_in_meta(seconds: float) -> Callable[[dict[str, Any]], Awaitable[None]]:
+    """A callback `onMeta` of a slow host: the run calls it after it acquired the slot."""
+
     async def on_meta(_: dict[str, Any]) -> None:
         await asyncio.sleep(seconds)
 
@@ -126,7 +128,7 @@ async def test_wait_for_a_run_of_this_process_costs_no_requests_and_is_reported(
         result, host_log = await second
         assert_whole(result, host_log)
     assert host_log.status.count("Waiting up to 14400s for the agent's slot, which run run-1 holds") == 1
-    assert host_log.status.count("Still waiting for the agent's slot") == 5
+    assert host_log.status.count("Still waiting for the agent's slot") == 5  # every ten minutes
     assert "for 50 minutes so far" in host_log.status
 
 
@@ -187,10 +189,10 @@ async def test_runs_of_other_agents_and_tasks_do_not_wait(tmp_path: Path) -> Non
             await start_run(group, host, "run-2", onMeta=sleep_in_meta(1000), **task_scope),
         ]
         start = now()
-        other = group.create_task(host.run(runId="run-3", agent={"id": "agent-2"}))
+        of_other_agent = group.create_task(host.run(runId="run-3", agent={"id": "agent-2"}))
         other_task = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
-        beside = group.create_task(host.run(runId="run-4", context=other_task, **task_scope))
-        for run in (other, beside):
+        of_other_task = group.create_task(host.run(runId="run-4", context=other_task, **task_scope))
+        for run in (of_other_agent, of_other_task):
             assert (await run)[0].error_message is None
         assert now() - start < LONG.ends_at + 10
         assert not any(run.done() for run in slow)

@@ -16,15 +16,15 @@ from paperclip_claude_k8s.leases.stale_leases import find_stale
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FRESH, OLD = timedelta(minutes=1), timedelta(hours=2)
-THEM = ProcessId("them", host="h", boot="b", namespace="n", pid=7, started="1")
+HOLDER = ProcessId("them", host="h", boot="b", namespace="n", pid=7, started="1")
 
 
 def process_lease_of_age(age: timedelta) -> LeaseSnapshot:
-    return lease_snapshot(process_lease("ns", THEM, NOW - age, 60))
+    return lease_snapshot(process_lease("ns", HOLDER, NOW - age, 60))
 
 
 def slot_lease_of_age(age: timedelta) -> LeaseSnapshot:
-    return lease_snapshot(slot_lease("ns", "agent", "run", THEM, NOW - age))
+    return lease_snapshot(slot_lease("ns", "agent", "run", HOLDER, NOW - age))
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,9 @@ def test_leases_are_stale_depending_on_liveness_and_age(
 ) -> None:
     leases = [process_lease_of_age(process)] if process is not None else []
     leases += [slot_lease_of_age(slot)] if slot is not None else []
-    found = find_stale(leases, lambda holder: liveness if holder == THEM else Liveness.ALIVE, NOW)
-    assert {lease.name.split("-")[1] for lease in found} == stale
+    found = find_stale(leases, lambda holder: liveness if holder == HOLDER else Liveness.ALIVE, NOW)
+    kinds = {lease.name.split("-")[1] for lease in found}  # names begin with ac-process- or ac-slot-
+    assert kinds == stale
 
 
 def test_slot_lease_of_a_detached_run_is_not_stale() -> None:
@@ -56,7 +57,7 @@ def test_slot_lease_of_a_detached_run_is_not_stale() -> None:
 
 
 def test_slot_lease_of_a_run_with_a_colon_in_its_id_becomes_stale() -> None:
-    lease = lease_snapshot(slot_lease("ns", "agent", "run:1", THEM, NOW - OLD))
+    lease = lease_snapshot(slot_lease("ns", "agent", "run:1", HOLDER, NOW - OLD))
     assert find_stale([lease], lambda _: Liveness.DEAD, NOW) == [lease]
 
 

@@ -25,7 +25,7 @@ LINES_PER_SECOND = 50_000
 
 def timestamped_lines(size: int) -> bytes:
     """Return about 16 MB of lines of `size` bytes, each with a timestamp, as a kubelet sends them."""
-    count = 16_000_000 // (size + 32)
+    count = 16_000_000 // (size + 31)
     text = b"x" * (size - 1)
     return b"".join(
         b"2026-01-01T00:%02d:%02d.%09dZ %b\n"
@@ -76,7 +76,7 @@ def bare_loop(pieces: Iterator[bytes], *, digest: bool) -> int:
     rest, size, sha256 = b"", 0, hashlib.sha256()
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
-        block = b"\n".join([line[31:] for line in lines]) + b"\n"
+        block = b"\n".join([line[31:] for line in lines]) + b"\n"  # a timestamp and its blank have 31 bytes
         size += len(block)
         if digest:
             sha256.update(block)

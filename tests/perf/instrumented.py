@@ -19,7 +19,7 @@ class _Discarding(SpanExporter):
 def off() -> Adapter:
     """An adapter without a subscriber, in a process that has loaded OpenTelemetry's SDK like the others.
 
-    The garbage collector visits the objects of all modules, so that a module costs CPU that nobody uses.
+    The garbage collector visits the objects of all modules, so a module costs CPU even if nobody uses it.
     """
     return create_server_adapter()
 

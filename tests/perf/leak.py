@@ -31,29 +31,30 @@ SHORT_RUN = {
 
 
 def measure(bench: Bench, runs: int = RUNS) -> Iterator[Figure]:
-    seen = {client: _run_driver(bench, client, runs) for client in (OURS, PROBE)}
-    right = seen[OURS]["right"]
+    measured = {client: _run_driver(bench, client, runs) for client in (OURS, PROBE)}
+    right = measured[OURS]["right"]
     yield Figure(f"{runs} short runs: right results", right, runs, "runs", at_least=True)
-    grown = {client: (measured["rss"][-1] - measured["rss"][0]) / 1024 for client, measured in seen.items()}
-    by_batch = " ".join(f"{kb / 1024:.0f}" for kb in seen[OURS]["rss"])
-    note = f"probe {grown[PROBE]:.1f}; after each {BATCH}: {by_batch}"
-    yield Figure(f"{runs} short runs: RSS above that after {BATCH}", grown[OURS], 20, "MB", note)
+    growth_mb = {client: (run["rss"][-1] - run["rss"][0]) / 1024 for client, run in measured.items()}
+    by_batch = " ".join(f"{kb / 1024:.0f}" for kb in measured[OURS]["rss"])
+    note = f"probe {growth_mb[PROBE]:.1f}; after each {BATCH}: {by_batch}"
+    yield Figure(f"{runs} short runs: RSS above that after {BATCH}", growth_mb[OURS], 20, "MB", note)
 
 
 def _run_driver(bench: Bench, client: str, runs: int) -> dict[str, Any]:
+    """Return the number of runs with the right result, and the RSS in kB after each batch."""
     with bench.server() as fake:
         fake.call("scenario", SHORT_RUN)
         arguments = ["--adapter", ADAPTERS[client], "--kubeconfig", fake.kubeconfig, "--runs", str(runs)]
         env = {**os.environ, "HOSTNAME": "paperclip-0", "PAPERCLIP_HOME": bench.scratch}
-        measured = subprocess.run(
+        driver = subprocess.run(
             [sys.executable, "-m", "tests.perf.leak", *arguments],
             cwd=ROOT,
             env=env,
             check=True,
             capture_output=True,
         )
-    seen: dict[str, Any] = json.loads(measured.stdout)
-    return seen
+    measured: dict[str, Any] = json.loads(driver.stdout)
+    return measured
 
 
 def _rss_kb() -> int:
@@ -77,21 +78,21 @@ def _context(number: int, kubeconfig: str) -> dict[str, Any]:
     }
 
 
-async def _run_all(given: argparse.Namespace) -> None:
+async def _run_all(options: argparse.Namespace) -> None:
     """Do the runs in batches of `BATCH`; measure memory after each batch, while no run is active."""
-    module, factory = given.adapter.split(":")
+    module, factory = options.adapter.split(":")
     adapter = getattr(importlib.import_module(module), factory)()
     right, rss = 0, []
 
     async def run_sequentially(numbers: Iterator[int]) -> None:
         nonlocal right
         for number in numbers:
-            result = await adapter.execute(_context(number, given.kubeconfig))
+            result = await adapter.execute(_context(number, options.kubeconfig))
             wire = result if isinstance(result, dict) else result.model_dump(by_alias=True)
             right += wire["exitCode"] == 0 and wire["sessionId"] == f"sess-leak-{number}"
 
-    for start in range(0, given.runs, BATCH):
-        numbers = iter(range(start, min(start + BATCH, given.runs)))
+    for start in range(0, options.runs, BATCH):
+        numbers = iter(range(start, min(start + BATCH, options.runs)))
         async with asyncio.TaskGroup() as group:
             for _ in range(CONCURRENT):
                 group.create_task(run_sequentially(numbers))

@@ -90,9 +90,9 @@ def peak() -> float:
 
 
 def main() -> None:
-    given = [word for word in sys.argv[1:] if not word.isdigit()]
+    files = [word for word in sys.argv[1:] if not word.isdigit()]
     megabytes = int(next((word for word in sys.argv[1:] if word.isdigit()), "200"))
-    block = Path(given[0]).read_bytes() if given else synthetic_run()
+    block = Path(files[0]).read_bytes() if files else synthetic_run()
     bare_speed, reader_speed = speed(bare_loop, block, megabytes), speed(event_reader, block, megabytes)
     print(f"bare orjson.loads per line: {bare_speed:6.0f} MB/s")
     print(f"StreamReader:               {reader_speed:6.0f} MB/s   ratio {reader_speed / bare_speed:.2f}")

@@ -6,8 +6,8 @@ Without a kubeconfig it starts a development cluster. Each round has a new agent
 the agent, and in every third round one process is killed (SIGKILL) at a random moment. Then another process
 runs the agent once more, which must succeed. Fails if two Pods of an agent ran at the same time, more than
 one run of a round succeeded, none succeeded although no process was killed, a run had an unexpected error
-code, or an object of the agent is left. `--without-leases` denies Leases: then only the list of Jobs keeps
-runs apart, and several may succeed one after another.
+code, or an object of the agent is left. `--without-leases` denies Leases on the development cluster: then
+only the list of Jobs keeps runs apart, and several may succeed one after another.
 """
 
 import argparse
@@ -46,9 +46,9 @@ SHUTDOWN_TIMEOUT = 10.0
 async def serve_runs(kubeconfig: str, namespace: str) -> None:
     """Be a host process: do a run for each line of JSON on stdin, and print its result as a line of JSON."""
     adapter = Adapter(ProcessSettings(env={}))
-    warm = Gateway(kubeconfig)
-    await warm.server_version()  # loads the client library now, so that all runs start together
-    await warm.close()
+    gateway = Gateway(kubeconfig)
+    await gateway.server_version()  # loads the client library now, so that all runs start together
+    await gateway.close()
     print("ready", flush=True)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -77,10 +77,9 @@ async def serve_runs(kubeconfig: str, namespace: str) -> None:
                 "onLog": ignore,
             }
         )
-        times = (began - request["at"], time.monotonic() - request["at"])
-        print(
-            json.dumps({"code": result.error_code, "message": result.error_message, "at": times}), flush=True
-        )
+        times = (began - request["at"], time.monotonic() - request["at"])  # seconds after the common start
+        reply = {"code": result.error_code, "message": result.error_message, "began_and_ended": times}
+        print(json.dumps(reply), flush=True)
     await adapter.shutdown()
 
 
@@ -199,13 +198,14 @@ class Race:
 
     async def _round(self, agent: str, hosts: list[HostProcess], *, kill: bool) -> None:
         start = time.monotonic() + 0.3
-        killed = self.rng.randrange(len(hosts)) if kill else None
+        killed = self.rng.randrange(len(hosts)) if kill else None  # its index
         async with asyncio.TaskGroup() as group:
             runs = [group.create_task(host.run(agent, start)) for host in hosts]
             if killed is not None:
                 group.create_task(self._kill(hosts[killed], start))
-        codes = Counter(str(run.result()["code"] or "succeeded") for run in runs)
-        succeeded_at = [result["at"] for run in runs if (result := run.result())["code"] is None]
+        results = [run.result() for run in runs]
+        codes = Counter(str(result["code"] or "succeeded") for result in results)
+        successes = [result["began_and_ended"] for result in results if result["code"] is None]
         self.tally.update(codes)
         if killed is not None:
             self.tally["kills"] += 1
@@ -217,7 +217,7 @@ class Race:
         self._judge(agent, codes, again, left)
         if codes["succeeded"] > 1 and not self.several_may_succeed:
             self.observer.violations.append(
-                f"{agent}: {codes['succeeded']} runs succeeded, from and until {succeeded_at}"
+                f"{agent}: {codes['succeeded']} runs succeeded, which began and ended at {successes}"
             )
 
     async def _kill(self, host: HostProcess, start: float) -> None:
@@ -239,34 +239,34 @@ class Race:
 
 
 @asynccontextmanager
-async def cluster(given: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
-    if given.kubeconfig is not None:
-        yield given.kubeconfig, given.namespace
+async def cluster(options: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
+    if options.kubeconfig is not None:
+        yield options.kubeconfig, options.namespace
         return
     async with DevCluster.start() as dev:
-        if given.without_leases:
+        if options.without_leases:
             dev.faults.denied.add(("create", "leases"))
         yield str(dev.kubeconfig), dev.namespace
 
 
-async def main(given: argparse.Namespace) -> int:
-    async with cluster(given) as (kubeconfig, namespace):
+async def main(options: argparse.Namespace) -> int:
+    async with cluster(options) as (kubeconfig, namespace):
         gateway = Gateway(kubeconfig)
         observer = PodObserver(gateway, namespace)
-        rng = random.Random(given.seed)  # noqa: S311  # not used for secrets
-        race = Race(kubeconfig, observer, rng, given.without_leases)
-        sizes = [int(size) for size in given.processes.split(",")]
+        rng = random.Random(options.seed)  # noqa: S311  # not used for secrets
+        race = Race(kubeconfig, observer, rng, options.without_leases)
+        sizes = [int(size) for size in options.processes.split(",")]
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(observer.watch())
             for number, size in enumerate(sizes):
-                rounds = given.rounds // len(sizes) + (number < given.rounds % len(sizes))
+                rounds = options.rounds // len(sizes) + (number < options.rounds % len(sizes))
                 await race.rounds(size, rounds)
                 print(f"{size} processes, {rounds} rounds: {dict(race.tally)}", flush=True)
                 race.tally.clear()
             watching.cancel()
         await gateway.close()
     print(*observer.violations, sep="\n")
-    print(f"races: {given.rounds} rounds, {len(observer.violations)} violations, seed {given.seed}")
+    print(f"races: {options.rounds} rounds, {len(observer.violations)} violations, seed {options.seed}")
     return 1 if observer.violations else 0
 
 

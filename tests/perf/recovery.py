@@ -38,5 +38,5 @@ def _measured(bench: Bench, client: str, only: str) -> dict[str, dict[str, Any]]
 
 
 def _is_exact(cell: dict[str, Any]) -> bool:
-    done, _, wanted = cell["right"].partition("/")
-    return done == wanted and not any(cell[key] for key in ("lost", "dup", "reordered", "mangled"))
+    right, _, total = cell["right"].partition("/")
+    return right == total and not any(cell[key] for key in ("lost", "dup", "reordered", "mangled"))

@@ -30,10 +30,10 @@ def measure(out: Path, *arguments: str) -> int:
 def violations(scenario: str, cell: dict[str, Any]) -> list[str]:
     """Return what is wrong with the result of one scenario."""
     wrong = [f"{key} {cell[key]:g}" for key in MUST_BE_ZERO if cell.get(key)]
-    done, _, wanted = str(cell.get("right", "0/1")).partition("/")
-    if done != wanted:
+    right, _, total = str(cell.get("right", "0/1")).partition("/")
+    if right != total:
         wrong.append(f"right {cell.get('right')}: {json.dumps(cell.get('example'), default=str)[:600]}")
-    return [f"{scenario}: {what}" for what in wrong]
+    return [f"{scenario}: {reason}" for reason in wrong]
 
 
 def faults(only: list[str]) -> int:
@@ -43,13 +43,14 @@ def faults(only: list[str]) -> int:
         code = measure(
             out, "--driver", f"py=py:{sys.executable}", "--phases", "faults", "--reps", "1", *selection
         )
-        found = json.loads(out.read_text(encoding="utf-8"))["drivers"]["py"]["faults"] if code == 0 else {}
-    cells = {name: cell for name, cell in found.items() if not name.startswith("_")}
-    wrong = [what for name, cell in cells.items() for what in violations(name, cell)]
+        drivers = json.loads(out.read_text(encoding="utf-8"))["drivers"] if code == 0 else {}
+    results = drivers["py"]["faults"] if drivers else {}
+    cells = {name: cell for name, cell in results.items() if not name.startswith("_")}
+    wrong = [violation for name, cell in cells.items() for violation in violations(name, cell)]
     if not only and len(cells) != SCENARIO_COUNT:
         wrong.append(f"{len(cells)} of {SCENARIO_COUNT} scenarios have a result")
     print(*wrong, sep="\n")
-    print(f"rig: {len(cells)} scenarios, {len({what.partition(':')[0] for what in wrong})} wrong")
+    print(f"rig: {len(cells)} scenarios, {len({violation.partition(':')[0] for violation in wrong})} wrong")
     return 1 if wrong or code else 0
 
 

@@ -39,15 +39,15 @@ from paperclip_claude_k8s.ports import ProcessSettings
 UPTIME = 'echo "up $(cut -d" " -f1 /proc/uptime)"'
 IMAGE = "local/agent:1"
 FILES, FILE_BYTES = 1000, 10_000
-"""The repository, and the folder that is uploaded."""
+"""Number and size of the files in the repository, and in the smaller folder that is uploaded."""
 LARGE_FILES = 5000
-"""The large folder, with files of the same size."""
+"""Number of files, of the same size, in the larger folder that is uploaded."""
 NO_SESSION = {"sessionVolume": "none", "workspace": "none"}
 
 
 @dataclass(slots=True)
 class Start:
-    """Seconds from the call until each step."""
+    """Seconds from the call that starts a run or a Job until each step."""
 
     created: float
     started: float = 0.0
@@ -151,7 +151,7 @@ class Runs:
         try:
             text = await self._first_line(name)
             start.first_line = uptime() - began
-            start.started = float(text.split()[2]) - began
+            start.started = float(text.split()[2]) - began  # word 0 is the timestamp of the log
         finally:
             await self.gateway.delete_job(job.ref, "Background")
         return start
@@ -174,7 +174,7 @@ class Runs:
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[tuple[Runs, Path]]:
-    """Everything that the runs need, and a folder."""
+    """The runs, with a server, an account and an adapter; and a temporary folder."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "git").mkdir()
@@ -192,13 +192,12 @@ async def opened() -> AsyncIterator[tuple[Runs, Path]]:
 
 
 async def measure(repeats: int) -> dict[str, list[Start]]:
-    found: dict[str, list[Start]] = {}
+    starts_by_way: dict[str, list[Start]] = {}
     async with opened() as (runs, folder):
         small = {"cwd": str(write(folder / "small", FILES))}
         large = {"cwd": str(write(folder / "large", LARGE_FILES))}
-        await runs.execute(
-            NO_SESSION
-        )  # the process's first run also reads the cluster's version, for example
+        # the first run of a process takes longer: it also reads the cluster's version, for example
+        await runs.execute(NO_SESSION)
         for _ in range(repeats):
             agent = f"agent-{uuid.uuid4().hex[:8]}"
             async with volume_for(claim_of_auto(agent)):
@@ -219,23 +218,22 @@ async def measure(repeats: int) -> dict[str, list[Start]]:
                     ),
                 }
                 for name, way in ways.items():
-                    found.setdefault(name, []).append(await way())
-    return found
+                    starts_by_way.setdefault(name, []).append(await way())
+    return starts_by_way
 
 
 def main(repeats: int) -> int:
-    found = asyncio.run(measure(repeats))
-    floor = median(start.started for start in found["no session, no workspace"])
-    print(
-        f"{repeats} runs each: median (largest) in milliseconds. Added: until the agent runs, beside row two"
-    )
+    starts_by_way = asyncio.run(measure(repeats))
+    baseline = median(start.started for start in starts_by_way["no session, no workspace"])
+    print(f"{repeats} runs each: median (largest) in milliseconds.")
+    print("Added: time until the agent runs, less that of the second row")
     print("| way | Job created | agent runs | first line at the host | added |\n|---|---|---|---|---|")
-    for name, starts in found.items():
+    for name, starts in starts_by_way.items():
         columns = [
             [1000 * getattr(start, step) for start in starts] for step in ("created", "started", "first_line")
         ]
         shown = " | ".join(f"{median(column):.0f} ({max(column):.0f})" for column in columns)
-        print(f"| {name} | {shown} | {1000 * (median(s.started for s in starts) - floor):+.0f} |")
+        print(f"| {name} | {shown} | {1000 * (median(s.started for s in starts) - baseline):+.0f} |")
     return 0
 
 

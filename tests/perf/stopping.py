@@ -16,9 +16,9 @@ LONG_RUN = {"log": {"segments": [{"seg": "init"}, {"seg": "turn", "repeat": 60, 
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    deleted, acknowledged = asyncio.run(_by_signal(bench))
+    deletion_ms, acknowledged = asyncio.run(_by_signal(bench))
     yield Figure("cancel by signal: acknowledged", acknowledged, RUNS, "runs", at_least=True)
-    yield Figure("cancel by signal → Job deleted, slowest", max(deleted), 1000, "ms")
+    yield Figure("cancel by signal → Job deleted, slowest", max(deletion_ms), 1000, "ms")
     polled = bench.measure.ph_cancel(bench.driver(OURS), Namespace(scratch=bench.scratch, tls=None))
     yield Figure(
         "cancel by polling: acknowledged", polled["cancelled"], polled["runs"], "runs", at_least=True
@@ -29,7 +29,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 async def _by_signal(bench: Bench) -> tuple[list[float], int]:
-    """Milliseconds from the signal to the deletion of each Job; the number of results with `cancelled`."""
+    """Return the milliseconds from signal to deletion for each Job, and the number of cancelled runs."""
     adapter = Adapter(ProcessSettings(env={"HOSTNAME": "paperclip-0"}))
     with bench.server() as fake:
         fake.call("scenario", LONG_RUN)

@@ -17,12 +17,12 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
     ours, probe = measure_in_turns(REPEATS, stream)
     yield Figure("200 MB: right results, all lines", sum(map(_is_complete, ours)), REPEATS, "", at_least=True)
-    mine, theirs = (median_of(side, _cpu_per_100_mb) for side in (ours, probe))
-    note = f"ours {mine:.3f} s, probe {theirs:.3f} s"
-    yield Figure("200 MB: CPU per 100 MB, relative to the probe's", mine / theirs, 1.3, "x", note)
-    mine, theirs = (median_of(side, _mb_per_second) for side in (ours, probe))
-    note = f"ours {mine:.0f}, probe {theirs:.0f}"
-    yield Figure("200 MB: MB/s, relative to the probe's", mine / theirs, 0.8, "x", note, at_least=True)
+    our_value, probe_value = (median_of(side, _cpu_per_100_mb) for side in (ours, probe))
+    note = f"ours {our_value:.3f} s, probe {probe_value:.3f} s"
+    yield Figure("200 MB: CPU per 100 MB, relative to the probe's", our_value / probe_value, 1.3, "x", note)
+    our_value, probe_value = (median_of(side, _mb_per_second) for side in (ours, probe))
+    ratio, note = our_value / probe_value, f"ours {our_value:.0f}, probe {probe_value:.0f}"
+    yield Figure("200 MB: MB/s, relative to the probe's", ratio, 0.8, "x", note, at_least=True)
     yield _growth(
         "200 MB", median_of(ours, lambda session: session.peak_kb), idle, median_of(probe, _peak_mb)
     )

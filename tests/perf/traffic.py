@@ -41,13 +41,14 @@ def measure(bench: Bench) -> Iterator[Figure]:
         yield right_results(f"{runs} quiet", [ours])
         yield _requests(runs, ours, probe)
         if runs > 1:
-            opened, theirs = (session.stats["conn_total"] / runs for session in (ours, probe))
-            yield Figure(f"{runs} quiet: connections opened per run", opened, 1.5, "", f"probe {theirs:.1f}")
+            our_value, probe_value = (session.stats["conn_total"] / runs for session in (ours, probe))
+            note = f"probe {probe_value:.1f}"
+            yield Figure(f"{runs} quiet: connections opened per run", our_value, 1.5, "", note)
     yield from _hang_figures(hung.result())
 
 
 def _requests(runs: int, ours: Session, probe: Session) -> Figure:
-    """Compare the number of requests with the target of `tests/run/test_budget.py`."""
+    """Compare the number of requests with the target of `tests/run/test_budget.py` without bookmarks."""
     minutes_per_run = ours.minutes / runs + START_SPREAD_MS / 60_000
     budget = 5 * minutes_per_run + ours.minutes + 11 * runs
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(ours.stats["requests"].items()))

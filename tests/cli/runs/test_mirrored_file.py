@@ -18,7 +18,7 @@ def blocks(stream: bytes, lines_each: int) -> list[bytes]:
 
 
 def mirror(path: Path, stream: bytes, lines_each: int = 3, start: int = 0) -> bytes:
-    """Feed the whole stream to the file, where it begins at byte `start`; return what `feed` says is new."""
+    """Feed the whole stream, which begins at byte `start` of the file; return what `feed` returns as new."""
     with closing(MirroredFile(path)) as file:
         file.rewind(start)
         return b"".join(file.feed(block) for block in blocks(stream, lines_each))
@@ -88,10 +88,10 @@ def test_output_of_a_second_job_follows_the_first(tmp_path: Path) -> None:
 
 def test_repeated_equal_lines_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
-    same = b'{"same":true}\n' * 20
-    mirror(path, same[: 14 * 7])
-    mirror(path, same, 1)
-    assert path.read_bytes() == same
+    line = b'{"same":true}\n'
+    mirror(path, line * 7)
+    mirror(path, line * 20, 1)
+    assert path.read_bytes() == line * 20
 
 
 def test_cut_rest_removes_what_follows_a_complete_stream(tmp_path: Path) -> None:
