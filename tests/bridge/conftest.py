@@ -1,4 +1,4 @@
-"""The npm package, as the tests of it need it."""
+"""The fixture `shim`: the npm package in a folder."""
 
 import sys
 from pathlib import Path

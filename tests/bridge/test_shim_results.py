@@ -63,7 +63,7 @@ async def test_stop_of_the_server_waits_until_results_are_stored(shim: Path, dev
 async def test_lease_that_the_server_loses_after_the_result_keeps_no_job(
     shim: Path, dev_cluster: DevCluster
 ) -> None:
-    """The server takes a run that has ended meanwhile for one of another server."""
+    """The server also reports a lost lease if it finds that the run has ended meanwhile."""
     ctx = a_context(dev_cluster, "run-1")
     await node_host(shim, [run_step("one", ctx, storesAfterMs=300, losesLeaseAfterwards=True)])
     assert list(dev_cluster.store.list(JOBS)) == []

@@ -1,4 +1,4 @@
-"""The environment test as hosts see it: each problem is reported once with a hint, and nothing is created."""
+"""The environment test as hosts see it: each problem is one check, and nothing is created without a probe."""
 
 import asyncio
 import json

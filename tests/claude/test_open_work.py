@@ -1,6 +1,6 @@
 """Open work keeps the CLI running after a result.
 
-It is found in captures, whole or cut, and in synthetic runs.
+Open work is found in captures, whole or cut, and in synthetic runs.
 `allowed_silence()` is 0 if the last result is final, and None if the CLI may be silent for any time.
 """
 

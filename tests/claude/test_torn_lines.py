@@ -33,7 +33,7 @@ def compact(event: dict[str, Any]) -> str:
 
 
 def in_any_order(event: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The event with its fields in another order, and those of all objects in it."""
+    """The event, with its fields and the fields of all objects in it in another order."""
     items = list(event.items())
     random.Random(seed).shuffle(items)  # noqa: S311
     return {key: in_any_order(value, seed) if isinstance(value, dict) else value for key, value in items}

@@ -177,7 +177,7 @@ async def test_state_without_room_is_reported_and_the_run_can_be_resumed(
     assert resumed["result"]["resultJson"]["log"]["complete"] is True
 
 
-@pytest.mark.parametrize("free", [0, 2, 3, 4, 5])
+@pytest.mark.parametrize("free", range(6))
 async def test_state_without_room_of_an_embedded_run_is_reported(
     small_disk_cli: CommandRunner, disk: SmallDisk, free: int
 ) -> None:

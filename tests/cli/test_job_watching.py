@@ -20,7 +20,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-def test_deleted_job_is_printed_once_and_then_forgotten(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_deleted_job_is_printed_once_and_not_kept(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     printer = ChangePrinter(JobsOptions(output_format=Format.TEXT), lambda _: True)
     job = replace(a_job(), created=NOON)
     for jobs in ([job], [job], [], [], [job]):

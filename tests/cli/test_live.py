@@ -127,18 +127,18 @@ def test_footer_shows_the_call_and_not_the_last_line_of_its_result() -> None:
     stdout, _ = recorded("02-tools-multiblock", NEW)
     lines = stdout.split(b"\n")
     live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
-    read = next(number for number, line in enumerate(lines) if b'"name":"Read"' in line)
-    live.show_agent_lines("stdout", lines[: read + 2])
+    call_index = next(number for number, line in enumerate(lines) if b'"name":"Read"' in line)
+    live.show_agent_lines("stdout", lines[: call_index + 2])
     assert str(live.footer().text).endswith("agent: → Read  /paperclip/workspace/notes.txt")
 
 
 def test_results_of_a_continued_run_name_calls_that_were_shown_before() -> None:
     stdout, _ = recorded("02-tools-multiblock", NEW)
     lines = stdout.splitlines(keepends=True)
-    called = next(number for number, line in enumerate(lines) if b'"name":"Bash"' in line)
+    call_index = next(number for number, line in enumerate(lines) if b'"name":"Bash"' in line)
     out = io.StringIO()
     live = LiveView(Console(file=out, width=100), quiet=False)
-    live.show_agent_output("stdout", stdout, b"".join(lines[called + 1 :]))
+    live.show_agent_output("stdout", stdout, b"".join(lines[call_index + 1 :]))
     assert "← Bash  ls -1 /paperclip/workspace; echo done\n" in out.getvalue()
     assert "→ Bash" not in out.getvalue()
     live.end_agent_output(resumed=False)

@@ -19,18 +19,18 @@ def test_made_up_stream_has_the_expected_result(stream: dict[str, Any], tmp_path
     file = tmp_path / "stdout.ndjson"
     file.write_bytes(stream["stream"].encode("utf-8", "surrogatepass"))
     done = CLI.invoke(app, ["replay", str(file), "--quiet", *stream["args"]])
-    reply, want = json.loads(done.stdout), stream["want"]
+    reply, expected = json.loads(done.stdout), stream["want"]
     result = reply["result"]
-    if "codes" in want:
-        assert result["errorCode"] in want["codes"]
-    assert (reply["status"] == "succeeded") is want.get("ok", "codes" not in want)
-    assert want.get("session") in {None, result.get("sessionId")}
-    assert want.get("summary_has", "") in (result.get("summary") or "")
-    assert want.get("retry", "") in str(result.get("retryNotBefore"))
-    assert want.get("clearSession") in {None, result.get("clearSession")}
-    assert want.get("message_has", "") in str(result.get("errorMessage"))
+    if "codes" in expected:
+        assert result["errorCode"] in expected["codes"]
+    assert (reply["status"] == "succeeded") is expected.get("ok", "codes" not in expected)
+    assert expected.get("session") in {None, result.get("sessionId")}
+    assert expected.get("summary_has", "") in (result.get("summary") or "")
+    assert expected.get("retry", "") in str(result.get("retryNotBefore"))
+    assert expected.get("clearSession") in {None, result.get("clearSession")}
+    assert expected.get("message_has", "") in str(result.get("errorMessage"))
     warnings = "\n".join(result["resultJson"].get("warnings") or [])
-    assert want.get("warning_has", "") in warnings
-    assert not (want.get("no_warning") and warnings)
+    assert expected.get("warning_has", "") in warnings
+    assert not (expected.get("no_warning") and warnings)
     tokens = (result.get("usage") or {}).get("inputTokens", 0)
-    assert want.get("usage_input_at_least", 0) <= tokens <= want.get("usage_input_at_most", tokens)
+    assert expected.get("usage_input_at_least", 0) <= tokens <= expected.get("usage_input_at_most", tokens)

@@ -163,7 +163,7 @@ def test_agent_output_is_found_in_every_kind_of_recording(kind: str, tmp_path: P
 
 
 def test_timestamp_is_removed_only_if_the_first_line_has_one(tmp_path: Path) -> None:
-    """Else the agent has printed it."""
+    """In other files, the agent has printed the timestamps."""
     line = b"2026-01-01T10:00:00Z it began"
     _, _, shown = replayed(tmp_path, b"it starts\n" + line + b"\n", "--exit-code", "1")
     assert line.decode() in shown

@@ -57,7 +57,7 @@ async def test_page_of_a_gzipped_recording_is_written(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o600
 
 
-async def test_report_of_a_run_has_what_its_record_knows(tmp_path: Path) -> None:
+async def test_report_of_a_run_has_the_facts_of_its_record(tmp_path: Path) -> None:
     runner = CommandRunner(tmp_path)
     stored_run(runner.state)
     code, out, _ = await claude_k8s("report", "r1", env=runner.environment())

@@ -445,7 +445,7 @@ async def test_odd_answer_that_quotes_the_request_is_shown_without_its_login(
 ) -> None:
     """The login is in a page with status 200 whose type is JSON, in a header or in the reason phrase.
 
-    In some of them it is percent-encoded or escaped.
+    In some cases the login is percent-encoded or escaped.
     """
     token = "canary/token-1234"
     encoded = token.replace("a", "%61")

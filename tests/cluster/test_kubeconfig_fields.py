@@ -1,4 +1,4 @@
-"""Each field of a kubeconfig has the effect that it has with kubectl, against servers on loopback."""
+"""Fields of a kubeconfig have the effect that they have with kubectl, against servers on loopback."""
 
 import asyncio
 import base64
@@ -191,7 +191,7 @@ async def test_client_certificate_that_rotates_in_its_file_is_read_again(tmp_pat
         with pytest.raises(ClusterError):
             await gateway.list_jobs("ns", {})
         put(new)
-        for _ in range(2):  # the first request reads the file again, the second uses what was read
+        for _ in range(2):  # the certificate that was read again stays in use
             await gateway.list_jobs("ns", {})
 
 
@@ -248,13 +248,13 @@ async def test_token_precedes_password_and_plugin_as_with_kubectl(
 # Exec plugins -------------------------------------------------------------------------------------
 
 
-async def test_plugin_gets_the_cluster_only_if_it_asks(tmp_path: Path) -> None:
+async def test_plugin_gets_the_cluster_only_with_provide_cluster_info(tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "a"}}
     async with serving(Server(), tls=server_tls(certificate)) as url:
         cluster = trusted(certificate, extensions=[extension], **{"tls-server-name": "127.0.0.1"})
-        for asks in (False, True):
-            user = a_plugin(tmp_path, provideClusterInfo=asks)
+        for provided in (False, True):
+            user = a_plugin(tmp_path, provideClusterInfo=provided)
             await list_with(a_kubeconfig(tmp_path, url, user=user, cluster=cluster))
             info = json.loads(await asyncio.to_thread((tmp_path / "info").read_text, "utf-8"))
             expected = {
@@ -263,7 +263,7 @@ async def test_plugin_gets_the_cluster_only_if_it_asks(tmp_path: Path) -> None:
                 "certificate-authority-data": as_data(certificate.crt),
                 "config": {"audience": "a"},
             }
-            assert info["spec"] == {"interactive": False, **({"cluster": expected} if asks else {})}
+            assert info["spec"] == {"interactive": False, **({"cluster": expected} if provided else {})}
 
 
 async def test_missing_plugin_is_reported_with_its_install_hint(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ async def test_several_files_that_are_all_missing_are_named(tmp_path: Path) -> N
 
 
 async def test_several_files_need_a_policy_that_names_them(tmp_path: Path) -> None:
-    """Else a file of a config's author could send the token in another file to a server of its choice."""
+    """Else the author of a config could name two files, of which one sends the other's token to any server."""
     error = await error_of(two_files(tmp_path), rules=KubeconfigRules())
     assert (error.reason, "`kubeconfigs`" in error.message) == (POLICY_REFUSED, True)
     one = two_files(tmp_path).split(":")[0]
@@ -270,7 +270,7 @@ async def test_paths_in_a_linked_kubeconfig_start_at_the_link_only_where_rules_a
 
 
 async def test_link_to_a_folder_that_is_not_allowed_adds_no_files(tmp_path: Path) -> None:
-    """The folder is allowed by its name, but it is a link to one where agents can write."""
+    """The folder is allowed by its name, but it is a link to a folder where agents can write."""
     target = a_file(
         tmp_path / "real" / "kubeconfig",
         "c",
@@ -290,7 +290,7 @@ async def test_link_to_a_folder_that_is_not_allowed_adds_no_files(tmp_path: Path
 
 
 async def test_rule_for_folders_is_not_examined_on_the_event_loop(tmp_path: Path) -> None:
-    """It resolves links on the shared volume, which may hang."""
+    """The rule resolves links on the shared volume, which may hang."""
     path = a_file(
         tmp_path / "config",
         "c",

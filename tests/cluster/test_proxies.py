@@ -112,7 +112,7 @@ async def test_fault_of_a_proxy_is_retried_and_reported_as_its_own(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_the_logins_it_got(
+async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_its_logins(
     scheme: str, tmp_path: Path
 ) -> None:
     password = base64.b64encode(b"user:canary-password").decode()

@@ -1,4 +1,4 @@
-"""What `kubectl get all`, `api-resources` and `exec` ask for."""
+"""The responses to requests of `kubectl get all`, `api-resources` and `exec`."""
 
 from pathlib import Path
 

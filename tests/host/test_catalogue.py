@@ -254,7 +254,7 @@ async def test_folder_of_skills_that_is_a_link_is_not_listed(link: str, tmp_path
     assert shown["entries"] == []
 
 
-async def test_number_of_skills_from_the_home_is_bounded(tmp_path: Path) -> None:
+async def test_number_of_foreign_skills_is_bounded(tmp_path: Path) -> None:
     folder = tmp_path / ".claude" / "skills"
     folder.mkdir(parents=True)
     for number in range(LIMITS.bundle_entries + 10):

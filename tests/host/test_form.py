@@ -84,15 +84,15 @@ def test_form_shows_each_setting_in_one_section() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "key"),
+    ("config", "key"),
     [
         ({"kubeconfig": "/k"}, "kubeContext"),
         ({"enableDocker": True}, "dockerImage"),
         ({"enableRtk": True}, "rtkMaxOutputBytes"),
     ],
 )
-def test_form_shows_a_dependent_setting_only_with_the_one_it_needs(given: dict[str, Any], key: str) -> None:
-    assert key in shown_fields(given)
+def test_form_shows_a_dependent_setting_only_with_the_one_it_needs(config: dict[str, Any], key: str) -> None:
+    assert key in shown_fields(config)
     assert key not in shown_fields({FORM_SECTION: EVERYTHING})
 
 
@@ -102,12 +102,12 @@ def test_form_shows_a_dependent_setting_only_with_the_one_it_needs(given: dict[s
 def test_form_default_is_the_config_default(setting: Setting) -> None:
     field = next(field for field in FIELDS if field["key"] == setting.key)
     written = value_for_new_agent(field)
-    given = {} if written in {None, ""} else {field["key"]: written}
-    assert getattr(AdapterConfig.read(given), setting.name) == getattr(AdapterConfig(), setting.name)
+    raw = {} if written in {None, ""} else {field["key"]: written}
+    assert getattr(AdapterConfig.read(raw), setting.name) == getattr(AdapterConfig(), setting.name)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field["key"])
-def test_form_field_has_a_shape_that_the_host_knows(field: dict[str, Any]) -> None:
+def test_form_field_has_a_shape_that_the_host_can_show(field: dict[str, Any]) -> None:
     assert field["type"] in {"text", "select", "toggle", "number", "textarea", "combobox"}
     assert field["label"]
     assert field["hint"]

@@ -1,4 +1,4 @@
-"""The policy's fields, how it is read, and which folders it allows."""
+"""The fields of a policy, how a policy is read, and which folders it allows."""
 
 from pathlib import Path
 from typing import Any

@@ -4,7 +4,7 @@
 
 The bare loop is the lower bound for Python code. It is also measured with the SHA-256 of the output,
 which the follower computes as well. Prints the peak memory for a stream of the given size and for one five
-times as long: it must not grow with the length.
+times as long: the memory must not grow with the length.
 """
 
 import asyncio

@@ -17,7 +17,7 @@ class _Discarding(SpanExporter):
 
 
 def off() -> Adapter:
-    """An adapter without a subscriber, in a process that has loaded OpenTelemetry's SDK like the others.
+    """An adapter without a subscriber, in a process that has loaded OpenTelemetry's SDK, too.
 
     The garbage collector visits the objects of all modules, so a module costs CPU even if nobody uses it.
     """

@@ -1,4 +1,4 @@
-"""The quota gate: it is asked once before a new run, and anything but a clear approval is a refusal."""
+"""The quota gate gets one request before a new run, and every response but a clear approval is a refusal."""
 
 import asyncio
 import json
@@ -162,7 +162,7 @@ def test_link_in_the_detail_is_the_pricing_url(detail: str, url: str | None) -> 
     assert stop.detail == detail
 
 
-async def test_ask_posts_the_run_id_once_and_follows_no_redirect(service: QuotaService) -> None:
+async def test_request_is_posted_once_with_the_run_id_and_follows_no_redirect(service: QuotaService) -> None:
     service.response = (307, "")
     response = await request_approval(service.url, "r1", {"agent_id": "ada"})
     assert (response.status, service.requests, service.idempotency_keys) == (
@@ -201,10 +201,10 @@ async def test_silent_gate_is_a_refusal_after_the_timeout(service: QuotaService)
     assert loop.time() - began >= 0.4  # 0.5 s, less the inaccuracy of timers
     assert stop is not None
     assert "no response within 0.5s" in stop.detail
-    assert quota_gate.QUOTA_TIMEOUT == 10.0  # the limit for commands
+    assert quota_gate.QUOTA_TIMEOUT == 10.0  # the limit without the argument `seconds`
 
 
-async def test_ask_uses_the_proxy_of_the_environment(
+async def test_request_uses_the_proxy_of_the_environment(
     service: QuotaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", service.url.removesuffix("/consume"))
@@ -218,7 +218,7 @@ def test_invalid_gate_url_is_refused(url: str) -> None:
         quota_gate.check_url(url)
 
 
-async def test_refusal_is_the_outcome_of_the_run_and_the_gate_is_asked_once(
+async def test_refusal_is_the_outcome_of_the_run_and_the_gate_gets_one_request(
     cli: CommandRunner, service: QuotaService
 ) -> None:
     service.response = (200, '{"code": 60001, "detail": "Join at https://pay.example/join"}')
@@ -237,7 +237,7 @@ async def test_refusal_is_the_outcome_of_the_run_and_the_gate_is_asked_once(
     assert len(service.requests) == 1
 
 
-async def test_run_whose_command_was_killed_while_asking_is_refused(
+async def test_run_whose_command_was_killed_during_the_request_is_refused(
     cli: CommandRunner, service: QuotaService
 ) -> None:
     service.delay = 60.0
@@ -249,7 +249,7 @@ async def test_run_whose_command_was_killed_while_asking_is_refused(
     assert len(service.requests) == 1
 
 
-async def test_approved_run_does_not_ask_again_when_resumed(
+async def test_approved_run_sends_no_second_request_when_resumed(
     cli: CommandRunner, service: QuotaService
 ) -> None:
     async with DevCluster.start() as cluster:
@@ -264,7 +264,7 @@ async def test_approved_run_does_not_ask_again_when_resumed(
         assert service.requests == [{"run_id": record["run_id"], "agent_id": "cli"}]
 
 
-async def test_spawned_run_asks_the_gate_when_it_is_started(
+async def test_spawned_run_requests_approval_when_it_is_started(
     cli: CommandRunner, service: QuotaService
 ) -> None:
     service.response = (200, '{"code": 60002, "detail": "pay"}')
@@ -277,7 +277,7 @@ async def test_spawned_run_asks_the_gate_when_it_is_started(
     assert len(service.requests) == 1
 
 
-async def test_spawned_run_that_is_cancelled_does_not_ask_for_quota(
+async def test_spawned_run_that_is_cancelled_sends_no_request(
     cli: CommandRunner, service: QuotaService
 ) -> None:
     _, reply, _ = await cli.run("spawn", *new_run_args(cli)[2:])
@@ -287,7 +287,7 @@ async def test_spawned_run_that_is_cancelled_does_not_ask_for_quota(
     assert service.requests == []
 
 
-async def test_run_without_a_usable_cluster_does_not_ask_for_quota(
+async def test_run_without_a_usable_cluster_sends_no_request(
     cli: CommandRunner, service: QuotaService
 ) -> None:
     configure(cli.folder, service, {"kubeconfig": "/nowhere", "image": "x"})
