@@ -25,7 +25,7 @@ LONG_OUTPUT = (
     f"i=0; while [ $i -lt {LINE_COUNT} ]; do echo line $i {PADDING}; i=$((i+1)); done; "
     f"printf '%s\\n' '{RESULT}'"
 )
-"""About 3 MB of output: twelve times what the bridge sends before it needs an acknowledgement."""
+"""About 3 MB of output: eleven times what the bridge sends before it needs an acknowledgement."""
 
 
 @pytest.fixture

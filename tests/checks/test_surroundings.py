@@ -17,7 +17,7 @@ LOOPBACK, SERVICE = "http://127.0.0.1:3100", "http://paperclip.agents.svc:3100"
 
 
 async def checked(folder: Path, url: str, answer: str = "", **config: Any) -> Checkup:
-    """The environment test of a server with this address; the probe's Pod prints `answer` as its last line."""
+    """The environment test of a server with this address. The probe's Pod prints `answer` at its end."""
     script = script_by_pod(PodScript(output=((0.1, f"2.1.332 (Claude Code)\n{answer}\n".encode()),)))
     async with open_harness(folder, script) as harness:
         env = {**HOME_ENV, "PAPERCLIP_API_URL": url}

@@ -269,7 +269,7 @@ def _is_deciding(event: dict[str, Any]) -> bool:
 
 
 def _events_of(raw: bytes) -> list[dict[str, Any]]:
-    """The events of a complete output. Lines with several are read by `events_on`, which has its own tests."""
+    """The events of a complete output. `events_on` reads lines with several events; it has its own tests."""
     return [event for line in raw.split(b"\n") for event in _events_on_line(line)]
 
 

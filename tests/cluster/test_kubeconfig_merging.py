@@ -180,7 +180,7 @@ async def test_several_files_that_are_all_missing_are_named(tmp_path: Path) -> N
 
 
 async def test_several_files_need_a_policy_that_names_them(tmp_path: Path) -> None:
-    """Else the author of a config could name two files, of which one sends the other's token to any server."""
+    """Else the author of a config could name two files, one of which sends the other's token anywhere."""
     error = await error_of(two_files(tmp_path), rules=KubeconfigRules())
     assert (error.reason, "`kubeconfigs`" in error.message) == (POLICY_REFUSED, True)
     one = two_files(tmp_path).split(":")[0]
