@@ -21,7 +21,7 @@ from paperclip_claude_k8s.testing import NAMESPACE
 pytestmark = pytest.mark.looptime
 
 
-async def test_healthy_cluster_passes_and_creates_nothing(harness: Harness) -> None:
+async def test_healthy_cluster_passes_and_no_job_is_created(harness: Harness) -> None:
     checkup = await harness.test()
     assert (checkup.status, problems(checkup)) == ("pass", [])
     codes = {check.code for check in checkup.checks}

@@ -39,7 +39,7 @@ async def test_shared_without_a_claim_says_that_sessions_are_not_resumed(harness
     assert "`sessionVolume` to auto" in (check.hint or "")
 
 
-async def test_auto_tries_the_claim_and_creates_nothing(harness: Harness) -> None:
+async def test_auto_tries_the_claim_and_creates_none(harness: Harness) -> None:
     checkup = await harness.test({**AUTO, "sessionVolumeSize": "3Gi"})
     (check,) = session_checks(checkup)
     assert (check.code, check.level) == ("k8s_session_volume_auto", "info")

@@ -312,7 +312,7 @@ async def test_resume_on_another_cluster_is_refused(dev: DevClusterCli) -> None:
     assert dev.cluster.token not in path.read_text()
 
 
-async def test_kubeconfig_without_rights_fails_the_run(dev: DevClusterCli) -> None:
+async def test_kubeconfig_with_an_invalid_token_fails_the_run(dev: DevClusterCli) -> None:
     args = dev.new_run_args("-q")
     dev.cluster.kubeconfig.write_text(dev.cluster.kubeconfig.read_text().replace(dev.cluster.token, "x"))
     code, reply, _ = await dev.cli.run(*args)
