@@ -426,8 +426,9 @@ async def test_refusal_that_quotes_the_request_is_shown_without_its_login(
 ) -> None:
     async def proxy(request: web.Request) -> web.Response:
         quoted = f"{request.headers['Authorization']} {' '.join(secrets)}"
-        # the second quotation is where the message is cut, so that only a part of the login may be left
-        return web.Response(status=403, text=f"cannot forward {quoted} {'x' * 230} {quoted}")
+        # if the text were cut before the login is hidden, 16 characters of the second quotation would be left
+        text = f"cannot forward {quoted} ".ljust(QUOTED_CHARS - 16, "x") + quoted
+        return web.Response(status=403, text=text)
 
     async with serving(proxy) as url:
         gateway = Gateway(a_kubeconfig(tmp_path, url, user=user))
