@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 from tests.support.captures import NAMES, recorded
 
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.claude.classification import FailureClass, classify
@@ -180,7 +181,7 @@ def test_memory_of_a_long_run_is_bounded() -> None:
     for _ in range(300):
         reader.feed(block)
     transcript = reader.finish()
-    assert len(transcript.summary) < 2_000_000
+    assert len(transcript.summary) <= LIMITS.answer_chars
     assert transcript.bytes == 300 * len(block)
     assert len(transcript.excerpt) < HEAD_BYTES + TAIL_BYTES + 100  # and the note about what is left out
 

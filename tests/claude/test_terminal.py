@@ -365,7 +365,7 @@ def test_long_output_of_a_failure_shows_its_end(count: int) -> None:
 
 def test_long_line_of_an_output_is_cut_in_its_middle() -> None:
     [_, line] = shown(tool_result_line("a" * 50_000 + "b" * 50_000))
-    assert len(line) < MAX_LINE_CHARS + 50
+    assert len(line) < MAX_LINE_CHARS + 50  # with indentation, and the note about what is left out
     assert line.startswith("    aaa")
     assert line.endswith("bbb")
 

@@ -48,7 +48,7 @@ def test_explanation_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None
     assert shown.startswith("k8s_pod_schedule_failed: error code")
     assert "  What to do: " in shown
     assert "errors.md" in shown
-    assert all(len(line) <= 100 or "/" in line for line in shown.splitlines())
+    assert all(len(line) <= 100 or "/" in line for line in shown.splitlines()), "only paths are not wrapped"
 
 
 def test_unknown_word_names_similar_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,7 @@ def test_config_with_too_much_text_is_invalid(config: dict[str, Any]) -> None:
     """Reading such a config took 10 s for each megabyte, and all runs of the host waited meanwhile."""
     with pytest.raises(ConfigInvalid, match="characters") as caught:
         AdapterConfig.read(config)
-    assert len(str(caught.value)) < 200
+    assert len(str(caught.value)) < 200, "the text is not quoted"
 
 
 def test_config_with_much_text_is_valid() -> None:

@@ -12,7 +12,7 @@ from tests.support.hosts import Host
 from tests.support.in_memory_runs import GOOD, PARTIAL, two_hosts
 
 from paperclip_claude_k8s.instrumentation import EVENT_TYPES, LogGap, RunEnded, RunInfo, RunLaunched
-from paperclip_claude_k8s.instrumentation.event_logging import attributes, log_event
+from paperclip_claude_k8s.instrumentation.event_logging import MAX_CHARS, attributes, log_event
 from paperclip_claude_k8s.instrumentation.event_types import Outcome
 from paperclip_claude_k8s.instrumentation.json_formatter import json_line
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
@@ -108,7 +108,7 @@ def test_hostile_ids_stay_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
     log_event(RunLaunched(NOW, RunInfo(1, "r\n2026 ERROR forged\x1b[2J" + "x" * 5000), "", "", "", "", 1))
     assert "\n" not in caplog.records[0].getMessage()
     assert "\x1b" not in caplog.records[0].getMessage()
-    assert len(caplog.records[0].getMessage()) <= 1000
+    assert len(caplog.records[0].getMessage()) <= MAX_CHARS
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: kind.__name__)
