@@ -34,8 +34,8 @@ HOW_TO_START = (
 def main() -> int:
     """Serve the host until it closes stdin, or until a signal.
 
-    Exit codes: 0: the host closed stdin. 2: there are arguments, or stdin or stdout is no pipe. 3: the
-    handshake failed. After a signal the process ends with that signal.
+    Exit codes: 0: the host closed stdin. 2: there are arguments, or stdin or stdout is neither a pipe nor a
+    socket. 3: the handshake failed. After a signal the process ends with that signal.
     """
     if sys.argv[1:] or not (_is_pipe(0) and _is_pipe(1)):
         print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person
@@ -43,10 +43,10 @@ def main() -> int:
     formatter = RedactingFormatter()
     formatter.install(os.environ.get(LOG_LEVEL, ""))
     with _protocol_only_stdout() as sink:
-        code, number = asyncio.run(_serve(sink, formatter))
-    if number is not None:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        code, stop_signal = asyncio.run(_serve(sink, formatter))
+    if stop_signal is not None:
+        signal.signal(stop_signal, signal.SIG_DFL)
+        os.kill(os.getpid(), stop_signal)
     return code
 
 
@@ -72,12 +72,12 @@ async def _serve(sink: IO[bytes], formatter: RedactingFormatter) -> tuple[int, s
     """Return the exit code, and the signal that was received, if any."""
     stopping, received = asyncio.Event(), list[signal.Signals]()
 
-    def on_signal(number: signal.Signals) -> None:
-        received.append(number)
+    def on_signal(stop_signal: signal.Signals) -> None:
+        received.append(stop_signal)
         stopping.set()
 
-    for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+    for stop_signal in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(stop_signal, on_signal, stop_signal)
     try:
         channel = await Channel.over(sys.stdin.buffer, sink)
     except ValueError:

@@ -46,7 +46,8 @@ class Channel:
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield every line except blank ones, until the host closes its pipe; an incomplete line is dropped.
 
-        Of a line that is too long, only the first `MAX_LINE_BYTES` + 1 bytes are kept and yielded.
+        Of a line that is too long, only the first `MAX_LINE_BYTES` + 1 bytes are kept and yielded, by which
+        `read_message` recognises it.
         """
         line = bytearray()
         while chunk := await self._chunk():

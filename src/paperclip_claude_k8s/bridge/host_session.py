@@ -98,7 +98,7 @@ class HostSession:
             raise self._reject("protocol", f"expected a hello: {fault}") from None
         if not isinstance(first, Hello):
             raise self._reject("protocol", "expected a hello before anything else")
-        # Also sent to a host with another protocol, which then knows both versions.
+        # Also sent to a host with another protocol, so that it can report both versions.
         self._channel.write(hello(__version__, platform.python_version()))
         if first.protocol != PROTOCOL:
             message = (
@@ -113,7 +113,10 @@ class HostSession:
         return HandshakeFailed(reason)
 
     async def _read(self, lines: AsyncIterator[bytes], group: asyncio.TaskGroup) -> None:
-        """Handle every line. Then callbacks can no longer be acknowledged, so whoever waits gets HostGone."""
+        """Handle every line until the host closes its pipe.
+
+        After that no callback can be acknowledged, so everything that waits for one raises HostGone.
+        """
         try:
             async for line in lines:
                 try:

@@ -36,8 +36,9 @@ Method: TypeAlias = Callable[[Adapter, Request], Awaitable[Any]]
 async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
     """Run an agent.
 
-    `onResult` brings the result before the Job is deleted; a host that ignores it takes it from the response.
-    The host gets `onRuntimeProgress` instead of `onSpawn`, whose pid it would probe on its machine.
+    `onResult` passes the result to the host before the Job is deleted. A host without that callback takes the
+    result from the response. `onSpawn` is not passed on, since the host would look for its pid on its own
+    machine; `onRuntimeProgress` reports instead that the agent works.
     """
     send, wait = request.callbacks.send, request.callbacks.send_and_wait
     sent = {name: partial(send, name) for name in ("onLog", "onMeta", "onRuntimeProgress")}

@@ -84,7 +84,7 @@ def manifest() -> dict[str, Any]:
 
 
 def facts(python: str) -> dict[str, Any]:
-    """Return what the JavaScript needs to know. Only `python`, the interpreter, differs between machines."""
+    """Return the values that the JavaScript reads. Only `python`, the interpreter, depends on the machine."""
     adapter: Any = Adapter(ProcessSettings(env={}))
     return {
         "type": adapter.type,

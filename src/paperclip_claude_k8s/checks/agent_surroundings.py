@@ -1,4 +1,4 @@
-"""Judges whether runs can be here at all, and whether agents in their Pods can reach the host's API."""
+"""Judges whether the server leaves runs to this adapter, and whether agents can reach the host's API."""
 
 from collections.abc import Iterator, Mapping
 
@@ -31,7 +31,7 @@ def api_address_checks(run: PlannedRun, *, reached: bool | None) -> Iterator[Che
     """Whether agents can reach the host's API. `reached`: whether the probe's Pod did; None: unknown."""
     url = run.plan.environment.api_url
     if not url or (API_URL not in run.site.process_env and names_own_machine(url)):
-        return  # only the cluster knows the address, or there is no host, as on the command line
+        return  # the address is in a Secret or ConfigMap, or none is set, as without a host (command line)
     if reached:
         text = f"A Pod has reached the server at {url}"
         yield Check(code="k8s_api_url_reached", level="info", message=text)

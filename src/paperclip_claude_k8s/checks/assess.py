@@ -190,11 +190,11 @@ def _claim_check(
     if "ReadWriteMany" in modes:
         text = f"PVC {name} is ReadWriteMany: Pods on any node can mount it"
         return Check(code="k8s_pvc_rwx", level="info", message=text)
-    what, level = _limited_modes(modes)
+    consequence, level = _limited_modes(modes)
     return Check(
         code="k8s_pvc_not_rwx",
         level=level,
-        message=f"PVC {name} has access modes {', '.join(modes) or 'none'}: {what}",
+        message=f"PVC {name} has access modes {', '.join(modes) or 'none'}: {consequence}",
         hint="use a claim with ReadWriteMany",
     )
 
@@ -217,9 +217,9 @@ def secret_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
 
 
 def _existence_checks(
-    code: str, level: Level, consequence: str, found: Mapping[str, Response[Keys]], granted: GrantedRights
+    code: str, level: Level, consequence: str, secrets: Mapping[str, Response[Keys]], granted: GrantedRights
 ) -> Iterator[Check]:
-    for name, keys in found.items():
+    for name, keys in secrets.items():
         if isinstance(keys, ClusterError):
             level_if_unknown: Level = "info" if granted.lacks("get", "secrets") else "warn"
             text = f"Secret {name} could not be read: {describe_error(keys)}"

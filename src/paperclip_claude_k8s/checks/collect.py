@@ -65,7 +65,7 @@ async def call_all_within(
 
 
 async def collect_rights(namespace: str, config: AdapterConfig, ports: Ports) -> GrantedRights:
-    """Find out from the API server which of the rights that this config needs the account has."""
+    """For each right that this config needs: whether the API server's access review says it is granted."""
     needed = rights_of(auto_claims=config.session_volume == AUTO, job_events=config.job_events)
     calls = {right: partial(ports.cluster.may, namespace, right.access) for right in needed}
     return GrantedRights(await call_all_within(calls, ports.settings.timings.check))
@@ -89,7 +89,7 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
         return failures.settings_too_long(too_long)
     manifest, limit, cluster = job_manifest(plan), ports.settings.timings.check, ports.cluster
     named = references(manifest, plan.secret_name)
-    keys = partial(_secret_keys, cluster, plan.namespace)
+    read_keys = partial(_secret_keys, cluster, plan.namespace)
     read_claim = partial(cluster.read_claim, plan.namespace)
 
     def look_up(
@@ -101,8 +101,8 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
         dry_run = group.create_task(call_within(partial(_dry_run, plan, manifest, ports), limit))
         pod = pod_manifest(manifest)
         pod_dry_run = group.create_task(call_within(partial(cluster.try_pod, plan.namespace, pod), limit))
-        secrets = group.create_task(look_up(named.secrets, keys))
-        pull_secrets = group.create_task(look_up(named.pull_secrets, keys))
+        secrets = group.create_task(look_up(named.secrets, read_keys))
+        pull_secrets = group.create_task(look_up(named.pull_secrets, read_keys))
         claims = group.create_task(look_up(named.claims, read_claim))
         claim_dry_run = group.create_task(call_within(partial(_try_claim, plan, ports), limit))
     return PlannedRun(

@@ -25,7 +25,8 @@ def namespace_check(run: PlannedRun, granted: GrantedRights) -> Check:
         if response.namespace_terminating:
             text, hint = f"Namespace {namespace} is being deleted", "run Jobs in another namespace"
             return Check(code="k8s_namespace_terminating", level="error", message=text, hint=hint)
-        if not _refused_the_job(response) and (home is None or home.namespace != namespace):
+        exists = _refused_the_job(response) or (home is not None and home.namespace == namespace)
+        if not exists:
             text = f"Could not determine whether namespace {namespace} exists: {describe_error(response)}"
             level: Level = "info" if granted.lacks("create", "jobs") else "warn"
             return Check(code="k8s_namespace_check_failed", level=level, message=text)
@@ -79,7 +80,10 @@ def pod_dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Chec
 
 
 def _warning_check(text: str) -> Check:
-    """A check that quotes a warning. Pod Security refuses Pods only; Jobs get a warning, if `warn` is set."""
+    """A check that quotes a warning.
+
+    Pod Security refuses Pods only. For a Job it warns, if the namespace's label `warn` names the level.
+    """
     pod_security = (
         "if the namespace enforces this level, the Pod is refused: lower the level or adapt the Pod"
     )

@@ -93,7 +93,7 @@ async def probe(plan: RunPlan, ports: Ports) -> ProbeOutcome:
 
 
 def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
-    """The plan with the probe's command and short time limits, and without a run log.
+    """The plan with the probe's command and short time limits, without run log, workspace and a new claim.
 
     The TTL removes the Job if this process ends before it can delete it.
     """

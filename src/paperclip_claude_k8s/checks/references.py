@@ -43,7 +43,10 @@ def pod_manifest(job: JsonObject) -> JsonObject:
 
 
 def references(job: JsonObject, own_secret: str) -> References:
-    """The references of this Job, except to its run Secret (`own_secret`) and to the parts of an upload."""
+    """The references of this Job, except to its run Secret (`own_secret`) and to the part of an upload.
+
+    The sample workspace of the environment test has one part; real uploads have more.
+    """
     spec = get_object(get_object(get_object(job, "spec"), "template"), "spec")
 
     def is_own(name: str) -> bool:

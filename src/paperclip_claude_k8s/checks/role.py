@@ -112,7 +112,7 @@ def agent_policy(namespace: str, host_namespace: str, telemetry_namespace: str =
         for name in (host_namespace, telemetry_namespace)
     )
     telemetry = {"to": [collector], "ports": [{"protocol": "TCP", "port": port} for port in _OTLP_PORTS]}
-    outside = [{"ipBlock": {"cidr": cidr, "except": closed}} for cidr, closed in _OUTSIDE.items()]
+    outside = [{"ipBlock": {"cidr": cidr, "except": excluded}} for cidr, excluded in _OUTSIDE.items()]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

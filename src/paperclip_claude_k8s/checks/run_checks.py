@@ -36,8 +36,8 @@ from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.admit import find_refusals
 from paperclip_claude_k8s.run.prepare import job_namespace
 
-IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
-"""Variable that each Pod has: its service account leads to the cluster."""
+IN_CLUSTER_VARIABLE = "KUBERNETES_SERVICE_HOST"
+"""Variable that each Pod has. In a Pod, the service account leads to the cluster, without a kubeconfig."""
 SETUP_NEEDED = Check(
     code="k8s_setup_needed",
     level="warn",
@@ -83,13 +83,13 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     if isinstance(version, KubeconfigRefused):
         refusals = (Refusal("kubeconfig", version.rule, version.allowed_by),)
         return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
-    before = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
+    first_checks = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
     if not isinstance(version, ClusterError):
-        return before + await _examine_cluster(ctx, config, ports)
-    names_cluster = config.kubeconfig is not None or IN_CLUSTER in process.settings.env
+        return first_checks + await _examine_cluster(ctx, config, ports)
+    names_cluster = config.kubeconfig is not None or IN_CLUSTER_VARIABLE in process.settings.env
     if ctx.setup_may_follow and not names_cluster:
         return [*assess.config_checks(ctx.config), SETUP_NEEDED]
-    return before  # every other call would fail in the same way
+    return first_checks  # every other call would fail in the same way
 
 
 async def _examine_cluster(ctx: CheckupContext, config: AdapterConfig, ports: Ports) -> list[Check]:

@@ -62,8 +62,9 @@ class Server:
 
     image: str
     metrics_port: int = 0
-    """Port from which `metrics_namespace` may read metrics; 0: no such port."""
+    """Port of the server's metrics; 0: it serves none."""
     metrics_namespace: str = ""
+    """The only namespace whose Pods may connect to that port."""
 
 
 def agents_objects(setup: Setup) -> tuple[JsonObject, ...]:

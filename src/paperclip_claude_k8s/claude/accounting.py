@@ -11,8 +11,8 @@ A `result` event reports tokens and cost in three ways, and what they cover chan
 
 If `model_usage_since_last_result` is present, its sum is what the run itself used. Otherwise `modelUsage` and
 `total_cost_usd` are used if they started at 0 with this run. Totals start at 0 in a version before
-`FIRST_SESSION_TOTALS`, and in a session that was not resumed. They also do if `modelUsage` equals the sum of
-`usage`, since `modelUsage` then includes no earlier run. In all other cases only the sum of `usage` is
+`FIRST_SESSION_TOTALS`, and in a session that was not resumed. They also start at 0 if `modelUsage` equals the
+sum of `usage`, since `modelUsage` then includes no earlier run. In all other cases only the sum of `usage` is
 certain, and the cost is unknown.
 
 Example: a resumed session that had cost $2 before prints `usage` = 100 tokens and `total_cost_usd` = 2.3.
@@ -135,7 +135,7 @@ class ReportedUsage:
 
         This is assumed of the totals of an unknown version if `resumed` is unknown too.
         """
-        if resumed is False or not self.total_cost:
+        if resumed is False or not self.total_cost:  # a total of 0, or none, contains no earlier cost
             return True
         if self.total is not None and self.total == self.turns:
             return True
@@ -178,9 +178,9 @@ class UsageTracker:
         )
         since = event.get("model_usage_since_last_result")
         if isinstance(since, dict):
-            cost = sum(believable_cost(row.get("costUSD")) or 0.0 for row in _rows(since))
+            since_cost = sum(believable_cost(row.get("costUSD")) or 0.0 for row in _rows(since))
             usage = (reported.since or TokenUsage()) + tokens_per_model(since)
-            reported = replace(reported, since=usage, since_cost=reported.since_cost + cost)
+            reported = replace(reported, since=usage, since_cost=reported.since_cost + since_cost)
         self.reported = reported
 
 

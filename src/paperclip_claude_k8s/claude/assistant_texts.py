@@ -40,6 +40,7 @@ class AssistantTexts:
         self._retracted = RecentTexts()
 
     def add(self, line: bytes, *, has_text: bool) -> None:
+        """Take an `assistant` event of the main agent. A line that is too large to be parsed is ignored."""
         if len(line) > SHORT_LINE and not small_enough_to_parse(line):
             return
         self._last_line = line
@@ -54,7 +55,10 @@ class AssistantTexts:
         self._retracted.update(uuids)
 
     def model(self) -> str:
-        """The model of the last kept message that a model wrote, not the CLI; empty if there is none."""
+        """The model of the last message, or of the last kept one with text if the CLI itself wrote the last.
+
+        Empty if no such message names a model.
+        """
         last = get_name(get_object(read_event(self._last_line) or {}, "message"), "model")
         if last and last != SYNTHETIC:
             return last

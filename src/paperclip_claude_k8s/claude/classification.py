@@ -2,7 +2,7 @@
 
 Messages of the model and outputs of tools are never examined, because an agent may well quote an error
 message. The texts of the CLI are in `known_texts`. This module also finds, in the CLI's text, the address for
-logging in and the time at which a usage limit resets.
+logging in and the time at which a usage limit resets; the address is searched for in stderr as well.
 """
 
 import re
@@ -153,7 +153,10 @@ def _without_known_text(transcript: Transcript) -> FailureClass:
 
 
 def _is_blocked(transcript: Transcript) -> bool:
-    """Whether a usage limit blocks the agent until a known time. Without a time, the agent is throttled."""
+    """Whether a usage limit has refused a call and blocks the agent until a known time.
+
+    Without such a time, the service throttles all requests for a moment.
+    """
     return transcript.blocked_until is not None and "rate_limit" in transcript.assistant_errors
 
 

@@ -60,5 +60,8 @@ def _permissions(options: CommandOptions) -> list[str]:
 
 
 def _server_rule(server: str) -> str:
-    """Allows all tools of this MCP server. The CLI replaces other characters in its name in the same way."""
+    """The rule that allows all tools of this MCP server.
+
+    In tool names, the CLI replaces characters of the server's name in the same way.
+    """
     return f"mcp__{re.sub(r'[^a-zA-Z0-9_-]', '_', server)}"

@@ -14,7 +14,8 @@ from paperclip_claude_k8s.claude.transcript import ModelChange
 Handler: TypeAlias = Callable[[StreamState, Event, bytes], None]
 """Takes the state, the event, and its line."""
 LAST_ITEMS = 100
-"""Number of errors, and of model changes, that are kept: the last ones."""
+"""Number of errors, and of model changes, that are kept: the last ones. `[1 - LAST_ITEMS :]` leaves room for
+one that is added."""
 
 
 def handler_of(event: Event) -> Handler | None:

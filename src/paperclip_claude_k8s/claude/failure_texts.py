@@ -124,7 +124,7 @@ def pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
 
 
 def _signal_hint(state: ContainerEnd) -> str:
-    """The signal that ended the container, as far as the exit code tells it."""
+    """What ended the container: the loss of the container, or a signal, as far as the exit code tells it."""
     if state.reason in LOST_CONTAINER:
         return _LOST_HINT
     return OOM_HINT if state.exit_code == 137 else signal_name(state.exit_code)
@@ -152,7 +152,7 @@ def exit_step(exit_code: int | None) -> str:
 
 
 def first_plain_line(stdout: str) -> str:
-    """The first line without an event, or the beginning of one; empty if there is none.
+    """The first line that contains neither an event nor the beginning of an event; empty if there is none.
 
     An event is a JSON object with a non-empty `type`.
     """

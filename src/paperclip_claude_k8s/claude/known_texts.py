@@ -129,10 +129,10 @@ def kind_of_line(line: str, kinds: Iterable[TextClass]) -> TextClass | None:
 
     Other programs print such lines as well. A row of a failure that may stand anywhere is therefore ignored.
     """
-    wanted, start = set(kinds), line.strip()
+    wanted, text = set(kinds), line.strip()
     rows = (known for known in known_texts() if known.text_class in wanted)
     certain = (known for known in rows if isinstance(known.text_class, LineKind) or not known.is_anywhere)
-    return next((known.text_class for known in certain if known.matches(start)), None)
+    return next((known.text_class for known in certain if known.matches(text)), None)
 
 
 def status_in(text: str) -> int | None:

@@ -4,7 +4,7 @@ from paperclip_claude_k8s.base.settings import LIMITS
 
 
 class PartialLine:
-    """Keeps the pieces of a line. What exceeds `Limits.log_line_bytes` is dropped."""
+    """Keeps the pieces of a line. From the piece on that exceeds `Limits.log_line_bytes`, all are dropped."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -24,7 +24,10 @@ class RateLimits:
 
     @property
     def blocked_until(self) -> float | None:
-        """When the last of the windows that reject requests resets, in epoch seconds; None if none does."""
+        """When the last of the windows that reject requests resets, in epoch seconds.
+
+        None if no window rejects requests, or if it is not known when one resets.
+        """
         return max((resets for resets in self._rejected.values() if resets is not None), default=None)
 
     def add(self, info: Event) -> None:

@@ -55,7 +55,7 @@ def reset_time(text: str, now: datetime) -> datetime | None:
 
 
 def _time_of(found: re.Match[str], now: datetime) -> datetime:
-    """Raises an exception if a part of the time is unknown or out of range."""
+    """The time of a match of `_RESETS_AT`. Raises if a part of the time is unknown or out of range."""
     local = now.astimezone(ZoneInfo((found["zone"] or DEFAULT_ZONE).strip()))
     if not 1 <= int(found["hour"]) <= 12:
         raise ValueError(found["hour"])

@@ -27,7 +27,7 @@ class RunNotices:
         self.lost_session = False
         """The CLI could not save the session's transcript."""
         self.stopped_tasks: dict[str, str] = {}
-        """Id and description of tasks that were stopped after the agent's last message."""
+        """Id and description of tasks that were stopped after the agent's last message or last `init`."""
         self._tasks: dict[str, str] = {}
         """Id and description of the background tasks that started in this run."""
         self._stopped_by_agent = RecentTexts()
@@ -113,10 +113,10 @@ def denied_tools(result: Event) -> str:
 
 def _unknown_model(line: str) -> str:
     """The model that the CLI reports on stderr as unknown; empty if the line is another one."""
-    start = line.strip()
-    if not start.startswith(_UNKNOWN_MODEL):
+    text = line.strip()
+    if not text.startswith(_UNKNOWN_MODEL):
         return ""
-    fields = read_json(start.removeprefix(_UNKNOWN_MODEL).encode("utf-8", "replace"))
+    fields = read_json(text.removeprefix(_UNKNOWN_MODEL).encode("utf-8", "replace"))
     return get_name(fields, "model") if isinstance(fields, dict) else ""
 
 

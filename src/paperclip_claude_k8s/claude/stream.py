@@ -221,7 +221,10 @@ def _is_plain_message(line: bytes) -> bool:
 
 
 def _is_empty_reply(reader: StreamReader, result: Event | None) -> bool:
-    """No result and only empty messages, or a result by which the CLI itself reports an empty reply."""
+    """Whether there are only empty messages and no result, or a result that reports an empty reply.
+
+    In such a result the CLI contradicts itself: the turn completed, and failed, without any message.
+    """
     if result is None:
         return reader.main_events > 0 and not reader.has_content
     completed = result.get("terminal_reason") == "completed"

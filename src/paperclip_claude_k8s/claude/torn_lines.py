@@ -82,6 +82,7 @@ def _type_of_fields(text: str) -> str | None:
         if level == 0:
             return None
         if (level, name) == (1, "type") and value is not None:
+            # As the first field, any type counts, as for `_FIRST_TYPE`; after other fields, only a known one.
             return value if value in TOP_LEVEL_TYPES or (not known.names and _TYPE.fullmatch(value)) else None
         known.add(level, outer, name, value or "")
     return known.type()

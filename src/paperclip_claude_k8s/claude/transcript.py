@@ -76,7 +76,8 @@ class Transcript:
     api_key_source: str = ""
     """Where the CLI found its key, in its own words."""
     blocked_until: float | None = None
-    """When the last of the usage limits that reject requests resets, in epoch seconds; None if none does."""
+    """When the last of the usage limits that reject requests resets, in epoch seconds; None if none does, or
+    if that is unknown."""
     excerpt: bytes = b""
     """First and last bytes of stdout, with a note between them of how many were left out."""
     lines: int = 0

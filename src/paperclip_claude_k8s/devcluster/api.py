@@ -23,7 +23,8 @@ OLD_MINOR = "28"
 USER = "system:serviceaccount:paperclip:paperclip"
 """The user that error responses name."""
 WITHOUT_CONNECTION = frozenset({"pods/exec", "pods/attach", "pods/portforward"})
-"""What `kubectl` opens a connection to a Pod for. It sends GET or POST, depending on its version."""
+"""Subresources by which `kubectl` connects to a Pod, which is impossible here. `kubectl` sends GET or POST,
+depending on its version."""
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -143,23 +144,23 @@ class Api:
         return self.store.create(target.kind, obj)
 
     def _modify(self, target: Target, request: Request) -> Object:
-        def change(found: Object) -> Object:
-            wanted = request.body
+        def change(before: Object) -> Object:
+            given = request.body
             if request.method == "PATCH":
-                wanted = patching.patched(found, request.body, request.content_type)
-            after = admitted(target.kind, target.namespace, wanted)
-            self._check_version(target, found, after["metadata"].get("resourceVersion"))
-            check_change(target.kind, found, after)
+                given = patching.patched(before, request.body, request.content_type)
+            after = admitted(target.kind, target.namespace, given)
+            self._check_version(target, before, after["metadata"].get("resourceVersion"))
+            check_change(target.kind, before, after)
             for name in SERVER_FIELDS:
                 after["metadata"].pop(name, None)
-                if name in found["metadata"]:
-                    after["metadata"][name] = found["metadata"][name]
+                if name in before["metadata"]:
+                    after["metadata"][name] = before["metadata"][name]
             return after
 
         return self.store.update(target.kind, target.namespace, target.name, change)
 
-    def _check_version(self, target: Target, found: Object, wanted: str | None) -> None:
-        if wanted and wanted != found["metadata"]["resourceVersion"]:
+    def _check_version(self, target: Target, before: Object, version: str | None) -> None:
+        if version and version != before["metadata"]["resourceVersion"]:
             raise problems.modified(target.kind.plural, target.kind.group, target.name)
 
     def _delete_all(self, target: Target, request: Request) -> Object:

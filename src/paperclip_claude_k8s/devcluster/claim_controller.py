@@ -1,7 +1,7 @@
 """PersistentVolumeClaims: what the API server accepts, and the controllers that bind and delete claims.
 
-Every claim is bound at once, whatever its class. A deleted claim stays until no Pod uses it, as the finalizer
-`kubernetes.io/pvc-protection` has it in a cluster; then its files are removed too.
+Every claim is bound at once, whatever its class. A deleted claim stays until no Pod uses it; then its files
+are removed too. In a cluster, the finalizer `kubernetes.io/pvc-protection` has the same effect.
 """
 
 import shutil
@@ -44,14 +44,14 @@ def claim_faults(spec: Object) -> Iterator[str]:
 
 def changed_claim_faults(before: Object, after: Object) -> Iterator[str]:
     """A claim keeps its spec, except for the size and what the controller fills in."""
-    fixed = ({**spec, "resources": None, "volumeName": None} for spec in (before, after))
-    if next(fixed) != next(fixed):
+    fixed_before, fixed_after = ({**spec, "resources": None, "volumeName": None} for spec in (before, after))
+    if fixed_before != fixed_after:
         why = "spec is immutable after creation except resources.requests for bound claims"
         yield f"spec: Forbidden: {why}"
 
 
 def why_claims_unusable(store: Store, pod: Object) -> str | None:
-    """Why the scheduler cannot place a Pod because of its claims, in its words; None if it can.
+    """Why a Pod cannot be scheduled because of its claims, in the scheduler's words; None if it can.
 
     A Pod may name a claim that does not exist, unlike in a cluster: it gets a folder of that name.
     """

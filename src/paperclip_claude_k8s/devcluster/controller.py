@@ -1,4 +1,4 @@
-"""The control plane: binds claims, schedules Pods, reconciles Jobs, deletes objects without their owners.
+"""The control plane: binds claims, schedules Pods, reconciles Jobs, deletes objects whose owners are gone.
 
 One loop does all of it. It makes a pass over all objects after each change of the store, and when a
 deadline, a TTL or a delayed Job condition is due.
@@ -43,7 +43,7 @@ class Controller:
                 except Exception:
                     log.exception("Pod %s/%s", pod["metadata"]["namespace"], pod["metadata"]["name"])
             due = self._jobs.reconcile_all()
-            _collect_orphans(self._store)
+            _delete_ownerless(self._store)
             if not changed.is_set():
                 await _wait(changed, due)
 
@@ -99,7 +99,7 @@ class Scheduler:
         self._events.record(pod, "Warning", "FailedScheduling", text)
 
 
-def _collect_orphans(store: Store) -> None:
+def _delete_ownerless(store: Store) -> None:
     """Delete every object that has owner references, but whose owners no longer exist."""
     existing = {obj["metadata"]["uid"] for kind in kinds.ALL for obj in store.list(kind)}
     for kind in kinds.ALL:

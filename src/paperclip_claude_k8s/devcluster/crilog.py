@@ -77,10 +77,10 @@ class StreamWriter:
     def feed(self, chunk: bytes) -> None:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         out = [piece for line in lines for piece in self._records(line)]
-        whole = len(self._rest) - len(self._rest) % RECORD_BYTES
-        if whole:
-            text, self._rest = self._rest[:whole], self._rest[whole:]
-            out += [self._record(text[at : at + RECORD_BYTES], b"P") for at in range(0, whole, RECORD_BYTES)]
+        size = len(self._rest) - len(self._rest) % RECORD_BYTES  # of the full records in an incomplete line
+        if size:
+            text, self._rest = self._rest[:size], self._rest[size:]
+            out += [self._record(text[at : at + RECORD_BYTES], b"P") for at in range(0, size, RECORD_BYTES)]
         if out:
             self._log.append(b"".join(out))
 
@@ -138,13 +138,14 @@ class LogRenderer:
         if stamp[:19] < self._options.since:
             return []
         prefixed = self._options.timestamps and (self._at_start or self._options.every_record)
-        self._at_start = tag == b"F"  # a newline, and then the start of a line
-        return [stamp, b" ", text, b"\n"][0 if prefixed else 2 : 4 if self._at_start else 3]
+        self._at_start = tag == b"F"
+        parts = [stamp, b" ", text] if prefixed else [text]
+        return [*parts, b"\n"] if self._at_start else parts
 
 
 async def read_log(log: LogFile, options: LogOptions) -> AsyncIterator[bytes]:
     """The bytes of a response: the log so far; with `follow`, also all later records."""
-    reader, rest, generation = LogRenderer(options), b"", log.generation
+    renderer, rest, generation = LogRenderer(options), b"", log.generation
     source = log.path.open("rb")
     try:
         if options.tail is not None:
@@ -154,7 +155,7 @@ async def read_log(log: LogFile, options: LogOptions) -> AsyncIterator[bytes]:
             block = source.read(BLOCK_BYTES)
             if block:
                 *records, rest = (rest + block).split(b"\n")
-                yield reader.render(records)
+                yield renderer.render(records)
             elif generation != log.generation:
                 source.close()
                 source, generation, rest = log.path.open("rb"), log.generation, b""
@@ -174,4 +175,6 @@ def _tail_offset(content: bytes, lines: int) -> int:
             starts.append(at)
         at_start = record.split(b" ", 3)[2] == b"F"
         at += len(record) + 1
-    return starts[-lines] if 0 < lines <= len(starts) else (at if lines == 0 else 0)
+    if lines == 0:
+        return at
+    return starts[-lines] if lines <= len(starts) else 0

@@ -21,7 +21,7 @@ def _group(name: str) -> dict[str, Any]:
 
 
 def _resources(group: str, group_version: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = [
+    resources: list[dict[str, Any]] = [
         {
             "name": kind.plural,
             "singularName": kind.kind.lower(),
@@ -36,9 +36,9 @@ def _resources(group: str, group_version: str) -> dict[str, Any]:
     ]
     if not group:
         log = {"name": "pods/log", "singularName": "", "namespaced": True, "kind": "Pod", "verbs": ["get"]}
-        found.append(log)
+        resources.append(log)
     if group == ACCESS_GROUP:
-        found.append(
+        resources.append(
             {
                 "name": "selfsubjectaccessreviews",
                 "singularName": "",
@@ -47,7 +47,12 @@ def _resources(group: str, group_version: str) -> dict[str, Any]:
                 "verbs": ["create"],
             }
         )
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": found}
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": group_version,
+        "resources": resources,
+    }
 
 
 _PAGES: dict[str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ class Events:
         """Record an Event of type Normal or Warning, or increase the count of the same Event if it exists."""
         event = self._find(about, reason, message)
         if event is not None:
-            self._count(event)
+            self._increase_count(event)
         else:
             self._create(about, event_type, reason, message)
 
@@ -57,7 +57,7 @@ class Events:
             },
         )
 
-    def _count(self, event: Object) -> None:
+    def _increase_count(self, event: Object) -> None:
         def change(found: Object) -> None:
             found["count"] = found.get("count", 0) + 1
             found["lastTimestamp"] = now()

@@ -25,7 +25,7 @@ class Faults:
     """Behave as a server before 1.29, which drops `podReplacementPolicy`: a deleted Pod is replaced at
     once."""
     pod_refusal: str = ""
-    """Message with which admission refuses every Pod of a Job; empty: no Pod is refused."""
+    """Message with which admission refuses every new Pod; empty: no Pod is refused."""
     pod_suffix: str = ""
     """End of the names of new Pods; empty: a random end."""
     rotate_log_at: int = 0

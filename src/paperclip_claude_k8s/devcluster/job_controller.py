@@ -27,6 +27,7 @@ class JobController:
         self._events = Events(store, "job-controller")
         self._status = JobStatus(store, faults, self._events)
         self._due: float | None = None
+        """What `reconcile_all` returns, as far as its pass has determined it."""
 
     def reconcile_all(self) -> float | None:
         """One pass over all Jobs. Returns the seconds until the next timed action is due, or None."""
@@ -81,7 +82,7 @@ class JobController:
             delete_gracefully(self._store, pod, None)
             name = pod["metadata"]["name"]
             self._events.record(job, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
-        if active or pods:
+        if pods:
             self._status.set_active(job, len(pods if waits_for_end else active[:wanted]))
         if len(active) >= wanted or (waits_for_end and pods):
             return
@@ -112,7 +113,10 @@ class JobController:
                 self._status.set_active(job, 0)  # the Pod is replaced and does not count as failed
 
     def _finish(self, job: Object, pods: list[Object], *, succeeded: bool) -> None:
-        """Write the Job's condition, not before `Faults.condition_delay` seconds after its last Pod ended."""
+        """Write the Job's condition, not before `Faults.condition_delay` seconds after its last Pod ended.
+
+        One failed Pod is final, whatever `backoffLimit` says: the adapter's Jobs have 0.
+        """
         if self._faults.condition_delay:
             finished = max((_finish_time(pod) for pod in pods), default=_now_seconds())
             left = self._faults.condition_delay - (_now_seconds() - finished)

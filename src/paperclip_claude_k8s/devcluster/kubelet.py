@@ -184,17 +184,17 @@ class PodRun:
         return code
 
     async def _until_present(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401  # what `attempt` returns
-        """Repeat until every Secret that `attempt` needs exists; report what is missing.
+        """Repeat `attempt` until every Secret that it needs exists; report what is missing.
 
-        It is reported after `MISSING_GRACE`: a real kubelet needs as long before it mounts anything.
+        Nothing is reported before `MISSING_GRACE` is over: a real kubelet needs as long to mount anything.
         """
-        reported, patient_until = "", loop_time() + MISSING_GRACE
+        reported, report_from = "", loop_time() + MISSING_GRACE
         while True:
             changed = self._store.next_change()
             try:
                 return attempt()
             except Missing as missing:
-                if (left := patient_until - loop_time()) > 0:
+                if (left := report_from - loop_time()) > 0:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(left):
                             await changed.wait()

@@ -9,6 +9,7 @@ NODE_LABELS = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}
 _BINARY = {f"{prefix}i": 1024.0**power for power, prefix in enumerate("KMGTPE", 1)}
 _DECIMAL = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _UNITS = _BINARY | _DECIMAL
+"""Suffix of a quantity → factor."""
 
 
 def why_unschedulable(spec: dict[str, Any]) -> str | None:

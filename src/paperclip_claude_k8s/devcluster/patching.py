@@ -1,4 +1,4 @@
-"""JSON patch (RFC 6902) and merge patch (RFC 7386)."""
+"""JSON patch (RFC 6902, without `copy` and `move`) and merge patch (RFC 7386)."""
 
 import copy
 from typing import Any
@@ -15,13 +15,14 @@ def patched(obj: dict[str, Any], patch: Any, content_type: str) -> Any:  # noqa:
     if not content_type.startswith("application/json-patch"):
         return _merge(obj, patch)
     result: Any = copy.deepcopy(obj)
-    for operation, given in zip(patch, decoded(patch, JSON_PATCH), strict=True):
-        if "path" not in given or "op" not in given:
+    # `checked` has no null fields, of which an operation needs its value
+    for operation, checked in zip(patch, decoded(patch, JSON_PATCH), strict=True):
+        if "path" not in checked or "op" not in checked:
             raise _rejected("an operation needs an op and a path")
         try:
             result = _apply(result, operation)
         except (KeyError, IndexError, ValueError, TypeError, AttributeError):
-            raise _rejected(f"{given['path']} is missing") from None
+            raise _rejected(f"{checked['path']} is missing") from None
     return result
 
 

@@ -188,7 +188,7 @@ class Paths:
 
     def add(self, mount_path: str, folder: Path) -> None:
         mount = mount_path.rstrip("/")
-        self._mounts = [pair for pair in self._mounts if pair[0] != mount]  # of an earlier container
+        self._mounts = [pair for pair in self._mounts if pair[0] != mount]  # an earlier container may have it
         self._mounts.append((mount, str(folder)))
         self._mounts.sort(key=lambda pair: -len(pair[0]))
 

@@ -94,7 +94,8 @@ def termination_message(spec: Object, code: int, message_file: Path, log: LogFil
     message = _part_of(message_file, MESSAGE_BYTES, from_start=True)
     if message or code == 0 or spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
         return message
-    records = _part_of(log.path, LOG_BYTES).split(b"\n")[-FALLBACK_LINES - 1 : -1] if log is not None else []
+    pieces = _part_of(log.path, LOG_BYTES).split(b"\n") if log is not None else []
+    records = pieces[-FALLBACK_LINES - 1 : -1]  # nothing follows the last newline
     return b"\n".join(record.split(b" ", 3)[-1] for record in records)[-FALLBACK_BYTES:]
 
 
@@ -112,12 +113,12 @@ def _part_of(path: Path, size: int, *, from_start: bool = False) -> bytes:
         return file.read(size)
 
 
-def _set_condition(status: Object, kind: str, true: bool) -> None:  # noqa: FBT001
+def _set_condition(status: Object, kind: str, holds: bool) -> None:  # noqa: FBT001
     conditions = status.setdefault("conditions", [])
-    wanted = {"type": kind, "status": "True" if true else "False"}
+    new = {"type": kind, "status": "True" if holds else "False"}
     for condition in conditions:
         if condition["type"] == kind:
-            if condition["status"] != wanted["status"]:
-                condition.update(wanted, lastTransitionTime=now())
+            if condition["status"] != new["status"]:
+                condition.update(new, lastTransitionTime=now())
             return
-    conditions.append({**wanted, "lastTransitionTime": now()})
+    conditions.append({**new, "lastTransitionTime": now()})

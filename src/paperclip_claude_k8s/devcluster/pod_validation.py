@@ -25,17 +25,17 @@ def pod_faults(spec: Object, where: str) -> Iterator[str]:
         yield f"{where}.containers: Required value"
     if spec.get("terminationGracePeriodSeconds", 0) < 0:
         yield f"{where}.terminationGracePeriodSeconds: Invalid value: must be greater than or equal to 0"
-    volumes: set[str] = set()
+    volume_names: set[str] = set()
     for index, volume in enumerate(spec.get("volumes", [])):
-        yield from _name_faults(volume, volumes, f"{where}.volumes[{index}]")
+        yield from _name_faults(volume, volume_names, f"{where}.volumes[{index}]")
         yield from _volume_faults(volume, f"{where}.volumes[{index}]")
-    names: set[str] = set()
+    container_names: set[str] = set()
     for field in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(field, [])):
             path = f"{where}.{field}[{index}]"
-            yield from _name_faults(container, names, path)
+            yield from _name_faults(container, container_names, path)
             yield from _container_faults(container, path)
-            yield from _mount_faults(container, volumes, path)
+            yield from _mount_faults(container, volume_names, path)
 
 
 def _name_faults(obj: Object, seen: set[str], path: str) -> Iterator[str]:
@@ -92,10 +92,10 @@ def _env_faults(entry: Object, path: str) -> Iterator[str]:
         yield f"{path}.valueFrom.secretKeyRef.key: Required value"
 
 
-def _mount_faults(container: Object, volumes: set[str], path: str) -> Iterator[str]:
+def _mount_faults(container: Object, volume_names: set[str], path: str) -> Iterator[str]:
     for index, mount in enumerate(container.get("volumeMounts", [])):
         at = f"{path}.volumeMounts[{index}]"
-        if mount.get("name") not in volumes:
+        if mount.get("name") not in volume_names:
             yield f'{at}.name: Not found: "{mount.get("name", "")}"'
         if not mount.get("mountPath") or "\0" in mount["mountPath"]:
             yield f"{at}.mountPath: Required value"

@@ -3,7 +3,7 @@
 from paperclip_claude_k8s.devcluster.problems import bad_request
 
 MAX_DIGITS = 18
-"""Longer numbers do not fit into 64 bits."""
+"""Every number of so many digits fits into 64 bits."""
 
 
 def number(query: dict[str, str], name: str) -> int | None:

@@ -9,12 +9,14 @@ from paperclip_claude_k8s.devcluster.kinds import Object
 
 Match = Callable[[Object], bool]
 _SET = re.compile(r"^\s*(\S+)\s+(in|notin)\s+\(([^)]*)\)\s*$")
-_PART = re.compile(r",(?![^(]*\))")
+"""A requirement such as `e in (f,g)`."""
+_BETWEEN_PARTS = re.compile(r",(?![^(]*\))")
+"""A comma that separates requirements, and not values in parentheses."""
 
 
 def label_match(selector: str) -> Match:
     """A predicate for `a=b,c!=d,e in (f,g),!h,i`: all requirements must hold."""
-    tests = [_requirement(part.strip()) for part in _PART.split(selector) if part.strip()]
+    tests = [_requirement(part.strip()) for part in _BETWEEN_PARTS.split(selector) if part.strip()]
     return lambda obj: all(test(obj.get("metadata", {}).get("labels") or {}) for test in tests)
 
 
@@ -50,6 +52,7 @@ def _field(part: str) -> Match:
         found: Any = obj
         for step in path.strip().split("."):
             found = found.get(step) if isinstance(found, dict) else None
-        return (str(found or "") == value.strip()) is not (operator == "!=")
+        is_equal = str(found or "") == value.strip()
+        return not is_equal if operator == "!=" else is_equal
 
     return test

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from paperclip_claude_k8s.devcluster import problems
 from paperclip_claude_k8s.devcluster.kinds import PODS, Kind, Object
@@ -16,11 +16,14 @@ MAX_HISTORY = 20_000
 """Number of changes kept for watches; a watch from an older version gets status 410."""
 
 
+ChangeType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     version: int
     kind: Kind
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    type: ChangeType
     object: Object
 
 
@@ -124,11 +127,11 @@ class Store:
         """An event that the next change sets. Get it before reading objects, so that no change is missed."""
         return self._changed
 
-    def _add_to_history(self, kind: Kind, what: Literal["ADDED", "MODIFIED", "DELETED"], obj: Object) -> None:
+    def _add_to_history(self, kind: Kind, change: ChangeType, obj: Object) -> None:
         self._version += 1
         obj["metadata"]["resourceVersion"] = str(self._version)
         if len(self._history) == MAX_HISTORY:
             self._compacted = self._history[0].version
-        self._history.append(Change(self._version, kind, what, copy.deepcopy(obj)))
+        self._history.append(Change(self._version, kind, change, copy.deepcopy(obj)))
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -110,7 +110,8 @@ class _Watch:
         self._as_table = as_table
         seconds = number(query, "timeoutSeconds")
         self._seconds = WATCH_SECONDS if seconds is None else seconds
-        version = number({name: text for name, text in query.items() if text}, "resourceVersion") or 0
+        given = {name: text for name, text in query.items() if text}  # an empty version means none
+        version = number(given, "resourceVersion") or 0
         self._from_now = version == 0
         self._version = version or api.store.version
         self._closing = asyncio.Event()
@@ -158,8 +159,8 @@ class _Watch:
             return
         if change.type != "DELETED":
             self._shown[uid] = change.object
-        kind = "ADDED" if before is None and change.type == "MODIFIED" else change.type
-        yield self._event(kind, change.object)
+        event_type = "ADDED" if before is None and change.type == "MODIFIED" else change.type
+        yield self._event(event_type, change.object)
 
     def _is_of_target(self, change: Change) -> bool:
         namespace = self._target.namespace
@@ -187,6 +188,6 @@ class _Watch:
         }
         return orjson.dumps({"type": "BOOKMARK", "object": bookmark}) + b"\n"
 
-    def _event(self, kind: str, obj: dict[str, object]) -> bytes:
+    def _event(self, event_type: str, obj: dict[str, object]) -> bytes:
         shown: object = table(self._target.kind, [obj], str(self._version)) if self._as_table else obj
-        return orjson.dumps({"type": kind, "object": shown}) + b"\n"
+        return orjson.dumps({"type": event_type, "object": shown}) + b"\n"

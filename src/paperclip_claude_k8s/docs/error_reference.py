@@ -77,8 +77,8 @@ def _family(description: ErrorDescription) -> str:
 
 
 def _evidence(description: ErrorDescription) -> str:
-    first, *others = description.evidence
-    return f"`{first}` if {_PROVEN_IF[first]}, else `{others[0]}`" if others else f"`{first}`"
+    first, *alternatives = description.evidence
+    return f"`{first}` if {_PROVEN_IF[first]}, else `{alternatives[0]}`" if alternatives else f"`{first}`"
 
 
 def _session(description: ErrorDescription) -> str:

@@ -1,4 +1,4 @@
-"""Renders `observability.md`: its own introduction, then the tables of events, spans and metrics."""
+"""Renders `observability.md`: its own introduction, then the tables of events and metrics."""
 
 import inspect
 import logging

@@ -11,6 +11,7 @@ _PAGE = Path(__file__).with_name("policy.md")
 _TABLE = "| field | type | default | allows or limits |\n|---|---|---|---|\n"
 _DEFAULT = Policy().to_wire()
 _SHOWN_CHARS = 20
+"""Characters of a default that the table shows; a longer one is shown below the table."""
 
 
 def policy_reference() -> str:

@@ -25,8 +25,9 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Catalogue:
     """Models and quota windows: from fixed lists, `env`, and Anthropic's API if there are credentials.
 
-    `base_url` is that of the API. If ANTHROPIC_BASE_URL names a gateway, the list of models is requested from
-    it, because the API key then belongs to the gateway; the usage of a subscription is not.
+    `base_url` is the address of Anthropic's API. If ANTHROPIC_BASE_URL names a gateway, the list of models is
+    requested from the gateway, because the API key then belongs to it. The usage of a subscription is always
+    requested from `base_url`.
     """
 
     def __init__(self, env: Mapping[str, str], timings: Timings, base_url: str = PUBLIC_API) -> None:
@@ -43,9 +44,9 @@ class Catalogue:
         return [model.to_wire() for model in models.known_models(self._env)]
 
     async def list_models(self) -> list[JsonMap]:
-        """Return `[{id, label}]`; with an API key, the API's list comes first.
+        """Return `[{id, label}]`; with an API key, the API's models come first.
 
-        That list is requested at most once a minute.
+        They are requested at most once in `Timings.models_cached` seconds.
         """
         now = loop_time()
         if self._requested_at is None or now - self._requested_at >= self._timings.models_cached:
@@ -53,7 +54,10 @@ class Catalogue:
         return self._all_models()
 
     async def refresh_models(self) -> list[JsonMap]:
-        """As `list_models`, after a new request. If that fails, the last list from the API is used."""
+        """Return what `list_models` does, after a new request to the API, if there is an API key.
+
+        If the request fails, the models of the last successful request are used.
+        """
         self._requested_at = loop_time()
         key = self._env.get("ANTHROPIC_API_KEY", "").strip()
         if key and not models.uses_bedrock(self._env):
@@ -137,7 +141,7 @@ async def _foreign_skills(agents_home: str) -> dict[str, str]:
 def _subfolders(agents_home: str) -> dict[str, str]:
     """Return name → path of folders, and of links, in the agents' folder of skills. Blocks. Raises `OSError`.
 
-    Agents write there, so no link is followed, and the number of names is limited.
+    Agents write below `agents_home`, so no link there is followed, and the number of names is limited.
     """
     at = os.open(agents_home, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
     try:

@@ -83,7 +83,7 @@ If both set a variable, the value in `env` is used.
 """
 
 _RESOURCE_KEYS = tuple(
-    f"resources.{kind}.{what}" for kind in ("requests", "limits") for what in ("cpu", "memory")
+    f"resources.{kind}.{resource}" for kind in ("requests", "limits") for resource in ("cpu", "memory")
 )
 
 
@@ -230,7 +230,7 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
 
 
 def _check_sizes(config: AdapterConfig) -> None:
-    """Raises `ConfigInvalid` for so much text that other runs would wait while this one is prepared."""
+    """Raise `ConfigInvalid` for so much text that other runs would wait while this one is prepared."""
     total = 0
     for name in AdapterConfig.model_fields:
         size = count_chars(getattr(config, name))
@@ -268,18 +268,19 @@ def _with_current_names(given: Mapping[str, Any]) -> JsonMap:
 def _with_flat_resources(given: JsonMap) -> JsonMap:
     """Return `given` with `resources` in four flat keys, such as `cpuLimit`.
 
-    A dotted key, such as `resources.limits.cpu`, takes precedence over the nested object.
+    A dotted key, such as `resources.limits.cpu`, takes precedence over the nested object, and both over a
+    flat key in `given`.
     """
     nested = given.get("resources")
     if nested is not None and not isinstance(nested, Mapping):
         raise ValueError("resources: expected an object with requests and limits")
     flat = dict(given)
     for dotted in _RESOURCE_KEYS:
-        _, kind, what = dotted.split(".")
+        _, kind, resource = dotted.split(".")
         inner = (nested or {}).get(kind)
-        value = given.get(dotted, inner.get(what) if isinstance(inner, Mapping) else None)
+        value = given.get(dotted, inner.get(resource) if isinstance(inner, Mapping) else None)
         if value is not None:
-            flat[f"{what}{kind.removesuffix('s').capitalize()}"] = value
+            flat[f"{resource}{kind.removesuffix('s').capitalize()}"] = value
     return flat
 
 
@@ -327,8 +328,8 @@ def _explain(error: ValidationError) -> str:
 def documented_key(key: str) -> str:
     """Return a setting's camelCase key as documents show it: that of a resource is dotted."""
     for dotted in _RESOURCE_KEYS:
-        _, kind, what = dotted.split(".")
-        if key == f"{what}{kind.removesuffix('s').capitalize()}":
+        _, kind, resource = dotted.split(".")
+        if key == f"{resource}{kind.removesuffix('s').capitalize()}":
             return dotted
     return key
 

@@ -20,6 +20,7 @@ _SENSITIVE_LABELS = {
 UNLIMITED = float("inf")
 Number: TypeAlias = float | Decimal
 _SHOWN_CHARS = 100
+"""Characters of a name or a list of names that a refusal shows."""
 
 
 def config_refusals(config: AdapterConfig, policy: Policy) -> tuple[Refusal, ...]:
@@ -98,11 +99,11 @@ def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
 
 
 def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
-    """Settings above the policy's highest values. 0 means no limit, in Kubernetes too.
+    """Settings above the policy's highest values. A setting of 0 that means "no limit" is above each of them.
 
-    An agent that ignores SIGTERM works until `stopGraceSec` is over, so that has the limit of `timeoutSec`.
+    An agent that ignores SIGTERM works until `stopGraceSec` is over, so `maxTimeoutSec` limits it as well.
     """
-    cpu, memory, log = policy.max_cpu, policy.max_memory, policy.max_log_size
+    cpu, memory, log_size = policy.max_cpu, policy.max_memory, policy.max_log_size
     used_memory, used_log = parse_bytes(config.memory_limit), config.log_limit_bytes
     volume = parse_bytes(config.session_volume_size) if config.session_volume == AUTO else 0
     most_volume = policy.max_session_volume_size
@@ -128,7 +129,7 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
             "logSizeLimit",
             "maxLogSize",
             used_log or UNLIMITED,
-            parse_bytes(log) if log else None,
+            parse_bytes(log_size) if log_size else None,
         ),
         (
             "sessionVolumeSize",
@@ -142,12 +143,12 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
             what = "there is no limit" if value == UNLIMITED else "it is too much"
             why = f"{what}: {policy_field} is {policy.to_wire()[policy_field]}"
             yield Refusal(documented_key(key), why, policy_field)
-    given = {argument.partition("=")[0] for argument in config.extra_args}
+    extra_options = {argument.partition("=")[0] for argument in config.extra_args}
     for option, key, most in (
         ("--max-turns", "maxTurnsPerRun", policy.max_turns_per_run),
         ("--max-budget-usd", "maxCostUsdPerRun", policy.max_cost_usd_per_run),
     ):
-        if most is not None and option in given:
+        if most is not None and option in extra_options:
             yield Refusal("extraArgs", f"{option} replaces {key}, which {key} of the policy limits", key)
 
 

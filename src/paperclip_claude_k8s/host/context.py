@@ -50,7 +50,7 @@ def _text_or_none(value: object) -> object:
 
 
 def _id_or_none(value: object) -> object:
-    """Return what `_text_or_none` does, but refuse blank text: a lost id must not count as none."""
+    """Return what `_text_or_none` returns, but refuse blank text: a lost id must not count as no id."""
     if isinstance(value, str) and not value.strip():
         raise ValueError("expected an id, not blank text; leave the field out if there is none")
     return _text_or_none(value)
@@ -71,7 +71,10 @@ _TRACESTATE = re.compile(r"[!-~]{1,512}(?:[ ,!-~]{0,511}[!-~])?")
 
 
 def _matching(pattern: re.Pattern[str], limit: int) -> BeforeValidator:
-    """Return a validator that ignores other values: a broken trace context must not end a run."""
+    """Return a validator that returns None for what does not match: a broken trace context ends no run.
+
+    `limit`: the most characters that are examined.
+    """
 
     def read(value: object) -> str | None:
         text = value.strip() if isinstance(value, str) and len(value) <= limit else ""
@@ -156,7 +159,7 @@ class ExecutionContext(_HostModel):
     """What the host's page can show: `text`: lines for people; `events` (or None): the CLI's JSON lines.
     The setting `logFormat` may override it."""
     log_chunk_bytes: Annotated[int, Field(gt=0)] | None = None
-    """The largest chunk of several lines that `on_log` should get; 60 KiB unless it is smaller."""
+    """Bytes of the largest chunk of several lines that `on_log` gets. None, or more than 60 KiB: 60 KiB."""
 
     on_log: OnLog
     """`await on_log(stream, text)`: whole lines of the agent's output and of the adapter. Lines of the
@@ -171,9 +174,9 @@ class ExecutionContext(_HostModel):
     """`await on_dispatch()`: the Job is about to be created."""
     on_runtime_progress: ObjectCallback | None = None
     """`await on_runtime_progress({phase, message, currentToolName?, lastAssistantSnippet?, lastEventAt?})`:
-    every 15 s in the first minute, then every 60 s; with the log format `text` also up to 5 s after the agent
-    began or ended a call or wrote a text. Not called if there is an `on_spawn`: then `on_log` gets keepalive
-    lines while the agent is silent."""
+    every 15 s in the first minute, then every 60 s; with the log format `text` also at most 5 s after the
+    agent began or ended a call or wrote a text. Not called if there is an `on_spawn`: then `on_log` gets
+    keepalive lines while the agent is silent."""
     on_result: ResultCallback | None = None
     """`await on_result(result)`: the result that `execute` will return, while the run's Job still exists. The
     callback returns when the host has stored the result; then the Job is deleted. If the callback raises, or

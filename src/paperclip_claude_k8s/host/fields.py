@@ -33,7 +33,7 @@ class Setting:
     form: Literal["basic", "folded", "none"] = "folded"
     """Where the host's form shows it: first and always, in the section of its group, or nowhere."""
     needs: str = ""
-    """Field of `AdapterConfig` without which the setting has no effect: the form shows it only with that."""
+    """Another field of `AdapterConfig`. While it is off or empty, this one has no effect and is hidden."""
 
     @property
     def key(self) -> str:

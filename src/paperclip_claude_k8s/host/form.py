@@ -113,7 +113,8 @@ def _condition(setting: Setting) -> JsonMap | None:
         (needed,) = (other for other in SETTINGS if other.name == setting.needs)
         off = "false" if needed.kind == "toggle" else ""
         return {"key": needed.key, "notValues": [off]}
-    if setting.form == "basic" or any(word in setting.key.lower() for word in FOLDED_BY_HOST):
+    is_folded_by_host = any(word in setting.key.lower() for word in FOLDED_BY_HOST)
+    if setting.form == "basic" or is_folded_by_host:
         return None
     return {"key": FORM_SECTION, "values": [_SECTION_OF[setting.group], EVERYTHING]}
 

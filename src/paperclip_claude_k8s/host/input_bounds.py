@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from paperclip_claude_k8s.base.settings import LIMITS
 
 CONFIG_NUMBERS = 2**64
-"""Kubernetes accepts no whole number of this size or larger."""
+"""Limit of whole numbers in a config: Kubernetes accepts none of this size or larger."""
 CONTEXT_NUMBERS = 10**308
-"""A whole number of this size or larger cannot become a floating-point number. Contexts may contain larger
-numbers than configs, because JavaScript writes 1e20 as a whole number."""
+"""Limit of whole numbers in a context: one of this size or larger cannot become a floating-point number.
+Contexts may contain larger numbers than configs, because JavaScript writes 1e20 as a whole number."""
 
 
 VALUE_CHARS = 32
-"""Characters that each value counts in `count_chars`, in addition to those of its text."""
+"""What `count_chars` counts for each key and each value, in addition to the characters of a text."""
 
 
 def count_chars(value: object) -> int:
-    """The characters of all keys and texts in a value, and `VALUE_CHARS` for each value."""
+    """The characters of all keys and texts in a value, and `VALUE_CHARS` for each key and each value."""
     waiting, count = [value], 0
     while waiting:
         item = waiting.pop()

@@ -57,12 +57,12 @@ class _Joined:
         self._padded = self._text + _PADDING
 
     def containing(self, value: str) -> list[int]:
-        """Numbers of the texts that contain the value."""
+        """The numbers, by the order of `texts`, of the texts that contain the value."""
         is_slow = len(value) * len(self._text) > _SLOW_SEARCH
         searched, found, start = self._padded if is_slow else self._text, [], 0
         while (place := searched.find(value, start)) >= 0:
             index = bisect_right(self._starts, place) - 1
-            if index >= len(self.numbers):
+            if index >= len(self.numbers):  # found in the padding, which a value of null characters matches
                 break
             found.append(self.numbers[index])
             start = self._starts[index + 1]

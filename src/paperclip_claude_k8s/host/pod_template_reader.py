@@ -22,10 +22,10 @@ MERGE_KEYS = {
 }
 """Lists that a strategic merge merges item by item, with the field that identifies an item."""
 
-_FREE_KEYS = frozenset(
+_MAPS_WITH_FREE_KEYS = frozenset(
     {"annotations", "labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests"}
 )
-"""Maps whose keys users choose: a label named `env` is not a list of variables."""
+"""Fields whose value is a map with keys that users choose: a label named `env` is no list of variables."""
 
 _EXPECTED = "a Pod template: an object with metadata and spec, a Pod spec alone, or its JSON text"
 _TEMPLATE_KEYS = frozenset({"metadata", "spec"})
@@ -76,7 +76,7 @@ def _check_lists(part: Mapping[str, object], path: str) -> None:
         key, path_of_value = MERGE_KEYS.get(name), f"{path}.{name}"
         if key is not None and value is not None:
             _check_items(value, key, path_of_value)
-        elif isinstance(value, Mapping) and name not in _FREE_KEYS:
+        elif isinstance(value, Mapping) and name not in _MAPS_WITH_FREE_KEYS:
             _check_lists(value, path_of_value)
 
 

@@ -24,7 +24,7 @@ PAPERCLIP_INSTANCE, SHARED_VOLUME, SERVER_SKILLS = "$PAPERCLIP_INSTANCE", "$SHAR
 FOLDER_WORDS = (PAPERCLIP_INSTANCE, SHARED_VOLUME, SERVER_SKILLS)
 EVERYTHING = ("*",)
 DEFAULT_REPOSITORIES = ("https://*", "ssh://*")
-"""Repositories by protocol: over others, everyone on the way can read and change what is transferred."""
+"""Repositories by protocol. Over other protocols, everyone on the way can read and change what is sent."""
 _WORKSPACES = (f"{PAPERCLIP_INSTANCE}/workspaces", f"{PAPERCLIP_INSTANCE}/projects", SHARED_VOLUME)
 """Where the host's agents work. Beside these folders, the server keeps its keys and its database."""
 
@@ -161,7 +161,7 @@ class Policy(BaseModel):
         return matches(name, self.exec_plugin_variables)
 
     def extended(self, more: Mapping[str, Sequence[str]]) -> "Policy":
-        """The policy with more entries in the lists that `more` names; null counts as an empty list."""
+        """The policy with more entries in the lists that `more` names. None counts as an empty list."""
         added = {to_snake(key): tuple(entries) for key, entries in more.items()}
         lists = {name: (*(getattr(self, name) or ()), *entries) for name, entries in added.items()}
         return self.model_copy(update=lists)

@@ -17,7 +17,7 @@ SERVER_SKILLS_VARIABLE = "CLAUDE_K8S_SERVER_SKILLS"
 """Folders of the skills that are part of the Paperclip server, separated by `:`; the npm package sets it."""
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib*", "/root", "/run", "/sbin", "/usr", "/var")
 _HIDDEN = ("/home/*/.*", "/home/*/*/.*", "~/.*")
-"""Folders that are no shared volume unless the policy names them."""
+"""`_SYSTEM` and `_HIDDEN`: folders that are no shared volume unless the policy names them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ SECRET_PARTS = (
 
 
 def _any_whole_word(parts: Collection[str]) -> str:
-    """A pattern for the parts between other characters than letters, and for their form in camelCase."""
+    """A pattern for a part with no letter before and after it, or with a capital in a camelCase name."""
     lower = "|".join(f"[{part[0]}{part[0].upper()}]{part[1:]}" for part in parts)
     upper, title = "|".join(parts).upper(), "|".join(part.title() for part in parts)
     alone = rf"(?<![A-Za-z])(?:(?:{lower})(?![a-z])|(?:{upper})(?![A-Za-z]))"
@@ -108,12 +108,13 @@ _WORD = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
 
 _AUTHENTICATION = re.compile(r"\b((?:bearer|basic)\s+)[^\s\"',;]+", re.IGNORECASE)
 _USERINFO = re.compile(r"(://)[^\s/@\"']+(?=@)")
+_AT_WORD_START = [pattern for _, pattern in SHAPES if pattern.startswith(r"\b")]
+"""Patterns that match only at the start of a word."""
 _FIRST = r"ABGPSXabdghlnprswxy\d"
-"""Characters with which the patterns `_IN_WORDS` begin; a lookahead for them saves time."""
-_IN_WORDS = [pattern for _, pattern in SHAPES if pattern.startswith(r"\b")]
+"""Characters with which a match of `_AT_WORD_START` can begin; a lookahead for them saves time."""
 _KNOWN_SHAPES = (
-    re.compile(rf"(?<!\w)(?=[{_FIRST}])(?:{'|'.join(_IN_WORDS)})"),
-    *(re.compile(pattern) for _, pattern in SHAPES if pattern not in _IN_WORDS),
+    re.compile(rf"(?<!\w)(?=[{_FIRST}])(?:{'|'.join(_AT_WORD_START)})"),
+    *(re.compile(pattern) for _, pattern in SHAPES if pattern not in _AT_WORD_START),
 )
 
 _PROSE_MASKS = (
@@ -180,7 +181,7 @@ def redact_command(argv: Iterable[str]) -> list[str]:
     """Return arguments with credentials masked.
 
     Each is examined separately, because a value may contain spaces. The argument after an option with a
-    secret name is masked as a whole, that after `--header` up to the header's name.
+    secret name is masked as a whole. Of the argument after `--header`, only the header's name is shown.
     """
     shown: list[str] = []
     option = ""

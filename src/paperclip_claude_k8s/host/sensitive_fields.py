@@ -70,6 +70,7 @@ _ENV_FROM = {"configMapRef": "configMaps", "secretRef": "secrets"}
 _SHOWN_CHARS = 80
 """Characters of a key or a name in `SensitiveField.path`. Real ones have fewer."""
 _ROOT = {"runAsUser": 0, "runAsNonRoot": False}
+"""Field → the value with which it allows root."""
 ANY_TAINT = "*"
 """Name of a toleration without a key, which tolerates every taint."""
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"

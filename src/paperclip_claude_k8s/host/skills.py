@@ -50,15 +50,15 @@ DesiredSkills: TypeAlias = tuple[DesiredSkill, ...]
 
 def read_skill_library(config: Mapping[str, object]) -> SkillLibrary:
     """Read `paperclipRuntimeSkills`, without entries that lack a key, a runtime name or a source."""
-    given = _get_spelled(config, "paperclipRuntimeSkills")
+    given = _get_either_spelling(config, "paperclipRuntimeSkills")
     found = map(_read_skill, given) if isinstance(given, (list, tuple)) else ()
     return tuple({skill.key: skill for skill in found if skill is not None}.values())
 
 
 def read_desired_skills(config: Mapping[str, object], library: SkillLibrary) -> DesiredSkills:
     """Read the selection `paperclipSkillSync`: the operational skill, then the others, without duplicates."""
-    sync = _get_spelled(config, "paperclipSkillSync")
-    desired = _get_spelled(sync, "desiredSkills") if isinstance(sync, Mapping) else None
+    sync = _get_either_spelling(config, "paperclipSkillSync")
+    desired = _get_either_spelling(sync, "desiredSkills") if isinstance(sync, Mapping) else None
     return resolve_references(desired if isinstance(desired, (list, tuple)) else (), library)
 
 
@@ -122,21 +122,21 @@ def _read_skill(item: object) -> Skill | None:
     given = item if isinstance(item, Mapping) else {}
     name = as_trimmed(given.get("name"))
     key = as_trimmed(given.get("key")) or name
-    runtime_name = as_trimmed(_get_spelled(given, "runtimeName")) or name
+    runtime_name = as_trimmed(_get_either_spelling(given, "runtimeName")) or name
     source = as_trimmed(given.get("source"))
     if key is None or runtime_name is None or source is None:
         return None
-    is_missing = _get_spelled(given, "sourceStatus") == "missing"
-    reason = as_trimmed(_get_spelled(given, "missingDetail")) or "its folder is missing on the host"
-    version = as_trimmed(_get_spelled(given, "versionId"))
-    current = as_trimmed(_get_spelled(given, "currentVersionId"))
+    is_missing = _get_either_spelling(given, "sourceStatus") == "missing"
+    reason = as_trimmed(_get_either_spelling(given, "missingDetail")) or "its folder is missing on the host"
+    version = as_trimmed(_get_either_spelling(given, "versionId"))
+    current = as_trimmed(_get_either_spelling(given, "currentVersionId"))
     return Skill(key, runtime_name, source, version, current, reason if is_missing else None)
 
 
 def _read_reference(item: object) -> DesiredSkill | None:
     if isinstance(item, Mapping):
         key = as_trimmed(item.get("key"))
-        return None if key is None else DesiredSkill(key, as_trimmed(_get_spelled(item, "versionId")))
+        return None if key is None else DesiredSkill(key, as_trimmed(_get_either_spelling(item, "versionId")))
     name = as_trimmed(item)
     return None if name is None else DesiredSkill(name)
 
@@ -210,6 +210,6 @@ def _foreign_entry(name: str, path: str) -> JsonMap:
     }
 
 
-def _get_spelled(given: Mapping[str, object], name: str) -> object:
+def _get_either_spelling(given: Mapping[str, object], name: str) -> object:
     """Return the value of a camelCase key, or of its snake_case spelling if that key is absent."""
     return given[name] if name in given else given.get(to_snake(name))

@@ -34,14 +34,12 @@ def _validator(expected: str, test: Callable[[Any], bool]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _is_finite_and_not_negative(value: object) -> bool:
+def _is_number_in_range(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
 
 
 def _is_whole_number(value: object) -> bool:
-    return (
-        isinstance(value, (int, float)) and _is_finite_and_not_negative(value) and float(value).is_integer()
-    )
+    return isinstance(value, (int, float)) and _is_number_in_range(value) and float(value).is_integer()
 
 
 def _parse_json(text: str, expected: str) -> object:
@@ -93,7 +91,7 @@ def read_variables(value: object) -> Variables:
     """Return environment variables, given as for `read_text_map`.
 
     An object may also have, as the value of a variable, a reference to a Secret or ConfigMap of the
-    namespace, as Kubernetes spells it. `valueFrom` may be left out. It is returned without `valueFrom`.
+    namespace, as Kubernetes spells it. `valueFrom` may be left out, and the returned reference has none.
     """
     expected = (
         'an object of strings, its JSON text, or key=value lines; a value may be {"valueFrom": '
@@ -131,12 +129,12 @@ def _read_reference(value: Mapping[str, Any], expected: str) -> JsonMap:
     ((kind, reference),) = source.items()
     if kind not in _REFERENCE_KINDS or not isinstance(reference, Mapping):
         raise ValueError(expected)
-    named = all(
+    has_parts = all(
         isinstance(reference.get(part), str) and pattern.fullmatch(reference[part])
         for part, pattern in _REFERENCE_PARTS.items()
     )
     others = set(reference) - set(_REFERENCE_PARTS)
-    if not named or others - {"optional"} or not isinstance(reference.get("optional", False), bool):
+    if not has_parts or others - {"optional"} or not isinstance(reference.get("optional", False), bool):
         raise ValueError(expected)
     return {str(kind): dict(reference)}
 
@@ -188,12 +186,8 @@ Str: TypeAlias = Annotated[str, _validator("a string", lambda value: isinstance(
 Flag: TypeAlias = Annotated[bool, _validator("true or false", lambda value: isinstance(value, bool))]
 AutoFlag: TypeAlias = Annotated[bool | None, BeforeValidator(_read_auto_flag)]
 Whole: TypeAlias = Annotated[int, _validator("a whole number, 0 or more", _is_whole_number)]
-Seconds: TypeAlias = Annotated[
-    float, _validator("a number of seconds, 0 or more", _is_finite_and_not_negative)
-]
-Dollars: TypeAlias = Annotated[
-    float, _validator("a number of US dollars, 0 or more", _is_finite_and_not_negative)
-]
+Seconds: TypeAlias = Annotated[float, _validator("a number of seconds, 0 or more", _is_number_in_range)]
+Dollars: TypeAlias = Annotated[float, _validator("a number of US dollars, 0 or more", _is_number_in_range)]
 TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(read_text_map)]
 Environment: TypeAlias = Annotated[Variables, BeforeValidator(read_variables)]
 TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_read_string_list)]

@@ -48,7 +48,7 @@ def _read_upload_limit(value: object) -> str:
 def _read_excludes(value: object) -> tuple[str, ...]:
     """Patterns in lines, or in a list."""
     lines = value.splitlines() if isinstance(value, str) else value
-    entries = list(lines) if isinstance(lines, (list, tuple)) else [None]
+    entries = list(lines) if isinstance(lines, (list, tuple)) else [None]  # None is refused below
     texts = [entry for entry in entries if isinstance(entry, str) and _is_line(entry)]
     if len(texts) != len(entries) or len(texts) > MAX_EXCLUDES:
         raise ValueError(f"at most {MAX_EXCLUDES} patterns as in .gitignore, one a line")

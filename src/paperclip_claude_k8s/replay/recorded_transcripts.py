@@ -78,7 +78,7 @@ def read_items(
 def page_header(
     title: str, status: str, result: Mapping[str, Any], about: Mapping[str, str] | None = None
 ) -> PageHeader:
-    """The header of a page from a result; `about` has what no result knows."""
+    """The header of a page from a result. `about`: further facts, which no result contains."""
     cost = result.get("costUsd")
     usage: Mapping[str, Any] = result.get("usage") or {}
     details: Mapping[str, Any] = result.get("resultJson") or {}

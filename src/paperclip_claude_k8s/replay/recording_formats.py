@@ -30,7 +30,10 @@ STATUS_START = b"[paperclip] "
 _POD = re.compile(rb"\[pod/[^\]\s]{1,300}\] ")
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d) ")
 _MARKED = re.compile(rb"\x1e[0-9a-f]{8} ([ben])(?: (.*))?", re.DOTALL)
+"""A mark of the relay: b is a bookmark, e a line of stderr, n follows a last line without a newline."""
 _MARK_AT_END = re.compile(rb"\x1e[0-9a-f]{8} n\n?$")
+CHUNK_FIELD_BYTES = 400
+"""Bytes at the start of a line of the server's log within which the field `chunk` begins."""
 MARK_BYTES = 16
 """A mark at the end of a line is shorter than this."""
 
@@ -75,22 +78,22 @@ class RecordingFormat:
         self._cut_line.add(rest)
 
     def _without_prefixes(self, line: bytes) -> bytes:
-        first = self._prefixes is None
-        if first and not line.strip():
+        is_first = self._prefixes is None
+        if is_first and not line.strip():
             return line
         found = []
         for prefix in (_POD, _TIME) if self._prefixes is None else self._prefixes:
             if match := prefix.match(line):
                 line = line[match.end() :]
                 found.append(prefix)
-        if first:
+        if is_first:
             self._prefixes, self._is_of_server = found, _chunk_of_server(line) is not None
         return line
 
 
 def _chunk_of_server(line: bytes) -> tuple[Stream, bytes] | None:
     """The stream and the output in a line of the server's log; None for any other line."""
-    if b'"chunk"' not in line[:400] or not line.startswith(b"{"):
+    if b'"chunk"' not in line[:CHUNK_FIELD_BYTES] or not line.startswith(b"{"):
         return None
     entry = read_json(line)
     if not isinstance(entry, dict) or "type" in entry or not isinstance(entry.get("chunk"), str):

@@ -14,7 +14,7 @@ from paperclip_claude_k8s.replay.recording_formats import RecordingFormat, Strea
 STDIN = Path("-")
 GZIP_START = b"\x1f\x8b"
 CHUNK = 256 * 1024
-"""Bytes per read of the rest of a line that is cut."""
+"""Bytes per read of the rest of a line that is cut. The rest is read only to be skipped."""
 
 
 @contextmanager

@@ -47,6 +47,7 @@ class FakeCluster:
         self.faults = MemoryFaults()
         self.calls = Calls()
         self.down_until = 0.0
+        """Time of the loop until which every request is refused."""
         self.kubelet = ScriptedKubelet(self.store, self.faults, folder, pod_script)
         self.api = Api(self.store, self.kubelet, self.faults)  # type: ignore[arg-type]  # the part Api uses
         self.connection = HostConnection(self)

@@ -54,11 +54,11 @@ class HostConnection:
 
     async def call(self, request: HttpRequest) -> Object:
         await self._record_and_check_connection(request)
-        wanted = Request(
+        api_request = Request(
             request.method, dict(request.query), _as_decoded_by_go(request.body), request.content_type, ""
         )
         try:
-            response, _ = self._fake.api.respond(request.path, parse_target(request.path), wanted)
+            response, _ = self._fake.api.respond(request.path, parse_target(request.path), api_request)
         except Problem as problem:
             raise _cluster_error(problem) from None
         target = parse_target(request.path)
@@ -117,7 +117,7 @@ class HostConnection:
     @staticmethod
     async def _hanging(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         async with aclosing(chunks):
-            await asyncio.Event().wait()
+            await asyncio.Event().wait()  # for ever: the `yield` only makes this function a generator
             yield b""
 
     async def default_namespace(self) -> str | None:
@@ -130,7 +130,7 @@ class HostConnection:
         pass
 
     async def _record_and_check_connection(self, request: HttpRequest) -> None:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # a request takes some time, in which other tasks run
         target = parse_target(request.path)
         if isinstance(target, Target):
             verb = verb_of(request.method, target, watch=request.query.get("watch") == "true")

@@ -27,11 +27,11 @@ class HostLog:
         self.times.append((asyncio.get_running_loop().time(), text[:200]))
 
     async def on_meta(self, meta: dict[str, Any]) -> None:
-        """Record it; to be passed as `onMeta`."""
+        """Record `meta`; to be passed as `onMeta`."""
         self.meta.append(meta)
 
     async def on_spawn(self, event: dict[str, Any]) -> None:
-        """Record it; to be passed as `onSpawn`."""
+        """Record `event`; to be passed as `onSpawn`."""
         self.spawned.append(event)
 
     @property

@@ -11,6 +11,8 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, Kind
 from paperclip_claude_k8s.testing.fake_cluster import FakeCluster
 
 Object = dict[str, Any]
+EVERY_REQUEST = 1000
+"""Number of refusals that no run uses up with its retries."""
 QUOTA_MESSAGE = "exceeded quota: agents, requested: count/jobs.batch=1, used: 5, limited: 5"
 
 
@@ -103,7 +105,7 @@ _ALL = (
         "job_refused",
         "A quota refuses the Job.",
         "k8s_job_create_failed",
-        lambda cluster: cluster.faults.refuse("create", "jobs", 403, 1000, message=QUOTA_MESSAGE),
+        lambda cluster: cluster.faults.refuse("create", "jobs", 403, EVERY_REQUEST, message=QUOTA_MESSAGE),
         before_the_run=True,
     ),
     NamedFault(

@@ -19,7 +19,7 @@ class PodScript:
     ends_at: float = 1.0
     """Time of its exit."""
     exit_code: int = 0
-    """Its exit code at that time."""
+    """Exit code with which it ends at `ends_at`."""
     reason: str = ""
     """Reason in the terminated state; "": Completed or Error, by the exit code."""
     on_sigterm: int | None = 143
@@ -27,7 +27,7 @@ class PodScript:
     stops_in: float = 0.1
     """Seconds from SIGTERM to its exit; without effect if it ignores SIGTERM."""
     shown_after: float = 0.0
-    """Seconds from the container's start until the Pod's status shows it; the log can be read at once."""
+    """Seconds from the container's start until the Pod's status shows that; the log can be read at once."""
     evicted_at: float | None = None
     """Time of its eviction, in place of `ends_at`."""
     changes: bytes = b""
@@ -37,17 +37,17 @@ class PodScript:
 
     @classmethod
     def replaying(cls, stdout: bytes, *, exit_code: int = 0, seconds: float = 2.0) -> "PodScript":
-        """Prints this output at once, and exits after this time."""
+        """A Pod that prints this output at once, and exits after this time."""
         return cls(output=((0.0, stdout),), ends_at=seconds, exit_code=exit_code)
 
     @classmethod
     def succeeding(cls, seconds: float = 2.0) -> "PodScript":
-        """Prints a recorded run at once, and exits with code 0 after this time."""
+        """A Pod that prints a recorded run at once, and exits with code 0 after this time."""
         return cls.replaying(capture(SUCCESS), seconds=seconds)
 
     @classmethod
     def working(cls, seconds: float) -> "PodScript":
-        """Prints a recorded run: all but its result at once, and the result after this time."""
+        """A Pod that prints a recorded run: all but its result at once, and the result after this time."""
         stdout = capture(SUCCESS)
         start = stdout.index(b'{"type":"result"')
         return cls(output=((0.0, stdout[:start]), (seconds, stdout[start:])), ends_at=seconds + 1.0)

@@ -23,7 +23,10 @@ class PodStart:
         self._statuses = statuses
 
     async def wait(self, pod: Object, pod_script: PodScript) -> bool:
-        """Wait for the Pod's Secrets, its image, and the script; False if the agent may not start in it."""
+        """Wait for the Pod's Secrets, then for its image and the waiting states of the script.
+
+        False if the agent may not start in this Pod.
+        """
         await self._wait_for_secrets(pod)
         if not self._may_start(pod):
             return False
@@ -42,11 +45,14 @@ class PodStart:
             await changed.wait()
 
     def _may_start(self, pod: Object) -> bool:
-        """False if the run Secret names another Pod as the only one; the relay checks the same."""
+        """False if the run Secret, which has the name of the Job, names another Pod as the only one.
+
+        In a real Pod, the relay checks this.
+        """
         job = (pod["metadata"].get("labels") or {}).get("job-name", "")
         secret = self._store.find(SECRETS, pod["metadata"]["namespace"], job)
-        only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
-        return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
+        only_pod = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
+        return only_pod is None or base64.b64decode(only_pod).decode() == pod["metadata"]["uid"]
 
     async def _wait_before_start(self, pod: Object, pod_script: PodScript) -> None:
         """Show the waiting states of the script, one after another; without an image, wait for ever."""

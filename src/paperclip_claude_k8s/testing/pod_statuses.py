@@ -20,29 +20,29 @@ class PodStatuses:
         self.set_state(pod, "Failed" if code else "Succeeded", state)
 
     def evict(self, pod: Object) -> None:
-        def change(found: Object) -> None:
+        def change(stored: Object) -> None:
             target = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
-            found["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
-            found["status"].setdefault("conditions", []).append(target)
+            stored["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
+            stored["status"].setdefault("conditions", []).append(target)
 
         meta = pod["metadata"]
         self._store.update(PODS, meta["namespace"], meta["name"], change)
 
     def set_state(self, pod: Object, phase: str, state: Object) -> None:
-        def change(found: Object) -> None:
+        def change(stored: Object) -> None:
             statuses = [
-                {"name": "claude", "state": state, "containerID": f"fake://{found['metadata']['uid']}"}
+                {"name": "claude", "state": state, "containerID": f"fake://{stored['metadata']['uid']}"}
             ]
-            found["status"] |= {"phase": phase, "containerStatuses": statuses}
+            stored["status"] |= {"phase": phase, "containerStatuses": statuses}
 
         meta = pod["metadata"]
         try:
             self._store.update(PODS, meta["namespace"], meta["name"], change)
         except Problem:
-            return  # deleted by force
+            return  # the Pod was deleted by force
 
     def set_failed(self, pod: Object) -> None:
-        def change(found: Object) -> None:
-            found["status"]["phase"] = "Failed"
+        def change(stored: Object) -> None:
+            stored["status"]["phase"] = "Failed"
 
         self._store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], change)

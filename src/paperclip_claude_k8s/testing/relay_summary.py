@@ -37,6 +37,7 @@ def _parse_event(line: bytes) -> Object:
 
 
 def relay_summary(pod: Object, stdout: bytes, pod_script: PodScript) -> str:
+    """The summary of a Pod that has printed `stdout` and has ended as its script prescribes."""
     env = {entry["name"]: entry.get("value", "") for entry in pod["spec"]["containers"][0].get("env") or []}
     counts = {"bytes": len(stdout), "lines": stdout.count(b"\n")}
     facts = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": pod_script.exit_code}

@@ -17,6 +17,8 @@ from paperclip_claude_k8s.testing.pod_statuses import PodStatuses
 from paperclip_claude_k8s.testing.relay_summary import relay_summary
 
 RELAY_MARK = b"\x1e"
+STATUS_SHOWN_SECONDS = 0.1
+"""Seconds between the last status of a deleted Pod and its removal, so that watches report the status."""
 Object = dict[str, Any]
 
 
@@ -104,25 +106,25 @@ class ScriptedKubelet:
         meta = pod["metadata"]
         while True:
             changed = self._store.next_change()
-            there = self._store.find(PODS, meta["namespace"], meta["name"])
-            deleted = there is None or there["metadata"].get("deletionTimestamp")
+            current = self._store.find(PODS, meta["namespace"], meta["name"])
+            deleted = current is None or current["metadata"].get("deletionTimestamp")
             if deleted and not self._faults.node_lost:
                 return
             await changed.wait()
 
     async def _stop(self, pod: Object, pod_script: PodScript) -> None:
         log = self._logs.get((pod["metadata"]["uid"], "claude"))
-        if log is None:
+        if log is None:  # the agent has not started
             if self._faults.fails_unstarted_pods:
                 self._statuses.set_failed(pod)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(STATUS_SHOWN_SECONDS)
             return
         grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
         await asyncio.sleep(pod_script.stops_in if pod_script.on_sigterm is not None else grace)
         self._end_logs(pod, pod_script)
         code = pod_script.on_sigterm if pod_script.on_sigterm is not None else 137
         self._statuses.set_terminated(pod, code, "Error", "")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(STATUS_SHOWN_SECONDS)
 
     async def _run_script(self, pod: Object, pod_script: PodScript) -> None:
         if not await self._start.wait(pod, pod_script):
@@ -132,7 +134,7 @@ class ScriptedKubelet:
         log = LogFile(path, rotate_at, clock=_virtual_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
         if pod_script.changes:
-            log_of_changes = LogFile(path.with_suffix(".changes"), 0, clock=_virtual_nanos)
+            log_of_changes = LogFile(path.with_suffix(".changes"), rotate_at=0, clock=_virtual_nanos)
             self._logs[pod["metadata"]["uid"], RETURN_CONTAINER] = log_of_changes
         began = asyncio.get_running_loop().time()
         self._show_running(pod, pod_script)
@@ -154,7 +156,7 @@ class ScriptedKubelet:
         self._statuses.set_terminated(pod, pod_script.exit_code, reason, message)
 
     def _end_logs(self, pod: Object, pod_script: PodScript) -> None:
-        """The agent has ended, and then the container that prints its changes."""
+        """End the log of the agent, then that of the container that prints the agent's changes."""
         uid = pod["metadata"]["uid"]
         self._logs[uid, "claude"].end()
         changes = self._logs.get((uid, RETURN_CONTAINER))

@@ -105,7 +105,7 @@ class Connection {
 
   call(method, params, callbacks, { signal, isOver, detach }) {
     const id = ++this.#lastId;
-    // Whatever the host's objects do when they are read, they do it here, before Python knows of the call.
+    // Whatever the host's objects do when they are read, they do it here, before Python gets the call.
     const line = this.#encode({ type: "call", id, method, params });
     const isStopped = Boolean(signal?.aborted);
     const leave = () => this.#send({ type: "leave", id });
@@ -217,7 +217,7 @@ class Connection {
     for (const call of this.#calls.values()) call.chain.then(() => call.reject(error));
   }
 
-  // Only a running call keeps the server's process alive; without one the server must be able to exit.
+  // Only a running call keeps the server's process alive; while there is none, the server must be able to exit.
   #updateIdleTimer() {
     const busy = this.#calls.size > 0;
     for (const handle of [this.#child, this.#child.stdin, this.#child.stdout, this.#child.stderr]) busy ? handle?.ref?.() : handle?.unref?.();

@@ -8,13 +8,14 @@ import { pathToFileURL } from "node:url";
 const TEXT_IN_WORKER = "Parser module exports no usable parseStdoutLine";
 // The script is in strict mode, where the assignment to a property that has only a getter is an error.
 const FATAL = /\bself\.(indexedDB|caches) = /;
+const SCRIPT_CHARS = 8_000; // before that text, in which the script begins
 const ISSUE = "https://github.com/paperclipai/paperclip/pull/8806";
 
-let found;
+let result; // the promise of the only examination
 
 /** Resolves to `{format, why}`: format "events", or "text" and the reason. Never rejects. */
 export function logFormat() {
-  return (found ??= examine(process.argv[1]));
+  return (result ??= examine(process.argv[1]));
 }
 
 export async function examine(program) {
@@ -39,7 +40,7 @@ async function workerScript(assets) {
     if (!name.endsWith(".js")) continue;
     const bundle = await fs.readFile(path.join(assets, name), "utf8");
     const end = bundle.indexOf(TEXT_IN_WORKER);
-    if (end >= 0) return bundle.slice(Math.max(0, end - 8_000), end);
+    if (end >= 0) return bundle.slice(Math.max(0, end - SCRIPT_CHARS), end);
   }
   return null;
 }

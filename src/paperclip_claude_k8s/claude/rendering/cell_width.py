@@ -9,7 +9,8 @@ _EMOJI_STYLE = "\ufe0f"
 def cell_width(text: str) -> int:
     """The columns of a text without control characters. Wide characters need two, combining ones none.
 
-    In doubt it is one more: a terminal that breaks a line itself puts its rest where no bar marks it.
+    In doubt the result is one too many. With one too few, the terminal itself would break the line, and the
+    rest of the line would have no bar before it.
     """
     if text.isascii():
         return len(text)

@@ -28,6 +28,7 @@ _TASK_FIELDS = ("task_type", "subagent_type")
 _REASON_FIELDS = ("message", "decision_reason", "decision_reason_type")
 _NOTHING: Json = {}
 _BRIEF_STARTS = ("Async agent launched", "Command running in background")
+"""Beginnings of outputs that only confirm that something was started: the first line is enough."""
 _Value = TypeVar("_Value")
 
 
@@ -63,7 +64,10 @@ class Connections:
         self._tasks: Recent[Json] = Recent()
 
     def connected(self, event: Json) -> Json:
-        """An event of type `system` with what earlier events tell, without what its call or result shows."""
+        """An event of type `system` with what earlier events tell, without what its call or result shows.
+
+        `_NOTHING` if nothing of it is left to be shown.
+        """
         subtype = text_of(event, "subtype")
         if subtype == "background_tasks_changed":
             return _NOTHING  # the start and the end of each task are shown
@@ -128,7 +132,8 @@ class Connections:
     def call(self, entry: Entry, name: str, given: Any, agent: SubAgent | None) -> Item:  # noqa: ANN401
         call_id = entry.get("toolUseId", "")
         name = short(name)
-        shown_name, body = readable_name(name), tuple[tuple[str, str], ...]()
+        shown_name = readable_name(name)
+        body: tuple[tuple[str, str], ...] = ()
         if starts_agent(name):
             prompt = agent_prompt(name, given)
             self._prompts.put(call_id, hash(prompt))

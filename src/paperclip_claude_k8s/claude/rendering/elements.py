@@ -13,7 +13,7 @@ _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*")
 
 @dataclass(frozen=True, slots=True)
 class Html:
-    """HTML. Its texts were escaped when it was built, so only this module and constants create it."""
+    """HTML. Its texts were escaped when it was built: outside this module, only constants become `Html`."""
 
     code: str
 

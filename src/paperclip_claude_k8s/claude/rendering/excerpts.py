@@ -16,7 +16,7 @@ class Excerpt:
 
 
 def excerpt(text: str, first: int, last: int) -> Excerpt:
-    """The first and the last lines of the text; all lines if it has no more than these."""
+    """The first and the last lines of the text; all lines if at most one would be left out."""
     text = text.strip("\r\n")
     count = text.count("\n") + 1
     if count <= first + last + 1:  # a note would be as long as the line

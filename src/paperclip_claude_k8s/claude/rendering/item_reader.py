@@ -53,6 +53,7 @@ class ItemReader:
         """The last error of the main agent."""
         self._result: Entry | None = None
         self._milliseconds = 0.0
+        """Duration in the last result."""
 
     def read(self, line: str) -> list[Item]:
         """The items of one line; none if it shows nothing. Never raises."""
@@ -79,7 +80,11 @@ class ItemReader:
         return items
 
     def _entries_of(self, given: Json | Piece | Plain, event: Json) -> Iterator[Entry]:
-        """The entries of a line. A result may repeat what the CLI printed: it is shown once, and whole."""
+        """The entries of a line. A result may repeat a text of the CLI, which is then shown only once.
+
+        A text that fits into a note is remembered here. A longer one becomes an answer, which is shown whole
+        and remembered as such.
+        """
         for entry in entries_of(given):
             cli_text = _text_of_cli(event, entry)
             if cli_text and cli_text.count("\n") < MAX_NOTE_LINES:

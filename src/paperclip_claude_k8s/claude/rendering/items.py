@@ -34,6 +34,7 @@ class Item:
     name: str = ""
     """Of a call or output: the readable name of the tool."""
     call_id: str = ""
+    """Of a call or output: the CLI's id of the call."""
     body: tuple[tuple[str, str], ...] = ()
     """Lines below a call: style (add, remove, context, hunk, truncation, todo, prompt) and text."""
     failed: bool = False

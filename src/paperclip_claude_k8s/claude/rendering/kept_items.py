@@ -9,7 +9,8 @@ from paperclip_claude_k8s.claude.ui.values import counted
 MAX_CHARS = 48 * 1024 * 1024
 """Characters of all kept items, where each item counts `ITEM_CHARS` more. Long runs have a few million."""
 ITEM_CHARS = 400
-"""What one more item costs in memory, and on a page, as a number of characters."""
+"""What one more item costs in memory, and on a page, as a number of characters. A line of its body costs a
+quarter of this."""
 
 
 class KeptItems:

@@ -56,7 +56,10 @@ class Block:
 
 
 def read_markdown(text: str) -> Iterator[Block]:
-    """The blocks of the text, in order. Joined with newlines, they are the lines of the text."""
+    """The blocks of the text, in order: one for each line, and one for a whole table.
+
+    The lines that open and close a code block have none, except for the name of the language.
+    """
     lines = text.strip("\r\n").split("\n")
     fence = ""
     index = 0

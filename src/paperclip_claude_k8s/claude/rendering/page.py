@@ -20,10 +20,12 @@ PLAIN_LINES = 400
 """Largest number of plain lines in one block."""
 TIMELINE_WIDTH = 1000
 """Width of the timeline, in its own units."""
+MIN_BAR_WIDTH = 3
+"""Width of the bar of a very short phase, in the same units. The last bar may exceed the timeline by this."""
 
 
 _TIMELINE_BOX = {
-    "viewBox": f"0 0 {TIMELINE_WIDTH + 3} 10",
+    "viewBox": f"0 0 {TIMELINE_WIDTH + MIN_BAR_WIDTH} 10",
     "preserveAspectRatio": "none",
     "aria-hidden": "true",
 }
@@ -37,7 +39,7 @@ class PageHeader:
 
     title: str
     status: str
-    """succeeded, failed, cancelled, or what else is known, such as polling."""
+    """succeeded, failed, cancelled, or another word, such as polling."""
     message: str = ""
     """Why the run failed."""
     facts: tuple[tuple[str, str], ...] = ()
@@ -112,7 +114,7 @@ def _timeline(phases: tuple[tuple[str, int], ...]) -> Html | str:
     rows, start = [], 0
     for name, milliseconds in phases:
         left, width = (TIMELINE_WIDTH * each // total for each in (start, milliseconds))
-        bar = {"x": str(left), "y": "0", "width": str(max(width, 3)), "height": "10"}
+        bar = {"x": str(left), "y": "0", "width": str(max(width, MIN_BAR_WIDTH)), "height": "10"}
         row = (
             element("span", {"class": "phase"}, name),
             element("svg", _TIMELINE_BOX, element("rect", bar)),

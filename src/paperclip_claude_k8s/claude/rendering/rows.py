@@ -53,7 +53,7 @@ _Line = tuple[Span, ...]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. If it is wrapped, its further rows have the prefix `further`."""
+    """One row, to be wrapped: its prefix, the prefix of the further lines, and its text."""
 
     first: _Line
     further: _Line

@@ -38,8 +38,8 @@ def change_entries(name: str, call: Json, call_id: str) -> list[Entry]:
     if name == "TodoWrite":
         text = _checklist(objects_of(call, "todos"))
         return [{"kind": "system", "text": text, **link}] if text else []
-    describe = _CHANGES.get(name)
-    changes, further = describe(call) if describe else ([], 0)
+    changes_of = _CHANGES.get(name)
+    changes, further = changes_of(call) if changes_of else ([], 0)
     if not changes:
         return []
     path = short(text_of(call, "file_path") or text_of(call, "notebook_path")) or "?"
@@ -97,10 +97,11 @@ _CHANGES: Mapping[str, Callable[[Json], tuple[list[_Change], int]]] = {
     "NotebookEdit": _written("new_source"),
     "Write": _written("content"),
 }
+"""Tool → function that returns the change of a call, and the number of further lines."""
 
 
 def _lines(text: str) -> list[str]:
-    """The first lines, without their ends. A newline at the end of the text does not begin a line."""
+    """The first lines, without newlines. A newline at the end of the text does not begin a line."""
     return text.removesuffix("\n").split("\n", MAX_LINES)[:MAX_LINES] if text else []
 
 
@@ -123,7 +124,7 @@ def _difference(old: list[str], new: list[str]) -> Iterator[_Change]:
 
 
 def _changed_lines(old: list[str], new: list[str]) -> list[_Change]:
-    """The shortest change from one list to the other, or all lines if both are long."""
+    """The shortest change from one list to the other; all lines if more than `MAX_COMPARED` pairs exist."""
     if len(old) * len(new) > MAX_COMPARED:
         return [*(("remove", line) for line in old), *(("add", line) for line in new)]
     counts = _CommonCounts(old, new)

@@ -23,7 +23,7 @@ from paperclip_claude_k8s.claude.ui.values import (
 SYNTHETIC = "<synthetic>"
 """The model of messages that the CLI wrote itself: the text of an API error, or output of a local command."""
 SUB_AGENT = "subAgent"
-"""Key of an entry of a sub-agent, until `named` removes it: `{type, task}`, either may be empty."""
+"""Key with `{type, task}` in an entry of a sub-agent, until `named` removes it. Both values may be empty."""
 _LOCAL_COMMAND = ("<local-command-stdout>", "</local-command-stdout>")
 _MAX_LABEL_CHARS = 60
 """The longest label, in characters: a sub-agent's type or task, or the type of a content."""
@@ -179,7 +179,7 @@ def _with_sub_agent(event: Json, entries: list[Entry]) -> list[Entry]:
 
 
 def named(entry: Entry) -> Entry:
-    """The entry as the host gets it: in place of `SUB_AGENT`, its text or name says which agent it is of."""
+    """The entry as the host gets it. Its text or name says which agent it is from, instead of `SUB_AGENT`."""
     known = entry.get(SUB_AGENT)
     if known is None:
         return entry

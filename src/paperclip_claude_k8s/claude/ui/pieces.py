@@ -23,8 +23,8 @@ def piece_entries(piece: Piece) -> list[Entry]:
         content = _opened_content(piece.text, call.end()) + REST_MISSING_NOTE
         return [{"kind": "tool_result", "toolUseId": call[1], "content": content, "isError": False}]
     length = counted(utf16_length(piece.text), "character")
-    what = f"a broken line of type {piece.type}" if piece.type else "a piece of a broken line"
-    return [{"kind": "system", "text": f"{what} ({length})"}]
+    label = f"a broken line of type {piece.type}" if piece.type else "a piece of a broken line"
+    return [{"kind": "system", "text": f"{label} ({length})"}]
 
 
 def _text_so_far(line: str) -> Entry | None:

@@ -22,7 +22,8 @@ MAX_INTEGER_CHARS = 15
 """Integers with more characters are read as floats, as in JavaScript."""
 
 _OF_EVENT = re.compile(r'"session_id":"[0-9a-f-]{36}"|"type":"result"')
-"""Part of the end of an event. A long result since 2.1.332 has its session before its text."""
+"""What the end of an event contains: its session. The end of a long result since 2.1.332 has its type
+instead, because the session stands before the text."""
 _UUID = re.compile(r'"uuid":"[0-9a-f-]{36}"')
 
 
