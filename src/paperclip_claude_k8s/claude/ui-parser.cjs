@@ -176,8 +176,8 @@ function changeEntries(name, call, callId) {
     const text = checklist(objectsOf(call, "todos"));
     return text ? [{ kind: "system", text, ...link }] : [];
   }
-  const describe = own(CHANGES, name);
-  const [changes, further] = describe ? describe(call) : [[], 0];
+  const changesOf = own(CHANGES, name);
+  const [changes, further] = changesOf ? changesOf(call) : [[], 0];
   if (changes.length === 0) return [];
   const path = short(textOf(call, "file_path") || textOf(call, "notebook_path")) || "?";
   const shown = [["file_header", path], ...changes.slice(0, MAX_CHANGE_LINES)];
@@ -357,25 +357,25 @@ function blocksOf(message) {
 }
 
 function assistantBlock(block, kind) {
-  const what = textOf(block, "type");
-  if (what === "text" || kind !== "assistant") {
+  const blockType = textOf(block, "type");
+  if (blockType === "text" || kind !== "assistant") {
     const text = textOf(block, "text");
     return stripped(text) ? [{ kind, text }] : [];
   }
-  if (what === "thinking") {
+  if (blockType === "thinking") {
     const text = textOf(block, "thinking");
     return stripped(text) ? [{ kind: "thinking", text }] : [];
   }
-  if (what === "redacted_thinking") return [{ kind: "thinking", text: "[redacted thinking]" }];
-  if (what.endsWith("tool_use")) return callEntries(block);
-  if (what.endsWith("tool_result")) return [resultOfTool(block)];
+  if (blockType === "redacted_thinking") return [{ kind: "thinking", text: "[redacted thinking]" }];
+  if (blockType.endsWith("tool_use")) return callEntries(block);
+  if (blockType.endsWith("tool_result")) return [resultOfTool(block)];
   return [{ kind: "assistant", text: partText(block) }];
 }
 
 function userBlock(block) {
-  const what = textOf(block, "type");
-  if (what.endsWith("tool_result")) return [resultOfTool(block)];
-  const text = what === "text" ? textOf(block, "text") : partText(block);
+  const blockType = textOf(block, "type");
+  if (blockType.endsWith("tool_result")) return [resultOfTool(block)];
+  const text = blockType === "text" ? textOf(block, "text") : partText(block);
   const bare = stripped(text);
   if (bare.startsWith(LOCAL_COMMAND[0])) {
     const output = stripped(withoutSuffix(withoutPrefix(bare, LOCAL_COMMAND[0]), LOCAL_COMMAND[1]));
@@ -420,17 +420,17 @@ function partText(part) {
   const text = textOf(part, "text");
   if (text) return text;
   const source = objectOf(part, "source");
-  const what = short(firstText(source, "media_type") || firstText(part, "mimeType", "type"), LABEL_CHARS);
+  const kind = short(firstText(source, "media_type") || firstText(part, "mimeType", "type"), LABEL_CHARS);
   const data = textOf(source, "data") || textOf(part, "data");
   const facts = [
-    what || "unnamed content",
+    kind || "unnamed content",
     data ? sizeLabel(Math.floor((data.length * 3) / 4)) : "", // bytes of base64
     short(firstText(part, "title", "tool_name", "name", "file_id")),
     short(firstText(part, "url") || firstText(source, "url")),
     short(firstText(part, "error_code")),
   ];
   const details = joined("\n", ["stdout", "stderr"].map((key) => stripped(textOf(part, key))));
-  return joined("\n", [what === "text" ? "" : `[${joined(", ", facts)}]`, details]);
+  return joined("\n", [kind === "text" ? "" : `[${joined(", ", facts)}]`, details]);
 }
 
 function withSubAgent(event, entries) {
@@ -521,7 +521,7 @@ function taskUpdated(event) {
   return detail ? `${kindOfTask(event)}: ${detail}` : "";
 }
 
-// The CLI's own file, which ends with its Pod.
+// The end of the path of one of the CLI's own files. It is not shown: the file is gone with its Pod.
 const TASK_OUTPUT = /\/tasks\/[A-Za-z0-9_-]{1,64}\.output$/;
 
 function taskNotification(event) {
@@ -720,11 +720,11 @@ function streamEntries(event) {
   if (textOf(event, "parent_tool_use_id")) return [];
   if (textOf(inner, "type") === "error") return [stderr(labelled("API error", descriptionOf(objectOf(inner, "error"))))];
   const delta = objectOf(inner, "delta");
-  const what = textOf(delta, "type");
-  if (what === "text_delta" && textOf(delta, "text")) {
+  const deltaType = textOf(delta, "type");
+  if (deltaType === "text_delta" && textOf(delta, "text")) {
     return [{ kind: "assistant", text: textOf(delta, "text"), delta: true }];
   }
-  if (what === "thinking_delta" && textOf(delta, "thinking")) {
+  if (deltaType === "thinking_delta" && textOf(delta, "thinking")) {
     return [{ kind: "thinking", text: textOf(delta, "thinking"), delta: true }];
   }
   return [];
@@ -1018,8 +1018,8 @@ function pieceEntries(type, text) {
     const content = openedContent(text, call.index + call[0].length) + REST_MISSING;
     return [{ kind: "tool_result", toolUseId: call[1], content, isError: false }];
   }
-  const what = type ? `a broken line of type ${type}` : "a piece of a broken line";
-  return [system(`${what} (${counted(text.length, "character")})`)];
+  const label = type ? `a broken line of type ${type}` : "a piece of a broken line";
+  return [system(`${label} (${counted(text.length, "character")})`)];
 }
 
 function textSoFar(text) {

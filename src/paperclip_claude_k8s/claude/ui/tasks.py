@@ -20,7 +20,7 @@ from paperclip_claude_k8s.claude.ui.values import (
 )
 
 _TASK_OUTPUT = re.compile(r"/tasks/[A-Za-z0-9_-]{1,64}\.output\Z")
-"""The end of the path of a file of the CLI itself. It is not shown: the file is gone with its Pod."""
+"""The end of the path of one of the CLI's own files. It is not shown: the file is gone with its Pod."""
 
 _SUMMARY_WITH_LABEL = 'Background command "'
 """Start of a summary that says itself what ended, such as `Background command "make" completed`."""
