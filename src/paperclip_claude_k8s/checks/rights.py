@@ -14,7 +14,7 @@ class Right:
     """One verb on one resource of the Jobs' namespace.
 
     `lost`: what does not work without the right. `instead`: the adapter's fallback, "" if there is none.
-    `level`: "error" if no run can be completed without the right, else "warn".
+    `level`: "error" if runs may fail, or cannot be stopped, without the right; else "warn".
     """
 
     access: Access

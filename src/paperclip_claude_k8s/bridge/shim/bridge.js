@@ -51,8 +51,8 @@ export class Bridge {
   }
 
   /**
-   * Resolves to the method's result. `callbacks`, by name, are awaited one after another. Two abort signals end a run, the
-   * first unless `isOver()`: `signal` stops its agent, and `detach` leaves the agent's Job to a later call.
+   * Resolves to the method's result. `callbacks`, by name, are awaited one after another. Two abort signals end a run:
+   * `signal` stops its agent, unless `isOver()`; `detach` leaves the agent's Job to a later call.
    */
   async call(method, params, { callbacks = {}, signal, isOver = () => false, detach } = {}) {
     this.#connection ??= new Connection(this.#facts, (ended) => {

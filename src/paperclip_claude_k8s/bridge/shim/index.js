@@ -71,8 +71,8 @@ async function skills(bridge, method, ctx, more = {}) {
   }
 }
 
-/** The page shows one reply for each provider, the last one. So a failure must not bear the name of a provider whose
- * limits another adapter may know. */
+/** Of the replies with the same provider, the page shows only the last one. So a failure must not have the name of a
+ * provider whose limits another adapter may report. */
 function quotaOf(reply) {
   return reply.ok ? reply : { ...reply, provider: facts.type };
 }

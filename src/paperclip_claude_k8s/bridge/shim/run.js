@@ -9,7 +9,8 @@ const CONTINUE = "continue_conversation_v1"; // lets the server continue the run
 const RESTARTS = 5; // of Python in one run
 const FIRST_PAUSE_MS = 1_000; // before a restart; each pause is twice as long as the one before
 const STORE_MS = 60_000; // the server gives itself as long to store a result
-const FINAL = ["succeeded", "cancelled", "timed_out", "unknown"]; // a failed run has the code of the result, or it is lost
+// Statuses with which the result is stored. With another one it is stored only if the run has the result's error code.
+const STORED = ["succeeded", "cancelled", "timed_out", "unknown"];
 const OWN_LINE = "[paperclip] "; // the beginning of lines of the adapter itself
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g; // an agent can print a line that begins as one of the adapter
 const LOG_CHUNK_BYTES = 7 * 1024; // the server's live pages get the last 8 Ki characters of a chunk, after it has masked secrets
@@ -46,7 +47,7 @@ async function deliver(run, result) {
   run.stored = run.watch.end(STORE_MS);
   run.deliver(result);
   const end = await run.stored;
-  if (!end || !(FINAL.includes(end.status) || end.errorCode === result.errorCode))
+  if (!end || !(STORED.includes(end.status) || end.errorCode === result.errorCode))
     throw new Error(`the server has not stored the result, but: ${end ? `${end.status} ${end.errorCode}` : "nothing"}`);
 }
 

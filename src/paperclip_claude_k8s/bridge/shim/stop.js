@@ -3,7 +3,7 @@
 // signals wait, for a few seconds at most, until each run has ended with a result after which the server starts the
 // next run of the task, and that run adopts the Job. They also wait for runs whose result the server is still storing.
 const SIGNALS = ["SIGTERM", "SIGINT"];
-const RECORD_MS = 8_000; // the longest time by which the server's own handlers are delayed
+const MAX_DELAY_MS = 8_000; // the longest time by which the server's own handlers are delayed
 const QUIET_MS = 1_000; // between the last run's end and the server's handlers: the server may be preparing a next run
 const TAKE_OVER_MS = 1_000; // between two searches for handlers that were added while runs are active
 // One for all versions of this module: the server reloads an adapter by importing it again.
@@ -73,7 +73,7 @@ class ServerStop {
     if (!this.#stopping) {
       this.#stopping = name;
       for (const { onStop } of this.#runs) onStop(name);
-      await Promise.race([this.#allStored(), sleep(RECORD_MS)]);
+      await Promise.race([this.#allStored(), sleep(MAX_DELAY_MS)]);
     }
     const isHandled = this.#handlers.get(name)?.length;
     if (this.#timer) this.#giveBack();

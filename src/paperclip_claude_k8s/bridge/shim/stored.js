@@ -18,16 +18,16 @@ let unsubscribe = null;
 
 /** Observes a run until `stop()`. `end(limitMs)` resolves to `{status, errorCode}`, to null after the limit, or to the status `unknown`. */
 export function watchRun(runId) {
-  let found = null;
+  let stored = null; // how the run ended
   let onEnd = () => {};
   if (subscribe) {
-    watched.set(runId, (end) => { found = end; onEnd(end); });
+    watched.set(runId, (end) => { stored = end; onEnd(end); });
     unsubscribe ??= subscribe(onEvent);
   }
   return {
     end: (limitMs) => new Promise((resolve) => {
       onEnd = resolve;
-      if (found) resolve(found);
+      if (stored) resolve(stored);
       else setTimeout(resolve, subscribe ? limitMs : BLIND_MS, subscribe ? null : UNKNOWN).unref();
     }),
     stop() {
