@@ -38,8 +38,8 @@ class RedactingFormatter(logging.Formatter):
 
     def add_secrets_of(self, params: object) -> None:
         """From now on, mask the secrets among the params of a call."""
-        found = _at_most(MAX_SECRET_CHARS, secrets_in(params))
-        self._secrets.append(frozenset(islice(found, MAX_SECRETS)))
+        secrets = _at_most(MAX_SECRET_CHARS, secrets_in(params))
+        self._secrets.append(frozenset(islice(secrets, MAX_SECRETS)))
         self._known = frozenset().union(*self._secrets)
         while len(self._known) > MAX_SECRETS_IN_ALL:
             self._secrets.popleft()

@@ -118,14 +118,14 @@ def _parsed(line: bytes) -> dict[str, Any]:
     if _has_more_values(line, limits.bridge_line_values):
         raise WireInvalid(f"a line has more than {limits.bridge_line_values} commas and brackets")
     try:
-        given = json.loads(line)
+        parsed = json.loads(line)
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
         raise WireInvalid("a line is not JSON") from None
-    if not isinstance(given, dict):
+    if not isinstance(parsed, dict):
         raise WireInvalid("a line is not a JSON object")
-    return given
+    return parsed
 
 
 def _has_more_values(line: bytes, limit: int) -> bool:

@@ -61,7 +61,7 @@ def _auto_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
     config, tried = run.plan.config, run.claim_dry_run
     if granted.lacks("create", "persistentvolumeclaims"):
         return  # the check of the right says what happens instead
-    what = f"{config.session_volume_size}, {config.session_volume_access_mode}"
+    size, mode = config.session_volume_size, config.session_volume_access_mode
     if isinstance(tried, ClusterError):
         inconclusive = tried.no_response or tried.server_error
         yield Check(
@@ -75,7 +75,7 @@ def _auto_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
     yield Check(
         code="k8s_session_volume_auto",
         level="info",
-        message=f"Each {per} gets a claim for sessions ({what}); the API server accepts it (dry run)",
+        message=f"Each {per} gets a claim for sessions ({size}, {mode}); the API server accepts it (dry run)",
         hint="whether a volume can be made for it shows when the first Pod is scheduled",
     )
     if config.session_volume_access_mode != "ReadWriteMany" and (

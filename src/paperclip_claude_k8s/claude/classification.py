@@ -94,8 +94,8 @@ def reports_unusable_session(result: Mapping[str, Any]) -> bool:
 
 def find_login_url(text: str) -> str | None:
     """The first login address of Anthropic in the text, or None."""
-    found = (url[0].rstrip(".,;:!?)]}'\"") for url in _URL.finditer(text))
-    return next((url for url in found if _is_login_url(url)), None)
+    urls = (match[0].rstrip(".,;:!?)]}'\"") for match in _URL.finditer(text))
+    return next((url for url in urls if _is_login_url(url)), None)
 
 
 def _is_login_url(url: str) -> bool:
@@ -131,18 +131,20 @@ def _class_of(result: Mapping[str, Any], text: str, transcript: Transcript) -> F
         return by_fields
     by_text = None if transcript.result_is_models_text else _by_text(result, text)
     if by_fields is None:
-        found = by_text or _without_known_text(transcript)
+        failure_class = by_text or _without_known_text(transcript)
     else:
-        found = by_text if by_text is not None and by_text in NARROWER_CLASSES[by_fields] else by_fields
-    is_vague = found in {FailureClass.TRANSIENT, FailureClass.OTHER}
-    return FailureClass.QUOTA if is_vague and _is_blocked(transcript) else found
+        failure_class = (
+            by_text if by_text is not None and by_text in NARROWER_CLASSES[by_fields] else by_fields
+        )
+    is_vague = failure_class in {FailureClass.TRANSIENT, FailureClass.OTHER}
+    return FailureClass.QUOTA if is_vague and _is_blocked(transcript) else failure_class
 
 
 def _by_text(result: Mapping[str, Any], text: str) -> FailureClass | None:
     """The class by the texts of the table, then by a status in the text."""
-    found = class_of_text(text, quoted=not get_text(result, "result").strip())
+    by_table = class_of_text(text, quoted=not get_text(result, "result").strip())
     status = status_in(text)
-    return found or (class_of_status(status) if status is not None else None)
+    return by_table or (class_of_status(status) if status is not None else None)
 
 
 def _without_known_text(transcript: Transcript) -> FailureClass:

@@ -63,5 +63,5 @@ def get_name(source: Event, key: str) -> str:
 
 def as_name(text: str) -> str:
     """The text without control characters and blanks at its ends, cut to `Limits.name_chars`."""
-    start = text[: LIMITS.name_chars]
-    return (start if start.isprintable() else _CONTROL.sub("", start)).strip()
+    beginning = text[: LIMITS.name_chars]
+    return (beginning if beginning.isprintable() else _CONTROL.sub("", beginning)).strip()

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.claude.events import Event, get_name
 from paperclip_claude_k8s.claude.reset_times import time_of_epoch
 
 MAX_WINDOWS = 50
-"""Windows that are remembered; the CLI knows about ten."""
+"""Windows that are remembered; the CLI has about ten."""
 
 
 class RateLimits:

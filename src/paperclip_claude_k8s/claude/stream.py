@@ -167,10 +167,10 @@ class StreamReader(StreamState):
         if event is not None:
             self._handle(event, line)
             return
-        found = list(events_beside(line, self.session_id))
-        for event, source in found:
+        events = list(events_beside(line, self.session_id))
+        for event, source in events:
             self._handle(event, source)
-        if not found:
+        if not events:
             self._add_non_event(line if len(line) > LIMITS.control_bytes else without_control(line))
 
     def other_lines(self) -> tuple[str, ...]:

@@ -92,12 +92,12 @@ class Api:
     def _respond_without_resource(self, path: str, request: Request) -> tuple[Object, int]:
         if path == ACCESS_REVIEWS and request.method == "POST":
             return self._review_access(decoded(request.body or {}, ACCESS_REVIEW)), 201
-        found = discover(path) if request.method == "GET" else None
-        if found is None:
+        page = discover(path) if request.method == "GET" else None
+        if page is None:
             raise missing_path()
         if path == "/version" and self.faults.replaces_terminating_pods:
-            found = {**found, "minor": OLD_MINOR, "gitVersion": f"v1.{OLD_MINOR}.0-devcluster"}
-        return found, 200
+            page = {**page, "minor": OLD_MINOR, "gitVersion": f"v1.{OLD_MINOR}.0-devcluster"}
+        return page, 200
 
     def _review_access(self, review: Object) -> Object:
         access = review.get("spec", {}).get("resourceAttributes") or {}
@@ -198,9 +198,9 @@ class Deletion:
 
     def _check_preconditions(self, target: Target, obj: Object, wanted: Object) -> None:
         for name, label in (("uid", "UID"), ("resourceVersion", "resourceVersion")):
-            expected, found = wanted.get(name), obj["metadata"][name]
-            if expected and expected != found:
-                versions = f"{label} in precondition: {expected}, {label} in object meta: {found}"
+            expected, actual = wanted.get(name), obj["metadata"][name]
+            if expected and expected != actual:
+                versions = f"{label} in precondition: {expected}, {label} in object meta: {actual}"
                 why = f"Precondition failed: {versions}"
                 raise problems.conflict(target.kind.plural, target.kind.group, target.name, why)
 

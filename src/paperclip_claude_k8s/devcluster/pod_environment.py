@@ -90,12 +90,12 @@ class PodEnvironment:
         if claim := volume.get("persistentVolumeClaim"):
             folder = _below(self._state / "claims", self._meta["namespace"], claim["claimName"])
         if secret := volume.get("secret"):
-            found = self._store.find(SECRETS, self._meta["namespace"], secret.get("secretName", ""))
-            write_secret(folder, secret, found)
+            stored = self._store.find(SECRETS, self._meta["namespace"], secret.get("secretName", ""))
+            write_secret(folder, secret, stored)
         for source in (volume.get("projected") or {}).get("sources") or []:
             part = source.get("secret") or {}
-            found = self._store.find(SECRETS, self._meta["namespace"], part.get("name", ""))
-            write_secret(folder, {**part, "secretName": part.get("name", "")}, found)
+            stored = self._store.find(SECRETS, self._meta["namespace"], part.get("name", ""))
+            write_secret(folder, {**part, "secretName": part.get("name", "")}, stored)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

@@ -33,12 +33,12 @@ def _name(obj: Object) -> str:
 
 
 def _age(obj: Object, since: str | None = None, until: str | None = None) -> str:
-    start = since or obj["metadata"].get("creationTimestamp")
-    if not start:
+    begin = since or obj["metadata"].get("creationTimestamp")
+    if not begin:
         return "<unknown>"
     try:
         end = datetime.fromisoformat(until) if until else datetime.now(UTC)
-        seconds = int((end - datetime.fromisoformat(start)).total_seconds())
+        seconds = int((end - datetime.fromisoformat(begin)).total_seconds())
     except (ValueError, TypeError):  # no time, or one without a zone
         return "<unknown>"
     if seconds < 120:

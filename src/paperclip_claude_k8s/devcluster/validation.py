@@ -28,34 +28,34 @@ _COUNTS = ("parallelism", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAf
 
 def admitted_new(kind: Kind, namespace: str, obj: object) -> Object:
     """A copy of a new object as the server stores it. Raises a 400 or 422 `Problem` if it is invalid."""
-    found = admitted(kind, namespace, obj)
+    copy = admitted(kind, namespace, obj)
     for name in SERVER_FIELDS:
-        found["metadata"].pop(name, None)
+        copy["metadata"].pop(name, None)
     if kind == CLAIMS:
-        prepare_claim(found)
+        prepare_claim(copy)
     if kind in {JOBS, PODS}:
-        found["status"] = {"phase": "Pending"} if kind == PODS else {}
-    return found
+        copy["status"] = {"phase": "Pending"} if kind == PODS else {}
+    return copy
 
 
 def admitted(kind: Kind, namespace: str, obj: object) -> Object:
     """A copy of the object as the server stores it. Raises a 400 or 422 `Problem` if it is invalid."""
-    found = decoded_object(kind, obj)
+    copy = decoded_object(kind, obj)
     if kind.namespaced:
-        found["metadata"]["namespace"] = namespace
-    _check(kind, found, _metadata_faults(found["metadata"]))
+        copy["metadata"]["namespace"] = namespace
+    _check(kind, copy, _metadata_faults(copy["metadata"]))
     if kind == SECRETS:
-        _check(kind, found, _secret_faults(found))
-        _fold_string_data(kind, found)
+        _check(kind, copy, _secret_faults(copy))
+        _fold_string_data(kind, copy)
     if kind == CLAIMS:
-        _check(kind, found, claim_faults(found.get("spec", {})))
+        _check(kind, copy, claim_faults(copy.get("spec", {})))
     if kind == PODS:
-        _check(kind, found, pod_faults(found.get("spec", {}), "spec"))
-        found.setdefault("status", {})
+        _check(kind, copy, pod_faults(copy.get("spec", {}), "spec"))
+        copy.setdefault("status", {})
     if kind == JOBS:
-        _check(kind, found, _job_faults(found.get("spec", {})))
-        found.setdefault("status", {})
-    return found
+        _check(kind, copy, _job_faults(copy.get("spec", {})))
+        copy.setdefault("status", {})
+    return copy
 
 
 def check_change(kind: Kind, before: Object, after: Object) -> None:

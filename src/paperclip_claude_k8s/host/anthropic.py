@@ -86,10 +86,10 @@ class AnthropicApi:
 def _api_message(body: bytes, headers: Mapping[str, str]) -> str:
     """Return `: MESSAGE` from a body `{"error": {"message": MESSAGE}}`, "" for any other body."""
     try:
-        given = orjson.loads(body)
+        parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ""
-    error = given.get("error") if isinstance(given, dict) else None
+    error = parsed.get("error") if isinstance(parsed, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
     return f": {_redacted(message, headers)}" if isinstance(message, str) and message else ""
 

@@ -140,8 +140,8 @@ def _budgets(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
     )
     for key, policy_field, value, most in limited:
         if most is not None and value > most:
-            what = "there is no limit" if value == UNLIMITED else "it is too much"
-            why = f"{what}: {policy_field} is {policy.to_wire()[policy_field]}"
+            fault = "there is no limit" if value == UNLIMITED else "it is too much"
+            why = f"{fault}: {policy_field} is {policy.to_wire()[policy_field]}"
             yield Refusal(documented_key(key), why, policy_field)
     extra_options = {argument.partition("=")[0] for argument in config.extra_args}
     for option, key, most in (

@@ -245,5 +245,7 @@ def _explain(error: ValidationError | TypeError | RecursionError) -> str:
         return "ctx must be a mapping or an ExecutionContext"
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     where = ".".join(to_camel(str(part)) for part in first["loc"]) or "ctx"
-    what = "is missing" if first["type"] == "missing" else "cannot be used"
-    return f"ctx.{where} {what}: expected {_EXPECTED.get(where, first['msg'][:1].lower() + first['msg'][1:])}"
+    fault = "is missing" if first["type"] == "missing" else "cannot be used"
+    return (
+        f"ctx.{where} {fault}: expected {_EXPECTED.get(where, first['msg'][:1].lower() + first['msg'][1:])}"
+    )

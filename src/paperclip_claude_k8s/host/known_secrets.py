@@ -36,14 +36,14 @@ def contain_secrets(texts: Sequence[str], secrets: Collection[str]) -> list[bool
     known = _searchable(secrets)
     if _is_too_long_a_search(known, texts):
         return [True] * len(texts)
-    found = [False] * len(texts)
+    has_secret = [False] * len(texts)
     rest = _Joined(texts, range(len(texts)))
     for value in known:
         if numbers := rest.containing(value):
             for number in numbers:
-                found[number] = True
-            rest = _Joined(texts, [number for number in rest.numbers if not found[number]])
-    return found
+                has_secret[number] = True
+            rest = _Joined(texts, [number for number in rest.numbers if not has_secret[number]])
+    return has_secret
 
 
 class _Joined:

@@ -77,8 +77,8 @@ def with_live_models(env: Mapping[str, str], live: Iterable[Model]) -> Models:
 def read_live_list(body: object) -> Models:
     """Return the models in a response of `GET /v1/models`, without entries of another shape."""
     items = body.get("data") if isinstance(body, Mapping) else None
-    found = (_live_model(item) for item in items) if isinstance(items, list) else ()
-    return tuple(model for model in found if model is not None)
+    models = (_live_model(item) for item in items) if isinstance(items, list) else ()
+    return tuple(model for model in models if model is not None)
 
 
 def detect_model(env: Mapping[str, str]) -> JsonMap | None:

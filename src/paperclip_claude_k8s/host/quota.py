@@ -30,10 +30,10 @@ _NO_LOGIN = (
 def oauth_token(credentials: str) -> str | None:
     """Return the access token in `credentials`, the text of the CLI's `.credentials.json`, if it has one."""
     try:
-        found = orjson.loads(credentials)
+        content = orjson.loads(credentials)
     except orjson.JSONDecodeError:
         return None
-    login = as_object(as_object(found).get("claudeAiOauth"))
+    login = as_object(as_object(content).get("claudeAiOauth"))
     return as_trimmed(login.get("accessToken"))
 
 

@@ -35,8 +35,8 @@ def deserialize(raw: object) -> dict[str, str] | None:
     """
     if not isinstance(raw, Mapping):
         return None
-    found = {name: _first_text(raw, spellings) for name, spellings in _SPELLINGS.items()}
-    params = {name: text for name, text in found.items() if text is not None}
+    texts = {name: _first_text(raw, spellings) for name, spellings in _SPELLINGS.items()}
+    params = {name: text for name, text in texts.items() if text is not None}
     return params if "sessionId" in params else None
 
 

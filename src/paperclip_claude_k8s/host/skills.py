@@ -51,8 +51,8 @@ DesiredSkills: TypeAlias = tuple[DesiredSkill, ...]
 def read_skill_library(config: Mapping[str, object]) -> SkillLibrary:
     """Read `paperclipRuntimeSkills`, without entries that lack a key, a runtime name or a source."""
     given = _get_either_spelling(config, "paperclipRuntimeSkills")
-    found = map(_read_skill, given) if isinstance(given, (list, tuple)) else ()
-    return tuple({skill.key: skill for skill in found if skill is not None}.values())
+    skills = map(_read_skill, given) if isinstance(given, (list, tuple)) else ()
+    return tuple({skill.key: skill for skill in skills if skill is not None}.values())
 
 
 def read_desired_skills(config: Mapping[str, object], library: SkillLibrary) -> DesiredSkills:

@@ -28,10 +28,10 @@ def capture_names(version: str = CAPTURE_VERSIONS[0]) -> tuple[str, ...]:
 
 
 def _full_name(name: str, version: str) -> str:
-    found = [known for known in capture_names(version) if known == name or known.startswith(f"{name}-")]
-    if len(found) != 1:
+    names = [known for known in capture_names(version) if known == name or known.startswith(f"{name}-")]
+    if len(names) != 1:
         raise ValueError(f"no capture of version {version} is named {name}: see capture_names()")
-    return found[0]
+    return names[0]
 
 
 def capture(name: str, version: str = CAPTURE_VERSIONS[0]) -> bytes:

@@ -33,10 +33,10 @@ class NamedFault:
 
 
 def _first(cluster: FakeCluster, kind: Kind) -> Object:
-    found = next(iter(cluster.store.list(kind)), None)
-    if found is None:
+    obj = next(iter(cluster.store.list(kind)), None)
+    if obj is None:
         raise LookupError(f"no {kind.kind} exists at this time: cause the fault while an agent runs")
-    return found
+    return obj
 
 
 def _delete_pod(cluster: FakeCluster) -> None:
