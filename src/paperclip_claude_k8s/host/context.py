@@ -162,9 +162,10 @@ class ExecutionContext(_HostModel):
     """Bytes of the largest chunk of several lines that `on_log` gets. None, or more than 60 KiB: 60 KiB."""
 
     on_log: OnLog
-    """`await on_log(stream, text)`: whole lines of the agent's output and of the adapter. Lines of the
-    adapter begin with `[paperclip] `; its warnings have the stream `stderr`. The next call waits for the
-    previous one, so a slow host delays this run's log, but no other run."""
+    """`await on_log(stream, text)`: whole lines of the agent's output and of the adapter, except that a line
+    above 8 MiB comes in parts. Lines of the adapter begin with `[paperclip] `; its warnings have the stream
+    `stderr`. The next call waits for the previous one, so a slow host delays this run's log, but no other
+    run."""
     on_meta: ObjectCallback | None = None
     """`await on_meta(meta)`: what is about to run, without secrets. Called before the Job is created."""
     on_spawn: ObjectCallback | None = None

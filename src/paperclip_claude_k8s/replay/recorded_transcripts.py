@@ -67,7 +67,8 @@ def read_items(
     for stream, block in blocks:
         if stream == "stdout":
             facts.feed(block)
-            for item in reader.read(block[: LIMITS.host_chunk_bytes].decode("utf-8", "replace")):
+            shown = block[: LIMITS.host_chunk_bytes]  # what a host gets of a line at once
+            for item in reader.read(shown.decode("utf-8", "replace")):
                 kept.add(item)
         elif stream == "stderr":
             facts.feed_stderr(block)

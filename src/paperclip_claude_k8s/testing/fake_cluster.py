@@ -93,7 +93,7 @@ class FakeCluster:
         add_namespace(self.store, name)
 
     def go_down(self, seconds: float) -> None:
-        """Refuse every request for this time, and break every open response."""
+        """Refuse every request for this time, break every open log stream, and end every open watch."""
         self.down_until = asyncio.get_running_loop().time() + seconds
         self.faults.drop_log_streams()
         self.faults.close_watches()
