@@ -15,7 +15,7 @@ def patched(obj: dict[str, Any], patch: Any, content_type: str) -> Any:  # noqa:
     if not content_type.startswith("application/json-patch"):
         return _merge(obj, patch)
     result: Any = copy.deepcopy(obj)
-    # `checked` has no null fields, of which an operation needs its value
+    # `checked` lacks fields that are null, but an operation may set a field to null
     for operation, checked in zip(patch, decoded(patch, JSON_PATCH), strict=True):
         if "path" not in checked or "op" not in checked:
             raise _rejected("an operation needs an op and a path")

@@ -82,8 +82,8 @@ class ItemReader:
     def _entries_of(self, given: Json | Piece | Plain, event: Json) -> Iterator[Entry]:
         """The entries of a line. A result may repeat a text of the CLI, which is then shown only once.
 
-        A text that fits into a note is remembered here. A longer one becomes an answer, which is shown whole
-        and remembered as such.
+        A text that fits into a note is remembered here. A longer message of the CLI becomes an answer, which
+        is shown whole and remembered as such.
         """
         for entry in entries_of(given):
             cli_text = _text_of_cli(event, entry)
