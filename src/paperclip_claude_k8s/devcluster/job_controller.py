@@ -113,16 +113,14 @@ class JobController:
                 self._status.set_active(job, 0)  # the Pod is replaced and does not count as failed
 
     def _finish(self, job: Object, pods: list[Object], *, succeeded: bool) -> None:
-        """Write the Job's condition, not before `Faults.condition_delay` seconds after its last Pod ended.
-
-        One failed Pod is final, whatever `backoffLimit` says: the adapter's Jobs have 0.
-        """
+        """Write the Job's condition, not before `Faults.condition_delay` seconds after its last Pod ended."""
         if self._faults.condition_delay:
             finished = max((_finish_time(pod) for pod in pods), default=_now_seconds())
             left = self._faults.condition_delay - (_now_seconds() - finished)
             if left > 0:
                 self._set_due_in(left)
                 return
+        # one failed Pod is final, whatever `backoffLimit` says: the adapter's Jobs have 0
         self._status.finish(job, *(_COMPLETED if succeeded else _BACKOFF))
 
     def _is_overdue(self, job: Object) -> bool:
