@@ -108,6 +108,7 @@ def path_part(name: str) -> str:
     Raises:
         PathRefused: `name` is empty, `.` or `..`, or holds a separator or a control character.
     """
+    # Blanks at the ends of an id do no harm within a path. `read_tree` leaves out files with such names.
     if name in {"", ".", ".."} or "/" in name or not is_listable(name.strip(" ")):
         raise PathRefused(f"{name[:80]!r} cannot be the name of a file or folder")
     return name
@@ -192,7 +193,7 @@ def secret_keys(skills: Files) -> Mapping[str, str]:
 
 
 def encoded_size(files: Files) -> int:
-    """Bytes of the files in base64."""
+    """About how many bytes the files have in base64."""
     return sum(len(file.content) * 4 // 3 for file in files.values())
 
 
@@ -202,7 +203,7 @@ def skills_fit(skills: Files) -> bool:
 
 
 def without_skills(packed: Packed, why: str) -> Packed:
-    """The same bundle without the skills that only a Secret mounted as a folder could hold."""
+    """The bundle without the skills that only a Secret mounted as a folder could hold; it has another key."""
     if not packed.skill_files:
         return packed
     files = {name: BundleFile(text.encode("utf-8")) for name, text in packed.files.items()}

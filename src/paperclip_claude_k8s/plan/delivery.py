@@ -89,7 +89,7 @@ class DeliveryOptions:
 def deliver(files: TextFiles, private: Callable[[str, str], bool], options: DeliveryOptions) -> Delivery:
     """Choose the route of each file. If they exceed the limit, the largest public movable ones are staged.
 
-    The remaining files may still exceed the limit; `RunPlan.object_bytes` tells the caller.
+    The remaining files may still exceed the limit; the caller compares `RunPlan.object_bytes` with it.
     """
     secret = {name: text for name, text in files.items() if private(name, text)}
     public = {name: text for name, text in files.items() if name not in secret}

@@ -65,9 +65,9 @@ class Environment:
     secrets: Mapping[str, str] = field(repr=False)
     """Values for the run Secret."""
     value_from: tuple[JsonObject, ...] = ()
-    """Entries of `env`, of config and home pod, that only the cluster can resolve; `env_from`: of the home
-    pod's `envFrom`."""
+    """Entries of `env`, of config and home pod, that only the cluster can resolve."""
     env_from: tuple[JsonObject, ...] = ()
+    """The home pod's `envFrom`."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """File name → value that is too long for an environment string."""
     oversized: tuple[str, ...] = ()
@@ -121,7 +121,7 @@ def layer_environment(
     if names_own_machine(api_url) and API_URL in _names_of(inherited.value_from):
         del set_by_run[API_URL]  # use the home pod's entry: no worse than a loopback address
     usable, dropped = _usable_in_pod({**inherited.literals, **configured}, shared_dir, api_url)
-    usable.pop("HOME", None)  # that of the home pod; in the agent's Pod HOME is fixed
+    usable.pop("HOME", None)  # the home pod's value; in the agent's Pod HOME is fixed
     # The run's variables override the home pod's, and the config's override both; `configured` holds only
     # those that the config may set. The header is added at the end, because it extends the resulting value.
     on_top = {name: usable[name] for name in configured if name in usable}
@@ -158,15 +158,15 @@ def _usable_in_pod(
     variables: Mapping[str, str], shared_dir: str | None, api_url: str
 ) -> tuple[dict[str, str], set[str]]:
     """The variables that are usable in a Pod, with their values there, and the names of the others."""
-    kept: dict[str, str] = {}
+    usable: dict[str, str] = {}
     dropped: set[str] = set()
     for name, host_value in variables.items():
         value = pod_value(name, host_value, shared_dir=shared_dir, api_url=api_url)
         if value is None or "\0" in value or not _LEGAL_NAME.fullmatch(name):
             dropped.add(name)
         else:
-            kept[name] = encodable(value)
-    return kept, dropped
+            usable[name] = encodable(value)
+    return usable, dropped
 
 
 def _with_agent_header(

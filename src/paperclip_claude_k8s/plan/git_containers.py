@@ -49,6 +49,7 @@ def git_volumes(plan: RunPlan) -> list[JsonObject]:
         {"name": "git-sync", "emptyDir": {"sizeLimit": _SYNC_SIZE}},
     ]
     if plan.config.git_secret:
+        # without a fixed user there is no fsGroup by which the container could read its files
         mode = 0o444 if plan.config.run_as_user is None else 0o440
         secret = {"secretName": plan.config.git_secret, "defaultMode": mode}
         volumes.append({"name": "git-secret", "secret": secret})

@@ -49,7 +49,7 @@ def inherited_environment(home: HomePod | None) -> Inherited:
     """All variables except the host's own secrets, those that describe a run, and a cloud identity."""
     if home is None:
         return Inherited()
-    lost = [mount.path for mount in home.not_inherited] + [TOKEN_MOUNT]
+    missing_folders = [mount.path for mount in home.not_inherited] + [TOKEN_MOUNT]
     literals: dict[str, str] = {}
     referring: dict[str, JsonObject] = {}
     dropped: set[str] = set()
@@ -68,7 +68,7 @@ def inherited_environment(home: HomePod | None) -> Inherited:
                 referring[name] = {"name": name, "value": expand(value, literals, expanded_again=True)}
             else:
                 literals[name] = expand(value, literals)
-    fileless = {name for name, value in literals.items() if is_in_any(value, lost)}
+    fileless = {name for name, value in literals.items() if is_in_any(value, missing_folders)}
     tokens = fileless & _CLOUD_IDENTITIES.keys()
     identity = {name for token in tokens for name in (token, *_CLOUD_IDENTITIES[token])}
     return Inherited(

@@ -101,7 +101,7 @@ def _owned_secret(name: str, job: JobRef, identity: Identity) -> JsonObject:
 
 
 def _skill_data(plan: RunPlan) -> dict[str, str]:
-    """Skills may be no text, so they are in base64."""
+    """Key → content of the skills in base64, because they may be no text."""
     files = plan.packed.skill_files
     return {key: b64encode(files[path].content).decode() for key, path in secret_keys(files).items()}
 
@@ -177,7 +177,7 @@ def _placement(plan: RunPlan) -> JsonObject:
 
 
 def _affinity(plan: RunPlan) -> JsonObject | None:
-    """That of the home pod; and on one node with other Pods of a session volume that needs it."""
+    """The home pod's affinity, and a term that keeps Pods of one session volume on one node, if they must."""
     inherited = (plan.home and plan.home.affinity) or {}
     if not plan.session_volume.one_node:
         return dict(inherited) or None
@@ -202,22 +202,22 @@ def _pod_security_context(user: int | None) -> JsonObject:
 
 
 def _workspace_containers(plan: RunPlan) -> list[JsonObject]:
-    """What brings the agent's work out of the Pod."""
+    """The containers that bring the agent's work out of the Pod."""
     common = _common_container_fields(plan)
     return [*push_container(plan, common), *return_container(plan, common)]
 
 
 def _init_containers(plan: RunPlan) -> list[JsonObject]:
     common = _common_container_fields(plan)
-    clone = [*clone_container(plan, common, mounts_at_home(plan)), *unpack_container(plan, common)]
+    workspace = [*clone_container(plan, common, mounts_at_home(plan)), *unpack_container(plan, common)]
     if not plan.by_init:
-        return clone
+        return workspace
     init = writing_container(plan.delivery.init, with_secret=bool(plan.delivery.secret))
-    return [{**_common_container_fields(plan), **init}, *clone]
+    return [{**_common_container_fields(plan), **init}, *workspace]
 
 
 def _common_container_fields(plan: RunPlan) -> JsonObject:
-    """The fields that the agent's container and the init container have in common."""
+    """The fields that all containers of the Pod have in common, except the Docker daemon's."""
     config = plan.config
     return {
         "image": plan.image,
@@ -268,10 +268,10 @@ def _agent_env(plan: RunPlan) -> list[JsonObject]:
 
 
 def _plain_variables(plan: RunPlan) -> dict[str, str]:
-    """The agent's plain variables; those for Docker and for the relay replace others of the same name."""
+    """The plain variables; those for Docker, sessions and the relay replace others of the same name."""
     staged_paths = {f"{RUN_DIR}/{name}": plan.delivery.path(name) for name in plan.delivery.staged}
-    agents = {name: staged_paths.get(value, value) for name, value in plan.environment.literals.items()}
-    return {**agents, **docker_env(plan.config), **_session_variables(plan), **_relay_variables(plan)}
+    of_agent = {name: staged_paths.get(value, value) for name, value in plan.environment.literals.items()}
+    return {**of_agent, **docker_env(plan.config), **_session_variables(plan), **_relay_variables(plan)}
 
 
 def _session_variables(plan: RunPlan) -> dict[str, str]:

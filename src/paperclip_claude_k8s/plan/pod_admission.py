@@ -48,7 +48,7 @@ _RUNTIME_CAPABILITIES = (
     "SETUID",
     "SYS_CHROOT",
 )
-"""What containers get from usual container runtimes unless they drop it."""
+"""The capabilities that containers get from usual container runtimes unless they drop them."""
 
 
 def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
@@ -158,6 +158,7 @@ def _capabilities(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusa
 
 
 def _drop_all(template: JsonMap) -> Iterator[tuple[str, bool]]:
+    """Each container, and whether it drops all capabilities."""
     for subject, _, context in Pod.of(template).containers:
         yield subject, "ALL" in get_list(get_object(context, "capabilities"), "drop")
 
@@ -208,6 +209,7 @@ def _extent(mount: JsonMap) -> tuple[str | None, bool]:
 
 
 def _covers(ours: tuple[str | None, bool], theirs: tuple[str | None, bool]) -> bool:
+    """Whether a mount of extent `theirs` shows and lets change no more than one of extent `ours`."""
     (part, read_only), (other, other_read_only) = ours, theirs
     if part is None or (read_only and not other_read_only):
         return False
@@ -232,14 +234,15 @@ def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap, policy: Policy) 
     claim = plan.home.claim_name if plan.home is not None and plan.config.claim_name is None else ""
     if not claim and "*" not in policy.claims:
         return
-    ours = {part for _, part in _mounts_of_claim(own, "")}
-    for container, part in _mounts_of_claim(pod, ""):
-        if part not in ours and claim in {"", part[0]}:
+    ours = {mounted for _, mounted in _mounts_of_claim(own, "")}
+    for container, mounted in _mounts_of_claim(pod, ""):
+        mounted_claim, _ = mounted
+        if mounted not in ours and claim in {"", mounted_claim}:
             why = f"{container} mounts more than its company's folder: companyVolumes is true"
             which = "" if claim else "; list in claims those that companies do not share"
             yield Refusal(f"{TEMPLATE}.spec", f"{why}{which}", "companyVolumes" if claim else "claims")
-        elif part not in ours and _holds_sessions(part[0], plan):
-            why = f"{container} mounts sessions of others on claim {part[0]}: companyVolumes is true"
+        elif mounted not in ours and _holds_sessions(mounted_claim, plan):
+            why = f"{container} mounts sessions of others on claim {mounted_claim}: companyVolumes is true"
             yield Refusal(f"{TEMPLATE}.spec", why, "companyVolumes")
 
 
@@ -265,7 +268,7 @@ def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, tuple
 
 
 def _root(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
-    """Containers that may run as root or become root, but not the adapter's own Docker daemon."""
+    """Containers that may run as root or become root because of `podTemplate`."""
     if policy.root_user:
         return
     known = set(_possible_roots(own))
@@ -306,7 +309,10 @@ def _without_own_containers(own: JsonMap, pod: JsonMap) -> JsonMap:
 def _resources(
     pod: JsonMap, policy: Policy, resource: str, policy_field: str, parse: Callable[[object], Decimal | int]
 ) -> Iterator[Refusal]:
-    """Limits of containers that run at the same time are added up; an init container runs alone."""
+    """Missing limits, and limits above the policy's.
+
+    Limits of containers that run at the same time are added up; an init container runs alone.
+    """
     most = policy.to_wire()[policy_field]
     if most is None:
         return
@@ -317,8 +323,8 @@ def _resources(
             limit = _limit(container, resource, parse)
             runs_alone = kind == "initContainers" and container.get("restartPolicy") != "Always"
             if not limit:
-                what = "it is not set" if limit is None else "0 means no limit"
-                yield Refusal(f"{TEMPLATE}.{path}", f"{what}: {policy_field} is {most}", policy_field)
+                trouble = "it is not set" if limit is None else "0 means no limit"
+                yield Refusal(f"{TEMPLATE}.{path}", f"{trouble}: {policy_field} is {most}", policy_field)
             elif runs_alone and limit > parse(most):
                 yield Refusal(f"{TEMPLATE}.{path}", f"it is too much: {policy_field} is {most}", policy_field)
             elif not runs_alone:

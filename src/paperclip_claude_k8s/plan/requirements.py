@@ -39,7 +39,7 @@ def unmet(config: AdapterConfig, version: Version) -> tuple[tuple[str, Version],
 
 
 def settings_too_long(plan: RunPlan) -> tuple[str, ...]:
-    """The settings, sorted, with a value that no node can pass to a program."""
+    """The settings with a value that no node can pass to a program."""
     config = plan.config
     values = {
         "model": (config.model or "",),

@@ -67,7 +67,7 @@ class RunPlan:
     """Why the session that the host named is not resumed; "" if it is, or if the host named none."""
     retry_of: str | None = None
     retry_reason: str | None = None
-    """The run that this one retries, and why, in the host's words."""
+    """`retry_of` is the run that this one retries, and `retry_reason` says why, in the host's words."""
     mcp: McpPlan = field(default_factory=McpPlan)
     overlay: Overlay = field(default_factory=Overlay)
     run_log: RunLogPlan | None = None

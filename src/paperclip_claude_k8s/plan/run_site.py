@@ -27,6 +27,6 @@ class RunSite:
     session_claim: ClaimFacts = UNKNOWN_CLAIM
     """What is known of the claim that `sessionVolume` means."""
     workspace: Workspace | None = None
-    """How the project's files come into the Pod; None: not decided, so nobody has looked."""
+    """How the project's files come into the Pod; None: not decided, because the plan is only examined."""
     company_folder: str = ""
     """Folder of the shared volume that is mounted in its place; "" if the whole volume is."""

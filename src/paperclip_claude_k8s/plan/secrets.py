@@ -103,8 +103,8 @@ def _public_environment(environment: Environment, secrets: frozenset[str]) -> tu
         for name, text in environment.files.items()
         if not (is_private(name, text) or would_be_masked(text, secrets))
     }
-    dropped = {f"{RUN_DIR}/{name}" for name in environment.files.keys() - files.keys()}
-    literals = {name: value for name, value in environment.literals.items() if value not in dropped}
+    dropped_paths = {f"{RUN_DIR}/{name}" for name in environment.files.keys() - files.keys()}
+    literals = {name: value for name, value in environment.literals.items() if value not in dropped_paths}
     plain = {
         name: value
         for name, value in environment.secrets.items()

@@ -105,8 +105,8 @@ def choose_session_volume(
     """Where the sessions of this agent are, by the config and what was found in the cluster."""
     folder = agent_folder(identity)
     if config.session_volume == SHARED:
-        kept = (home is not None and home.claim_name) or _brings_volume(config)
-        lost = "" if kept else "sessionVolume is shared, and no claim is mounted at /paperclip"
+        has_volume = (home is not None and home.claim_name) or _brings_volume(config)
+        lost = "" if has_volume else "sessionVolume is shared, and no claim is mounted at /paperclip"
         return SessionVolume(SHARED, why_lost=lost)
     if config.session_volume == NONE:
         return SessionVolume(NONE, why_lost="sessionVolume is none")
@@ -121,13 +121,14 @@ def choose_session_volume(
     if facts.readable and facts.claim is None:
         empty = f"its volume, claim {claim_name(config, identity)}, no longer exists"
     modes = facts.claim.access_modes if facts.claim is not None else (config.session_volume_access_mode,)
-    may_be_shared = config.session_volume_per == "company" or config.concurrency_scope == "task"
+    # Pods of one agent follow each other; only these settings let Pods use the claim at the same time
+    concurrent_pods = config.session_volume_per == "company" or config.concurrency_scope == "task"
     return SessionVolume(
         "auto",
         claim_name(config, identity),
         folder,
         why_empty=empty,
-        one_node=may_be_shared and bool(modes) and _ONE_NODE.issuperset(modes),
+        one_node=concurrent_pods and bool(modes) and _ONE_NODE.issuperset(modes),
     )
 
 

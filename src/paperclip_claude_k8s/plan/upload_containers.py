@@ -45,6 +45,7 @@ def upload_volumes(plan: RunPlan) -> list[JsonObject]:
         }
         for number in range(plan.workspace.upload.parts)
     ]
+    # without a fixed user there is no fsGroup by which the container could read its files
     mode = 0o444 if plan.config.run_as_user is None else 0o440
     return [
         {"name": "workspace", "emptyDir": {"sizeLimit": _WORKSPACE_SIZE}},

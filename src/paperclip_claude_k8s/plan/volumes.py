@@ -140,6 +140,7 @@ def _run_volumes(plan: RunPlan) -> list[JsonObject]:
     items: list[JsonObject] = [{"key": name, "path": name} for name in sorted(files)]
     mode = _READABLE if plan.config.run_as_user is None else _GROUP_READABLE
     for key, path in secret_keys(plan.packed.skill_files).items():
+        # executable for those who may read it
         execute = (mode >> 2) & 0o111 if plan.packed.skill_files[path].executable else 0
         relative = posixpath.relpath(f"{SECRET_BUNDLE}/{path}", RUN_DIR)
         items.append({"key": key, "path": relative, "mode": mode | execute})

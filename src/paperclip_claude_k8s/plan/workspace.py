@@ -5,7 +5,7 @@
 - `upload`: the host packs its folder, and the agent's changes come back;
 - `none`: the files do not come into the Pod; the agent starts in `cwd`, or in its HOME.
 
-The first status line of a run names the choice and its reason.
+A line at the beginning of the run's log names the choice and its reason.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class FolderState(Enum):
     """The state of the host's folder on the shared volume, as far as this process has seen it."""
 
     UNKNOWN = auto()
-    """The volume is not mounted here, does not answer, or was not examined."""
+    """The volume is not mounted here, does not answer, may not be read, or was not examined."""
     MISSING = auto()
     """The volume has no such folder."""
     EMPTY = auto()
@@ -85,13 +85,13 @@ class Workspace:
 
     @property
     def line(self) -> str:
-        """The first status line of a run."""
-        what = f" ({self.source.shown})" if self.source is not None else ""
+        """The strategy and its reason, for the log."""
+        project = f" ({self.source.shown})" if self.source is not None else ""
         if self.folder:
-            what = f" of the host's folder {self.folder[:MAX_QUOTED_PATH]}"
+            project = f" of the host's folder {self.folder[:MAX_QUOTED_PATH]}"
         if self.lacks_files:
             return f"Workspace: {self.strategy}, so the agent does not get the project's files: {self.reason}"
-        line = f"Workspace: {self.strategy}{what} in {self.workdir}, because {self.reason}"
+        line = f"Workspace: {self.strategy}{project} in {self.workdir}, because {self.reason}"
         return (
             f"{line}; if it cannot be cloned, the agent starts without the files" if self.may_fail else line
         )

@@ -103,7 +103,10 @@ class _NamedPath:
 
 
 def _named_paths(given: JsonMap, config: AdapterConfig, folders: HostFolders) -> Iterator[_NamedPath]:
-    """The paths that will be used. A path that is not absolute is refused by whoever would open it."""
+    """The paths that will be used.
+
+    Paths of instructions and skills that are not absolute are left out: packing does not read them.
+    """
     configured, instructions = config.shared_volume_dir, config.instructions_file_path
     volume = folders.trusted_volume(configured)
     for file in kubeconfig_files(config.kubeconfig or ""):
@@ -122,11 +125,14 @@ def _named_paths(given: JsonMap, config: AdapterConfig, folders: HostFolders) ->
 
 
 async def _is_allowed(named: _NamedPath, seconds: float) -> bool:
-    """Whether the path is allowed by its name, or leads by links into a folder that is allowed."""
+    """Whether the path is allowed by its name, or leads by links into a folder that is allowed.
+
+    False for a path that is not absolute, or if the links cannot be resolved in time.
+    """
     if named.path.startswith("/") and named.rule.allows_name(named.path):
         return True
     if named.rule.roots is None or not named.path.startswith("/"):
-        return False
+        return False  # without `roots`, a refused name stays refused, wherever its links lead
     try:
         return await call_in_thread(named.is_really_allowed, seconds, place_of(named.path))
     except TimeoutError:

@@ -42,13 +42,15 @@ from paperclip_claude_k8s.verdict.slot import is_live, known_different, known_eq
 async def adopt(
     job: JobSnapshot, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator
 ) -> JobSnapshot | None:
-    """Label the Job as one of this run, and return it; None if it is gone or was changed since it was listed.
+    """Label the Job as one of this run, and annotate its new holder if there is no Lease. Returns the Job.
+
+    Returns None if the Job has to be changed, but is gone or was changed since it was listed.
 
     Raises:
         RunFailure: `k8s_pod_reattach_failed`.
     """
-    ours = {RUN_LABEL: plan.identity.run, SESSION_LABEL: plan.identity.session}
-    labels = {key: value for key, value in ours.items() if value and job.labels.get(key) != value}
+    own_labels = {RUN_LABEL: plan.identity.run, SESSION_LABEL: plan.identity.session}
+    labels = {key: value for key, value in own_labels.items() if value and job.labels.get(key) != value}
     annotations = {} if slot_lock.fenced else holder_annotations(ports, plan.namespace)
     if not labels and not annotations:
         return job
@@ -79,16 +81,18 @@ async def delete_never_started(
     the Secret. `owned`: uids of Jobs whose holder is alive. A Job that names its only Pod, or has a Pod whose
     agent has started, is kept: it had a Secret, which was deleted after that start.
     """
-    kept, began = [], {pod.job_uid for pod in pods if pod.agent is not None and _has_started(pod.agent)}
+    remaining: list[JobSnapshot] = []
+    started = {pod.job_uid for pod in pods if pod.agent is not None and _has_started(pod.agent)}
     for job in jobs:
-        gated = UNGATED_ANNOTATION not in job.annotations and AGENT_POD_ANNOTATION not in job.annotations
-        orphaned = gated and is_live(job) and job.ref.uid not in {*owned, *began}
-        if not orphaned or not await _delete_if_without_secret(job, ports):
-            kept.append(job)
+        needs_secret = UNGATED_ANNOTATION not in job.annotations
+        may_lack_secret = needs_secret and AGENT_POD_ANNOTATION not in job.annotations
+        to_examine = may_lack_secret and is_live(job) and job.ref.uid not in {*owned, *started}
+        if not to_examine or not await _delete_if_without_secret(job, ports):
+            remaining.append(job)
         else:
             text = "its run Secret was never created, so it never started"
             await narrator.status(f"Deleted orphaned Job {job.ref.name}: {text}")
-    return kept
+    return remaining
 
 
 async def _delete_if_without_secret(job: JobSnapshot, ports: Ports) -> bool:
@@ -109,12 +113,12 @@ async def skip_unclaimed(
     """Annotate finished Jobs of other wakes as taken; return the newest session of our task among them."""
     session: str | None = None
     for job in sorted(jobs, key=lambda job: str(job.created)):
-        theirs = job.labels.get(TASK_LABEL)
+        task = job.labels.get(TASK_LABEL)
         if await annotate_as_taken(job, ports):
-            other = "task" if known_different(theirs, plan.identity.task) else "wake"
+            other = "task" if known_different(task, plan.identity.task) else "wake"
             why = f"it finished while no host was watching and belongs to a different {other}"
             await narrator.status(f"Ignoring the result of Job {job.ref.name}: {why}")
-        if known_equal(theirs, plan.identity.task):
+        if known_equal(task, plan.identity.task):
             session = await _session_of(job, ports) or session
     return session
 
@@ -133,7 +137,8 @@ async def annotate_as_taken(
 ) -> bool:
     """Annotate a Job whose result was used or skipped; False if the patch failed.
 
-    `finish`: give the Job a deadline that has passed, because nothing else finishes it. `result`: noted, too.
+    `finish`: give the Job a deadline that has passed, because nothing else finishes it. `result`: a
+    short form of it is annotated too.
     """
     patch = [_add_operation("annotations", TAKEN_ANNOTATION, format_time(ports.settings.now()))]
     if result is not None:
@@ -147,7 +152,7 @@ async def annotate_as_taken(
 
 
 def _short_result(result: ExecutionResult) -> str:
-    """What `claude-k8s stats` reads from retained Jobs: no text of the agent but the model's name."""
+    """What `claude-k8s stats` reads from retained Jobs. Its only text from the agent is the model's name."""
     wire = result.to_wire()
     phases = (wire.get("resultJson") or {}).get("phases")
     short = {key: wire[key] for key in ("errorCode", "costUsd", "usage") if wire.get(key) is not None}
@@ -164,8 +169,8 @@ async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
         return None
     messages = [_termination_message(pod) for pod in pods.items if pod.job_uid == job.ref.uid]
     summaries = [read_summary(message, nonce) for message in messages if nonce]
-    good = [summary for summary in summaries if summary is not None and summary.is_error is False]
-    return good[0].session_id if good else None  # at most one Pod of a Job has run an agent
+    successes = [summary for summary in summaries if summary is not None and summary.is_error is False]
+    return successes[0].session_id if successes else None  # at most one Pod of a Job has run an agent
 
 
 def _has_started(agent: ContainerSnapshot) -> bool:

@@ -67,7 +67,10 @@ class AgentLog:
     def __init__(
         self, ports: Ports, narrator: Narrator, job_watch: JobWatch, volume: str | None, limit: int = 0
     ) -> None:
-        """`volume`: path of the shared volume here; None: not mounted. `limit`: bytes of output; 0: none."""
+        """`volume`: path of the shared volume here; None: not mounted.
+
+        `limit`: largest number of bytes of the agent's output; 0: no limit.
+        """
         job = job_watch.known.job
         self._ports = ports
         self._job_watch = job_watch
@@ -75,7 +78,8 @@ class AgentLog:
         self._nonce = annotations.get(NONCE_ANNOTATION)
         self._volume = volume
         self._limit = limit
-        self._run_log = annotations.get(RUN_LOG_ANNOTATION)
+        self._annotated_run_log = annotations.get(RUN_LOG_ANNOTATION)
+        """The run log's path on the volume, without the Pod's part."""
         self._run_log_seconds = float("inf")
         self._stopped = False
         self._pod_uid: str | None = None
@@ -105,7 +109,7 @@ class AgentLog:
             nonce=self._nonce,
             expected_totals=self._expected_totals,
             container_id=self._container_id,
-            relay_file=run_log_of(self._volume, self._run_log, pod.uid, self._limit),
+            relay_file=run_log_of(self._volume, self._annotated_run_log, pod.uid, self._limit),
             started=self._job_watch.known.agent_began,
             start_announced=start_announced,
             goes_on=goes_on,
@@ -123,7 +127,7 @@ class AgentLog:
         """Read the output of a Pod that is gone from the relay's file on the shared volume, if any."""
         pod = self._job_watch.known.pod
         pod_uid = pod.uid if pod is not None else None
-        relay_file = run_log_of(self._volume, self._run_log, self._pod_uid or pod_uid, self._limit)
+        relay_file = run_log_of(self._volume, self._annotated_run_log, self._pod_uid or pod_uid, self._limit)
         if relay_file is None:
             return
         self._set_ended()
@@ -162,7 +166,7 @@ class AgentLog:
         self._set_ended()
 
     def on_output(self, callback: Callable[[StreamReader], None]) -> None:
-        """Call `callback`, too, after each block of output, when all receivers have got it."""
+        """From now on, call `callback` too after each block of output, when all receivers have got it."""
         earlier = self._sink.on_output
 
         def call_both(reader: StreamReader) -> None:
@@ -183,8 +187,10 @@ class AgentLog:
             self._ended.set_result(None)
 
     def _expected_totals(self) -> Totals | None:
-        relay = self.summary
-        return None if relay is None else Totals(relay.bytes, relay.lines, relay.sha256 or "", relay.copied)
+        counted = self.summary
+        if counted is None:
+            return None
+        return Totals(counted.bytes, counted.lines, counted.sha256 or "", counted.copied)
 
     def _container_id(self) -> str | None:
         pod = self._job_watch.known.pod

@@ -47,7 +47,7 @@ async def _read_and_apply(run: LiveRun) -> UploadEnd:
         slot_locks = run.ports.slot_locks(run.plan.namespace)
         if not await slot_locks.still_ours(run.slot_lock):
             return UploadEnd(pending="another host process has taken the run over")
-        end = not_written(changes)
+        end = not_written(changes)  # the outcome if the time is over before the changes are applied
         async with limited_wait(run, timings.workspace_packing):
             end = await apply_returned(changes, run.plan, run.ports)
         await mark_if_applied(end, run.launched.job, run.ports)

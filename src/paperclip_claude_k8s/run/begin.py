@@ -45,7 +45,7 @@ def identity_of(ctx: ExecutionContext) -> Identity:
 def read_config(ctx: ExecutionContext) -> AdapterConfig:
     """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
     target = ctx.execution_target or {}
-    if target.get("kind") == "remote":  # the host wants the agent on a machine of its own, not in a Job
+    if target.get("kind") == "remote":  # the host chose a remote machine for the agent, not a Job
         raise RunFailure(failures.remote_target(str(target.get("transport") or "remote")))
     try:
         return AdapterConfig.read(ctx.config)
@@ -56,9 +56,10 @@ def read_config(ctx: ExecutionContext) -> AdapterConfig:
 async def begin_run(
     ctx: StoppableContext, config: AdapterConfig, settings: ProcessSettings, narrator: Narrator
 ) -> None:
-    """Tell the host that it can cancel the run from now on; warn about unknown keys and invalid labels.
+    """The first steps with the config. Their order matters.
 
-    Before that, choose the format of the run's log. Then apply the administrator's policy to the config.
+    Choose the format of the run's log; report to the host that it can cancel the run from now on; warn about
+    unknown keys and invalid labels; apply the administrator's policy to the config; check the daily budget.
 
     Raises:
         RunFailure: `cancelled`, if the host has stopped the run already; `k8s_policy_refused`;
@@ -82,7 +83,7 @@ async def begin_run(
 
 def log_format_of(ctx: ExecutionContext, config: AdapterConfig) -> str:
     """`text` or `events`: the setting, else what the host asks for."""
-    return ctx.log_format or "events" if config.log_format == "auto" else config.log_format
+    return (ctx.log_format or "events") if config.log_format == "auto" else config.log_format
 
 
 def check_daily_budget(ctx: ExecutionContext, settings: ProcessSettings) -> None:

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.cluster.port import Cluster
 
 CHECK_INTERVAL = 0.5
-"""Seconds between two looks at whether the Pods have ended."""
+"""Seconds between two lists of the Job's Pods."""
 
 
 async def cancel_job(job: JobRef, by: str, cluster: Cluster) -> bool:
@@ -30,7 +30,7 @@ async def cancel_job(job: JobRef, by: str, cluster: Cluster) -> bool:
 
 
 async def wait_until_stopped(job: JobRef, cluster: Cluster) -> None:
-    """Wait until no container of the Job runs any more. Raises `ClusterError`."""
+    """Wait until no Pod of the Job runs the agent any more. Raises `ClusterError`."""
     while True:
         pods = (await cluster.list_pods(job.namespace, {JOB_NAME_LABEL: job.name})).items
         if not any(pod.job_uid == job.uid and pod.agent_may_work for pod in pods):

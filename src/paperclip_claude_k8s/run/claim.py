@@ -48,7 +48,8 @@ While another run works, the pauses become longer, because that can take hours.
 PROGRESS_INTERVAL = 60.0
 """Seconds between two calls of `onRuntimeProgress` during a wait: hosts drop progress older than 90 s."""
 PROGRESS_PER_LINE = 10
-"""Calls for each line in the run's log: hosts report runs that print nothing for an hour."""
+"""Every tenth call also writes a line into the run's log, because hosts report a run that prints nothing
+for an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ Claim: TypeAlias = Fresh | Adopted
 async def hold_slot(
     ctx: StoppableContext, plan: RunPlan, ports: Ports, narrator: Narrator
 ) -> AsyncIterator[SlotLock]:
-    """Hold the run's slot for the length of the block, which covers both attempts.
+    """Hold the run's slot for the length of the block.
+
+    The block covers both attempts: a second one follows if the session to resume is lost.
 
     Raises:
         RunFailure: `k8s_concurrent_run_blocked`, `k8s_concurrency_guard_unreachable`, `cancelled`.
@@ -94,7 +97,8 @@ async def hold_slot(
 async def _report_while_waiting(
     acquiring: Awaitable[SlotLock], ctx: StoppableContext, narrator: Narrator
 ) -> SlotLock:
-    """The slot's lock. While the run waits for it, the host's page shows that."""
+    """The slot's lock. While the run waits for the lock, its log and the host's page show the wait."""
+    # as during the run, hosts that keep a process id get no progress: see `keepalive`
     on_progress = ctx.on_runtime_progress if ctx.on_spawn is None else None
     progress = {"phase": "adapter_startup", "message": "waits until another run of this agent has ended"}
 
@@ -179,7 +183,7 @@ class _Guard:
                 return None
 
     async def _wait(self, obstacle: str, failure: Failure, limit: float) -> None:
-        """Count the time for this obstacle; report it if new. Raises RunFailure after `limit` seconds."""
+        """Count the time for this obstacle, and report a new one. Raises RunFailure after `limit` seconds."""
         now, is_new = loop_time(), obstacle not in self._waited
         since_last = now - self._listed_at if self._waiting_for == obstacle else 0.0
         waited = self._waited[obstacle] = self._waited.get(obstacle, 0.0) + since_last

@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """What was observed of the Job until the run ended. `recorded`: the result is in the journal."""
+    """What was observed of the Job until the run ended.
+
+    `recorded`: the result is in the journal, and a host with `onResult` has stored it.
+    """
 
     observation: Observation
     recorded: bool
@@ -53,14 +56,14 @@ class JobCleanup:
     ports: Ports
     narrator: Narrator
     end: RunEnd | None = None
-    _told_to_stay: bool = False
-    """The log says that the Job stays."""
+    _stay_reported: bool = False
+    """The run's log says already that the Job stays."""
 
     async def deliver(self, result: ExecutionResult, on_result: ResultCallback) -> None:
         """Give the host the result while the Job exists; the Job stays unless the host has stored it."""
         assert self.end is not None  # noqa: S101  # for the type checker: the caller has set it
-        if (kept := self._reason_to_keep("done")) is not None:
-            await self._tell_that_job_stays(kept)  # the host may end the run's log with the result
+        if (why_kept := self._reason_to_keep("done")) is not None:
+            await self._report_that_job_stays(why_kept)  # the host may end the run's log with the result
         self.slot_lock.ending = True
         errors: list[Exception] = []
         with host_errors_contained(errors.append):
@@ -102,12 +105,15 @@ class JobCleanup:
         return "bug"
 
     async def _clean_up(self, reason: LeaveReason) -> None:
-        """Takes at most `Timings.cleanup` seconds. A failure is a warning and does not affect the result."""
+        """Delete the Job, or annotate a Job that is kept after its run ended.
+
+        This takes at most `Timings.cleanup` seconds. A failure is a warning and does not affect the result.
+        """
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
-        kept = self._reason_to_keep(reason)
+        why_kept = self._reason_to_keep(reason)
         try:
             async with asyncio.timeout(ports.settings.timings.cleanup):
-                if kept is None:
+                if why_kept is None:
                     call = Retrier(ports.settings.timings, self.narrator, foreign_too=True)
                     existed = await call(
                         "delete job", lambda: ports.cluster.delete_job(job.ref, "Background")
@@ -117,7 +123,7 @@ class JobCleanup:
                     await self._delete_released_pod()
                 elif reason == "done":
                     await self._annotate()
-                if kept is None or reason == "done":
+                if why_kept is None or reason == "done":
                     await unstage_after(job, plan.volume_here)
         except (ClusterError, TimeoutError) as error:
             cause = str(error) or f"no response within {ports.settings.timings.cleanup:g}s"
@@ -125,8 +131,8 @@ class JobCleanup:
                 f"Warning: failed to clean up Job {job.ref.name}: {cause}; its TTL will remove it"
             )
             return
-        if kept is not None and not self._told_to_stay:
-            await self._tell_that_job_stays(kept)
+        if why_kept is not None and not self._stay_reported:
+            await self._report_that_job_stays(why_kept)
 
     def _reason_to_keep(self, reason: LeaveReason) -> str | None:
         ended = self.end is not None and self.end.observation.agent_ended
@@ -138,8 +144,8 @@ class JobCleanup:
             changes_pending=self._has_pending_changes(),
         )
 
-    async def _tell_that_job_stays(self, reason: str) -> None:
-        self._told_to_stay = True
+    async def _report_that_job_stays(self, reason: str) -> None:
+        self._stay_reported = True
         await self.narrator.status(f"Retaining Job {self.launched.job.ref.name}: {reason}")
 
     async def _annotate(self) -> None:
@@ -160,7 +166,10 @@ class JobCleanup:
         return log is not None and bool(log.unread) and pod_stays(self.end.observation.known)
 
     async def _delete_left_secret(self) -> None:
-        """Delete the run Secret of a Job that somebody deleted with `--cascade=orphan`: it has no owner."""
+        """Delete the run Secret of a Job that somebody deleted with `--cascade=orphan`.
+
+        Kubernetes does not delete this Secret: it loses its owner, or still names the Job that is gone.
+        """
         job, cluster = self.launched.job.ref, self.ports.cluster
         secret = await cluster.read_secret(job.namespace, self.launched.plan.secret_name)
         if secret is not None and (not secret.owners or job.uid in secret.owners):

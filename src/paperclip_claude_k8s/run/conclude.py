@@ -59,7 +59,7 @@ def usage_of(observation: Observation, plan: RunPlan) -> RunUsage:
 
 
 async def announce_end(observation: Observation, plan: RunPlan, narrator: Narrator) -> None:
-    """Tell the host that the agent's output is complete, and what it says about usage."""
+    """Report the end of the agent's output, with the usage that the output reports."""
     await narrator.end_output(usage_of(observation, plan))
 
 
@@ -89,6 +89,7 @@ def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
         host_failures=replace(
             host_failures, first_error=mask_values(host_failures.first_error, plan.secret_values)
         ),
+        # the session that could not be resumed was lost, and no new one takes its place
         clear_session=plan.attempt > 1 and observation.transcript.session_id is None,
         resumed=_is_resumed(plan),
         session=_session_report(plan),

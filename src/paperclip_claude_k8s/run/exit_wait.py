@@ -58,7 +58,7 @@ class ExitWait:
         None: the agent may stay silent for any time.
         """
         self._last_output = loop_time()
-        delay = reader.open_work.take_wake_up()
+        delay = reader.open_work.take_wake_up()  # 0: the agent cancelled its wake-ups
         if delay is not None:
             self._wake_up_due = max(self._wake_up_due, self._last_output + delay) if delay else -math.inf
         return self._seconds_left()

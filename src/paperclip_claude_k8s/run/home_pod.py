@@ -1,8 +1,8 @@
 """Find the Pod of this process, the home pod, from which Jobs inherit image, environment and volumes.
 
 Its name is in POD_NAME if the Pod's author passed it there, else in the token of its service account (since
-Kubernetes 1.21), else in HOSTNAME. In Pods with `hostNetwork`, HOSTNAME is the name of the node, and in
-others it is cut after 63 characters.
+Kubernetes 1.21), else in HOSTNAME. In Pods with `hostNetwork`, HOSTNAME is the name of the node. In
+other Pods, HOSTNAME has only the first 63 characters of the Pod's name.
 
 With a kubeconfig and an image no home pod is needed. If there is a home pod in the Job's cluster and
 namespace, Jobs inherit from it all the same. In another namespace its claims, Secrets and ConfigMaps would be
@@ -38,12 +38,13 @@ async def find_home_pod(
     """
     env = ports.settings.env
     needed = not (config.kubeconfig and config.image)
+    # without a kubeconfig, this process reaches the cluster by the service account of its own Pod
     in_pod = config.kubeconfig is None or any(env.get(name) for name in _POD_VARIABLES)
     names: list[str] = []
     try:
-        bound = await ports.cluster.own_pod() if config.kubeconfig is None else ""
-        given = (env.get("POD_NAME", ""), bound, env.get("HOSTNAME", ""))
-        names = [name for name in dict.fromkeys(given) if name]
+        from_token = await ports.cluster.own_pod() if config.kubeconfig is None else ""
+        candidates = (env.get("POD_NAME", ""), from_token, env.get("HOSTNAME", ""))
+        names = [name for name in dict.fromkeys(candidates) if name]
         home = await _find(names, namespace, ports, narrator, needed=needed)
     except ClusterError as error:
         if needed:
@@ -83,7 +84,7 @@ async def _read(
 async def _read_by_beginning(
     names: list[str], namespace: str, ports: Ports, narrator: Narrator
 ) -> HomePod | None:
-    """The only Pod whose name begins with a name that was cut."""
+    """The Pod whose name begins with a name of 63 characters; None if no Pod or several Pods match."""
     beginning = next((name for name in names if len(name) == MAX_HOSTNAME), None)
     if beginning is None:
         return None
@@ -100,7 +101,10 @@ def _missing(names: list[str], namespace: str, *, in_pod: bool) -> Failure:
 
 
 def with_claim(home: HomePod | None, claim: str) -> HomePod:
-    """The home pod, or one of which nothing else is inherited, with this claim mounted at HOME."""
+    """The home pod with this claim at HOME in place of all its claims.
+
+    Without a home pod, an empty one, of which nothing but the claim is inherited.
+    """
     mount = HomeMount(POD_HOME, {"name": "home", "persistentVolumeClaim": {"claimName": claim}})
     if home is None:
         return HomePod(namespace="", name="", image="", claim_name=claim, mounts=(mount,))

@@ -39,7 +39,7 @@ async def wait_for_stop(signal: StopSignal) -> None:
         return
     task = asyncio.current_task()
     if task is None or not task.cancelling():  # the signal may have raised because the task was cancelled
-        await asyncio.Event().wait()
+        await asyncio.Event().wait()  # never returns
 
 
 async def call_safely(name: str, call: Callable[[], Awaitable[None]]) -> None:

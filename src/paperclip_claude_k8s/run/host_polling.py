@@ -93,7 +93,7 @@ class HostPoller:
                 async with session.get(url, headers=headers, proxy=proxy, allow_redirects=False) as response:
                     body = orjson.loads(await _read_body(response)) if response.status == 200 else None
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                return  # unknown: the next round asks again
+                return  # the state is unknown until the next round
         status = body.get("status") if isinstance(body, dict) else None
         if is_cancelled(status):
             run.stopped.set()

@@ -2,7 +2,7 @@
 
 Only what is unusual becomes an Event: an adoption, a connection that was lost, a gap in the log, a stop, a
 failure. A run has at most `MAX_EVENTS`, each reason once in `REASON_PAUSE` seconds. Without the right to
-create Events nothing is lost but these: the first refusal ends them for the run.
+create Events, only these Events are missing: after the first refusal the run sends none any more.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ POST_LIMIT = 2.0
 
 
 def job_event_of(event: RunEvent) -> JobEvent | None:
-    """The Event on the Job that this event of a run becomes, if any. Quotes no agent."""
+    """The Event on the Job that this event of a run becomes, if any. It contains no text of the agent."""
     match event:
         case RunAdopted(prior_run=prior):
             return JobEvent("Adopted", f"run {event.run.run_id} continues with this Job (prior run: {prior})")
@@ -49,7 +49,7 @@ def job_event_of(event: RunEvent) -> JobEvent | None:
 
 
 class JobEvents:
-    """The Events of one Job. `listen` gets the events of the run; `post` sends what they became."""
+    """The Events of one Job. `listen` gets the events of the run; `post` sends the Events made of them."""
 
     def __init__(self, job: JobRef, ports: Ports) -> None:
         self.on_waiting: Callable[[], None] = lambda: None
@@ -59,18 +59,19 @@ class JobEvents:
         self._allowed = True
         self._waiting: deque[JobEvent] = deque()
         self._noted = 0
+        """Number of Events so far."""
         self._last: dict[str, float] = {}
         """Reason → loop time of its last Event."""
 
     def listen(self, event: RunEvent) -> None:
-        """Note an event of the run."""
-        found = job_event_of(event)
-        if found is not None:
-            self._note(found)
+        """Note the Event that an event of the run becomes, if any."""
+        job_event = job_event_of(event)
+        if job_event is not None:
+            self._note(job_event)
             self.on_waiting()
 
     async def post(self) -> None:
-        """Send the waiting Events. Errors are ignored; a missing right ends all."""
+        """Send the waiting Events. Errors are ignored; if the right is missing, no more Events are sent."""
         while self._waiting and self._allowed:
             manifest = event_manifest(self._job, self._waiting.popleft(), self._ports.settings.now())
             try:
@@ -80,7 +81,7 @@ class JobEvents:
 
     async def finish(self, code: str | None) -> None:
         """Send what is waiting, and the error code of the run, within `POST_LIMIT` seconds."""
-        if code is not None and code != "cancelled":  # then `Stopping` says it
+        if code is not None and code != "cancelled":  # a stop by the host has the Event `Stopping`
             self._note(JobEvent("RunFailed", f"the run failed with the code {code}", warning=True))
         with suppress(TimeoutError):
             async with asyncio.timeout(POST_LIMIT):

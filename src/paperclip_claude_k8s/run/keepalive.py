@@ -35,10 +35,10 @@ class KeepAlive:
         self._narrator = narrator
         self._quiet_since = loop_time()
         self._silence = 0.0
-        """Seconds of silence that the next line reports."""
+        """Seconds of silence at the next beat, which reports them."""
 
     def next_pause(self) -> float:
-        """Schedule the next beat; returns the seconds until it is due."""
+        """Advance `_silence` to the next beat; returns the seconds until the beat is due."""
         early = self._silence < FREQUENT_FOR
         self._silence += self._timings.keepalive if early else self._timings.keepalive_later
         return max(self._quiet_since + self._silence - loop_time(), 0.0)
@@ -138,7 +138,7 @@ def _describe_state(job_watch: JobWatch, last_output: float | None, now: float) 
 
 
 class SpawnNotice:
-    """Calls `onSpawn` at the start, then every `refresh` seconds unless that is None.
+    """Calls `onSpawn` when the agent has started, then every `refresh` seconds unless that is None.
 
     The host ends runs that had no activity for five minutes; this call counts as activity.
     """

@@ -85,7 +85,7 @@ async def launch(
 ) -> LaunchedJob:
     """Claim the slot and create a Job until exactly one live Job of the slot is ours.
 
-    If this is cancelled, the Job that was created is deleted or returned; an adopted Job is kept.
+    If the call is cancelled, a Job that was created is deleted or returned; an adopted Job is kept.
 
     Raises:
         RunFailure: what `claim_slot` raises, `k8s_prompt_too_large`, `k8s_job_create_failed`,
@@ -123,7 +123,7 @@ async def launch(
 
 
 def _may_resume(session: str, plan: RunPlan) -> bool:
-    """Whether the session of the agent's previous run should be resumed, and is not planned to be."""
+    """Whether to plan again, so that the run resumes the session of the agent's previous run."""
     return plan.attempt == 1 and session != plan.resume and plan.session_volume.may_have_sessions
 
 
@@ -140,12 +140,12 @@ async def _with_session_volume(
 
 
 async def _replanned(planner: Planner, plan: RunPlan, narrator: Narrator) -> RunPlan:
-    """The plan of another planner for the same attempt; its new notes are warnings."""
-    other = planner.plan(fresh=plan.attempt > 1, session=plan.resume, secretless=plan.secretless)
-    for note in other.notes:
+    """A new plan for the attempt of `plan`. Notes that `plan` did not have are warnings in the run's log."""
+    new = planner.plan(fresh=plan.attempt > 1, session=plan.resume, secretless=plan.secretless)
+    for note in new.notes:
         if note not in plan.notes:
             await narrator.warn(note)
-    return other
+    return new
 
 
 def _created_line(job: JobSnapshot, plan: RunPlan) -> str:
@@ -221,7 +221,7 @@ async def _create(
         RunFailure: the API server refused a call, or could not be reached.
         _SecretsForbidden: the account may not create the Secret.
     """
-    kept = False
+    needs_staged_files = False
     try:
         await stage(plan, ports.settings)
         job = await _create_job(plan, slot_lock, ports, narrator)
@@ -231,10 +231,10 @@ async def _create(
             created = await _start(plan, packed, job, ports, narrator)
         else:
             created = _Created(job, finished=True)
-        kept = created.other is None
+        needs_staged_files = created.other is None
         return created
     finally:
-        if not kept and plan.delivery.staged:
+        if not needs_staged_files and plan.delivery.staged:
             await unstage(plan.volume_here, plan.job_name)
 
 
@@ -300,15 +300,18 @@ async def _delete_unconfirmed(plan: RunPlan, ports: Ports) -> None:
 def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
     """Whether this run created a Job with the run's Job name; a label missing on one side proves nothing."""
     identity, labels = plan.identity, job.labels
-    known = ((labels.get(RUN_LABEL), identity.run), (labels.get(TASK_LABEL), identity.task))
+    pairs = ((labels.get(RUN_LABEL), identity.run), (labels.get(TASK_LABEL), identity.task))
     same_agent = labels.items() >= identity.selector.items()
-    return same_agent and not any(known_different(*pair) for pair in known)
+    return same_agent and not any(known_different(*pair) for pair in pairs)
 
 
 async def _start(
     plan: RunPlan, packed: PackedFolder | None, job: JobSnapshot, ports: Ports, narrator: Narrator
 ) -> _Created:
-    """Create the run Secret unless the slot has another live Job. In any other case, delete the Job."""
+    """Create the run Secret, if the run has one, unless the slot has another live Job.
+
+    If there is another live Job, a call fails, or this call is cancelled, the Job is deleted.
+    """
     started = False
     try:
         created = await _list_again(plan, job, ports, narrator)
@@ -349,7 +352,11 @@ async def _create_secrets(
 
 
 async def _roll_back(job: JobSnapshot, ports: Ports) -> None:
-    """Delete the Job. Errors are ignored: without a Secret it never starts, and the next guard removes it."""
+    """Delete the Job. Errors are ignored.
+
+    If the Job stays, its agent never starts without the run Secret, and the next guard deletes the Job. The
+    agent of a run without a Secret may work on; then the next guard adopts the Job or is blocked by it.
+    """
     with suppress(ClusterError, TimeoutError):
         async with asyncio.timeout(ports.settings.timings.cleanup):
             await ports.cluster.delete_job(job.ref, "Background")

@@ -11,22 +11,27 @@ from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
 from paperclip_claude_k8s.run.live_run import LiveRun
 
 STOPPED_WAIT = 5.0
-"""Seconds to wait after the host has stopped the run, because the host then waits for the result.
+"""Seconds to wait for a stopped agent, because its Pod is gone soon.
 
-The Pod of a stopped agent is gone soon anyway.
+Also after the host has stopped the run, because the host then waits for the result.
 """
 
 
 @asynccontextmanager
 async def limited_wait(run: LiveRun, seconds: float) -> AsyncIterator[None]:
-    """Leave the block after `seconds`, or `STOPPED_WAIT` after the host has stopped the run."""
+    """Leave the block after `seconds`, and sooner for a stopped run.
+
+    If this process has stopped the agent before, for whatever reason, the block may take `STOPPED_WAIT`. If
+    the host stops the run during the block, the rest of the block may take `STOPPED_WAIT`.
+    """
     limit = STOPPED_WAIT if run.stop_reason is not None else seconds
     with suppress(TimeoutError):
         async with asyncio.timeout(limit) as wait:
             if run.ctx.signal is not None:
                 run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
             yield
-    run.cancel_watchers()  # before anything is awaited: the limit can no longer be changed
+    # Before anything is awaited: otherwise `_shorten` might change the limit after its end, which raises.
+    run.cancel_watchers()
 
 
 async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:

@@ -1,8 +1,8 @@
 """The baseline file on the shared volume: MCP servers for every agent, merged into those of host and config.
 
-A server can be a command, which the agent's Pod runs. So a file that agents can change would let each of them
-run commands in the Pods of all others. It is read only if agents cannot change it, or if the administrator's
-policy says so (`mcpBaseline`).
+A server can be a command, which the agent's Pod runs. If agents could change the file, each of them
+could run commands in the Pods of all others. The file is read only if agents cannot change it, or if the
+administrator's policy says so (`mcpBaseline`).
 """
 
 import json
@@ -42,14 +42,14 @@ class Baseline:
 async def read_baseline(
     ctx: ExecutionContext, config: AdapterConfig, settings: ProcessSettings, volume: str | None
 ) -> Baseline:
-    """The servers of the baseline file; none if there is no such file, or if it is not needed.
+    """The servers of the baseline file; none if there is no such file here, or if the file is not needed.
 
-    It is not needed if neither host nor config has servers: the CLI then reads the file itself. `volume`: the
-    path of the shared volume in this process.
+    The file is not needed if neither host nor config has servers: the CLI then reads the file itself.
+    `volume`: the path of the shared volume in this process.
     """
     path = posixpath.normpath(settings.env.get(BASELINE_PATH, f"{POD_HOME}/{MCP_BASELINE}").strip())
-    wanted = config.mcp_servers or as_object(ctx.runtime_mcp).get("servers")
-    if not wanted or volume is None or not path.startswith(f"{POD_HOME}/"):
+    other_servers = config.mcp_servers or as_object(ctx.runtime_mcp).get("servers")
+    if not other_servers or volume is None or not path.startswith(f"{POD_HOME}/"):
         return Baseline()
     if settings.policy.mcp_baseline is False:
         return Baseline()
@@ -69,7 +69,7 @@ def _read(path: str, volume: str, check: Callable[[int], None], limit: int) -> B
     """Read the file. `check` is called with the open file.
 
     Raises:
-        OSError, ValueError, RecursionError: it cannot be read, or not be trusted, or is not JSON.
+        OSError, ValueError, RecursionError: the file cannot be read or trusted, or is not JSON.
     """
     content = json.loads(read_file(path, volume, limit, check))
     if is_too_deep(content, MAX_DEPTH):
@@ -82,7 +82,7 @@ def _no_check(_: int) -> None:
 
 
 def _check_owner(agent: int | None, file: int) -> None:
-    """Raises `ValueError`: agents can change the file. `agent`: uid of this one; None: unknown."""
+    """Raises `ValueError` if agents can change the file. `agent`: uid of this run's agent; None: unknown."""
     status = os.fstat(file)
     step = "let root own it, writable for its owner only, or set `mcpBaseline` in the policy"
     if status.st_uid not in trusted_owners(agent, os.geteuid()):
@@ -92,8 +92,9 @@ def _check_owner(agent: int | None, file: int) -> None:
 
 
 def trusted_owners(agent: int | None, host: int) -> set[int]:
-    """The users who may own the file: root and the host's user, but none as whom agents run.
+    """The users who may own the file: root and the host's user, except users as whom agents run.
 
-    Other agents of the volume have the default uid, unless their configs say otherwise.
+    Other agents of the volume have the default uid, unless their configs say otherwise. If the agent's uid is
+    unknown, it may be that of the host's user, so only root is trusted.
     """
     return {0} if agent is None else {0, host} - {agent, _DEFAULT_USER}

@@ -14,9 +14,9 @@ LIST_TIMEOUT = 10.0
 
 
 async def resolve_servers(ctx: StoppableContext, narrator: Narrator) -> ResolvedContext:
-    """Ask the host for its MCP servers.
+    """Get the MCP servers from the host.
 
-    An error is a warning, and the run continues without them. The warning names only the type of the
+    An error is a warning, and the run continues without these servers. The warning names only the type of the
     exception, because its text may contain a token.
     """
     if ctx.runtime_mcp is None:

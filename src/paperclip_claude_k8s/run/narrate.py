@@ -48,7 +48,7 @@ class Narrator:
         self.events = events or RunEmitter(EventHub(), utc_now)
         """Emits the events of this run."""
         self.job_events: JobEvents | None = None
-        """Makes Kubernetes Events of them; None without `jobEvents`."""
+        """Makes Kubernetes Events of the run's events; None without `jobEvents`."""
         self._on_log = ctx.on_log
         self._journal = journal or NullJournal()
         self._ctx = ctx
@@ -129,7 +129,7 @@ def chunks_of_lines(block: bytes, limit: int, line_limit: int) -> Iterator[bytes
             end = block.find(b"\n", start + limit) + 1 or len(block)
         if end - start > max(limit, line_limit):
             end = _character_start(block, start + line_limit)
-        yield block[start:end] if end - start < len(block) else block
+        yield block[start:end] if end - start < len(block) else block  # without a copy
         start = end
 
 

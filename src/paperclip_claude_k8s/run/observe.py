@@ -1,8 +1,8 @@
 """From a launched Job to an observation: follow Job, Pod and log concurrently until the first ending.
 
-Possible endings are: the container ends, the Pod or the Job is taken away, it never starts, a limit passes,
-the host stops the run, or the Job cannot be observed any more. Each is a value (`verdict.ending`). What
-follows an ending is a fixed sequence; see `observe`.
+Possible endings are: the container ends, the Pod or the Job is taken away, the container never starts, a
+limit passes, the host stops the run, or the Job cannot be observed any more. Each is a value
+(`verdict.ending`). What follows an ending is a fixed sequence; see `observe`.
 """
 
 import asyncio
@@ -199,7 +199,7 @@ async def _wait_for_end(run: LiveRun) -> Ending:
 
 
 def _on_started(run: LiveRun) -> None:
-    """The container runs or has run: start the calls that tell the host so, and the time limit."""
+    """The container runs or has run: start the calls that report this to the host, and the time limit."""
     timings, config = run.ports.settings.timings, run.plan.config
     run.running_since = run.silent_since = loop_time()
     if (pod := run.job_watch.known.pod) is not None:
@@ -213,8 +213,8 @@ def _on_started(run: LiveRun) -> None:
         keepalive = KeepAlive(run.job_watch, run.ports, run.narrator)
         run.add_periodic("keepalive", keepalive.beat).call_in(keepalive.next_pause())
     if config.timeout_sec:
-        adopted = run.job_watch.known.pod if run.launched.adopted else None
-        left = config.timeout_sec - agent_seconds(adopted, run.ports.settings.now())
+        adopted_pod = run.job_watch.known.pod if run.launched.adopted else None
+        left = config.timeout_sec - agent_seconds(adopted_pod, run.ports.settings.now())
         run.add_timer(left, partial(run.request_stop, StopReason.DEADLINE))
 
 
@@ -308,7 +308,10 @@ def _observation(run: LiveRun, ending: Ending) -> Observation:
 
 
 def _phases(run: LiveRun, now: float) -> Iterator[tuple[str, int]]:
-    """Milliseconds until the container ran, then until its end was known, then until the log was complete."""
+    """Milliseconds until the container ran, then until its end was known, then until the log was complete.
+
+    If the container never ran, the first phase lasts until the ending, and the second has no length.
+    """
     started = run.running_since if run.running_since is not None else run.ended_at
     times = (
         ("start", run.began_at, started),

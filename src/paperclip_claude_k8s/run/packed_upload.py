@@ -44,7 +44,7 @@ def upload_rule(plan: RunPlan, settings: ProcessSettings) -> FolderRule:
     """Where the policy allows folders that are uploaded. No link may lead out of the shared volume."""
     folders = settings.folders
     if plan.company_folder:
-        volume = plan.volume_here  # not the folders of other companies
+        volume = plan.volume_here  # the company's folder, without those of other companies
     else:
         volume = folders.trusted_volume(plan.config.shared_volume_dir)
     rule = folders.uploads(volume)
@@ -111,7 +111,7 @@ async def _pack(plan: RunPlan, settings: ProcessSettings) -> PackedFolder:
         why = f"The agent's workspace is not available: packing it takes more than {seconds:g}s"
         raise RunFailure(failures.workspace_unavailable(why, _NEXT_STEP, retryable=True)) from None
     finally:
-        limit.shorten(0)
+        limit.shorten(0)  # ends the thread if it still works
 
 
 async def create_parts(

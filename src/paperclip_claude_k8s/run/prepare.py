@@ -69,7 +69,7 @@ async def prepare(
 
 
 async def narrate_workspace(workspace: Workspace, narrator: Narrator) -> None:
-    """The first status line of a run; a warning if the agent does not get the project's files."""
+    """Write the line about the workspace: a warning if the agent does not get the project's files."""
     write_line = narrator.warn if workspace.lacks_files else narrator.status
     await write_line(workspace.line)
     if workspace.source is not None and workspace.source.note:
@@ -93,15 +93,16 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
         volume = await _volume_here(config, home, ports.settings)
     else:
         _admit_other_claim(own_claim, ports.settings.policy)
-        volume = await _volume_here(config, None, ports.settings)  # what is at /paperclip here is another one
+        volume = await _volume_here(config, None, ports.settings)  # another claim is at /paperclip here
         home = with_claim(home, config.claim_name)
     return RunSite(namespace, image, home, env, secrets.token_hex(4), volume)
 
 
 def _admit_other_claim(own_claim: str, policy: Policy) -> None:
-    """Refuse a claim in place of the host's own one, of which companies get one folder each.
+    """Refuse a claim in place of the host's own claim, if each company gets one folder of the host's.
 
-    Otherwise `podTemplate` could mount all of the host's claim, because it would no longer count as shared.
+    With another claim in its place, the host's claim would no longer count as the shared one, and
+    `podTemplate` could mount all of it.
     """
     if own_claim and policy.company_volumes:
         why = "companyVolumes is true, so agents use the claim of the host's own Pod"
@@ -119,9 +120,11 @@ async def job_namespace(configured: str | None, kubeconfig: str | None, ports: P
 
 
 async def own_namespace(ports: Ports) -> str:
-    """The namespace of the home pod.
+    """The namespace of the home pod: from the environment, else that of the kubeconfig or service account.
 
-    Raises RunFailure: `k8s_config_invalid`, the kubeconfig cannot be used; `k8s_policy_refused`, it may not.
+    Raises:
+        RunFailure: `k8s_config_invalid`, the kubeconfig cannot be used; `k8s_policy_refused`, the policy does
+            not allow the kubeconfig.
     """
     try:
         default = await ports.cluster.default_namespace() or "default"
@@ -134,7 +137,7 @@ async def own_namespace(ports: Ports) -> str:
 
 
 async def _check_server_version(config: AdapterConfig, ports: Ports, narrator: Narrator) -> None:
-    """Check that the API server knows the fields in use; it is asked only if a setting needs a version.
+    """Check that the API server knows the fields in use. Its version is read only if a setting needs one.
 
     Raises RunFailure `k8s_config_invalid`, naming the setting and both versions.
     """
@@ -153,11 +156,11 @@ async def _check_server_version(config: AdapterConfig, ports: Ports, narrator: N
 
 async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, ports: Ports) -> Packed:
     """Pack instructions and skills: on the shared volume if host and agent mount it, else in the Secret."""
-    settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
-    volume = site.volume_here if in_pod else None
+    settings, pod_has_volume = ports.settings, site.home is not None and site.home.claim_name
+    volume = site.volume_here if pod_has_volume else None
     trusted = settings.folders.trusted_volume(config.shared_volume_dir) if volume is not None else None
     if site.company_folder:
-        trusted = volume  # not the folders of other companies
+        trusted = volume  # the company's folder, without those of other companies
     inputs = PackInputs(
         ctx.config,
         config.instructions_file_path,
@@ -187,7 +190,7 @@ async def _in_company_folder(
 ) -> tuple[AdapterConfig, RunSite]:
     """The config and the site with the company's folder in place of the shared volume.
 
-    Raises RunFailure `k8s_config_invalid`: the company's id cannot name a folder, or it cannot be made.
+    Raises RunFailure `k8s_config_invalid`: the id cannot name a folder, or the folder cannot be made.
     """
     try:
         folder = f"{COMPANY_FOLDERS}/{path_part(company or 'none')}"

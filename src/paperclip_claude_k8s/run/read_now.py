@@ -27,7 +27,7 @@ async def read_now(job_watch: JobWatch, cluster: Cluster) -> bool:
 
 
 async def _our_pods(job_watch: JobWatch, cluster: Cluster) -> Sequence[PodSnapshot]:
-    """The run's Pod, by name if the name is known because labels may be gone; else all Pods of the Job."""
+    """The run's Pod by its name, because its labels may be gone; else all Pods of the Job."""
     ref, name = job_watch.ref, job_watch.pod_name
     if name is not None:
         pod = await cluster.read_pod(ref.namespace, name)
@@ -47,7 +47,8 @@ async def explain(ending: Disrupted, job_watch: JobWatch, cluster: Cluster) -> s
 async def explain_kill(ending: Exited, job_watch: JobWatch, cluster: Cluster) -> Exited | Disrupted:
     """The ending of a container that was killed, with the cause that an Event names, if one does.
 
-    A kernel that is out of memory, or a node that shuts down, kills containers without a word in the Pod.
+    A kernel that is out of memory, or a node that shuts down, kills containers, and no field of the Pod says
+    so.
     """
     pod = job_watch.known.pod
     if pod is None:
@@ -62,7 +63,10 @@ async def explain_kill(ending: Exited, job_watch: JobWatch, cluster: Cluster) ->
 async def _events_about(
     pod: PodSnapshot | None, job_watch: JobWatch, cluster: Cluster
 ) -> list[EventSnapshot]:
-    """Events about Pod, Job and the Pod's node, which are in another namespace, that may not be readable."""
+    """Events about Pod, Job and node; failed reads are ignored.
+
+    Events about the node are in another namespace, which this process may not be allowed to read.
+    """
     ref, events = job_watch.ref, list[EventSnapshot]()
     about = [(ref.namespace, pod.name if pod is not None else ""), (ref.namespace, ref.name)]
     about.append((NODE_EVENTS_NAMESPACE, pod.node if pod is not None else ""))

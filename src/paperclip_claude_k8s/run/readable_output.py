@@ -22,8 +22,8 @@ LINE_CHARS = 1500
 BEGINNING_BYTES = 16 * 1024
 """What is read of a line that is too long."""
 LARGE_BLOCK = 16 * 1024
-"""Bytes from which on a block is read in a thread. A smaller one takes a few milliseconds; an agent can print
-lines that take much longer."""
+"""Bytes from which on a block is read in a thread. A smaller block takes a few milliseconds; an agent can
+print larger ones, which take much longer."""
 _threads = DaemonThreads(4)
 
 

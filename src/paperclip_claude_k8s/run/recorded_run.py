@@ -53,9 +53,9 @@ class RecordedRun:
 
     async def in_queue(self, turn: Coroutine[Any, Any, T]) -> T:
         """Wait for the run's turn to launch, and emit `LaunchBegan`."""
-        asked_at = loop_time()
+        waiting_since = loop_time()
         permit = await turn
-        self.events.emit(LaunchBegan, loop_time() - asked_at)
+        self.events.emit(LaunchBegan, loop_time() - waiting_since)
         return permit
 
     def end(self, result: ExecutionResult | None) -> None:
@@ -119,7 +119,7 @@ def emit_launch(launched: LaunchedJob, events: RunEmitter) -> None:
 
 @contextmanager
 def recorded_run(settings: ProcessSettings) -> Iterator[RecordedRun]:
-    """Emit `RunEnded` at the end of the block, unless the block has called `end`."""
+    """A run for the block, which calls `end`. If the block raises before that, `RunEnded` is emitted."""
     run = RecordedRun(settings)
     try:
         yield run

@@ -99,6 +99,7 @@ class ReturnedChanges:
             held = bytearray()
             while block := await log.read():
                 held += block
+                # this may be the last line; the container then waits, and no later block would come
                 if len(held) >= _BLOCK or b"paperclip-changes" in block[-4096:]:
                     await self._feed(bytes(held))
                     held.clear()
@@ -148,7 +149,7 @@ async def apply_returned(changes: ReturnedChanges, plan: RunPlan, ports: Ports) 
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return _not_written(changes, f"they cannot be written to the host's folder: {why}")
     finally:
-        limit.shorten(0)
+        limit.shorten(0)  # ends the thread if it still works
     return upload_end(
         written=applied.written,
         deleted=applied.deleted,
@@ -187,7 +188,10 @@ def _sha256(file: BinaryIO) -> str:
 
 
 async def mark_if_applied(end: UploadEnd, job: JobSnapshot, ports: Ports) -> None:
-    """Annotate the Job, so that no other process applies the changes again, which would change nothing."""
+    """Annotate the Job, so that no other process applies the changes again.
+
+    Errors are ignored, because applying the changes again changes nothing.
+    """
     if end.lost or end.pending:
         return
     path = json_pointer("metadata", "annotations", CHANGES_TAKEN_ANNOTATION)
@@ -202,7 +206,7 @@ async def take_left_changes(
     """Apply the changes of the agent's earlier Jobs that got the same folder, oldest Job first.
 
     The host of such a Job died, or could not write the changes. A Job whose agent may still work is skipped.
-    Returns the uids of the Jobs that have no changes any more.
+    Returns the uids of the Jobs whose changes are applied or lost.
     """
     done: set[str] = set()
     with_changes = [job for job in jobs if has_our_folder(job, plan) and has_changes(job)]
@@ -215,7 +219,8 @@ async def take_left_changes(
             if pod.job_uid == job.ref.uid and not pod.agent_may_work:
                 changes = ReturnedChanges(job.ref.namespace, pod.name, ports)
                 end = await _read_and_apply(changes, job, plan, narrator)
-                done |= set() if end.pending else {job.ref.uid}
+                if not end.pending:
+                    done.add(job.ref.uid)
         if not any(pod.job_uid == job.ref.uid for pod in pods.items):
             done.add(job.ref.uid)
     return done

@@ -4,12 +4,12 @@
 run is about to use. The order of steps keeps the two apart:
 
     a run                                       prune
-    1. mark the claim as used (a new version)   1. list the claims, and leave those used recently
-    2. create the Job                           2. list Jobs and Pods, and leave the claims that they mount
+    1. mark the claim as used (a new version)   1. list the claims, and keep those used recently
+    2. create the Job                           2. list Jobs and Pods, and keep the claims that they mount
                                                 3. delete exactly the version that was listed
 
 If step 1 of a run comes before step 1 of prune, the claim was used recently; otherwise its version is another
-one in step 3. A run that finds the claim being deleted waits for that, and creates a new one.
+one in step 3. A run that finds the claim being deleted waits until it is gone, and creates a new one.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ _ROUNDS = 5
 
 
 class ClaimsForbidden(Exception):
-    """The account may not create claims, so `auto` has none. `str()` of it is a clause for the log."""
+    """The account may not create the claim of `sessionVolume` auto. Its text is a clause for the log."""
 
 
 async def look_up_session_claim(
@@ -147,7 +147,10 @@ async def _read(name: str, plan: RunPlan, ports: Ports, narrator: Narrator) -> C
 
 
 async def _create(plan: RunPlan, ports: Ports, narrator: Narrator) -> bool:
-    """Create the claim. False if another run created it first; then it has to be read and marked."""
+    """Create the claim. False if another run created it first: then it has to be read and marked.
+
+    True if the claim exists, but may not be read: then it is used without a mark.
+    """
     call, name = Retrier(ports.settings.timings, narrator), plan.session_volume.claim_name
     manifest = claim_manifest(plan.config, plan.identity, plan.namespace, _last_use(plan, ports))
     try:
@@ -164,7 +167,7 @@ async def _create(plan: RunPlan, ports: Ports, narrator: Narrator) -> bool:
 
 
 async def _is_unreadable(plan: RunPlan, ports: Ports) -> bool:
-    """Whether this account may not read the claim, which exists: then the claim is used without a mark."""
+    """Whether this account may not read the claim, which exists."""
     try:
         await ports.cluster.read_claim(plan.namespace, plan.session_volume.claim_name)
     except ClusterError as error:

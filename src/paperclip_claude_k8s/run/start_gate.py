@@ -99,7 +99,7 @@ class StartGate:
                 # The calls run concurrently. ANNOTATE is sent first: a host killed here must not leave behind
                 # a Job with neither Secret nor annotation, which looks like one whose agent never started.
                 async with asyncio.TaskGroup() as calls:
-                    tried = [calls.create_task(self._try(what, step)) for what, step in steps]
+                    tried = [calls.create_task(self._try(name, step)) for name, step in steps]
                 if not all(call.result() for call in tried):
                     return RETRY_INTERVAL
         return None
@@ -139,11 +139,11 @@ class StartGate:
             await call(ANNOTATE, lambda: self.ports.cluster.patch_job(self.job.ref, patch))
             self._may_be_annotated = False
         if DELETE not in self._done:
-            await self._delete()
+            await self._delete()  # the Secret may name the first Pod as the only one
         self.secret = await open_gate(self.plan, self.job, self.ports, self.narrator)
 
     def _steps(self, known: Known) -> list[tuple[str, Step]]:
-        """The calls that this state requires and that are not done yet, in the order to send them."""
+        """Names and functions of the calls that this state requires and that are not done, in their order."""
         pod, job = known.pod, known.job
         steps: dict[str, Step] = {}
         if pod is None:
@@ -155,7 +155,7 @@ class StartGate:
                 steps[DELETE] = self._delete
         elif job is not None and job.replaces_terminating_pods and self._has_secret:
             steps[PIN] = lambda: self._pin(pod)
-        return [(what, step) for what, step in steps.items() if what not in self._done]
+        return [(name, step) for name, step in steps.items() if name not in self._done]
 
     @property
     def _has_secret(self) -> bool:
@@ -200,8 +200,8 @@ class StartGate:
             self.secret = found if found is not None and self.job.ref.uid in found.owners else None
         return self.secret
 
-    async def _try(self, what: str, step: Step) -> bool:
-        """Make one call. False: it failed and is to be repeated. The first failure of a call is reported.
+    async def _try(self, name: str, step: Step) -> bool:
+        """Make the call of this name. False: it failed and is to be repeated. Its first failure is reported.
 
         A failure of PIN is not reported, because PIN only supplements the other two calls.
         """
@@ -210,13 +210,13 @@ class StartGate:
         except ClusterError as error:
             repeated = error.retryable or error.foreign
             if not repeated:
-                self._done.add(what)
-            if what != PIN and what not in self._reported:
-                self._reported.add(what)
-                call = f"{what} {self.job.ref.name}"
+                self._done.add(name)
+            if name != PIN and name not in self._reported:
+                self._reported.add(name)
+                call = f"{name} {self.job.ref.name}"
                 await self.narrator.warn(_second_pod_warning(call, error, repeated=repeated))
             return not repeated
-        self._done.add(what)
+        self._done.add(name)
         return True
 
 

@@ -40,14 +40,14 @@ FIRST_READ, READ_INTERVAL = 0.5, 5.0
 
 @dataclass(frozen=True, slots=True)
 class StopLimits:
-    """The limits of a run that an ending names."""
+    """Limits of a run, and its cost: an ending names them."""
 
     result_grace: float
     """Seconds that an agent with a final result had to exit."""
     cost: float = 0.0
     """Known cost of the run, in US dollars."""
     max_cost: float = 0.0
-    """The limit that it passed."""
+    """The limit that the cost passed, in US dollars."""
 
 
 async def stop_agent(

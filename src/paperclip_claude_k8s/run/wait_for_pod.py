@@ -83,6 +83,7 @@ class _Budgets:
             self.running, self.since = budget, now
 
     def left(self, now: float) -> float | None:
+        """Seconds left of the budget that is being spent; None if it has no limit."""
         limit = self.limits.get(self.running)
         return None if limit is None else limit - self.spent.get(self.running, 0.0) - (now - self.since)
 
@@ -95,8 +96,8 @@ _PHASES: dict[StartBudget, StartPhase] = {
     StartBudget.START: "start",
 }
 """The phase of `StartPhaseBegan` for each budget. A Job that its queue holds back waits for a node, too."""
-_WITHOUT_IDS = re.compile(r"\b[0-9a-f]{12,64}\b")
-"""Ids of containers in messages of the kubelet: each attempt has another one, which is no news."""
+_CONTAINER_ID = re.compile(r"\b[0-9a-f]{12,64}\b")
+"""The id of a container in a message of the kubelet. A message that differs only by it is not repeated."""
 
 Reopen: TypeAlias = Callable[[], Awaitable[bool]]
 """Lets another Pod start the agent if the first one was deleted before it could; False: not possible."""
@@ -235,8 +236,8 @@ class _Waiting:
             return self._events_next
         timings = self.ports.settings.timings
         job = self.job_watch.known.job
-        unusual = self.job_watch.known.pod is None and not (job is not None and job.suspended)
-        return self._began + (timings.refusal_after if unusual else timings.events_after)
+        lacks_pod = self.job_watch.known.pod is None and not (job is not None and job.suspended)
+        return self._began + (timings.refusal_after if lacks_pod else timings.events_after)
 
     async def _wait(self, left: float | None) -> None:
         """Wait for a change, for the time to list Events, or for the end of the budget."""
@@ -257,7 +258,7 @@ class _Waiting:
 
     async def _narrate(self, known: Known, verdict: StillWaiting) -> None:
         text = describe_pod(known.pod) if known.pod is not None else verdict.why
-        content = _WITHOUT_IDS.sub("", text)
+        content = _CONTAINER_ID.sub("", text)
         if content != self._last_status:
             self._last_status = content
             await self.narrator.status(text)

@@ -70,7 +70,8 @@ def _read_source(
         return None, str(error)
     if source is None or source.scheme != "ssh" or config.git_secret or config.workspace == "git":
         return source, ""
-    # nothing can be cloned without `known_hosts`: with `auto` the run goes on without the files
+    # Nothing can be cloned by SSH without `known_hosts`. With `git`, the failed clone fails the run; with
+    # `auto`, the run goes on without the files.
     return None, f"cloning {source.url} by SSH needs a Secret with known_hosts in `gitSecret`"
 
 

@@ -146,12 +146,13 @@ def may_be_replaced(known: Known) -> bool:
     pod, job = known.pod, known.job
     if pod is None:
         return False
+    # old controllers are recognised by the missing `podReplacementPolicy`, which is newer than the finalizer
     uncounted = pod.phase == "Failed" and (job is None or job.replaces_terminating_pods)
     return known.pod_gone or pod.deleting or uncounted or is_released(known)
 
 
 def is_released(known: Known) -> bool:
-    """Whether the Job controller has released the Pod or is about to, because its labels were changed."""
+    """Whether the Job controller has released the Pod, or is about to because the Pod's labels changed."""
     labels = known.pod.labels if known.pod is not None else {}
     counted = any(label in labels for label in CONTROLLER_UID_LABELS)
     return known.pod is not None and (known.pod_released or not counted)

@@ -244,6 +244,7 @@ def end_without_pod(
     if finished.type == "Failed":
         why = f"the Job failed before it had a Pod: {finished.reason}: {finished.message}"
         return NotStarted(failures.pod_schedule_failed(why, retryable=False))
+    # the Job is complete, so its Pod succeeded and was deleted afterwards
     return PodLost(failures.pod_disrupted("", "PodDeleted", condition, started=True))
 
 

@@ -165,11 +165,13 @@ def _without_foreign_facts(transcript: Transcript, relay: RelaySummary) -> Trans
 
 
 def _may_have_missed_the_end(transcript: Transcript, relay: RelaySummary) -> bool:
+    """Whether a result that was read last may not be the agent's last one."""
     has_result = transcript.result is not None or transcript.overtaken
     return transcript.unread_result or not has_result or transcript.bytes < relay.bytes
 
 
 def _is_result_read(transcript: Transcript, relay: RelaySummary) -> bool:
+    """Whether the transcript's result is the one in the relay's summary."""
     result = transcript.result
     return (
         result is not None
@@ -180,6 +182,7 @@ def _is_result_read(transcript: Transcript, relay: RelaySummary) -> bool:
 
 
 def _with_result(transcript: Transcript, relay: RelaySummary) -> Transcript:
+    """The transcript with the result of the relay's summary."""
     facts = {"type": "result", "subtype": relay.subtype, "is_error": relay.is_error}
     return replace(
         transcript,

@@ -63,7 +63,7 @@ _SOURCE_MISSING = re.compile(
 
 _CLAIM_MISSING = re.compile(r'persistentvolumeclaim "[^"]*" not found')
 
-_VOLUME_STEPS = {
+_VOLUME_MEANINGS = {
     "pod affinity rules": "its ReadWriteOnce session volume is in use on a node without room for it",
     "volume node affinity conflict": "its volume is on another node, or in another zone, than it may use",
     "unbound immediate PersistentVolumeClaims": "no volume was made for its claim: check the storage class",
@@ -138,7 +138,7 @@ def volume_source_is_missing(message: str) -> bool:
 
 
 def refused_user(message: str) -> str:
-    """What to do if a kubelet creates no container because it might run as root; "" if that is not why."""
+    """What to do if a kubelet creates no container because it might run as root; "" for any other message."""
     if _USER_REFUSED.search(message) is None:
         return ""
     return "set `runAsUser`, or give the image a user that is a number and not 0"
@@ -146,7 +146,7 @@ def refused_user(message: str) -> str:
 
 def explain_volume(message: str) -> str:
     """What a message about the Pod's volumes means for a person; "" if it is about something else."""
-    return next((text for part, text in _VOLUME_STEPS.items() if part in message), "")
+    return next((text for part, text in _VOLUME_MEANINGS.items() if part in message), "")
 
 
 def claim_is_missing(message: str) -> bool:

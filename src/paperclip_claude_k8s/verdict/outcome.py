@@ -57,7 +57,7 @@ from paperclip_claude_k8s.verdict.observation import Observation
 
 @dataclass(frozen=True, slots=True)
 class OutcomeInputs:
-    """What the classification needs besides the observation. `timeout` is in seconds, `now` is aware."""
+    """What the classification needs besides the observation. `timeout`: seconds; `now`: with a time zone."""
 
     now: datetime
     timeout: float = 0.0
@@ -68,10 +68,10 @@ class OutcomeInputs:
     after_failure: bool = False
     """Whether the host retries a run that failed, other than by continuing one whose turns ran out."""
     recorded: bool = False
-    """The agent ended at an unknown time before `now`, not just before it."""
+    """The agent may have ended long before `now`, at an unknown time."""
 
 
-_COMPLETE = "end_turn"
+_NOTHING_MORE = "end_turn"
 """The `stop_reason` of a message after which the model has nothing more to say."""
 _EARLIER_TURN = " — an earlier turn ended with a result, but the turn after it did not"
 
@@ -91,11 +91,14 @@ def classify_end(observation: Observation, inputs: OutcomeInputs) -> Failure | N
     return replace(failure, what=f"{failure.what}{retrying_text(retrying)}")
 
 
-# ── the rule for every run ────────────────────────────────────────────────────────────────────────
+# ── the rules for every run ────────────────────────────────────────────────────────────────────────
 
 
 def _cancelled_by_person(observation: Observation, _: OutcomeInputs) -> Failure | None:
-    """An agent that exited by itself with 0 had done its work before it was cancelled."""
+    """The failure of a run that a person cancelled by `claude-k8s cancel`.
+
+    An agent that exited with 0 had done its work before.
+    """
     match observation.ending:
         case JobGone(terminated=end, cancelled_by=person) if person and (end is None or end.exit_code != 0):
             return failures.cancelled(proven=observation.known.pod_gone, by=person)
@@ -166,7 +169,7 @@ def _truncated(observation: Observation, _: OutcomeInputs) -> Failure | None:
     if not observation.transcript.cut_short:
         return None
     transcript, stop_reason = observation.transcript, observation.transcript.stop_reason
-    if stop_reason == _COMPLETE and observation.exit_code == 0 and not transcript.torn_event:
+    if stop_reason == _NOTHING_MORE and observation.exit_code == 0 and not transcript.torn_event:
         return failures.no_result(no_result_message(stop_reason))
     cause = describe_truncation_cause(
         _terminated(observation), pod_missing=observation.facts.pod_gone, phase=observation.facts.pod_phase
@@ -195,7 +198,7 @@ def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | Non
     return failures.no_result(message, f"{why}; {COMPLETE_IMAGE}")
 
 
-def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
+def _no_answer(observation: Observation, _: OutcomeInputs) -> Failure | None:
     transcript, exit_code = observation.transcript, observation.exit_code
     model, started = transcript.init_model, transcript.lines > 0
     text = quoted_line(_plain_lines(transcript), exit_code)
@@ -275,5 +278,5 @@ _WITHOUT_RESULT: tuple[Rule, ...] = (
     _empty_reply,
     _truncated,
     _not_executable,
-    _partial,
+    _no_answer,
 )

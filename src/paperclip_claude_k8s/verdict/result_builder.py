@@ -60,11 +60,11 @@ class ResultInputs:
     continuation_marker: bool = True
     """Whether the result may contain `CONTINUATION`."""
     clear_session: bool = False
-    """Whether the host is told to forget its stored session."""
+    """Whether the host has to forget its stored session."""
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
     session: SessionReport | None = None
-    """Where the session is kept, and why it was not resumed; None if that is unknown."""
+    """Where the session is kept, and why it was not resumed; None if nothing is known about it."""
     repository_refused: str = ""
     """Why the repository that the context names must not be cloned, as a clause; "" if it may be."""
     earlier: RunUsage | None = None
@@ -81,7 +81,7 @@ def build_result(failure: Failure | None, observation: Observation, inputs: Resu
         return ExecutionResult(
             exit_code=0, **observed, result_json=_result_json(observation, run_usage, inputs)
         )
-    extra = _result_json(observation, run_usage, inputs, with_output=True)
+    extra = _result_json(observation, run_usage, inputs, failed=True)
     return ExecutionResult(**observed | _failure_fields(failure, inputs, extra, observation.exit_code))
 
 
@@ -169,9 +169,12 @@ def _evidence(failure: Failure, inputs: ResultInputs) -> JsonMap:
 
 
 def _result_json(
-    observation: Observation, run_usage: RunUsage, inputs: ResultInputs, *, with_output: bool = False
+    observation: Observation, run_usage: RunUsage, inputs: ResultInputs, *, failed: bool = False
 ) -> JsonMap:
-    """`resultJson`: the known fields of the CLI's result, and the adapter's own, which no event can set."""
+    """`resultJson`: the known fields of the CLI's result, and the adapter's own, which no event can set.
+
+    A failed run also has excerpts of its output.
+    """
     transcript = observation.transcript
     of_usage = [run_usage.warning] if run_usage.warning is not None else []
     warnings = [
@@ -179,7 +182,7 @@ def _result_json(
         *_delivery_warnings(observation, inputs.host_failures),
         *(session_warnings(inputs.session, observation.relay) if inputs.session else ()),
         *transcript.warnings,
-        *_end_warnings(observation, is_success=not with_output),
+        *_end_warnings(observation, is_success=not failed),
         *_workspace_warnings(observation, inputs),
         *of_usage,
     ]
@@ -190,8 +193,8 @@ def _result_json(
         "phases": dict(observation.phases) or None,
         "workspace": observation.workspace.to_wire() if observation.workspace is not None else None,
         "warnings": [str(warning)[: LIMITS.text_chars] for warning in warnings[: LIMITS.warnings]] or None,
-        "stdout": transcript.excerpt.decode("utf-8", "replace") or None if with_output else None,
-        "stderr": transcript.stderr_tail or None if with_output else None,
+        "stdout": transcript.excerpt.decode("utf-8", "replace") or None if failed else None,
+        "stderr": transcript.stderr_tail or None if failed else None,
     }
     known = fields_for_host(transcript.result or {})
     return known | {key: value for key, value in ours.items() if value is not None}

@@ -17,9 +17,12 @@ class SessionReport:
     claim: str = ""
     resumed: bool = False
     why_lost: str = ""
-    """Why the session ends with its Pod, as a clause; "" if it outlives it."""
+    """Why the session ends with its Pod, as a clause; "" if the session outlives the Pod."""
     expected: bool = True
-    """Whether the config asked for nothing else."""
+    """Whether the config itself says where the session is, so that `why_lost` needs no warning.
+
+    False for `sessionVolume` auto, which is meant to keep sessions.
+    """
     why_fresh: str = ""
     """Why the session that the host named was not resumed; "" if it was, or if the host named none."""
 

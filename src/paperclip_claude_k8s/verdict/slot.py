@@ -59,8 +59,8 @@ class Free:
     """No agent works in the slot.
 
     `unclaimed`: finished Jobs whose results were never collected and are not for this run.
-    `endless`: those of them whose Pods are kept running by other containers than the agent's, but do not
-    push the agent's work any more.
+    `endless`: those of them whose Pods go on although the agent has ended, because other containers run. No
+    container pushes the agent's work any more.
     """
 
     unclaimed: tuple[JobSnapshot, ...] = ()
@@ -102,7 +102,7 @@ def judge_slot(
 ) -> SlotVerdict:
     """Decide from the slot's Jobs and Pods what the run may do.
 
-    `held`: uids of Jobs whose holder is alive, including finished ones, whose results it is about to collect.
+    `held`: uids of Jobs whose holder is alive. A finished one is among them until its holder has the result.
     `detached`: uids of Jobs that are kept for a later call of another run. Finished ones do not block.
     """
 
@@ -115,9 +115,9 @@ def judge_slot(
         return job.finished is not None or job.ref.uid in agent_ended
 
     slot = [job for job in jobs if in_slot(job.labels)]
-    live_jobs = [job for job in slot if is_live(job) and not has_ended(job)]
-    slot = [job for job in slot if job.ref.uid not in detached or job in live_jobs or job.deleting]
-    live = sorted(live_jobs, key=_created, reverse=True)
+    working = (job for job in slot if is_live(job) and not has_ended(job))
+    live = sorted(working, key=_created, reverse=True)
+    slot = [job for job in slot if job.ref.uid not in detached or job in live or job.deleting]
     claimed = [job for job in slot if not job.deleting and job.ref.uid in {*held, *detached}]
     if claimed:
         return Blocked(failures.run_blocked(_names(claimed)))
@@ -125,13 +125,13 @@ def judge_slot(
         return _judge_orphans(live, claimant)
     ended = [job for job in slot if has_ended(job) and not job.deleting]
     verdict = _judge_finished(ended, claimant, [pod for pod in pods if not pod.is_over])
-    detached_jobs = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
-    adopted = verdict.job.ref.uid if isinstance(verdict, Adopt) else None
+    detached_uids = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
+    adopted_uid = verdict.job.ref.uid if isinstance(verdict, Adopt) else None
     # The Pods of a Job that is adopted, or kept for another run, may still run.
     running = tuple(
         pod
         for pod in pods
-        if pod.agent_may_work and pod.job_uid not in {adopted, *detached_jobs} and in_slot(pod.labels)
+        if pod.agent_may_work and pod.job_uid not in {adopted_uid, *detached_uids} and in_slot(pod.labels)
     )
     return PodsRemaining(running) if running else verdict
 
@@ -251,14 +251,14 @@ def _judge_finished(
         ):
             return Adopt(job, own=own)
     pushing = {pod.job_uid for pod in running if pushes(pod)}
-    later = {pod.job_uid for pod in running if pushes(pod) and _others_run(pod)}
+    left_for_later = {pod.job_uid for pod in running if pushes(pod) and _others_run(pod)}
     kept_running = {pod.job_uid for pod in running} - pushing
     endless = tuple(job for job in uncollected if job.finished is None and job.ref.uid in kept_running)
-    return Free(tuple(job for job in uncollected if job.ref.uid not in later), endless)
+    return Free(tuple(job for job in uncollected if job.ref.uid not in left_for_later), endless)
 
 
 def _others_run(pod: PodSnapshot) -> bool:
-    """Whether containers run that are neither the agent's nor the pushing one, and do not end with them."""
+    """Whether a container runs besides the agent's and the pushing one that does not end when these end."""
     return any(
         isinstance(container.state, Running) and not container.sidecar
         for container in pod.containers

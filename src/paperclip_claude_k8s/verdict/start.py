@@ -113,7 +113,7 @@ class LostBeforeStart:
 
 @dataclass(frozen=True, slots=True)
 class FinishedWithoutPod:
-    """The Job has finished and no known Pod explains how. Read the Pods directly before you decide."""
+    """The Job has finished and no known Pod explains how. The caller has to read the Pods directly."""
 
     job: str
     condition: Condition
@@ -350,8 +350,8 @@ def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacle
         return _verdict_if_not_created("the container", waiting)
     if any(isinstance(c.state, Running) and not c.sidecar for c in pod.init_containers):
         names = [c.name for c in pod.init_containers if isinstance(c.state, Running) and not c.sidecar]
-        what = _INIT_WORK.get(names[0], _OTHER_WORK) if len(names) == 1 else _OTHER_WORK
-        return StillWaiting(StartBudget.START, what)
+        work = _INIT_WORK.get(names[0], _OTHER_WORK) if len(names) == 1 else _OTHER_WORK
+        return StillWaiting(StartBudget.START, work)
     if volume_source_is_missing(obstacles.mount):
         return StillWaiting(StartBudget.START, f"a volume cannot be mounted yet: {obstacles.mount}")
     if obstacles.pull:  # a busy kubelet reports the state of the container later than its Events
@@ -388,7 +388,7 @@ def never_began(known: Known) -> bool:
 
     A missing Pod alone proves nothing: kubelets before 1.27 remove a Pod that is deleted while it starts
     without reporting what its containers did. A state before the last proves nothing either, and a
-    phase counts only if the kubelet set it.
+    phase counts only if the kubelet set it. If the Job is complete, an agent did start.
     """
     pod, finished = known.pod, known.job.finished if known.job is not None else None
     if pod is None or known.agent_began or (finished is not None and finished.type == "Complete"):

@@ -50,6 +50,6 @@ def claim_uses(
 
 
 def last_used(claim: ClaimSnapshot) -> datetime | None:
-    """When a run last began to use the claim; a claim that no run has marked was last used when created."""
+    """When a run last began to use the claim, or its creation if that is later; None if both are unknown."""
     times = (parse_time(claim.annotations.get(LAST_USED_ANNOTATION)), claim.created)
     return max((time for time in times if time is not None), default=None)

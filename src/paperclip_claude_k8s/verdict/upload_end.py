@@ -31,7 +31,7 @@ class UploadEnd:
     """The changes of an uploaded folder. Paths are relative to the folder."""
 
     lost: str = ""
-    """Why none came back, as a clause; "" if they did."""
+    """Why none came back and none will, as a clause; "" if they are not lost."""
     pending: str = ""
     """Why none came back yet, although the Pod has them; its Job is kept for the next run."""
     by_other: bool = False
@@ -112,7 +112,7 @@ def upload_end(  # noqa: PLR0913  # each is one kind of change
     refused: Sequence[str],
     left: JsonMap,
 ) -> UploadEnd:
-    """The report, with at most some paths of each kind."""
+    """The report, with at most `UploadLimits.reported_paths` paths of each kind."""
     kinds = {"kept_beside": kept_beside, "not_deleted": not_deleted, "refused": refused}
     return UploadEnd(
         written=written,
@@ -141,7 +141,7 @@ def _shown(paths: Sequence[str]) -> str:
 
 
 def unpack_failure(pod: PodSnapshot | None) -> Failure | None:
-    """The failure of a Pod whose folder was not unpacked; None if it was, or if there is none."""
+    """The failure of a Pod that could not unpack the folder; None for any other Pod."""
     end = container_end(pod, UNPACK_CONTAINER)
     if end is None or not end.exit_code:
         return None

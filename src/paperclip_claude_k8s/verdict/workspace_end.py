@@ -112,7 +112,7 @@ _OTHER_STEP = "resolve what git says, then run the agent again"
 
 
 def clone_failure(pod: PodSnapshot | None) -> Failure | None:
-    """The failure of a Pod whose clone failed; None if it did not."""
+    """The failure of a Pod that ended because its clone failed; None for any other Pod."""
     end = container_end(pod, CLONE_CONTAINER)
     if end is None or not end.exit_code:
         return None
@@ -158,7 +158,7 @@ def describe_clone(pod: PodSnapshot, nonce: str) -> str:
 
 
 def without_files(why: str) -> str:
-    """`why`: a clause."""
+    """A clause for an agent that gets no files. `why`: the reason as a clause."""
     return f"the agent starts without the project's files: {why}"
 
 

@@ -2,7 +2,7 @@
 
 The rule: a file of the host is replaced or deleted only if its sha256 is that of the uploaded file, and a new
 file is created only where no file exists. Otherwise the agent's file is written beside the host's file and
-reported; its name is that of the file with `.agent-` and the beginning of its sha256. Nothing is written
+reported; to its name, `.agent-` and the beginning of its sha256 are appended. Nothing is written
 outside of the folder, through a link, or in `.git`. Each file is written completely under a temporary name,
 and then renamed or linked, so that no program sees a part of a file. Applying the same changes again changes
 nothing.
@@ -46,7 +46,7 @@ class Applied:
     deleted: int = 0
     """Number of files that were deleted."""
     kept_beside: list[str] = field(default_factory=list)
-    """Paths of agent's files that were written beside the host's, which had changed meanwhile."""
+    """Paths of the agent's files that were written beside the host's, which had changed meanwhile."""
     not_deleted: list[str] = field(default_factory=list)
     """Files that the agent deleted and that were not deleted here, because they had changed meanwhile."""
     refused: list[str] = field(default_factory=list)
@@ -97,7 +97,7 @@ class _Applying:
     limit: WorkLimit
 
     def delete(self, change: Change) -> None:
-        """Delete one file, unless it was changed meanwhile, and then the folders that are empty."""
+        """Delete one file, unless it was changed meanwhile, and then those of its folders that are empty."""
         self.limit.check()
         *folders, name = change.parts
         try:
@@ -124,7 +124,10 @@ class _Applying:
                     os.rmdir(name, dir_fd=at)
 
     def write(self, change: Change, content: Iterator[bytes]) -> None:
-        """Write one file. Its content is read in any case, because the content of the next file follows."""
+        """Write one file, unless it may not be written.
+
+        Its content is read in any case, because the content of the next file follows.
+        """
         self.limit.check()
         try:
             if change.path and change.base is None and self.rules.leaves_out(change.parts):
@@ -170,7 +173,10 @@ class _Applying:
                 self._link_beside(at, change.parts[:-1], temporary, change)
 
     def _set_executable(self, at: int, name: str, found: "_Found", change: Change) -> None:
-        """Set the executable bits as the agent did, if only they differ from the uploaded file."""
+        """Count a file that has the agent's content already.
+
+        If the agent changed only the executable bits, they are set as the agent did.
+        """
         self.done.written += 1
         if change.base == change.sha256 and bool(found.mode & stat.S_IXUSR) != change.executable:
             with open_at(at, name, FILE_FLAGS) as file:
@@ -251,7 +257,7 @@ class _Found:
 def kept_name(name: str, sha256: str) -> str:
     """The name of an agent's file that is kept beside the host's file."""
     suffix = f".agent-{sha256[:8]}"
-    while len(f"{name}{suffix}".encode()) > 255:
+    while len(f"{name}{suffix}".encode()) > 255:  # bytes of a name on Linux
         name = name[:-1]
     return f"{name}{suffix}"
 

@@ -18,6 +18,7 @@ _DELETED = re.compile(rb"d ([0-9a-f]{64}) \./(.+)")
 _LEFT = re.compile(rb"left ([a-z]{1,10}) ([0-9]{1,9})")
 _ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _MAX_LINE = 4096 + 200
+"""Bytes of the longest line: a path, and less than 200 bytes before it."""
 _BLOCK = 256 * 1024
 
 
@@ -66,8 +67,9 @@ class ChangeReader:
         self._packed = packed
         self._max_bytes = max_bytes
         self._limit = limit
-        self._zip = zlib.decompressobj(wbits=31)
+        self._zip = zlib.decompressobj(wbits=31)  # for gzip
         self._buffer = b""
+        """Bytes that were unpacked and not used yet."""
 
     def read_list(self) -> ChangeList:
         """Read the list, with which the packed changes begin."""
@@ -75,6 +77,7 @@ class ChangeReader:
         while (line := self._line()) != b".":
             lines += 1
             length += len(line)
+            # `entries` files and as many deleted ones, with room for the lines about what stays in the Pod
             if lines > 3 * UPLOAD_LIMITS.entries or length > UPLOAD_LIMITS.list_bytes:
                 raise ChangesInvalid("their list is too long")
             total += self._read_entry(line, changes)
@@ -125,7 +128,7 @@ class ChangeReader:
         return line
 
     def _unpack(self) -> bytes:
-        """Fill the empty buffer with at most `_BLOCK` bytes; b"" at the end."""
+        """Fill the empty buffer with at most `_BLOCK` bytes, and return it; b"" at the end."""
         self._limit.check()
         while not self._zip.eof:
             data = self._zip.unconsumed_tail or self._packed.read(64 * 1024)
@@ -141,7 +144,7 @@ class ChangeReader:
 
     @staticmethod
     def _path(raw: bytes, changes: ChangeList) -> str:
-        """The path; "" if it may not be written, and is therefore added to `refused`."""
+        """The path; "" for a path that may not be written, which is added to `refused`."""
         text = raw.decode("utf-8", "surrogateescape")
         if may_write(text.split("/")):
             return text

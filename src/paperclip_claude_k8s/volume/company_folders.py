@@ -12,7 +12,7 @@ def make_company_folder(volume: str, folder: str) -> str:
     """Make the folder if it is missing, for the same users as the volume itself. Returns its path.
 
     Raises:
-        OSError: it cannot be made, or a part of the path is a link.
+        OSError: the folder cannot be made, or a part of the path is a link.
     """
     parent, _, name = folder.partition("/")
     with open_volume(volume) as top:

@@ -1,4 +1,4 @@
-"""Decides which entries of a host's folder are left out: those that `.gitignore` files or the config name."""
+"""Decides which entries of a host's folder are left out: those that git's ignore files or the config name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class IgnoreRules:
     rules: tuple[tuple[int, IgnorePattern], ...] = ()
     """Patterns of files, each with the depth of the folder that contains the file."""
     reads_files: bool = True
-    """Whether `.gitignore` files are read."""
+    """Whether the files `.gitignore` and `.git/info/exclude` are read."""
 
     def of_folder(self, at: int, depth: int) -> "IgnoreRules":
         """The rules in an open folder at this depth below the top, with the patterns of its own file."""
@@ -36,7 +36,9 @@ class IgnoreRules:
         return IgnoreRules(self.excludes, tuple(islice(found, UPLOAD_LIMITS.ignore_patterns)))
 
     def ignores(self, path: Sequence[str], limit: WorkLimit, *, is_folder: bool) -> bool:
-        """Whether an entry of that folder is left out. `path`: relative to the top.
+        """Whether an entry of the folder with these rules is left out. `path`: relative to the top.
+
+        The patterns of files do not apply to `.git`, as in git.
 
         Raises `TakesTooLong`: thousands of long patterns take seconds for one path.
         """
@@ -57,7 +59,7 @@ class _FolderRules:
 
 @dataclass(slots=True)
 class PathRules:
-    """Tells which paths below an open folder are left out. Fast for paths of the same folder in a row.
+    """Decides which paths below an open folder are left out. Fast for paths of the same folder in a row.
 
     Only the folders above the last path are remembered: an agent can name a million folders.
     """
@@ -66,6 +68,7 @@ class PathRules:
     of_config: IgnoreRules
     limit: WorkLimit
     _chain: list[_FolderRules] = field(default_factory=list)
+    """The top folder, and the folders above the last path."""
 
     def leaves_out(self, path: tuple[str, ...]) -> bool:
         """Whether a file is left out, or one of its folders. Raises `TakesTooLong`."""
@@ -75,6 +78,7 @@ class PathRules:
         return last.is_left_out or last.rules.ignores(path, self.limit, is_folder=False)
 
     def _go_to(self, folders: tuple[str, ...]) -> None:
+        """Make `_chain` lead to this folder. What it has in common with the last path is kept."""
         if not self._chain:
             self._chain.append(_FolderRules("", self._read(self.of_config, ()), is_left_out=False))
         same = 0

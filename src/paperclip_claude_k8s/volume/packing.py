@@ -109,7 +109,9 @@ async def pack(inputs: PackInputs) -> Packed:
 
 
 async def skills_too_large(inputs: PackInputs, mount: str) -> str | None:
-    """Why a run would get no skills; None if they fit into a Secret, or a volume is mounted at `mount`.
+    """Why a run would get no skills, because they are too large for a Secret and there is no volume.
+
+    None if they fit, if a volume is mounted at `mount`, or if the policy refuses a skill.
 
     Raises:
         TimeoutError: reading the skills takes more than `PackInputs.seconds`.
@@ -149,20 +151,22 @@ def _pack(inputs: PackInputs) -> Packed:
 
 
 def _packed_somewhere(bundles: BundleFolder, bundle: Bundle, notes: list[str]) -> Packed:
-    """Write the bundle into its folder; else into a folder of our own; else into its folder of another owner.
+    """Write the bundle into its folder, if that is ours; else into a folder of our own.
 
-    The relay verifies the files that the agent gets, so the other owner can at most prevent a start. Raises
-    `OSError`.
+    If that fails too, write it into its folder, whoever owns the folder. The relay verifies the files that
+    the agent gets, so another owner can at most prevent a start.
+
+    Raises `OSError`.
     """
     try:
         _write_bundle(bundles, bundle)
         return packed_on_volume(bundle, bundles, tuple(notes))
     except OSError as error:
-        first = error
+        first_error = error
     for folder in _own_bundle_folders(bundles):
         with suppress(OSError):
             _write_bundle(folder, bundle)
-            note = f"Instructions and skills are in {folder.path}: {_reason(first)}"
+            note = f"Instructions and skills are in {folder.path}: {_reason(first_error)}"
             return packed_on_volume(bundle, folder, (*notes, note))
     _write_bundle(bundles, bundle, only_ours=False)
     return packed_on_volume(bundle, bundles, tuple(notes))
@@ -221,7 +225,7 @@ def _read_skills(
     names: set[str] = set()
     budget = Budget(inputs.limits.bundle_bytes, inputs.limits.bundle_entries)
     for skill in skills:
-        remaining = replace(budget, skipped=[])
+        remaining = replace(budget, skipped=[])  # a copy: a skill that is left out uses up nothing
         try:
             found = _read_skill(skill, inputs, remaining, names)
         except (OSError, ValueError) as error:

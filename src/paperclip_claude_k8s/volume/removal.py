@@ -128,12 +128,13 @@ def _flatten(top: int, name: str, allowance: Allowance) -> bool:
 
 
 def _move_up(folder: int, name: str, top: int) -> bool:
+    """Move an entry to `top`, under a random name. Always True; raises `OSError`."""
     os.rename(name, secrets.token_hex(8), src_dir_fd=folder, dst_dir_fd=top)
     return True
 
 
 def _remove_entry(at: int, name: str) -> bool:
-    """Delete a file, a link or an empty folder."""
+    """Delete a file, a link or an empty folder. False: it could not be deleted."""
     with suppress(OSError):
         is_folder = stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
         (os.rmdir if is_folder else os.unlink)(name, dir_fd=at)

@@ -35,7 +35,7 @@ class RunLogFile:
     def __init__(self, volume: str, path: str, pod_uid: str | None, limit: int) -> None:
         """`path`: the annotated path, into which the start of the Pod's uid is inserted.
 
-        Without `pod_uid`, the run must have only one file. `limit`: bytes of it that are read; 0: all.
+        Without `pod_uid`, the run must have only one file. `limit`: bytes of the file that are read; 0: all.
         """
         self._limit = limit or sys.maxsize
         self._volume = volume
@@ -61,7 +61,7 @@ def run_log_of(
 ) -> RunLogFile | None:
     """The run log of a Pod; None without a volume, or if the path in its Job's annotation is not valid.
 
-    `limit`: the limit of the agent's output in bytes; 0: none.
+    `limit`: the limit of the agent's output in bytes; 0: no limit.
     """
     if volume is None or annotated is None:
         return None

@@ -199,7 +199,7 @@ def _parts_below(path: str, volume: str | None) -> tuple[str, ...] | None:
 
 
 def _open_by_parts(at: int, parts: tuple[str, ...], flags: int) -> int:
-    """Open a path below an open folder, one component after another; closes that folder."""
+    """Open a path below the open folder `at`, one component after another, and close `at`."""
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         try:
@@ -283,7 +283,10 @@ def _open_or_make(at: int, name: str) -> int:
 
 
 def _rename_to_free(at: int, temporary: str, name: str) -> None:
-    """Rename a folder to a name that is free, or that of an empty folder, which POSIX then replaces."""
+    """Rename a folder to a free name, or to that of an empty folder, which the rename replaces.
+
+    Raises `FileExistsError` if the name is taken.
+    """
     try:
         os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
     except OSError as error:

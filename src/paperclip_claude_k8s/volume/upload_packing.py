@@ -176,6 +176,7 @@ class _Packing:
             raise TooLarge("its folders are nested too deeply")
         rules = ignore.of_folder(at, len(path))
         until = time.monotonic() + self._inputs.limit.left
+        # names that patterns leave out count here too, so there may be more than are packed
         for name in all_names(at, Allowance(UPLOAD_LIMITS.entries * 10, until)):
             self._inputs.limit.check()
             self._add(at, (*path, name), rules)
@@ -207,7 +208,7 @@ class _Packing:
 
     def _add_file(self, at: int, path: tuple[str, ...], found: os.stat_result) -> None:
         if found.st_size > self._budget.bytes_left:
-            self._count_entry(found.st_size)
+            self._count_entry(found.st_size)  # raises
         with (
             open_at(at, path[-1], FILE_FLAGS) as file,
             tempfile.SpooledTemporaryFile(_IN_MEMORY) as content,
@@ -215,7 +216,7 @@ class _Packing:
             try:
                 size, sha256 = copy_content(file, content, self._budget)
             except TooLarge:
-                self._count_entry(self._budget.bytes_left + 1)
+                self._count_entry(self._budget.bytes_left + 1)  # raises, with the limits in its message
                 raise
             content.seek(0)
             executable = bool(found.st_mode & stat.S_IXUSR)
@@ -228,6 +229,7 @@ class _Packing:
             self._note(self._sums, f"{sha256} {'x' if executable else '-'} ./{'/'.join(path)}")
 
     def _note(self, lines: list[str], line: str) -> None:
+        """Add a line to one of the lists, which are limited together."""
         self._list_bytes += len(line)
         if self._list_bytes > UPLOAD_LIMITS.list_bytes:
             raise TooLarge("the paths of its files are too long together")
@@ -263,7 +265,10 @@ class _Packing:
 
 
 def all_names(at: int, allowance: Allowance) -> list[str]:
-    """All names in an open folder, sorted. Raises `TooLarge` if there are more than the allowance."""
+    """All names in an open folder, sorted. Raises `TooLarge` if there are more than the allowance.
+
+    If the allowance's time is over, names are missing: the caller has to check the time.
+    """
     names = sorted(names_in(at, allowance))
     if allowance.entries < 0:
         raise TooLarge("one of its folders has too many entries; name it in uploadExcludes")
@@ -284,7 +289,7 @@ def _entry(name: str, kind: bytes, mode: int, size: int = 0, when: float = 0) ->
 
 
 class _HashingFile(io.RawIOBase):
-    """Writes at most `limit` bytes to a file, and computes their sha256."""
+    """Writes bytes to a file, and computes their sha256. More than `limit` bytes raise `TooLarge`."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file = file

@@ -11,6 +11,7 @@ from paperclip_claude_k8s.plan.templates import compact_json
 
 _TICKS = re.compile(r"`+")
 _WHITESPACE = re.compile(r"\s+")
+# Group 1 matches what stays. It comes first, so that the second half of `\\` begins no escape sequence.
 _ESCAPED_CONTROL = re.compile(r'(\\["\\/nrt])|\\[bf]|\\u00[01][0-9a-f]')
 _CONTROL = re.compile(r"[\x7f-\x9f]")
 _LINE_CHARS = 500
