@@ -30,7 +30,7 @@ def sidecars(config: AdapterConfig) -> list[JsonObject]:
         "image": config.docker_image,
         "imagePullPolicy": config.image_pull_policy,
         "restartPolicy": "Always",
-        # the group of the agent's processes, as in `manifest`, may use the socket
+        # the group that may use the socket: the agent's, as `manifest` sets it if `runAsUser` is a number
         "args": ["dockerd", f"--host={SOCKET}", f"--group={config.run_as_user or 1000}"],
         "env": [{"name": "DOCKER_TLS_CERTDIR", "value": ""}],
         "startupProbe": {

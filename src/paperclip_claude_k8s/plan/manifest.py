@@ -217,7 +217,7 @@ def _init_containers(plan: RunPlan) -> list[JsonObject]:
 
 
 def _common_container_fields(plan: RunPlan) -> JsonObject:
-    """The fields that all containers of the Pod have in common, except the Docker daemon's."""
+    """The default fields of all containers that the adapter adds, except the Docker daemon's."""
     config = plan.config
     return {
         "image": plan.image,

@@ -165,7 +165,7 @@ def _without_foreign_facts(transcript: Transcript, relay: RelaySummary) -> Trans
 
 
 def _may_have_missed_the_end(transcript: Transcript, relay: RelaySummary) -> bool:
-    """Whether a result that was read last may not be the agent's last one."""
+    """Whether the transcript may lack the agent's last events."""
     has_result = transcript.result is not None or transcript.overtaken
     return transcript.unread_result or not has_result or transcript.bytes < relay.bytes
 
