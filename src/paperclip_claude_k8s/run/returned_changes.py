@@ -36,7 +36,8 @@ from paperclip_claude_k8s.volume.upload_packing import UploadRefused
 _REOPEN_PAUSE = 1.0
 """Seconds until a log that ended or was refused is opened again."""
 _MAX_REFUSALS = 10
-"""Refused requests, with no successful one between them, after which the log of an ended container is gone."""
+"""Refused requests, without a successful one between them, after which the log of a container that has ended
+counts as gone."""
 _BLOCK = 1024 * 1024
 _POD_GONE = "the Pod ended before the host had read them"
 
