@@ -54,9 +54,9 @@ def test_job_has_one_pod_and_no_retry() -> None:
     assert "activeDeadlineSeconds" not in job
 
 
-def test_deadline_includes_all_waiting_times() -> None:
+def test_deadline_is_the_sum_of_three_start_budgets_time_limit_and_grace() -> None:
     job = the_job(timeoutSec=600, graceSec=30)["spec"]
-    # schedule, image pull, start, run, grace
+    # scheduleTimeoutSec, imagePullTimeoutSec, startTimeoutSec, timeoutSec, graceSec
     assert job["activeDeadlineSeconds"] == 120 + 900 + 120 + 600 + 30
 
 

@@ -5,6 +5,7 @@ works. A released Pod no longer belongs to its Job, because labels were removed.
 """
 
 import asyncio
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,14 +88,16 @@ async def test_run_whose_pod_is_deleted_after_its_result_succeeds(tmp_path: Path
 async def test_secret_on_an_old_server_names_the_pod_before_the_pod_is_deleted(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         fake.faults.replaces_terminating_pods = True
-        pinned_uids: list[str] = []
+        pods: list[tuple[bytes, str]] = []
 
         def note_pin_and_delete_pod(fake: FakeCluster) -> None:
-            pinned_uids.append(only(fake, SECRETS)["data"][ONLY_POD_KEY])
+            pinned = b64decode(only(fake, SECRETS)["data"][ONLY_POD_KEY])
+            pods.append((pinned, only(fake, PODS)["metadata"]["uid"]))
             delete_pod(fake)
 
         await run_disrupted(fake, run, note_pin_and_delete_pod)
-        assert len(pinned_uids) == 1
+        ((pinned_uid, uid),) = pods
+        assert pinned_uid.decode() == uid
 
 
 async def test_secret_names_no_pod_on_a_new_server(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ async def test_kubeconfig_and_image_still_inherit_from_a_home_pod(tmp_path: Path
         assert "TEAM" in {entry["name"] for entry in spec["containers"][0]["env"]}
 
 
-async def test_home_pod_of_another_cluster_costs_one_read_a_minute(tmp_path: Path) -> None:
+async def test_home_pod_of_another_cluster_is_read_once_by_runs_within_a_minute(tmp_path: Path) -> None:
     env = {"HOSTNAME": "elsewhere", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     async with host(tmp_path, env) as (fake, adapter):
         for _ in range(3):

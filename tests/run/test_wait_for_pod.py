@@ -106,7 +106,8 @@ async def test_missing_job_condition_does_not_delay_the_result(tmp_path: Path) -
         began = asyncio.get_running_loop().time()
         result, _ = await run()
         assert result.error_message is None
-        assert asyncio.get_running_loop().time() - began < 2 + 3
+        took = asyncio.get_running_loop().time() - began
+        assert took < 2 + 3, "the agent works for 2 s"
 
 
 POD_SECURITY = 'pods "j" is forbidden: violates PodSecurity "restricted:latest": privileged'

@@ -4,7 +4,8 @@
 2. wake: why the agent was woken (`plan/wake`);
 3. handoff: the summary of a session that was closed;
 4. task: the issue's text; its compact form, if a resumed session knows the task already;
-5. template: the standing instructions; left out of a resumed session and of a recovery with a wake prompt.
+5. template: the standing instructions; left out if there is a wake section and the session is resumed, or the
+   run recovers an earlier one.
 """
 
 from collections.abc import Mapping

@@ -125,7 +125,7 @@ async def claim_slot(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator:
 
     Raises:
         RunFailure: `k8s_concurrent_run_blocked`, `k8s_orphan_task_unknown`, `k8s_orphan_session_mismatch`,
-            `k8s_concurrency_guard_unreachable`.
+            `k8s_concurrency_guard_unreachable`; `k8s_pod_reattach_failed`, a Job could not be adopted.
     """
     return await _Guard(plan, slot_lock, ports, narrator).claim()
 

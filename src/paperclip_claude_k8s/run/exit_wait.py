@@ -34,7 +34,8 @@ class ExitWait:
     """Stops an agent whose exit is overdue.
 
     The wait for an open background task has no limit other than `timeoutSec`. If the agent scheduled a
-    wake-up, the grace period begins at the scheduled time, even if the agent does not wake up.
+    wake-up, the grace period begins when the wake-up is overdue, even if the agent does not wake up: a
+    wake-up may be late by `WAKE_UP_LATENESS` (`claude/open_work.py`).
     """
 
     def __init__(self, agent: Agent, grace: float) -> None:

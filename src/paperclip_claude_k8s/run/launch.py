@@ -88,8 +88,10 @@ async def launch(
     If the call is cancelled, a Job that was created is deleted or returned; an adopted Job is kept.
 
     Raises:
-        RunFailure: what `claim_slot` raises, `k8s_prompt_too_large`, `k8s_job_create_failed`,
-            `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` if the run already had a Job.
+        RunFailure: what `claim_slot`, `use_session_claim` and `packed_upload` raise; `k8s_config_invalid` for
+            settings with which no agent can start, `k8s_workspace_unavailable`, `k8s_prompt_too_large`,
+            `k8s_job_create_failed`, `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` if the run
+            already had a Job.
     """
     other: str | None = None
     for _ in range(ports.settings.limits.launch_rounds):

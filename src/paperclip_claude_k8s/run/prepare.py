@@ -42,8 +42,9 @@ async def prepare(
     """Collect everything that a plan needs, make the first plan, and report its notes.
 
     Raises:
-        RunFailure: what `find_site`, `look_up_session_claim` and `admit_plan` raise; `k8s_config_invalid` for
-            ids that cannot name a folder and for an API server that is too old for the settings in use.
+        RunFailure: what `find_site`, `look_up_session_claim`, `find_workspace`, `pack` and `admit_plan` raise;
+            `k8s_config_invalid` for ids that cannot name a folder and for an API server that is too old for
+            the settings in use.
     """
     await _check_server_version(config, ports, narrator)
     resolved = await resolve_servers(ctx, narrator)
@@ -81,8 +82,9 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
 
     Raises:
         RunFailure: `k8s_home_pod_unavailable`, retryable if the API server could not be reached for
-            `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig that cannot be used;
-            `k8s_policy_refused` for a `claimName` that the policy does not allow beside the home pod's claim.
+            `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig or a shared volume that cannot be
+            used; `k8s_policy_refused` for one that the policy does not allow, and for a `claimName` that it
+            does not allow beside the home pod's claim.
     """
     env, own = ports.settings.env, await own_namespace(ports)
     namespace = await job_namespace(config.namespace, config.kubeconfig, ports)
