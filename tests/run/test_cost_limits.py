@@ -15,10 +15,10 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
-DEAR = [json.loads(line) for line in WHOLE.splitlines()]
-RESULT = json.dumps({**DEAR[-1], "total_cost_usd": 7.0}).encode() + b"\n"
-BEGINNING = b"".join(json.dumps(event).encode() + b"\n" for event in DEAR[:-1])
-MORE = json.dumps({**DEAR[0], "uuid": "x"}).encode() + b"\n"
+EVENTS = [json.loads(line) for line in WHOLE.splitlines()]
+RESULT = json.dumps({**EVENTS[-1], "total_cost_usd": 7.0}).encode() + b"\n"
+BEGINNING = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS[:-1])
+MORE = json.dumps({**EVENTS[0], "uuid": "x"}).encode() + b"\n"
 """Another `init`: the CLI goes on after its result."""
 
 

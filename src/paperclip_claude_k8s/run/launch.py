@@ -90,8 +90,8 @@ async def launch(
     Raises:
         RunFailure: what `claim_slot`, `use_session_claim` and `packed_upload` raise; `k8s_config_invalid` for
             settings with which no agent can start, `k8s_workspace_unavailable`, `k8s_prompt_too_large`,
-            `k8s_job_create_failed`, `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` if the run
-            already had a Job.
+            `k8s_job_create_failed`, `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` if the
+            run already had a Job.
     """
     other: str | None = None
     for _ in range(ports.settings.limits.launch_rounds):
