@@ -111,7 +111,7 @@ async def test_run_waits_for_the_container_of_a_force_deleted_pod(tmp_path: Path
         loop = asyncio.get_running_loop()
         began = loop.time()
         await run_disrupted(fake, run, delete_pod_by_force)
-        assert loop.time() - began >= DISRUPT_AFTER + 11.9, "the agent still worked"
+        assert loop.time() - began >= DISRUPT_AFTER + SLOW_TO_STOP.stops_in - 0.1, "the agent still worked"
 
 
 def unlabel_pod(fake: FakeCluster) -> None:

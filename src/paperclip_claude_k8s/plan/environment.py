@@ -114,8 +114,8 @@ def layer_environment(
     fixed = {name for name in config.env if _is_fixed(name, set_by_run)}
     overruled = {name for name in fixed if set_by_run.get(name) != config.env[name]}
     configured = {name: value for name, value in config.env_values.items() if name not in fixed}
-    given = {name: source for name, source in config.env_references.items() if name not in fixed}
-    references = {name: source for name, source in given.items() if _LEGAL_NAME.fullmatch(name)}
+    settable = {name: source for name, source in config.env_references.items() if name not in fixed}
+    references = {name: source for name, source in settable.items() if _LEGAL_NAME.fullmatch(name)}
     inherited = _with_references(inherited, references)
     set_by_run = {name: value for name, value in set_by_run.items() if name not in references}
     if names_own_machine(api_url) and API_URL in _names_of(inherited.value_from):
@@ -128,7 +128,7 @@ def layer_environment(
     merged = _with_agent_header({**usable, **set_by_run, **on_top}, ctx, inherited)
     merged = with_resource_attributes(merged, ctx, _names_of(inherited.value_from))
     environment = _choose_routes(merged, inherited, bearer_tokens(ctx), frozenset(on_top))
-    lost = {*dropped, *inherited.dropped, *(given.keys() - references.keys())} - environment.names
+    lost = {*dropped, *inherited.dropped, *(settable.keys() - references.keys())} - environment.names
     return replace(
         environment,
         overruled=tuple(sorted(_loggable(name) for name in overruled)),
@@ -193,8 +193,8 @@ def _choose_routes(
 ) -> Environment:
     """Choose the route of each variable. The host's own secrets that an `envFrom` may bring become ""."""
     certain = (entry for entry in inherited.value_from if not may_be_missing(entry))
-    given = {*variables, *_names_of(certain)}
-    hidden = dict.fromkeys(SERVER_SECRETS - given, "") if inherited.env_from else {}
+    surely_set = {*variables, *_names_of(certain)}
+    hidden = dict.fromkeys(SERVER_SECRETS - surely_set, "") if inherited.env_from else {}
     large = {
         name: value for name, value in variables.items() if _string_bytes(name, value) > ENV_STRING_BYTES
     }

@@ -43,8 +43,8 @@ def label_value(text: str | None, max_chars: int = LABEL_CHARS) -> str | None:
     The value keeps the characters `[A-Za-z0-9._-]`, at most `max_chars` of them, and is alphanumeric at both
     ends. A legal value stays as it is.
     """
-    kept = _ILLEGAL_AT_ENDS.sub("", _ILLEGAL_IN_LABEL.sub("", text or ""))
-    return _ILLEGAL_AT_ENDS.sub("", kept[: max(max_chars, 0)]) or None
+    legal = _ILLEGAL_AT_ENDS.sub("", _ILLEGAL_IN_LABEL.sub("", text or ""))
+    return _ILLEGAL_AT_ENDS.sub("", legal[: max(max_chars, 0)]) or None
 
 
 def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:

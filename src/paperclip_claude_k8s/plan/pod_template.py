@@ -39,7 +39,7 @@ _FIXED_MOUNTS = frozenset({RUN_DIR, SCRATCH_DIR})
 _FIXED_VOLUMES = frozenset({"run", "run-secret"})
 
 
-Keep: TypeAlias = Callable[[str, str], JsonMap]
+IntoSecret: TypeAlias = Callable[[str, str], JsonMap]
 """Puts the value of a variable into the run Secret, and returns the reference to it."""
 _REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*+\$\(")
 """The beginning of `$(NAME)`, which Kubernetes resolves, but not of `$$(NAME)`, which stands for itself."""
@@ -88,18 +88,20 @@ def _without_credentials(metadata: JsonMap) -> tuple[JsonMap, tuple[str, ...]]:
 
 
 def _with_references(container: JsonMap, secret_name: str, secrets: dict[str, str]) -> JsonMap:
-    keep = partial(_keep, f"pod.{container.get('name', '')}.", secret_name, secrets)
-    env = [_reference(entry, keep) for entry in container.get("env") or ()]
+    into_secret = partial(_into_secret, f"pod.{container.get('name', '')}.", secret_name, secrets)
+    env = [_reference(entry, into_secret) for entry in container.get("env") or ()]
     arguments: JsonMap = {}
     if container.get("name") != AGENT_CONTAINER:  # whose arguments stay as the adapter sets them
         for part in ("command", "args"):
             if isinstance(given := container.get(part), list):
-                arguments[part], hidden = _hidden_arguments(part, given, keep)
+                arguments[part], hidden = _hidden_arguments(part, given, into_secret)
                 env += hidden
     return {**container, **arguments, **({"env": env} if env else {})}
 
 
-def _hidden_arguments(part: str, given: list[Any], keep: Keep) -> tuple[list[Any], list[JsonMap]]:
+def _hidden_arguments(
+    part: str, given: list[Any], into_secret: IntoSecret
+) -> tuple[list[Any], list[JsonMap]]:
     """The arguments with `$(NAME)` in place of secret ones, and the entries of these variables."""
     texts = [argument if isinstance(argument, str) else "" for argument in given]
     masked, shown, hidden = redact_command(texts), list(given), list[JsonMap]()
@@ -107,20 +109,20 @@ def _hidden_arguments(part: str, given: list[Any], keep: Keep) -> tuple[list[Any
         if text != redacted and not _REFERENCE.search(text):
             name = f"{_ARGUMENT}{part.upper()}_{number}"
             shown[number] = f"$({name})"
-            hidden.append({"name": name, **keep(name, text)})
+            hidden.append({"name": name, **into_secret(name, text)})
     return shown, hidden
 
 
-def _reference(entry: JsonMap, keep: Keep) -> JsonMap:
+def _reference(entry: JsonMap, into_secret: IntoSecret) -> JsonMap:
     name, value = str(entry.get("name", "")), entry.get("value")
     if not isinstance(value, str) or not value or _REFERENCE.search(value):
         return dict(entry)
     if not (is_secret_name(name) or looks_like_credential(value)):
         return dict(entry)
-    return {**{part: given for part, given in entry.items() if part != "value"}, **keep(name, value)}
+    return {**{part: given for part, given in entry.items() if part != "value"}, **into_secret(name, value)}
 
 
-def _keep(prefix: str, secret_name: str, secrets: dict[str, str], name: str, value: str) -> JsonMap:
+def _into_secret(prefix: str, secret_name: str, secrets: dict[str, str], name: str, value: str) -> JsonMap:
     """Put the value into the run Secret as Kubernetes would resolve it, and return a reference to it."""
     key = f"{prefix}{name}"
     secrets[key] = value.replace("$$", "$")

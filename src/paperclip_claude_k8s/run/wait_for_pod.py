@@ -64,6 +64,7 @@ class _Budgets:
     spent: dict[StartBudget, float] = field(default_factory=dict)
     running: StartBudget = StartBudget.NONE
     since: float = 0.0
+    """Loop time from which on `running` is spent."""
 
     @classmethod
     def of(cls, config: AdapterConfig) -> "_Budgets":
