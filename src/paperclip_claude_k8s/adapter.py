@@ -53,7 +53,7 @@ class Adapter:
     session_codec = SESSION_CODEC
     """`deserialize`, `serialize` and `get_display_id` for the `sessionParams` that a host stores."""
     session_management = SESSION_MANAGEMENT
-    """Tells the host not to compact sessions: the CLI does it."""
+    """States that the host must not compact sessions, because the CLI does it."""
     agent_configuration_doc = agent_configuration_doc()
     """Markdown for agents that configure agents: every setting with its type, default and meaning."""
     supports_local_agent_jwt = True
@@ -186,17 +186,18 @@ class Adapter:
 async def _skills_page(
     settings: ProcessSettings, ctx: Mapping[str, Any], desired: Iterable[Any] | None = None
 ) -> JsonMap:
+    """The skills page for a config; `desired`: the selection to show in place of the config's own."""
     given = ctx.get("config")
     config = given if isinstance(given, Mapping) else {}
     volume = config.get("sharedVolumeDir") or config.get("shared_volume_dir")
-    home = volume.strip() if isinstance(volume, str) else POD_HOME
-    if not await volume_is_allowed(home, settings):
-        home = POD_HOME
-    shown = await skill_snapshot(ADAPTER_TYPE, config, home, desired)
-    selection = {**config, "paperclipSkillSync": {"desiredSkills": shown["desiredSkills"]}}
+    mount = volume.strip() if isinstance(volume, str) else POD_HOME
+    if not await volume_is_allowed(mount, settings):
+        mount = POD_HOME
+    page = await skill_snapshot(ADAPTER_TYPE, config, mount, desired)
+    selection = {**config, "paperclipSkillSync": {"desiredSkills": page["desiredSkills"]}}
     rule = settings.folders.skills(None)
     inputs = PackInputs(selection, None, None, settings.env, None, settings.limits, skill_rule=rule)
     with suppress(TimeoutError, OSError):
-        if why := await skills_too_large(replace(inputs, seconds=settings.timings.host_file), home):
-            shown["warnings"].append(SKILLS_TOO_LARGE.format(why=why))
-    return shown
+        if why := await skills_too_large(replace(inputs, seconds=settings.timings.host_file), mount):
+            page["warnings"].append(SKILLS_TOO_LARGE.format(why=why))
+    return page

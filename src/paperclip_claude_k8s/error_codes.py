@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 Evidence: TypeAlias = Literal["bootstrap", "continuation", "interrupted"]
-"""What the host may conclude: the agent did not run; it may have run; it was stopped cleanly."""
+"""What the host may conclude. `bootstrap`: the agent did not run. `continuation`: it may have run.
+`interrupted`: it was stopped cleanly."""
 
 
 class ErrorCode(StrEnum):

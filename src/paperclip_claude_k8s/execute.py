@@ -87,8 +87,8 @@ async def _execute(
                             return result
                         await _report_lost_session(launched, narrator)
                         plan, earlier = planner.plan(fresh=True), result
-    except RunFailure as stop:
-        return await _early_result(stop.failure, inputs, narrator)
+    except RunFailure as error:
+        return await _early_result(error.failure, inputs, narrator)
 
 
 async def _report_lost_session(launched: LaunchedJob, narrator: Narrator) -> None:
@@ -105,7 +105,7 @@ async def _report_launch(launched: LaunchedJob, ports: Ports, narrator: Narrator
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One Job of the run, the slot that the run holds, and the usage of the attempt before, if any."""
+    """One Job of the run, the slot that the run holds, and the usage of the earlier attempt, if any."""
 
     launched: LaunchedJob
     slot_lock: SlotLock

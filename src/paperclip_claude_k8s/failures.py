@@ -4,13 +4,14 @@ No other module writes an `ErrorCode` or builds a `Failure`; `tests/house` check
 The text of a failure has two parts: `what` happened, with the message of the cluster or of Claude, and the
 `next_step` for a person. `docs/errors.toml` describes each code for the documentation.
 
-    RunFailure                     raised by a step of the run, caught once, in `execute`
+    RunFailure                     raised by a step of the run; `execute` turns it into the run's result
     └── Failure                    the value: code, texts, and what the host may conclude from it
         ├── before any Job         config, agent id, prompt size, home pod           evidence: bootstrap
         ├── guard and create       blocked, unreachable, orphans, refused            evidence: bootstrap
         ├── never started          not scheduled, image, init                        evidence: bootstrap
         ├── Job not adoptable      no readable Pod, not relabelled                   evidence: continuation
-        └── the agent may have run disrupted, deleted, timeout, Claude's own errors  evidence: continuation
+        └── the agent may have run disrupted, deleted, timeout, Claude's own errors  evidence: continuation,
+                                   unless it is proven that the agent did not start, or was stopped cleanly
 """
 
 from collections.abc import Sequence
@@ -76,8 +77,9 @@ def _bootstrap(code: ErrorCode, what: str, next_step: str, *, retryable: bool = 
 
 
 def _needs(setting: str, least: tuple[int, int], version: tuple[int, int]) -> str:
-    least_text, ours = (".".join(map(str, each)) for each in (least, version))
-    return f"{setting} needs Kubernetes {least_text} or newer, this cluster has {ours}"
+    """Why a setting cannot be used. `least`: the oldest version that has it; `version`: the cluster's."""
+    needed, present = (".".join(map(str, each)) for each in (least, version))
+    return f"{setting} needs Kubernetes {needed} or newer, this cluster has {present}"
 
 
 # ── before any Job ───────────────────────────────────────────────────────────────────────────────
@@ -139,7 +141,7 @@ def prompt_not_staged(size: int, why: str) -> Failure:
 
 
 def remote_target(transport: str) -> Failure:
-    """Built when the host wants the agent to run in a remote environment, such as over SSH."""
+    """Built when the context names a remote environment for the agent, such as a machine reached over SSH."""
     text = f"the agent's environment is remote ({transport}), but this adapter only runs Kubernetes Jobs"
     step = "choose the local environment for this agent"
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {text}", step)
@@ -170,8 +172,8 @@ def init_needs_leases() -> Failure:
 def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None) -> Failure:
     """Built when the host's own Pod, from which Jobs inherit their settings, cannot be found or read.
 
-    `which` is "" if this process does not run in a Pod. `error` is the failed API call, if there was one; it
-    decides whether a retry may succeed.
+    `which` is the Pod's name, or "" if this process does not run in a Pod. `error` is the error of the API
+    call that failed, if one did; it decides whether a retry may succeed.
     """
     retryable = error is not None and error.may_succeed_later
     text = f"The home pod {which} could not be read: {why}" if which else f"There is no home pod: {why}"
@@ -182,6 +184,13 @@ def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None
 def workspace_unavailable(why: str, step: str, *, retryable: bool = False) -> Failure:
     """Built when the project's files cannot be brought into the Pod. `retryable`: another try may succeed."""
     return _bootstrap(ErrorCode.WORKSPACE_UNAVAILABLE, why, step, retryable=retryable)
+
+
+def daily_budget_spent(spent: float, limit: float, next_day: datetime) -> Failure:
+    """Built when the agent's runs of today have used up the daily budget of the policy."""
+    text = f"The agent's runs of today have cost {spent:.2f} USD, and the daily budget is {limit:g} USD"
+    step = f"wait until the next day (UTC), or have it raised (maxCostUsdPerAgentPerDay in {POLICY_FILE})"
+    return Failure(ErrorCode.MAX_BUDGET, text, step, "bootstrap", retry_not_before=next_day)
 
 
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────
@@ -297,6 +306,13 @@ def session_volume_unavailable(why: str, step: str, *, retryable: bool = False) 
     return _bootstrap(ErrorCode.SESSION_VOLUME_UNAVAILABLE, why, step, retryable=retryable)
 
 
+def files_changed(file: str) -> Failure:
+    """Built when the relay found that a file on the shared volume is not what the host wrote there."""
+    text = f"A file on the shared volume was changed before the agent started, so it was not started: {file}"
+    step = "find out which agent or program of this volume changes it, then run the agent again"
+    return _bootstrap(ErrorCode.FILES_CHANGED, text, step)
+
+
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────
 
 
@@ -368,13 +384,6 @@ def job_state_mismatch(job: str, why: str) -> Failure:
     return Failure(ErrorCode.JOB_STATE_MISMATCH, text, "it was left alone for the next run to adopt")
 
 
-def files_changed(file: str) -> Failure:
-    """Built when the relay found that a file on the shared volume is not what the host wrote there."""
-    text = f"A file on the shared volume was changed before the agent started, so it was not started: {file}"
-    step = "find out which agent or program of this volume changes it, then run the agent again"
-    return _bootstrap(ErrorCode.FILES_CHANGED, text, step)
-
-
 def log_limit_exceeded(limit: str) -> Failure:
     """Built when the relay stopped the agent because its output exceeded `logSizeLimit`."""
     text = f"The agent printed more than logSizeLimit {limit} and was stopped"
@@ -394,13 +403,6 @@ def cancelled(*, proven: bool, by: str = "") -> Failure:
     """Built when the host, or the person `by`, cancelled the run. `proven`: its Pod is gone, or never was."""
     text = f"Run cancelled by {by} with `claude-k8s cancel`" if by else "Run cancelled"
     return Failure(ErrorCode.CANCELLED, text, evidence="interrupted" if proven else "continuation")
-
-
-def daily_budget_spent(spent: float, limit: float, next_day: datetime) -> Failure:
-    """Built when the agent's runs of today have used up the daily budget of the policy."""
-    text = f"The agent's runs of today have cost {spent:.2f} USD, and the daily budget is {limit:g} USD"
-    step = f"wait until the next day (UTC), or have it raised (maxCostUsdPerAgentPerDay in {POLICY_FILE})"
-    return Failure(ErrorCode.MAX_BUDGET, text, step, "bootstrap", retry_not_before=next_day)
 
 
 def over_budget(cost: float, limit: float) -> Failure:
@@ -460,6 +462,7 @@ def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: 
     )
 
 
+# Code → the classes of failures that Claude reports under it.
 _CLASSES: dict[ErrorCode, tuple[FailureClass, ...]] = {
     ErrorCode.AUTH_REQUIRED: (FailureClass.AUTH_REQUIRED,),
     ErrorCode.PROVIDER_QUOTA: (FailureClass.QUOTA,),

@@ -182,12 +182,14 @@ def _container_end(state: object) -> Terminated | None:
     if not isinstance(state, Mapping) and not hasattr(state, "attribute_map"):
         return None
     found = json_of(state)
-    if isinstance(found.get("status"), dict):  # of a Pod
-        agent = _agent(pod_snapshot(found).containers)
-        return agent.state if agent is not None and isinstance(agent.state, Terminated) else None
-    if not {"state", "terminated", "running", "waiting"}.isdisjoint(found):  # of a container, or its status
-        return read if isinstance(read := _container({"state": found, **found}).state, Terminated) else None
-    end = _container({"state": {"terminated": found}}).state
+    container: ContainerSnapshot | None
+    if isinstance(found.get("status"), dict):  # a Pod
+        container = _agent(pod_snapshot(found).containers)
+    elif not {"state", "terminated", "running", "waiting"}.isdisjoint(found):
+        container = _container({"state": found, **found})  # `found` has a `state`, or is one
+    else:
+        container = _container({"state": {"terminated": found}})
+    end = container.state if container is not None else None
     return end if isinstance(end, Terminated) else None
 
 
@@ -195,7 +197,7 @@ def classify_orphan(job: object, expected: Claimant | Mapping[str, Any]) -> Orph
     """Whether a run may continue a live Job that an earlier host process left.
 
     `job`: a `V1Job` or a dict. `expected`: the run's `{"taskId": ..., "sessionId": ...}`, each None if
-    unknown. Compares with "reattach", "block_task_unknown", "block_task_mismatch" or
+    unknown. The result equals one of the texts "reattach", "block_task_unknown", "block_task_mismatch" and
     "block_session_mismatch".
     """
     claimant = expected if isinstance(expected, Claimant) else _claimant(expected)
@@ -227,7 +229,7 @@ def is_claude_unknown_session_error(result: Mapping[str, Any] | None) -> bool:
 
 
 class LoginState(NamedTuple):
-    """What a run tells about the agent's login."""
+    """What the output of a run shows about the agent's login."""
 
     requires_login: bool
     login_url: str | None

@@ -93,7 +93,8 @@ class SlotLock:
     version: str = ""
     """resourceVersion of the slot's Lease as we wrote it; "" if there is none."""
     may_be_lost: bool = False
-    """Our process did not renew its own Lease for so long that another may have taken over the slot."""
+    """Our process did not renew its own Lease for so long that another process may have taken over the
+    slot."""
     job: str = ""
     """Name of the run's Job; "" until it has one."""
     ending: bool = False

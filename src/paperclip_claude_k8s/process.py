@@ -59,6 +59,7 @@ class Process:
     nursery: Nursery = field(default_factory=Nursery)
     rate_limiter: RateLimiter = field(default_factory=RateLimiter)
     owned_jobs: set[str] = field(default_factory=set)
+    """Uids of the Jobs that runs of this process own now."""
     journal: RunJournal = field(default_factory=NullJournal)
     reader: Callable[[], StreamReader] = StreamReader
     launch_limiter: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(MAX_LAUNCHES, LAUNCH_EXPIRY))
@@ -67,6 +68,7 @@ class Process:
     _ports: dict[ClusterSource, Ports] = field(default_factory=dict)
     _informers: dict[tuple[ClusterSource, str], Informer] = field(default_factory=dict)
     _slot_runs: set[str] = field(default_factory=set)
+    """Ids of the runs that hold slots, by any kubeconfig; see `LeaseSlotLocks.runs`."""
     _slot_locks_of: dict[tuple[ClusterSource, str], LeaseSlotLocks] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
     start_marks: StartMarks = field(init=False)
@@ -143,6 +145,7 @@ class Process:
         await self.close()
 
     async def close(self) -> None:
+        """End the background tasks, pass on the last events, and close the connections."""
         await self.nursery.close()
         await self.settings.events.flush()
         for ports in self._ports.values():

@@ -1,8 +1,9 @@
 """Plugin for pytest: the fixtures `fake_cluster`, `fake_adapter`, `run_agent` and `dev_cluster`.
 
-pytest loads it by its entry point, in every project that has this package. It therefore imports nothing but
-pytest until a fixture is used, and is no part of `paperclip_claude_k8s.testing`. The fixtures need the extra
-`testing`. Tests that use `fake_cluster` run on virtual time: a minute of waiting takes no time.
+pytest loads it by its entry point, in every project that has this package. Until a fixture is used it
+therefore imports only pytest, and pytest_asyncio where the extra `testing` is installed; so it is no part of
+`paperclip_claude_k8s.testing`. The fixtures need that extra. Tests that use `fake_cluster` run on virtual
+time: a minute of waiting takes no time.
 """
 
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from paperclip_claude_k8s.testing import Adapter, AgentRunner, FakeCluster
 
 VIRTUAL_STEP = 0.01
-"""Seconds by which virtual time advances at most at once while a thread runs. Otherwise virtual time would
+"""Largest step, in seconds, by which virtual time advances while a thread runs. With larger ones it would
 jump to the next timer, and a test on a slow machine would not wait for the thread."""
 AGENT_SECONDS = 60.0
 """How long the agent of `fake_cluster` works, unless a test replaces its script."""

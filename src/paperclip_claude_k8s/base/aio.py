@@ -51,7 +51,7 @@ class PeriodicTask:
     def __init__(
         self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[float | None]]
     ) -> None:
-        """`work` returns the seconds until its next run, or None for no further run. It runs in `group`."""
+        """`work` runs in `group`. It returns the seconds until its next run, or None to set no timer."""
         self._group = group
         self._name = name
         self._work = work
@@ -66,7 +66,10 @@ class PeriodicTask:
             self._task = None if task.done() else task  # already done under an eager task factory
 
     def call_in(self, seconds: float) -> None:
-        """Start `work` after `seconds`, unless `cancel` was called. Replaces an earlier timer."""
+        """Start `work` after `seconds`, unless it is running then, or `cancel` was called.
+
+        Replaces an earlier timer.
+        """
         if self._timer is not None:
             self._timer.cancel()
         if not self._cancelled:
@@ -170,7 +173,7 @@ class Nursery:
             await empty.wait()
 
     def _on_child_done(self, work: Coroutine[Any, Any, None], child: "asyncio.Task[Any]") -> None:
-        work.close()  # it has not begun if the task was cancelled first
+        work.close()  # the coroutine has not begun if the task was cancelled first; otherwise no effect
         self._children.discard(child)
         if not self._children:
             self._empty.set()

@@ -29,7 +29,7 @@ class FolderRule:
         """Whether the rule allows this path, in which the caller has resolved all links.
 
         No rule allows a path below /proc, /sys or /dev. This call blocks, because it resolves the links in
-        the rule's own paths.
+        the rule's own paths, except those of `refused_themselves`.
         """
         roots = None if self.roots is None else _with_real(self.roots)
         if self.within and not is_in(path, _with_real((self.within,))):
@@ -42,8 +42,9 @@ class FolderRule:
             return False
         if self.roots is not None:
             return is_in(path, self.roots)
-        inside = [f"{folder}/*" for folder in self.refused_themselves if is_in(path, [folder])]
-        return not is_in(path, self.refused) and all(is_in(path, [pattern]) for pattern in inside)
+        # of a folder that is itself refused, only what is below it is allowed: one name more at least
+        below = [f"{folder}/*" for folder in self.refused_themselves if is_in(path, [folder])]
+        return not is_in(path, self.refused) and all(is_in(path, [pattern]) for pattern in below)
 
 
 def is_in(path: str, folders: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Which names of branches and tags git accepts (`git help check-ref-format`)."""
+"""Which names of branches git accepts (`git help check-ref-format`); the rules are the same for tags."""
 
 import re
 

@@ -96,10 +96,10 @@ def read_host_file_now(path: str, *, limit: int, allows: Allows = anywhere) -> H
         os.close(descriptor)
 
 
-def _read_located(located: int, limit: int, allows: Allows) -> HostFile:
+def _read_located(descriptor: int, limit: int, allows: Allows) -> HostFile:
     """Read a file that was opened with O_PATH. Later changes of its path have no effect on what is read."""
-    self_link = f"/proc/self/fd/{located}"
-    real, status = str(Path(self_link).readlink()), os.fstat(located)
+    self_link = f"/proc/self/fd/{descriptor}"
+    real, status = str(Path(self_link).readlink()), os.fstat(descriptor)
     if _is_of_the_kernel(real, status):
         raise HostFileRefused(f"it is below {', '.join(KERNEL_FOLDERS)}; name a file elsewhere")
     if not allows(real):
@@ -116,7 +116,7 @@ def _read_located(located: int, limit: int, allows: Allows) -> HostFile:
 
 
 def _is_of_the_kernel(real: str, status: os.stat_result) -> bool:
-    """Whether the file is below one of `KERNEL_FOLDERS`, or on such a file system mounted elsewhere."""
+    """Whether the file is below one of `KERNEL_FOLDERS`, or elsewhere on a file system of the kernel."""
     if any(Path(real).is_relative_to(folder) for folder in KERNEL_FOLDERS):
         return True
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"

@@ -44,7 +44,7 @@ def open_session(proxy: str | None = None, *, total: float | None = None) -> aio
 
 
 class ProxyUnsupported(ValueError):
-    """No request can be sent through a proxy. The text says why and what can be done, without credentials."""
+    """A proxy is set that cannot be used. The text says why and what can be done, without credentials."""
 
 
 def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
@@ -106,7 +106,7 @@ def host_and_port(url: URL) -> str:
 
 
 def _is_loopback_in_go(host: str) -> bool:
-    """Whether Go's clients treat the host as loopback. They do not for other local names and 0.0.0.0."""
+    """Whether Go's clients treat the host as loopback: only `localhost` and addresses such as 127.0.0.1."""
     address = _parse_address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 

@@ -1,5 +1,7 @@
 """Patterns as in `.gitignore`, and whether they match a path.
 
+Named classes such as `[[:alpha:]]` are not supported.
+
 Matching takes time in proportion to pattern times name at most, because agents write such files; a regular
 expression made from a pattern could take exponentially longer.
 """
@@ -12,13 +14,14 @@ MAX_LINE_CHARS = 1000
 """Longer lines are ignored; a path has 4,096 characters at most, and a name 255."""
 _ANY = "**"
 _PARTS_ANYWHERE = 2
-"""Number of parts of a pattern for any folder, `**/name`. Most are like it, so a faster way matches them."""
+"""Number of parts of a pattern for a name in any folder, `**/name`. Most patterns have this form, so they are
+matched in a faster way."""
 _WILDCARD = re.compile(r"[*?\[\\]")
 
 
 @dataclass(frozen=True, slots=True)
 class IgnorePattern:
-    """One line of such a file."""
+    """The pattern of one line of a `.gitignore`."""
 
     parts: tuple[str, ...]
     """Patterns of names; `**` stands for any number of folders."""
@@ -26,7 +29,7 @@ class IgnorePattern:
     only_folders: bool = False
 
     def matches(self, path: Sequence[str], *, is_folder: bool) -> bool:
-        """Whether it matches a path, which is relative to the folder of the file with the pattern."""
+        """Whether the pattern matches a path, which is relative to the folder of the pattern's file."""
         if self.only_folders and not is_folder:
             return False
         if len(self.parts) == _PARTS_ANYWHERE and self.parts[0] == _ANY:
@@ -50,11 +53,12 @@ def is_ignored(
     """Whether the last pattern that matches the path ignores it.
 
     `rules`: the depth of the folder with the pattern's file, and the pattern; the strongest comes last.
-    `check` is called before each of them, and may raise.
+    `check` is called before each rule, and may raise.
     """
     ignored = False
     for depth, pattern in rules:
         check()
+        # a pattern that would not change the result need not be compared
         if pattern.negated == ignored and pattern.matches(path[depth:], is_folder=is_folder):
             ignored = not pattern.negated
     return ignored
@@ -80,7 +84,10 @@ def _read_line(line: str) -> IgnorePattern | None:
 
 
 def _matches_parts(patterns: Sequence[str], names: Sequence[str]) -> bool:
-    """Match names one by one. `reached[i]`: whether the first i patterns match the names so far."""
+    """Match names one by one. `reached[i]`: whether the first i patterns match the names so far.
+
+    `**` stands for any number of names; as the last pattern, for one at least.
+    """
     reached = [True] + [False] * len(patterns)
     for index, pattern in enumerate(patterns):
         last = index == len(patterns) - 1
@@ -151,7 +158,7 @@ def _tokens(pattern: str) -> list[_Token] | None:
 
 def _read_class(pattern: str, at: int) -> tuple[_Token, int] | None:
     """The class that begins after `[`, and the position after it."""
-    negated = pattern[at : at + 1] in {"!", "^"} and bool(pattern[at : at + 1])
+    negated = pattern[at : at + 1] in {"!", "^"}
     at += negated
     ranges: list[tuple[str, str]] = []
     first = True

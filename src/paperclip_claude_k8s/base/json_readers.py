@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 Json: TypeAlias = Mapping[str, Any]
 D = TypeVar("D")
 _MAX_BITS = sys.float_info.max_exp - 1
-"""Integers with more bits cannot be converted to a float."""
+"""Integers of up to this many bits can be converted to a float; of those with one bit more, only some."""
 
 
 def as_text(value: object, default: str = "") -> str:
@@ -27,7 +27,8 @@ def as_text(value: object, default: str = "") -> str:
 def as_number(value: object, default: D) -> float | D:
     """A finite int or float; otherwise the default.
 
-    Booleans and numeric strings are not numbers, nor are integers larger than any float.
+    Booleans and numeric strings are not numbers, nor are integers of more than 1,023 bits, which may be
+    larger than any float.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else default

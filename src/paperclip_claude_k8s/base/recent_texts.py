@@ -7,13 +7,15 @@ from paperclip_claude_k8s.base.settings import LIMITS
 
 
 class RecentTexts:
-    """Remembers the texts that were added last. Empty and very long texts are ignored: they are no ids."""
+    """Remembers the texts that were added last. Empty and very long texts are ignored: they are no ids.
+
+    A text that is added again keeps its place: only its first addition counts.
+    """
 
     def __init__(self, limit: int = LIMITS.remembered_ids) -> None:
         self._limit = limit
-        self._texts: OrderedDict[str, None] = (
-            OrderedDict()
-        )  # finds the oldest key quickly, unlike a dict after many deletions
+        # an OrderedDict finds the oldest key quickly, unlike a dict after many deletions
+        self._texts: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, text: object) -> bool:
         return text in self._texts

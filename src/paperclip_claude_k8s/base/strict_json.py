@@ -47,7 +47,7 @@ def strict_value(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any J
 
 
 def is_too_deep(value: object, levels: int = MAX_DEPTH) -> bool:
-    """Whether JSON is nested deeper than this many levels."""
+    """Whether JSON is nested deeper than this many levels inside its outermost object or array."""
     level = [value]
     for _ in range(levels + 1):
         level = [inner for container in level for inner in _containers_in(container)]

@@ -20,9 +20,10 @@ T = TypeVar("T")
 MAX_HANGING_THREADS = 128
 """Largest number of threads that may hang at the same time; each costs a stack and perhaps a descriptor."""
 MAX_HANGING_IN_PLACE = 16
-"""Largest number of them in one place. So a volume that hangs does not keep other runs from reading their
-files."""
+"""Largest number of threads that may hang in one place, such as a mount point. So a volume that hangs does
+not keep other runs from reading their files."""
 _hanging: dict[threading.Thread, str] = {}
+"""Thread of a call that was given up → the place in which it hangs."""
 
 
 def place_of(path: str) -> str:
@@ -40,14 +41,14 @@ async def call_in_thread(work: Callable[[], T], seconds: float, place: str) -> T
 
     `place`: what `work` may wait for, such as a mount point; see `MAX_HANGING_IN_PLACE`.
 
-    The event loop knows of the call, because it is made by `run_in_executor`. So a loop with virtual time, as
-    in tests, waits for it in real time.
+    The call is made by `run_in_executor`. So a loop with virtual time, as in tests, registers the call, and
+    does not jump to the next timer while the thread works.
 
     Raises:
         TimeoutError: `work` has not returned in time; or too many earlier calls hang, so it was not called.
     """
-    for earlier in [thread for thread in _hanging if not thread.is_alive()]:
-        del _hanging[earlier]
+    for ended in [thread for thread in _hanging if not thread.is_alive()]:
+        del _hanging[ended]
     in_place = sum(place == other for other in _hanging.values())
     if len(_hanging) >= MAX_HANGING_THREADS or in_place >= MAX_HANGING_IN_PLACE:
         raise TimeoutError
@@ -80,14 +81,15 @@ class DaemonThreads(Executor):
 
     def __init__(self, count: int) -> None:
         self._calls = queue.SimpleQueue[Callable[[], None]]()
-        self._missing = count
+        self._not_started = count
         self._idle = threading.Semaphore(0)
+        """Counts the threads that wait for a call, as long as not all threads have been started."""
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         outcome: Future[T] = Future()
         self._calls.put(partial(_run, outcome, partial(work, *args, **kwargs)))
-        if self._missing and not self._idle.acquire(blocking=False):
-            self._missing -= 1
+        if self._not_started and not self._idle.acquire(blocking=False):
+            self._not_started -= 1
             threading.Thread(target=self._work, daemon=True).start()
         return outcome
 

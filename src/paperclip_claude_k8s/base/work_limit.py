@@ -1,4 +1,7 @@
-"""The time that blocking work in a thread may take. A thread cannot be ended, so the work looks itself."""
+"""The time that blocking work in a thread may take.
+
+A thread cannot be ended from outside, so the work itself checks whether the time is over.
+"""
 
 import time
 from dataclasses import dataclass, field

@@ -33,7 +33,7 @@ from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.cluster.proxies import Proxy
 
 TIMINGS = Timings()
-_COMMAND_LINE = (
+_KUBECONFIG_SOURCES = (
     "a command uses --kubeconfig, else KUBECONFIG, else ~/.kube/config, and a host only its setting"
 )
 LOGIN_ERRORS = (
@@ -98,9 +98,10 @@ class Credentials:
         return kubeconfig
 
     async def reread_files(self, stale: int) -> bool:
-        """Read everything again after a TLS error: whether certificates have changed in the files.
+        """Read everything again after a TLS error; return whether certificates have changed in the files.
 
-        Credentials that a program made are kept: it would run at each attempt to connect.
+        `stale`: the `version` that the failed request used. Credentials that a program made are kept: the
+        program would otherwise run at each attempt to connect.
         """
         if self._access is None or self._access.by_program:
             return False
@@ -146,14 +147,14 @@ class Credentials:
         try:
             return await service_account_access(os.environ, self._timings)
         except LookupError as error:
-            what = f"no kubeconfig is set and this is not a Pod ({error}); {_COMMAND_LINE}"
+            what = f"no kubeconfig is set and this is not a Pod ({error}); {_KUBECONFIG_SOURCES}"
             raise unusable(what) from None
 
     def _apply(self, access: ServerAccess) -> None:
         before, server = self._access, access.server.rstrip("/")
         proxy = _proxy_of_environment(server) if access.proxy is None else Proxy(access.proxy, "proxy-url")
         uses_tls = any(url.startswith("https") for url in (server, proxy.url if proxy else ""))
-        # a new context would end connections
+        # a new TLS context is made only for new input: connections that exist cannot be reused with it
         if before is None or (uses_tls and self.tls is None) or _tls_inputs(before) != _tls_inputs(access):
             try:
                 self.tls = _tls_context(access) if uses_tls else None
@@ -209,7 +210,7 @@ async def _oidc_access(
 
 
 async def _oidc_token(provider: dict[str, object]) -> str:
-    """The token of an OpenID Connect provider. The library sees nothing else of the kubeconfig."""
+    """The token of an OpenID Connect provider. The library gets nothing else of the kubeconfig."""
     from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes 0.2 s and 25 MB
 
     configuration: Any = client.Configuration()
@@ -243,7 +244,7 @@ def _tls_context(access: ServerAccess) -> ssl.SSLContext:
 
 
 def _load_client(context: ssl.SSLContext, pem: str) -> None:
-    """Load certificate and key from memory, since OpenSSL reads a path only. Never ask for a password."""
+    """Load certificate and key from memory, since OpenSSL reads a path only. Never prompts for a password."""
     descriptor = os.memfd_create("client")
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem.encode())

@@ -66,7 +66,7 @@ CODE_VARIABLES = (
     *("OPENSSL_", "DOTNET_", "CORECLR_", "GIT_", "SHELLOPTS", "BASHOPTS", "PS4", "CLOUDSDK_PYTHON"),
 )
 """Prefixes of variables that make a program load other code. Only a kubeconfig that the administrator named
-may set them, or PATH."""
+may set them, PATH or ENV."""
 
 _POLL_SECONDS = 0.1
 """How soon it is noticed that nobody waits for a plugin any more."""

@@ -1,7 +1,8 @@
 """Recognises answers that no API server gave: redirects and web pages.
 
 The error says which of the two it was, and names the address that the answer points to, without credentials
-and query. Requests are not repeated after such an answer: a login page does not go away within a minute.
+and query. Before a run has a Job, requests are not repeated after such an answer: a login page does not go
+away within a minute. (`Retrier` explains why they are repeated afterwards.)
 """
 
 import re
@@ -14,7 +15,8 @@ from paperclip_claude_k8s.cluster.port import NOT_KUBERNETES, ClusterError
 
 REDIRECTS = range(300, 400)
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
-"""Statuses after which a request is repeated, whoever answers."""
+"""Statuses of troubles that may pass. A page with one of them is an ordinary error, not a foreign answer:
+gateways send such pages while the API server restarts."""
 _SEARCHED_BYTES = 16 * 1024
 """How much of a page is searched for its title and for the address that it points to."""
 _SHOWN_CHARS = 200

@@ -1,14 +1,15 @@
 """The `Cluster` protocol on a real API server: the request of each call, and how its response is read.
 
 * URLs are built here and in `rest`, with every name percent-encoded; `transport` sends requests, `reading`
-  parses JSON. The calls for claims are in `claim_calls`.
+  parses JSON. The calls for claims, Events and namespaces are in `claim_calls`, `event_calls` and
+  `namespace_calls`.
 * `rest.Rest` turns "not found" into None or False, and a failed precondition of a delete into False. Every
   other error reaches the caller.
 * Objects are addressed exactly: a patch begins with a `test` of the uid, and a delete has a precondition. So
   they never affect a later object of the same name.
 * Lists are requested without a resourceVersion, which makes them consistent reads.
-* Nothing is retried here, except once after a 401 by `transport`; callers retry (`retrying`, the loops in
-  `run`).
+* Nothing is retried here, except once by `transport`, after a 401 or a refused certificate; callers retry
+  (`retrying`, the loops in `run`).
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -50,7 +51,8 @@ from paperclip_claude_k8s.instrumentation.event_hub import EventHub
 
 S = TypeVar("S")
 HOME_POD_CACHED = 60.0
-"""Seconds the home pod is cached. What Jobs inherit from it cannot change while it runs."""
+"""Seconds the home pod is cached. Of what Jobs inherit from it, only image and tolerations can change while
+it runs."""
 
 VERSION_CACHED = 600.0
 """Seconds the server's version is cached: control planes are rarely upgraded."""

@@ -1,9 +1,9 @@
 """What Jobs inherit from the home pod: its container's image, environment and volumes, read from its JSON.
 
-Jobs inherit the claim that is mounted at `/paperclip`, Secrets, ConfigMaps, and projections of these, with
-every mount of the container: path, `subPath`, `readOnly`. Other volumes have no meaning in another Pod
-(emptyDir, tokens of the home pod's service account), or may not be given to an agent (folders of the node,
-other claims). `HomePod.not_inherited` lists them for the run's log.
+Jobs inherit the claim that is mounted at `/paperclip`, Secrets, ConfigMaps, and projected volumes of these
+and of the downward API, with every mount of the container: path, `subPath`, `readOnly`. Other volumes have no
+meaning in another Pod (emptyDir, tokens of the home pod's service account), or may not be given to an agent
+(folders of the node, other claims). `HomePod.not_inherited` lists them for the run's log.
 
 A `subPathExpr` becomes a `subPath` here, because its variables have other values in the agent's Pod. A mount
 whose variables are unknown here is not inherited: without its `subPath` it would show other folders.
@@ -78,7 +78,8 @@ def _mounts(
         if get_text(mount, "name") in volumes and _path(mount) != TOKEN_MOUNT
     ]
     shared = next(
-        (_claim(v) for mount, v, unknown in given if _path(mount) == SHARED_MOUNT and not unknown), ""
+        (_claim(volume) for mount, volume, unknown in given if _path(mount) == SHARED_MOUNT and not unknown),
+        "",
     )
     inherited: list[HomeMount] = []
     left_out: list[NotInherited] = []
@@ -100,7 +101,7 @@ def _why_not_inherited(volume: Json, shared_claim: str) -> str:
         return "" if _claim(volume) == shared_claim else f"a claim that is not mounted at {SHARED_MOUNT}"
     kind = next((key for key in volume if key != "name"), "")
     if kind not in _INHERITED:
-        return kind or "emptyDir"
+        return kind or "emptyDir"  # the default of a volume that names no kind
     sources = {key for source in get_objects(get_object(volume, "projected"), "sources") for key in source}
     others = sources - _PROJECTED
     return f"projected {', '.join(sorted(others))}" if others else ""

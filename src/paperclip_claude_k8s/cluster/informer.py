@@ -35,8 +35,8 @@ the server's cache, which may be slightly behind: harmless here, because the mis
 QUICK_WATCH = 1.0
 """Seconds: after a watch that ends sooner than this there is a pause."""
 MAX_POLLS = 20
-"""Objects of one run that are read by name at a time: its Job and its Pods, of which it has a few. A server
-can report any number of Pods that have left the selection."""
+"""Largest number of objects of one run that are read by name at a time: its Job and its few Pods. A faulty
+server could report any number of Pods that have left the selection."""
 
 
 class _Update(Protocol[T_contra]):
@@ -199,7 +199,7 @@ class _Outages:
             self._publish()
 
     def note_failure(self, cache: WatchCache[S], error: ClusterError) -> None:
-        """Record the failure. If refusals last, tell the runs that they will see no further changes."""
+        """Record the failure. If refusals last, set `JobWatch.refused`: the runs see no further changes."""
         now = loop_time()
         if cache.failing_since is None:
             cache.failing_since = now
@@ -289,7 +289,8 @@ class _Polls:
         """Read the object by name until it is gone, or is in the selection again, or its run stops watching.
 
         `first_update` is called instead of `update` if the object is found gone without having changed since
-        `last`.
+        `last`. After a failed read this is certain only for an object that was being deleted: another one may
+        have lost just its label, and have changed unseen before it was gone.
         """
         while self._is_watched(watch) and not cache.has(last):
             try:

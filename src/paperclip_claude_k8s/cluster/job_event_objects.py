@@ -10,7 +10,9 @@ from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 
 COMPONENT = "paperclip-claude-k8s"
 MAX_MESSAGE_CHARS = 1000
-"""The API server refuses messages of more than 1,024 bytes; the adapter's are ASCII."""
+"""Longest message. The API server refuses more than 1,024 bytes; here each character is one byte of ASCII."""
+MAX_NAME_CHARS = 200
+"""Number of characters of the Job's name that begin the name of its Event, which may have 253 in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,10 @@ def event_manifest(job: JobRef, event: JobEvent, now: datetime) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{job.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": job.namespace},
+        "metadata": {
+            "name": f"{job.name[:MAX_NAME_CHARS]}.{uuid.uuid4().hex[:16]}",
+            "namespace": job.namespace,
+        },
         "involvedObject": {
             "apiVersion": "batch/v1",
             "kind": "Job",

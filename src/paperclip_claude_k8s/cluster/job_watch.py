@@ -1,4 +1,4 @@
-"""What one run knows of its Job and its Pod, and a way to wait for changes.
+"""The last known state of one run's Job and Pod, and a way to wait for changes.
 
 `Informer` and direct reads call the `update_*` methods; the run reads `known` and awaits `changed()`. An
 object counts as gone only if a read or a watch showed that, never because nothing is reported about it.
@@ -82,6 +82,7 @@ class JobWatch:
         self._update(replace(self.known, log_opened=True))
 
     def set_refused(self, error: ClusterError) -> None:
+        """Note that Job or Pod can no longer be watched, and wake whoever waits for a change."""
         self.refused = error
         self._changed.set()
 
@@ -96,14 +97,19 @@ class JobWatch:
         """Name of our Pod; until it is seen, of the Pod that the Job's annotation names, if any."""
         if self.known.pod is not None:
             return self.known.pod.name
-        return self._only_pod.partition("/")[0] or None
+        name, _ = self._only_pod
+        return name or None
 
     @property
-    def _only_pod(self) -> str:
-        return self.known.job.annotations.get(AGENT_POD_ANNOTATION, "") if self.known.job is not None else ""
+    def _only_pod(self) -> tuple[str, str]:
+        """Name and uid of the only Pod that may run the agent, by the Job's annotation; empty if any may."""
+        annotations = self.known.job.annotations if self.known.job is not None else {}
+        name, _, uid = annotations.get(AGENT_POD_ANNOTATION, "").partition("/")
+        return name, uid
 
     def _may_be_ours(self, pod: PodSnapshot) -> bool:
-        return self._only_pod.partition("/")[2] in {"", pod.uid}
+        _, uid = self._only_pod
+        return uid in {"", pod.uid}
 
     def _stopped_by(self, job: JobSnapshot) -> Literal["", "suspended", "parallelism"]:
         """The field of the Job that makes its controller delete our Pod; "" if none, or if we set it."""

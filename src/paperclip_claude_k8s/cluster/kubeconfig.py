@@ -201,9 +201,10 @@ class KubeconfigReader:
     def _folder(self, path: str, file: HostFile) -> str:
         """The folder to which paths in the file are relative. Blocks, because it resolves links.
 
-        For kubectl it is that of the path as it is spelled, even if that is a link. But a link in a folder
-        that the rules do not allow must not add its author's files to a kubeconfig of someone else, whatever
-        other links lead to that folder.
+        kubectl takes the folder of the path as it is spelled, even if the path is a link. But whoever can put
+        a link into a folder that the rules do not allow must not thereby add files to a kubeconfig of someone
+        else. So, for such a link, it is the folder of the file that the link leads to. Whether the folder is
+        allowed is judged by its name and by its real path.
         """
         spelled = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  # links are not resolved
         folder, name = os.path.split(spelled)

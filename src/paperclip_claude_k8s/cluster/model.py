@@ -222,7 +222,7 @@ class EventSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SecretSnapshot:
-    """A Secret without its values. `owners` are the uids in its owner references."""
+    """A Secret without its values, except `only_pod`. `owners` are the uids in its owner references."""
 
     namespace: str
     name: str
@@ -245,7 +245,7 @@ class ClaimSnapshot:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotated: bool = False
-    """Whether it has any annotations, also those of others."""
+    """Whether it has any annotations, also those of others. If not, a patch must create the field first."""
     access_modes: tuple[str, ...] = ()
     storage_class: str | None = None
     """None: the claim names no class, and the cluster has no default one."""

@@ -1,4 +1,4 @@
-"""Emits an `ApiRequest` for every request of an HTTP client; adds almost nothing while nobody wants them."""
+"""Emits an `ApiRequest` for every request of an HTTP client; no event is created if nothing receives it."""
 
 import re
 from contextlib import AbstractAsyncContextManager
@@ -23,7 +23,7 @@ OK = 200
 def verb_and_resource(request: Request) -> tuple[str, str]:
     """The RBAC verb and the resource of a request, such as ("get", "pods/log")."""
     found = _PATH.fullmatch(request.path)
-    if found is None:
+    if found is None:  # `/version` is the only other path
         return "get", "version"
     read = "watch" if "watch" in request.query else "get" if found["name"] else "list"
     return _VERBS.get(request.method, read), found["resource"] + (found["sub"] or "")

@@ -6,14 +6,14 @@ two share the code behind the Gateway; only a real cluster is an independent tes
 
 Rules for every call:
 
-* For an object that does not exist, a call returns `None` or `False`, except that creating an object in a
-  missing namespace is an error.
+* If an object does not exist, reading, patching or deleting it returns `None` or `False`. Every other call
+  for it raises an error: replacing it, opening its log, creating an object in a missing namespace.
 * Every error is a `ClusterError`. Its `status` is the HTTP status, or None if no complete response arrived:
   connection refused or reset, a time limit, an unreadable response, no usable credentials.
 * Reads and lists are consistent: they include every change made before the call. Only `home_pod` and
   `server_version` are cached.
-* Calls do not retry, except once with new credentials after a 401. They take `Timings.request` at most, apart
-  from logs and watches.
+* Calls do not retry, except once with new credentials after a 401 or a refused certificate. They take
+  `Timings.request` at most, apart from logs and watches.
 * A call that is cancelled leaves no connection open.
 """
 
@@ -64,8 +64,8 @@ class ClusterError(Exception):
     """A call that failed.
 
     `status` is the HTTP status, or None if no complete response arrived. `message` is the API server's, if it
-    sent a message, cut and without control characters; it never contains the value of a Secret. `retry_after`
-    is in seconds.
+    sent a message, cut and without control characters; values of a Secret that was to be created are masked
+    in it, unless they are shorter than `logins.MIN_SECRET_CHARS`. `retry_after` is in seconds.
     """
 
     def __init__(

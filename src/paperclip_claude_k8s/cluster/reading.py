@@ -38,7 +38,7 @@ from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS
 
 S = TypeVar("S")
 MAX_LABEL_CHARS = 256
-"""Kubernetes allows 63."""
+"""Longest value of a label that is kept; Kubernetes allows 63."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 """Names and uids of objects. They become parts of paths on the shared volume: no other text is accepted."""
 
@@ -206,7 +206,7 @@ def _shown(source: Json, key: str) -> str:
 
 
 def _labels(meta: Json) -> dict[str, str]:
-    """The labels; a value that no label can have is cut, because a table makes each row as wide as it."""
+    """The labels. A value that is too long for a label is cut: a table's column is as wide as the longest."""
     return {name: neutral(text[:MAX_LABEL_CHARS]) for name, text in get_text_map(meta, "labels").items()}
 
 

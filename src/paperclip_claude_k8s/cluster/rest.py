@@ -24,7 +24,7 @@ from paperclip_claude_k8s.cluster.transport import (
 
 S = TypeVar("S")
 PAGE_DIVISOR = 8
-"""A page of a list that is too large is requested again with this part of its objects."""
+"""If a page of a list is too large, it is requested again with its number of objects divided by this."""
 
 
 class Rest:
@@ -70,14 +70,16 @@ class Rest:
         return True
 
     async def list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
-        """A consistent read, in pages, because the requests name no resourceVersion.
+        """All objects with these labels, requested in pages.
 
-        Raises `ClusterError`, for example if the list is too large or does not end within `Timings.request`.
+        It is a consistent read, because the requests name no resourceVersion. Raises `ClusterError`, for
+        example if the list is too large or does not end within `Timings.request`.
         """
         found: list[S] = []
         size, token, requests, limits, page_size = 0, "", 0, self._limits, self._limits.list_page
         with network_errors_translated(f"list of {path}"):
             async with asyncio.timeout(self._timings.request):
+                # no more requests than the largest list needs with pages of this size
                 while requests < limits.list_objects // page_size:
                     requests += 1
                     response = await self._page(path, labels, token, page_size)

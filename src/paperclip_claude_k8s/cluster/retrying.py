@@ -35,10 +35,10 @@ class Retrier:
         self._foreign_too = foreign_too
 
     async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat `call` until it succeeds. `what` names it in warnings, e.g. "create job".
+        """Repeat `call` until it succeeds. `what` names the call in warnings, e.g. "create job".
 
         Raises:
-            ClusterError: the last one, if it is none of those that are repeated, or the budget is spent.
+            ClusterError: the error of the last attempt, if it is not worth repeating or the budget is spent.
         """
         loop = asyncio.get_running_loop()
         backoff = Backoff(self._timings.retry, self._timings.retry_cap)

@@ -38,6 +38,7 @@ from paperclip_claude_k8s.cluster.port import MAX_MESSAGE_CHARS, ClusterError
 
 S = TypeVar("S")
 MAX_WARNINGS = 20
+"""Largest number of warnings that are kept of one response."""
 TOO_LARGE = "TooLarge"
 """Reason of a `ClusterError` without a status: a response exceeds one of `Limits`."""
 UNAUTHORIZED = 401
@@ -201,7 +202,10 @@ class Transport:
             await session.close()
 
     async def _send_checked(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        """Send; after a 401 once more with new credentials. Raises `ClusterError` for any status but 2xx."""
+        """Send; after a 401 once more with new credentials.
+
+        Raises `ClusterError` for any status but 2xx, and for a web page with any status.
+        """
         if not self._credentials.version:
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.load()
@@ -215,6 +219,7 @@ class Transport:
         if response.status in SUCCESS and response.content_type != "text/html":
             _check_encoding(request, response)
             return response
+        # a proxy passes requests to an https server on unread, so it cannot have answered one itself
         proxy = None if self._credentials.server.startswith("https") else self._credentials.proxy
         async with asyncio.timeout(self._timings.request), response:
             body = request.body if request.confidential else None

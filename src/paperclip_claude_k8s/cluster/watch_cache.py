@@ -74,7 +74,7 @@ class WatchCache(Generic[S]):
     """Sum of the sizes."""
 
     def put(self, snapshot: S, size: int = 0) -> None:
-        """Add or replace an object. Raises `ClusterError` if there are more objects than there can be."""
+        """Add or replace an object. Raises `ClusterError` if the objects exceed `limits`."""
         uid = self.uid(snapshot)
         self._hold(uid, size)
         job_uid = self._job_of[uid] = self._job_of.get(uid) or self.job_uid(snapshot)
@@ -96,7 +96,10 @@ class WatchCache(Generic[S]):
         self.on_change(job_uid, snapshot, change)
 
     def _hold(self, uid: str, size: int) -> None:
-        """Count an object of this size. Departed ones make room; `ClusterError` if there is none."""
+        """Count an object of this size, and forget departed objects if there is no room for it.
+
+        Raises `ClusterError` if there is no room even then.
+        """
         self._bytes += size - self._sizes.get(uid, 0)
         self._sizes[uid] = size
         while self._is_full() and self.departed:
@@ -111,7 +114,7 @@ class WatchCache(Generic[S]):
     def _forget_departed(self) -> None:
         uid = next(iter(self.departed))
         del self.departed[uid]
-        if uid not in self._job_of:
+        if uid not in self._job_of:  # else it is in the selection again, and its size still counts
             self._release(uid)
 
     def _release(self, uid: str) -> None:
@@ -146,8 +149,8 @@ class WatchCache(Generic[S]):
         """The known objects of this Job: those in the selection, then those that left it."""
         for snapshot in oldest_first(self.present.get(job_uid, {}).values()):
             yield snapshot, "present"
-        for of_job, snapshot in tuple(self.departed.values()) if self.departed else ():
-            if of_job == job_uid:
+        for owner, snapshot in tuple(self.departed.values()):  # a copy: callers may change `departed`
+            if owner == job_uid:
                 yield snapshot, "missing"
 
     def assign(self, job_uid: str, snapshot: S) -> None:
@@ -157,7 +160,7 @@ class WatchCache(Generic[S]):
         found = self.present.get(before, {}).pop(uid, None)
         if found is not None:
             self.present.setdefault(job_uid, {})[uid] = found
-        if not self.present.get(before, True):
+        if self.present.get(before) == {}:
             del self.present[before]
 
     def clear(self) -> None:

@@ -2,7 +2,8 @@
 
 Each subscription has a thread of its own and a queue of limited length. `emit` only appends to the queues; so
 a subscriber that blocks delays nobody, one that raises is logged, and one that is too slow loses events,
-which are counted. Without a subscriber and without a logger that wants it, no event is created.
+which are counted. An event is created only if there is a subscriber, or a logger that is enabled for its
+level.
 """
 
 import inspect
@@ -11,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 from paperclip_claude_k8s.base.settings import LIMITS
@@ -22,7 +24,7 @@ Subscriber: TypeAlias = Callable[[Event], object]
 BATCH_PAUSE = 0.25
 """Seconds that a subscription collects events before it passes them on: fewer switches between threads."""
 FLUSH_LIMIT = 1.0
-"""Seconds that `EventHub.flush` waits for subscribers that are behind."""
+"""Seconds that `EventHub.flush` waits for each subscriber that is behind."""
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +50,7 @@ class Subscription:
         """The events to pass on. A `threading.Event` marks where a `flush` began, and is set there."""
         self._filled = threading.Event()
         self._urgent = threading.Event()
-        """Set while somebody waits for the queue to become empty."""
+        """Set if the queue is to be passed on without `BATCH_PAUSE`."""
         self._closed = False
         self.dropped = 0
         """Events that were lost, because the callback was slower than the runs."""
@@ -78,7 +80,7 @@ class Subscription:
         if not self._filled.is_set():
             self._filled.set()
         if len(self._queue) == LIMITS.queued_events // 2:
-            self._urgent.set()
+            self._urgent.set()  # passes the events on at once, before the queue is full
 
     def flush(self, seconds: float) -> bool:
         """Block until the callback has returned for every event that is queued now. False: not in time."""
@@ -136,7 +138,7 @@ class EventHub:
     def remove(self, subscription: Subscription) -> None:
         """Pass no further event to the subscription. Idempotent."""
         with self._lock:
-            self._subscriptions = tuple(one for one in self._subscriptions if one is not subscription)
+            self._subscriptions = tuple(each for each in self._subscriptions if each is not subscription)
             tracer: object = self.tracer
             if subscription.callback is tracer:
                 self.tracer = None
@@ -152,13 +154,9 @@ class EventHub:
             subscription.put(event)
 
     async def flush(self) -> None:
-        """Wait until the subscribers have got all events so far, at most `FLUSH_LIMIT` seconds."""
+        """Wait until each subscriber has got all events so far, at most `FLUSH_LIMIT` seconds for each."""
         for subscription in self._subscriptions:
             try:
-                await call_in_thread(
-                    lambda one=subscription: one.flush(FLUSH_LIMIT),  # type: ignore[misc]
-                    2 * FLUSH_LIMIT,
-                    "subscribers",
-                )
+                await call_in_thread(partial(subscription.flush, FLUSH_LIMIT), 2 * FLUSH_LIMIT, "subscribers")
             except TimeoutError:
                 continue

@@ -2,7 +2,7 @@
 
 Messages are one line without control characters. The same facts are in the record's attributes: `event`, the
 class of the event; for events of a run `run_id`, `agent_id`, `company_id`, `namespace` and `job`; and the
-fields of the event.
+fields of the event, except `at` and `error_message`.
 """
 
 import logging
@@ -61,6 +61,7 @@ def _json(value: object) -> Any:  # noqa: ANN401  # any JSON
         return dict(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
+    # `LogTotals` or `TokenTotals`
     return {name: getattr(value, name) for name in value.__dataclass_fields__}  # type: ignore[attr-defined]
 
 

@@ -235,7 +235,7 @@ class LogTotals:
     lines: int = 0
     """Lines of the agent's stdout."""
     reconnects: int = 0
-    """Streams that replaced one that broke."""
+    """Streams that replaced one that broke, or that continued one that had ended too early."""
     gaps: int = 0
     """Parts that are lost."""
     complete: bool | None = None
@@ -267,7 +267,7 @@ class RunEnded(RunEvent):
     error_message: str
     """The result's `errorMessage`, which may quote the agent; "" without one."""
     seconds: float
-    """Seconds since `RunReceived`."""
+    """Seconds since the call of `execute`."""
     phases: tuple[tuple[str, float], ...]
     """The result's `phases`, in seconds: `start`, `run` and `complete`. Empty without an observed Job."""
     model: str

@@ -54,7 +54,10 @@ LOG_LINES = Metric(
     "claude_k8s.log.lines", "counter", "{line}", "Lines of the agents' stdout, counted when a run ends."
 )
 LOG_RECONNECTS = Metric(
-    "claude_k8s.log.reconnects", "counter", "{reconnect}", "Log streams that replaced one that broke."
+    "claude_k8s.log.reconnects",
+    "counter",
+    "{reconnect}",
+    "Log streams that replaced one that broke, or that continued one that had ended too early.",
 )
 LOG_GAPS = Metric("claude_k8s.log.gaps", "counter", "{gap}", "Parts of logs that are lost.")
 COST = Metric(

@@ -42,7 +42,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """A client that went away or was too slow is no trouble of the host."""
+        """Report nothing: a client that went away or was too slow does not concern the host."""
 
 
 def serve(port: int) -> None:

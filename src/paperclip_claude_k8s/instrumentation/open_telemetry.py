@@ -161,7 +161,7 @@ class _RunTrace:
             "gen_ai.provider.name": PROVIDERS.get(event.provider),
             "gen_ai.response.model": event.model,
             "gen_ai.conversation.id": event.session,
-            # as the conventions want it, the input includes what was read from the cache
+            # by OpenTelemetry's conventions, the input includes what was read from the cache
             "gen_ai.usage.input_tokens": usage and usage.input + usage.cached_input,
             "gen_ai.usage.cache_read.input_tokens": usage and usage.cached_input,
             "gen_ai.usage.output_tokens": usage and usage.output,

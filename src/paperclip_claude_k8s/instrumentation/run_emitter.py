@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunEmitter:
-    """Knows the run and its clock. Creates an event only if somebody wants it."""
+    """Emits events with the run and the time. Creates an event only if something receives it."""
 
     def __init__(self, hub: EventHub, now: Callable[[], datetime]) -> None:
         self.run = RunInfo(execution=next(_executions))

@@ -30,7 +30,8 @@ from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
 
 METHOD_NOT_ALLOWED = 405
 LINGER = 1.0
-"""Seconds for which a process keeps its Lease after its last run: the next run often follows at once."""
+"""Seconds for which a process keeps its Lease after it has released its last slot: the next run often follows
+at once."""
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class Heartbeat:
     _renewed: float = 0.0
     """When the last renewal succeeded, in loop time."""
     _stale_deleted: bool = False
-    """Whether the stale Leases of other processes have been deleted, which is done once."""
+    """Whether it was tried to delete the stale Leases of other processes, which is done once."""
 
     async def ensure_started(self, reporter: StatusReporter) -> None:
         """Create our Lease and renew it from now on, if it is not being renewed. May set `unavailable`.
@@ -82,7 +83,11 @@ class Heartbeat:
 
     @property
     def lapsed(self) -> bool:
-        """Whether other processes may consider us dead, because the last renewal is too long ago."""
+        """Whether other processes may consider us dead, because the last renewal is too long ago.
+
+        They count from the server's version, which is older than our receipt of the response. So the limit is
+        one interval of renewals shorter than theirs.
+        """
         return loop_time() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
 
     async def stop(self) -> None:
@@ -124,7 +129,7 @@ class Heartbeat:
         await self.stop()
 
     async def _renew(self) -> None:
-        """Renew once. Errors are left to the next round, which comes well before the Lease expires."""
+        """Renew once. After an error the next round tries again, well before the Lease expires."""
         try:
             if not self._version:
                 await self._overwrite()
@@ -150,7 +155,7 @@ class Heartbeat:
         self._note_renewal(lease)
 
     def _note_renewal(self, lease: LeaseSnapshot) -> None:
-        if self.lapsed:  # before `_renewed` is set anew
+        if self.lapsed:  # judged by the renewal before this one: `_renewed` is set below
             self._emit("lapsed")
             for lock in self.held.values():
                 lock.may_be_lost = True
@@ -170,7 +175,7 @@ class Heartbeat:
 def emit_lease_change(
     settings: ProcessSettings, namespace: str, change: LeaseChange, lock: SlotLock | None = None
 ) -> None:
-    """Tell subscribers about the Lease of a slot, or of this process."""
+    """Emit an event about the Lease of a slot, or of this process if `lock` is None."""
     if settings.events.wants(LeaseChanged):
         slot, run = ("", "") if lock is None else (lock.slot, lock.run)
         settings.events.emit(LeaseChanged(settings.now(), namespace, change, slot, run))

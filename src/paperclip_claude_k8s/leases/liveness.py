@@ -8,8 +8,8 @@ A process of this machine is looked up in the process table. Any other process i
     it cannot be read                    unknown; the expiry begins again: the holder may be unable to renew
     otherwise                            unknown: read it again later
 
-The expiry is measured with our own monotonic clock. Clocks of two machines are never compared, so the
-times written in the Lease are not used.
+The expiry is measured with our own monotonic clock. The times written in the Lease are not used, because the
+clocks of two machines may differ. (`stale_leases` uses them, with a margin of an hour.)
 """
 
 import asyncio

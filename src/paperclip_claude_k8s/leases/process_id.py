@@ -7,6 +7,10 @@ from pathlib import Path
 
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 
+_STATE, _START_TIME = 0, 19
+"""Indexes of fields of /proc/PID/stat, counted from the first one after the name: numbers 3 and 22 of `man
+proc`."""
+
 
 def this_process() -> ProcessId:
     """A new identity for this process.
@@ -28,7 +32,9 @@ def start_time(pid: int) -> str | None:
     """When the process with this pid started, in clock ticks since boot; None if no such process is alive."""
     _, _, after_name = _read(f"/proc/{pid}/stat").rpartition(")")  # the name before it may contain anything
     fields = after_name.split()
-    return fields[19] if len(fields) > 19 and fields[0] not in {"Z", "X"} else None
+    if len(fields) <= _START_TIME or fields[_STATE] in {"Z", "X"}:  # a zombie or dead
+        return None
+    return fields[_START_TIME]
 
 
 def _read(path: str) -> str:

@@ -9,8 +9,8 @@ A process acquires a slot by creating the slot's Lease. If that Lease exists and
 alive (`liveness`), the slot is taken; if that process is dead, the Lease may be overwritten. Of several
 processes that try this, only one succeeds, because they name the resourceVersion that they replace.
 
-Within a process the locks are kept in memory as well, so that runs of one process never ask the server about
-each other. A Lease keeps other processes from creating Jobs in the slot; it never permits its holder to stop
+Within a process the locks are kept in memory as well, so that runs of one process exclude each other without
+requests. A Lease keeps other processes from creating Jobs in the slot; it never permits its holder to stop
 another run's Job.
 """
 
@@ -42,17 +42,19 @@ from paperclip_claude_k8s.leases.liveness import Liveness, LivenessProbe
 from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
 
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
-"""Seconds between two attempts to acquire a slot that another process holds; they become longer.
+"""Pauses in seconds between attempts to acquire a slot that another process holds. Each is longer than the
+one before, up to the longest.
 
-While a run of this process holds the slot, the server is not asked: the release of the lock wakes the runs
-that wait for it, in their order.
+While a run of this process holds the slot, no request is sent: the release of the lock wakes the runs that
+wait for it, in their order.
 """
 
 
 class SlotTaken(Exception):
-    """A run holds the slot, in this process or another live one. `job`: name of its Job, "" if unknown."""
+    """A run holds the slot, in this process or another live one."""
 
     def __init__(self, holder: str, run: str, job: str = "") -> None:
+        """`holder`: uuid of the process. `run`: id of the run. `job`: name of its Job; "" if unknown."""
         super().__init__(holder)
         self.run = run
         self.job = job
@@ -68,9 +70,10 @@ class LeaseSlotLocks:
     settings: ProcessSettings
     nursery: Nursery
     runs: set[str] = field(default_factory=set)
-    """Ids of the runs that hold slots. Shared by all of this process, because several kubeconfigs or contexts
-    may lead to one cluster, where the Leases of all of them have the same holder."""
+    """Ids of the runs that hold slots. All `LeaseSlotLocks` of this process share the set, because several
+    kubeconfigs or contexts may lead to one cluster, where their Leases have the same holder."""
     _held: dict[str, SlotLock] = field(default_factory=dict)
+    """Slot → its lock."""
     _undeleted: list[SlotLock] = field(default_factory=list)
     """Released locks whose Leases may still exist."""
     _preparing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
@@ -90,8 +93,8 @@ class LeaseSlotLocks:
         """Hold the slot for the length of the block, after waiting up to `patience` seconds for it.
 
         While another run of this process prepares its Job in the slot, we wait without a limit: until that
-        run has a Job or has failed, it is not known whether the slot will stay taken. While its host stores
-        the result of its agent, which has ended, we wait too.
+        run has a Job or has failed, it is not known whether the slot will stay taken. We also wait without a
+        limit while the host stores the result of a run whose agent has ended.
 
         Raises:
             RunFailure: `k8s_concurrent_run_blocked`; `k8s_concurrency_guard_unreachable`.
@@ -123,7 +126,7 @@ class LeaseSlotLocks:
         await self._heartbeat.stop()
 
     async def _acquire(self, slot: str, run: str, patience: float, reporter: StatusReporter) -> SlotLock:
-        """`patience` counts from the moment at which the slot is known to be taken."""
+        """Acquire the slot, waiting up to `patience` seconds from the moment at which it is found taken."""
         mutex = self._preparing.setdefault(slot, asyncio.Lock())
         if mutex.locked():
             await reporter.status("Waiting for another run of this agent, which is creating its Job")
@@ -132,19 +135,20 @@ class LeaseSlotLocks:
             try:
                 return await self._acquire_in_turn(mutex, slot, run, reporter)
             except SlotTaken as taken:
-                if (ending := self._held.get(slot)) is not None and ending.ending:
-                    await ending.released.wait()
+                held = self._held.get(slot)
+                if held is not None and held.ending:
+                    await held.released.wait()
                     continue
                 await wait.check(taken)
             except ClusterError as error:
                 raise RunFailure(failures.guard_unreachable(error)) from None
-            held = self._held.get(slot)
+            held = self._held.get(slot)  # the lock may have been released meanwhile
             await wait.until(None if held is None else held.released)
 
     async def _acquire_in_turn(
         self, mutex: asyncio.Lock, slot: str, run: str, reporter: StatusReporter
     ) -> SlotLock:
-        """Try once, in the order in which runs of this process came.
+        """Try once to acquire the slot, in the order in which runs of this process came.
 
         On success the mutex stays locked until the run has its Job or failed (`SlotLock.end_preparation`).
         Raises `SlotTaken` or `ClusterError`.
@@ -216,7 +220,7 @@ class _Wait:
     )
 
     async def check(self, taken: SlotTaken) -> None:
-        """Report a wait that begins.
+        """Report the wait when it begins.
 
         Raises:
             RunFailure: `k8s_concurrent_run_blocked`, if the run has waited long enough.
@@ -283,9 +287,11 @@ class _SlotLeases:
                 return version
 
     async def _take_over(self, lease: LeaseSnapshot, lock: SlotLock, reporter: StatusReporter) -> str | None:
-        """Overwrite the Lease if its holder is dead or an ended run of this process; return its new version.
+        """Overwrite the Lease if no live run holds it; return its new version.
 
-        None if another process changed or deleted the Lease first. Raises `SlotTaken` or `ClusterError`.
+        That is the case if its holder is a dead process, an ended run of this process, or this run itself, by
+        an earlier call whose response was lost. None if another process changed or deleted the Lease first.
+        Raises `SlotTaken` or `ClusterError`.
         """
         holder, their_run = holder_of(lease)
         if holder.uuid == self.me.uuid and their_run != lock.run and their_run in self.runs:
@@ -293,6 +299,7 @@ class _SlotLeases:
         if holder.uuid != self.me.uuid:
             if await self._probe.liveness_of(holder, reporter) is Liveness.ALIVE:
                 raise SlotTaken(holder.uuid, their_run)
+            # nobody has to wait again until the Lease of the dead process expires, for another of its slots
             name = process_lease_name(holder.uuid)
             await delete_lease(self.cluster, self.namespace, name, self._timings.cleanup)
         manifest = at_version(self._manifest(lock), lease.resource_version)

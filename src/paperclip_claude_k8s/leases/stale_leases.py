@@ -12,7 +12,8 @@ from paperclip_claude_k8s.leases.liveness import Liveness, local_liveness
 from paperclip_claude_k8s.leases.process_id import start_time
 
 STALE_AFTER = timedelta(hours=1)
-"""Age from which the Lease of a process that may be dead is stale; much longer than clocks differ."""
+"""Age from which the Lease of a process that may be dead is stale; much longer than the clocks of two
+machines differ."""
 
 
 async def delete_stale_leases(cluster: Cluster, namespace: str, me: ProcessId, now: datetime) -> None:
@@ -32,7 +33,8 @@ def find_stale(
 ) -> list[LeaseSnapshot]:
     """The Leases of dead processes, and the old Leases of processes that may be dead.
 
-    A slot's Lease is never renewed, so its age does not count while the process Lease of its holder is kept.
+    A slot's Lease is never renewed, so it is not stale, however old, while its holder's process Lease is
+    kept.
     """
 
     def is_stale(lease: LeaseSnapshot) -> bool:

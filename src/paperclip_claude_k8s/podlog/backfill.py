@@ -63,7 +63,8 @@ class Backfill:
         self.reader = FileReader(file)
         self._aligned = True
         """False from the moment a comparison finds a difference until the next bookmark (see `marks`)."""
-        self.unproven = 0  # bytes that `missing_at_end` yielded without totals to compare them with
+        self.unproven = 0
+        """Bytes that `missing_at_end` yielded without totals to compare them with."""
         self._mismatch: str | None = None
         """Why text of the file was rejected; None if none was."""
 
@@ -169,6 +170,7 @@ class Backfill:
         if totals is None or self.reader.timed_out or self._counts.bytes != totals.bytes:
             return self.reader.failure or self._mismatch
         ending = self._counts.ending
+        # if the relay copied all of the output, the file must end there: one more byte is read, to see that
         start, stop = totals.bytes - len(ending), totals.bytes + (totals.in_file == totals.bytes)
         for attempt in range(ATTEMPTS):
             if attempt:

@@ -64,14 +64,14 @@ class Completion:
         if not cut_short:
             connection.reset_backoff()
         totals = self._source_info.expected_totals()
-        ended_normally = not (cut_short or totals)
-        if ended_normally and counts.bytes > SMALL_LOG and await connection.ends_as_delivered():
+        only_end_can_prove = totals is None and not cut_short
+        if only_end_can_prove and counts.bytes > SMALL_LOG and await connection.ends_as_delivered():
             await self._finish(read_all=True)
             return
         small = totals is not None and not connection.matches_totals() and totals.bytes <= SMALL_LOG
         read_all = await self._read_rest(ENTIRE_LOG if small else 0)
-        reread = totals or (may_omit_lines and counts.bytes <= SMALL_LOG)
-        if read_all and not connection.matches_totals() and reread:
+        may_have_more = totals is not None or (may_omit_lines and counts.bytes <= SMALL_LOG)
+        if read_all and not connection.matches_totals() and may_have_more:
             # new lines have early times if the node's clock was set back
             read_all = await self._read_rest(ENTIRE_LOG)
         if self._partial_line and not connection.matches_totals():

@@ -66,7 +66,7 @@ class Dialer:
     async def dial(self, *, follow: bool, further_back: int = 0) -> LogStream:
         """Open the log after what was delivered. Raises `LogRefused` or `LogBroken`."""
         plan = self._position.plan(further_back)
-        if plan.count is None or (self.must_scan and plan.tail):
+        if plan.count is None or (self.must_scan and plan.tail):  # without a tail, a scan has nothing to find
             plan = await self._find_position(plan)
         stream = await self._open(plan, follow=follow)
         self.must_scan = False
@@ -91,8 +91,9 @@ class Dialer:
     def _plan_after(self, loss: TailInterleaved | TailMissing, plan: ResumePlan) -> ResumePlan:
         """The plan after a loss on which the scans agree.
 
-        `TailInterleaved` has it: only lines before the last delivered one are lost. `TailMissing`: the server
-        no longer has that line, so all that it has are newer and are delivered.
+        After `TailInterleaved`, only lines before the last delivered one are lost, and the scan made the
+        plan. After `TailMissing`, the server no longer has the last delivered line. All lines that it has are
+        then newer, and are delivered.
         """
         if isinstance(loss, TailInterleaved):
             return loss.plan

@@ -111,7 +111,8 @@ class FileReader:
         except OSError as error:
             self._fail(error.strerror or str(error), FAILURE_PAUSE)
         else:
-            self.failure = self.failure if self._given_up else None
+            if not self._given_up:  # the reason for giving up stays
+                self.failure = None
             return piece
         finally:
             self._reading = None

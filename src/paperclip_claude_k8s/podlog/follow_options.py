@@ -73,8 +73,8 @@ class FollowTimings:
     """Silence after which the relay's file, if present, is checked for lines that the stream lacks. Together
     with `linger`, which gives such lines time to arrive, a stuck stream is detected after 5 s."""
     replay_timeout: float = 2.0
-    """Longest silence while the response repeats delivered lines. The server sends those at once, so a
-    stalled stream is replaced after a scan."""
+    """Longest silence while the response repeats delivered lines. The server has those already, so a silent
+    stream has stalled, and is replaced after a scan."""
     response_timeout: float = 10.0
     """Longest wait for the head of a response, and for the next bytes of a bounded read."""
     stall_timeout: float = 60.0

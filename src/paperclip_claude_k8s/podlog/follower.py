@@ -29,7 +29,8 @@ from paperclip_claude_k8s.podlog.resume import Misaligned
 DEFAULT_TIMINGS = FollowTimings()
 """One object for all followers, because a thousand may run at once."""
 STEP_BACK = 3600
-"""Seconds by which the first probe starts earlier, to find lines after the node's clock was set back."""
+"""Seconds by which the first two probes (bounded reads during a silence) may start earlier, to find lines
+after the node's clock was set back."""
 
 
 class Stop(Enum):
@@ -183,7 +184,9 @@ class LiveReader:
             limit = self._timings.silence_timeout
             await self._connection.report_reconnect(f"no bytes for {limit:.0f} s, not even a bookmark")
             return Stop.SILENT
-        step_back = stream.may_start_too_late if probes == 0 else stream.may_omit_lines and probes == 1
+        first_steps_back = probes == 0 and stream.may_start_too_late
+        second_steps_back = probes == 1 and stream.may_omit_lines
+        step_back = first_steps_back or second_steps_back
         read = await self._connection.read_through(STEP_BACK if step_back else 0)
         if not read.new:
             return None
@@ -223,7 +226,7 @@ class Follower:
 
     @property
     def line_time(self) -> int:
-        """When the lines were written that the sink gets now, to the second; nanoseconds since 1970."""
+        """Time of the lines that the sink gets now, exact to the second; nanoseconds since 1970."""
         return self._deliverer.time
 
     def retry_now(self) -> None:

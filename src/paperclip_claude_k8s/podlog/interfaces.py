@@ -1,7 +1,8 @@
 """What the follower needs from outside: a log, a sink for lines, the relay's file, and `Ended`.
 
-The follower knows neither Kubernetes nor HTTP. `run/agent_log.py` adapts the cluster's log API to `LogSource`
-and hands each block of lines to the host through `LogSink`. `volume/run_log_file.py` implements `RelayFile`.
+The follower depends neither on Kubernetes nor on HTTP. `run/agent_log.py` adapts the cluster's log API to
+`LogSource` and hands each block of lines to the host through `LogSink`. `volume/run_log_file.py` implements
+`RelayFile`.
 """
 
 import asyncio

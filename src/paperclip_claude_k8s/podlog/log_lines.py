@@ -26,6 +26,8 @@ from paperclip_claude_k8s.base.times import NANO
 STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ")
 SECOND_BYTES = 20
 """Length of the date, the time and the dot: what the stamps of one second have in common."""
+ZONE_AT = SECOND_BYTES + 9
+"""Offset of the zone in a stamp with nine digits of fraction, the usual number."""
 RECORD_BYTES = 16 * 1024
 """Largest number of bytes of a line that a runtime stores in one record."""
 LINE_LIMIT = LIMITS.log_line_bytes
@@ -237,7 +239,7 @@ class LineReader:
         self._partial_size += len(piece)
         if self._partial_size <= self._limit:
             self._partial.append(piece)
-        elif self._partial_size - len(piece) <= self._limit:
+        elif self._partial_size - len(piece) <= self._limit:  # this piece exceeds the limit: keep the stamp
             self._partial = [(self.partial_line + piece)[:RECORD_BYTES]]
 
     def _is_uniform(self, lines: list[bytes], chunk: bytes, end: int) -> bool:
@@ -252,12 +254,12 @@ class LineReader:
         return self._same_width(lines, stamp.end()) and self._only_outer_stamps(lines, time)
 
     def _same_width(self, lines: list[bytes], width: int) -> bool:
-        """Whether every stamp is as long as the first one."""
+        """Whether every stamp is as long as the first one: then they have the same text from `ZONE_AT` on."""
         if width != self._width:
             self._width, self._width_checked = width, 0
         if self._width_checked < TRUST_WIDTH_AFTER:
-            zone = lines[0][SECOND_BYTES + 9 : width]
-            if not zone or {line[SECOND_BYTES + 9 : width] for line in lines} != {zone}:
+            zone = lines[0][ZONE_AT:width]
+            if not zone or {line[ZONE_AT:width] for line in lines} != {zone}:
                 return False
             self._width_checked += len(lines)
         return True

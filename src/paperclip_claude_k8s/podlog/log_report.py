@@ -112,6 +112,7 @@ class LogReport:
     """Bytes of stdout passed to the sink, including calls that raised. `lines` counts the same calls."""
     lines: int
     reconnects: int
+    """Streams that replaced one that broke, or that continued one that had ended too early."""
     gaps: tuple[Gap, ...]
     sink_failures: int
     """Calls of the sink that raised."""

@@ -6,7 +6,8 @@
 
 If the server writes no timestamps, `StampCompletion` adds them to the bytes first.
 
-A followed stream and a bounded read are both a `LogStream`; only `follow` differs.
+A followed stream and a bounded read, which ends with the newest existing line, are both a `LogStream`; only
+`follow` differs.
 """
 
 from collections.abc import Awaitable, Iterator
@@ -24,10 +25,10 @@ NO_LINES = "the server sends text, but no lines of the log"
 
 
 class LineTimer:
-    """Notices that a stream should be read no further although it brings something.
+    """Notices that a stream should be read no further although bytes arrive.
 
-    Either it brings a few bytes but no line, which could go on for ever, or the time for the rest of the log
-    is used up.
+    Either a few bytes arrive now and then but no line, which could go on for ever, or the time for the rest
+    of the log is used up.
     """
 
     def __init__(self, stream: "LogStream", budget: ReadBudget) -> None:
@@ -37,11 +38,15 @@ class LineTimer:
         self._budget = budget
         self._lines = stream.lines
         self._since: float | None = None
+        """Loop time of the last line; before any line, of the first chunk; None before that."""
         self._bytes = 0
-        """Bytes since then."""
+        """Bytes that arrived after `_since`."""
 
     def is_over(self, chunk: bytes) -> bool:
-        """Called after each chunk: whether no line has come for too long, although the lines are not long."""
+        """Called after each chunk. If True, `reason` says why.
+
+        Without a line for `stall_timeout`, it depends on the speed whether a very long line may be arriving.
+        """
         now = loop_time()
         if self._since is None or self._stream.lines != self._lines:
             self._lines, self._since, self._bytes = self._stream.lines, now, 0
@@ -85,7 +90,7 @@ class LogStream:
     async def close(self) -> None:
         response, self._response, self._byte_stream = self._response, None, None
         if response is not None:
-            with suppress(LogBroken):  # may be the reason for closing it
+            with suppress(LogBroken):  # a break may be why the stream is closed
                 await response.__aexit__(None, None, None)
 
     @property
@@ -131,7 +136,8 @@ class LogStream:
             elif self.replay.done and not self._may_start_mid_line:
                 yield item
             else:
-                self._may_start_mid_line = False  # the rest of a line that began before the start time
+                # the rest of a line that began before the start time, or text between lines delivered before
+                self._may_start_mid_line = False
 
     def _complete_stamps(self, stamps: StampCompletion, chunk: bytes) -> bytes:
         try:

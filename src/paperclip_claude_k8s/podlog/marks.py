@@ -61,8 +61,8 @@ class Marks:
     def parts(self, text: bytes) -> Iterator[Part]:
         """Split whole lines into parts, in order. Marked lines of an unknown kind are skipped.
 
-        Consecutive lines of stdout are one part, and so are those of stderr, because each part is a call. A
-        line of stdout without a newline is a part of its own.
+        Consecutive lines of stdout are one part, and so are those of stderr, because each part costs one call
+        of the sink. A line of stdout without a newline is a part of its own.
         """
         for (kind, _), group in groupby(self._parts_of_lines(text), _kind_of):
             if kind is Bookmark:

@@ -117,7 +117,7 @@ class Deliverer:
         self.backfill = Backfill(self.counts, relay_file) if relay_file else None
         self.saw_bookmark = False
         self.time = 0
-        """When the lines were written that are being delivered, to the second; nanoseconds since 1970."""
+        """Time of the lines that are being delivered, exact to the second; nanoseconds since 1970."""
 
     async def deliver_batch(self, batch: LineBatch) -> None:
         time = self.time = batch.first().time
@@ -273,6 +273,10 @@ class Pipeline:
                 return batch.without_first(1)
 
     async def _stdout_after_gap(self, batch: LineBatch, block: bytes) -> LineBatch | None:
+        """Fill the gap before `block`, the lines of stdout that begin the batch, or record it as possible.
+
+        Returns the lines still to deliver: without the first line if that is only the rest of a line.
+        """
         first, counts, backfill = batch.first(), self._deliverer.counts, self._deliverer.backfill
         if self._position.may_continue_with(first):
             self._position.add(batch.only_first())

@@ -170,7 +170,7 @@ class Position:
     def _prune(self, since: int) -> None:
         too_many = len(self._seconds) > MAX_SECONDS
         if too_many or min(self._seconds) < since:
-            old = [second for second in self._seconds if too_many or second < since]
+            old = [second for second in self._seconds if too_many or second < since]  # if too many, all
             self._newest_dropped_second = max(
                 old if self._newest_dropped_second is None else [*old, self._newest_dropped_second]
             )
@@ -200,7 +200,8 @@ class Position:
         if self._newest_dropped_second is not None and self._newest_dropped_second >= since:
             return ResumePlan(request, None, None, tail)
         counts = [count for second, count in self._seconds.items() if second >= since]
-        return ResumePlan(request, sum(count.lines for count in counts), counts[0].first, tail)
+        first = counts[0].first  # the counts are in the order in which their seconds were first delivered
+        return ResumePlan(request, sum(count.lines for count in counts), first, tail)
 
     def may_continue_with(self, rest: Line) -> bool:
         """Whether `rest` may be the end of the last line delivered, whose beginning was rotated away."""

@@ -65,7 +65,8 @@ class Replay:
     def _rest_of_earlier_line(self, batch: LineBatch) -> int:
         """Return 1 if the response starts with one line too many, else 0.
 
-        If the start time lies within a long line, an old kubelet sends the rest of that line with a stamp.
+        If the start time lies within a long line, an old kubelet sends the rest of that line with a stamp. If
+        the first line is unexpected for another reason, `_compare` notices that by the lines after it.
         """
         if self._skipped or self._left_out_rest or batch.first().key() == self._opening:
             return 0
