@@ -33,8 +33,9 @@ PATHS = [
     "a-b",
     "b/a",
     "c/a/b",
+    "a b",
+    "x ",
 ]
-PATHS += ["a b", "x "]
 LINES = [
     r"a/",
     r"/a",

@@ -69,9 +69,9 @@ async def test_debug_log_has_no_secret_and_info_no_text_of_the_agent(
     assert "ApiRequest" in logged
     assert CANARY not in logged
     assert token not in logged
-    above = [json_line(record, str) for record in caplog.records if record.levelno > logging.DEBUG]
-    assert above
-    assert "the agent wrote" not in "".join(above)
+    above_debug = [json_line(record, str) for record in caplog.records if record.levelno > logging.DEBUG]
+    assert above_debug
+    assert "the agent wrote" not in "".join(above_debug)
 
 
 @pytest.mark.parametrize(
