@@ -196,7 +196,15 @@ async def _skills_page(
     page = await skill_snapshot(ADAPTER_TYPE, config, mount, desired)
     selection = {**config, "paperclipSkillSync": {"desiredSkills": page["desiredSkills"]}}
     rule = settings.folders.skills(None)
-    inputs = PackInputs(selection, None, None, settings.env, None, settings.limits, skill_rule=rule)
+    inputs = PackInputs(
+        selection,
+        instructions=None,
+        company=None,
+        env=settings.env,
+        volume=None,
+        limits=settings.limits,
+        skill_rule=rule,
+    )
     with suppress(TimeoutError, OSError):
         if why := await skills_too_large(replace(inputs, seconds=settings.timings.host_file), mount):
             page["warnings"].append(SKILLS_TOO_LARGE.format(why=why))
