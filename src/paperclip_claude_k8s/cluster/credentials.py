@@ -1,4 +1,7 @@
-"""Address, certificates and token of the API server, loaded on first use and again after a 401."""
+"""Address, certificates and token of the API server.
+
+They are read on first use, and again after a 401, after TLS failed, and before a plugin's credential expires.
+"""
 
 import asyncio
 import os

@@ -25,7 +25,8 @@ class JobWatch:
         self.ref: JobRef = job.ref
         self.known = Known(job=job)
         self.unreachable_since: float | None = None
-        """Loop time since which lists and watches of the informer have failed; None while they succeed."""
+        """Loop time since which lists and watches of Jobs, or of Pods, have failed; None while both
+        succeed."""
         self.refused: ClusterError | None = None
         """The server's refusal of lists or watches, set after it has lasted for `Timings.retry_budget`."""
         self.on_change: Callable[[Known], None] | None = None

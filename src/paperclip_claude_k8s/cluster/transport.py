@@ -9,7 +9,8 @@ normal responses, its other mode rewrites log lines, and it has no time limits.
 * A response that is too large, has too many values or is compressed is an error: nothing that the server
   sends may fill the memory or stop the event loop. The bounds are in `Limits`.
 * A response with a status other than 2xx is raised as `ClusterError` with the server's own message. After a
-  401 the credentials are read again and the request is repeated once, since tokens expire.
+  401 the credentials are read again and the request is repeated once, since tokens expire. The same happens
+  after TLS failed, if certificates have changed in their files.
 """
 
 import asyncio

@@ -64,7 +64,8 @@ class FollowTimings:
     """Longest pause between requests, ± 10 %, while the server does not respond at all. They put no load on
     it, and lines arrive soon after its return."""
     silence_timeout: float = 65.0
-    """If the relay writes bookmarks (every 20 s), a stream without any byte for this long is replaced."""
+    """If the relay writes bookmarks (whenever stdout was silent for 20 s), a stream without any byte for this
+    long is replaced."""
     probe_after: float = 30.0
     """Without bookmarks: silence after which a bounded read checks whether the stream missed lines."""
     probe_every: float = 60.0
