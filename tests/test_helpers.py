@@ -16,8 +16,6 @@ AFTER_INIT = (
     f"Claude exited immediately after init (model: {MODEL}) (exit code 1) — the model may be unsupported or "
     "the session may have been rejected before producing output"
 )
-
-
 NO_RESULT = (
     "Claude started but did not produce a result (model: other) — check API credentials, model support, and "
     "adapter config"
@@ -81,7 +79,7 @@ def test_truncation_cause_lists_the_facts_of_the_container_state(state: Terminat
     assert helpers.describe_truncation_cause(state) == text
 
 
-def test_truncation_cause_without_container_state_tells_what_is_known_of_the_pod() -> None:
+def test_truncation_cause_without_container_state_is_what_is_known_of_the_pod() -> None:
     gone = helpers.describe_truncation_cause(None, pod_missing=True)
     assert gone.startswith("pod is gone — Job pod was removed (eviction, preemption, or external delete)")
     late = helpers.describe_truncation_cause(None, pod_missing=False, phase="Running")
@@ -94,8 +92,8 @@ def test_truncation_cause_without_container_state_tells_what_is_known_of_the_pod
         ("cancelled", True),
         ("cancelling", True),
         *((word, False) for word in ("succeeded", "failed", "completed")),
-    ]
-    + [(word, False) for word in ("running", "queued", "pending", "unknown", "", None)],
+        *((word, False) for word in ("running", "queued", "pending", "unknown", "", None)),
+    ],
 )
 def test_run_is_aborted_only_for_a_status_of_cancellation(status: str | None, aborts: bool) -> None:  # noqa: FBT001
     assert helpers.should_abort_for_cancellation(status) is aborts

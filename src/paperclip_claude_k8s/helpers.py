@@ -198,7 +198,7 @@ def classify_orphan(job: object, expected: Claimant | Mapping[str, Any]) -> Orph
 
     `job`: a `V1Job` or a dict. `expected`: the run's `{"taskId": ..., "sessionId": ...}`, each None if
     unknown. The result equals one of the texts "reattach", "block_task_unknown", "block_task_mismatch" and
-    "block_session_mismatch".
+    "block_session_mismatch"; for a `Claimant` that adopts no orphans also "block_reattach_disabled".
     """
     claimant = expected if isinstance(expected, Claimant) else _claimant(expected)
     snapshot = job if isinstance(job, JobSnapshot) else job_snapshot(json_of(job))

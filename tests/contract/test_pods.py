@@ -6,7 +6,14 @@ import re
 import pytest
 from tests.support.clusters import CONTRACT_TIMEOUT, ContractCluster
 
-from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, Terminated, WatchEvent
+from paperclip_claude_k8s.cluster.model import (
+    Bookmark,
+    JobRef,
+    JobSnapshot,
+    PodSnapshot,
+    Terminated,
+    WatchEvent,
+)
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 
 STAMP = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")
@@ -146,13 +153,15 @@ async def test_watch_reports_a_deletion(tested: ContractCluster) -> None:
     made = await tested.cluster.create_job(tested.namespace, tested.job("leaves", runs_for=30))
     listing = await tested.cluster.list_jobs(tested.namespace, tested.labels)
     await tested.cluster.delete_job(made.ref, "Background")
+    gone: JobRef | None = None
     async with asyncio.timeout(CONTRACT_TIMEOUT):
         async for event in tested.cluster.watch_jobs(
             tested.namespace, tested.labels, listing.resource_version
         ):
             if isinstance(event, WatchEvent) and event.gone:
-                assert event.snapshot.ref == made.ref
+                gone = event.snapshot.ref
                 break
+    assert gone == made.ref
 
 
 async def test_foreground_deleted_job_stays_until_its_pod_is_gone(tested: ContractCluster) -> None:

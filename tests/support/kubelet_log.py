@@ -199,8 +199,10 @@ class Response:
         """Number of bytes returned so far."""
         self.stalled = False
         """Whether new output is withheld from the reader."""
-        log.cut_without_error &= not follow
-        self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else 1e9)
+        if follow:  # this stream takes the place of one that ended normally
+            log.cut_without_error = False
+        never = 1e9
+        self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else never)
         """Loop time from which a read without new bytes fails."""
 
     def end(self) -> None:
@@ -297,5 +299,6 @@ def _second(second: int, zone: int) -> bytes:
 def stamp(time: int, zone: int = 0) -> bytes:
     """A time as the kubelet prints it before a line."""
     second, nano = divmod(time, NANO)
-    tail = b"Z" if not zone else b"%c%02d:%02d" % (b"-+"[zone > 0], *divmod(abs(zone), 60))
+    sign = b"+" if zone > 0 else b"-"
+    tail = b"Z" if not zone else b"%b%02d:%02d" % (sign, *divmod(abs(zone), 60))
     return b"%b.%09d%b " % (_second(second, zone), nano, tail)
