@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.support.kubelet_log import NANO, Fault, KubeletLog, Refusal
+from tests.support.kubelet_log import NANO, RECORD_BYTES, Fault, KubeletLog, Refusal
 from tests.support.log_sinks import NONCE, MemoryRelayFile, RecordingSink, totals
 
 from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, SourceInfo, Totals
@@ -181,7 +181,7 @@ class Writer:
 
     async def _long_line(self) -> None:
         """A line of many records, possibly written over several seconds and into two files."""
-        size = self.rng.choice((16384, 16385, 20000, 49152, 100_000))
+        size = self.rng.choice((RECORD_BYTES, RECORD_BYTES + 1, 20000, 3 * RECORD_BYTES, 100_000))
         self._count += 1
         text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
         slow = self.schedule.reads_rotated_file_to_end and self.rng.random() < 0.5
@@ -191,10 +191,10 @@ class Writer:
         rotate = self._may_rotate() and repairable and self.rng.random() < 0.4
         time, files = self.log.now(), set()
         self.stdout.content += text
-        for at in range(0, len(text), 16384):
-            self.log.record(text[at : at + 16384])
+        for at in range(0, len(text), RECORD_BYTES):
+            self.log.record(text[at : at + RECORD_BYTES])
             files.add(len(self.log.files) - 1)
-            if rotate and at == 16384:
+            if rotate and at == RECORD_BYTES:
                 self.log.rotate()
             if slow:
                 await asyncio.sleep(self.rng.choice((0.0, 0.3, 1.2, 3.0)))
