@@ -275,7 +275,8 @@ class Pipeline:
     async def _stdout_after_gap(self, batch: LineBatch, block: bytes) -> LineBatch | None:
         """Fill the gap before `block`, the lines of stdout that begin the batch, or record it as possible.
 
-        Returns the lines still to deliver: without the first line if that is only the rest of a line.
+        Returns the lines still to deliver: without the first one if it is only the rest of a line, or if that
+        line was delivered from the file.
         """
         first, counts, backfill = batch.first(), self._deliverer.counts, self._deliverer.backfill
         if self._position.may_continue_with(first):
