@@ -5,13 +5,12 @@ The text of a failure has two parts: `what` happened, with the message of the cl
 `next_step` for a person. `docs/errors.toml` describes each code for the documentation.
 
     RunFailure                     raised by a step of the run; `execute` turns it into the run's result
-    └── Failure                    the value: code, texts, and what the host may conclude from it
+    └── Failure                    the value: code, texts, and evidence for the host (below: the usual one)
         ├── before any Job         config, agent id, prompt size, home pod           evidence: bootstrap
         ├── guard and create       blocked, unreachable, orphans, refused            evidence: bootstrap
         ├── never started          not scheduled, image, init                        evidence: bootstrap
         ├── Job not adoptable      no readable Pod, not relabelled                   evidence: continuation
-        └── the agent may have run disrupted, deleted, timeout, Claude's own errors  evidence: continuation,
-                                   unless it is proven that the agent did not start, or was stopped cleanly
+        └── the agent may have run disrupted, deleted, timeout, Claude's own errors  evidence: continuation
 """
 
 from collections.abc import Sequence

@@ -63,8 +63,7 @@ class Backfill:
         self.reader = FileReader(file)
         self._aligned = True
         """False from the moment a comparison finds a difference until the next bookmark (see `marks`)."""
-        self.unproven = 0
-        """Bytes that `missing_at_end` yielded without totals to compare them with."""
+        self.unproven = 0  # bytes that `missing_at_end` yielded without totals to compare them with
         self._mismatch: str | None = None
         """Why text of the file was rejected; None if none was."""
 
@@ -163,14 +162,13 @@ class Backfill:
         """Why the file cannot be used at the end of the log; None if it can, or if the relay reports why.
 
         If the log is complete without the file, the end of the file is checked here, because the file may not
-        have been read for a long time.
+        have been read for a long time. If the relay copied all of the output, the file must also end there.
         """
         if totals is not None and (totals.in_file is None or totals.in_file < totals.bytes):
             return None
         if totals is None or self.reader.timed_out or self._counts.bytes != totals.bytes:
             return self.reader.failure or self._mismatch
         ending = self._counts.ending
-        # if the relay copied all of the output, the file must end there: one more byte is read, to see that
         start, stop = totals.bytes - len(ending), totals.bytes + (totals.in_file == totals.bytes)
         for attempt in range(ATTEMPTS):
             if attempt:

@@ -111,8 +111,7 @@ class FileReader:
         except OSError as error:
             self._fail(error.strerror or str(error), FAILURE_PAUSE)
         else:
-            if not self._given_up:  # the reason for giving up stays
-                self.failure = None
+            self.failure = self.failure if self._given_up else None  # the reason for giving up stays
             return piece
         finally:
             self._reading = None

@@ -184,9 +184,7 @@ class LiveReader:
             limit = self._timings.silence_timeout
             await self._connection.report_reconnect(f"no bytes for {limit:.0f} s, not even a bookmark")
             return Stop.SILENT
-        first_steps_back = probes == 0 and stream.may_start_too_late
-        second_steps_back = probes == 1 and stream.may_omit_lines
-        step_back = first_steps_back or second_steps_back
+        step_back = (probes == 0 and stream.may_start_too_late) or (probes == 1 and stream.may_omit_lines)
         read = await self._connection.read_through(STEP_BACK if step_back else 0)
         if not read.new:
             return None
