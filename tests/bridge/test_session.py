@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.support.bridge import Peer, a_bridge, a_context
 from tests.support.cli_commands import SOURCE
+from tests.support.file_event import FileEvent
 
 from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.bridge.callbacks import WINDOW_BYTES
@@ -266,9 +267,14 @@ async def test_cancel_right_after_the_call_starts_nothing(cluster: DevCluster) -
 
 
 @pytest.mark.parametrize("end", ["the pipe closes", "SIGTERM"])
-async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(cluster: DevCluster, end: str) -> None:
+async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(
+    cluster: DevCluster, end: str, tmp_path: Path
+) -> None:
+    adopted = FileEvent(tmp_path / "adopted", f"{tmp_path}/adopted")
+    init = '{"type":"system","subtype":"init","session_id":"s"}'
+    script = f"echo '{init}'; {adopted.wait}; echo '{RESULT}'"
     async with a_bridge() as peer:
-        call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3"))
+        call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_SCRIPT=script))
         await peer.next_callback(call, "onLog", "init")
         if end == "SIGTERM":
             peer.terminate()
@@ -282,9 +288,10 @@ async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(cluster: De
     assert not job.finished
     async with a_bridge() as successor:
         call = successor.call("execute", ctx=a_context(cluster, "run-2") | {"context": _same_task()})
+        await successor.next_callback(call, "onLog", job.ref.name)
+        adopted.set()
         value = (await successor.response(call))["value"]
         assert value["exitCode"] == 0
-        assert job.ref.name in json.dumps(successor.callbacks(call, "onLog"))
         assert successor.stdout_of(call).count('"subtype":"init"') == 1
     assert await jobs(cluster, "run-2") == []
 
