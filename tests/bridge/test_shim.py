@@ -11,7 +11,7 @@ from tests.support.node import node_host, run_step, warnings_in
 
 from paperclip_claude_k8s import __version__, create_server_adapter
 from paperclip_claude_k8s.devcluster import DevCluster
-from paperclip_claude_k8s.host.session import deserialize, display_id, serialize
+from paperclip_claude_k8s.host.session import FIELD_SPELLINGS, deserialize, display_id, serialize
 
 
 def lines_of_agent(log: str) -> list[str]:
@@ -313,6 +313,11 @@ async def test_shim_session_codec_behaves_like_pythons(shim: Path) -> None:
             "mcp_server_identity": "m",
         },
         {"cwd": "/w", "promptBundleKey": "k"},
+        *(
+            {"sessionId": "s", spelling: "x"}
+            for spellings in FIELD_SPELLINGS.values()
+            for spelling in spellings
+        ),
         {"sessionId": "s", "unknown": {"deep": 1}, "__paperclipConfigFingerprint": "x"},
     ]
     outcome, _ = await node_host(shim, [{"name": "codec", "method": "codec", "values": values}])

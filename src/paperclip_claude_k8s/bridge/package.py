@@ -11,6 +11,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.bridge.wire import PROTOCOL
 from paperclip_claude_k8s.claude.ui import ui_parser_source
+from paperclip_claude_k8s.host.session import FIELD_SPELLINGS
 from paperclip_claude_k8s.ports import ProcessSettings
 
 PACKAGE_NAME = "paperclip-adapter-claude-k8s"
@@ -96,6 +97,7 @@ def facts(python: str) -> dict[str, Any]:
         "idleMs": IDLE_TIMEOUT_MS,
         "maxLineBytes": Limits().bridge_line_bytes,
         "members": {name: getattr(adapter, name) for name in DATA_MEMBERS},
+        "sessionFields": FIELD_SPELLINGS,
         "models": adapter.models,
         "configSchema": adapter.get_config_schema(),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 
-_SPELLINGS: Mapping[str, tuple[str, ...]] = {
+FIELD_SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "sessionId": ("sessionId", "session_id"),
     "cwd": ("cwd", "workdir", "folder"),
     "workspaceId": ("workspaceId", "workspace_id"),
@@ -35,7 +35,7 @@ def deserialize(raw: object) -> dict[str, str] | None:
     """
     if not isinstance(raw, Mapping):
         return None
-    texts = {name: _first_text(raw, spellings) for name, spellings in _SPELLINGS.items()}
+    texts = {name: _first_text(raw, spellings) for name, spellings in FIELD_SPELLINGS.items()}
     params = {name: text for name, text in texts.items() if text is not None}
     return params if "sessionId" in params else None
 

@@ -13,7 +13,7 @@ const { executeBy } = await part("run.js");
 const { isOlder, serverVersion } = await part("server.js");
 const { whileServerRuns } = await part("stop.js");
 const { watchRun } = await part("stored.js");
-const { sessionCodec } = await part("session.js");
+const { newSessionCodec } = await part("session.js");
 const { hostTexts } = await part("texts.js");
 
 const LEVELS = ["error", "warn", "info"]; // what needs attention comes first
@@ -33,7 +33,7 @@ export function createServerAdapter() {
     ...facts.members,
     type: facts.type,
     models: facts.models,
-    sessionCodec,
+    sessionCodec: newSessionCodec(facts.sessionFields),
     execute: (ctx) => executeBy({ bridge, hostTexts, logFormat, isLeaseLost, serverStopped, watchRun, whileServerRuns }, ctx),
     testEnvironment: (ctx) => testEnvironment(bridge, ctx),
     listModels: () => callOr("listModels", {}, facts.models),
