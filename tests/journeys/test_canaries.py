@@ -47,7 +47,7 @@ CANARIES = {
     "prompt": "sk-c4n4ry-prompt-0123456789",
     "argument": "c4n4ry-argument-0123456789",
 }
-BROKEN_RESULT = json.dumps(
+FAILED_RESULT = json.dumps(
     {
         "type": "result",
         "subtype": "error_during_execution",
@@ -237,8 +237,11 @@ def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "good": ('sleep 3; printf %s "$PAPERCLIP_API_KEY$MY_TOKEN$TEMPLATE_KEY" | wc -c', {}),
-    "by init": ('sleep 3; printf %s "$PAPERCLIP_API_KEY" | wc -c', {"promptDelivery": "init"}),
-    "an error": (f"printf '%s\\n' '{BROKEN_RESULT}'; exit 1", {}),
+    "prompt by init container": (
+        'sleep 3; printf %s "$PAPERCLIP_API_KEY" | wc -c',
+        {"promptDelivery": "init"},
+    ),
+    "an error": (f"printf '%s\\n' '{FAILED_RESULT}'; exit 1", {}),
     "cut short": ('echo \'{"type":"system","subtype":"init"}\'; kill -9 $$', {}),
     "timed out": ("sleep 60", {"timeoutSec": 1}),
     "never started": ("true", {"image": "missing/image:1", "imagePullTimeoutSec": 2}),
@@ -302,12 +305,12 @@ async def assert_no_leak(
     seen.outputs += [json.dumps(result.to_wire()), repr(result), caplog.text]
     assert seen.leaks() == {}
     assert result.error_code == EXPECTED_CODES.get(name, "claude_no_result")
-    if name in {"good", "by init", "timed out"}:
+    if name in {"good", "prompt by init container", "timed out"}:
         assert {label.split(" ")[0] for label in seen.objects} >= {"Job", "Pod", "Lease"}
         assert seen.host_log.meta
     if name == "good":
         received = ("auth token", "config env", "pod template")
-        assert seen.host_log.stdout.strip() == str(sum(len(CANARIES[name]) for name in received))
+        assert seen.host_log.stdout.strip() == str(sum(len(CANARIES[canary]) for canary in received))
 
 
 async def test_repr_of_context_and_config_shows_no_canary(home: Home) -> None:

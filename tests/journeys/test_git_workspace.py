@@ -95,7 +95,7 @@ async def test_work_that_is_not_pushed_is_reported_with_its_size(git_site: Site,
     assert result.result_json is not None
     found = result.result_json["workspace"]
     assert (found["pushed"], found["unpushedCommits"], found["uncommittedFiles"]) == (None, 1, 2)
-    assert found["uncommittedBytes"] == 2048 + 11
+    assert found["uncommittedBytes"] == 2048 + len("hello\nmore\n")
     assert "workspace_not_pushed" in result.result_json["warnings"][0]
     assert "1 commit that is not pushed" in log.status
     assert "2 files that are not committed (2.0 KiB)" in log.status
@@ -121,7 +121,7 @@ async def test_agent_gets_no_credentials_and_job_shows_none(git_site: Site, serv
     assert result.result_json is not None
     assert result.result_json["workspace"]["pushed"] == "x", log.status
     assert "canary-git" not in str(log.chunks) + str(log.meta) + str(result.to_wire())
-    assert "git-secret" not in log.stdout
+    assert "git-secret" not in log.stdout  # the folder in which the other containers have the credentials
 
 
 async def test_clone_that_fails_says_why_and_what_to_do(git_site: Site, server: GitServer) -> None:
@@ -157,7 +157,7 @@ async def test_repository_that_cannot_be_cloned_is_reported_and_the_agent_starts
     assert (found["cloned"], found["pushed"], found["uncommittedFiles"]) == (False, None, 1)
 
 
-async def test_stop_during_a_slow_push_is_answered(git_site: Site, server: GitServer) -> None:
+async def test_stop_during_a_slow_push_ends_the_run(git_site: Site, server: GitServer) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
     server.push_delay = 300
     stop, log = asyncio.Event(), HostLog()
@@ -182,13 +182,13 @@ async def test_run_of_a_host_that_dies_is_adopted_and_its_work_is_pushed(
 ) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
     ids = {"runId": str(uuid.uuid4()), "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}}
-    first, log, go_on = HostLog(), HostLog(), FileEvent.of(git_site, tmp_path)
+    first_log, log, go_on = HostLog(), HostLog(), FileEvent.of(git_site, tmp_path)
     script = f"echo working; {go_on.wait}; {CHANGE}"
     options: dict[str, Any] = {"more": ids, "gitPush": "agents/{run}"}
     async with asyncio.TaskGroup() as group:
-        killed = group.create_task(run(git_site, script, {"repoUrl": url}, host_log=first, **options))
-        await wait_for_output(first, "working")
-        killed.cancel()
+        first_run = group.create_task(run(git_site, script, {"repoUrl": url}, host_log=first_log, **options))
+        await wait_for_output(first_log, "working")
+        first_run.cancel()
     await git_site.adapter.shutdown()
     second = Adapter(ProcessSettings(env=IN_HOME_POD if git_site.name == "real" else {}, policy=POLICY))
     try:

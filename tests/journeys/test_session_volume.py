@@ -242,13 +242,13 @@ async def test_claim_in_use_is_never_pruned(account: RealAccount, tmp_path: Path
             host_log = HostLog()
             running = group.create_task(sessions.script(f"echo begun; {WAIT}", host_log=host_log))
             await wait_for_output(host_log, "begun")
-            kept = await prune_unused(NAMESPACE, ports, timedelta(days=30), dry_run=False)
-            assert claim not in kept["removed"]
-            assert f"Job/ac-{sessions.agent}" in kept["kept"][claim]
+            during_run = await prune_unused(NAMESPACE, ports, timedelta(days=30), dry_run=False)
+            assert claim not in during_run["removed"]
+            assert f"Job/ac-{sessions.agent}" in during_run["kept"][claim]
             go_on(volume)
             result, log = await running
             assert result.error_message is None, log.status
             assert await sessions.site.leftovers(agent=sessions.agent) == []
-            removed = await prune_unused(NAMESPACE, ports, timedelta(days=30), dry_run=False)
-            assert claim in removed["removed"], removed
+            after_run = await prune_unused(NAMESPACE, ports, timedelta(days=30), dry_run=False)
+            assert claim in after_run["removed"], after_run
             await as_admin("wait", "--for=delete", f"pvc/{claim}", "--timeout=30s")

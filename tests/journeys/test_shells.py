@@ -22,7 +22,7 @@ from paperclip_claude_k8s.testing import capture
 
 CAPTURE = "02"
 WHOLE = capture(CAPTURE)
-LONG = "240"
+MAX_WAIT_SECONDS = "240"
 """Seconds that a command waits at most for the end of a run."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 """Sent to the commands in turn."""
@@ -78,7 +78,7 @@ def new_run_args(cli: CommandRunner, agent: PacedAgent) -> list[str]:
         "--output",
         out,
         "--timeout",
-        LONG,
+        MAX_WAIT_SECONDS,
     ]
 
 
@@ -86,7 +86,15 @@ def resume_args(cli: CommandRunner) -> list[str]:
     """Arguments that continue the only run."""
     record = cli.record()
     assert record is not None
-    return ["run", "--run-id", record["run_id"], "--output", str(cli.folder / "out"), "--timeout", LONG]
+    return [
+        "run",
+        "--run-id",
+        record["run_id"],
+        "--output",
+        str(cli.folder / "out"),
+        "--timeout",
+        MAX_WAIT_SECONDS,
+    ]
 
 
 def reached_phase(cli: CommandRunner, *wanted: str) -> Callable[[], bool]:
@@ -143,7 +151,7 @@ async def test_command_killed_at_ten_points_yields_one_run(
         *((share, saved_share(cli, share)) for share in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)),
         (1.0, reached_phase(cli)),
     ]
-    observer, codes = PodObserver(site), []
+    observer, ends = PodObserver(site), []
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(observer.watch())
         for number, (share, condition) in enumerate(steps):
@@ -151,14 +159,14 @@ async def test_command_killed_at_ten_points_yields_one_run(
             signum = SIGNALS[number % 3]
             arguments = resume_args(cli) if cli.record() else new_run_args(cli, agent)
             code, out, _ = await cli.run_and_kill(signum, condition, *arguments)
-            codes.append((signum, code))
+            ends.append((signum, code))
             if signum is not signal.SIGKILL and code == -signum:
                 reply = json.loads(out)
                 assert reply["status"] in {"failed", "polling"} or reply["result"], reply
         code, reply, _ = await cli.run(*resume_args(cli))
         second_code, second_reply, _ = await cli.run(*resume_args(cli))
         watching.cancel()
-    assert all(code == -signum for signum, code in codes[:8]), codes
+    assert all(code == -signum for signum, code in ends[:8]), ends
     assert (code, reply["status"]) == (0, "succeeded")
     assert (second_code, second_reply) == (0, reply)
     assert len(observer.pods) == 1
@@ -176,7 +184,7 @@ async def test_two_commands_resume_one_run_with_one_result(
     await cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.2), *new_run_args(cli, agent))
     record = cli.record()
     assert record is not None
-    arguments = ["run", "--run-id", record["run_id"], "--timeout", LONG, "--output"]
+    arguments = ["run", "--run-id", record["run_id"], "--timeout", MAX_WAIT_SECONDS, "--output"]
     agent.allow(1.0)
     async with asyncio.TaskGroup() as group:
         commands = [

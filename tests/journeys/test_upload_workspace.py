@@ -136,12 +136,12 @@ async def test_host_that_dies_in_mid_run_is_replaced_and_changes_come_back(
     upload_site: Site, project: Path
 ) -> None:
     ids = {"runId": str(uuid.uuid4()), "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}}
-    first, log = HostLog(), HostLog()
+    first_log, log = HostLog(), HostLog()
     script = "echo working; sleep 5; echo agent >README"
     async with asyncio.TaskGroup() as group:
-        killed = group.create_task(run(upload_site, script, project, host_log=first, more=ids))
-        await wait_for_output(first, "working")
-        killed.cancel()
+        first_run = group.create_task(run(upload_site, script, project, host_log=first_log, more=ids))
+        await wait_for_output(first_log, "working")
+        first_run.cancel()
     await upload_site.adapter.shutdown()
     second = new_adapter(upload_site)
     try:
@@ -158,9 +158,9 @@ async def end_host_in_mid_run(site: Site, project: Path, script: str, agent: dic
     log = HostLog()
     async with asyncio.TaskGroup() as group:
         more = {"runId": str(uuid.uuid4()), "agent": agent}
-        killed = group.create_task(run(site, script, project, host_log=log, more=more))
+        running = group.create_task(run(site, script, project, host_log=log, more=more))
         await wait_for_output(log, "working")
-        killed.cancel()
+        running.cancel()
     await site.adapter.shutdown()
     await asyncio.sleep(4)
 

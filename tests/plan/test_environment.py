@@ -324,9 +324,9 @@ def test_variables_that_may_be_secret_are_in_run_secret(layer: str, name: str, v
     assert name not in env.literals
 
 
-def test_home_is_always_the_plain_value_of_the_pod() -> None:
+def test_home_variable_is_always_set_by_the_adapter_and_never_secret() -> None:
     pod = home_pod(literal("HOME", "/root" * 30_000), literal("DB_PASSWORD", "paperclip"))
-    env = environment(home=pod)
+    env = environment(home=pod)  # the text of DB_PASSWORD occurs in the value of HOME
     assert env.literals["HOME"] == "/paperclip"
     assert "HOME" not in env.secrets
     assert env.files == {}

@@ -47,17 +47,17 @@ def test_owner_of_volume_is_changed_only_if_it_differs() -> None:
 
 
 def test_job_has_one_pod_and_no_retry() -> None:
-    job = the_job()["spec"]
-    assert (job["backoffLimit"], job["podReplacementPolicy"]) == (0, "Failed")
-    assert job["template"]["spec"]["restartPolicy"] == "Never"
-    assert job["ttlSecondsAfterFinished"] == 3600
-    assert "activeDeadlineSeconds" not in job
+    job_spec = the_job()["spec"]
+    assert (job_spec["backoffLimit"], job_spec["podReplacementPolicy"]) == (0, "Failed")
+    assert job_spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert job_spec["ttlSecondsAfterFinished"] == 3600
+    assert "activeDeadlineSeconds" not in job_spec
 
 
 def test_deadline_is_the_sum_of_three_start_budgets_time_limit_and_grace() -> None:
-    job = the_job(timeoutSec=600, graceSec=30)["spec"]
+    job_spec = the_job(timeoutSec=600, graceSec=30)["spec"]
     # scheduleTimeoutSec, imagePullTimeoutSec, startTimeoutSec, timeoutSec, graceSec
-    assert job["activeDeadlineSeconds"] == 120 + 900 + 120 + 600 + 30
+    assert job_spec["activeDeadlineSeconds"] == 120 + 900 + 120 + 600 + 30
 
 
 def test_every_empty_dir_has_a_size_limit() -> None:

@@ -246,7 +246,11 @@ HUGE_CONTEXT = a_context(
 
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=list(VARIANTS))
 def test_environment_strings_of_all_containers_fit_the_limit(config: Object) -> None:
-    env = {"LONG": "x" * 300_000, "LONG_TOKEN": "y" * 300_000, "EDGE": "z" * (100 * 1024 - len("EDGE="))}
+    env = {
+        "LONG": "x" * 300_000,
+        "LONG_TOKEN": "y" * 300_000,
+        "EDGE": "z" * (ENV_STRING_BYTES - len("EDGE=")),
+    }
     spec = the_job(HUGE_CONTEXT, env=env, **config)["spec"]["template"]["spec"]
     strings = [
         f"{entry['name']}={entry.get('value', '')}"

@@ -195,8 +195,8 @@ def test_pods_of_a_claim_on_one_node_find_each_other_beside_the_home_pods_affini
     job = the_job(home=home, sessionVolume="auto", sessionVolumePer="company")
     template = job["spec"]["template"]
     affinity = template["spec"]["affinity"]
-    own, ours = affinity["podAffinity"][ONE_NODE]
-    assert own == {"topologyKey": "zone"}
+    from_home, ours = affinity["podAffinity"][ONE_NODE]
+    assert from_home == {"topologyKey": "zone"}
     assert ours["topologyKey"] == "kubernetes.io/hostname"
     selected = ours["labelSelector"]["matchLabels"]
     assert selected.items() <= template["metadata"]["labels"].items()
@@ -271,12 +271,13 @@ def test_session_id_alone_is_resumed_on_a_claim() -> None:
 
 
 def test_difference_between_claim_and_config_is_reported() -> None:
-    facts = ClaimSnapshot(
+    snapshot = ClaimSnapshot(
         "ns", AUTO_NAME, "u", access_modes=("ReadWriteOnce",), storage_class="slow", size="1024Mi"
     )
     config = AdapterConfig.read(
         {"sessionVolume": "auto", "sessionVolumeSize": "1Gi", "sessionVolumeClass": "fast"}
     )
-    volume = choose(ClaimFacts(facts, readable=True), sessionVolume="auto")
-    notes = list(session_volume_notes(config, volume, ClaimFacts(facts, readable=True)))
+    facts = ClaimFacts(snapshot, readable=True)
+    volume = choose(facts, sessionVolume="auto")
+    notes = list(session_volume_notes(config, volume, facts))
     assert notes == [f"Claim {AUTO_NAME} exists with sessionVolumeClass slow, not fast: it is used as it is"]

@@ -45,14 +45,14 @@ class Rig:
     cache: Path
     """Where `up.sh` keeps the files of the running servers."""
 
-    async def restart_server(self, number: signal.Signals, *, stopped_for: float = 0.0) -> None:
+    async def restart_server(self, signum: signal.Signals, *, stopped_for: float = 0.0) -> None:
         """End the server with a signal and start it again on its data.
 
         `stopped_for`: seconds for which it is suspended before, so that its leases on runs expire.
         """
         await self._suspend(stopped_for)
         (self._server_folder() / "restart").touch()  # `up.sh` then starts the server again when it has ended
-        await self._end(number)
+        await self._end(signum)
 
     async def restart_with(self, variables: Mapping[str, str], *, stopped_for: float = 0.0) -> None:
         """Kill the server and start it with other variables. It cannot be restarted again."""
@@ -82,15 +82,15 @@ class Rig:
             os.kill(self._server_pid(), signal.SIGSTOP)
             await asyncio.sleep(seconds)
 
-    async def _end(self, number: signal.Signals) -> None:
+    async def _end(self, signum: signal.Signals) -> None:
         pid = self._server_pid()
-        os.kill(pid, number)
+        os.kill(pid, signum)
         async with asyncio.timeout(STOP_TIMEOUT):
             while _is_alive(pid):  # noqa: ASYNC110  # another program's process has no event
                 await asyncio.sleep(POLL_INTERVAL)
 
     def bridges(self) -> list[int]:
-        """Return the pids of the Python processes that the server has started."""
+        """Return the pids of the bridges, the adapter's Python processes that the server has started."""
         children = "".join(
             path.read_text() for path in Path(f"/proc/{self._server_pid()}/task").glob("*/children")
         )
@@ -235,7 +235,7 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
 
 
 async def _start_server(folder: Path, env: Mapping[str, str]) -> tuple[asyncio.subprocess.Process, Any]:
-    """Return the process of `up.sh`, and what it printed. It gives the server one minute to start."""
+    """Return the process of `up.sh` and its output. It gives up on a server after one minute."""
     for attempt in range(START_ATTEMPTS):
         process = await asyncio.create_subprocess_exec(
             "bash",

@@ -144,15 +144,15 @@ async def a_late_failure_lets_a_comment_wake_the_task(testbed: Testbed) -> str:
     hold = (actions["active"] or {}).get("cause")
     expect(hold != "legacy_execution_requires_reconciliation", "no reconciliation hold", actions)
     await testbed.reconfigure(agent)
-    known = len(await host.runs(agent))
+    runs_before = len(await host.runs(agent))
     await host.call("POST", f"/issues/{issue}/comments", {"body": "Please try once more."})
     await eventually(  # a run that the server started by itself may be cancelled in favour of the comment's
         lambda: host.runs(agent),
-        lambda runs: any(run["status"] == "succeeded" for run in runs[known:]),
+        lambda runs: any(run["status"] == "succeeded" for run in runs[runs_before:]),
         "a run that succeeds after the comment",
         RUN_TIMEOUT,
     )
-    return f"claude_failed in {known} runs; after a comment, a run succeeded"
+    return f"claude_failed in {runs_before} runs; after a comment, a run succeeded"
 
 
 async def _wait_until_idle(testbed: Testbed, agent: str) -> None:

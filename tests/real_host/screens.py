@@ -24,7 +24,7 @@ PAGE_TIMEOUT = 30.0
 """Seconds until a page shows what it should, on a busy machine."""
 PARSER_IN_PAGE = Path(__file__).with_name("parser_in_page.js")
 STEPS = 300
-"""Calls of the busy agent. Its output is about 2 MB of events."""
+"""Steps of the busy agent: a text, a call and its result in each. Its output is about 2 MB of events."""
 INIT = json.dumps(
     {"type": "system", "subtype": "init", "session_id": "11111111-2222-4333-8444-555555555555", "model": "m"}
 )
@@ -42,7 +42,7 @@ printf '%s\\n' '{{"type":"result","subtype":"success","is_error":false,"result":
 """
 
 
-async def shoot(page: Page, name: str, **size: int) -> None:
+async def save_screenshot(page: Page, name: str, **size: int) -> None:
     folder = os.environ.get("SCREENSHOTS")
     if folder:
         await page.screenshot(Path(folder) / f"{name}.png", **size)
@@ -54,7 +54,10 @@ async def url_of(testbed: Testbed, path: str) -> str:
 
 
 async def a_parser_is_started_by_the_page_or_not_needed(testbed: Testbed, page: Page) -> str:
-    """If the page's worker cannot start a parser, the log must be text; without the defect it can."""
+    """A worker script of the server may be unable to start a parser. Then the log must be text.
+
+    `repaired` is what the parser finds with a script without that defect, see `parser_in_page.js`.
+    """
     await page.open(await url_of(testbed, "dashboard"))
     await page.wait_for_text("Dashboard", PAGE_TIMEOUT)
     lines = [line for line in capture("01").decode().split("\n") if line]
@@ -66,7 +69,7 @@ async def a_parser_is_started_by_the_page_or_not_needed(testbed: Testbed, page: 
     checks = (await testbed.host.call("POST", path, {"adapterConfig": testbed.config()}))["checks"]
     (transcript,) = (check for check in checks if check["code"] == "k8s_transcript")
     starts = isinstance(found["shipped"], list)
-    expect(starts == ("plain text" not in transcript["message"]), "the test tells the truth", transcript)
+    expect(starts == ("plain text" not in transcript["message"]), "the environment test agrees", transcript)
     return "the page starts it" if starts else f"{found['shipped']}; transcripts are text"
 
 
@@ -78,11 +81,11 @@ async def a_transcript_is_readable(testbed: Testbed, page: Page) -> str:
     run = (await testbed.host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
     await page.open(await url_of(testbed, f"agents/{agent}/runs/{run}"))
     live = await page.wait_for_text("I will write the notes", PAGE_TIMEOUT)
-    await shoot(page, "run-live")
+    await save_screenshot(page, "run-live")
     await testbed.host.wait_for_end(run, RUN_TIMEOUT)
     await page.open(await url_of(testbed, f"agents/{agent}/runs/{run}"))
     after = await page.wait_for_text("Second part: alpha and beta.\n✓ done", PAGE_TIMEOUT)
-    await shoot(page, "run-after")
+    await save_screenshot(page, "run-after")
     for shown in (live, after):
         expect('{"type"' not in shown, "no JSON in the transcript", shown)
     expect("→ Bash  ls -1 /paperclip/workspace" in after, "calls of tools", after)
@@ -103,7 +106,7 @@ async def a_busy_run_is_shown_whole(testbed: Testbed, page: Page) -> str:
     record = await testbed.host.wait_for_end(run, RUN_TIMEOUT)
     expect(record["status"] == "succeeded", "the run succeeds", record)
     shown = await eventually(steps, lambda count: count == STEPS, f"{STEPS} steps on the live page", 10)
-    await shoot(page, "run-busy")
+    await save_screenshot(page, "run-busy")
     return f"{shown} of {STEPS} steps on the live page; log of {record['logBytes'] // 1000} kB"
 
 
@@ -117,7 +120,7 @@ async def the_issue_page_shows_progress(testbed: Testbed, page: Page) -> str:
     identifier = (await testbed.host.call("GET", f"/issues/{issue}"))["identifier"]
     await page.open(await url_of(testbed, f"issues/{identifier}"))
     await page.wait_for_text("Bash", PAGE_TIMEOUT)
-    await shoot(page, "issue-live")
+    await save_screenshot(page, "issue-live")
     await testbed.host.call("POST", f"/heartbeat-runs/{run}/cancel", {})
     return "the tool that runs is named"
 
@@ -136,14 +139,14 @@ async def the_form_is_short_and_unfolds(testbed: Testbed, page: Page) -> str:
     expect(
         shown.count("Effort") == 0 and shown.count("Thinking effort") == 1, "one control for the effort", form
     )
-    await shoot(page, "form", height=2000)
+    await save_screenshot(page, "form", height=2000)
     async with asyncio.timeout(PAGE_TIMEOUT):  # a click while the page still loads has no effect
         while "Pod and resources" not in await page.text():
             await page.click("Only the settings above")
             await asyncio.sleep(2)
     await page.click("Pod and resources")
     await page.wait_for_text("Pod template", PAGE_TIMEOUT)
-    await shoot(page, "form-unfolded", height=3200)
+    await save_screenshot(page, "form-unfolded", height=3200)
     return f"{len(form)} lines at first; a select shows the others by group"
 
 
@@ -163,7 +166,7 @@ async def the_test_page_begins_with_what_needs_attention(testbed: Testbed, page:
     await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
     await run_environment_test(page)
     shown = await page.wait_for_text("Bridge: Python", PAGE_TIMEOUT, "Test details", "is reachable")
-    await shoot(page, "test", height=3200)
+    await save_screenshot(page, "test", height=3200)
     details = shown[shown.index("Test details") :]
     expect("A probe Job ran `claude --version`" in details, "the probe that the config switches on", details)
     expect(details.index("No PVC") < details.index("is reachable"), "warnings before the rest", details)
@@ -176,7 +179,7 @@ async def an_agent_can_be_created_by_the_wizard(testbed: Testbed, page: Page) ->
     await page.open(await url_of(testbed, f"agents/new?name=Wanda&adapterType={ADAPTER_TYPE}"))
     await run_environment_test(page)
     await page.wait_for_text("nothing names a cluster", PAGE_TIMEOUT)
-    await shoot(page, "wizard")
+    await save_screenshot(page, "wizard")
     await page.click("Finish setup")
     await page.wait_for_text("Your agent is ready", PAGE_TIMEOUT)
     agents = await testbed.host.call("GET", f"/companies/{testbed.host.company}/agents")
@@ -186,7 +189,7 @@ async def an_agent_can_be_created_by_the_wizard(testbed: Testbed, page: Page) ->
     run = await testbed.host.nth_run(agent["id"], 1, RUN_TIMEOUT)
     run = await testbed.host.wait_for_end(run["id"], RUN_TIMEOUT)
     expect(run["status"] == "succeeded", "the agent runs after its settings were entered", run)
-    return "told what to set, created, and it runs with that"
+    return "the page says what to set; the agent is created, and runs with that"
 
 
 async def a_failure_is_short_and_names_the_folder(testbed: Testbed, page: Page) -> str:
@@ -197,7 +200,7 @@ async def a_failure_is_short_and_names_the_folder(testbed: Testbed, page: Page) 
     await testbed.host.wait_for_end(run, RUN_TIMEOUT)
     await page.open(await url_of(testbed, f"agents/{agent}/runs/{run}"))
     shown = await page.wait_for_text("Failure details", PAGE_TIMEOUT, "Events (", "Working dir:")
-    await shoot(page, "failure", height=3200)
+    await save_screenshot(page, "failure", height=3200)
     box = shown[shown.index("Failure details") : shown.index("Events (")]
     expect("of the transcript" not in box[200:], "no transcript in the details of the failure", box)
     invocation = shown[shown.index("Invocation") :]
@@ -219,7 +222,7 @@ async def the_costs_page_shows_what_runs_cost(testbed: Testbed, page: Page) -> s
     await eventually(lambda: testbed.host.call("GET", path), counts, "the run in the ledger", RUN_TIMEOUT)
     await page.open(await url_of(testbed, "costs"))
     shown = await page.wait_for_text("Cecilia", PAGE_TIMEOUT, "$0.0")
-    await shoot(page, "costs", height=2400)
+    await save_screenshot(page, "costs", height=2400)
     expect("unpriced" not in shown.lower(), "a price for all tokens", shown)
     return "agent and cost are shown, with a price for all tokens"
 

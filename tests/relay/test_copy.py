@@ -47,6 +47,7 @@ async def first_bytes(file: Path) -> bytes:
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
+    """The file to which the relay copies stdout. It does not exist yet."""
     return tmp_path / "volume" / "agent" / "run.ndjson"
 
 
@@ -141,7 +142,9 @@ async def test_agent_is_started_by_the_only_pod_allowed_or_without_such_a_pod(
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_agent_is_not_started_by_a_pod_without_uid_if_one_pod_is_allowed(runner: RelayRunner) -> None:
+async def test_agent_is_not_started_by_a_pod_without_uid_if_only_one_pod_is_allowed(
+    runner: RelayRunner,
+) -> None:
     assert (await runner.run("env", env={relay.ONLY_POD: UID})).code == relay.NOT_ONLY_POD_CODE
 
 
@@ -173,7 +176,10 @@ def assert_trouble_reported_once(ended: RelayEnd, copied: int | None = None) -> 
     counts = summary(ended)
     assert counts.bytes == len(SLOW_OUTPUT)
     assert counts.copy_trouble
-    assert counts.copied == copied if copied is not None else 0 <= (counts.copied or 0) <= counts.bytes
+    if copied is not None:
+        assert counts.copied == copied
+    else:
+        assert 0 <= (counts.copied or 0) <= counts.bytes
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere/run.ndjson", "/dev/null/run.ndjson"])

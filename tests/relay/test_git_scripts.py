@@ -114,8 +114,8 @@ def test_ssh_without_known_hosts_fails_before_it_connects(tmp_path: Path) -> Non
 # ── clone that may fail ──────────────────────────────────────────────────────────────────────────────────
 
 
-def started_without_files(pod: GitPod, **variables: str) -> str:
-    """Why, if the clone fails and the agent may start without it. Leaves the agent's folder empty."""
+def failure_of_optional_clone(pod: GitPod, **variables: str) -> str:
+    """Why a clone failed without which the agent may start. The agent's folder must be empty."""
     report = git_relay.read_clone_report(json.dumps(cloned(pod, OPTIONAL="1", **variables)), NONCE)
     assert report is not None
     assert list(pod.clone_folder.iterdir()) == []
@@ -126,7 +126,7 @@ def test_private_repository_without_credentials_leaves_an_empty_folder(
     pod: GitPod, server: GitServer
 ) -> None:
     server.password = "p4ss"
-    assert "could not read Username" in started_without_files(pod)
+    assert "could not read Username" in failure_of_optional_clone(pod)
     report = pod.push("fix")
     assert (report.pushed_branch, report.why) == ("", "the repository was not cloned")
     assert report.is_complete
@@ -138,7 +138,9 @@ def test_private_repository_without_credentials_leaves_an_empty_folder(
 def test_repository_that_the_agent_makes_in_the_empty_folder_is_pushed(
     pod: GitPod, server: GitServer
 ) -> None:
-    assert started_without_files(pod, REFS="refs/heads/nope") == "the repository has no branch or tag nope"
+    assert (
+        failure_of_optional_clone(pod, REFS="refs/heads/nope") == "the repository has no branch or tag nope"
+    )
     pod.agent("git init -q", *NEW_COMMIT)
     assert pod.push("fix").pushed_branch == "fix"
 
@@ -146,7 +148,7 @@ def test_repository_that_the_agent_makes_in_the_empty_folder_is_pushed(
 def test_image_without_git_leaves_an_empty_folder(tmp_path: Path, url: str) -> None:
     pod = GitPod(tmp_path / "pod", url, "busybox")
     (pod.folder / "bin" / "git").unlink()
-    assert started_without_files(pod) == "the image of this container has no git"
+    assert failure_of_optional_clone(pod) == "the image of this container has no git"
     assert (pod.folder / "sync" / "alive").is_fifo()
     assert pod.push("fix").is_complete
 
@@ -156,15 +158,15 @@ def test_clone_from_a_server_that_does_not_answer_is_given_up(tmp_path: Path, sh
     with socket.create_server(("127.0.0.1", 0)) as silent:
         pod = GitPod(tmp_path / "pod", f"http://127.0.0.1:{silent.getsockname()[1]}/app.git", shell)
         began = time.monotonic()
-        assert started_without_files(pod, SEC="2") == "it did not end within 2 seconds"
+        assert failure_of_optional_clone(pod, SEC="2") == "it did not end within 2 seconds"
         assert time.monotonic() - began < 20
 
 
-def test_clone_that_gets_stuck_after_it_began_leaves_nothing(
+def test_clone_that_fails_at_a_submodule_leaves_nothing(
     pod: GitPod, server: GitServer, tmp_path: Path
 ) -> None:
     server.new_submodule("app", "part", "http://127.0.0.1:9/never.git")
-    assert "git submodule update failed" in started_without_files(pod, SUBMODULES="1")
+    assert "git submodule update failed" in failure_of_optional_clone(pod, SUBMODULES="1")
 
 
 # ── cache ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -323,7 +325,8 @@ def test_packed_refs_and_stash_are_counted(pod: GitPod) -> None:
     cloned(pod)
     pod.agent(*NEW_COMMIT, "echo z >>README", "git stash -q", "git pack-refs --all")
     report = pod.push()
-    assert (report.branch, report.commits, report.files) == ("fix", 3, 0)
+    # a stash consists of two commits
+    assert (report.branch, report.commits, report.files) == ("fix", 1 + 2, 0)
 
 
 # ── hostile clones ───────────────────────────────────────────────────────────────────────────────────────

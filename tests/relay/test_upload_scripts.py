@@ -29,8 +29,11 @@ class UploadPod:
     shell: str
     excludes: tuple[str, ...] = ()
     with_ignored: bool = False
+    """Whether files that `.gitignore` excludes are uploaded and brought back, too."""
     log: bytes = b""
+    """What the returning container has printed."""
     only_bin: bool = False
+    """Whether the scripts find programs only in the folder `bin`, which is always so for busybox."""
 
     def __post_init__(self) -> None:
         for name in ("host", "parts", "workspace", "sync", "scratch", "bin"):
@@ -158,7 +161,8 @@ def test_links_special_files_and_git_stay(pod: UploadPod) -> None:
     (pod.project / "out").symlink_to("/etc")
     os.mkfifo(pod.project / "pipe")
     for name in (".git/hooks/pre-commit", ".git/HEAD"):
-        os.utime(pod.project / name, (2e9, 2e9))  # busybox compares whole seconds
+        # newer than the upload also for busybox, which compares whole seconds
+        os.utime(pod.project / name, (2e9, 2e9))
     before = tree(pod.host)
     done = pod.bring_back()
     assert tree(pod.host) == before
@@ -174,7 +178,7 @@ def test_what_is_above_the_limit_stays_and_is_counted(pod: UploadPod) -> None:
     assert (tree(pod.host)["old"], done.left["large"]) == ("2", 2)
 
 
-def test_files_at_which_nobody_looked_are_counted(pod: UploadPod) -> None:
+def test_files_that_were_not_examined_are_counted(pod: UploadPod) -> None:
     write_tree(pod.host, {f"old{number}": "1" for number in range(4)})
     assert pod.unpack()[0] == 0
     write_tree(pod.project, {f"new{number}": "1" for number in range(7)})
@@ -230,7 +234,7 @@ def test_missing_program_is_named(tmp_path: Path, tool: str) -> None:
     pod = UploadPod(tmp_path, "busybox")
     write_tree(pod.host, {"a": "1"})
     pod.unpack()
-    pod.shell = "dash"  # the one of busybox finds its own programs anywhere
+    pod.shell = "dash"  # the shell of busybox runs its own programs regardless of PATH
     pod.only_bin = True
     (pod.top / "bin" / tool).unlink()
     with pytest.raises(AssertionError, match=f"the image has no {tool}"):

@@ -265,12 +265,10 @@ async def test_released_pod_of_an_adopted_job_is_followed_at_once(tmp_path: Path
 @pytest.mark.parametrize("suffix", ["00000", "zzzzz"])
 async def test_of_two_pods_of_an_adopted_job_the_running_one_is_followed(tmp_path: Path, suffix: str) -> None:
     """`suffix` puts the Pod that has not started first or last in lists, which are sorted by name."""
-    slow_start = iter([(), ((9.0, "ContainerCreating", ""),)])
+    waits = iter([(), ((9.0, "ContainerCreating", ""),)])
 
     def pod_script_of(_pod: Object) -> PodScript:
-        return PodScript(
-            waiting=next(slow_start, ()), output=((0.0, PARTIAL),), ends_at=9999.0, stops_in=19.0
-        )
+        return PodScript(waiting=next(waits, ()), output=((0.0, PARTIAL),), ends_at=9999.0, stops_in=19.0)
 
     async with two_hosts(tmp_path, pod_script_of) as (fake, one, two):
         fake.faults.replaces_terminating_pods = True

@@ -117,7 +117,7 @@ async def test_claim_of_the_config_replaces_that_of_the_home_pod(tmp_path: Path)
 
 
 async def test_company_folders_are_only_on_the_claim_of_the_home_pod(tmp_path: Path) -> None:
-    """With another claim as HOME, `podTemplate` could mount this one with the folders of all companies."""
+    """Otherwise `podTemplate` could mount the home pod's claim with the folders of all companies."""
     policy = Policy(company_volumes=True)
     template = {"spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}}
     async with host(tmp_path, {"HOSTNAME": "paperclip-0"}, policy=policy) as (fake, adapter):

@@ -43,7 +43,7 @@ async def test_long_run_renews_a_single_lease(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _), started(one):
         before = fake.calls.count("update", "leases")
         await asyncio.sleep(200)
-        assert fake.calls.count("update", "leases") - before == 10
+        assert fake.calls.count("update", "leases") - before == 200 // 20  # `Timings.lease_renewal` is 20 s
         assert len(lease_holders(fake, "slot")) == 1
 
 
@@ -74,6 +74,7 @@ async def test_same_run_is_adopted_at_once_after_a_shutdown(tmp_path: Path) -> N
             result, host_log = await two.run()
         assert_whole(result, host_log)
         assert "our own earlier attempt" in host_log.status
+        # `LONG` takes 300 s; the first host watched it for 30 s
         assert asyncio.get_running_loop().time() - began < 290
         assert fake.calls.count("create", "jobs") == 1
         assert jobs(fake) == []
@@ -105,7 +106,7 @@ async def test_orphan_is_adopted_and_relabelled_by_a_run_of_its_task(tmp_path: P
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_host_learns_by_on_meta_which_job_is_adopted(tmp_path: Path) -> None:
+async def test_on_meta_names_the_adopted_job(tmp_path: Path) -> None:
     seen = HostLog()
     async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
         first.cancel()
@@ -179,13 +180,15 @@ async def test_job_with_a_live_holder_is_not_adopted(tmp_path: Path, run: str) -
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_run_waits_for_its_slot_for_concurrency_wait_sec(tmp_path: Path) -> None:
+async def test_run_waits_for_its_slot_within_concurrency_wait_sec(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one):
             result, host_log = await two.run(runId="run-2", config={"concurrencyWaitSec": 1000})
         assert_whole(result, host_log)
         assert host_log.status.count("Waiting up to 1000s") == 1
-        assert fake.calls.count("create", "leases") < 30
+        assert (
+            fake.calls.count("create", "leases") < 30
+        )  # the wait takes 270 s, and does not ask every second
         assert fake.calls.count("create", "jobs") == 2
 
 
@@ -355,9 +358,9 @@ async def test_terminating_job_of_this_run_is_waited_for(tmp_path: Path) -> None
         name = old["metadata"]["name"]
         terminating = {"deletionTimestamp": "2026-01-01T00:05:00Z", "finalizers": ["example.com/hold"]}
         fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(terminating))
-        free: dict[str, Any] = {"finalizers": []}
+        no_finalizers: dict[str, Any] = {"finalizers": []}
         remove_finalizers = partial(
-            fake.store.update, JOBS, "paperclip", name, lambda job: job["metadata"].update(free)
+            fake.store.update, JOBS, "paperclip", name, lambda job: job["metadata"].update(no_finalizers)
         )
         asyncio.get_running_loop().call_later(10, remove_finalizers)
         result, host_log = await two.run()
@@ -438,9 +441,9 @@ async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path)
             first.cancel()
             await asyncio.sleep(1)
             (old,) = jobs(fake)
-            leaving = {"deletionTimestamp": "2026-01-01T00:00:31Z", "finalizers": ["foregroundDeletion"]}
+            terminating = {"deletionTimestamp": "2026-01-01T00:00:31Z", "finalizers": ["foregroundDeletion"]}
             name = old["metadata"]["name"]
-            fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(leaving))
+            fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(terminating))
             async with started(two, 15, runId="run-2") as second:
                 assert [job["metadata"]["name"] for job in jobs(fake)] == [name]
                 result, host_log = await second
@@ -454,7 +457,8 @@ async def test_watch_that_hangs_delays_the_end_by_less_than_37_seconds(tmp_path:
         async with started(one, 280) as first:
             one.connection.watches_flowing.clear()
             result, host_log = await first
-            assert asyncio.get_running_loop().time() < 301 + 37  # `Timings.log_quiet` is 30 s
+            # the Pod ends after 301 s; `Timings.log_quiet` is 30 s
+            assert asyncio.get_running_loop().time() < 301 + 37
         assert_whole(result, host_log)
         assert jobs(fake) == []
 
@@ -503,8 +507,8 @@ async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) 
         assert result.session_id is not None
         assert result.session_id != SESSION
         assert "trying once more with a fresh session" in host_log.status
-        names = {name for verb, what, name in fake.calls.made if (verb, what) == ("delete", "jobs")}
-        assert len(names) == 2
+        deleted = {name for verb, kind, name in fake.calls.made if (verb, kind) == ("delete", "jobs")}
+        assert len(deleted) == 2
         assert fake.calls.count("create", "leases") == 2
         assert jobs(fake) == []
 
@@ -519,12 +523,12 @@ async def test_failed_fresh_session_is_not_retried(tmp_path: Path) -> None:
         assert fake.calls.count("create", "jobs") == 2
 
 
-@pytest.mark.parametrize("verb", ["create", "update"])
-async def test_without_leases_the_run_warns_and_writes_holder_annotations(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("denied", [["create"], ["create", "update"]])
+async def test_without_leases_the_run_warns_and_writes_holder_annotations(
+    tmp_path: Path, denied: list[str]
+) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        fake.faults.denied.add(("create", "leases"))
-        if verb == "update":
-            fake.faults.denied.add(("update", "leases"))
+        fake.faults.denied |= {(verb, "leases") for verb in denied}
         host_log = HostLog()
         async with started(one, host_log=host_log) as first:
             (job,) = jobs(fake)
@@ -587,7 +591,7 @@ async def test_stale_leases_of_a_disconnected_process_are_deleted(tmp_path: Path
     async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
         one.disconnect()
         first.cancel()
-        await asyncio.sleep(4000)
+        await asyncio.sleep(4000)  # a Lease is stale after an hour
         assert lease_holders(fake, "process") == ["host-one"]
         assert lease_holders(fake, "slot") == ["host-one/run-1"]
         async with started(two, 5, agent={"id": "another"}):
@@ -615,7 +619,7 @@ async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: 
         fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
             one.disconnect()
-            fake.faults.access_checks.clear()
+            fake.faults.access_checks.clear()  # Secrets can be created again
             result, host_log = await two.run(runId="run-2")
         assert_whole(result, host_log)
         assert "so it never started" in host_log.status
@@ -640,8 +644,8 @@ async def test_call_with_a_lost_response_makes_no_second_job(
         result, host_log = await one.run()
         assert_whole(result, host_log)
         assert one.connection.loses_response_of is None
-        names = {job for verb_, what, job in fake.calls.made if (verb_, what) == ("delete", "jobs")}
-        assert len(names) == 1
+        deleted = {job for call, kind, job in fake.calls.made if (call, kind) == ("delete", "jobs")}
+        assert len(deleted) == 1
         await asyncio.sleep(5)
         assert jobs(fake) == []
         assert lease_holders(fake, "slot") == []

@@ -60,7 +60,7 @@ async def test_host_without_on_spawn_gets_progress_instead_of_keepalives(tmp_pat
         assert "keepalive" not in host_log.status
         assert host_log.spawned == []
         times = [when for when, _ in reports]
-        assert all(later - earlier < 90 for earlier, later in pairwise(times)), "then a host gives the run up"
+        assert all(later - earlier < 90 for earlier, later in pairwise(times)), "a host gives up such a run"
         assert "waits for its Pod" in reports[0][1]["message"]
         assert "running (" in reports[-1][1]["message"]
         assert reports[-1][1]["lastEventAt"].endswith("Z")

@@ -52,9 +52,9 @@ async def final_phase(dev: DevCluster, name: str) -> str:
     async with asyncio.timeout(30):
         while True:
             changed = dev.store.next_change()
-            found = dev.store.get(PODS, "paperclip", name)["status"].get("phase", "")
-            if found in {"Succeeded", "Failed"}:
-                return str(found)
+            phase = dev.store.get(PODS, "paperclip", name)["status"].get("phase", "")
+            if phase in {"Succeeded", "Failed"}:
+                return str(phase)
             await changed.wait()
 
 
@@ -162,14 +162,12 @@ async def test_invalid_pods_are_refused_with_the_path_of_the_field(dev: DevClust
     for name, (body, field) in INVALID_PODS.items():
         status, text = await send(dev, "POST", PODS_PATH, body)
         assert (status, field in text) == (422, True), (name, text)
-        template = body.get("spec", {})
-        job = {"metadata": {"name": "job"}, "spec": {"template": {"spec": template}}}
+        pod_spec = body.get("spec", {})
+        job = {"metadata": {"name": "job"}, "spec": {"template": {"spec": pod_spec}}}
         if not field.startswith(("metadata", "labels", "owner")):
             status, text = await send(dev, "POST", "/apis/batch/v1/namespaces/paperclip/jobs", job)
-            assert (status, f"spec.template.{'' if field.startswith('spec') else 'spec'}" in text) == (
-                422,
-                True,
-            )
+            assert status == 422
+            assert ("spec.template." if field.startswith("spec") else "spec.template.spec") in text
     await assert_still_works(dev)
 
 
@@ -195,7 +193,7 @@ UNRUNNABLE_PODS = {
     "log that is removed": pod(
         command=["sh", "-c", "rm -rf $$HOME/*; exit 1"], terminationMessagePolicy="FallbackToLogsOnError"
     ),
-    "subPath through a link of an earlier container": pod(
+    "Pod that leaves a link on a volume, for the Pod `linked` of the test below": pod(
         spec={
             **volume(persistentVolumeClaim={"claimName": "c"}),
             "initContainers": [
@@ -270,6 +268,7 @@ async def test_patches_cannot_nest_an_object_ever_deeper(dev: DevCluster) -> Non
         headers = {"Content-Type": "application/json-patch+json"}
         statuses.add((await send(dev, "PATCH", f"{PODS_PATH}/victim", patch, **headers))[0])
         path += "/a" * 40
+    # applied; nested too deeply; below a part that was not added
     assert statuses == {200, 400, 422}
     await assert_still_works(dev)
 
@@ -355,8 +354,8 @@ async def test_events_and_objects_without_usual_fields_do_not_stop_the_controlle
     await assert_still_works(dev)
 
 
-async def test_client_cannot_set_the_status_of_a_new_object(dev: DevCluster) -> None:
-    """The controllers would act on conditions that a client has made up."""
+async def test_status_made_up_by_a_client_does_not_stop_the_controllers(dev: DevCluster) -> None:
+    """The new Job claims to be complete and to be deleted, and its times cannot be read."""
     status = {"conditions": [{"type": "Complete"}], "startTime": "yesterday"}
     body = {"metadata": {"name": "job", "deletionTimestamp": "x"}, "status": status}
     spec = {"spec": {"template": {"spec": pod()["spec"]}, "ttlSecondsAfterFinished": 0}}
@@ -384,6 +383,7 @@ async def until_none_is_left(folder: Path) -> None:
 
 
 LEAVES_CHILDREN = "setsid sleep 300 & setsid sh -c 'sleep 301; sleep 302' >/dev/null 2>&1 & sleep 0.2"
+"""A script that ends while its children, in sessions of their own, still run."""
 
 
 async def test_child_in_a_session_of_its_own_ends_with_its_pod(dev: DevCluster) -> None:
@@ -393,7 +393,7 @@ async def test_child_in_a_session_of_its_own_ends_with_its_pod(dev: DevCluster) 
     await until_none_is_left(dev.folder)
 
 
-EMBEDDED = """
+CLUSTER_PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -409,12 +409,14 @@ async def main():
         await asyncio.sleep(300)
 asyncio.run(main())
 """
+"""Runs a cluster, and a Pod with the script in its argument. Prints the cluster's folder when the script has
+made a file `started`."""
 
 
 async def test_pods_and_files_of_a_killed_cluster_are_removed(tmp_path: Path) -> None:
     script = f"{LEAVES_CHILDREN}; touch $$HOME/started; sleep 303"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", EMBEDDED, script),
+        *(sys.executable, "-c", CLUSTER_PROGRAM, script),
         env={**os.environ, "PYTHONPATH": SOURCE, "TMPDIR": str(tmp_path)},
         stdout=asyncio.subprocess.PIPE,
     )
@@ -432,11 +434,11 @@ async def test_pods_and_files_of_a_killed_cluster_are_removed(tmp_path: Path) ->
 async def test_files_of_a_cluster_killed_with_its_watcher_are_removed_by_the_next(
     tmp_path: Path,
 ) -> None:
-    left, in_use, other = (tmp_path / f"claude-k8s-dev-{name}" for name in ("left", "used", "other"))
+    left, link, foreign = (tmp_path / f"claude-k8s-dev-{name}" for name in ("left", "link", "foreign"))
     (left / "pods").mkdir(parents=True)
-    (left / "in-use").touch()
-    other.mkdir()
-    in_use.symlink_to(left)
+    (left / "in-use").touch()  # every folder of a cluster has this file; a running cluster holds a lock on it
+    foreign.mkdir()
+    link.symlink_to(left)
     program = "import asyncio; from paperclip_claude_k8s.devcluster import DevCluster\n"
     program += "async def main():\n  async with DevCluster.start(): pass\nasyncio.run(main())"
     process = await asyncio.create_subprocess_exec(
@@ -444,7 +446,7 @@ async def test_files_of_a_cluster_killed_with_its_watcher_are_removed_by_the_nex
         env={**os.environ, "PYTHONPATH": SOURCE, "TMPDIR": str(tmp_path)},
     )
     assert await process.wait() == 0
-    assert names_in(tmp_path) == ["claude-k8s-dev-other", "claude-k8s-dev-used"]
+    assert names_in(tmp_path) == ["claude-k8s-dev-foreign", "claude-k8s-dev-link"]
 
 
 def names_in(folder: Path) -> list[str]:

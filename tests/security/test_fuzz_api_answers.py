@@ -36,62 +36,14 @@ TIMINGS = Timings(
 )
 REF = JobRef("ns", "job", "uid")
 SECRET = SecretSnapshot("ns", "secret", "uid")
-_KEYS = st.sampled_from(
-    [
-        *(
-            "metadata",
-            "items",
-            "status",
-            "spec",
-            "kind",
-            "message",
-            "reason",
-            "code",
-            "type",
-            "object",
-            "labels",
-        ),
-        *(
-            "annotations",
-            "uid",
-            "name",
-            "namespace",
-            "resourceVersion",
-            "continue",
-            "conditions",
-            "creationTimestamp",
-        ),
-        *(
-            "containerStatuses",
-            "state",
-            "terminated",
-            "exitCode",
-            "ownerReferences",
-            "data",
-            "details",
-            "allowed",
-        ),
-        *(
-            "retryAfterSeconds",
-            "major",
-            "minor",
-            "series",
-            "lastObservedTime",
-            "spec",
-            "template",
-            "containers",
-        ),
-        *(
-            "renewTime",
-            "holderIdentity",
-            "accessModes",
-            "deletionTimestamp",
-            "parallelism",
-            "only-pod",
-            "phase",
-        ),
-    ]
-)
+_FIELDS = """
+    metadata items status spec kind message reason code type object labels annotations uid name
+    namespace resourceVersion continue conditions creationTimestamp containerStatuses state
+    terminated exitCode ownerReferences data details allowed retryAfterSeconds major minor series
+    lastObservedTime spec template containers renewTime holderIdentity accessModes deletionTimestamp
+    parallelism only-pod phase
+"""
+_KEYS = st.sampled_from(_FIELDS.split())
 _LEAVES = ODD_JSON | st.sampled_from(
     [
         "Status",
@@ -131,28 +83,22 @@ STATUSES = st.sampled_from(
 HEADERS = st.lists(
     st.sampled_from(
         [
-            *(
-                "Retry-After: 9",
-                "Retry-After: -1",
-                "Retry-After: 9e999",
-                "Content-Encoding: gzip",
-                "Content-Length: 7",
-            ),
-            *(
-                "Transfer-Encoding: chunked",
-                "Location: file:///etc/passwd",
-                'Warning: 299 - "\x1b[2J"',
-                "Set-Cookie: a=b",
-            ),
-            *(
-                "Content-Type: \xff",
-                "Warning: 299",
-                "Content-Length: -1",
-                "X: \x00",
-                "X",
-                ": y",
-                "Connection: upgrade",
-            ),
+            "Retry-After: 9",
+            "Retry-After: -1",
+            "Retry-After: 9e999",
+            "Content-Encoding: gzip",
+            "Content-Length: 7",
+            "Transfer-Encoding: chunked",
+            "Location: file:///etc/passwd",
+            'Warning: 299 - "\x1b[2J"',
+            "Set-Cookie: a=b",
+            "Content-Type: \xff",
+            "Warning: 299",
+            "Content-Length: -1",
+            "X: \x00",
+            "X",
+            ": y",
+            "Connection: upgrade",
         ]
     ),
     max_size=3,

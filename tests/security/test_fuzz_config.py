@@ -107,6 +107,7 @@ FIELDS = """
     initContainers volumes imagePullSecrets hostPID envFrom image privileged $patch valueFrom metadata
     annotations template nodeName limits requests cpu name
 """
+"""Keys that occur inside of settings."""
 KEYS = st.sampled_from([*SETTINGS, *FIELDS.split()])
 CONTEXT_KEYS = ["agent", "context", "runtime", "executionTarget", "runtimeMcp", "authToken", "runId", "x"]
 
@@ -138,16 +139,16 @@ def _joined(old: Any, new: Any) -> Any:
 
 
 class NoJobs(Gateway):
-    """Keeps the Jobs that are to be created, and refuses to create them."""
+    """Refuses to create Jobs, and keeps what it refused."""
 
     def __init__(self, fake: FakeCluster) -> None:
         super().__init__(http=fake.connection)
-        self.wanted: list[Any] = []
+        self.refused: list[Any] = []
 
     async def create_job(
         self, namespace: str, manifest: Mapping[str, Any], *, dry_run: bool = False
     ) -> JobSnapshot:
-        self.wanted.append((namespace, manifest))
+        self.refused.append((namespace, manifest))
         raise ClusterError(422, "Invalid", "the test creates no Job")
 
 
@@ -162,7 +163,7 @@ async def run_once(config: Any, more: dict[str, Any]) -> tuple[Any, list[Any]]:
         ctx = {"runId": "r", "agent": {"id": "a", "companyId": "c"}, "context": {}, "onLog": on_log}
         ctx |= {**more, "config": config}
         try:
-            return (await adapter.execute(ctx)).to_wire(), gateway.wanted
+            return (await adapter.execute(ctx)).to_wire(), gateway.refused
         finally:
             await adapter.shutdown()
 
@@ -223,16 +224,16 @@ def forbidden_in_container(container: Mapping[str, Any], pod: Mapping[str, Any])
 
 
 def check(config: Any, more: dict[str, Any]) -> None:
-    result, wanted = asyncio.run(run_once(config, more))
+    result, refused = asyncio.run(run_once(config, more))
     assert result["errorCode"], result
-    for namespace, job in wanted:
+    for namespace, job in refused:
         assert forbidden(namespace, job) == []
 
 
 def test_unchanged_config_reaches_the_cluster() -> None:
-    result, wanted = asyncio.run(run_once(BASE, {}))
+    result, refused = asyncio.run(run_once(BASE, {}))
     assert result["errorCode"] == "k8s_job_create_failed", result["errorMessage"]
-    assert len(wanted) == 1
+    assert len(refused) == 1
 
 
 @FUZZ

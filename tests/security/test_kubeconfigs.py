@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from tests.support.api_server import a_kubeconfig
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -78,7 +77,7 @@ async def test_plugin_is_not_run_without_permission(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gcp", "azure", "oidc", "exec"])
-async def test_auth_provider_runs_and_contacts_nothing_without_permission(name: str, tmp_path: Path) -> None:
+async def test_auth_provider_is_refused_without_permission(name: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     config = {"cmd-path": "/usr/bin/touch", "cmd-args": str(ran), "idp-issuer-url": "http://127.0.0.1:1"}
     kubeconfig = a_kubeconfig(tmp_path, user={"auth-provider": {"name": name, "config": config}})
@@ -103,7 +102,7 @@ async def test_link_to_a_kubeconfig_that_the_policy_does_not_allow_is_refused(tm
 
 
 async def test_plugin_gets_no_secret_of_the_host(tmp_path: Path) -> None:
-    """The variables of this process are in its environment, as those of a host are."""
+    """A host has its secrets in its environment; here the test's own environment has them."""
     user = a_plugin(tmp_path, f"env > {tmp_path}/env; exit 1", env=[{"name": "OWN", "value": "own"}])
     os.environ["BETTER_AUTH_SECRET"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "canary"
     try:
@@ -190,19 +189,10 @@ async def test_stderr_of_a_plugin_is_cut_and_masked(tmp_path: Path) -> None:
     assert len(message) < 1000
 
 
-class TokenServer:
-    def __init__(self) -> None:
-        self.received: list[str] = []
-
-    async def __call__(self, request: web.Request) -> web.Response:
-        self.received.append(request.headers.get("Authorization", ""))
-        return web.json_response({"items": []})
-
-
 @pytest.mark.parametrize(
     "name", ["/proc/self/environ", "/etc/hostname", "../secret", "link", "/dev/zero", "fifo", "."]
 )
-async def test_token_file_outside_the_kubeconfigs_folder_is_not_sent(name: str, tmp_path: Path) -> None:
+async def test_token_file_outside_the_kubeconfigs_folder_is_refused(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "secret").write_text("canary", encoding="utf-8")
@@ -216,7 +206,7 @@ async def test_token_file_outside_the_kubeconfigs_folder_is_not_sent(name: str, 
 @pytest.mark.parametrize(
     "content", ["two\nlines", "root:x:0 0", "", "x" * 20_000, "\x00\x01", "-----BEGIN KEY-----\nA"]
 )
-async def test_file_that_is_no_token_is_not_sent(content: str, tmp_path: Path) -> None:
+async def test_file_that_is_no_token_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text(content, encoding="utf-8")
     rules = KubeconfigRules(trusted=True)
     error = await error_of(a_kubeconfig(tmp_path, user={"tokenFile": "file"}), rules)
@@ -293,23 +283,19 @@ async def test_path_that_is_no_file_is_an_error(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "server",
     [
-        *(
-            "http://h/\r\nX: y",
-            "http://h/ HTTP/1.1",
-            "http://[",
-            "http://h:99999",
-            "ftp://h",
-            "http://",
-            "//h",
-        ),
-        *(
-            "http://h?a=b",
-            "http://h#a",
-            "http://é.example",
-            "http://h\x00",
-            "unix:///var/run/docker.sock",
-            "",
-        ),
+        "http://h/\r\nX: y",
+        "http://h/ HTTP/1.1",
+        "http://[",
+        "http://h:99999",
+        "ftp://h",
+        "http://",
+        "//h",
+        "http://h?a=b",
+        "http://h#a",
+        "http://é.example",
+        "http://h\x00",
+        "unix:///var/run/docker.sock",
+        "",
     ],
 )
 async def test_server_that_is_no_address_is_an_error(server: str, tmp_path: Path) -> None:

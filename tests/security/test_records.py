@@ -45,7 +45,7 @@ CONFIG: dict[str, Any] = {
 
 
 def test_redacted_request_still_names_the_cluster() -> None:
-    """Later commands look for the run there, also if a name looks like a credential."""
+    """Later commands need these names to find the run, even if one looks like a credential."""
     named = {
         "kubeconfig": "/home/a/.kube/sk-production",
         "kubeContext": "oidc://me@host",
@@ -87,8 +87,8 @@ async def test_record_without_secrets_still_finds_its_run(dev: DevClusterCli) ->
     more = {key: CONFIG[key] for key in ("extraArgs", "mcpServers")}
     path.write_text(json.dumps({**config, **more}))
     _, out, _ = await claude_k8s(*args, env=dev.cli.environment())
-    kept = [file for file in dev.cli.state.rglob("*") if file.is_file() and b"c4n4ry" in file.read_bytes()]
-    assert kept == []
+    leaks = [file for file in dev.cli.state.rglob("*") if file.is_file() and b"c4n4ry" in file.read_bytes()]
+    assert leaks == []
     code, reply, err = await dev.cli.run("run", "--run-id", out.strip())
     assert (code, reply["status"]) == (0, "succeeded")
     assert "c4n4ry" not in err + json.dumps(reply) + json.dumps(dev.cli.record())
@@ -278,7 +278,7 @@ def test_record_hides_variables_of_unreadable_text(key: str) -> None:
     assert "c4n4ry" not in str(redact_request({"config": {key: "PASS WORD c4n4ry"}}))
 
 
-def test_record_keeps_references_to_secrets_and_hides_what_is_none() -> None:
+def test_record_keeps_references_to_secrets_and_hides_malformed_ones() -> None:
     reference = {"valueFrom": {"secretKeyRef": {"name": "claude-api-key", "key": "ANTHROPIC_API_KEY"}}}
     env = {
         "A": reference,

@@ -4,7 +4,7 @@
 
 Each output goes from a log with timestamps through the follower, the parser and the host's callback to the
 result, as in a run. Each is measured in a process of its own, which is forked from this one. The program
-prints one JSON object per output, see `Measured`.
+prints one JSON object per output: `Measured`, or its name and `failed`.
 """
 
 import asyncio
@@ -38,13 +38,13 @@ MB = 1_000_000
 CHUNK = 128 * 1024
 """Largest number of bytes that aiohttp returns from one read of a response."""
 NONCE = "0badc0de"
-MEMORY = 150 * 1024 * 1024 / MB
+MAX_MEMORY_MB = 150 * 1024 * 1024 / MB
 """Largest memory in MB that an output may cost."""
-STEP = 0.5
+MAX_STEP_SECONDS = 0.5
 """Longest step in CPU seconds, which is the lag of the event loop on an idle machine."""
 ADDRESS_SPACE = 4_000 * MB
 """Largest number of bytes of address space of a process that measures an output."""
-SECONDS = 60
+TIME_LIMIT_SECONDS = 60
 """An output that takes longer than this is given up."""
 Pieces = Iterable[bytes]
 _INIT = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
@@ -157,9 +157,9 @@ OUTPUTS: dict[str, Callable[[], Pieces]] = {  # name → makes the output, in pi
     # lists and objects just below and above the size that is parsed
     "4 MB of empty lists": lambda: several(3, lambda _: result_with(b"[],", 4 * MB)),
     "4 MB of objects": lambda: several(3, lambda _: result_with(b'{"a":1},', 4 * MB)),
-    "2 MB of objects": lambda: several(3, lambda _: result_with(b'{"a":1},', 19 * MB // 10)),
-    "1 MB of empty lists": lambda: several(3, lambda _: result_with(b"[],", 7 * MB // 10)),
-    "1 MB of numbers": lambda: several(3, lambda _: result_with(b"1.5,", 19 * MB // 10)),
+    "1.9 MB of objects": lambda: several(3, lambda _: result_with(b'{"a":1},', 19 * MB // 10)),
+    "0.7 MB of empty lists": lambda: several(3, lambda _: result_with(b"[],", 7 * MB // 10)),
+    "1.9 MB of numbers": lambda: several(3, lambda _: result_with(b"1.5,", 19 * MB // 10)),
     "denials below the limit": lambda: several(
         3, lambda _: result_with(b'{"tool_name":"Bash"},', 4 * MB, key=b"permission_denials", end=b"{}")
     ),
@@ -183,7 +183,7 @@ OUTPUTS: dict[str, Callable[[], Pieces]] = {  # name → makes the output, in pi
         b'{"type":"result","a":' + b"[" * 900 + b"%d" + b"]" * 900 + b"}\n", 1000, 50
     ),
     "many keys": lambda: per_model(150_000, b"zzz"),
-    "result kept 1 MB of objects": lambda: [
+    "1 MB of structured output": lambda: [
         *result_with(b'{"a":{"b":[]}},', MB, key=b"structured_output", end=b"{}")
     ],
     # collections that grow over the run
@@ -379,11 +379,12 @@ def _cut(value: object, depth: int = 0) -> object:
 
 
 def main(names: list[str]) -> int:
+    # memory that every first run takes must not count for an output
     asyncio.run(run_output([_INIT, b'{"type":"result","subtype":"success","result":"ok"}\n']))
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     for name in names or OUTPUTS:
         if os.fork() == 0:
-            signal.alarm(SECONDS)
+            signal.alarm(TIME_LIMIT_SECONDS)
             try:
                 print(json.dumps(asdict(measure(name))), flush=True)
             except Exception:  # noqa: BLE001  # the forked process must not continue the loop

@@ -158,7 +158,7 @@ class Writer:
             case 9:
                 self._rotate_or_restart()
             case _:
-                self._step_clock_or_stderr()
+                self._set_clock_or_write_stderr()
 
     def _text(self) -> bytes:
         self._count += 1
@@ -174,14 +174,14 @@ class Writer:
         self._remember(text + end, self.log.now())
 
     def _remember(self, line: bytes, time: int) -> None:
-        first = len(self.log.files) - 1
-        self.lines.append(WrittenLine(line, time, {first}))
+        newest_file = len(self.log.files) - 1
+        self.lines.append(WrittenLine(line, time, {newest_file}))
         self.stdout.content += line
         self._quiet = 0.0
 
     async def _long_line(self) -> None:
         """A line of many records, possibly written over several seconds and into two files."""
-        size = self.rng.choice((RECORD_BYTES, RECORD_BYTES + 1, 20000, 3 * RECORD_BYTES, 100_000))
+        size = self.rng.choice((RECORD_BYTES, RECORD_BYTES + 1, 20_000, 3 * RECORD_BYTES, 100_000))
         self._count += 1
         text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
         slow = self.schedule.reads_rotated_file_to_end and self.rng.random() < 0.5
@@ -194,7 +194,7 @@ class Writer:
         for at in range(0, len(text), RECORD_BYTES):
             self.log.record(text[at : at + RECORD_BYTES])
             files.add(len(self.log.files) - 1)
-            if rotate and at == RECORD_BYTES:
+            if rotate and at == RECORD_BYTES:  # after the second record
                 self.log.rotate()
             if slow:
                 await asyncio.sleep(self.rng.choice((0.0, 0.3, 1.2, 3.0)))
@@ -225,8 +225,8 @@ class Writer:
         """Whether to rotate the log: without the relay's file, an early loss cannot be detected."""
         return self.schedule.rotates and (self.schedule.relay_file_readable or len(self._sink.out) > 0)
 
-    def _step_clock_or_stderr(self) -> None:
-        if self.schedule.clock_steps and self._may_step():
+    def _set_clock_or_write_stderr(self) -> None:
+        if self.schedule.clock_steps and self._may_set_clock():
             self.log.clock_offset += self.rng.choice((-3600, -90, -3, 5, 1800)) * NANO
         elif self.schedule.has_relay:
             self.stderr += b"warning %d\n" % self._count
@@ -237,7 +237,7 @@ class Writer:
             self.log.write(text, time)
             self._remember(text, time)
 
-    def _may_step(self) -> bool:
+    def _may_set_clock(self) -> bool:
         """Whether to set the clock: without a relay, only an open stream sees lines with early times."""
         return self.schedule.has_relay or any(r.is_healthy_and_complete for r in self.log.open_responses)
 

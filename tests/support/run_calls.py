@@ -123,7 +123,7 @@ ACQUIRE = ("create_lease of process", "create_lease of slot", "list_leases")
 LIST = ("list_jobs", "list_pods")
 LAUNCH = (*LIST, "create_job", "list_jobs (2)", "create_secret")
 READ_CLAIM = ("read_claim", "read_claim (2)")
-"""For the plan, and before the Job is created."""
+"""Calls of a run with a session volume: the claim is read for the plan, and again for the Job."""
 WATCH = ("watch_jobs", "watch_pods", "log followed")
 SLOW_WATCH = ("watch_jobs", "watch_pods", *repeated("log followed", 16), "list_events")
 """Calls for a Pod that starts late: its log is tried until it opens, and its Events are read."""
@@ -182,7 +182,7 @@ SCENARIOS: dict[str, Scenario] = {
         (
             *ACQUIRE,
             *LAUNCH,
-            *repeated("read_claim", 2),
+            *READ_CLAIM,
             "create_claim",
             *WATCH,
             RENEW,

@@ -27,7 +27,7 @@ def reported(which: FailureClass) -> Failure:
 
 
 B, C = "bootstrap", "continuation"
-"""The agent certainly did nothing; it may have worked."""
+"""Evidence of a failure. B: the agent certainly did nothing. C: it may have worked."""
 TRANSIENT = "transient_upstream"
 ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     # failure, error code, evidence, error family, whether the host clears the session

@@ -58,7 +58,7 @@ def test_held_job_of_another_run_blocks_and_is_named() -> None:
     assert "their-job" in verdict.failure.message
 
 
-def test_own_jobs_are_adopted_newest_first() -> None:
+def test_newest_own_job_is_adopted() -> None:
     older = a_job("older")
     newer = a_job("newer", created=datetime(2026, 2, 1, tzinfo=UTC))
     assert judge_slot([older, newer], OUR_RUN) == Adopt(newer, own=True)
@@ -106,8 +106,7 @@ def test_job_in_which_only_a_mesh_proxy_runs_counts_as_finished() -> None:
     assert isinstance(judge_slot([theirs], OUR_RUN, pods=[PROXY_LEFT, PROXY_AND_AGENT]), Blocked)
     own = a_job()
     assert judge_slot([own], OUR_RUN, pods=[PROXY_LEFT]) == Adopt(own, own=True)
-    detached = judge_slot([theirs], OUR_RUN, detached={theirs.ref.uid}, pods=[PROXY_LEFT])
-    assert detached == Free()
+    assert judge_slot([theirs], OUR_RUN, detached={theirs.ref.uid}, pods=[PROXY_LEFT]) == Free()
 
 
 def test_job_whose_pod_pushes_the_agents_work_is_not_deleted() -> None:

@@ -40,7 +40,7 @@ def judged(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool =
 
 
 @pytest.mark.parametrize("state", [Running(), Terminated(0), Terminated(1, "Error")])
-def test_log_of_running_or_ended_container_can_be_read(state: Running | Terminated) -> None:
+def test_running_or_ended_container_has_started(state: Running | Terminated) -> None:
     pod = a_pod(state, phase="Failed" if isinstance(state, Terminated) else "Running")
     assert judged(a_job(), pod) == AgentStarted(pod)
 

@@ -136,8 +136,10 @@ WITHOUT_FINAL_RESULT = {
 """Outcomes without a final result, if the container ended by itself."""
 DECISIVE = {"deadline": "timeout", "cancelled": "cancelled"}
 """Endings that decide regardless of the output."""
-DISRUPTIONS = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"} | {
-    "pod gone without its log": "k8s_pod_reattach_failed"
+DISRUPTIONS = {
+    "evicted": "k8s_pod_disrupted",
+    "job deleted": "k8s_job_deleted_externally",
+    "pod gone without its log": "k8s_pod_reattach_failed",
 }
 """Endings that decide if there is no final result."""
 
@@ -275,16 +277,16 @@ def test_agent_stopped_after_its_result_has_a_warning_and_its_container_exit_cod
     assert wire["resultJson"]["containerExitCode"] == 143
     if WITH_FINAL_RESULT.get(output) == OK:
         assert wire["exitCode"] == 0
-        assert "signal" not in wire or wire["signal"] is None
-        assert "errorCode" not in wire or wire["errorCode"] is None
+        assert wire.get("signal") is None
+        assert wire.get("errorCode") is None
 
 
 @pytest.mark.parametrize("ending", DECISIVE)
 @pytest.mark.parametrize("output", WITH_FINAL_RESULT)
 def test_timeout_or_cancellation_after_a_final_result_keeps_its_fields(output: str, ending: str) -> None:
-    usage = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
+    usage_and_cost = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
     lines = [
-        line | usage if isinstance(line, dict) and line["type"] == "result" else line
+        line | usage_and_cost if isinstance(line, dict) and line["type"] == "result" else line
         for line in OUTPUTS[output]
     ]
     observation = observe(lines, ENDINGS[ending])

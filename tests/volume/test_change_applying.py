@@ -109,7 +109,7 @@ def test_hostile_path_is_not_written(folder: Path, path: str) -> None:
     try:
         done = apply(folder, packed([file_line(path, "evil"), file_line("ok", "fine")], "evil", "fine"))
     except ChangesInvalid:
-        assert path == ""
+        assert path == "", "only an empty path makes the whole list invalid"
         return
     assert tree(folder.parent) == {**before, "project/ok": "fine"}
     assert len(done.refused) == 1
@@ -200,7 +200,7 @@ def test_setuid_is_never_taken_over(folder: Path) -> None:
 
 
 def test_applying_ends_in_time_although_patterns_take_long(folder: Path) -> None:
-    """They are the agent's: `.gitignore` may be one of the changed files."""
+    """An agent may have written the patterns: `.gitignore` may be one of the changed files."""
     write_tree(folder, {".gitignore": slow_patterns()})
     names = [f"{'d' * 200}/{'a' * 250}{number}" for number in range(50)]
     limit = WorkLimit(0.5)
@@ -270,7 +270,7 @@ def test_mode_of_a_file_outside_is_not_changed_through_a_link(folder: Path) -> N
 def test_changes_that_do_not_fit_on_the_disk_are_not_taken_for_applied(folder: Path) -> None:
     write_tree(folder, {"a": "old"})
     lines, new = [file_line("b", "1"), file_line("a", "x" * 9000, "old")], "x" * 9000
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # a limit for one file, in place of a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
     try:
         with pytest.raises(NotWritable):
@@ -317,11 +317,12 @@ def test_law_of_changes_that_come_back(  # noqa: PLR0915  # one law
             (path, sha256(base)) for kind, path, _, base in changes if kind == "f" and base is not None
         }
         announced |= {(path, sha256(text)) for kind, path, text, _ in changes if kind == "d"}
-        # a version that no change names as the uploaded one is never lost
         made = {(path, sha256(text)) for kind, path, text, _ in changes if kind == "f"}
+        # a version that no change names as the uploaded one is never lost
         for path, text in before.items():
             if after.get(path) != text:
                 assert (path, sha256(text)) in announced
+        # each file is one from before, one that a change made, or an agent's version beside the host's
         for path, text in after.items():
             assert ".git" not in path.casefold().split("/")
             beside = any(path.endswith(f".agent-{sha256(other)[:8]}") and other == text for other in TEXTS)

@@ -19,6 +19,7 @@ from paperclip_claude_k8s.volume.packing import PackInputs, pack
 COPIES = "/var/run/paperclip/scratch/volume"
 """Where the relay puts verified copies of files on the shared volume."""
 CACHE = ".paperclip/instances/default/companies/co/claude-prompt-cache"
+"""Folder of the bundles of company `co` on the shared volume."""
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def strict_umask() -> Iterator[None]:
 
 
 def an_entry(folder: Path, key: str = "co/helper", **more: Any) -> dict[str, Any]:
+    """A skill, as the host's library lists it."""
     return {"key": key, "runtimeName": "helper", "source": str(folder), **more}
 
 
@@ -185,18 +187,18 @@ async def test_links_and_special_files_of_a_skill_are_left_out_and_noted(volume:
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("name", "is_kept"),
     [("3.04\u202fPM", True), ("\U0001f468\u200d\U0001f467", True), ("a\nb", False), ("a\\b", False)],
 )
 async def test_odd_names_are_kept_if_the_relay_can_read_them(
     name: str,
-    kept: bool,  # noqa: FBT001
+    is_kept: bool,  # noqa: FBT001
     volume: Path,
     skill: Path,
 ) -> None:
     (skill / name).write_text("x", encoding="utf-8")
     packed = await pack(inputs(volume, an_entry(skill)))
-    assert (f".claude/skills/helper/{name}" in contents(local_folder(packed, volume))) is kept
+    assert (f".claude/skills/helper/{name}" in contents(local_folder(packed, volume))) is is_kept
 
 
 async def test_skill_behind_a_link_on_the_volume_is_listed_as_unavailable(volume: Path, skill: Path) -> None:
@@ -306,7 +308,8 @@ async def test_without_a_volume_large_skills_are_left_out_and_noted(skill: Path,
     assert packed.files == {"agent-instructions.md": "Be kind."}
     assert (packed.root, packed.skills, packed.skill_files) == (None, (), {})
     (note,) = packed.notes
-    assert note.startswith("Skills are not delivered: they have 400018 bytes in 3 files")
+    size = 400_000 + len("# Helper") + len("#!/bin/sh\n")
+    assert note.startswith(f"Skills are not delivered: they have {size} bytes in 3 files")
     assert note.endswith("and no shared volume is mounted both here and in the agent's Pod")
 
 
