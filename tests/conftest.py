@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _log_levels_are_restored() -> Iterator[None]:
-    """Commands that run in the test's process set them."""
+    """Commands that run in the test's process set the levels of loggers."""
     loggers = (logging.getLogger(), logging.getLogger("paperclip_claude_k8s"))
     levels = [logger.level for logger in loggers]
     yield

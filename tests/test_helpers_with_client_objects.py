@@ -70,7 +70,7 @@ def test_lookup_of_the_pod_is_read_from_a_mapping(lookup: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("status", [STATUS, STATUS.to_dict(), json_of(STATUS)])
-def test_status_of_the_agent_s_container_is_described(status: object) -> None:
+def test_status_of_the_agents_container_is_described(status: object) -> None:
     text = helpers.describe_pod_terminated_error("p", "Failed", [{"name": "istio-proxy"}, status])
     assert text == "Pod p reached phase=Failed: claude exited 137 (OOMKilled)"
 

@@ -31,9 +31,8 @@ async def taint_until_pod_is_deleted(pod: str, _job: str) -> None:
 async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
     tolerate_all = '[{"op":"add","path":"/spec/tolerations/-","value":{"operator":"Exists"}}]'
-    await as_admin(
-        "patch", "pod", "paperclip-0", "--type=json", "-p", tolerate_all
-    )  # otherwise the taint evicts the home Pod, too
+    # otherwise the taint evicts the home Pod, too
+    await as_admin("patch", "pod", "paperclip-0", "--type=json", "-p", tolerate_all)
     result, host_log = await disrupt(
         real, taint_until_pod_is_deleted, MOMENTS["in the middle"], stamps, config={"tolerations": []}
     )

@@ -71,7 +71,7 @@ async def test_agent_that_hangs_after_its_result_is_stopped(site: Site) -> None:
 
 @pytest.mark.parametrize("first", range(0, 20, 4))
 async def test_last_line_of_3_mb_before_exit_arrives_whole(site: Site, first: int) -> None:
-    """Four of twenty attempts."""
+    """`first`: the number of the first of four attempts, which run at the same time."""
 
     async def attempt(number: int) -> None:
         script = (

@@ -1,4 +1,4 @@
-"""Two agents share a volume, and one attacks: it cannot change what the other is told, nor delay its stop."""
+"""Two agents share a volume, and one attacks: it cannot change the other's inputs, nor delay its stop."""
 
 import asyncio
 import shutil
@@ -29,7 +29,7 @@ done
 echo "evil prompts: $(grep -c EVIL {RECEIVED_PATH})"
 echo '{RESULT}'
 """
-"""Prints what it was told."""
+"""Prints its instructions, and how many lines of its prompt contain EVIL."""
 REPLACE_ALL = f"""
 echo '{INIT}'; cd "$HOME"; touch attack-runs
 while [ ! -e attack-ends ]; do
@@ -74,7 +74,7 @@ async def wait_for(path: Path) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_agent_cannot_change_what_another_agent_is_told(home: Home, tmp_path: Path) -> None:
+async def test_agent_cannot_change_the_inputs_of_another_agent(home: Home, tmp_path: Path) -> None:
     instructions = tmp_path / "AGENTS.md"
     instructions.write_text("Count calmly.", encoding="utf-8")
     context = {"taskId": "t", "paperclipTaskMarkdown": "count " * 200_000}
@@ -117,8 +117,10 @@ async def test_agents_of_other_companies_see_nothing_of_a_company(home: Home, tm
     listing = f"echo '{INIT}'; ls -A \"$HOME\"; find \"$HOME/\" | grep -c co-a; echo '{RESULT}'"
     ada, bob = an_agent() | {"companyId": "co-a"}, an_agent() | {"companyId": "co-b"}
     try:
-        told, host_log = await site.run({"CLAUDE_SCRIPT": VICTIM}, agent=ada, config=config, context=context)
-        assert told.error_message is None
+        result, host_log = await site.run(
+            {"CLAUDE_SCRIPT": VICTIM}, agent=ada, config=config, context=context
+        )
+        assert result.error_message is None
         assert "instructions: Count calmly.\n" in host_log.stdout
         assert "evil prompts: 0\n" in host_log.stdout
         (run_log,) = (home.volume / "companies" / "co-a" / "run-logs" / "co-a" / ada["id"]).iterdir()

@@ -159,9 +159,9 @@ async def test_company_ca_arrives_with_its_variable_and_lost_files_are_named(hos
     assert "/cache (emptyDir)" in host_log.status
 
 
-async def test_cloud_identity_of_the_host_is_left_out_and_said(host: HostPod) -> None:
-    said = f'said="$AWS_REGION|$AWS_ROLE_ARN|$AWS_WEB_IDENTITY_TOKEN_FILE|$(ls -d {AWS_TOKEN} 2>/dev/null)"'
-    result, host_log = await host.logged_run(said)
+async def test_cloud_identity_of_the_host_is_left_out_and_reported(host: HostPod) -> None:
+    script = f'said="$AWS_REGION|$AWS_ROLE_ARN|$AWS_WEB_IDENTITY_TOKEN_FILE|$(ls -d {AWS_TOKEN} 2>/dev/null)"'
+    result, host_log = await host.logged_run(script)
     assert result.summary == "eu-west-1|||"
     assert "cloud identity" in host_log.status
     assert "AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE" in host_log.status
@@ -171,7 +171,7 @@ async def has_log(pod: str) -> bool:
     return "\n" in await as_admin("logs", pod)
 
 
-async def test_host_with_a_long_name_is_found_by_what_its_hostname_says(real: Site) -> None:
+async def test_host_with_a_long_name_is_found_by_its_cut_hostname(real: Site) -> None:
     marker = f"host-{uuid.uuid4().hex[:8]}"
     name = f"{marker}-{'x' * 70}"
     async with host_pod(real, name, marker) as host:

@@ -96,7 +96,7 @@ async def test_job_suspended_by_kueue_runs_one_agent_and_names_the_cause(
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert result.error_family == "transient_upstream"
     assert "JobSuspended" in (result.error_message or "")
-    assert phrase in (result.error_message or "")
+    assert phrase in (result.error_message or "")  # "reempted": with a small or a capital letter
 
 
 async def test_held_queue_delays_the_run(real: Site) -> None:

@@ -65,9 +65,8 @@ async def test_healthy_volume_causes_no_warning(home: Home) -> None:
 async def test_full_volume_is_reported_and_the_run_succeeds(home: Home) -> None:
     script, expected = printing_agent(20, 100_000, 0)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
-    await home.site.run(
-        {"CLAUDE_SCRIPT": printing_agent(1, 1, 0)[0]}, agent=ada
-    )  # creates the folders as the agent's user
+    # this run creates the folders as the agent's user
+    await home.site.run({"CLAUDE_SCRIPT": printing_agent(1, 1, 0)[0]}, agent=ada)
     with mounted_tmpfs(home.volume / "run-logs" / "co" / ada["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
         result, host_log = await home.site.run({"CLAUDE_SCRIPT": script}, agent=ada)
     (warning,) = assert_whole(result, host_log, expected)

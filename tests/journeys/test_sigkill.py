@@ -90,8 +90,10 @@ class ClusterUnderTest:
             meta = change.object["metadata"]
             if change.kind != PODS or meta["labels"].get("paperclip.io/agent-id") != agent:
                 continue
-            runs = change.type != "DELETED" and change.object["status"].get("phase") == "Running"
-            (running.add if runs else running.discard)(meta["uid"])
+            if change.type != "DELETED" and change.object["status"].get("phase") == "Running":
+                running.add(meta["uid"])
+            else:
+                running.discard(meta["uid"])
             ran |= running
             if len(running) > 1:
                 self.violations.append(f"{agent}: {len(running)} Pods ran at once")

@@ -144,10 +144,10 @@ def test_mcp_tokens_are_in_run_secret_only() -> None:
 
 def plan_of(session_params: Mapping[str, Any], home: HomePod | None = HOME, **config: Any) -> RunPlan:
     ctx = a_context(runtime={"sessionParams": session_params})
-    who = identify(ctx)
-    assert who is not None
+    identity = identify(ctx)
+    assert identity is not None
     site = RunSite("ns", "i", home, {}, "0123abcd")
-    return Planner(ctx, who, AdapterConfig.read(config), site).plan()
+    return Planner(ctx, identity, AdapterConfig.read(config), site).plan()
 
 
 def test_session_is_resumed_only_with_the_same_servers() -> None:

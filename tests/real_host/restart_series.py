@@ -45,9 +45,9 @@ class Work:
     run: str
 
 
-async def _begin(testbed: Testbed, number: signal.Signals, attempt: int, role: str) -> Work:
-    host, seconds = testbed.host, SECONDS[number][role]
-    name = f"{number.name} {attempt} {role}"
+async def _begin(testbed: Testbed, signum: signal.Signals, attempt: int, role: str) -> Work:
+    host, seconds = testbed.host, SECONDS[signum][role]
+    name = f"{signum.name} {attempt} {role}"
     agent = await host.create_agent(name, ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": str(seconds)}))
     issue = await host.assign(agent, name)
     run = (await host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
@@ -55,17 +55,17 @@ async def _begin(testbed: Testbed, number: signal.Signals, attempt: int, role: s
     return Work(role, agent, issue, run)
 
 
-async def _end_server(testbed: Testbed, number: signal.Signals, ending: Work) -> None:
+async def _end_server(testbed: Testbed, signum: signal.Signals, ending: Work) -> None:
     """End and restart the server as soon as the Pod of `ending` has ended."""
 
     def has_ended(pods: list[Any]) -> bool:
         return not pods or pods[0]["status"]["phase"] in {"Succeeded", "Failed"}
 
     await eventually(lambda: testbed.pods.of_run(ending.run), has_ended, "the Pod's end", RUN_TIMEOUT)
-    if number == signal.SIGKILL:
-        await testbed.rig.restart_server(number, stopped_for=LEASE_EXPIRY)
+    if signum == signal.SIGKILL:
+        await testbed.rig.restart_server(signum, stopped_for=LEASE_EXPIRY)
     else:
-        await testbed.rig.restart_server(number)
+        await testbed.rig.restart_server(signum)
     await wait_until_ready(testbed)
 
 
@@ -94,7 +94,7 @@ async def _check(testbed: Testbed, work: Work) -> str:
 
 
 async def _recover_all(testbed: Testbed) -> None:
-    """Call `claude-k8s recover` again and again: the server finds out about its runs one after another."""
+    """Call `claude-k8s recover` again and again: the server ends its lost runs one after another."""
     while True:
         reply = await recover(testbed)
         held = [task for task in reply["tasks"] if task["outcome"] != "released"]
@@ -102,14 +102,14 @@ async def _recover_all(testbed: Testbed) -> None:
         await asyncio.sleep(RECOVER_INTERVAL)
 
 
-async def _attempt(testbed: Testbed, number: signal.Signals, attempt: int) -> str:
-    roles = SECONDS[number]
+async def _attempt(testbed: Testbed, signum: signal.Signals, attempt: int) -> str:
+    roles = SECONDS[signum]
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_begin(testbed, number, attempt, role)) for role in roles]
+        tasks = [group.create_task(_begin(testbed, signum, attempt, role)) for role in roles]
     works = [task.result() for task in tasks]
-    await _end_server(testbed, number, works[-1])
+    await _end_server(testbed, signum, works[-1])
     async with asyncio.TaskGroup() as group:
-        recovering = group.create_task(_recover_all(testbed)) if number == signal.SIGKILL else None
+        recovering = group.create_task(_recover_all(testbed)) if signum == signal.SIGKILL else None
         stories = [await _check(testbed, work) for work in works]
         if recovering is not None:
             recovering.cancel()
@@ -122,27 +122,27 @@ async def _attempt(testbed: Testbed, number: signal.Signals, attempt: int) -> st
     return "; ".join(stories)
 
 
-async def main(folder: Path, times: int, numbers: list[signal.Signals]) -> int:
+async def main(folder: Path, times: int, signals: list[signal.Signals]) -> int:
     """Return the exit code: 0 if all attempts succeeded."""
     failed = 0
     async with real_host(folder) as rig, Paperclip.at(f"{rig.url}/api") as host:
         testbed = Testbed(rig, host, Pods(host.http, rig.kubeconfig))
         for attempt in range(1, times + 1):
-            for number in numbers:
-                failed += not await _succeeds(testbed, number, attempt)
+            for signum in signals:
+                failed += not await _succeeds(testbed, signum, attempt)
     return 1 if failed else 0
 
 
-async def _succeeds(testbed: Testbed, number: signal.Signals, attempt: int) -> bool:
+async def _succeeds(testbed: Testbed, signum: signal.Signals, attempt: int) -> bool:
     began, text = asyncio.get_running_loop().time(), ""
     failures: list[str] = []
     try:
-        text = await _attempt(testbed, number, attempt)
+        text = await _attempt(testbed, signum, attempt)
     except* (CheckFailed, KeyError, ValueError, OSError, TimeoutError) as errors:
         failures = [str(error) for error in errors.exceptions]
     took = asyncio.get_running_loop().time() - began
     outcome = "FAILED " if failures else "ok     "
-    print(f"{outcome} {number.name} {attempt}, {took:.0f} s: {'; '.join(failures) or text}", flush=True)
+    print(f"{outcome} {signum.name} {attempt}, {took:.0f} s: {'; '.join(failures) or text}", flush=True)
     return not failures
 
 

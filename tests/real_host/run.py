@@ -3,8 +3,7 @@
     REAL_HOST=FOLDER python -m tests.real_host.run [WORD...]
 
 FOLDER contains `up.sh`, which installs and starts the server. With words, only those checks run whose names
-contain one of them. Exit codes: 0 all checks succeeded, 1 a check
-failed, 2 there is no such folder.
+contain one of them. Exit codes: 0 all checks succeeded, 1 a check failed, 2 there is no such folder.
 """
 
 import asyncio

@@ -82,8 +82,14 @@ def _forms(folder: Path) -> dict[str, Any]:
 
 
 FORMS = (
-    *("bytes", "text", "lines", "lines of bytes", "generator"),
-    *("file", "compressed file", "host's log"),
+    "bytes",
+    "text",
+    "lines",
+    "lines of bytes",
+    "generator",
+    "file",
+    "compressed file",
+    "host's log",
 )
 
 

@@ -19,8 +19,10 @@ from paperclip_claude_k8s.testing import FakeCluster, PodScript
 pytestmark = pytest.mark.looptime
 KILLED = PodScript(output=((0.0, PARTIAL),), ends_at=10.0, exit_code=137, summarized=False)
 TERMINATED = replace(KILLED, exit_code=143)
-NODE_OBJECT = {"kind": "Node", "apiVersion": "v1"} | {
-    "metadata": {"namespace": "default", "name": NODE, "uid": NODE}
+NODE_OBJECT = {
+    "kind": "Node",
+    "apiVersion": "v1",
+    "metadata": {"namespace": "default", "name": NODE, "uid": NODE},
 }
 """The node, as Events refer to it."""
 

@@ -94,7 +94,7 @@ async def test_policy_restricts_the_contexts(
 
 
 @pytest.mark.parametrize("named", ["none", "one", "both"])
-async def test_several_kubeconfigs_of_a_config_must_all_be_named(named: str, tmp_path: Path) -> None:
+async def test_policy_must_name_all_kubeconfigs_of_a_config(named: str, tmp_path: Path) -> None:
     """A file of the config's author must not name a server for the credentials in another file."""
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

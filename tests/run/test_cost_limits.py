@@ -17,6 +17,7 @@ from paperclip_claude_k8s.testing import FakeCluster, PodScript
 pytestmark = pytest.mark.looptime
 EVENTS = [json.loads(line) for line in WHOLE.splitlines()]
 RESULT = json.dumps({**EVENTS[-1], "total_cost_usd": 7.0}).encode() + b"\n"
+"""A successful result, until which the run has cost seven dollars."""
 BEGINNING = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS[:-1])
 MORE = json.dumps({**EVENTS[0], "uuid": "x"}).encode() + b"\n"
 """Another `init`: the CLI goes on after its result."""

@@ -58,9 +58,8 @@ class Invariants:
         for pod in running_pods:
             name = pod["metadata"]["labels"]["job-name"]
             owned = store.find(JOBS, NAMESPACE, name) is not None
-            stays = not pod["metadata"].get(
-                "deletionTimestamp"
-            )  # the Secret of a terminating Pod may be deleted
+            # the Secret of a terminating Pod may be deleted
+            stays = not pod["metadata"].get("deletionTimestamp")
             if owned and stays and store.find(SECRETS, NAMESPACE, name) is None:
                 self.violations.append(f"Pod {pod['metadata']['name']} runs without its Secret")
 

@@ -14,16 +14,17 @@ EVENTS = (
     {"type": "result", "subtype": "error_max_turns", "is_error": True, "num_turns": 3},
 )
 OUT_OF_TURNS = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS)
-FOR_TURNS, FOR_FAILURE = "max_turns_exhausted", "claude_max_turns"
+CONTINUED, FAILED = "max_turns_exhausted", "claude_max_turns"
+"""Error codes: the host continues a run with the first, and does not continue one with the second."""
 
 
 @pytest.mark.parametrize(
     ("reason", "code"),
     [
-        (None, FOR_TURNS),
-        ("max_turns_continuation", FOR_TURNS),
-        ("transient_failure", FOR_FAILURE),
-        ("issue_continuation_needed", FOR_FAILURE),
+        (None, CONTINUED),
+        ("max_turns_continuation", CONTINUED),
+        ("transient_failure", FAILED),
+        ("issue_continuation_needed", FAILED),
     ],
 )
 async def test_code_of_exhausted_turns_depends_on_why_the_host_retries(

@@ -116,7 +116,7 @@ async def test_chunks_are_as_small_as_the_host_asks_for(tmp_path: Path) -> None:
     assert max(len(text) for _, text in default.chunks) > 50_000
 
 
-async def test_host_learns_within_seconds_what_the_agent_does(tmp_path: Path) -> None:
+async def test_host_gets_within_seconds_what_the_agent_does(tmp_path: Path) -> None:
     reports: list[tuple[float, dict[str, Any]]] = []
     loop = asyncio.get_running_loop()
 

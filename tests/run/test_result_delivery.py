@@ -27,14 +27,14 @@ class Receiver:
         self.seconds = seconds
         self.error = error
         self.results: list[ExecutionResult] = []
-        self.jobs_then = 0
+        self.jobs_when_stored = 0
         self.called = asyncio.Event()
 
     async def __call__(self, result: ExecutionResult) -> None:
         self.results.append(result)
         self.called.set()
         await asyncio.sleep(self.seconds)
-        self.jobs_then = len(jobs(self.fake))
+        self.jobs_when_stored = len(jobs(self.fake))
         if self.error is not None:
             raise self.error
 
@@ -44,7 +44,7 @@ async def test_job_exists_until_the_host_has_stored_the_result(tmp_path: Path) -
         receiver = Receiver(fake, seconds=20)
         result, _ = await run(onResult=receiver)
         assert receiver.results == [result]
-        assert receiver.jobs_then == 1
+        assert receiver.jobs_when_stored == 1
         assert jobs(fake) == []
 
 
@@ -87,7 +87,7 @@ async def test_shutdown_while_the_host_stores_the_result_keeps_the_job(tmp_path:
 
 
 async def test_next_run_waits_while_the_host_stores_a_result(tmp_path: Path) -> None:
-    """Even one that otherwise does not wait for its slot: the agent has ended."""
+    """The next run is one that does not wait for a slot in which an agent works; here the agent has ended."""
     async with two_hosts(tmp_path, GOOD) as (fake, one, _):
         receiver = Receiver(fake, seconds=30)
         async with asyncio.TaskGroup() as group:

@@ -151,7 +151,7 @@ async def test_used_up_quota_fails_after_the_schedule_budget(tmp_path: Path) -> 
 
 
 async def test_missing_image_fails_after_its_own_short_budget(tmp_path: Path) -> None:
-    waits = tuple((5.0, *state) for state in [MISSING, PAUSE] * 200)
+    waits = tuple((5.0, *state) for state in [MISSING, BACK_OFF] * 200)
     async with one_host(tmp_path, start_after(*waits)) as (_, run):
         began = asyncio.get_running_loop().time()
         result, _ = await run()
@@ -163,7 +163,7 @@ async def test_missing_image_fails_after_its_own_short_budget(tmp_path: Path) ->
 
 
 MISSING = ("ErrImagePull", 'failed to resolve reference "x:1": docker.io/library/x:1: not found')
-PAUSE = ("ImagePullBackOff", 'Back-off pulling image "x:1"')
+BACK_OFF = ("ImagePullBackOff", 'Back-off pulling image "x:1"')
 
 
 async def test_missing_secret_of_a_volume_fails_after_the_start_budget(tmp_path: Path) -> None:

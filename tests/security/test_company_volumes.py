@@ -106,12 +106,14 @@ def test_template_that_mounts_only_the_companys_folder_is_allowed() -> None:
         replace(HOME, claim_name="", mounts=(HomeMount("/other", OTHER),)),
     ],
 )
-def test_claims_are_refused_if_the_host_does_not_tell_the_shared_one(
+def test_claims_are_refused_if_it_is_unknown_which_is_shared(
     config: dict[str, Any], home: HomePod | None
 ) -> None:
     template = with_volume({"persistentVolumeClaim": {"claimName": "data"}})
-    site = with_claim(home, "mine") if config else home
-    plan = replace(a_plan(podTemplate=template, home=site, **config), company_folder=FOLDER if config else "")
+    used_home = with_claim(home, "mine") if config else home
+    plan = replace(
+        a_plan(podTemplate=template, home=used_home, **config), company_folder=FOLDER if config else ""
+    )
     assert [refusal.field for refusal in plan_refusals(plan, POLICY)] == ["claims"]
     named = Policy(company_volumes=True, claims=("data", "mine"))
     assert plan_refusals(plan, named) == ()
@@ -140,8 +142,8 @@ def test_folder_of_another_company_is_not_uploaded(tmp_path: Path) -> None:
     """By default, every folder of the shared volume may be uploaded."""
     mine, other = tmp_path / FOLDER / "project", tmp_path / "companies" / "other" / "project"
     policy = Policy(company_volumes=True, shared_volume_dirs=(str(tmp_path),))
-    site = {"volume_here": str(tmp_path), "sharedVolumeDir": str(tmp_path)}
-    settings, plan = ProcessSettings(policy=policy), a_plan(**site)  # type: ignore[arg-type]
+    mounts = {"volume_here": str(tmp_path), "sharedVolumeDir": str(tmp_path)}
+    settings, plan = ProcessSettings(policy=policy), a_plan(**mounts)  # type: ignore[arg-type]
     assert upload_rule(plan, settings).allows(str(other))
     inside = replace(plan, company_folder=FOLDER, volume_here=str(tmp_path / FOLDER))
     assert upload_rule(inside, settings).allows(str(mine))
@@ -156,8 +158,8 @@ def test_link_on_the_volume_does_not_lead_to_other_uploads(tmp_path: Path) -> No
     policy = Policy(upload_roots=(str(tmp_path),), shared_volume_dirs=(str(volume),))
     settings, plan = ProcessSettings(policy=policy), a_plan(sharedVolumeDir=str(volume))
     on_volume = replace(plan, workspace=Workspace("upload", "/w", "why", folder=str(volume / "project")))
-    place = upload_rule(on_volume, settings)
-    assert place.allows(str(volume / "project"))
-    assert not place.allows(str(elsewhere))
+    rule = upload_rule(on_volume, settings)
+    assert rule.allows(str(volume / "project"))
+    assert not rule.allows(str(elsewhere))
     not_on_volume = replace(plan, workspace=Workspace("upload", "/w", "why", folder=str(elsewhere)))
     assert upload_rule(not_on_volume, settings).allows(str(elsewhere))

@@ -43,6 +43,7 @@ def nest(folder: Path, depth: int = DEPTH) -> None:
 
 @pytest.fixture
 def few_descriptors() -> object:
+    """Let this process open only 12 more files at a time."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     in_use = len(list(Path("/proc/self/fd").iterdir()))
     resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 12, before[1]))

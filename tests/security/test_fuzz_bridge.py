@@ -114,6 +114,6 @@ def _id_of_valid_call(line: bytes) -> int | None:
 
 
 def _affects(run: int, line: bytes) -> bool:
-    """Whether a broken message became a valid one about the run."""
+    """Whether a broken message became a valid one about the run or about the last call."""
     given = _parsed(line)
     return given.get("type") in {"ack", "cancel", "leave"} and given.get("id") in {run, LAST}

@@ -26,28 +26,31 @@ _PATHS = st.sampled_from(
 )
 _TEXTS = st.sampled_from(
     [
-        *(
-            CANARY,
-            "http://127.0.0.1:1",
-            "https://[::1]:6443",
-            "https://h:99999",
-            "http://u:p@h",
-            "https://é.example",
-        ),
-        *(
-            "h",
-            "http://h/\r\nX: y",
-            "socks5://h:1",
-            "http://",
-            ".",
-            "a" * 300,
-            "true",
-            "1:1:1",
-            "0x10",
-            "\u202e",
-        ),
-        *(base64.b64encode(PEM.encode()).decode(), base64.b64encode(CANARY.encode()).decode(), "%%%", "echo"),
-        *("client.authentication.k8s.io/v1", "oidc", "gcp", "/bin/false", "no-such-program"),
+        CANARY,
+        "http://127.0.0.1:1",
+        "https://[::1]:6443",
+        "https://h:99999",
+        "http://u:p@h",
+        "https://é.example",
+        "h",
+        "http://h/\r\nX: y",
+        "socks5://h:1",
+        "http://",
+        ".",
+        "a" * 300,
+        "true",
+        "1:1:1",
+        "0x10",
+        "\u202e",
+        base64.b64encode(PEM.encode()).decode(),
+        base64.b64encode(CANARY.encode()).decode(),
+        "%%%",
+        "echo",
+        "client.authentication.k8s.io/v1",
+        "oidc",
+        "gcp",
+        "/bin/false",
+        "no-such-program",
     ]
 )
 _ANY = ODD_JSON | _TEXTS | _PATHS | st.booleans()
@@ -122,6 +125,7 @@ def _read(content: bytes, *, programs: bool) -> str | None:
         Path(folder, "token").write_text(CANARY, encoding="utf-8")
 
         async def load() -> None:
+            # "oidc" stands for the auth provider, which would contact a server
             rules = KubeconfigRules(may_run=lambda command: programs and command != "oidc")
             credentials = Credentials(str(path), rules, timings=TIMINGS)
             await credentials.load()

@@ -133,8 +133,6 @@ async def test_stopped_run_whose_log_server_fails_for_long_is_completed_from_its
         follower.limit_relay_file(5.0)
         stopped_at = loop_time()
         report = await following
-    assert loop_time() - stopped_at > 20, (
-        "the log server failed for a shorter time than the limit of the run log"
-    )
+    assert loop_time() - stopped_at > 20, "the log server must fail for longer than the run log may be used"
     assert sink.out == output
     assert report.complete

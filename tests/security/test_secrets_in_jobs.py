@@ -187,7 +187,7 @@ def test_without_a_run_secret_only_values_that_look_ordinary_are_plain() -> None
     assert "AWS_REGION" not in lost
 
 
-def test_long_values_of_config_env_become_private_files() -> None:
+def test_long_values_of_config_env_are_in_the_secret_unless_it_cannot_hold_them() -> None:
     plan = a_plan(env={"LONG": "c4n4ry" * 50_000}, promptDelivery="init")
     assert plan.delivery.secret["env-LONG"] == "c4n4ry" * 50_000
     assert "c4n4ry" not in json.dumps(job_manifest(plan))
@@ -195,7 +195,7 @@ def test_long_values_of_config_env_become_private_files() -> None:
     assert list(huge.delivery.staged) == ["env-HUGE"]
 
 
-def test_values_of_config_env_are_not_masked_in_the_prompt() -> None:
+def test_ordinary_values_of_config_env_are_not_masked() -> None:
     plan = a_plan(env={"STAGE": "production", "OTHER_PASS": "hunter2-hunter2"})
     assert "production" not in plan.secret_values
     assert "hunter2-hunter2" in plan.secret_values

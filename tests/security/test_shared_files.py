@@ -24,7 +24,7 @@ FILES = {
 PROMPT = "run-files/job/prompt.txt"
 SKILL = f"{FOLDER}/.claude/skills/s"
 AGENT = 'wc -c; cd "$1/.claude/skills/s" && cat "$1/agent-instructions.md" && ./bin/run\\ it && ls -A'
-"""Prints what the agent is told, and which files its skill has."""
+"""Prints the size of the prompt, the instructions, what the skill's program prints, and its files' names."""
 
 
 @pytest.fixture(params=SHELLS)
@@ -42,7 +42,9 @@ def volume(tmp_path: Path) -> Path:
 
 
 def relay_env(runner: RelayRunner, volume: Path, seconds: int = 20) -> dict[str, str]:
-    listed = [SharedFile.of(path, content, executable="run" in path[-8:]) for path, content in FILES.items()]
+    listed = [
+        SharedFile.of(path, content, executable=path.endswith("/run it")) for path, content in FILES.items()
+    ]
     (runner.folder / "list").write_text(render_list(listed), encoding="utf-8")
     return {
         relay.VOLUME: str(volume),
@@ -72,14 +74,8 @@ async def test_agent_reads_the_verified_copies(runner: RelayRunner, volume: Path
 
 async def test_change_after_the_start_does_not_reach_the_agent(runner: RelayRunner, volume: Path) -> None:
     env = relay_env(runner, volume)
-    command = [
-        "sh",
-        "-c",
-        f"touch started; until [ -e go ]; do sleep 0.05; done; {AGENT}",
-        *agent(runner)[3:],
-    ]
-    command[2] = f"cd {runner.folder}; {command[2]}"
-    async with runner.started(*command, env=env) as process:
+    script = f"cd {runner.folder}; touch started; until [ -e go ]; do sleep 0.05; done; {AGENT}"
+    async with runner.started("sh", "-c", script, *agent(runner)[3:], env=env) as process:
         while not (runner.folder / "started").exists():  # noqa: ASYNC110  # another process writes it
             await asyncio.sleep(0.02)
         (volume / FOLDER / "agent-instructions.md").write_text("EVIL", encoding="utf-8")

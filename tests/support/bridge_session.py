@@ -63,7 +63,7 @@ class StubAdapter:
 
 @dataclass
 class StubHost:
-    """The host's end: what it received, and a writer for lines."""
+    """The host's end: the messages that it received."""
 
     received: list[Json] = field(default_factory=list)
 

@@ -46,11 +46,14 @@ class GitPod:
         return self.folder / "workspace" / "app"
 
     def clone(self, **variables: str) -> tuple[int, str]:
-        """Exit code and termination message. `variables`: without their prefix."""
+        """Run the clone script. Returns exit code, and the termination message or else stderr.
+
+        `variables`: variables of the script, without their prefix.
+        """
         return self._run("git_clone.sh", variables)
 
     def push(self, target: str = "", *, has_ended: bool = True, **variables: str) -> git.PushReport:
-        """Run the script after the agent has ended, or for one that never starts."""
+        """Run the push script. `has_ended`: the agent has ended; False: no agent ever starts."""
         if has_ended:
             (self.folder / "scratch" / "ended").touch()
         code, message = self._run("git_push.sh", {"PUSH": target, **variables})

@@ -1,8 +1,8 @@
 """An API server whose answers never end or are far too large, and a client in a process of its own.
 
 `python -m tests.support.hostile_api KUBECONFIG CALL:ANSWER...` makes calls in a process with limited memory.
-For each call it prints `{answer, error, seconds, megabytes, lag}`: the error, by how much the memory grew,
-and how long the event loop was blocked. The namespace of a call names the answer.
+It prints a JSON list with `{answer, error, seconds, megabytes, lag}` for each call: by how many megabytes the
+memory grew, and for how many seconds the event loop was blocked. The namespace of a call names the answer.
 """
 
 import asyncio

@@ -19,8 +19,18 @@ from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_resu
 NOW = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 EXITED = Exited(Terminated(0, "Completed", "", None))
 OUR_FIELDS = frozenset(
-    {"containerExitCode", "conversationContinuation", "executionCancellation", "log", "phases", "session"}
-    | {"stderr", "stdout", "warnings", "workspace"}
+    {
+        "containerExitCode",
+        "conversationContinuation",
+        "executionCancellation",
+        "log",
+        "phases",
+        "session",
+        "stderr",
+        "stdout",
+        "warnings",
+        "workspace",
+    }
 )
 """Fields of `resultJson` that the adapter sets."""
 

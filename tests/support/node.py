@@ -21,7 +21,7 @@ STEPS_TIMEOUT = 50.0
 async def node_host(
     folder: Path, steps: Sequence[Any], env: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Run the steps one after another, those in an inner list concurrently.
+    """Run the steps with the npm package in `folder`, one after another, those in an inner list concurrently.
 
     Return `{"results": ..., "callbacks": ...}`, each by name of the step, and stderr.
     """

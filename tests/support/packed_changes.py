@@ -29,6 +29,7 @@ def file_line(path: str, text: str, base: str | None = None, mode: str = "-") ->
 
 
 def packed(lines: Iterable[str], *contents: str) -> BinaryIO:
+    """The list of changes with these lines, and then the contents of the files, compressed."""
     text = "".join(f"{line}\n" for line in (*lines, ".")) + "".join(contents)
     return io.BytesIO(gzip.compress(text.encode(errors="surrogateescape")))
 
@@ -73,5 +74,5 @@ def write_tree(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def slow_patterns() -> str:
-    """Patterns of which all together take 0.2 s for one name that consists of `a`."""
+    """Patterns that take 0.2 s in all for one name that consists of `a`."""
     return "\n".join("*a" * 60 + f"b{number:04d}" for number in range(2000))

@@ -37,7 +37,10 @@ class RealAccount:
         await wait_until(partial(self._has, {right.access for right in rights}))
 
     async def _has(self, granted: Collection[Access]) -> bool:
-        """Whether the authorizer, which gets changes from a watch, grants these rights and no others."""
+        """Whether the account has these rights, and no others that runs use.
+
+        The API server's authorizer gets changed Roles from a watch, so it applies them a moment later.
+        """
         known = {right.access for right in rights_of(auto_claims=True)}
         gateway = Gateway(self.kubeconfig)
         try:

@@ -16,27 +16,29 @@ NONCE = "0123abcd"
 PREFIX = b"\x1e" + NONCE.encode()
 """Followed by a space, it begins each of the relay's own lines in the log."""
 FIRST_LINE = PREFIX + b" b 0 0\n"
-"""With it, the relay begins each log."""
+"""The first line of each log."""
 SHELLS = ("bash", "busybox", "dash")
-APPLETS = (  # the programs that the script may use
-    *(
-        "awk",
-        "cat",
-        "chmod",
-        "cp",
-        "dd",
-        "env",
-        "grep",
-        "head",
-        "mkdir",
-        "rm",
-        "sed",
-        "sh",
-        "sha256sum",
-        "sleep",
-    ),
-    *("stat", "tail", "tr", "wc"),
-)
+APPLETS = [
+    "awk",
+    "cat",
+    "chmod",
+    "cp",
+    "dd",
+    "env",
+    "grep",
+    "head",
+    "mkdir",
+    "rm",
+    "sed",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "stat",
+    "tail",
+    "tr",
+    "wc",
+]
+"""The programs that the script may use."""
 
 
 @dataclass(frozen=True, slots=True)

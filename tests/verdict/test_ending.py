@@ -130,7 +130,7 @@ def test_pod_that_exceeded_its_own_deadline_timed_out() -> None:
 
 
 def test_reason_of_a_succeeded_pod_is_no_disruption() -> None:
-    """Some virtual kubelets set one."""
+    """Some virtual kubelets set a reason."""
     pod = a_pod(Terminated(0, "Completed"), phase="Succeeded", reason="Completed")
     assert isinstance(judge_ending(Known(job=a_job(), pod=pod)), Exited)
 

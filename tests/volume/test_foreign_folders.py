@@ -36,7 +36,7 @@ def inputs(folder: Path) -> PackInputs:
 
 
 async def pack_as_owner(given: PackInputs) -> Packed:
-    """Let a thread access files as the user `OWNER`, while the process remains root.
+    """Pack in a thread that accesses files as the user `OWNER`, while the process remains root.
 
     A thread starts with the user of the thread that starts it.
     """

@@ -35,10 +35,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def inputs(
-    folder: Path, limit: int = 100_000, place: FolderRule = ANYWHERE, packed: int = 10**6
+    folder: Path, limit: int = 100_000, folder_rule: FolderRule = ANYWHERE, packed: int = 10**6
 ) -> UploadInputs:
     rules = rules_for((), with_ignored=False)
-    return UploadInputs(str(folder), "app", limit, rules, place, WorkLimit(60), packed)
+    return UploadInputs(str(folder), "app", limit, rules, folder_rule, WorkLimit(60), packed)
 
 
 def unpacked(packed: PackedFolder) -> Mapping[str, str]:
@@ -127,10 +127,10 @@ def test_folder_that_does_not_exist_or_is_not_allowed_is_refused(folder: Path) -
     with pytest.raises(UploadRefused, match="No such file"):
         pack_folder(inputs(folder / "nothing"))
     with pytest.raises(FolderNotAllowed, match="uploadRoots"):
-        pack_folder(inputs(folder, place=FolderRule(("/elsewhere",))))
+        pack_folder(inputs(folder, folder_rule=FolderRule(("/elsewhere",))))
     (folder.parent / "link").symlink_to(folder)
     with pytest.raises(FolderNotAllowed):
-        pack_folder(inputs(folder.parent / "link", place=FolderRule(("/x",))))
+        pack_folder(inputs(folder.parent / "link", folder_rule=FolderRule(("/x",))))
 
 
 def test_memory_does_not_depend_on_the_size_of_a_file(folder: Path) -> None:
