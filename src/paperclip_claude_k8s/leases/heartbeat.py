@@ -7,7 +7,7 @@ renewal is late, another process may have taken over a slot: then all locks held
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,7 +95,10 @@ class Heartbeat:
         version, self._version = self._version, ""
         if version and not self.held:
             name = process_lease_name(self.me.uuid)
-            await delete_lease(self.cluster, self.namespace, name, self._timings.cleanup, version)
+            # A run that begins meanwhile gets the old Lease, in a new version. The Lease must then stay.
+            await delete_lease(
+                self.cluster, self.namespace, name, self._timings.cleanup, version, lambda: not self.held
+            )
 
     async def _create(self, reporter: StatusReporter) -> None:
         call = Retrier(self._timings, reporter)
@@ -181,8 +184,17 @@ def emit_lease_change(
         settings.events.emit(LeaseChanged(settings.now(), namespace, change, slot, run))
 
 
-async def delete_lease(cluster: Cluster, namespace: str, name: str, within: float, version: str = "") -> None:
+async def delete_lease(  # noqa: PLR0913, PLR0917  # what is deleted, when, and how long that may take
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    within: float,
+    version: str = "",
+    is_unneeded: Callable[[], bool] = lambda: True,
+) -> None:
     """Delete a Lease, whatever its version. `version`, the probable version, saves a read if it is right.
+
+    If another version exists than `version`, that one is deleted only if `is_unneeded` returns True.
 
     Takes at most `within` seconds. Errors are ignored: a Lease that stays is deleted later as stale.
     """
@@ -191,5 +203,5 @@ async def delete_lease(cluster: Cluster, namespace: str, name: str, within: floa
             if version and await cluster.delete_lease(namespace, name, version):
                 return
             current = await cluster.read_lease(namespace, name)
-            if current is not None:
+            if current is not None and is_unneeded():
                 await cluster.delete_lease(namespace, name, current.resource_version)
