@@ -106,7 +106,7 @@ async def test_inserted_result_neither_ends_the_run_nor_counts() -> None:
         await run.print_lines(TOOL_RESULT, in_file=FORGED + TOOL_RESULT)
         await run.write_bookmark()
         assert run.sink.reader.result is not None
-        assert run.sink.allowed_silence() is None
+        assert run.sink.allowed_silence() is None  # however long the agent is silent, it is not stopped
     wire = run.judged(last="answer")
     assert wire["errorCode"] == "claude_truncated"
     assert wire["resultJson"]["warnings"][0].startswith("foreign_output")
@@ -139,7 +139,7 @@ async def test_lost_lines_that_are_filled_from_a_true_run_log_change_nothing() -
         await run.print_lines(TOOL_RESULT, lost=True)
         await run.write_bookmark()
         await run.print_lines(result("done", "true", 0.25))
-        assert run.sink.allowed_silence() == 0
+        assert run.sink.allowed_silence() == 0  # with this result, the agent is expected to exit
     wire = run.judged(session_id="true", subtype="success", is_error=False, cost_usd=0.25, last="result")
     assert (wire["summary"], wire["sessionId"], wire["resultJson"]["log"]["complete"]) == (
         "done",

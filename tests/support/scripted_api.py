@@ -25,7 +25,7 @@ _PRICES = (3.0, 3.75, 15.0, 0.3)
 """US dollars per million tokens of `MODEL`: input, cache writes, output, cache reads."""
 
 Answer = dict[str, Any]
-"""A step of the script: what the API answers to one request."""
+"""A step of the script: what the API answers to one request. Also the type of the blocks in an answer."""
 
 
 def claude_image() -> str:
@@ -116,6 +116,7 @@ class ScriptedApi:
         """The answers given so far."""
         given = []
         for entry in self._entries():
+            # for requests without tools, which the script does not answer, the program notes another route
             assert entry["route"] == "main", f"a request without tools: {entry}"
             assert entry["model"] == MODEL, entry["model"]
             number = entry["n"]

@@ -36,9 +36,9 @@ def inputs(folder: Path) -> PackInputs:
 
 
 async def pack_as_owner(given: PackInputs) -> Packed:
-    """Pack in a thread that accesses files as the user `OWNER`, while the process remains root.
+    """Pack while this thread accesses files as the user `OWNER`; the process remains root.
 
-    A thread starts with the user of the thread that starts it.
+    The threads that `pack` starts access files as `OWNER` too: a thread starts with the user of its starter.
     """
     set_user = ctypes.CDLL(None).setfsuid
     set_user(OWNER)
@@ -49,6 +49,7 @@ async def pack_as_owner(given: PackInputs) -> Packed:
 
 
 async def test_skill_is_delivered_on_a_volume_that_gives_all_files_to_one_user(open_folder: Path) -> None:
+    """What the process, which is root, writes there belongs to `OWNER`."""
     given, volume = inputs(open_folder), open_folder / "volume"
     first, again = await pack_as_owner(given), await pack_as_owner(given)
     assert first == again

@@ -80,7 +80,7 @@ async def _serve(sink: IO[bytes], formatter: RedactingFormatter) -> tuple[int, s
         asyncio.get_running_loop().add_signal_handler(stop_signal, on_signal, stop_signal)
     try:
         channel = await Channel.over(sys.stdin.buffer, sink)
-    except ValueError:
+    except ValueError:  # no pipe; `main` examines both before, so no case of it is known
         print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person
         return EXIT_USAGE, None
     try:
