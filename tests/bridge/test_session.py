@@ -270,7 +270,7 @@ async def test_cancel_right_after_the_call_starts_nothing(cluster: DevCluster) -
 async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(
     cluster: DevCluster, end: str, tmp_path: Path
 ) -> None:
-    adopted = FileEvent(tmp_path / "adopted", f"{tmp_path}/adopted")
+    adopted = FileEvent.in_folder(tmp_path)
     init = '{"type":"system","subtype":"init","session_id":"s"}'
     script = f"echo '{init}'; {adopted.wait}; echo '{RESULT}'"
     async with a_bridge() as peer:

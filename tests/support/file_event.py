@@ -30,6 +30,11 @@ class FileEvent:
         """An event for Pods of either cluster. `folder`: where the development cluster's Pods look for it."""
         if site.name == "real":
             return cls.on_volume()
+        return cls.in_folder(folder)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "FileEvent":
+        """An event for Pods of the development cluster, which see the folders of this machine."""
         file = folder / uuid.uuid4().hex
         return cls(file, str(file))
 

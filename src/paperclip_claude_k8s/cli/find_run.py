@@ -136,7 +136,7 @@ def matching_job(word: str, jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
 
 def newest_job(jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
     """The Job that was created last; None without Jobs. The API server lists Jobs by name, not by age."""
-    return max(jobs, key=lambda job: job.created.timestamp() if job.created else 0.0, default=None)
+    return max(jobs, key=lambda job: job.created_or_earliest, default=None)
 
 
 def recorded_job(record: Record, jobs: Sequence[JobSnapshot]) -> JobSnapshot | None:

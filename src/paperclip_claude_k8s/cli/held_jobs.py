@@ -116,7 +116,7 @@ def judge(run: str, namespace: str, jobs: Sequence[JobSnapshot]) -> Finding:
     if not jobs_of_run:
         found = f"No Job of this run exists in namespace {namespace}, so its agent does not run."
         return Finding("absent", f"{stopped} {found} Whether it had finished its work is not known.")
-    job = max(jobs_of_run, key=lambda job: str(job.created))
+    job = max(jobs_of_run, key=lambda job: job.created_or_earliest)
     end = job.finished.type if job.finished is not None else "being deleted"
     found = f"Job {job.ref.name} of run {run} in namespace {namespace} is {end}"
     if labels.TAKEN_ANNOTATION in job.annotations:

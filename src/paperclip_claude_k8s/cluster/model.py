@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, QUEUE_LABEL
@@ -11,6 +11,7 @@ JsonObject: TypeAlias = dict[str, object]
 """A Kubernetes object as JSON, such as a manifest."""
 
 Snapshot = TypeVar("Snapshot")
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class JobSnapshot:
     """`podReplacementPolicy` as the server stored it; "" from a server that drops the field (before 1.29)."""
     warnings: tuple[str, ...] = ()
     """The server's warnings in its response to a create; not part of the object."""
+
+    @property
+    def created_or_earliest(self) -> datetime:
+        """The time by which Jobs are sorted. A Job without a time of creation counts as the oldest."""
+        return self.created or _EARLIEST
 
     @property
     def finished(self) -> Condition | None:

@@ -112,7 +112,7 @@ async def skip_unclaimed(
 ) -> str | None:
     """Annotate finished Jobs of other wakes as taken; return the newest session of our task among them."""
     session: str | None = None
-    for job in sorted(jobs, key=lambda job: str(job.created)):
+    for job in sorted(jobs, key=lambda job: job.created_or_earliest):
         task = job.labels.get(TASK_LABEL)
         if await annotate_as_taken(job, ports):
             other = "task" if known_different(task, plan.identity.task) else "wake"

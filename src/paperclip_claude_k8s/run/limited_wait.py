@@ -11,9 +11,10 @@ from paperclip_claude_k8s.run.host_callbacks import wait_for_stop
 from paperclip_claude_k8s.run.live_run import LiveRun
 
 STOPPED_WAIT = 5.0
-"""Seconds to wait for a stopped agent, because its Pod is gone soon.
+"""Seconds to wait for the report of a stopped agent, whose Pod is gone soon.
 
-Also after the host has stopped the run, because the host then waits for the result.
+The wait is as short if the host stops the run after the agent's end, because the host then waits for the
+result.
 """
 
 

@@ -211,7 +211,7 @@ async def take_left_changes(
     """
     done: set[str] = set()
     with_changes = [job for job in jobs if has_our_folder(job, plan) and has_changes(job)]
-    for job in sorted(with_changes, key=lambda job: str(job.created)):
+    for job in sorted(with_changes, key=lambda job: job.created_or_earliest):
         try:
             pods = await ports.cluster.list_pods(job.ref.namespace, {JOB_NAME_LABEL: job.ref.name})
         except ClusterError:

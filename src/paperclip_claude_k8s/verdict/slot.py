@@ -16,7 +16,6 @@ adds some that never end, and such a Job never gets a condition.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -33,8 +32,6 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.relay.git import PUSH_CONTAINER
 from paperclip_claude_k8s.verdict.workspace_end import pushes
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ def judge_slot(
 
     slot = [job for job in jobs if in_slot(job.labels)]
     working = (job for job in slot if is_live(job) and not has_ended(job))
-    live = sorted(working, key=_created, reverse=True)
+    live = sorted(working, key=lambda job: job.created_or_earliest, reverse=True)
     slot = [job for job in slot if job.ref.uid not in detached or job in live or job.deleting]
     claimed = [job for job in slot if not job.deleting and job.ref.uid in {*held, *detached}]
     if claimed:
@@ -244,7 +241,7 @@ def _judge_finished(
     ends by itself; if other containers go on after it, the Job is left to a later run.
     """
     uncollected = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
-    for job in sorted(uncollected, key=_created, reverse=True):
+    for job in sorted(uncollected, key=lambda job: job.created_or_earliest, reverse=True):
         own = is_own(job, claimant.run, claimant.names)
         if (own and not known_different(job.labels.get(TASK_LABEL), claimant.task)) or _did_same_work(
             job, claimant
@@ -271,10 +268,6 @@ def _did_same_work(job: JobSnapshot, claimant: Claimant) -> bool:
     repeated = known_equal(job.labels.get(RUN_LABEL), claimant.retry_of)
     woken = known_equal(job.annotations.get(WAKE_ANNOTATION), claimant.wake)
     return known_equal(job.labels.get(TASK_LABEL), claimant.task) and (repeated or woken)
-
-
-def _created(job: JobSnapshot) -> datetime:
-    return job.created or _LONG_AGO
 
 
 def _names(jobs: Sequence[JobSnapshot]) -> str:
