@@ -102,6 +102,7 @@ def test_config_list_of_objects_is_read_from_json() -> None:
         ({"resources": "big"}, ["config.resources", "an object with requests and limits"]),
         ({"tolerations": "["}, ["config.tolerations", "a list of objects"]),
         ({"logSizeLimit": "10 Gi"}, ["config.logSizeLimit", '"8Gi"']),
+        ({"podTemplate": {"spec": {}, "sp\ud800": 1}}, ["config.podTemplate", "(not sp\ufffd)"]),
     ],
 )
 def test_config_error_names_key_value_and_expectation(raw: dict[str, object], expected: list[str]) -> None:

@@ -238,6 +238,9 @@ def test_unchanged_config_reaches_the_cluster() -> None:
 
 @FUZZ
 @example(config=BASE | {"podTemplate": {"spec": {"priorityClassName": {"procMount": "Unmasked"}}}})
+@example(config=BASE | {"podTemplate": {"spec": {}, "\ud800": None}})
+@example(config=BASE | {"podTemplate": {"spec": {"\ud800": {"env": "not a list"}}}})
+@example(config=BASE | {"\ud800": 1, "env": {"\ud800": "a"}})
 @given(config=mutated())
 def test_changed_config_ends_with_a_result_and_within_the_policy(config: dict[str, Any]) -> None:
     check(config, {})

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.input_bounds import find_excess
 
@@ -45,7 +46,7 @@ def read_pod_template(value: object) -> JsonMap:
     template = given if _TEMPLATE_KEYS & set(given) else {"spec": given}
     unknown = sorted(set(template) - _TEMPLATE_KEYS - _IGNORED_KEYS)
     if unknown:
-        raise ValueError(f"{_EXPECTED} (not {', '.join(unknown[:5])[:200]})")
+        raise ValueError(f"{_EXPECTED} (not {neutral(', '.join(unknown[:5])[:200])})")
     read = {
         part: _read_object(template[part], f"{part} as an object")
         for part in sorted(_TEMPLATE_KEYS & set(template))
@@ -73,7 +74,7 @@ def _read_object(value: object, expected: str) -> JsonMap:
 def _check_lists(part: Mapping[str, object], path: str) -> None:
     """Raise ValueError for a list that cannot be merged: an item lacks the field that identifies it."""
     for name, value in part.items():
-        key, path_of_value = MERGE_KEYS.get(name), f"{path}.{name}"
+        key, path_of_value = MERGE_KEYS.get(name), f"{path}.{neutral(str(name)[:80])}"
         if key is not None and value is not None:
             _check_items(value, key, path_of_value)
         elif isinstance(value, Mapping) and name not in _MAPS_WITH_FREE_KEYS:
