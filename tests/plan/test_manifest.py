@@ -54,10 +54,14 @@ def test_job_has_one_pod_and_no_retry() -> None:
     assert "activeDeadlineSeconds" not in job_spec
 
 
-def test_deadline_is_the_sum_of_three_start_budgets_time_limit_and_grace() -> None:
+def test_deadline_is_the_sum_of_all_start_budgets_time_limit_and_grace() -> None:
     job_spec = the_job(timeoutSec=600, graceSec=30)["spec"]
-    # scheduleTimeoutSec, imagePullTimeoutSec, startTimeoutSec, timeoutSec, graceSec
-    assert job_spec["activeDeadlineSeconds"] == 120 + 900 + 120 + 600 + 30
+    # scheduleTimeoutSec, imagePullTimeoutSec, missingImageTimeoutSec, startTimeoutSec, timeoutSec, graceSec
+    assert job_spec["activeDeadlineSeconds"] == 120 + 900 + 60 + 120 + 600 + 30
+
+
+def test_deadline_is_a_whole_number_of_seconds_that_leaves_the_agent_all_its_time() -> None:
+    assert the_job(timeoutSec=600.5, graceSec=30)["spec"]["activeDeadlineSeconds"] == 1200 + 631
 
 
 def test_every_empty_dir_has_a_size_limit() -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
@@ -190,8 +191,13 @@ class RunPlan:
         config = self.config
         if not config.timeout_sec:
             return None
-        waiting = config.schedule_timeout_sec + config.image_pull_timeout_sec + config.start_timeout_sec
-        return int(waiting + config.timeout_sec + config.grace_sec)
+        before_start = (
+            config.schedule_timeout_sec,
+            config.image_pull_timeout_sec,
+            config.missing_image_timeout_sec,
+            config.start_timeout_sec,
+        )
+        return ceil(sum(before_start) + config.timeout_sec + config.grace_sec)
 
 
 def wake_digest(ctx: ExecutionContext) -> str | None:
