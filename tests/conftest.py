@@ -12,7 +12,7 @@ from hypothesis import settings
 
 TEST_TIMEOUT = 300.0
 """Seconds after which the traceback of a hanging test is printed and pytest exits."""
-REAL_CLUSTER_TEST_TIMEOUT = 600.0
+REAL_CLUSTER_TEST_TIMEOUT = 420.0
 """The same for tests on a real cluster, whose kubelet is slow."""
 FUZZ_TEST_TIMEOUT = 3600.0
 """The same for a fuzz test that `tests/security/fuzz.py` runs with more inputs."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ async def eventually(
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """Reads Pods and Jobs of the cluster without using the adapter's code."""
+    """Reads and deletes Pods and Jobs of the cluster without using the adapter's code."""
 
     http: aiohttp.ClientSession
     kubeconfig: Path
@@ -134,13 +134,27 @@ class Pods:
 
     async def all_of(self, kind: str, query: Mapping[str, str] | None = None) -> list[Json]:
         """Return all objects of a kind in the namespace of the agents, or those that the query selects."""
-        config = json.loads(self.kubeconfig.read_text())
-        server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
-        url = f"{server}/{API_GROUPS[kind]}/namespaces/paperclip/{kind}"
-        headers = {"Authorization": f"Bearer {token}"}
-        async with self.http.get(url, params=query or {}, headers=headers) as response:
+        async with self._request("GET", kind, query) as response:
             items: list[Json] = (await response.json())["items"]
             return items
+
+    async def delete_jobs_of_run(self, run: str) -> None:
+        """Delete the run's Jobs and what belongs to them."""
+        for job in await self.of_run(run, "jobs"):
+            path = f"jobs/{job['metadata']['name']}"
+            async with self._request("DELETE", path, {"propagationPolicy": "Background"}) as response:
+                response.raise_for_status()
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, str] | None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """A request for `path` below the agents' namespace, which begins with a kind."""
+        config = json.loads(self.kubeconfig.read_text())
+        server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
+        url = f"{server}/{API_GROUPS[path.partition('/')[0]]}/namespaces/paperclip/{path}"
+        return self.http.request(
+            method, url, params=query or {}, headers={"Authorization": f"Bearer {token}"}
+        )
 
     async def wait_until_running(self, run: str, limit: float) -> None:
         """Wait at most `limit` seconds until a Pod of the run is running."""

@@ -5,7 +5,10 @@
 Each time three agents work: the Pod of the first runs on, the Pod of the second ends while no server runs,
 and the server is ended at the moment at which the Pod of the third has ended. Each Job's result must be
 taken exactly once, and in the end nothing may be left in the cluster. Ten rounds with both signals take about
-half an hour.
+40 minutes.
+
+A server that is killed after it has received a result and before it has stored it holds the task for good,
+and refuses what `claude-k8s recover` reports. Then the Job and its result must still be there.
 """
 
 import asyncio
@@ -33,6 +36,8 @@ SECONDS = {
 }
 """How long each agent works after its last line."""
 OBJECTS = ("jobs", "pods", "secrets", "leases")
+HELD_FOR_GOOD = "execution_finalization_deadline_exceeded"
+"""The server's code for a run whose result it has received and not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +74,16 @@ async def _end_server(testbed: Testbed, signum: signal.Signals, ending: Work) ->
     await wait_until_ready(testbed)
 
 
-async def _check(testbed: Testbed, work: Work) -> str:
-    """Check that each Job's result was taken once; return how the agent's runs ended."""
+async def _check(testbed: Testbed, work: Work, held_for_good: set[str]) -> str:
+    """Check that each Job's result was taken once, or is kept; return how the agent's runs ended."""
     host = testbed.host
 
     async def runs() -> list[Any]:
         return await host.runs(work.agent)
 
     def have_ended(found: list[Any]) -> bool:
-        return not any(run["status"] in ACTIVE for run in found) and any(
-            run["status"] == "succeeded" for run in found
+        return not any(run["status"] in ACTIVE for run in found) and (
+            work.run in held_for_good or any(run["status"] == "succeeded" for run in found)
         )
 
     records = await eventually(runs, have_ended, f"{work.role}: runs that have ended", SETTLED)
@@ -88,17 +93,32 @@ async def _check(testbed: Testbed, work: Work) -> str:
     costs = [(run["usageJson"] or {}).get("costUsd") for run in records]
     taken = [cost for cost in costs if cost]
     story = ", ".join(f"{run['status']} {run['errorCode'] or ''}".strip() for run in records)
+    if work.run in held_for_good:
+        (job,) = await testbed.pods.of_run(work.run, "jobs")
+        expect(
+            job["status"].get("succeeded") == 1,
+            f"{work.role}: the Job keeps its result; {story}",
+            job["status"],
+        )
+        expect(not taken, f"{work.role}: no run has taken the result; {story}", costs)
+        await testbed.pods.delete_jobs_of_run(work.run)
+        return f"{work.role}: {story}, the server refuses the task, its Job is kept"
     expect(taken == [EXPECTED_USAGE["cost"]] * created, f"{work.role}: {created} results; {story}", costs)
     expect(costs[0] or costs[1], f"{work.role}: the first or second run took the first Job's result", story)
     return f"{work.role}: {story}, {created} Job(s)"
 
 
-async def _recover_all(testbed: Testbed) -> None:
-    """Call `claude-k8s recover` again and again: the server ends its lost runs one after another."""
+async def _recover_all(testbed: Testbed, held_for_good: set[str]) -> None:
+    """Call `claude-k8s recover` again and again: the server ends its lost runs one after another.
+
+    `held_for_good` gets the runs whose task the server refuses to release.
+    """
     while True:
         reply = await recover(testbed)
         held = [task for task in reply["tasks"] if task["outcome"] != "released"]
-        expect(not held, "all tasks are released", held)
+        for_good = {task["run"] for task in held if task["error_code"] == HELD_FOR_GOOD}
+        expect(all(task["run"] in for_good for task in held), "all other tasks are released", held)
+        held_for_good |= for_good
         await asyncio.sleep(RECOVER_INTERVAL)
 
 
@@ -108,9 +128,12 @@ async def _attempt(testbed: Testbed, signum: signal.Signals, attempt: int) -> st
         tasks = [group.create_task(_begin(testbed, signum, attempt, role)) for role in roles]
     works = [task.result() for task in tasks]
     await _end_server(testbed, signum, works[-1])
+    held_for_good: set[str] = set()
     async with asyncio.TaskGroup() as group:
-        recovering = group.create_task(_recover_all(testbed)) if signum == signal.SIGKILL else None
-        stories = [await _check(testbed, work) for work in works]
+        recovering = (
+            group.create_task(_recover_all(testbed, held_for_good)) if signum == signal.SIGKILL else None
+        )
+        stories = [await _check(testbed, work, held_for_good) for work in works]
         if recovering is not None:
             recovering.cancel()
 
