@@ -12,9 +12,12 @@ import pytest
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.execute import execute
+from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import NullJournal, ProcessSettings
 from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.run.agent_log import OutputSink
+from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.testing import STATUS_PREFIX, FakeCluster, HostLog, PodScript, capture
 
 pytestmark = pytest.mark.looptime
@@ -327,3 +330,21 @@ async def test_agent_is_not_stopped_after_the_parser_failed(
         assert "did not exit" not in receivers.host_log.status
         assert receivers.host_log.stdout.encode() == turn + b"".join(LINES)
         assert result.error_message is None
+
+
+async def test_silence_is_judged_again_after_delivery_to_a_slow_host_was_cancelled() -> None:
+    """The log of a Pod that was deleted before its agent started is given up while the host holds a line."""
+    hanging = asyncio.Event()
+
+    async def on_log(_stream: str, _text: str) -> None:
+        hanging.set()
+        await asyncio.sleep(9999)
+
+    ctx = ExecutionContext.read({"runId": "run-1", "agent": {"id": "agent-1"}, "onLog": on_log})
+    sink = OutputSink(Narrator(ctx), NullJournal(), StreamReader())
+    async with asyncio.TaskGroup() as group:
+        delivery = group.create_task(sink.stdout(capture("01")))
+        await hanging.wait()
+        assert sink.allowed_silence() is None
+        delivery.cancel()
+    assert sink.allowed_silence() == 0.0

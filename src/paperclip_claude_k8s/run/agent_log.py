@@ -244,11 +244,13 @@ class OutputSink:
             self._parser_failed = True
         self._busy += 1
         try:
-            await self._journal.output(stream, block)
-        except Exception as error:  # noqa: BLE001  # raised again below
-            failed.append(("journal", error))
-        await self._narrator.output(stream, block)
-        self._busy -= 1
+            try:
+                await self._journal.output(stream, block)
+            except Exception as error:  # noqa: BLE001  # raised again below
+                failed.append(("journal", error))
+            await self._narrator.output(stream, block)
+        finally:  # also if the log of this Pod is given up: the next Pod's goes to the same sink
+            self._busy -= 1
         self.on_output(self.reader)
         if failed:
             name, first = failed[0]
