@@ -23,8 +23,8 @@ fail() {
   exit 75
 }
 
-# The host deletes the Job when it has the changes. If no host takes them, the Pod ends after a day. If the Pod was deleted
-# before, its log stays for some seconds, so that the host can open it.
+# The host deletes the Job when it has the changes. If no host takes them, the Pod ends after keep_seconds. If the Pod was
+# deleted before, its log stays for some seconds, so that the host can open it.
 wait_until_taken() {
   [ -z "$stopped" ] || sleep 3
   while [ -z "$stopped" ] && [ "$keep_seconds" -gt 0 ]; do

@@ -14,7 +14,7 @@ from paperclip_claude_k8s.relay.upload_scripts import UNPACK_CONTAINER
 from paperclip_claude_k8s.verdict.ending import container_end
 
 _PATHS_IN_LINE = 5
-_NEXT_STEP = "; the next run of this agent in this folder takes it, within a day"
+_NEXT_STEP = "; the next run of this agent in this folder takes it, if the Pod still exists then"
 _LEFT = {
     "large": "above uploadLimit",
     "unread": "that could not be read in time",
