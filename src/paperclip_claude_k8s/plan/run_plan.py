@@ -191,13 +191,9 @@ class RunPlan:
         config = self.config
         if not config.timeout_sec:
             return None
-        before_start = (
-            config.schedule_timeout_sec,
-            config.image_pull_timeout_sec,
-            config.missing_image_timeout_sec,
-            config.start_timeout_sec,
-        )
-        return ceil(sum(before_start) + config.timeout_sec + config.grace_sec)
+        waits = config.schedule_timeout_sec + config.image_pull_timeout_sec
+        waits += config.missing_image_timeout_sec + config.start_timeout_sec
+        return ceil(waits + config.timeout_sec + config.grace_sec)
 
 
 def wake_digest(ctx: ExecutionContext) -> str | None:
