@@ -28,20 +28,20 @@ SHUTDOWN_LIMIT = 2.0
 MAX_LAUNCHES = 2
 """Largest number of runs that launch at the same time: more would delay the output of agents that run
 already."""
-LAUNCH_EXPIRY = 0.05
-"""Seconds after which a launch makes room for the next one; with two permits at least 40 begin per second."""
+LAUNCH_PERMIT_EXPIRY = 0.05
+"""Seconds after which a launch returns its permit and goes on: two permits let at least 40 begin a second."""
 Connect: TypeAlias = Callable[[ClusterSource, ProcessSettings], Cluster]
 
 
 def connect(source: ClusterSource, settings: ProcessSettings) -> Cluster:
-    """The cluster of a kubeconfig, or the one this process runs in. Its first call opens the connection."""
+    """The cluster of a kubeconfig, or that of this process. The first request opens the connection."""
     policy = settings.policy
     rules = KubeconfigRules(
         may_be_read=settings.folders.kubeconfigs.allows,
         may_run=policy.allows_exec_plugin,
         may_inherit=policy.allows_plugin_variable,
         may_use=partial(policy.allows, "kubeContexts"),
-        trusted=policy.kubeconfigs is not None,
+        trusted=policy.kubeconfigs is not None,  # the operator has listed them
         mask=redact_text,
     )
     credentials = Credentials(
@@ -62,13 +62,15 @@ class Process:
     """Uids of the Jobs that runs of this process own now."""
     journal: RunJournal = field(default_factory=NullJournal)
     reader: Callable[[], StreamReader] = StreamReader
-    launch_limiter: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(MAX_LAUNCHES, LAUNCH_EXPIRY))
+    launch_limiter: LaunchLimiter = field(
+        default_factory=lambda: LaunchLimiter(MAX_LAUNCHES, LAUNCH_PERMIT_EXPIRY)
+    )
     """Keeps a burst of launches from delaying runs that are under way."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _ports: dict[ClusterSource, Ports] = field(default_factory=dict)
     _informers: dict[tuple[ClusterSource, str], Informer] = field(default_factory=dict)
     _slot_runs: set[str] = field(default_factory=set)
-    """Ids of the runs that hold slots, by any kubeconfig; see `LeaseSlotLocks.runs`."""
+    """Ids of the runs that hold slots, whichever kubeconfig they use; see `LeaseSlotLocks.runs`."""
     _slot_locks_of: dict[tuple[ClusterSource, str], LeaseSlotLocks] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
     start_marks: StartMarks = field(init=False)

@@ -272,7 +272,7 @@ async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(
 ) -> None:
     adopted = FileEvent.in_folder(tmp_path)
     init = '{"type":"system","subtype":"init","session_id":"s"}'
-    script = f"echo '{init}'; {adopted.wait}; echo '{RESULT}'"
+    script = f"echo '{init}'; {adopted.wait_command}; echo '{RESULT}'"
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_SCRIPT=script))
         await peer.next_callback(call, "onLog", "init")

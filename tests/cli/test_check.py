@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.api_server import a_kubeconfig
+from tests.support.api_server import write_kubeconfig
 from tests.support.cli_commands import claude_k8s
 
 from paperclip_claude_k8s.checks.rights import RIGHTS
@@ -41,7 +41,7 @@ async def test_probe_is_started_only_with_the_option() -> None:
 
 
 async def test_check_of_an_unreachable_cluster_exits_1(tmp_path: Path) -> None:
-    code, reply, err = await run_check("--kubeconfig", a_kubeconfig(tmp_path), "--image", "x")
+    code, reply, err = await run_check("--kubeconfig", write_kubeconfig(tmp_path), "--image", "x")
     assert (code, reply["status"]) == (1, "fail")
     assert [check["code"] for check in reply["checks"]] == ["k8s_api_unreachable"]
     assert "k8s_api_unreachable" in err

@@ -131,7 +131,7 @@ async def test_help_imports_no_more_than_it_needs() -> None:
         "paperclip_claude_k8s",
         "paperclip_claude_k8s.__main__",
         cli,
-        *(f"{cli}.{name}" for name in ("app", "app_setup", "command_options", "entry", "formats")),
+        *(f"{cli}.{name}" for name in ("app", "setup_commands", "command_options", "entry", "formats")),
         f"{cli}.command_parameters",
         *(f"{cli}.{name}" for name in ("log_setup", "run_lookup_options", "setup_options")),
         *(f"{cli}.{name}" for name in ("shell_completion", "signals")),

@@ -11,7 +11,7 @@ from tests.support.objects import a_job
 from paperclip_claude_k8s.cli.describe_text import description_text
 from paperclip_claude_k8s.cli.formats import Format
 from paperclip_claude_k8s.cli.job_end import noted_result, noted_verdict
-from paperclip_claude_k8s.cli.run_costs import GroupBy, RunCost, as_csv, read_since, rows_of
+from paperclip_claude_k8s.cli.run_costs import GroupBy, RunCost, as_csv, parse_moment, rows_of
 from paperclip_claude_k8s.cli.stats_command import cost_of_job
 from paperclip_claude_k8s.cluster.labels import RESULT_ANNOTATION
 
@@ -63,13 +63,13 @@ def test_since_leaves_earlier_runs_out() -> None:
     ],
 )
 def test_since_is_a_span_or_a_time(text: str, expected: datetime) -> None:
-    assert read_since(text, NOW) == expected
+    assert parse_moment(text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["yesterday", "7", "-3d", "99999999d"])
 def test_other_since_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a span"):
-        read_since(text, NOW)
+        parse_moment(text, NOW)
 
 
 def test_csv_is_harmless_in_a_spreadsheet() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.api_server import a_kubeconfig
+from tests.support.api_server import write_kubeconfig
 
 from paperclip_claude_k8s.base.settings import Limits, Timings
 from paperclip_claude_k8s.cluster.access import (
@@ -140,14 +140,14 @@ async def test_access_equals_what_the_kubernetes_client_library_reads(
 ) -> None:
     for name, text in {"ca.crt": PEM, "token": "from-file", "key": PEM.replace("CERTIFICATE", "KEY")}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    path = a_kubeconfig(tmp_path, "https://api.example/", user=user, cluster=cluster)
+    path = write_kubeconfig(tmp_path, "https://api.example/", user=user, cluster=cluster)
     assert await fields_of(await our_access(path)) == await library_fields(path)
 
 
 @pytest.mark.looptime
 async def test_token_file_is_reread_after_a_minute(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("first", encoding="utf-8")
-    access = await our_access(a_kubeconfig(tmp_path, user={"tokenFile": "token"}))
+    access = await our_access(write_kubeconfig(tmp_path, user={"tokenFile": "token"}))
     (tmp_path / "token").write_text("second", encoding="utf-8")
     assert await access.authorization() == "Bearer first"
     await asyncio.sleep(TOKEN_REREAD_SECONDS)
@@ -155,7 +155,7 @@ async def test_token_file_is_reread_after_a_minute(tmp_path: Path) -> None:
 
 
 def test_plain_kubeconfig_does_not_import_the_library(tmp_path: Path) -> None:
-    path = a_kubeconfig(tmp_path, user={"token": "canary"})
+    path = write_kubeconfig(tmp_path, user={"token": "canary"})
     script = (
         "import asyncio, sys; from paperclip_claude_k8s.cluster.credentials import Credentials; "
         f"asyncio.run(Credentials({path!r}).load()); sys.exit('kubernetes_asyncio' in sys.modules)"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import DEFAULT_TIMINGS, SHORT_TIMEOUTS, a_kubeconfig, serving
+from tests.support.api_server import DEFAULT_TIMINGS, SHORT_TIMEOUTS, serving, write_kubeconfig
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.credentials import Credentials
@@ -109,13 +109,13 @@ async def test_kubeconfig_that_is_a_folder_is_rejected(tmp_path: Path) -> None:
 
 async def test_kubeconfig_context_without_cluster_is_explained(tmp_path: Path) -> None:
     message = await error_message(
-        a_kubeconfig(tmp_path, contexts=[{"name": "here", "context": {"cluster": "x"}}])
+        write_kubeconfig(tmp_path, contexts=[{"name": "here", "context": {"cluster": "x"}}])
     )
     assert "exactly one cluster named by its context" in message
 
 
 async def test_kubeconfig_server_without_scheme_is_rejected(tmp_path: Path) -> None:
-    assert "not http or https" in await error_message(a_kubeconfig(tmp_path, "api.example:6443"))
+    assert "not http or https" in await error_message(write_kubeconfig(tmp_path, "api.example:6443"))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_kubeconfig_server_without_scheme_is_rejected(tmp_path: Path) -> N
 async def test_kubeconfig_with_an_invalid_certificate_is_named(
     cluster: dict[str, str], tmp_path: Path
 ) -> None:
-    message = await error_message(a_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
+    message = await error_message(write_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
     assert str(tmp_path / "kubeconfig") in message
 
 
@@ -143,26 +143,26 @@ async def test_kubeconfig_with_an_invalid_certificate_is_named(
     ],
 )
 async def test_kubeconfig_errors_never_quote_a_credential(user: dict[str, Any], tmp_path: Path) -> None:
-    message = await error_message(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
+    message = await error_message(write_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
     assert "canary" not in message
     assert "Y2FuYXJ5" not in message  # "canary" in Base64
 
 
 async def test_stderr_of_a_failing_plugin_is_in_the_error(tmp_path: Path) -> None:
     user = a_plugin_user(tmp_path, "echo please log in >&2; exit 3")
-    message = await error_message(a_kubeconfig(tmp_path, user=user))
+    message = await error_message(write_kubeconfig(tmp_path, user=user))
     assert "please log in" in message
 
 
 async def test_missing_plugin_is_named(tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin"}}
-    assert "no-such-plugin" in await error_message(a_kubeconfig(tmp_path, user=user))
+    assert "no-such-plugin" in await error_message(write_kubeconfig(tmp_path, user=user))
 
 
 async def test_hanging_plugin_is_killed_with_its_group(tmp_path: Path) -> None:
     user = a_plugin_user(tmp_path, f"sleep 77 & echo $$ $! > {tmp_path}/pids; wait")
     timings = replace(SHORT_TIMEOUTS, exec_plugin=0.5, request=10.0)
-    async with opened_gateway(a_kubeconfig(tmp_path, user=user), timings) as gateway:
+    async with opened_gateway(write_kubeconfig(tmp_path, user=user), timings) as gateway:
         with pytest.raises(ClusterError, match="did not end in time and was killed"):
             await gateway.read_job("ns", "job")
     await wait_until_gone(tmp_path / "pids")
@@ -170,7 +170,7 @@ async def test_hanging_plugin_is_killed_with_its_group(tmp_path: Path) -> None:
 
 async def test_plugin_is_killed_when_nobody_waits_any_more(tmp_path: Path) -> None:
     user = a_plugin_user(tmp_path, f"sleep 77 & echo $$ $! > {tmp_path}/pids; wait")
-    async with opened_gateway(a_kubeconfig(tmp_path, user=user)) as gateway:
+    async with opened_gateway(write_kubeconfig(tmp_path, user=user)) as gateway:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await gateway.read_job("ns", "job")
@@ -196,7 +196,7 @@ def _is_running(pid: str) -> bool:
 
 @pytest.mark.parametrize("context", [{}, {"namespace": "agents"}])
 async def test_default_namespace_is_that_of_the_context(context: dict[str, str], tmp_path: Path) -> None:
-    async with opened_gateway(a_kubeconfig(tmp_path, context=context)) as gateway:
+    async with opened_gateway(write_kubeconfig(tmp_path, context=context)) as gateway:
         assert await gateway.default_namespace() == context.get("namespace")
 
 
@@ -204,11 +204,11 @@ async def test_expired_token_is_reloaded(tmp_path: Path) -> None:
     server = OneTokenServer("first")
     async with (
         serving(server) as url,
-        opened_gateway(a_kubeconfig(tmp_path, url, user={"token": "first"})) as gateway,
+        opened_gateway(write_kubeconfig(tmp_path, url, user={"token": "first"})) as gateway,
     ):
         await gateway.list_jobs("ns", {})
         server.token = "second"
-        a_kubeconfig(tmp_path, url, user={"token": "second"})
+        write_kubeconfig(tmp_path, url, user={"token": "second"})
         await gateway.list_jobs("ns", {})
     assert server.received == ["Bearer first", "Bearer first", "Bearer second"]
 
@@ -217,7 +217,7 @@ async def test_second_401_is_raised(tmp_path: Path) -> None:
     server = OneTokenServer("another")
     async with (
         serving(server) as url,
-        opened_gateway(a_kubeconfig(tmp_path, url, user={"token": "old"})) as gateway,
+        opened_gateway(write_kubeconfig(tmp_path, url, user={"token": "old"})) as gateway,
     ):
         with pytest.raises(ClusterError) as caught:
             await gateway.list_jobs("ns", {})
@@ -225,10 +225,10 @@ async def test_second_401_is_raised(tmp_path: Path) -> None:
     assert len(server.received) == 2
 
 
-async def test_concurrent_401s_run_the_plugin_once(tmp_path: Path) -> None:
+async def test_concurrent_401s_run_the_plugin_once_more(tmp_path: Path) -> None:
     runs, server = tmp_path / "runs", OneTokenServer("1")
     user = a_plugin_user(tmp_path, f"echo x >> {runs}\n" + printing_token(f"grep -c x {runs}"))
-    async with serving(server) as url, opened_gateway(a_kubeconfig(tmp_path, url, user=user)) as gateway:
+    async with serving(server) as url, opened_gateway(write_kubeconfig(tmp_path, url, user=user)) as gateway:
         await gateway.list_jobs("ns", {})
         server.token = "2"
         async with asyncio.TaskGroup() as group:
@@ -245,7 +245,7 @@ async def test_untrusted_server_certificate_is_refused(tmp_path: Path) -> None:
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]
-        async with opened_gateway(a_kubeconfig(tmp_path, f"https://127.0.0.1:{port}")) as gateway:
+        async with opened_gateway(write_kubeconfig(tmp_path, f"https://127.0.0.1:{port}")) as gateway:
             with pytest.raises(ClusterError, match="is not trusted") as caught:
                 await gateway.read_job("ns", "job")
     assert (caught.value.status, caught.value.reason) == (None, "Certificate")
@@ -267,7 +267,7 @@ def _server_tls(folder: Path) -> Any:
 
 async def test_kubeconfig_file_is_not_changed(tmp_path: Path) -> None:
     async with serving(OneTokenServer("first")) as url:
-        path = a_kubeconfig(tmp_path, url, user={"token": "first"})
+        path = write_kubeconfig(tmp_path, url, user={"token": "first"})
         before = await asyncio.to_thread(Path(path).read_bytes)
         async with opened_gateway(path) as gateway:
             await gateway.list_jobs("ns", {})

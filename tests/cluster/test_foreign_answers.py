@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import a_kubeconfig, gateway_to
+from tests.support.api_server import gateway_to, write_kubeconfig
 from tests.support.clusters import open_gateway
 from yarl import URL
 
@@ -69,7 +69,7 @@ async def test_redirect_to_an_address_that_is_not_utf8_is_an_error(tmp_path: Pat
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with open_gateway(a_kubeconfig(tmp_path, url, user={"token": "canary-token"})) as gateway:
+        async with open_gateway(write_kubeconfig(tmp_path, url, user={"token": "canary-token"})) as gateway:
             assert "redirect (HTTP 302) to http://h/" in (await error_of(gateway)).message
 
 

@@ -17,11 +17,11 @@ from tests.support.api_server import (
     DEFAULT_TIMINGS,
     SHORT_TIMEOUTS,
     Handler,
-    a_kubeconfig,
     gateway_to,
     refusing,
     serving,
     silent,
+    write_kubeconfig,
 )
 
 from paperclip_claude_k8s.cluster.credentials import Credentials
@@ -431,7 +431,7 @@ async def test_refusal_that_quotes_the_request_is_shown_without_its_login(
         return web.Response(status=403, text=text)
 
     async with serving(proxy) as url:
-        gateway = Gateway(a_kubeconfig(tmp_path, url, user=user))
+        gateway = Gateway(write_kubeconfig(tmp_path, url, user=user))
         error = await failure(gateway.read_job("ns", "job"))
         await gateway.close()
     assert "cannot forward" in str(error)
@@ -471,7 +471,7 @@ async def test_odd_answer_that_quotes_the_request_is_shown_without_its_login(
                 return web.Response(status=403, reason=quoted, text="{}")
 
     async with serving(proxy) as url:
-        gateway = Gateway(a_kubeconfig(tmp_path, url, user={"token": token}))
+        gateway = Gateway(write_kubeconfig(tmp_path, url, user={"token": token}))
         error = await failure(gateway.read_job("ns", "job"))
         await gateway.close()
     assert "***" in f"{error} {error.reason}"
@@ -488,7 +488,7 @@ async def test_error_quotes_no_path_of_the_servers_address(tmp_path: Path) -> No
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/canary-token"
-        gateway = Gateway(a_kubeconfig(tmp_path, url))
+        gateway = Gateway(write_kubeconfig(tmp_path, url))
         error = await failure(gateway.read_job("ns", "job"))
         await gateway.close()
     assert "canary" not in str(error)

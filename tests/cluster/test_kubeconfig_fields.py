@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import a_kubeconfig, serving
+from tests.support.api_server import serving, write_kubeconfig
 from tests.support.certificates import Certificate, a_certificate, server_tls
 from tests.support.flaky_proxy import FlakyProxy
 from tests.support.http_proxy import http_proxy
@@ -79,21 +79,21 @@ def trusted(certificate: Certificate, **more: Any) -> dict[str, Any]:
 async def test_server_with_tls_is_reached_by_its_address(host: str, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with serving(Server(), host, server_tls(certificate)) as url:
-        await list_with(a_kubeconfig(tmp_path, url, cluster=trusted(certificate)))
+        await list_with(write_kubeconfig(tmp_path, url, cluster=trusted(certificate)))
 
 
 async def test_ipv6_server_that_does_not_answer_is_named_in_brackets(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET6) as unused:
         unused.bind(("::1", 0))
         port = unused.getsockname()[1]
-        error = await error_with(a_kubeconfig(tmp_path, f"https://[::1]:{port}"))
+        error = await error_with(write_kubeconfig(tmp_path, f"https://[::1]:{port}"))
     assert f"no connection to [::1]:{port}: Connection refused" in error.message
 
 
 async def test_server_behind_a_path_prefix_gets_the_prefix(tmp_path: Path) -> None:
     server = Server()
     async with serving(server) as url:
-        await list_with(a_kubeconfig(tmp_path, f"{url}/k8s/clusters/c-m-abc/"))
+        await list_with(write_kubeconfig(tmp_path, f"{url}/k8s/clusters/c-m-abc/"))
     assert server.paths == ["/k8s/clusters/c-m-abc/apis/batch/v1/namespaces/ns/jobs"]
 
 
@@ -106,18 +106,18 @@ async def test_tls_server_name_is_checked_in_place_of_the_address(
     async with serving(Server(), tls=server_tls(certificate)) as url, http_proxy() as proxy:
         more = {"proxy-url": f"http://127.0.0.1:{proxy.port}"} if through_proxy else {}
         named = trusted(certificate, **more, **{"tls-server-name": "api.internal"})
-        await list_with(a_kubeconfig(tmp_path, url, cluster=named))
-        unnamed = a_kubeconfig(tmp_path, url, cluster=trusted(certificate, **more))
+        await list_with(write_kubeconfig(tmp_path, url, cluster=named))
+        unnamed = write_kubeconfig(tmp_path, url, cluster=trusted(certificate, **more))
         assert (await error_with(unnamed)).reason == "Certificate"
         other = trusted(certificate, **more, **{"tls-server-name": "other.internal"})
-        assert (await error_with(a_kubeconfig(tmp_path, url, cluster=other))).reason == "Certificate"
+        assert (await error_with(write_kubeconfig(tmp_path, url, cluster=other))).reason == "Certificate"
     assert len(proxy.heads) == (3 if through_proxy else 0)
 
 
 async def test_unknown_authority_is_accepted_only_without_verification(tmp_path: Path) -> None:
     async with serving(Server(), tls=server_tls(a_certificate(tmp_path))) as url:
-        assert (await error_with(a_kubeconfig(tmp_path, url))).reason == "Certificate"
-        await list_with(a_kubeconfig(tmp_path, url, cluster={"insecure-skip-tls-verify": True}))
+        assert (await error_with(write_kubeconfig(tmp_path, url))).reason == "Certificate"
+        await list_with(write_kubeconfig(tmp_path, url, cluster={"insecure-skip-tls-verify": True}))
 
 
 @asynccontextmanager
@@ -141,7 +141,7 @@ async def test_authority_that_rotates_in_its_file_is_read_again(tmp_path: Path) 
         serving(Server(), tls=server_tls(first)) as before,
         serving(Server(), tls=server_tls(second)) as after,
         switched(before) as (switch, url),
-        gateway_with(a_kubeconfig(tmp_path, url, cluster={"certificate-authority": "ca.crt"})) as gateway,
+        gateway_with(write_kubeconfig(tmp_path, url, cluster={"certificate-authority": "ca.crt"})) as gateway,
     ):
         await gateway.list_jobs("ns", {})
         switch.port = int(after.rpartition(":")[2])
@@ -165,8 +165,8 @@ async def test_client_certificate_is_sent_from_data_or_files(form: str, tmp_path
         "mixed": {"client-certificate": "client.crt", "client-key-data": as_data(client.key)},
     }[form]
     async with serving(Server(), tls=server_tls(of_server, client)) as url:
-        await list_with(a_kubeconfig(tmp_path, url, cluster=trusted(of_server), user=user))
-        none = await error_with(a_kubeconfig(tmp_path, url, cluster=trusted(of_server)))
+        await list_with(write_kubeconfig(tmp_path, url, cluster=trusted(of_server), user=user))
+        none = await error_with(write_kubeconfig(tmp_path, url, cluster=trusted(of_server)))
     assert none.status is None
 
 
@@ -183,7 +183,7 @@ async def test_client_certificate_that_rotates_in_its_file_is_read_again(tmp_pat
         serving(Server(), tls=server_tls(of_server, old)) as before,
         serving(Server(), tls=server_tls(of_server, new)) as after,
         switched(before) as (switch, url),
-        gateway_with(a_kubeconfig(tmp_path, url, cluster=trusted(of_server), user=user)) as gateway,
+        gateway_with(write_kubeconfig(tmp_path, url, cluster=trusted(of_server), user=user)) as gateway,
     ):
         await gateway.list_jobs("ns", {})
         switch.port = int(after.rpartition(":")[2])
@@ -203,7 +203,7 @@ async def test_token_file_that_rotates_is_read_again_after_a_401(tmp_path: Path)
     token.write_text("first\n", encoding="utf-8")
     async with (
         serving(server) as url,
-        gateway_with(a_kubeconfig(tmp_path, url, user={"tokenFile": "token"})) as gateway,
+        gateway_with(write_kubeconfig(tmp_path, url, user={"tokenFile": "token"})) as gateway,
     ):
         await gateway.list_jobs("ns", {})
         server.token = "second"
@@ -240,7 +240,7 @@ async def test_token_precedes_password_and_plugin_as_with_kubectl(
     user = {**fields, **a_plugin(tmp_path)}
     server = Server()
     async with serving(server) as url:
-        await list_with(a_kubeconfig(tmp_path, url, user=user))
+        await list_with(write_kubeconfig(tmp_path, url, user=user))
     assert server.received == [header]
     assert (tmp_path / "info").exists() is (header == "Bearer plugin")
 
@@ -255,7 +255,7 @@ async def test_plugin_gets_the_cluster_only_with_provide_cluster_info(tmp_path: 
         cluster = trusted(certificate, extensions=[extension], **{"tls-server-name": "127.0.0.1"})
         for provided in (False, True):
             user = a_plugin(tmp_path, provideClusterInfo=provided)
-            await list_with(a_kubeconfig(tmp_path, url, user=user, cluster=cluster))
+            await list_with(write_kubeconfig(tmp_path, url, user=user, cluster=cluster))
             info = json.loads(await asyncio.to_thread((tmp_path / "info").read_text, "utf-8"))
             expected = {
                 "server": url,
@@ -269,14 +269,14 @@ async def test_plugin_gets_the_cluster_only_with_provide_cluster_info(tmp_path: 
 async def test_missing_plugin_is_reported_with_its_install_hint(tmp_path: Path) -> None:
     hint = "Install it:\n  brew install \x1b[31mkubelogin" + "x" * 1000
     user = {"exec": {"apiVersion": API_VERSION, "command": "no-such-plugin", "installHint": hint}}
-    error = await error_with(a_kubeconfig(tmp_path, user=user))
+    error = await error_with(write_kubeconfig(tmp_path, user=user))
     assert "is not an executable program on this host: Install it: brew install " in error.message
     assert "\x1b" not in error.message
     assert len(error.message) < 1000  # the hint is cut
 
 
 async def test_plugin_that_needs_a_terminal_is_refused_and_not_run(tmp_path: Path) -> None:
-    error = await error_with(a_kubeconfig(tmp_path, user=a_plugin(tmp_path, interactiveMode="Always")))
+    error = await error_with(write_kubeconfig(tmp_path, user=a_plugin(tmp_path, interactiveMode="Always")))
     assert error.reason == UNUSABLE_CREDENTIALS
     assert "asks a person (interactiveMode Always), but there is no terminal here" in error.message
     assert not (tmp_path / "info").exists()
@@ -286,5 +286,5 @@ async def test_plugin_that_needs_a_terminal_is_refused_and_not_run(tmp_path: Pat
 async def test_plugin_that_needs_no_terminal_is_run(mode: str, tmp_path: Path) -> None:
     server = Server("plugin")
     async with serving(server) as url:
-        await list_with(a_kubeconfig(tmp_path, url, user=a_plugin(tmp_path, interactiveMode=mode)))
+        await list_with(write_kubeconfig(tmp_path, url, user=a_plugin(tmp_path, interactiveMode=mode)))
     assert server.received == ["Bearer plugin"]

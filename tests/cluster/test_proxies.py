@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import a_kubeconfig, serving
+from tests.support.api_server import serving, write_kubeconfig
 from tests.support.certificates import a_certificate, server_tls
 from tests.support.clusters import open_gateway
 from tests.support.http_proxy import http_proxy, refusal
@@ -64,7 +64,7 @@ async def test_requests_pass_a_proxy_with_its_password(
     ):
         address = f"{proxy_scheme}://user:p%40ss@127.0.0.1:{proxy.port}"
         cluster = {"proxy-url": address, "certificate-authority": str(certificate.crt)}
-        async with open_gateway(a_kubeconfig(tmp_path, url, cluster=cluster)) as gateway:
+        async with open_gateway(write_kubeconfig(tmp_path, url, cluster=cluster)) as gateway:
             assert (await gateway.list_jobs("ns", {})).items == ()
     assert proxy.heads[0].startswith("CONNECT " if scheme == "https" else "GET http://")
     assert f"Proxy-Authorization: Basic {base64.b64encode(b'user:p@ss').decode()}" in proxy.heads[0]
@@ -73,7 +73,7 @@ async def test_requests_pass_a_proxy_with_its_password(
 async def test_https_proxy_that_is_not_trusted_is_named(tmp_path: Path) -> None:
     async with http_proxy(tls=server_tls(a_certificate(tmp_path))) as proxy:
         cluster = {"proxy-url": f"https://user:canary@127.0.0.1:{proxy.port}"}
-        error = await error_with(a_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster))
+        error = await error_with(write_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster))
     assert error.reason == "Certificate"
     assert f"certificate of 127.0.0.1:{proxy.port} is not trusted" in error.message
 
@@ -93,7 +93,7 @@ async def test_refusal_by_a_proxy_is_permanent_and_reported_as_its_own(
 ) -> None:
     async with http_proxy(refusal(status, body=PAGE)) as proxy:
         cluster = {"proxy-url": f"http://user:canary@127.0.0.1:{proxy.port}"}
-        error = await error_with(a_kubeconfig(tmp_path, f"{scheme}://10.0.0.1:6443", cluster=cluster))
+        error = await error_with(write_kubeconfig(tmp_path, f"{scheme}://10.0.0.1:6443", cluster=cluster))
     assert error.reason == PROXY_REFUSED
     assert (error.retryable, error.foreign) == (False, True)
     assert f"the proxy 127.0.0.1:{proxy.port} (proxy-url) answered {status}; {step}" in error.message
@@ -106,7 +106,7 @@ async def test_fault_of_a_proxy_is_retried_and_reported_as_its_own(
 ) -> None:
     async with http_proxy(refusal(status, body=PAGE)) as proxy:
         cluster = {"proxy-url": f"http://user:canary@127.0.0.1:{proxy.port}"}
-        error = await error_with(a_kubeconfig(tmp_path, f"{scheme}://10.0.0.1:6443", cluster=cluster))
+        error = await error_with(write_kubeconfig(tmp_path, f"{scheme}://10.0.0.1:6443", cluster=cluster))
     assert error.retryable
     assert f"the proxy 127.0.0.1:{proxy.port} (proxy-url) answered {status}" in error.message
 
@@ -122,7 +122,7 @@ async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_it
         url, user = f"{scheme}://10.0.0.1:6443", {"token": "canary-token"}
         # a proxy that opens a tunnel gets only its own login, so it cannot quote the token of the request
         hidden = password if scheme == "https" else "canary"
-        async with open_gateway(a_kubeconfig(tmp_path, url, cluster=cluster, user=user)) as gateway:
+        async with open_gateway(write_kubeconfig(tmp_path, url, cluster=cluster, user=user)) as gateway:
             with pytest.raises(ClusterError) as caught:
                 await gateway.list_jobs("ns", {})
     assert hidden not in str(caught.value)
@@ -134,7 +134,7 @@ async def test_login_that_is_not_supported_is_named(tmp_path: Path) -> None:
     logins = ("Proxy-Authenticate: Negotiate", "Proxy-Authenticate: NTLM realm=x")
     async with http_proxy(refusal("407 Proxy Authentication Required", *logins)) as proxy:
         cluster = {"proxy-url": f"http://127.0.0.1:{proxy.port}"}
-        error = await error_with(a_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster))
+        error = await error_with(write_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster))
     assert "asks for a login by negotiate, ntlm, but only Basic is supported" in error.message
 
 
@@ -143,7 +143,7 @@ async def test_status_of_an_http_server_is_not_taken_for_the_proxys(tmp_path: Pa
     answer = refusal("403 Forbidden", body=status, content_type="application/json")
     async with http_proxy(answer) as proxy:
         cluster = {"proxy-url": f"http://127.0.0.1:{proxy.port}"}
-        async with open_gateway(a_kubeconfig(tmp_path, "http://10.0.0.1:1", cluster=cluster)) as gateway:
+        async with open_gateway(write_kubeconfig(tmp_path, "http://10.0.0.1:1", cluster=cluster)) as gateway:
             with pytest.raises(ClusterError, match="jobs is forbidden") as caught:
                 await gateway.list_jobs("ns", {})
     assert caught.value.forbidden
@@ -152,7 +152,7 @@ async def test_status_of_an_http_server_is_not_taken_for_the_proxys(tmp_path: Pa
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 async def test_proxy_that_cannot_be_reached_is_named(host: str, tmp_path: Path) -> None:
     cluster = {"proxy-url": f"http://user:canary@{host}:1"}
-    error = await error_with(a_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster))
+    error = await error_with(write_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster))
     assert error.retryable
     # the system's words go on with "ion refused" or " call failed"
     assert f"no connection to the proxy {host}:1 (proxy-url): Connect" in error.message
@@ -160,7 +160,7 @@ async def test_proxy_that_cannot_be_reached_is_named(host: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("proxy", ["socks5://user:canary@h:1080", "socks5h://h", "SOCKS4://h", "socks://h"])
 async def test_socks_proxy_is_refused_at_once_with_a_next_step(proxy: str, tmp_path: Path) -> None:
-    error = await error_with(a_kubeconfig(tmp_path, "https://10.0.0.1", cluster={"proxy-url": proxy}))
+    error = await error_with(write_kubeconfig(tmp_path, "https://10.0.0.1", cluster={"proxy-url": proxy}))
     assert error.reason == UNUSABLE_CREDENTIALS
     assert "its proxy-url names a SOCKS proxy" in error.message
     assert "`ssh -L`" in error.message
@@ -171,7 +171,7 @@ async def test_socks_proxy_is_refused_at_once_with_a_next_step(proxy: str, tmp_p
     ["ftp://user:canary@h", "http://", "http://user:can#ary@h:1", "http://user:canary@h:x", "h:99999:1"],
 )
 async def test_proxy_that_is_no_address_is_refused_without_quoting_it(proxy: str, tmp_path: Path) -> None:
-    error = await error_with(a_kubeconfig(tmp_path, "https://10.0.0.1", cluster={"proxy-url": proxy}))
+    error = await error_with(write_kubeconfig(tmp_path, "https://10.0.0.1", cluster={"proxy-url": proxy}))
     assert error.reason == UNUSABLE_CREDENTIALS
     assert "proxy-url is not the address of an http or https proxy" in error.message
     assert "ary@h" not in error.message  # the end of both forms of the password, and the host
@@ -183,7 +183,7 @@ async def test_socks_proxy_in_a_variable_is_refused_by_the_variables_name(
 ) -> None:
     name = f"{scheme.upper()}_PROXY"
     with variables(**{name: "socks5://user:canary@10.0.0.2:1080"}):
-        error = await error_with(a_kubeconfig(tmp_path, f"{scheme}://10.0.0.1:6443"))
+        error = await error_with(write_kubeconfig(tmp_path, f"{scheme}://10.0.0.1:6443"))
     assert not error.retryable
     assert f"{name} names a SOCKS proxy" in error.message
     assert "NO_PROXY" in error.message
@@ -192,14 +192,14 @@ async def test_socks_proxy_in_a_variable_is_refused_by_the_variables_name(
 async def test_all_proxy_is_ignored_as_kubectl_ignores_it(tmp_path: Path) -> None:
     async with serving(no_items) as url:
         with variables(ALL_PROXY="socks5://user:canary@10.0.0.2:1080", HTTP_PROXY=""):
-            async with open_gateway(a_kubeconfig(tmp_path, url)) as gateway:
+            async with open_gateway(write_kubeconfig(tmp_path, url)) as gateway:
                 assert (await gateway.list_jobs("ns", {})).items == ()
 
 
 async def test_proxy_of_a_variable_is_named_by_it(tmp_path: Path) -> None:
     async with http_proxy(refusal("407 Proxy Authentication Required")) as proxy:
         with variables(HTTPS_PROXY=f"http://user:canary@127.0.0.1:{proxy.port}"):
-            error = await error_with(a_kubeconfig(tmp_path, "https://10.0.0.1:6443"))
+            error = await error_with(write_kubeconfig(tmp_path, "https://10.0.0.1:6443"))
     assert f"the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) answered 407" in error.message
     assert "put a valid name and password into HTTPS_PROXY" in error.message
 
@@ -207,7 +207,7 @@ async def test_proxy_of_a_variable_is_named_by_it(tmp_path: Path) -> None:
 async def test_refusal_by_a_proxy_is_reported_for_logs_too(tmp_path: Path) -> None:
     async with http_proxy(refusal("403 Forbidden", body=PAGE)) as proxy:
         cluster: dict[str, Any] = {"proxy-url": f"http://user:canary@127.0.0.1:{proxy.port}"}
-        kubeconfig = a_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster)
+        kubeconfig = write_kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster)
         async with open_gateway(kubeconfig) as gateway:
             with pytest.raises(ClusterError, match="the proxy .* answered 403"):
                 async with gateway.log(LogRequest("ns", "pod", "claude")):

@@ -26,7 +26,7 @@ from paperclip_claude_k8s.testing import HostLog
 POLICY = TEMPORARY_FOLDERS.model_copy(update={"repositories": ("http://*",)})
 CHANGE = "git checkout -q -B fix && echo new >new.txt && git add new.txt && git commit -q -m fix"
 STAND_IN = '#!/bin/sh\ncat >/dev/null\neval "$CLAUDE_SCRIPT"\n'
-"""A stand-in for the CLI, for an image with git and the real CLI."""
+"""Replaces the real CLI of the image with git: its folder comes first in PATH."""
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def run(
     workspace_setting: str = "auto",
     **config: Any,
 ) -> tuple[ExecutionResult, HostLog]:
-    """A run whose agent executes `script` and prints a result. `more`: replaces parts of the context."""
+    """A run whose agent executes `script` and prints a result. `more`: other arguments of `Site.run`."""
     context = {"taskId": "task-1", "paperclipTaskMarkdown": "Fix it.", "paperclipWorkspace": workspace}
     config["workspace"] = workspace_setting
     env = {"CLAUDE_SCRIPT": f"{script}; {RESULT}"}
@@ -164,7 +164,7 @@ async def test_stop_during_a_slow_push_ends_the_run(git_site: Site, server: GitS
     async with asyncio.TaskGroup() as group:
         options: dict[str, Any] = {"more": {"signal": stop}, "gitPush": "fix", "stopGraceSec": 5}
         running = group.create_task(run(git_site, CHANGE, {"repoUrl": url}, host_log=log, **options))
-        # The kubelet reports the end of the agent late, and a stop before that stops the agent.
+        # Until the adapter knows that the agent has ended, a stop would stop the agent, not the push.
         await wait_for_output(log, "the agent has ended; waiting")
         while not any("POST" in line and "receive-pack" in line for line in server.requests):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -183,7 +183,7 @@ async def test_run_of_a_host_that_dies_is_adopted_and_its_work_is_pushed(
     url = server.new_repository("app", {"README": "hello\n"})
     ids = {"runId": str(uuid.uuid4()), "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}}
     first_log, log, go_on = HostLog(), HostLog(), FileEvent.of(git_site, tmp_path)
-    script = f"echo working; {go_on.wait}; {CHANGE}"
+    script = f"echo working; {go_on.wait_command}; {CHANGE}"
     options: dict[str, Any] = {"more": ids, "gitPush": "agents/{run}"}
     async with asyncio.TaskGroup() as group:
         first_run = group.create_task(run(git_site, script, {"repoUrl": url}, host_log=first_log, **options))

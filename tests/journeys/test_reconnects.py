@@ -49,7 +49,7 @@ async def test_long_lines_arrive_whole_across_reconnects(
             proxy.cuts += cuts
             begin.set()
 
-        run = real.run({"CLAUDE_SCRIPT": f"{begin.wait}; {script}"}, host_log=host_log, config=config)
+        run = real.run({"CLAUDE_SCRIPT": f"{begin.wait_command}; {script}"}, host_log=host_log, config=config)
         result, _ = await with_fault(run, cut())
         assert proxy.resets >= len(cuts) - 1
     assert_whole(result, host_log, expected)
@@ -59,7 +59,7 @@ async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: S
     burst = "seq 1 5000 | sed 's/^/burst line /'"
     same = "yes the-same-line | head -n 3000"
     go_on = FileEvent.on_volume()
-    script = f"sleep 1; {burst}; {go_on.wait}; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
+    script = f"sleep 1; {burst}; {go_on.wait_command}; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
     lines = "".join(f"burst line {i}\n" for i in range(1, 5001))
     expected = lines + "the-same-line\n" * 6000 + lines
     async with through_proxy(real, tmp_path) as (proxy, config):
@@ -88,7 +88,7 @@ async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_pat
             proxy.cut()
             go_on.set()
 
-        unended = f"{script}; {go_on.wait}; {RESULT}; printf last"
+        unended = f"{script}; {go_on.wait_command}; {RESULT}; printf last"
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": unended}, host_log=host_log, config=config), cut()
         )

@@ -41,7 +41,7 @@ def a_run_context(site: Site, end: FileEvent) -> dict[str, Any]:
 
     A test passes it to several hosts.
     """
-    script = f"for n in $(seq 100); do echo line $n; sleep 0.02; done; {end.wait}; {RESULT}"
+    script = f"for n in $(seq 100); do echo line $n; sleep 0.02; done; {end.wait_command}; {RESULT}"
     return {
         "runId": str(uuid.uuid4()),
         "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"},

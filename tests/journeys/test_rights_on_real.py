@@ -168,7 +168,7 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
     await account.grant(all_but(missing))
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     end = FileEvent.on_volume()
-    script = {"CLAUDE_SCRIPT": f"echo hello; {end.wait}; printf '%s\\n' '{RESULT}'"}
+    script = {"CLAUDE_SCRIPT": f"echo hello; {end.wait_command}; printf '%s\\n' '{RESULT}'"}
     async with site_of(KUBECONFIG) as first, asyncio.TaskGroup() as group:
         host_log = HostLog()
         running = group.create_task(first.run(script, host_log=host_log, agent=agent))

@@ -20,18 +20,18 @@ DELETION_DELAY = 5.0
 
 
 class _SlowDeletion:
-    """A cluster that begins the first deletion of a process Lease `DELETION_DELAY` seconds late."""
+    """A cluster that gets the first deletion of a process Lease `DELETION_DELAY` seconds late."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self.begun = asyncio.Event()
+        self.requested = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._gateway, name)
 
     async def delete_lease(self, namespace: str, name: str, version: str) -> bool:
-        if name.startswith("ac-process-") and not self.begun.is_set():
-            self.begun.set()
+        if name.startswith("ac-process-") and not self.requested.is_set():
+            self.requested.set()
             await asyncio.sleep(DELETION_DELAY)
         return await self._gateway.delete_lease(namespace, name, version)
 
@@ -41,9 +41,9 @@ async def test_lease_of_a_process_stays_if_a_run_begins_while_it_is_deleted(tmp_
     async with FakeCluster.start(tmp_path, lambda _: next(scripts)) as fake:
         cluster = _SlowDeletion(Gateway(http=HostConnection(fake)))
         settings = ProcessSettings(now=virtual_now, me=ProcessId("host-one"))
-        adapter = Adapter(settings, lambda _k, _t: cast("Cluster", cluster))
+        adapter = Adapter(settings, lambda _source, _settings: cast("Cluster", cluster))
         await adapter.execute(build_context(HostLog(), runId="run-1", agent={"id": "a", "companyId": "c"}))
-        await cluster.begun.wait()
+        await cluster.requested.wait()
         async with asyncio.TaskGroup() as group:
             second = {"runId": "run-2", "agent": {"id": "b", "companyId": "c"}}
             running = group.create_task(adapter.execute(build_context(HostLog(), **second)))

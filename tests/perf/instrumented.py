@@ -1,4 +1,4 @@
-"""Adapters that report everything, for the rig's driver, which loads them by name."""
+"""Adapters with no telemetry, a subscriber, or everything. The rig's driver loads them by name."""
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -17,7 +17,7 @@ class _Discarding(SpanExporter):
 
 
 def off() -> Adapter:
-    """An adapter without a subscriber, in a process that has loaded OpenTelemetry's SDK, too.
+    """An adapter without a subscriber. Its process has loaded OpenTelemetry's SDK like the others.
 
     The garbage collector visits the objects of all modules, so a module costs CPU even if nobody uses it.
     """

@@ -1,4 +1,4 @@
-"""A container is killed and its Pod's status does not say why, on virtual time: Events name the cause.
+"""A container is killed and its Pod's status does not say why: Events name the cause. On virtual time.
 
 The kernel of a node that is out of memory, and a node that shuts down or restarts, kill containers like that.
 """

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import a_kubeconfig, serving
+from tests.support.api_server import serving, write_kubeconfig
 from tests.support.home_cluster import home_cluster
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -33,7 +33,7 @@ async def result_of(policy: Policy | None = None, **config: Any) -> ExecutionRes
 
 def two_contexts(folder: Path, server: str = "http://127.0.0.1:1") -> str:
     contexts = [{"name": name, "context": {"cluster": "here", "user": "me"}} for name in ("here", "other")]
-    return a_kubeconfig(folder, server, contexts=contexts)
+    return write_kubeconfig(folder, server, contexts=contexts)
 
 
 async def test_each_context_of_a_kubeconfig_has_its_own_connection_and_locks() -> None:
@@ -98,7 +98,7 @@ async def test_policy_must_name_all_kubeconfigs_of_a_config(named: str, tmp_path
     """A file of the config's author must not name a server for the credentials in another file."""
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-    paths = [a_kubeconfig(tmp_path / folder) for folder in ("a", "b")]
+    paths = [write_kubeconfig(tmp_path / folder) for folder in ("a", "b")]
     policy = {
         "none": Policy(),
         "one": Policy(kubeconfigs=(paths[1],)),
@@ -164,7 +164,7 @@ async def test_check_tells_an_unusable_kubeconfig_from_an_unreachable_server(
 
     async with serving(page) as url:
         cluster = {"proxy-url": "socks5://h"} if kubeconfig == "socks" else {}
-        path = a_kubeconfig(tmp_path, url, cluster=cluster)
+        path = write_kubeconfig(tmp_path, url, cluster=cluster)
         config = {"kubeconfig": "/nowhere/config" if kubeconfig == "missing" else path, "image": "i"}
         adapter = Adapter(ProcessSettings(timings=IMPATIENT))
         try:

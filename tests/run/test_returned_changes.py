@@ -61,7 +61,7 @@ async def test_stop_is_answered_although_the_folder_is_locked(tmp_path: Path) ->
         _, log = await running
         assert loop.time() - stopped_at < 10
         assert "only in the Pod: writing them to the host's folder takes too long" in log.status
-        assert "the next run of this agent in this folder takes it, if the Pod still exists then" in log.status
+        assert "the next run of this agent in this folder takes it, if the Pod still exists" in log.status
         os.close(locked)
         assert len(list(fake.store.list(JOBS))) == 1
         await run(context=context, config={"workspace": "upload"}, runId="run-2")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.api_server import a_kubeconfig
+from tests.support.api_server import write_kubeconfig
 from tests.support.hostile_api import hostile_api
 
 MAX_MEGABYTES = 150
@@ -22,7 +22,7 @@ async def measured(call: str, answers: list[str], folder: Path) -> list[dict[str
     """What the client measured for each answer; fails if it used too much memory or time."""
     calls = [f"{call}:{answer}" for answer in answers]
     async with hostile_api() as url:
-        command = (sys.executable, "-m", "tests.support.hostile_api", a_kubeconfig(folder, url), *calls)
+        command = (sys.executable, "-m", "tests.support.hostile_api", write_kubeconfig(folder, url), *calls)
         child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         printed, _ = await child.communicate()
     assert child.returncode == 0

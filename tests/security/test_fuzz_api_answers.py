@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.any_json import ODD_JSON
-from tests.support.api_server import a_kubeconfig
+from tests.support.api_server import write_kubeconfig
 from tests.support.fuzzing import FUZZ, FUZZ_RUNS
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -188,7 +188,7 @@ RUN_SECONDS = 2.0
 def test_any_answer_to_a_call_is_read_or_is_an_error(call: str, answers: list[Answer]) -> None:
     async def run(folder: Path) -> None:
         async with answering(answers) as url:
-            gateway = Gateway(a_kubeconfig(folder, url), TIMINGS)
+            gateway = Gateway(write_kubeconfig(folder, url), TIMINGS)
             try:
                 async with asyncio.timeout(20):
                     await CALLS[call](gateway)
@@ -207,7 +207,7 @@ async def test_deeply_nested_refusal_is_an_error(text: str, tmp_path: Path) -> N
     nested = "[" * 1000 + "]" * 1000
     body = '{"kind":"Status",' + text % nested + "}"
     async with answering([(500, [], body.encode(), True)]) as url:
-        gateway = Gateway(a_kubeconfig(tmp_path, url), TIMINGS)
+        gateway = Gateway(write_kubeconfig(tmp_path, url), TIMINGS)
         with pytest.raises(ClusterError) as raised:
             await gateway.read_job("ns", "job")
         await gateway.close()
@@ -220,7 +220,7 @@ def test_no_random_answers_make_a_run_succeed(answers: list[Answer]) -> None:
     async def run(folder: Path) -> None:
         host_log = HostLog()
         async with answering(answers) as url:
-            config = {"image": "i", "kubeconfig": a_kubeconfig(folder, url), "startTimeoutSec": 1}
+            config = {"image": "i", "kubeconfig": write_kubeconfig(folder, url), "startTimeoutSec": 1}
             config |= {"scheduleTimeoutSec": 1, "imagePullTimeoutSec": 1, "timeoutSec": 1, "graceSec": 0}
             adapter = Adapter(ProcessSettings(timings=TIMINGS))
             ctx = build_context(host_log, config=config)

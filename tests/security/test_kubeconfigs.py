@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.api_server import a_kubeconfig
+from tests.support.api_server import write_kubeconfig
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -68,7 +68,7 @@ async def error_of(kubeconfig: str, rules: KubeconfigRules = ALL_PROGRAMS, **tim
 
 
 async def test_plugin_is_not_run_without_permission(tmp_path: Path) -> None:
-    kubeconfig = a_kubeconfig(tmp_path, user=a_plugin(tmp_path, f"touch {tmp_path}/ran"))
+    kubeconfig = write_kubeconfig(tmp_path, user=a_plugin(tmp_path, f"touch {tmp_path}/ran"))
     result = await result_of(kubeconfig)
     assert result.error_code == "k8s_policy_refused"
     for text in (kubeconfig, f"{tmp_path}/plugin", "execPlugins"):
@@ -80,14 +80,14 @@ async def test_plugin_is_not_run_without_permission(tmp_path: Path) -> None:
 async def test_auth_provider_is_refused_without_permission(name: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     config = {"cmd-path": "/usr/bin/touch", "cmd-args": str(ran), "idp-issuer-url": "http://127.0.0.1:1"}
-    kubeconfig = a_kubeconfig(tmp_path, user={"auth-provider": {"name": name, "config": config}})
+    kubeconfig = write_kubeconfig(tmp_path, user={"auth-provider": {"name": name, "config": config}})
     assert (await result_of(kubeconfig)).error_code in {"k8s_policy_refused", "k8s_config_invalid"}
     assert not ran.exists()
 
 
 async def test_gcp_auth_provider_runs_nothing_even_with_permission(tmp_path: Path) -> None:
     config = {"cmd-path": "/usr/bin/touch", "cmd-args": f"{tmp_path}/ran"}
-    kubeconfig = a_kubeconfig(tmp_path, user={"auth-provider": {"name": "gcp", "config": config}})
+    kubeconfig = write_kubeconfig(tmp_path, user={"auth-provider": {"name": "gcp", "config": config}})
     assert "other than oidc" in (await error_of(kubeconfig)).message
     assert not (tmp_path / "ran").exists()
 
@@ -95,7 +95,7 @@ async def test_gcp_auth_provider_runs_nothing_even_with_permission(tmp_path: Pat
 async def test_link_to_a_kubeconfig_that_the_policy_does_not_allow_is_refused(tmp_path: Path) -> None:
     allowed = tmp_path / "allowed"
     allowed.mkdir()
-    (allowed / "link").symlink_to(a_kubeconfig(tmp_path))
+    (allowed / "link").symlink_to(write_kubeconfig(tmp_path))
     result = await result_of(str(allowed / "link"), Policy(kubeconfigs=(str(allowed),)))
     assert result.error_code == "k8s_policy_refused"
     assert "kubeconfigs" in (result.error_message or "")
@@ -106,7 +106,7 @@ async def test_plugin_gets_no_secret_of_the_host(tmp_path: Path) -> None:
     user = a_plugin(tmp_path, f"env > {tmp_path}/env; exit 1", env=[{"name": "OWN", "value": "own"}])
     os.environ["BETTER_AUTH_SECRET"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "canary"
     try:
-        await error_of(a_kubeconfig(tmp_path, user=user))
+        await error_of(write_kubeconfig(tmp_path, user=user))
     finally:
         del os.environ["BETTER_AUTH_SECRET"], os.environ["AWS_SECRET_ACCESS_KEY"]
     given = (tmp_path / "env").read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ async def test_plugin_gets_the_variables_that_the_policy_names(tmp_path: Path) -
     os.environ["BETTER_AUTH_SECRET"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "canary"
     policy = Policy(exec_plugins=("*",), exec_plugin_variables=("AWS_*",))
     try:
-        result = await result_of(a_kubeconfig(tmp_path, user=user), policy)
+        result = await result_of(write_kubeconfig(tmp_path, user=user), policy)
     finally:
         del os.environ["BETTER_AUTH_SECRET"], os.environ["AWS_SECRET_ACCESS_KEY"]
     given = (tmp_path / "env").read_text(encoding="utf-8")
@@ -133,7 +133,7 @@ async def test_plugin_of_a_kubeconfig_that_the_administrator_named_may_set_path(
     answer = f'{{"apiVersion": "{API_VERSION}", "status": {{"token": "t"}}}}'
     user = a_plugin(tmp_path, f"echo '{answer}'", env=[{"name": "PATH", "value": "/usr/bin:/bin"}])
     rules = KubeconfigRules(may_run=lambda _: True, trusted=True)
-    credentials = Credentials(a_kubeconfig(tmp_path, user=user), rules)
+    credentials = Credentials(write_kubeconfig(tmp_path, user=user), rules)
     await credentials.load()
     assert await credentials.headers() == [("Authorization", "Bearer t")]
 
@@ -154,7 +154,7 @@ async def test_plugin_of_a_kubeconfig_that_the_administrator_named_may_set_path(
 )
 async def test_plugin_with_a_variable_that_loads_other_code_is_refused(name: str, tmp_path: Path) -> None:
     user = a_plugin(tmp_path, f"touch {tmp_path}/ran", env=[{"name": name, "value": str(tmp_path)}])
-    assert "must not set" in (await error_of(a_kubeconfig(tmp_path, user=user))).message
+    assert "must not set" in (await error_of(write_kubeconfig(tmp_path, user=user))).message
     assert not (tmp_path / "ran").exists()
 
 
@@ -175,7 +175,7 @@ async def test_plugin_with_a_variable_that_loads_other_code_is_refused(name: str
     ],
 )
 async def test_odd_plugin_is_an_error(script: str, why: str, tmp_path: Path) -> None:
-    kubeconfig = a_kubeconfig(tmp_path, user=a_plugin(tmp_path, script))
+    kubeconfig = write_kubeconfig(tmp_path, user=a_plugin(tmp_path, script))
     error = await error_of(kubeconfig, exec_plugin=1.0)
     assert why in error.message
     assert "\x1b" not in error.message
@@ -184,7 +184,7 @@ async def test_odd_plugin_is_an_error(script: str, why: str, tmp_path: Path) -> 
 async def test_stderr_of_a_plugin_is_cut_and_masked(tmp_path: Path) -> None:
     rules = KubeconfigRules(may_run=lambda _: True, mask=lambda text: text.replace("canary", "***"))
     user = a_plugin(tmp_path, "for n in $(seq 2000); do echo canary >&2; done; exit 1")
-    message = (await error_of(a_kubeconfig(tmp_path, user=user), rules)).message
+    message = (await error_of(write_kubeconfig(tmp_path, user=user), rules)).message
     assert "canary" not in message
     assert len(message) < 1000
 
@@ -198,7 +198,7 @@ async def test_token_file_outside_the_kubeconfigs_folder_is_refused(name: str, t
     (tmp_path / "secret").write_text("canary", encoding="utf-8")
     (folder / "link").symlink_to("../secret")
     os.mkfifo(folder / "fifo")
-    error = await error_of(a_kubeconfig(folder, user={"tokenFile": name}))
+    error = await error_of(write_kubeconfig(folder, user={"tokenFile": name}))
     assert "tokenFile" in error.message
     assert "canary" not in error.message
 
@@ -209,7 +209,7 @@ async def test_token_file_outside_the_kubeconfigs_folder_is_refused(name: str, t
 async def test_file_that_is_no_token_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text(content, encoding="utf-8")
     rules = KubeconfigRules(trusted=True)
-    error = await error_of(a_kubeconfig(tmp_path, user={"tokenFile": "file"}), rules)
+    error = await error_of(write_kubeconfig(tmp_path, user={"tokenFile": "file"}), rules)
     assert "not a token" in error.message
 
 
@@ -217,7 +217,7 @@ async def test_trusted_kubeconfig_may_name_a_token_file_in_any_folder(tmp_path: 
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "token").write_text("secret\n", encoding="utf-8")
-    path = a_kubeconfig(folder, user={"tokenFile": "../token"})
+    path = write_kubeconfig(folder, user={"tokenFile": "../token"})
     credentials = Credentials(path, KubeconfigRules(trusted=True))
     await credentials.load()
     assert await credentials.headers() == [("Authorization", "Bearer secret")]
@@ -232,7 +232,7 @@ async def test_odd_certificate_file_is_an_error(field: str, name: str, tmp_path:
     (tmp_path / "crt").write_text("-----BEGIN CERTIFICATE-----", encoding="utf-8")
     part = "cluster" if field == "certificate-authority" else "user"
     fields = {field: name} if part == "cluster" else {"client-certificate": "crt", field: name}
-    error = await error_of(a_kubeconfig(tmp_path, "https://127.0.0.1:1", **{part: fields}))
+    error = await error_of(write_kubeconfig(tmp_path, "https://127.0.0.1:1", **{part: fields}))
     assert "root:" not in error.message
 
 
@@ -241,7 +241,9 @@ async def test_encrypted_key_asks_for_no_password(tmp_path: Path) -> None:
     files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")]
     await asyncio.to_thread(subprocess.run, [*command, *files], check=True, capture_output=True)
     user = {"client-certificate": "crt", "client-key": "key"}
-    assert "not valid" in (await error_of(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))).message
+    assert (
+        "not valid" in (await error_of(write_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))).message
+    )
 
 
 def _alias_bomb() -> str:
@@ -299,19 +301,22 @@ async def test_path_that_is_no_file_is_an_error(name: str, tmp_path: Path) -> No
     ],
 )
 async def test_server_that_is_no_address_is_an_error(server: str, tmp_path: Path) -> None:
-    assert "not http or https" in (await error_of(a_kubeconfig(tmp_path, server))).message
+    assert "not http or https" in (await error_of(write_kubeconfig(tmp_path, server))).message
 
 
 @pytest.mark.parametrize("token", ["a\r\nX: y", "a b", "é", "x" * 20_000, "a\x00"])
 async def test_token_with_other_characters_is_an_error(token: str, tmp_path: Path) -> None:
-    error = await error_of(a_kubeconfig(tmp_path, user={"token": token}))
+    error = await error_of(write_kubeconfig(tmp_path, user={"token": token}))
     assert "not a token" in error.message
     assert token not in error.message
 
 
 @pytest.mark.parametrize("url", ["http://user:canary@127.0.0.1:1", "https://user:canary@127.0.0.1:1"])
 async def test_password_of_server_or_proxy_is_not_quoted(url: str, tmp_path: Path) -> None:
-    for kubeconfig in (a_kubeconfig(tmp_path, url), a_kubeconfig(tmp_path, cluster={"proxy-url": url})):
+    for kubeconfig in (
+        write_kubeconfig(tmp_path, url),
+        write_kubeconfig(tmp_path, cluster={"proxy-url": url}),
+    ):
         message = (await result_of(kubeconfig)).error_message or ""
         assert message
         assert "canary" not in message

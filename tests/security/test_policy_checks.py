@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.api_server import a_kubeconfig
+from tests.support.api_server import write_kubeconfig
 from tests.support.in_memory_runs import GOOD, one_host
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -61,7 +61,7 @@ async def test_environment_test_examines_the_merged_pod_too(tmp_path: Path) -> N
 async def test_environment_test_names_a_forbidden_exec_plugin(tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws"}}
     adapter = Adapter(ProcessSettings())
-    config = {"kubeconfig": a_kubeconfig(tmp_path, user=user), "image": "x"}
+    config = {"kubeconfig": write_kubeconfig(tmp_path, user=user), "image": "x"}
     try:
         (found,) = (await adapter.test_environment({"config": config})).checks
     finally:

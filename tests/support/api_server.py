@@ -49,14 +49,14 @@ async def gateway_to(
 ) -> AsyncIterator[Gateway]:
     """Yield a gateway whose API server is this handler."""
     async with serving(handler) as url:
-        gateway = Gateway(a_kubeconfig(folder, url), timings=timings)
+        gateway = Gateway(write_kubeconfig(folder, url), timings=timings)
         try:
             yield gateway
         finally:
             await gateway.close()
 
 
-def a_kubeconfig(folder: Path, server: str = "http://127.0.0.1:1", **more: Any) -> str:
+def write_kubeconfig(folder: Path, server: str = "http://127.0.0.1:1", **more: Any) -> str:
     """Write a kubeconfig and return its path.
 
     `user`, `cluster` and `context` add fields to these parts of it; other arguments are added at the top

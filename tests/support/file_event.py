@@ -42,6 +42,6 @@ class FileEvent:
         self.file.touch()
 
     @property
-    def wait(self) -> str:
+    def wait_command(self) -> str:
         """Shell command that waits for the event."""
         return f"until [ -e '{self.in_pod}' ]; do sleep 0.1; done"

@@ -219,7 +219,7 @@ def test_max_turns_are_recognised(result: dict[str, Any] | None, *, expected: bo
 )
 def test_max_turns_are_recognised_by_fields_as_the_cli_writes_them(result: dict[str, Any]) -> None:
     assert not helpers.is_claude_max_turns_result(result)
-    assert_documented("a result counts as one of too many turns by its text")
+    assert_documented("the text of a result decides whether its turns ran out")
 
 
 @pytest.mark.parametrize(

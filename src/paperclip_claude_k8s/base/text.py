@@ -11,9 +11,9 @@ equal, with `\u` and four digits in place of each.
 import re
 
 _JOINERS = "\u00ad\u200c\u200d"
-"""Soft hyphen, non-joiner and joiner. Ordinary text contains them, so `neutral` removes them.
+"""Soft hyphen, non-joiner and joiner. Ordinary text contains them, so `neutral` drops them without a trace.
 
-Without its joiners, the emoji of a family is shown as one emoji for each person.
+The price: without its joiners, the emoji of a family is shown as one emoji for each person.
 """
 
 _UNSAFE_CHARS = (

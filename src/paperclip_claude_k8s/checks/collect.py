@@ -39,7 +39,7 @@ from paperclip_claude_k8s.run.session_claim import look_up_session_claim
 T = TypeVar("T")
 K = TypeVar("K")
 TEST_AGENT_ID = "environment-test"
-"""Agent id of the planned Job and of the probe: not that of a real agent, whose slot they would need."""
+"""Agent id of the planned Job and of the probe. With the id of a real agent they would wait for its slot."""
 
 
 async def call_within(call: Callable[[], Awaitable[T]], seconds: float) -> Response[T]:

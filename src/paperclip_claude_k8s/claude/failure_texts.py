@@ -22,7 +22,7 @@ LOST_CONTAINER = frozenset({"ContainerStatusUnknown", "Unknown"})
 """Reasons of a container whose end the kubelet did not observe: it invents the exit code (137 or 255)."""
 _LOST_HINT = "the container was lost: its node assumes the exit code"
 _NAMED_BY_POD = frozenset({137, 143})
-"""Exit codes whose signal the message names elsewhere."""
+"""Exit codes without a named signal: `pod_cause` explains 137, and any Pod that is stopped ends with 143."""
 _CRASHED = "the program crashed: use another version of the CLI"
 _NEXT_STEPS = {
     132: "the CPU lacks an instruction that the program needs: use another node, or another build of the CLI",
@@ -51,11 +51,11 @@ class ContainerEnd(Protocol):
 def build_partial_run_error(
     exit_code: int | None, model: str, stdout: str, pod_state: ContainerEnd | None = None
 ) -> str:
-    """The message for output with neither a result event nor an answer.
+    """The message for output with neither a result event nor an answer; the name is the original's.
 
     It quotes plain lines only, never events. `truncated_message` is for answers that were cut.
     """
-    # in output without an answer, an `init` event names the model
+    # without an answer, only an `init` event can contain this text
     init_seen = any(f'"model":{blank}"{model}"' in stdout for blank in ("", " "))
     return no_answer_message(
         exit_code, model, first_plain_line(stdout), started=bool(stdout.strip()), init=init_seen
@@ -72,7 +72,6 @@ def no_answer_message(
     """
     if exit_code == 0:
         return "Failed to parse Claude JSON output"
-    code = -1 if exit_code is None else exit_code
     if plain_line:
         return f"{exited_message(exit_code)}: {plain_line}"
     if init and model and exit_code:
@@ -83,8 +82,8 @@ def no_answer_message(
                 f"complete answer (model: {model})"
             )
         return (
-            f"Claude exited immediately after init (model: {model}) (exit code {code}) — the model may be "
-            "unsupported or the session may have been rejected before producing output"
+            f"Claude exited immediately after init (model: {model}) (exit code {exit_code}) — the model may "
+            "be unsupported or the session may have been rejected before producing output"
         )
     if started and model:
         return (

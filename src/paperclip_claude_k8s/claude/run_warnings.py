@@ -1,7 +1,7 @@
-"""Warnings about a run: reasons to distrust a result that is a success, or its usage. Each has a code.
+"""Warnings about a run: reasons to distrust a successful result, or its tokens and cost. Each has a code.
 
-The host receives a warning as one text, `code: sentence`, in `resultJson.warnings`. `docs/host-protocol.md`
-lists the codes.
+The host receives a warning as one text, `code: sentence`, in `resultJson.warnings`. The package's
+`docs/host-protocol.md` lists the codes.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class WarningCode(StrEnum):
     RESULT_SUBTYPE = auto()
     RESULT_TOO_LARGE = auto()
     RESULT_TRUNCATED = auto()
-    SESSION_NOT_KEPT = auto()
+    SESSION_NOT_KEPT = auto()  # it ends with its Pod
     SESSION_NOT_RESUMED = auto()
-    SESSION_NOT_SAVED = auto()
+    SESSION_NOT_SAVED = auto()  # the CLI could not write it
     STRUCTURED_OUTPUT_TOO_LARGE = auto()
     # ── usage ──
     COST_UNKNOWN = auto()
@@ -36,7 +36,7 @@ class WarningCode(StrEnum):
     EXIT_CODE = auto()
     LOG_LIMIT = auto()
     RESULT_FROM_RELAY = auto()
-    RESULT_OVERTAKEN = auto()
+    RESULT_OVERTAKEN = auto()  # the CLI continued after its last result
     WORKSPACE_NOT_CLONED = auto()
     WORKSPACE_NOT_PUSHED = auto()
     WORKSPACE_NOT_RETURNED = auto()

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from paperclip_claude_k8s import __version__
-from paperclip_claude_k8s.cli.app_setup import setup_app
 from paperclip_claude_k8s.cli.command_options import (
     QUERY_OPTIONS,
     SPAWN_OPTIONS,
@@ -30,6 +29,7 @@ from paperclip_claude_k8s.cli.run_lookup_options import (
     JobsOptions,
     LogsOptions,
 )
+from paperclip_claude_k8s.cli.setup_commands import setup_app
 
 app = typer.Typer(
     name="claude-k8s",

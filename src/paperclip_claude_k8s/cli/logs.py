@@ -21,7 +21,7 @@ from paperclip_claude_k8s.cli.follow_job import OutputJournal, Receive, follow_j
 from paperclip_claude_k8s.cli.formats import is_terminal
 from paperclip_claude_k8s.cli.log_printers import LogPart, RawPrinter, TranscriptPrinter
 from paperclip_claude_k8s.cli.run_command import run_to_reply
-from paperclip_claude_k8s.cli.run_costs import read_since
+from paperclip_claude_k8s.cli.run_costs import parse_moment
 from paperclip_claude_k8s.cli.run_lookup_options import LogsOptions
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.output import CHUNK
@@ -58,7 +58,7 @@ def logs(options: LogsOptions) -> int:
 def log_part(since: str | None, tail: int | None, *, times: bool) -> LogPart:
     """The part of the output that the options name. Raises `Stop` for a time that cannot be read."""
     try:
-        return LogPart(read_since(since, utc_now()) if since else None, tail, times)
+        return LogPart(parse_moment(since, utc_now()) if since else None, tail, times)
     except ValueError as error:
         raise Stop("usage", f"--since: {error}") from None
 

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.formats import Format
 from paperclip_claude_k8s.cli.run_command import sync_to_reply
-from paperclip_claude_k8s.cli.run_costs import read_since
+from paperclip_claude_k8s.cli.run_costs import parse_moment
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
@@ -30,7 +30,7 @@ def prune(options: PruneRecordsOptions) -> int:
 
     def work() -> Reply:
         try:
-            before = read_since(options.older_than, utc_now())
+            before = parse_moment(options.older_than, utc_now())
         except ValueError as error:
             raise Stop("usage", f"--older-than: {error}") from None
         return remove_old(State(state_folder(os.environ)), before, dry_run=options.dry_run)
@@ -66,6 +66,7 @@ def remove_old(state: State, before: datetime, *, dry_run: bool) -> Reply:
 
 
 def _old(records: list[Record | Stop], before: datetime) -> Iterator[Record]:
+    # an unreadable record stands in the list as its error, and stays
     return (record for record in records if isinstance(record, Record) and _is_old(record, before))
 
 

@@ -131,7 +131,7 @@ def as_csv(rows: Iterable[CostRow], by: GroupBy) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def read_since(text: str, now: datetime) -> datetime:
+def parse_moment(text: str, now: datetime) -> datetime:
     """Read a time such as 2026-11-01, or a span before now such as 90m, 12h, 7d, 2w. Raises ValueError."""
     if found := _SPAN.fullmatch(text.strip()):
         return now - timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -17,7 +17,7 @@ from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.prompts import with_prompt
 from paperclip_claude_k8s.cli.reply_text import run_text, span
 from paperclip_claude_k8s.cli.run_command import check_options, new_config, new_record, sync_to_reply
-from paperclip_claude_k8s.cli.run_costs import read_since
+from paperclip_claude_k8s.cli.run_costs import parse_moment
 from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, resumable
@@ -57,7 +57,7 @@ def history(options: HistoryOptions) -> int:
     """Print the newest runs that the filters select, in one JSON object or as a table."""
 
     def work() -> Reply:
-        since = _read_since(options.since)
+        since = _parse_since(options.since)
         found = map(_row, State(state_folder(os.environ)).all())
         return {"runs": list(islice((row for row in found if _selects(options, since, row)), options.limit))}
 
@@ -80,9 +80,9 @@ def _selects(options: HistoryOptions, since: datetime | None, row: Reply) -> boo
     )
 
 
-def _read_since(text: str | None) -> datetime | None:
+def _parse_since(text: str | None) -> datetime | None:
     try:
-        return read_since(text, utc_now()) if text else None
+        return parse_moment(text, utc_now()) if text else None
     except ValueError as error:
         raise Stop("usage", f"--since: {error}") from None
 

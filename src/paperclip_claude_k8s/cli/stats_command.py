@@ -18,7 +18,7 @@ from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
 from paperclip_claude_k8s.cli.formats import Format
 from paperclip_claude_k8s.cli.job_end import noted_result
 from paperclip_claude_k8s.cli.run_command import run_to_reply, sync_to_reply
-from paperclip_claude_k8s.cli.run_costs import CostRow, GroupBy, RunCost, as_csv, read_since, rows_of
+from paperclip_claude_k8s.cli.run_costs import CostRow, GroupBy, RunCost, as_csv, parse_moment, rows_of
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
@@ -36,7 +36,7 @@ def stats(options: StatsOptions) -> int:
 
     def rows(runs: Iterable[RunCost]) -> Reply:
         try:
-            since = read_since(options.since, utc_now()) if options.since else None
+            since = parse_moment(options.since, utc_now()) if options.since else None
         except ValueError as error:
             raise Stop("usage", f"--since: {error}") from None
         found.extend(rows_of(runs, by, since))

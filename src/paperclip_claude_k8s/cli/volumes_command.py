@@ -61,10 +61,11 @@ def prune(options: PruneOptions) -> int:
 
 async def _on_cluster(options: VolumesOptions, work: Callable[[str, Ports], Awaitable[Reply]]) -> Reply:
     try:
-        async with chosen_cluster(options) as cluster:
-            if cluster is None:
+        async with chosen_cluster(options) as chosen:
+            if chosen is None:
                 raise Stop("task_failed", "the development cluster is not running, so it has no volumes")
-            return await work(*cluster)
+            namespace, ports = chosen
+            return await work(namespace, ports)
     except ClusterError as error:
         needed = "list persistentvolumeclaims, jobs and pods, and for `prune` delete persistentvolumeclaims"
         hint = f" (the account needs the rights to {needed})" if error.lacks_right else ""
@@ -92,11 +93,11 @@ async def prune_unused(namespace: str, ports: Ports, unused: timedelta, *, dry_r
             removed.append(name)
         else:
             try:
-                gone = await ports.cluster.delete_claim(use.claim)
+                deleted_by_us = await ports.cluster.delete_claim(use.claim)
             except ClusterError as error:
                 failed[name] = str(error)
                 continue
-            if gone:
+            if deleted_by_us:
                 removed.append(name)
             else:
                 kept[name] = "a run began to use it, or something else changed or removed it meanwhile"

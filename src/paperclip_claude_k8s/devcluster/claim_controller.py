@@ -42,10 +42,10 @@ def claim_faults(spec: Object) -> Iterator[str]:
         yield f'spec.resources[storage]: Invalid value: "{size}": must be greater than zero'
 
 
-def changed_claim_faults(before: Object, after: Object) -> Iterator[str]:
-    """A claim keeps its spec, except for the size and what the controller fills in."""
-    fixed_before, fixed_after = ({**spec, "resources": None, "volumeName": None} for spec in (before, after))
-    if fixed_before != fixed_after:
+def changed_spec_faults(old: Object, new: Object) -> Iterator[str]:
+    """A claim keeps its spec, except for its size and what the controller fills in."""
+    old_rest, new_rest = ({**spec, "resources": None, "volumeName": None} for spec in (old, new))
+    if old_rest != new_rest:
         why = "spec is immutable after creation except resources.requests for bound claims"
         yield f"spec: Forbidden: {why}"
 

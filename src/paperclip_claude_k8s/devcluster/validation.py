@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paperclip_claude_k8s.devcluster import problems
 from paperclip_claude_k8s.devcluster.claim_controller import (
-    changed_claim_faults,
+    changed_spec_faults,
     claim_faults,
     prepare_claim,
 )
@@ -61,7 +61,7 @@ def admitted(kind: Kind, namespace: str, obj: object) -> Object:
 def check_change(kind: Kind, before: Object, after: Object) -> None:
     """Raise a 422 `Problem` if a field was changed that cannot be changed."""
     if kind == CLAIMS:
-        _check(kind, after, changed_claim_faults(before.get("spec", {}), after.get("spec", {})))
+        _check(kind, after, changed_spec_faults(before.get("spec", {}), after.get("spec", {})))
 
 
 def _check(kind: Kind, obj: Object, faults: Iterator[str]) -> None:

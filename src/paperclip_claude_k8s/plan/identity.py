@@ -24,7 +24,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.redact import looks_like_credential
 
 LABEL_CHARS = 63
-"""Kubernetes' limit for a label value, and for a Job name whose Pods have a legal host name."""
+"""Kubernetes' limit for a label value. Also that of a Job's name, which its Pods' host names begin with."""
 _SLUG_CHARS = 16
 _HASH_CHARS = 10
 _MAX_ATTEMPTS = 2

@@ -189,11 +189,9 @@ class RunPlan:
     def deadline(self) -> int | None:
         """`activeDeadlineSeconds`, which ends the Job even without a host process; None without a timeout."""
         config = self.config
-        if not config.timeout_sec:
-            return None
         waits = config.schedule_timeout_sec + config.image_pull_timeout_sec
         waits += config.missing_image_timeout_sec + config.start_timeout_sec
-        return ceil(waits + config.timeout_sec + config.grace_sec)
+        return ceil(waits + config.timeout_sec + config.grace_sec) if config.timeout_sec else None
 
 
 def wake_digest(ctx: ExecutionContext) -> str | None:

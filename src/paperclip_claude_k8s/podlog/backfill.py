@@ -3,7 +3,8 @@
 Other programs write on the same volume: the file may be truncated, replaced or overwritten at any time. So
 output is taken from the file only if it starts after the bytes delivered last, and its end is given by a line
 of the log, by the relay's count, or by the relay's digest. Only the digest proves that it is the agent's. If
-another agent put lines between the true ones, the relay's totals show it at the end.
+the relay reports no totals, output is taken up to the first line that cannot be the agent's. If another agent
+put lines between the true ones, the relay's totals show it at the end.
 
 A log loses lines at a rotation, with or without a connected reader. An old kubelet that looks for the new
 file before it exists stays at the old file, until the next rotation or forever (observed with 1.20,
@@ -119,9 +120,10 @@ class Backfill:
     def stop_comparing(self) -> None:
         """Compare no more until the next bookmark: the offset is wrong, or the runtime stores other text.
 
-        No effect after a failed or slow read, which pauses the file and proves no difference.
+        While the file is paused this does nothing: a failed or slow read proves no difference.
         """
-        self._aligned = self._aligned and self.reader.paused
+        if not self.reader.paused:
+            self._aligned = False
 
     def resume_comparing(self) -> None:
         """Compare again: a bookmark has corrected the counts, so the next line's offset is right again."""
@@ -143,9 +145,8 @@ class Backfill:
     async def missing_at_end(self, totals: Totals | None) -> AsyncIterator[bytes] | None:
         """The file from the end of the delivered output to the end of the log; None if it cannot be used.
 
-        With totals, it is used only if it completes the output to exactly those totals, because the missing
-        part may be elsewhere. Without totals, or if the relay copied only a part, it is used up to
-        the first line that cannot be the agent's.
+        With totals, it is used only if it completes the output to exactly those: a part in the middle may be
+        missing. Otherwise it is used up to the first line that cannot be the agent's.
         """
         start = self._counts.position
         if start is None:
@@ -247,7 +248,10 @@ def _size_of_common_lines(block: bytes, seen: bytes) -> int:
 
 
 def _after_common_records(line: bytes, seen: bytes) -> bytes:
-    """The line without the records at its start that `seen` has too. The log may lack the next record."""
+    """The line without the records at its start that `seen` has too; the log may lack the next one.
+
+    A container runtime writes a long line in records of `RECORD_BYTES`, and each of them can be lost.
+    """
     at = 0
     while at < len(line) and line[at : at + RECORD_BYTES] == seen[at : at + RECORD_BYTES]:
         at += RECORD_BYTES

@@ -16,7 +16,7 @@ class RateLimiter:
         self._step = 1.0 / per_second
         self._slack = (burst - 1) * self._step
         self._next = float("-inf")
-        """Loop time of the next permit if all earlier ones were used without a pause."""
+        """Loop time of the next permit at an even rate. In the past: that much of the burst is unused."""
 
     async def acquire(self) -> None:
         """Wait until another request is allowed."""

@@ -14,18 +14,19 @@ repeat_pause=${PAPERCLIP_UPLOAD_PAUSE_SEC:-60}
 tmp=$(mktemp -d) || exit 75
 trap 'rm -rf "$tmp"' EXIT
 stopped=
-# The Pod may be deleted while the agent ends: there is time left until SIGKILL.
+# A Pod that is deleted goes on until SIGKILL: there is time to collect and print the changes.
 trap 'stopped=1' TERM INT HUP
 
 fail() {
   echo "paperclip-changes failed $1"
-  wait_until_taken
+  wait_for_host
   exit 75
 }
 
-# The host deletes the Job when it has the changes. If no host takes them, the Pod ends after keep_seconds. If the Pod was
-# deleted before, its log stays for some seconds, so that the host can open it.
-wait_until_taken() {
+# Waits until the Pod has to end, or until the changes have to be printed again: then `repeat_in` is 0. A host that has the
+# changes deletes the Job. If none takes them, the Pod ends after keep_seconds. A Pod that is being deleted stays for three seconds,
+# so that the host can still open its log.
+wait_for_host() {
   [ -z "$stopped" ] || sleep 3
   while [ -z "$stopped" ] && [ "$keep_seconds" -gt 0 ]; do
     sleep 1
@@ -75,8 +76,8 @@ collect() {
   head -n "$((max_entries * 2))" "$tmp/ordered" >"$tmp/hashed"
   tr '\n' '\000' <"$tmp/hashed" | timeout -s KILL 900 xargs -0 -r sha256sum -- 2>/dev/null | sed 's/^\([0-9a-f]*\) [ *]/\1 /' >"$tmp/sums"
   tr '\n' '\000' <"$tmp/hashed" | xargs -0 -r stat -c '%s %n' -- 2>/dev/null >"$tmp/sizes"
-  awk -v limit="$limit" -v max_entries="$max_entries" -v kept="$tmp/kept" -v lost="$tmp/lost" '
-    BEGIN { printf "" >kept; printf "" >lost }
+  awk -v limit="$limit" -v max_entries="$max_entries" -v kept="$tmp/kept" -v too_large="$tmp/too_large" '
+    BEGIN { printf "" >kept; printf "" >too_large }
     FILENAME == ARGV[1] { path = substr($0, 68); base[path] = substr($0, 1, 64); mode[path] = substr($0, 66, 1); next }
     FILENAME == ARGV[2] { x[$0] = 1; next }
     FILENAME == ARGV[3] { cut = index($0, " "); size[substr($0, cut + 1)] = substr($0, 1, cut - 1); next }
@@ -85,7 +86,7 @@ collect() {
       now = (path in x) ? "x" : "-"
       if (path in base && base[path] == hash && mode[path] == now) next
       if (!(path in size)) next
-      if (total + size[path] > limit || files >= max_entries) { print path >lost; next }
+      if (total + size[path] > limit || files >= max_entries) { print path >too_large; next }
       total += size[path]; files++
       print path >kept
       print "f", (path in base) ? base[path] : "-", hash, now, size[path], path
@@ -98,20 +99,20 @@ collect() {
     path=${line#* ? }
     [ -e "$path" ] || [ -L "$path" ] || echo "d ${line%% *} $path"
   done <"$tmp/absent" | head -n "$max_entries" >>"$tmp/list"
-  find . -name .git -prune -o -type f -size "+$((limit))c" -print 2>/dev/null | tr -c 'a-zA-Z0-9\n' _ >>"$tmp/lost"
+  find . -name .git -prune -o -type f -size "+$((limit))c" -print 2>/dev/null | tr -c 'a-zA-Z0-9\n' _ >>"$tmp/too_large"
   find . -name .git -prune -o -type l ! -path '*[[:cntrl:]]*' -print 2>/dev/null >"$tmp/links"
   links=$(awk 'FILENAME == ARGV[1] { known[$0] = 1; next } !($0 in known) { n++ } END { print n + 0 }' "$sync/links" "$tmp/links")
   special=$(find . -name .git -prune -o ! -type f ! -type d ! -type l -print 2>/dev/null | tr -dc '\n' | wc -c)
   odd=$(find . -name .git -prune -o -type f \( -path '*[[:cntrl:]]*' -o -path '*\\*' \) -exec echo x \; 2>/dev/null | wc -l)
-  inside=$(find . -path '*/.git/*' -type f -newer "$sync/unpacked" -exec echo x \; 2>/dev/null | wc -l)
+  changed_in_git=$(find . -path '*/.git/*' -type f -newer "$sync/unpacked" -exec echo x \; 2>/dev/null | wc -l)
   {
     cat "$tmp/list"
-    echo "left large $(count "$tmp/lost")"
+    echo "left large $(count "$tmp/too_large")"
     echo "left unread $(count "$tmp/unread")"
     echo "left links $((links))"
     echo "left special $((special))"
     echo "left odd $((odd))"
-    echo "left git $((inside))"
+    echo "left git $((changed_in_git))"
     echo "left ignored $ignored"
     echo .
   } >"$tmp/head"
@@ -137,7 +138,7 @@ await_agent "$sync/alive" "${PAPERCLIP_UPLOAD_START_SEC:-3600}" "$PAPERCLIP_UPLO
 cd "$dir" 2>/dev/null || fail "the folder is gone"
 collect || fail "they could not be collected"
 if [ "$size" -gt "$most_packed" ]; then
-  # the host does not take so much: what fits comes back, even if nothing of it can be packed smaller
+  # The host does not take so much. Below a smaller limit it fits, even if the files cannot be compressed.
   limit=$((most_packed - most_packed / 8))
   collect || fail "they could not be collected"
 fi
@@ -145,12 +146,13 @@ sum=$(sha256sum <"$tmp/packed")
 sum=${sum%% *}
 while :; do
   send
-  # the log of a container is rotated at 10 MiB, so what is longer is printed again for a host that comes later
+  # A log is rotated at 10 MiB, and a host that connects later misses what was before. Packed changes of 5 MB, printed in
+  # Base64, can be that long, so they are printed again.
   repeat_in=-1
   [ "$size" -lt 5000000 ] || repeat_in=$repeat_pause
   repeat_pause=$((repeat_pause * 2))
   [ "$repeat_pause" -le 900 ] || repeat_pause=900
-  wait_until_taken
+  wait_for_host
   [ "$repeat_in" -eq 0 ] || break
 done
 exit 0

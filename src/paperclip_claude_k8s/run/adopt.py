@@ -42,7 +42,7 @@ from paperclip_claude_k8s.verdict.slot import is_live, known_different, known_eq
 async def adopt(
     job: JobSnapshot, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator
 ) -> JobSnapshot | None:
-    """Label the Job as one of this run, and annotate its new holder if there is no Lease. Returns the Job.
+    """Label the Job as one of this run and return it; without a Lease, name this process as its holder.
 
     Returns None if the Job has to be changed, but is gone or was changed since it was listed.
 
@@ -78,8 +78,8 @@ async def delete_never_started(
     """Delete live Jobs whose run Secret was never created; return the remaining Jobs.
 
     Without the Secret no Pod of the Job starts its agent, and only the Job's holder, which is gone, creates
-    the Secret. `owned`: uids of Jobs whose holder is alive. A Job that names its only Pod, or has a Pod whose
-    agent has started, is kept: it had a Secret, which was deleted after that start.
+    the Secret. `owned`: uids of Jobs whose holder is alive. A Job is kept if an annotation names the only Pod
+    that may run its agent, or if the agent of a Pod has started: it had a Secret, which was deleted later.
     """
     remaining: list[JobSnapshot] = []
     started = {pod.job_uid for pod in pods if pod.agent is not None and _has_started(pod.agent)}

@@ -37,7 +37,7 @@ def classify_run(observation: Observation, plan: RunPlan, settings: ProcessSetti
             config.timeout_sec,
             config.log_size_limit,
             _is_resumed(plan),
-            after_failure=plan.retry_reason not in {None, MAX_TURNS_RETRY},
+            is_retry=plan.retry_reason not in {None, MAX_TURNS_RETRY},
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The wait for what a Pod reports after its agent has ended: what was pushed, or what the agent changed."""
+"""The wait for what a Pod reports after its agent has ended: pushed commits, or changes in its folder."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ from paperclip_claude_k8s.run.live_run import LiveRun
 STOPPED_WAIT = 5.0
 """Seconds to wait for the report of a stopped agent, whose Pod is gone soon.
 
-The wait is as short if the host stops the run after the agent's end, because the host then waits for the
+The same limit applies if the host stops the run after the agent's end, because the host then waits for the
 result.
 """
 
@@ -31,12 +31,12 @@ async def limited_wait(run: LiveRun, seconds: float) -> AsyncIterator[None]:
             if run.ctx.signal is not None:
                 run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
             yield
-    # Before anything is awaited: otherwise `_shorten` might change the limit after its end, which raises.
-    run.cancel_watchers()
+    # Before anything is awaited: otherwise `_shorten` might reschedule a timeout that was left, which raises.
+    run.cancel_watchers()  # `_shorten` is the only one left
 
 
 async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:
-    """End the wait soon after the host has stopped the run. The Pod goes on until it is deleted."""
+    """End the wait soon after the host has stopped the run. Until it is deleted the Pod may still report."""
     await wait_for_stop(signal)
     if not wait.expired():
         wait.reschedule(min(wait.when() or math.inf, loop_time() + STOPPED_WAIT))

@@ -1,4 +1,4 @@
-"""The summary that the relay writes to a container's termination message, for a Pod without processes."""
+"""The summary that the relay writes to a container's termination message, computed for a simulated Pod."""
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
 """Which failure, if any, an observed run ended with.
 
-The rules are tried in order, and the first that returns a failure decides. First comes an ending that counts
+The rules are tried in order, and the first that returns a failure decides. First come endings that decide
 whatever the agent printed: never started, end not observed, timed out, cancelled. Then a successful result
 decides, even if, for example, the Pod was deleted afterwards. A failed result is classified by
 `claude.classification`. Without a result, the most specific explanation comes first.
@@ -65,10 +65,10 @@ class OutcomeInputs:
     """The setting `logSizeLimit`, for the message."""
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
-    after_failure: bool = False
-    """Whether the host retries a run that failed, other than by continuing one whose turns ran out."""
+    is_retry: bool = False
+    """Whether this run is the host's retry of a failed run. A continuation after the last turn is none."""
     recorded: bool = False
-    """The agent may have ended long before `now`, at an unknown time."""
+    """The output is replayed from a recording: the agent ended at an unknown time before `now`."""
 
 
 _NOTHING_MORE = "end_turn"
@@ -83,7 +83,7 @@ def classify_end(observation: Observation, inputs: OutcomeInputs) -> Failure | N
     result = observation.transcript.result
     rules = _WITHOUT_RESULT
     if result is not None:
-        rules = _BEFORE_SUCCESS if is_success(result) else _BEFORE_SUCCESS + _WITH_RESULT
+        rules = _OUTWEIGHING_SUCCESS if is_success(result) else _OUTWEIGHING_SUCCESS + _WITH_RESULT
     failure = next((failure for rule in rules if (failure := rule(observation, inputs)) is not None), None)
     retrying = observation.transcript.retrying
     if failure is None or not retrying or isinstance(observation.ending, (NotStarted, Stopped)):
@@ -182,7 +182,7 @@ def _truncated(observation: Observation, _: OutcomeInputs) -> Failure | None:
 
 
 def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | None:
-    """A shell reports a program that it cannot execute by exit code and words, a runtime only by words."""
+    """If a program cannot be executed, a shell says so by exit code and text, a runtime only by text."""
     transcript, exit_code = observation.transcript, observation.exit_code
     if transcript.init_model or exit_code == 0:
         return None
@@ -259,18 +259,18 @@ def _failed_result(observation: Observation, inputs: OutcomeInputs) -> Failure |
     classified = classify(observation.transcript, inputs.now, recorded=inputs.recorded)
     if classified.failure_class is FailureClass.EMPTY_REPLY and "stop_reason" not in message:
         message = f"{message} (stop_reason: {result.get('stop_reason') or 'null'})"
-    # The host counts continuations of `max_turns_exhausted` apart from its other retries: with that code in a
-    # retry, each count would start again after the other one.
-    if classified.failure_class is FailureClass.MAX_TURNS and inputs.after_failure:
+    # The host has one counter for continuations of `max_turns_exhausted` and one for other retries, and each
+    # kind resets the other's counter. A retry with that code could alternate with continuations for ever.
+    if classified.failure_class is FailureClass.MAX_TURNS and inputs.is_retry:
         return failures.max_turns_again(message)
     return failures.reported_by_claude(classified, message, resumed=inputs.resumed is True)
 
 
-_BEFORE_SUCCESS: tuple[Rule, ...] = (_cancelled_by_person, _outweighs_result)
+_OUTWEIGHING_SUCCESS: tuple[Rule, ...] = (_cancelled_by_person, _outweighs_result)
 _WITH_RESULT: tuple[Rule, ...] = (_failed_result,)
 _WITHOUT_RESULT: tuple[Rule, ...] = (
     # From certain causes to guesses: the last rule always returns a failure.
-    *_BEFORE_SUCCESS,
+    *_OUTWEIGHING_SUCCESS,
     _files_changed,
     _session_refused,
     _log_limit,

@@ -18,14 +18,14 @@ class IgnoreRules:
     """The patterns of what is left out in one folder. `of_folder` returns the rules of a folder in it."""
 
     excludes: tuple[IgnorePattern, ...] = ()
-    """Patterns of the config, which apply in all folders and precede the patterns of files."""
+    """Patterns of the config, which apply in all folders. No `.gitignore` can negate them."""
     rules: tuple[tuple[int, IgnorePattern], ...] = ()
-    """Patterns of files, each with the depth of the folder that contains the file."""
+    """Patterns from `.gitignore` files, each with the depth of the folder that contains the file."""
     reads_files: bool = True
     """Whether the files `.gitignore` and `.git/info/exclude` are read."""
 
     def of_folder(self, at: int, depth: int) -> "IgnoreRules":
-        """The rules in an open folder at this depth below the top, with the patterns of its own file."""
+        """The rules in an open folder, whose descriptor is `at`, at this depth below the top."""
         if not self.reads_files:
             return self
         own = _read_pattern_file(at, ".git", "info", "exclude") if depth == 0 else ()
@@ -38,7 +38,7 @@ class IgnoreRules:
     def ignores(self, path: Sequence[str], limit: WorkLimit, *, is_folder: bool) -> bool:
         """Whether an entry of the folder with these rules is left out. `path`: relative to the top.
 
-        The patterns of files do not apply to `.git`, as in git.
+        The patterns from `.gitignore` files do not apply to `.git`, as in git.
 
         Raises `TakesTooLong`: thousands of long patterns take seconds for one path.
         """
@@ -95,7 +95,7 @@ class PathRules:
         try:
             with open_folders(self.top, folder) as at:
                 return above.of_folder(at, len(folder))
-        except OSError:  # it does not exist yet
+        except OSError:  # a new folder of the agent, which the host does not have yet
             return above
 
 

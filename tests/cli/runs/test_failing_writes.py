@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pytest
-from tests.support.api_server import a_kubeconfig
+from tests.support.api_server import write_kubeconfig
 from tests.support.run_calls import script_of_lost_session
 
 from paperclip_claude_k8s.cli.command_options import RunOptions
@@ -144,7 +144,7 @@ async def open_harness(
 ) -> AsyncIterator[CommandHarness]:
     pods = folder / "pods"
     pods.mkdir(parents=True)
-    a_kubeconfig(folder)
+    write_kubeconfig(folder)
     async with FakeCluster.start(pods, pod_script) as fake:
         yield CommandHarness(folder, fake)
 

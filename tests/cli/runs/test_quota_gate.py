@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.api_server import a_kubeconfig
+from tests.support.api_server import write_kubeconfig
 from tests.support.cli_commands import CommandRunner
 from tests.support.quota_service import QuotaService, quota_service
 
@@ -27,7 +27,7 @@ async def service() -> AsyncIterator[QuotaService]:
 @pytest.fixture
 def cli(tmp_path: Path, service: QuotaService) -> CommandRunner:
     """Commands whose cluster cannot be reached: a refused run does not need a cluster."""
-    configure(tmp_path, service, {"kubeconfig": a_kubeconfig(tmp_path), "image": "x"})
+    configure(tmp_path, service, {"kubeconfig": write_kubeconfig(tmp_path), "image": "x"})
     return CommandRunner(tmp_path)
 
 

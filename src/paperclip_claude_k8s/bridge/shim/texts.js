@@ -36,8 +36,8 @@ function render(helpers, context) {
   };
 }
 
-// A package from a local folder cannot import the server's packages by name; the path of the server's entry file
-// leads to them.
+// If this adapter was installed from a local folder, it cannot import the server's packages by name; the path of the
+// server's entry file leads to them.
 async function loadHelpers() {
   try {
     const entry = pathToFileURL(fs.realpathSync(process.argv[1]));

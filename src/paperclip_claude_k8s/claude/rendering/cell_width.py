@@ -3,7 +3,7 @@
 from unicodedata import category, east_asian_width
 
 _EMOJI_STYLE = "\ufe0f"
-"""Makes a narrow character before it a wide emoji."""
+"""Turns the narrow character that it follows into a wide emoji."""
 
 
 def cell_width(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Entries for truncated events: the text so far, or a line that describes the event."""
+"""Entries for truncated events: the text up to the cut, or a line that describes the event."""
 
 import json
 import re
@@ -16,18 +16,21 @@ _BLOCK_STARTS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"typ
 
 
 def piece_entries(piece: Piece) -> list[Entry]:
-    """The text so far, with a note. A `result` shows no text, because the message before it did."""
-    if piece.type == "assistant" and (entry := _text_so_far(piece.text)):
+    """The text up to the cut, with a note.
+
+    A final `result` event has only the line with its length: the message before it showed its text.
+    """
+    if piece.type == "assistant" and (entry := _text_before_cut(piece.text)):
         return [entry]
     if piece.type == "user" and (call := _TOOL_RESULT.search(piece.text)):
-        content = _opened_content(piece.text, call.end()) + REST_MISSING_NOTE
+        content = _content_before_cut(piece.text, call.end()) + REST_MISSING_NOTE
         return [{"kind": "tool_result", "toolUseId": call[1], "content": content, "isError": False}]
     length = counted(utf16_length(piece.text), "character")
     label = f"a broken line of type {piece.type}" if piece.type else "a piece of a broken line"
     return [{"kind": "system", "text": f"{label} ({length})"}]
 
 
-def _text_so_far(line: str) -> Entry | None:
+def _text_before_cut(line: str) -> Entry | None:
     """The entry of a message whose first block is a text or thinking block; None for any other message."""
     content = line.find('"content":[')
     for kind, opening in _BLOCK_STARTS:
@@ -38,7 +41,7 @@ def _text_so_far(line: str) -> Entry | None:
     return None
 
 
-def _opened_content(line: str, start: int) -> str:
+def _content_before_cut(line: str, start: int) -> str:
     """The output of a tool as far as it is there: a string or the first text block of a list; else empty."""
     for opening in ('"', _BLOCK_STARTS[0][1]):
         if line.startswith(opening, start):

@@ -97,7 +97,8 @@ def policy() -> None:
 @setup_app.command(name="node-shim")
 def node_shim(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the package: new, or written by this command.")
+        Path,
+        typer.Option("--out", "-o", help="Folder for the package: new, or written by this command before."),
     ],
     python: Annotated[
         str, typer.Option(help="Python interpreter that the host starts. It needs this package installed.")
