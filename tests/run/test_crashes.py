@@ -16,11 +16,13 @@ import pytest
 from tests.support.hosts import Host, jobs, lease_holders
 from tests.support.in_memory_runs import WHOLE
 from tests.support.run_calls import NOT_CALLED_BY_RUNS, SCENARIOS, Scenario
+from tests.support.strategy_calls import AFTER, make_project, strategy_scenarios
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, JOBS, PODS, SECRETS
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.plan.session_volume import CLAIM_PREFIX
 from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog
 
 pytestmark = pytest.mark.looptime
@@ -29,6 +31,15 @@ DISRUPTED_AT = 15.0
 """Seconds from the start of a run to the disruption."""
 REPEAT_AFTER = 70.0
 """Seconds until a blocked run is repeated; by then the Lease of a host that was cut off has expired."""
+
+
+def all_scenarios(project: Path) -> dict[str, Scenario]:
+    """Name → scenario. `project`: the host's folder."""
+    return {**SCENARIOS, **strategy_scenarios(project)}
+
+
+ALL = all_scenarios(Path("project"))
+"""All scenarios, for their names and calls."""
 
 
 @dataclass(slots=True)
@@ -107,7 +118,7 @@ async def run_next(host: Host, scenario: Scenario) -> tuple[ExecutionResult, Hos
 
 def cuts() -> Iterator[Any]:
     """All (scenario, call, moment), except middle ones of many equal calls."""
-    for name, scenario in SCENARIOS.items():
+    for name, scenario in ALL.items():
         for call in scenario.calls:
             if not _is_middle_repetition(call, scenario):
                 for moment in Moment:
@@ -121,9 +132,17 @@ def _is_middle_repetition(call: str, scenario: Scenario) -> bool:
     return nth not in {"", "2)"} and later in scenario.calls
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-async def test_scenario_lists_every_call_of_its_run(tmp_path: Path, name: str) -> None:
-    scenario = SCENARIOS[name]
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The folder of the host that some scenarios upload."""
+    folder = tmp_path / "project"
+    make_project(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_scenario_lists_every_call_of_its_run(tmp_path: Path, project: Path, name: str) -> None:
+    scenario = all_scenarios(project)[name]
     async with checked_cluster(tmp_path, scenario) as (_, invariants):
         host = Host(invariants.fake, "host-one")
         await run_scenario(host, scenario)
@@ -135,15 +154,15 @@ async def test_scenario_lists_every_call_of_its_run(tmp_path: Path, name: str) -
 
 def test_scenarios_cover_every_method_of_cluster() -> None:
     methods = {name for name in dir(Cluster) if not name.startswith("_")}
-    called = {re.split(r"[ (]", call)[0] for scenario in SCENARIOS.values() for call in scenario.calls}
+    called = {re.split(r"[ (]", call)[0] for scenario in ALL.values() for call in scenario.calls}
     assert methods - NOT_CALLED_BY_RUNS == called
 
 
 @pytest.mark.parametrize(("name", "call", "moment"), list(cuts()))
 async def test_host_cut_off_at_any_call_loses_no_result_and_leaves_nothing(
-    tmp_path: Path, name: str, call: str, moment: Moment
+    tmp_path: Path, project: Path, name: str, call: str, moment: Moment
 ) -> None:
-    scenario = SCENARIOS[name]
+    scenario = all_scenarios(project)[name]
     async with checked_cluster(tmp_path, scenario) as (fake, invariants), asyncio.TaskGroup() as group:
         first = Host(fake, "host-one", lambda *given: given == (call, moment))
         running = group.create_task(_run_until_cut_off(first, scenario))
@@ -162,6 +181,8 @@ async def test_host_cut_off_at_any_call_loses_no_result_and_leaves_nothing(
         assert objects_left(fake, scenario) == []
         assert len(invariants.started_agents) <= scenario.max_agents[last]
         assert invariants.violations == []
+        if scenario.changes_project:
+            assert_changed(project)
 
 
 async def _run_until_cut_off(host: Host, scenario: Scenario) -> None:
@@ -172,12 +193,25 @@ async def _run_until_cut_off(host: Host, scenario: Scenario) -> None:
         await host.adapter.shutdown()
 
 
+def assert_changed(project: Path) -> None:
+    """Check that the agent's change is in the host's folder, and no temporary file of the adapter."""
+    assert (project / "README").read_text() == AFTER
+    assert {path.name for path in project.iterdir()} == {"README", "data"}
+
+
 def objects_left(fake: FakeCluster, scenario: Scenario) -> list[str]:
-    """Objects that should be gone. The process Lease of the first host may stay until the next cleanup."""
+    """Objects that should be gone: an agent keeps one claim for its sessions.
+
+    The process Lease of the first host may stay until the next cleanup.
+    """
     taken = [job for job in jobs(fake) if scenario.keeps_taken_jobs and "result-taken" in str(job)]
     kept = {job["metadata"]["name"] for job in taken}
     pods = {pod["metadata"]["name"]: pod["metadata"]["labels"]["job-name"] for pod in fake.store.list(PODS)}
-    named = {obj["metadata"]["name"] for obj in (*jobs(fake), *fake.store.list(SECRETS))}
+    named = {job["metadata"]["name"] for job in jobs(fake)}
+    secrets = [secret["metadata"] for secret in fake.store.list(SECRETS)]
+    named |= {meta["name"] for meta in secrets if meta["ownerReferences"][0]["name"] not in kept}
     pods_left = [pod for pod, job in pods.items() if job not in kept]
     leases = [holder for holder in lease_holders(fake, "process") if holder == "host-two"]
-    return [*sorted(named - kept), *pods_left, *lease_holders(fake, "slot"), *leases]
+    names = [claim["metadata"]["name"] for claim in fake.store.list(CLAIMS)]
+    claims = [name for name in names if name.startswith(CLAIM_PREFIX)]
+    return [*sorted(named - kept), *pods_left, *lease_holders(fake, "slot"), *leases, *claims[1:]]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.traced_cluster import CallHook, Moment, TracedCluster
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -24,7 +25,7 @@ class Host:
         """`hook` may cut the process off at one of its API calls."""
         self.fake = fake
         self.connection = HostConnection(fake)
-        settings = ProcessSettings(now=virtual_now, me=ProcessId(name))
+        settings = ProcessSettings(now=virtual_now, me=ProcessId(name), policy=TEMPORARY_FOLDERS)
         gateway = Gateway(http=self.connection, events=settings.events)
         self.cluster = TracedCluster(gateway, hook or _never_cut_off)
         cluster = cast("Cluster", self.cluster)

@@ -41,10 +41,10 @@ async def no_earlier_run(_fake: FakeCluster) -> None:
     """Leaves the cluster as it is."""
 
 
-async def host_shut_down(fake: FakeCluster) -> None:
-    """A host shuts down during its run."""
+async def host_shut_down(fake: FakeCluster, **more: Any) -> None:
+    """A host shuts down during its run. `more`: entries of the run's context."""
     zero = Host(fake, "host-zero")
-    async with started(zero, 10):
+    async with started(zero, 10, **more):
         await zero.adapter.shutdown()
 
 
@@ -63,8 +63,8 @@ async def host_disconnected_before_secret(fake: FakeCluster) -> None:
     fake.faults.access_checks.clear()
 
 
-async def host_shut_down_and_run_ended(fake: FakeCluster) -> None:
-    await host_shut_down(fake)
+async def host_shut_down_and_run_ended(fake: FakeCluster, **more: Any) -> None:
+    await host_shut_down(fake, **more)
     await asyncio.sleep(30)
 
 
@@ -99,6 +99,8 @@ class Scenario:
     """(verb, resource) of a right that the hosts do not have."""
     refused: tuple[str, str, int] | None = None
     """(verb, resource, status) of calls that fail until the host is cut off."""
+    changes_project: bool = False
+    """The agent changes the README of the folder that its host has uploaded."""
     keeps_taken_jobs: bool = False
     """Jobs whose results were taken are kept until their TTL."""
     error_codes: frozenset[str | None] = frozenset({None})

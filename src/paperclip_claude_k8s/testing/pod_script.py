@@ -32,6 +32,8 @@ class PodScript:
     """Time of its eviction, in place of `ends_at`."""
     changes: bytes = b""
     """What the container beside the agent prints about an uploaded folder, when the agent has ended."""
+    pushed: str = ""
+    """Termination message of the container that pushes a cloned workspace, when the agent has ended."""
     summarized: bool = True
     """The relay writes its summary to the termination message."""
 

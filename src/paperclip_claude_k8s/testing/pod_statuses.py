@@ -1,10 +1,12 @@
 """Writes the status of the Pods of a cluster in memory, as a kubelet does."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Store, now
+from paperclip_claude_k8s.relay.git import PUSH_CONTAINER
 
 Object = dict[str, Any]
 
@@ -15,9 +17,10 @@ class PodStatuses:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def set_terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
-        state = {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": now()}}
-        self.set_state(pod, "Failed" if code else "Succeeded", state)
+    def set_terminated(self, pod: Object, code: int, reason: str, message: str, pushed: str = "") -> None:
+        """The agent has ended. `pushed`: message of the pushing container, which has ended too; "": none."""
+        beside = [{"name": PUSH_CONTAINER, "state": _terminated(0, "Completed", pushed)}] if pushed else []
+        self.set_state(pod, "Failed" if code else "Succeeded", _terminated(code, reason, message), beside)
 
     def evict(self, pod: Object) -> None:
         def change(stored: Object) -> None:
@@ -28,12 +31,12 @@ class PodStatuses:
         meta = pod["metadata"]
         self._store.update(PODS, meta["namespace"], meta["name"], change)
 
-    def set_state(self, pod: Object, phase: str, state: Object) -> None:
+    def set_state(self, pod: Object, phase: str, state: Object, beside: Sequence[Object] = ()) -> None:
+        """Set the phase, and the state of the agent's container. `beside`: statuses of other containers."""
+
         def change(stored: Object) -> None:
-            statuses = [
-                {"name": "claude", "state": state, "containerID": f"fake://{stored['metadata']['uid']}"}
-            ]
-            stored["status"] |= {"phase": phase, "containerStatuses": statuses}
+            agent = {"name": "claude", "state": state, "containerID": f"fake://{stored['metadata']['uid']}"}
+            stored["status"] |= {"phase": phase, "containerStatuses": [agent, *beside]}
 
         meta = pod["metadata"]
         try:
@@ -46,3 +49,7 @@ class PodStatuses:
             stored["status"]["phase"] = "Failed"
 
         self._store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], change)
+
+
+def _terminated(code: int, reason: str, message: str) -> Object:
+    return {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": now()}}
