@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from paperclip_claude_k8s.base.settings import Limits, Timings
+from paperclip_claude_k8s.base.room import Room
+from paperclip_claude_k8s.base.settings import LIMITS, Limits, Timings
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.labels import SHARED_MOUNT
@@ -218,6 +219,8 @@ class Ports:
     owned_jobs: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own now."""
     journal: RunJournal = field(default_factory=NullJournal)
+    uploads: Room = field(default_factory=lambda: Room(LIMITS.uploaded_bytes))
+    """Room for packed folders in the cluster, for the whole process."""
     start_marks: StartSignals | None = None
     """Reports starts earlier than the API does; None: start marks are not used."""
     reader: Callable[[], StreamReader] = StreamReader

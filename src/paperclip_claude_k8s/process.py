@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.base.aio import LaunchLimiter, Nursery
+from paperclip_claude_k8s.base.room import Room
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.gateway import Gateway
@@ -74,12 +75,14 @@ class Process:
     _slot_locks_of: dict[tuple[ClusterSource, str], LeaseSlotLocks] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
     start_marks: StartMarks = field(init=False)
+    _uploads: Room = field(init=False)
     _me: ProcessId = field(init=False)
 
     def __post_init__(self) -> None:
         self._me = self.settings.me or this_process()
         self.poller = HostPoller(self.settings, self.nursery)
         self.start_marks = StartMarks(self.nursery)
+        self._uploads = Room(self.settings.limits.uploaded_bytes)
 
     def ports(self, kubeconfig: str | None, context: str | None = None) -> Ports:
         """The ports of a run that uses this kubeconfig; None: the cluster that this process runs in.
@@ -97,6 +100,7 @@ class Process:
                 rate_limiter=self.rate_limiter,
                 owned_jobs=self.owned_jobs,
                 journal=self.journal,
+                uploads=self._uploads,
                 start_marks=self.start_marks,
                 reader=self.reader,
             )

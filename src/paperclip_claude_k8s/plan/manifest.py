@@ -122,6 +122,7 @@ def _annotations(plan: RunPlan) -> dict[str, str]:
         labels.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
         labels.STAGED_ANNOTATION: plan.delivery.staged and plan.delivery.staged_in,
         labels.UPLOAD_ANNOTATION: folder_mark(plan.workspace.folder),
+        labels.UPLOAD_SIZE_ANNOTATION: str(plan.workspace.upload.size or ""),
         labels.UNGATED_ANNOTATION: "" if plan.secret_data else "true",
     }
     return {

@@ -17,6 +17,8 @@ class Upload:
     parts: int
     sha256: str
     """sha256 of all parts together."""
+    size: int = 0
+    """Bytes of all parts together."""
 
 
 NOT_PACKED = Upload(1, "")

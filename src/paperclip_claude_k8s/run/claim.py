@@ -7,14 +7,13 @@ otherwise it blocks the slot, or the run waits for it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.aio import Backoff, exception_as_value, loop_time
+from paperclip_claude_k8s.base.aio import Backoff, loop_time
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -26,8 +25,8 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import adopt, delete_endless, delete_never_started, skip_unclaimed
 from paperclip_claude_k8s.run.holder_annotations import detached_jobs_of_others, jobs_with_live_holder
-from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.report_waiting import report_while_waiting
 from paperclip_claude_k8s.run.returned_changes import has_changes, take_left_changes
 from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.slot import (
@@ -45,11 +44,6 @@ POLL_INTERVAL, LONGEST_POLL_INTERVAL = 1.0, 15.0
 
 While another run works, the pauses become longer, because that can take hours.
 """
-PROGRESS_INTERVAL = 60.0
-"""Seconds between two calls of `onRuntimeProgress` during a wait: hosts drop progress older than 90 s."""
-PROGRESS_PER_LINE = 10
-"""Every tenth call also writes a line into the run's log, because hosts report a run that prints nothing
-for an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,33 +85,8 @@ async def hold_slot(
     )
     async with AsyncExitStack() as stack:
         acquiring = cancel_on(ctx.signal, stack.enter_async_context(holding))
-        yield await _report_while_waiting(acquiring, ctx, narrator)
-
-
-async def _report_while_waiting(
-    acquiring: Awaitable[SlotLock], ctx: StoppableContext, narrator: Narrator
-) -> SlotLock:
-    """The slot's lock. While the run waits for the lock, its log and the host's page show the wait."""
-    # as during the run, hosts that keep a process id get no progress: see `keepalive`
-    on_progress = ctx.on_runtime_progress if ctx.on_spawn is None else None
-    progress = {"phase": "adapter_startup", "message": "waits until another run of this agent has ended"}
-
-    async def report() -> None:
-        await asyncio.sleep(POLL_INTERVAL)
-        for minute in count():
-            if minute and minute % PROGRESS_PER_LINE == 0:
-                await narrator.status(f"Still waiting for the agent's slot, for {minute} minutes so far")
-            if on_progress is not None:
-                await call_safely("onRuntimeProgress", lambda: on_progress(progress))
-            await asyncio.sleep(PROGRESS_INTERVAL)
-
-    async with asyncio.TaskGroup() as group:
-        reporting = group.create_task(report())
-        slot_lock = await exception_as_value(acquiring)
-        reporting.cancel()
-    if isinstance(slot_lock, Exception):
-        raise slot_lock
-    return slot_lock
+        message = "waits until another run of this agent has ended"
+        yield await report_while_waiting(acquiring, "the agent's slot", message, ctx, narrator)
 
 
 async def claim_slot(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> Claim:

@@ -90,7 +90,8 @@ class JobCleanup:
         self.narrator.events.listener = None
         if self.narrator.job_events is not None and self.end is not None:
             await self.narrator.job_events.finish(self.end.error_code)
-        await self._clean_up(self._leave_reason(error))
+        with self.launched.room:
+            await self._clean_up(self._leave_reason(error))
 
     def _leave_reason(self, error: BaseException | None) -> LeaveReason:
         match error:

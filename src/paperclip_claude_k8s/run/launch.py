@@ -17,10 +17,11 @@ is refused unless a Lease keeps other hosts out of the slot.
 
 import asyncio
 import random
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.room import Share
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL, TASK_LABEL
 from paperclip_claude_k8s.cluster.model import JobSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -36,7 +37,12 @@ from paperclip_claude_k8s.run.begin import announce, announce_adoption
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder_annotations import detached_annotations, holder_annotations
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.packed_upload import create_parts, packed_upload
+from paperclip_claude_k8s.run.packed_upload import (
+    create_parts,
+    packed_upload,
+    room_of_job,
+    take_upload_room,
+)
 from paperclip_claude_k8s.run.session_claim import ClaimsForbidden, use_session_claim
 from paperclip_claude_k8s.run.start_gate import open_gate
 from paperclip_claude_k8s.verdict.slot import is_live, known_different, other_live_jobs
@@ -60,6 +66,8 @@ class LaunchedJob:
     adopted: bool = False
     prior_run: str | None = None
     """Label of the run that an adopted Job belonged to."""
+    room: Share = field(default_factory=Share)
+    """The room that the Job's packed folder takes up in the cluster; to be released with the Job."""
     secret: SecretSnapshot | None = None
     """The run Secret if this call created it."""
     seen_at: str | None = None
@@ -78,6 +86,8 @@ class _Created:
     secret: SecretSnapshot | None = None
     listed_at: str | None = None
     """As `LaunchedJob.seen_at`."""
+    room: Share = field(default_factory=Share)
+    """As `LaunchedJob.room`."""
 
 
 async def launch(
@@ -98,26 +108,23 @@ async def launch(
         match await claim_slot(plan, slot_lock, ports, narrator):
             case Adopted(job, prior_run=prior) as found:
                 await announce_adoption(planner.ctx, plan, job, prior)
-                return LaunchedJob(job, plan, _adoption_headline(found), adopted=True, prior_run=prior)
+                headline, room = _adoption_headline(found), room_of_job(job, ports)
+                return LaunchedJob(job, plan, headline, adopted=True, prior_run=prior, room=room)
             case Fresh(session) if session is not None and _may_resume(session, plan):
                 await narrator.status(f"Resuming session {session} from the agent's previous run")
                 plan = planner.plan(session=session)
         await _check_creation(plan, slot_lock, ports, narrator)
-        planner, plan = await _with_session_volume(planner, plan, ports, narrator)
-        await announce(planner.ctx, plan)
         try:
-            async with packed_upload(plan, ports, narrator) as (plan, packed):
-                created = await _create(plan, packed, slot_lock, ports, narrator)
+            planner, plan, created = await _upload_and_create(planner, plan, slot_lock, ports, narrator)
         except _SecretsForbidden as refused:
             plan = await _without_secrets(planner, plan, refused, slot_lock, narrator)
             continue
         job, other = created.job, created.other
-        if created.finished:
-            line = f"Taking the result of K8s Job {job.ref.name}: this run has already finished in it"
-            return LaunchedJob(job, plan, line, adopted=True)
         if other is None:
+            line = _finished_line(job) if created.finished else _created_line(job, plan)
+            secret, seen_at = created.secret, created.listed_at
             return LaunchedJob(
-                job, plan, _created_line(job, plan), secret=created.secret, seen_at=created.listed_at
+                job, plan, line, created.finished, room=created.room, secret=secret, seen_at=seen_at
             )
         await narrator.status(f"Job {other} was created concurrently; backing off")
         await asyncio.sleep(random.uniform(*BACK_OFF))  # noqa: S311  # not for secrets
@@ -148,6 +155,10 @@ async def _replanned(planner: Planner, plan: RunPlan, narrator: Narrator) -> Run
         if note not in plan.notes:
             await narrator.warn(note)
     return new
+
+
+def _finished_line(job: JobSnapshot) -> str:
+    return f"Taking the result of K8s Job {job.ref.name}: this run has already finished in it"
 
 
 def _created_line(job: JobSnapshot, plan: RunPlan) -> str:
@@ -212,6 +223,25 @@ async def _without_secrets(
         raise RunFailure(failures.secret_create_failed(plan.job_name, refused.error)) from None
     await narrator.warn(f"{refused.error}; the prompt goes by an init container instead")
     return await _replanned(planner, replace(plan, secretless=True), narrator)
+
+
+async def _upload_and_create(
+    planner: Planner, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator
+) -> tuple[Planner, RunPlan, _Created]:
+    """Pack the folder that is uploaded, if any, and create claim, Job and Secrets.
+
+    The wait for room comes before the claim is marked as used, because that has to be soon before the Job.
+    A detached Job takes up no room, because it may outlive this process.
+    """
+    async with AsyncExitStack() as held:
+        room = held.enter_context(await take_upload_room(plan, planner.ctx, ports, narrator))
+        planner, plan = await _with_session_volume(planner, plan, ports, narrator)
+        await announce(planner.ctx, plan)
+        plan, packed = await held.enter_async_context(packed_upload(plan, room, ports, narrator))
+        created = await _create(plan, packed, slot_lock, ports, narrator)
+        if created.other is None and not ports.journal.detached:
+            created = replace(created, room=room.handed_over())
+    return planner, plan, created
 
 
 async def _create(

@@ -11,19 +11,24 @@ from functools import partial
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.folder_rules import FolderRule, is_in
+from paperclip_claude_k8s.base.room import Share
+from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
+from paperclip_claude_k8s.cluster.labels import UPLOAD_SIZE_ANNOTATION
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.plan.manifest import part_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.upload_parts import Upload, part_name
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.report_waiting import report_while_waiting
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules, rules_for
 from paperclip_claude_k8s.volume.upload_packing import (
     FolderNotAllowed,
@@ -35,6 +40,7 @@ from paperclip_claude_k8s.volume.upload_packing import (
 
 _CONCURRENT_REQUESTS = 4
 """Parts that are created at the same time; each part has 700 KB."""
+_SIZE_DIGITS = 12
 _NEXT_STEP = (
     "correct the agent's workspace or the settings that begin with `upload`, or set `workspace` to auto"
 )
@@ -58,11 +64,39 @@ def upload_ignore_rules(config: AdapterConfig) -> IgnoreRules:
     return rules_for(config.upload_excludes, with_ignored=config.upload_ignored)
 
 
+async def take_upload_room(plan: RunPlan, ctx: ExecutionContext, ports: Ports, narrator: Narrator) -> Share:
+    """Wait until there is room in the cluster for a packed folder of any size. Nothing to upload: no room.
+
+    The wait comes before the folder is packed, so that the Pod gets the folder as it is when the Pod starts.
+    """
+    room = ports.uploads
+    if not plan.workspace.folder:
+        return Share()
+    if not room.has_space(UPLOAD_LIMITS.packed_bytes):
+        used, limit = (round(size / 1024 / 1024) for size in (room.used, room.limit))
+        await narrator.status(
+            "Workspace: waiting for room to upload the folder; until they end, other runs of this host "
+            f"process have {used} of at most {limit} MiB in the cluster"
+        )
+    message = "waits until the cluster has room for its workspace"
+    taking = room.take(UPLOAD_LIMITS.packed_bytes)
+    return await report_while_waiting(taking, "room to upload the workspace", message, ctx, narrator)
+
+
+def room_of_job(job: JobSnapshot, ports: Ports) -> Share:
+    """The room that an adopted Job takes up with its packed folder; none if it is detached."""
+    size = job.annotations.get(UPLOAD_SIZE_ANNOTATION, "")
+    is_size = not ports.journal.detached and size.isascii() and size.isdecimal() and len(size) <= _SIZE_DIGITS
+    return ports.uploads.take_now(min(int(size), UPLOAD_LIMITS.packed_bytes)) if is_size else Share()
+
+
 @asynccontextmanager
 async def packed_upload(
-    plan: RunPlan, ports: Ports, narrator: Narrator
+    plan: RunPlan, room: Share, ports: Ports, narrator: Narrator
 ) -> AsyncIterator[tuple[RunPlan, PackedFolder | None]]:
     """The plan with its packed folder, which exists until the block ends; None without an upload.
+
+    `room`: of `take_upload_room`; what the packed folder does not need is given back.
 
     Raises:
         RunFailure: `k8s_workspace_unavailable`; `k8s_policy_refused`.
@@ -71,6 +105,7 @@ async def packed_upload(
         yield plan, None
         return
     packed = await _pack(plan, ports.settings)
+    room.shrink(packed.size)
     try:
         size = f"{packed.content_bytes / 1024 / 1024:.1f} MiB"
         ignored = f", {packed.ignored} entries are ignored" if packed.ignored else ""
@@ -81,7 +116,7 @@ async def packed_upload(
             shown = ", ".join(packed.skipped[:5])
             text = f"{len(packed.skipped)} links that lead out, special files or odd names are not uploaded"
             await narrator.warn(f"Workspace: {text} ({shown})")
-        workspace = replace(plan.workspace, upload=Upload(packed.parts, packed.sha256))
+        workspace = replace(plan.workspace, upload=Upload(packed.parts, packed.sha256, packed.size))
         yield replace(plan, workspace=workspace), packed
     finally:
         packed.file.close()
