@@ -161,6 +161,10 @@ async def test_kubectl_lists_and_deletes_objects_and_reads_logs(dev: DevCluster)
     assert "job.batch/seen" in table
     assert "COMPLETIONS" in table
     assert "READY" in table
+    assert "NODE" not in table
+    wide = await kubectl_output(dev, "get", "jobs,pods", "-o", "wide")
+    assert "IMAGES" in wide
+    assert "NODE" in wide
     assert "Created pod: seen-" in await kubectl_output(dev, "describe", "job", "seen")
     assert "hello from the pod" in await kubectl_output(dev, "logs", "job/seen")
     (pod,) = json.loads(await kubectl_output(dev, "get", "pods", "-o", "json"))["items"]

@@ -55,12 +55,13 @@ def bad_request(message: str) -> Problem:
 
 
 def no_connection(subresource: str, pod: str) -> Problem:
-    """The response to `kubectl exec` and the like."""
+    """The response to `kubectl exec`, and to `kubectl cp`, which uses it."""
+    also = ", which `kubectl cp` needs too" if subresource == "exec" else ""
     return Problem(
         501,
         "NotImplemented",
-        f"the development cluster has no {subresource}: Pod {pod} is a process of the user who started it; "
-        "`kubectl logs` and `claude-k8s attach` show its output",
+        f"the development cluster has no {subresource}{also}: Pod {pod} is a process of the user who started "
+        "it; `kubectl logs` and `claude-k8s attach` show its output",
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables that `kubectl get` prints."""
+"""The tables that `kubectl get` prints. With `-o wide`, kubectl also shows the columns of priority 1."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -17,7 +17,12 @@ def table(kind: Kind, objects: Iterable[Object], version: str) -> Object:
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {"resourceVersion": version},
         "columnDefinitions": [
-            {"name": name, "type": "string", "format": "name" if name == "Name" else "", "priority": 0}
+            {
+                "name": name,
+                "type": "string",
+                "format": "name" if name == "Name" else "",
+                "priority": int(name in _WIDE_COLUMNS),
+            }
             for name in columns
         ],
         "rows": [{"cells": row(obj), "object": _partial(obj)} for obj in objects],
@@ -50,14 +55,17 @@ def _job(job: Object) -> list[Any]:
     status = job.get("status", {})
     started = status.get("startTime")
     duration = _age(job, started, status.get("completionTime")) if started else ""
-    return [_name(job), f"{status.get('succeeded', 0)}/1", duration, _age(job)]
+    containers = job["spec"]["template"]["spec"].get("containers") or []
+    names, images = (",".join(str(part.get(key, "")) for part in containers) for key in ("name", "image"))
+    return [_name(job), f"{status.get('succeeded', 0)}/1", duration, _age(job), names, images]
 
 
 def _pod(pod: Object) -> list[Any]:
     statuses = pod.get("status", {}).get("containerStatuses") or []
     ready = sum(1 for status in statuses if status.get("ready"))
     total = len(pod["spec"].get("containers") or [])
-    return [_name(pod), f"{ready}/{total}", _pod_status(pod, statuses), "0", _age(pod)]
+    ip, node = pod.get("status", {}).get("podIP", "<none>"), pod["spec"].get("nodeName", "<none>")
+    return [_name(pod), f"{ready}/{total}", _pod_status(pod, statuses), "0", _age(pod), ip, node]
 
 
 def _pod_status(pod: Object, statuses: list[Object]) -> str:
@@ -85,9 +93,10 @@ def _event(event: Object) -> list[Any]:
     return [seen, event.get("type", ""), event.get("reason", ""), subject, event.get("message", "")]
 
 
+_WIDE_COLUMNS = frozenset({"IP", "Node", "Containers", "Images"})
 _COLUMNS: dict[Kind, tuple[list[str], Row]] = {
-    JOBS: (["Name", "Completions", "Duration", "Age"], _job),
-    PODS: (["Name", "Ready", "Status", "Restarts", "Age"], _pod),
+    JOBS: (["Name", "Completions", "Duration", "Age", "Containers", "Images"], _job),
+    PODS: (["Name", "Ready", "Status", "Restarts", "Age", "IP", "Node"], _pod),
     EVENTS: (["Last Seen", "Type", "Reason", "Object", "Message"], _event),
     SECRETS: (
         ["Name", "Type", "Data", "Age"],

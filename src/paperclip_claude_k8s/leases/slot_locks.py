@@ -232,7 +232,8 @@ class _Wait:
             raise RunFailure(failures.slot_held(taken.run, taken.job))
         if is_new:
             await self.reporter.status(
-                f"Waiting up to {self.patience:g}s for the agent's slot, which run {taken.run} holds"
+                f"Waiting up to {self.patience:g}s for the agent's slot, which run {taken.run} holds; "
+                "a run with another agent id does not wait"
             )
 
     async def until(self, released: asyncio.Event | None) -> None:
