@@ -10,8 +10,10 @@ from tests.support.home_cluster import HomeCluster, home_cluster
 from tests.support.in_memory_runs import GOOD, assert_whole, one_host
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.folder_rules import normal_path
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, SECRETS
 from paperclip_claude_k8s.host.policy import Policy
+from paperclip_claude_k8s.host.policy_folders import HostFolders
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.testing import NAMESPACE
@@ -149,6 +151,37 @@ async def test_instructions_on_a_volume_that_only_the_config_names_are_refused(t
         (home.volume / "AGENTS.md").write_text(CANARY)
         result, _ = await home.run(config={"instructionsFilePath": str(home.volume / "AGENTS.md")})
         assert_refused(result, home.jobs, "instructionRoots")
+
+
+VOLUME_OF_SERVER = HostFolders(Policy(), {"PAPERCLIP_HOME": "/paperclip"}, "/paperclip")
+"""In a Pod, the server's folder is usually on the volume that agents share."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("secrets/master.key", ".env", "companies/co/agents/a/codex-home/auth.json", "../other/.env"),
+        *("workspaces/../secrets", "", "..", "../.."),
+    ],
+)
+def test_folder_of_the_server_on_the_shared_volume_is_private(path: str) -> None:
+    path = normal_path(f"/paperclip/instances/default/{path}")
+    for rule in (VOLUME_OF_SERVER.instructions, VOLUME_OF_SERVER.skills, VOLUME_OF_SERVER.uploads):
+        assert not rule("/paperclip").allows(path)
+
+
+def test_folders_for_agents_in_the_folder_of_the_server_are_allowed() -> None:
+    instance, volume = "/paperclip/instances/default", "/paperclip"
+    assert VOLUME_OF_SERVER.instructions(volume).allows(f"{instance}/companies/co/agents/a/instructions/A.md")
+    assert VOLUME_OF_SERVER.skills(volume).allows(f"{instance}/skills/one")
+    assert VOLUME_OF_SERVER.uploads(volume).allows(f"{instance}/projects/one")
+    assert VOLUME_OF_SERVER.uploads(volume).allows("/paperclip/projects/one")
+
+
+def test_upload_is_no_way_to_the_settings_of_all_agents() -> None:
+    """What an agent changes in its upload is written by the host's user: `.mcp.json` would be trusted."""
+    for path in ("/paperclip", "/paperclip/.claude", "/paperclip/.paperclip/instances"):
+        assert not HostFolders(Policy(), {}, "/paperclip").uploads("/paperclip").allows(path)
 
 
 async def test_skills_page_lists_no_folder_of_the_host(tmp_path: Path) -> None:

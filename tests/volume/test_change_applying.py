@@ -30,6 +30,8 @@ HOSTILE = [
     ".GIT/config",
     "GIT~1/config",
     "d/.git",
+    "HEAD",
+    "d/head",
     "",
     ".",
     "d//a",

@@ -22,6 +22,9 @@ class FolderRule:
     """Without `roots`: the file or folder must not be in one of these, or be one of them."""
     refused_themselves: tuple[str, ...] = ()
     """Without `roots`: the file or folder must not be one of these, but may be in one."""
+    private: tuple[str, ...] = ()
+    """With `roots`: the file or folder must not be one of these, be in one or contain one, unless a root that
+    is one of these or in one allows it."""
     within: str = ""
     """If it is set, the file or folder must also be in this folder, or be it."""
 
@@ -34,14 +37,17 @@ class FolderRule:
         roots = None if self.roots is None else _with_real(self.roots)
         if self.within and not is_in(path, _with_real((self.within,))):
             return False
-        return FolderRule(roots, _with_real(self.refused), self.refused_themselves).allows_name(path)
+        refused, private = _with_real(self.refused), _with_real(self.private)
+        return FolderRule(roots, refused, self.refused_themselves, private).allows_name(path)
 
     def allows_name(self, path: str) -> bool:
         """As `allows`, but compare the names only: no link is resolved."""
         if is_in(path, KERNEL_FOLDERS) or (self.within and not is_in(path, [self.within])):
             return False
         if self.roots is not None:
-            return is_in(path, self.roots)
+            roots = [root for root in self.roots if is_in(path, [root])]
+            private = [folder for folder in self.private if is_in(path, [folder]) or is_in(folder, [path])]
+            return bool(roots) and all(any(is_in(root, [folder]) for root in roots) for folder in private)
         # of a folder that is itself refused, only what is below it is allowed: one name more at least
         below = [f"{folder}/*" for folder in self.refused_themselves if is_in(path, [folder])]
         return not is_in(path, self.refused) and all(is_in(path, [pattern]) for pattern in below)

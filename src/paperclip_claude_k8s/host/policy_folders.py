@@ -15,6 +15,8 @@ from paperclip_claude_k8s.host.policy import PAPERCLIP_INSTANCE, SERVER_SKILLS, 
 
 SERVER_SKILLS_VARIABLE = "CLAUDE_K8S_SERVER_SKILLS"
 """Folders of the skills that are part of the Paperclip server, separated by `:`; the npm package sets it."""
+_INSTANCES = f"{PAPERCLIP_INSTANCE}/.."
+"""The folder with the folders of all instances of the server."""
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib*", "/root", "/run", "/sbin", "/usr", "/var")
 _HIDDEN = ("/home/*/.*", "/home/*/*/.*", "~/.*")
 """`_SYSTEM` and `_HIDDEN`: folders that are no shared volume unless the policy names them."""
@@ -38,15 +40,19 @@ class HostFolders:
 
     def instructions(self, volume: str | None) -> FolderRule:
         """Where an agent's instructions may be. `volume`: that of `trusted_volume`; None if there is none."""
-        return FolderRule(self._resolve(self.policy.instruction_roots, volume))
+        return self._rule(self.policy.instruction_roots, volume)
 
     def skills(self, volume: str | None) -> FolderRule:
         """Where the folders of skills may be. `volume`: that of `trusted_volume`; None if there is none."""
-        return FolderRule(self._resolve(self.policy.skill_roots, volume))
+        return self._rule(self.policy.skill_roots, volume)
 
     def uploads(self, volume: str | None) -> FolderRule:
-        """Where uploaded folders may be. `volume`: that of `trusted_volume`; None if there is none."""
-        return FolderRule(self._resolve(self.policy.upload_roots, volume))
+        """Where uploaded folders may be. `volume`: that of `trusted_volume`; None if there is none.
+
+        The host writes there what an agent changes. So hidden folders of the volume, with settings of its
+        agents, are private, and so is its top, where the host's `.mcp.json` would be used by all of them.
+        """
+        return self._rule(self.policy.upload_roots, volume, f"{SHARED_VOLUME}/.*")
 
     @property
     def volumes(self) -> FolderRule:
@@ -68,6 +74,10 @@ class HostFolders:
         named = FolderRule(self._resolve(self.policy.shared_volume_dirs or (), self.mount))
         chosen = None if configured is None else normal_path(configured)
         return chosen if chosen is not None and named.allows_name(chosen) else self.mount
+
+    def _rule(self, roots: Iterable[str], volume: str | None, *private: str) -> FolderRule:
+        """The roots, without the server's keys and database, which may be on the shared volume."""
+        return FolderRule(self._resolve(roots, volume), private=self._resolve((_INSTANCES, *private), volume))
 
     def _resolve(self, folders: Iterable[str], volume: str | None) -> tuple[str, ...]:
         """The folders as absolute paths; a folder is left out if its word stands for nothing here."""

@@ -3,9 +3,9 @@
 The rule: a file of the host is replaced or deleted only if its sha256 is that of the uploaded file, and a new
 file is created only where no file exists. Otherwise the agent's file is written beside the host's file and
 reported; to its name, `.agent-` and the beginning of its sha256 are appended. Nothing is written
-outside of the folder, through a link, or in `.git`. Each file is written completely under a temporary name,
-and then renamed or linked, so that no program sees a part of a file. Applying the same changes again changes
-nothing.
+outside of the folder, through a link, or in the files of a git repository itself. Each file is written
+completely under a temporary name, and then renamed or linked, so that no program sees a part of a file.
+Applying the same changes again changes nothing.
 """
 
 import errno
@@ -26,6 +26,7 @@ from paperclip_claude_k8s.volume.ignore_files import IgnoreRules, PathRules
 from paperclip_claude_k8s.volume.removal import names_in
 from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, make_folders, open_at, open_folders
 from paperclip_claude_k8s.volume.upload_packing import TEMPORARY, lock_folder, open_folder
+from paperclip_claude_k8s.volume.writable_folders import WritableFolders
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1024 * 1024
@@ -73,7 +74,8 @@ def apply_changes(  # noqa: PLR0913, PLR0917  # changes, rules, and bounds
         lock_folder(top, fcntl.LOCK_EX, limit)
         _remove_temporary_files(top)
         done = Applied(refused=changes.refused, left=changes.left)
-        applying = _Applying(top, PathRules(top, ignore, limit), done, max_bytes, limit)
+        rules, folders = PathRules(top, ignore, limit), WritableFolders(top)
+        applying = _Applying(top, rules, folders, done, max_bytes, limit)
         for change in changes.deleted:
             applying.delete(change)
         for change in changes.files:
@@ -92,6 +94,7 @@ def _remove_temporary_files(top: int) -> None:
 class _Applying:
     top: int
     rules: PathRules
+    folders: WritableFolders
     done: Applied
     max_bytes: int
     limit: WorkLimit
@@ -101,6 +104,7 @@ class _Applying:
         self.limit.check()
         *folders, name = change.parts
         try:
+            self.folders.check(folders)
             with open_folders(self.top, folders) as at:
                 found = self._examine(at, name)
                 if found is None:
@@ -145,6 +149,7 @@ class _Applying:
     def _write_below_folders(self, change: Change, content: Iterator[bytes]) -> None:
         """Create the folders of the path where they are missing, and write the file."""
         *folders, name = change.parts
+        self.folders.check(folders)
         with ExitStack() as stack:
             try:
                 at = stack.enter_context(make_folders(self.top, *folders))

@@ -156,12 +156,18 @@ def may_write(path: Sequence[str]) -> bool:
     """Whether an agent may change the file of this path, which is relative to the folder.
 
     False for everything that git executes or reads as its configuration: a folder `.git` contains both, and a
-    file `.git` names such a folder. `GIT~1` is the short name of `.git` on volumes of Windows.
+    file `.git` names such a folder. `GIT~1` is the short name of `.git` on volumes of Windows. A file `HEAD`
+    can make any folder a repository.
     """
-    return 0 < len(path) <= UPLOAD_LIMITS.depth and all(
-        part not in {"", ".", ".."}
-        and part.casefold().rstrip(" .") not in {".git", "git~1"}
-        and len(part.encode("utf-8", "surrogateescape")) <= 255
-        and not _ODD.search(part)
-        for part in path
+    is_head = bool(path) and path[-1].casefold() == "head"
+    return (
+        0 < len(path) <= UPLOAD_LIMITS.depth
+        and not is_head
+        and all(
+            part not in {"", ".", ".."}
+            and part.casefold().rstrip(" .") not in {".git", "git~1"}
+            and len(part.encode("utf-8", "surrogateescape")) <= 255
+            and not _ODD.search(part)
+            for part in path
+        )
     )
