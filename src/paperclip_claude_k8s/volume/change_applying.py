@@ -118,14 +118,7 @@ class _Applying:
             if error.errno != errno.ENOENT:
                 self.done.not_deleted.append(change.path)
             return
-        self._remove_empty(folders)
-
-    def _remove_empty(self, folders: list[str]) -> None:
-        with suppress(OSError):
-            while folders:
-                *folders, name = folders
-                with open_folders(self.top, folders) as at:
-                    os.rmdir(name, dir_fd=at)
+        _remove_empty(self.top, folders)
 
     def write(self, change: Change, content: Iterator[bytes]) -> None:
         """Write one file, unless it may not be written.
@@ -242,6 +235,15 @@ class _Applying:
                 self.limit.check()
                 digest.update(block)
         return _Found(digest.hexdigest(), opened.st_mode, _identity(opened))
+
+
+def _remove_empty(top: int, folders: list[str]) -> None:
+    """Remove the last of these folders, and then those above it, as long as they are empty."""
+    with suppress(OSError):
+        while folders:
+            *folders, name = folders
+            with open_folders(top, folders) as at:
+                os.rmdir(name, dir_fd=at)
 
 
 @dataclass(frozen=True, slots=True)
