@@ -6,7 +6,7 @@ PAGE = Path(__file__).parents[2] / "src" / "paperclip_claude_k8s" / "docs" / "di
 ROWS = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
 
 
-def assert_documented(beginning: str) -> None:
-    """Check that a row of the table begins with these words."""
+def assert_original_differs(beginning: str) -> None:
+    """Check that a row of the table of differences begins with these words, which say what the original does."""
     found = [row for row in ROWS if row.startswith(f"| {beginning}")]
     assert len(found) == 1, f"{len(found)} rows of differences.md begin with {beginning!r}"

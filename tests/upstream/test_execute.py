@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_documented
+from tests.support.differences import assert_original_differs
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.host.policy_folders import SERVER_SKILLS_VARIABLE
@@ -92,7 +92,7 @@ async def test_job_of_an_earlier_process_that_does_not_fit_blocks_the_run(
     result, _ = await run_agent(**fields)
     assert result.error_code == code
     assert len(jobs(fake_cluster)) == 1
-    assert_documented("messages about Jobs of earlier host processes")
+    assert_original_differs("messages about Jobs of earlier host processes")
 
 
 @pytest.mark.parametrize("run", ["run-2", "prior-run"])
@@ -103,8 +103,8 @@ async def test_job_of_an_earlier_process_that_fits_is_adopted(
     result, _ = await run_agent(runId=run)
     assert result.error_code is None
     assert fake_cluster.calls.count("create", "jobs") == 1
-    assert_documented("a live Job of the same run blocks it")
-    assert_documented("re-attaching to a Job without a Pod fails at once")
+    assert_original_differs("a live Job of the same run blocks it")
+    assert_original_differs("re-attaching to a Job without a Pod fails at once")
 
 
 async def test_job_that_the_server_refuses_is_an_error_with_its_words(run_agent: AgentRunner) -> None:
@@ -256,7 +256,7 @@ async def test_host_that_goes_down_leaves_the_job(fake_cluster: FakeCluster) -> 
     await leave_job(fake_cluster)
     assert len(jobs(fake_cluster)) == 1
     assert fake_cluster.calls.count("delete", "jobs") == 0
-    assert_documented("importing the adapter installs a SIGTERM handler")
+    assert_original_differs("importing the adapter installs a SIGTERM handler")
 
 
 async def test_second_run_of_an_agent_waits_while_the_first_prepares(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.api_server import serving
-from tests.support.differences import assert_documented
+from tests.support.differences import assert_original_differs
 from tests.support.disruptions import change
 from tests.support.host_api import HostApi, open_poller, until
 from tests.support.plans import a_context
@@ -61,7 +61,7 @@ async def test_silence_after_a_dropped_log_stream_is_no_end(
     assert result.error_code is None
     assert result.session_id is not None
     assert host_log.stdout == WHOLE
-    assert_documented("the log stream gives up after 50 reconnects")
+    assert_original_differs("the log stream gives up after 50 reconnects")
 
 
 async def test_end_of_a_log_that_was_cut_before_its_result_is_read(

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_documented
+from tests.support.differences import assert_original_differs
 from tests.support.disruptions import change
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
@@ -50,7 +50,7 @@ async def test_job_under_deletion_does_not_block_the_run(
     result, host_log = await run_agent(runId="run-2")
     assert result.error_code is None
     assert "of an earlier run of this agent has not ended" in host_log.status
-    assert_documented("Jobs under deletion count as gone")
+    assert_original_differs("Jobs under deletion count as gone")
 
 
 async def test_live_job_of_another_task_blocks_the_run_although_an_older_one_fits(
@@ -159,4 +159,4 @@ async def test_obstacle_that_may_pass_is_waited_for_within_its_budget(
     assert result.error_code == "k8s_pod_schedule_failed"
     assert state["waiting"]["reason"] in (result.error_message or "")
     assert asyncio.get_running_loop().time() > 100
-    assert_documented(row)
+    assert_original_differs(row)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_documented
+from tests.support.differences import assert_original_differs
 
 from paperclip_claude_k8s.replay import render
 
@@ -62,7 +62,7 @@ def test_event_shows_its_facts_and_no_json(event: dict[str, Any], parts: list[st
     text = shown(event)
     assert [part for part in parts if part not in text] == []
     assert "{" not in text
-    assert_documented("the terminal shows `assistant: …`")
+    assert_original_differs("the terminal shows `assistant: …`")
 
 
 def test_result_shows_tokens_and_cost() -> None:
@@ -84,4 +84,4 @@ def test_unknown_event_is_one_line_without_its_content() -> None:
     text = shown({"type": "unknown_event", "data": "stuff"})
     assert "unknown event" in text
     assert "stuff" not in text
-    assert_documented("the terminal shows `assistant: …`")
+    assert_original_differs("the terminal shows `assistant: …`")

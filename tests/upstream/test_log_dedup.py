@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_documented
+from tests.support.differences import assert_original_differs
 
 from paperclip_claude_k8s.helpers import LogLineDedupFilter
 
@@ -64,13 +64,13 @@ def test_last_line_without_newline_passes_if_it_is_new() -> None:
 def test_repeated_json_that_is_no_event_passes_every_time() -> None:
     repeats, other = LogLineDedupFilter(), line({"foo": "bar", "baz": 1})
     assert [repeats.filter(other), repeats.filter(other)] == [other, other]
-    assert_documented("JSON that is no event passes the filter of repeated lines once")
+    assert_original_differs("JSON that is no event passes the filter of repeated lines once")
 
 
 def test_two_events_with_one_message_id_both_pass() -> None:
     repeats = LogLineDedupFilter()
     assert repeats.filter(answer("m1", "one") + answer("m1", "two")).count("\n") == 2
-    assert_documented("assistant events are told apart by message id")
+    assert_original_differs("assistant events are told apart by message id")
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

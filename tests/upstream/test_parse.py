@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_documented
+from tests.support.differences import assert_original_differs
 
 from paperclip_claude_k8s import helpers
 
@@ -90,7 +90,7 @@ def test_text_that_a_replay_repeats_counts_once_if_its_event_has_an_id() -> None
 def test_equal_texts_of_events_without_ids_count_twice() -> None:
     event = assistant_event(text("Hello world"))
     assert parse(event, event).summary == "Hello world\n\nHello world"
-    assert_documented("assistant events are told apart by message id")
+    assert_original_differs("assistant events are told apart by message id")
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_empty_reply_and_cut_output_are_recognised(lines: list[Any], *, empty: b
 
 def test_empty_reply_with_a_stop_reason_counts_as_empty() -> None:
     assert parse(answer_event(0, "end_turn")).empty_reply
-    assert_documented("an answer counts as empty if `stop_reason` is null")
+    assert_original_differs("an answer counts as empty if `stop_reason` is null")
 
 
 def test_session_is_not_taken_from_a_result() -> None:
     assert parse({**DONE, "session_id": "sess_abc"}).session_id is None
-    assert_documented("a session id is taken from any event")
+    assert_original_differs("a session id is taken from any event")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_login_address_is_found(words: str, url: str | None) -> None:
 @pytest.mark.parametrize("words", ["Go to https://example.com/page", "Visit https://example.com only"])
 def test_address_that_is_not_for_logging_in_is_left_alone(words: str) -> None:
     assert helpers.extract_claude_login_url(words) is None
-    assert_documented("a relative URL or any address counts as a login URL")
+    assert_original_differs("a relative URL or any address counts as a login URL")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_need_to_log_in_is_detected(
 def test_errors_that_other_programs_wrote_ask_nobody_to_log_in() -> None:
     assert not helpers.detect_claude_login_required({"errors": ["[db] login required"]}).requires_login
     assert not helpers.detect_claude_login_required({}, "unauthorized").requires_login
-    assert_documented('stdout is searched for "unauthorized" and similar words')
+    assert_original_differs('stdout is searched for "unauthorized" and similar words')
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_failure_is_described(result: dict[str, Any], words: str | None) -> None
 def test_subtype_success_is_left_out_of_the_description() -> None:
     result = {"subtype": "success", "result": "Overloaded"}
     assert helpers.describe_claude_failure(result) == "Claude run failed: Overloaded"
-    assert_documented("`isK8s404`, `describeClaudeFailure`")
+    assert_original_differs("`isK8s404`, `describeClaudeFailure`")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_max_turns_are_recognised(result: dict[str, Any] | None, *, expected: bo
 )
 def test_max_turns_are_recognised_by_fields_as_the_cli_writes_them(result: dict[str, Any]) -> None:
     assert not helpers.is_claude_max_turns_result(result)
-    assert_documented("the text of a result decides whether its turns ran out")
+    assert_original_differs("the text of a result decides whether its turns ran out")
 
 
 @pytest.mark.parametrize(

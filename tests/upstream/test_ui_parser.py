@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_documented
+from tests.support.differences import assert_original_differs
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 
@@ -118,10 +118,10 @@ def test_result_has_its_errors(fields: dict[str, Any], errors: list[str], *, is_
 )
 def test_event_without_content_shows_nothing(event: dict[str, Any] | str) -> None:
     assert shown(event) == []
-    assert_documented("the page shows blank lines, empty events and unknown events as JSON")
+    assert_original_differs("the page shows blank lines, empty events and unknown events as JSON")
 
 
 def test_unknown_event_is_a_line_of_the_system() -> None:
     (entry,) = shown({"type": "unknown", "data": "stuff"})
     assert entry["kind"] == "system"
-    assert_documented("the page shows blank lines, empty events and unknown events as JSON")
+    assert_original_differs("the page shows blank lines, empty events and unknown events as JSON")

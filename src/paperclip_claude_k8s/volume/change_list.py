@@ -1,7 +1,7 @@
 """Reads the packed changes of an uploaded folder. An agent may have written every byte of them.
 
 `relay/upload_scripts.py` describes the format. Only the list is kept in memory, and its length is bounded.
-The contents are read one after the other, and never more bytes than the list has and the limit allows.
+The contents are read one after the other: as many bytes as the list states for each. Their sum is limited.
 """
 
 import re
@@ -23,7 +23,9 @@ _BLOCK = 256 * 1024
 
 
 class ChangesInvalid(Exception):
-    """The changes do not have the container's format; the message is a clause about the changes."""
+    """The bytes do not have the format that `upload_return.sh` prints. The message continues "the changes ...": it
+    says "they" or "their".
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class ChangeReader:
             if path := self._path(found[2], changes):
                 changes.deleted.append(Change(path, found[1].decode(), None))
         elif found := _LEFT.fullmatch(line):
-            if len(changes.left) < UPLOAD_LIMITS.reported_paths:
+            if len(changes.left) < UPLOAD_LIMITS.reported_paths:  # an agent can invent kinds
                 changes.left[found[1].decode()] = int(found[2])
         else:
             raise ChangesInvalid("their list has a line of unknown form")

@@ -16,7 +16,10 @@ const subscribe = await loadSubscribe();
 const watched = new Map();
 let unsubscribe = null;
 
-/** Observes a run until `stop()`. `end(limitMs)` resolves to `{status, errorCode}`, to null after the limit, or to the status `unknown`. */
+/**
+ * Observes a run until `stop()`. `end(limitMs)` resolves to `{status, errorCode}`, or to null after the limit. With a server
+ * that has no such events it resolves to `UNKNOWN` after `BLIND_MS`.
+ */
 export function watchRun(runId) {
   let stored = null; // how the run ended
   let onEnd = () => {};

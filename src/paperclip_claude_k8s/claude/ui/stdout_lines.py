@@ -21,9 +21,9 @@ line with more is shown as a piece."""
 MAX_INTEGER_CHARS = 15
 """Integers with more characters are read as floats, as in JavaScript."""
 
-_OF_EVENT = re.compile(r'"session_id":"[0-9a-f-]{36}"|"type":"result"')
-"""What the end of an event contains: its session. The end of a long result since 2.1.332 has its type
-instead, because the session stands before the text."""
+_IN_LAST_PART = re.compile(r'"session_id":"[0-9a-f-]{36}"|"type":"result"')
+"""Recognises the last part of an event whose beginning is missing: by its session id. In a `result` of CLI
+2.1.332 and later the session id stands before the long text, and only the type stands after it."""
 _UUID = re.compile(r'"uuid":"[0-9a-f-]{36}"')
 
 
@@ -65,7 +65,7 @@ def read_line(line: str) -> Json | Piece | Plain:
 def _type_of_piece(text: str) -> str | None:
     """The type of a truncated event, empty if its beginning is missing; None if the text is no event."""
     kind = torn_type(text)
-    if kind is None and _OF_EVENT.search(text) and _UUID.search(text):
+    if kind is None and _IN_LAST_PART.search(text) and _UUID.search(text):
         return ""
     return kind
 
