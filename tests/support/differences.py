@@ -7,6 +7,6 @@ ROWS = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.s
 
 
 def assert_original_differs(beginning: str) -> None:
-    """Check that a row of the table of differences begins with these words, which say what the original does."""
+    """Check that a row of differences.md begins with these words, which say what the original does."""
     found = [row for row in ROWS if row.startswith(f"| {beginning}")]
     assert len(found) == 1, f"{len(found)} rows of differences.md begin with {beginning!r}"

@@ -37,8 +37,8 @@ async def wait_for_stop(signal: StopSignal) -> None:
     with host_errors_contained(lambda error: log.warning("signal.wait raised %r; the run goes on", error)):
         await signal.wait()
         return
-    # The signal has failed, so no stop ever comes. The exception may have replaced a cancellation of this task,
-    # which must be able to end then.
+    # The signal has failed, so no stop ever comes. The exception may have replaced a cancellation of this
+    # task, which must be able to end then.
     task = asyncio.current_task()
     if task is None or not task.cancelling():
         await asyncio.Event().wait()  # never returns

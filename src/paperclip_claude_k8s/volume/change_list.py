@@ -23,8 +23,9 @@ _BLOCK = 256 * 1024
 
 
 class ChangesInvalid(Exception):
-    """The bytes do not have the format that `upload_return.sh` prints. The message continues "the changes ...": it
-    says "they" or "their".
+    """The bytes do not have the format that `upload_return.sh` prints.
+
+    The message is the second half of a sentence about the changes, such as "they end too early".
     """
 
 
