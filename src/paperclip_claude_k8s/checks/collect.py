@@ -66,7 +66,11 @@ async def call_all_within(
 
 async def collect_rights(namespace: str, config: AdapterConfig, ports: Ports) -> GrantedRights:
     """For each right that this config needs: whether the API server's access review says it is granted."""
-    needed = rights_of(auto_claims=config.session_volume == AUTO, job_events=config.job_events)
+    needed = rights_of(
+        auto_claims=config.session_volume == AUTO,
+        job_events=config.job_events,
+        uploads=config.workspace == "upload",
+    )
     calls = {right: partial(ports.cluster.may, namespace, right.access) for right in needed}
     return GrantedRights(await call_all_within(calls, ports.settings.timings.check))
 

@@ -200,12 +200,25 @@ EVENT_RIGHTS: tuple[Right, ...] = (
 """Rights that only `jobEvents` needs."""
 
 
-def rights_of(*, auto_claims: bool = False, job_events: bool = False) -> tuple[Right, ...]:
+UPLOAD_RIGHT = Right(
+    Access("create", "secrets"),
+    "error",
+    "no workspace can be uploaded and no secret passed to the agent, so every run fails",
+)
+"""The right to create Secrets, if `workspace` is upload."""
+
+
+def rights_of(
+    *, auto_claims: bool = False, job_events: bool = False, uploads: bool = False
+) -> tuple[Right, ...]:
     """All rights of a host.
 
     `auto_claims`: whether `sessionVolume` is auto in any config. `job_events`: whether `jobEvents` is on.
+    `uploads`: whether `workspace` is upload, which changes the consequence of a missing right.
     """
     rights = _with_claims() if auto_claims else RIGHTS
+    if uploads:
+        rights = tuple(UPLOAD_RIGHT if right.code == UPLOAD_RIGHT.code else right for right in rights)
     return (*rights, *EVENT_RIGHTS) if job_events else rights
 
 

@@ -1,0 +1,204 @@
+"""The rights that `claude-k8s rbac` prints for each session volume and workspace suffice, and each is needed.
+
+A run and the environment test get these rights on a cluster in memory, then the same without one of them.
+The environment test must name the missing right, and the run ends as `OUTCOMES` says: most rights cost one
+feature, which only some runs need. `tests/journeys/test_rights_on_real.py` removes them on a real cluster.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from tests.support.in_memory_runs import GOOD
+from tests.support.packed_changes import file_line, packed, printed, write_tree
+from tests.support.policies import TEMPORARY_FOLDERS
+from tests.support.strategy_calls import AFTER, BEFORE, CLAIM, named_claim_created, pushes_its_clone
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.checks.rights import Right, rights_of
+from paperclip_claude_k8s.cli.manifests_command import rbac
+from paperclip_claude_k8s.cli.setup_options import RbacOptions
+from paperclip_claude_k8s.devcluster.kinds import ALL, CLAIMS, JOBS, PODS, SECRETS, VERBS
+from paperclip_claude_k8s.host.checkup import Check
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.plan.session_volume import CLAIM_PREFIX
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog, PodScript, build_context
+
+pytestmark = pytest.mark.looptime
+EVERYTHING = {(verb, name) for name in (*(kind.plural for kind in ALL), "pods/log") for verb in VERBS}
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How sessions and project files are kept. PROJECT in `workspace` stands for the host's folder."""
+
+    config: dict[str, Any]
+    workspace: dict[str, Any] = field(default_factory=dict)
+    pod_script: Any = GOOD
+
+    @property
+    def auto_claims(self) -> bool:
+        return bool(self.config["sessionVolume"] == "auto")
+
+
+CHANGES = printed(packed([file_line("README", AFTER, base=BEFORE)], AFTER))
+STRATEGIES = {
+    "shared, shared": Strategy(
+        {"sessionVolume": "shared", "workspace": "shared", "claimName": "paperclip-data"},
+        {"cwd": "/paperclip/project"},
+    ),
+    "claim, git": Strategy(
+        {"sessionVolume": CLAIM, "workspace": "git"},
+        {"cwd": "/x/p", "repoUrl": "https://git.example/acme/p.git"},
+        pushes_its_clone,
+    ),
+    "auto, none": Strategy({"sessionVolume": "auto", "workspace": "none"}),
+    "none, upload": Strategy(
+        {"sessionVolume": "none", "workspace": "upload"},
+        {"cwd": "PROJECT"},
+        PodScript(output=GOOD.output, ends_at=2.0, changes=CHANGES),
+    ),
+}
+"""By session volume and workspace; each of their values occurs once."""
+
+
+@asynccontextmanager
+async def cluster_with(
+    strategy: Strategy, folder: Path, granted: set[tuple[str, str]]
+) -> AsyncIterator[tuple[FakeCluster, Adapter]]:
+    """A cluster that allows only `granted`, and an adapter on it."""
+    write_tree(folder / "project", {"README": BEFORE})
+    async with FakeCluster.start(folder, strategy.pod_script) as fake:
+        await named_claim_created(fake)
+        fake.faults.denied |= EVERYTHING - granted
+        adapter = Adapter(ProcessSettings(policy=TEMPORARY_FOLDERS), lambda _k, _t: fake.gateway)
+        try:
+            yield fake, adapter
+        finally:
+            await adapter.shutdown()
+
+
+async def run(adapter: Adapter, strategy: Strategy, folder: Path) -> tuple[ExecutionResult, HostLog]:
+    workspace = json.loads(json.dumps(strategy.workspace).replace("PROJECT", str(folder / "project")))
+    context = {"taskId": "task-1", "paperclipTaskMarkdown": "Do it.", "paperclipWorkspace": workspace}
+    log = HostLog()
+    return await adapter.execute(build_context(log, config=strategy.config, context=context)), log
+
+
+def printed_rights(strategy: Strategy, capsys: pytest.CaptureFixture[str]) -> set[tuple[str, str]]:
+    """(verb, resource) of all that `claude-k8s rbac` grants for the config."""
+    options = RbacOptions(NAMESPACE, session_volume="auto" if strategy.auto_claims else "shared")
+    assert rbac(options) == 0
+    roles = [doc for doc in yaml.safe_load_all(capsys.readouterr().out) if doc["kind"] == "Role"]
+    rules = [rule for role in roles for rule in role["rules"]]
+    return {(verb, name) for rule in rules for name in rule["resources"] for verb in rule["verbs"]}
+
+
+async def failed_checks(adapter: Adapter, strategy: Strategy) -> list[Check]:
+    """The checks of the environment test that are warnings or errors."""
+    config = {"kubeconfig": "fake", "image": "x", **strategy.config}
+    checkup = await adapter.test_environment({"config": config})
+    return [check for check in checkup.checks if check.level != "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run without one right ends. `text`: part of its error message or of its log."""
+
+    error_code: str | None = None
+    text: str = ""
+    leaves: bool = False
+    """The Job stays."""
+    checks: tuple[str, ...] = ()
+    """Further checks that mention the lack."""
+
+
+UNREAD = Outcome(text="the log could not be read: HTTP 403", leaves=True)
+OUTCOMES: dict[str, dict[str, Outcome]] = {
+    "": {
+        "create jobs": Outcome("k8s_job_create_failed", "cannot create resource"),
+        "list jobs": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
+        "list pods": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
+        "delete jobs": Outcome(text="failed to clean up Job", leaves=True),
+        "get pods/log": UNREAD,
+        "create secrets": Outcome(text="the prompt goes by an init container instead"),
+        "create leases": Outcome(text="Leases cannot be used"),
+    },
+    "claim, git": {"get persistentvolumeclaims": Outcome(checks=("k8s_session_volume_unread",))},
+    "auto, none": {
+        "create persistentvolumeclaims": Outcome(text="this account may not create its claim"),
+    },
+    "none, upload": {
+        "create secrets": Outcome("k8s_prompt_secret_create_failed", "cannot create resource"),
+    },
+}
+"""Strategy ("": each) and missing right → outcome. A run without any other right succeeds."""
+NAMES_AND_RIGHTS = [
+    pytest.param(name, right, id=f"{name}, {right.label}")
+    for name, strategy in STRATEGIES.items()
+    for right in rights_of(auto_claims=strategy.auto_claims)
+]
+
+
+def test_every_value_of_both_settings_has_a_strategy() -> None:
+    volumes, workspaces = zip(*(name.split(", ") for name in STRATEGIES), strict=True)
+    assert set(volumes) == {"shared", "claim", "auto", "none"}
+    assert {*workspaces, "auto"} == set(get_args(AdapterConfig.model_fields["workspace"].annotation))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+async def test_printed_rights_suffice(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    strategy = STRATEGIES[name]
+    granted = printed_rights(strategy, capsys)
+    assert ("create", "persistentvolumeclaims") not in granted or strategy.auto_claims
+    async with cluster_with(strategy, tmp_path, granted) as (fake, adapter):
+        result, log = await run(adapter, strategy, tmp_path)
+        assert result.error_message is None
+        assert "forbidden" not in log.status
+        assert [list(fake.store.list(kind)) for kind in (JOBS, PODS, SECRETS)] == [[], [], []]
+        claims = [claim["metadata"]["name"] for claim in fake.store.list(CLAIMS)]
+        assert any(name.startswith(CLAIM_PREFIX) for name in claims) is strategy.auto_claims
+        assert not any("rbac" in check.code for check in await failed_checks(adapter, strategy))
+    changed = "upload" in name
+    assert (tmp_path / "project" / "README").read_text() == (AFTER if changed else BEFORE)
+
+
+@pytest.mark.parametrize(("name", "right"), NAMES_AND_RIGHTS)
+async def test_missing_right_is_reported_and_costs_its_feature(
+    tmp_path: Path, name: str, right: Right, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strategy = STRATEGIES[name]
+    outcome = OUTCOMES.get(name, {}).get(right.label) or OUTCOMES[""].get(right.label) or Outcome()
+    granted = printed_rights(strategy, capsys)
+    async with cluster_with(strategy, tmp_path, granted) as (fake, adapter):
+        known = {check.code for check in await failed_checks(adapter, strategy)}
+        fake.faults.denied.add((right.access.verb, right.resource))
+        added = [check for check in await failed_checks(adapter, strategy) if check.code not in known]
+        assert {check.code for check in added} == {right.code, *outcome.checks}
+        fails = outcome.error_code is not None
+        assert not fails or [check.level for check in added] == ["error"]
+        result, log = await run(adapter, strategy, tmp_path)
+        assert result.error_code == outcome.error_code, result.error_message
+        assert outcome.text in log.status + (result.error_message or "")
+        assert outcome.text or "forbidden" not in log.status
+        assert bool(list(fake.store.list(JOBS))) is outcome.leaves
+
+
+async def test_changes_that_cannot_be_read_stay_in_the_pod(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strategy = STRATEGIES["none, upload"]
+    granted = printed_rights(strategy, capsys)
+    async with cluster_with(strategy, tmp_path, granted - {("get", "pods/log")}) as (fake, adapter):
+        await run(adapter, strategy, tmp_path)
+        fake.faults.denied.clear()
+        assert (tmp_path / "project" / "README").read_text() == BEFORE
+        await run(adapter, strategy, tmp_path)
+        assert (tmp_path / "project" / "README").read_text() == AFTER
