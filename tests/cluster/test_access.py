@@ -26,7 +26,7 @@ TIMINGS = Timings()
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
-def a_service_account(folder: Path, **files: str) -> Path:
+def write_service_account(folder: Path, **files: str) -> Path:
     for name, text in {"ca.crt": PEM, "token": "first", "namespace": "agents", **files}.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
@@ -45,7 +45,7 @@ async def fields_of(access: ServerAccess) -> tuple[object, ...]:
 
 
 async def library_fields(path: str) -> tuple[object, ...]:
-    """The same fields, as the client library kubernetes_asyncio reads them."""
+    """The fields of `fields_of`, as the client library kubernetes_asyncio reads them."""
     from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes long
 
     loaded: Any = client.Configuration()
@@ -71,7 +71,7 @@ async def library_fields(path: str) -> tuple[object, ...]:
 
 
 async def test_service_account_gives_address_authority_namespace_and_token(tmp_path: Path) -> None:
-    access = await service_account_access(ENV, TIMINGS, a_service_account(tmp_path))
+    access = await service_account_access(ENV, TIMINGS, write_service_account(tmp_path))
     assert access.server == "https://10.0.0.1:443"
     assert access.ca_text == PEM.strip()
     assert access.namespace == "agents"
@@ -81,30 +81,30 @@ async def test_service_account_gives_address_authority_namespace_and_token(tmp_p
 async def test_service_account_brackets_an_ipv6_address(tmp_path: Path) -> None:
     env = {**ENV, "KUBERNETES_SERVICE_HOST": "fd00::1"}
     assert (
-        await service_account_access(env, TIMINGS, a_service_account(tmp_path))
+        await service_account_access(env, TIMINGS, write_service_account(tmp_path))
     ).server == "https://[fd00::1]:443"
 
 
 @pytest.mark.looptime
 async def test_service_account_token_is_reread_after_a_minute(tmp_path: Path) -> None:
-    access = await service_account_access(ENV, TIMINGS, a_service_account(tmp_path))
-    a_service_account(tmp_path, token="second")
+    access = await service_account_access(ENV, TIMINGS, write_service_account(tmp_path))
+    write_service_account(tmp_path, token="second")
     assert await access.authorization() == "Bearer first"
     await asyncio.sleep(TOKEN_REREAD_SECONDS)
     assert await access.authorization() == "Bearer second"
 
 
 @pytest.mark.looptime
-async def test_service_account_token_unreadable_later_is_kept(tmp_path: Path) -> None:
-    access = await service_account_access(ENV, TIMINGS, a_service_account(tmp_path))
+async def test_service_account_token_is_kept_if_its_file_becomes_unreadable(tmp_path: Path) -> None:
+    access = await service_account_access(ENV, TIMINGS, write_service_account(tmp_path))
     (tmp_path / "token").unlink()
     await asyncio.sleep(TOKEN_REREAD_SECONDS)
     assert await access.authorization() == "Bearer first"
 
 
 @pytest.mark.parametrize("missing", ["ca.crt", "token"])
-async def test_service_account_missing_or_empty_file_is_named(missing: str, tmp_path: Path) -> None:
-    (a_service_account(tmp_path) / missing).unlink()
+async def test_missing_or_empty_file_of_a_service_account_is_named(missing: str, tmp_path: Path) -> None:
+    (write_service_account(tmp_path) / missing).unlink()
     with pytest.raises(LookupError, match=missing):
         await service_account_access(ENV, TIMINGS, tmp_path)
     (tmp_path / missing).touch()
@@ -154,7 +154,7 @@ async def test_token_file_is_reread_after_a_minute(tmp_path: Path) -> None:
     assert await access.authorization() == "Bearer second"
 
 
-def test_plain_kubeconfig_does_not_import_the_library(tmp_path: Path) -> None:
+def test_kubeconfig_with_a_token_does_not_import_the_client_library(tmp_path: Path) -> None:
     path = write_kubeconfig(tmp_path, user={"token": "canary"})
     script = (
         "import asyncio, sys; from paperclip_claude_k8s.cluster.credentials import Credentials; "
@@ -172,9 +172,9 @@ def test_plain_kubeconfig_does_not_import_the_library(tmp_path: Path) -> None:
         ([], ""),
     ],
 )
-async def test_pod_is_read_from_its_token(tmp_path: Path, claims: Any, pod: str) -> None:
+async def test_pod_name_is_read_from_the_claims_of_the_token(tmp_path: Path, claims: Any, pod: str) -> None:
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    folder = a_service_account(tmp_path)
+    folder = write_service_account(tmp_path)
     (folder / "token").write_text(f"e30.{payload}.c2ln")
     assert (await service_account_access(ENV, TIMINGS, folder)).pod == pod
 

@@ -66,7 +66,7 @@ def a_plugin_user(folder: Path, script: str) -> dict[str, Any]:
     return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(program)}}
 
 
-def printing_token(command: str) -> str:
+def script_that_prints_token(command: str) -> str:
     """A plugin's script that prints a credential, whose token is the output of `command`."""
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
     head = json.dumps(credential)[:-1]
@@ -159,7 +159,7 @@ async def test_missing_plugin_is_named(tmp_path: Path) -> None:
     assert "no-such-plugin" in await error_message(write_kubeconfig(tmp_path, user=user))
 
 
-async def test_hanging_plugin_is_killed_with_its_group(tmp_path: Path) -> None:
+async def test_hanging_plugin_is_killed_with_its_process_group(tmp_path: Path) -> None:
     user = a_plugin_user(tmp_path, f"sleep 77 & echo $$ $! > {tmp_path}/pids; wait")
     timings = replace(SHORT_TIMEOUTS, exec_plugin=0.5, request=10.0)
     async with opened_gateway(write_kubeconfig(tmp_path, user=user), timings) as gateway:
@@ -168,7 +168,7 @@ async def test_hanging_plugin_is_killed_with_its_group(tmp_path: Path) -> None:
     await wait_until_gone(tmp_path / "pids")
 
 
-async def test_plugin_is_killed_when_nobody_waits_any_more(tmp_path: Path) -> None:
+async def test_plugin_is_killed_when_its_request_is_cancelled(tmp_path: Path) -> None:
     user = a_plugin_user(tmp_path, f"sleep 77 & echo $$ $! > {tmp_path}/pids; wait")
     async with opened_gateway(write_kubeconfig(tmp_path, user=user)) as gateway:
         with pytest.raises(TimeoutError):
@@ -195,7 +195,9 @@ def _is_running(pid: str) -> bool:
 
 
 @pytest.mark.parametrize("context", [{}, {"namespace": "agents"}])
-async def test_default_namespace_is_that_of_the_context(context: dict[str, str], tmp_path: Path) -> None:
+async def test_default_namespace_is_the_namespace_of_the_context(
+    context: dict[str, str], tmp_path: Path
+) -> None:
     async with opened_gateway(write_kubeconfig(tmp_path, context=context)) as gateway:
         assert await gateway.default_namespace() == context.get("namespace")
 
@@ -227,7 +229,7 @@ async def test_second_401_is_raised(tmp_path: Path) -> None:
 
 async def test_concurrent_401s_run_the_plugin_once_more(tmp_path: Path) -> None:
     runs, server = tmp_path / "runs", OneTokenServer("1")
-    user = a_plugin_user(tmp_path, f"echo x >> {runs}\n" + printing_token(f"grep -c x {runs}"))
+    user = a_plugin_user(tmp_path, f"echo x >> {runs}\n" + script_that_prints_token(f"grep -c x {runs}"))
     async with serving(server) as url, opened_gateway(write_kubeconfig(tmp_path, url, user=user)) as gateway:
         await gateway.list_jobs("ns", {})
         server.token = "2"
@@ -240,10 +242,10 @@ async def test_concurrent_401s_run_the_plugin_once_more(tmp_path: Path) -> None:
 async def test_untrusted_server_certificate_is_refused(tmp_path: Path) -> None:
     context = _server_tls(tmp_path)
 
-    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context) as server:
+    async with await asyncio.start_server(close, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]
         async with opened_gateway(write_kubeconfig(tmp_path, f"https://127.0.0.1:{port}")) as gateway:
             with pytest.raises(ClusterError, match="is not trusted") as caught:

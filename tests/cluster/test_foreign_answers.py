@@ -1,4 +1,4 @@
-"""A redirect or a web page in place of an API server's answer is reported, with the address it points to."""
+"""A redirect or a web page in place of an API server's answer is reported with the address that it names."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from paperclip_claude_k8s.cluster.foreign_answers import is_page, shown_address
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import NOT_KUBERNETES, ClusterError, LogRequest
 
-LOGIN = """<!DOCTYPE html><html><head><title>Sign in to ACME</title></head><body>
+LOGIN_PAGE = """<!DOCTYPE html><html><head><title>Sign in to ACME</title></head><body>
 <form method="post" action="https://user:canary@login.acme.example/oauth2/start?rd=canary#canary">
 </form></body></html>"""
 
@@ -75,10 +75,10 @@ async def test_redirect_to_an_address_that_is_not_utf8_is_an_error(tmp_path: Pat
 
 @pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 405, 409, 410, 422])
 async def test_login_page_is_named_with_the_address_it_points_to(status: int, tmp_path: Path) -> None:
-    async def gateway_in_front(_: web.Request) -> web.Response:
-        return web.Response(status=status, text=LOGIN, content_type="text/html")
+    async def login_proxy(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=LOGIN_PAGE, content_type="text/html")
 
-    async with gateway_to(gateway_in_front, tmp_path) as gateway:
+    async with gateway_to(login_proxy, tmp_path) as gateway:
         error = await error_of(gateway)
     assert error.status is None
     assert "web page titled 'Sign in to ACME'" in error.message
@@ -87,13 +87,13 @@ async def test_login_page_is_named_with_the_address_it_points_to(status: int, tm
 
 async def test_page_sent_as_plain_text_is_recognised(tmp_path: Path) -> None:
     async def portal(_: web.Request) -> web.Response:
-        return web.Response(text=LOGIN)
+        return web.Response(text=LOGIN_PAGE)
 
     async with gateway_to(portal, tmp_path) as gateway:
         assert "Sign in to ACME" in (await error_of(gateway)).message
 
 
-async def test_page_with_404_is_no_proof_that_an_object_is_gone(tmp_path: Path) -> None:
+async def test_web_page_with_status_404_does_not_mean_that_the_job_is_missing(tmp_path: Path) -> None:
     async def ingress(_: web.Request) -> web.Response:
         return web.Response(status=404, text="<html><title>404</title></html>", content_type="text/html")
 
@@ -104,7 +104,7 @@ async def test_page_with_404_is_no_proof_that_an_object_is_gone(tmp_path: Path) 
 
 async def test_page_in_place_of_a_log_or_watch_is_an_error(tmp_path: Path) -> None:
     async def portal(_: web.Request) -> web.Response:
-        return web.Response(text=LOGIN, content_type="text/html")
+        return web.Response(text=LOGIN_PAGE, content_type="text/html")
 
     async with gateway_to(portal, tmp_path) as gateway:
         with pytest.raises(ClusterError, match="Sign in to ACME"):
@@ -115,7 +115,7 @@ async def test_page_in_place_of_a_log_or_watch_is_an_error(tmp_path: Path) -> No
                 pass
 
 
-async def test_page_about_a_secret_is_not_quoted(tmp_path: Path) -> None:
+async def test_page_in_answer_to_a_secret_is_not_quoted(tmp_path: Path) -> None:
     async def echo(request: web.Request) -> web.Response:
         page = f"<html><title>{await request.text()}</title></html>"
         return web.Response(status=403, text=page, content_type="text/html")
@@ -128,7 +128,7 @@ async def test_page_about_a_secret_is_not_quoted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_page_about_a_passing_fault_is_retried(status: int, tmp_path: Path) -> None:
+async def test_page_with_a_temporary_status_is_retried(status: int, tmp_path: Path) -> None:
     async def balancer(_: web.Request) -> web.Response:
         headers = {"Retry-After": "3"}
         return web.Response(status=status, text="<html>Busy", content_type="text/html", headers=headers)
@@ -153,7 +153,7 @@ async def test_page_about_a_passing_fault_is_retried(status: int, tmp_path: Path
 )
 def test_page_is_recognised_by_its_beginning(body: bytes, expected: bool) -> None:  # noqa: FBT001
     assert is_page("text/plain", body) is expected
-    assert is_page("text/html", body)
+    assert is_page("text/html", body)  # this content type is enough
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Gateway over real sockets: what it sends, and what bad responses become."""
+"""The Gateway over real sockets: the requests that it sends, and the errors that bad responses cause."""
 
 import asyncio
 import gzip
@@ -235,7 +235,7 @@ async def test_redirect_is_not_followed(tmp_path: Path) -> None:
         assert (await failure(gateway.list_jobs("ns", {}))).status == 302
 
 
-async def test_delete_with_failed_precondition_is_false(tmp_path: Path) -> None:
+async def test_delete_with_failed_precondition_returns_false(tmp_path: Path) -> None:
     async with gateway_to(refusing(409, "Conflict", "busy"), tmp_path) as gateway:
         assert await gateway.delete_secret(SecretSnapshot("ns", "secret", "uid")) is False
         assert await gateway.delete_pod(PodSnapshot("ns", "pod", "uid")) is False
@@ -268,10 +268,10 @@ async def test_errors_about_a_secret_never_quote_it(response: Handler, tmp_path:
         error = await failure(gateway.create_secret("ns", SECRET))
     assert error.message
     assert "canary" not in str(error)
-    assert "base64" not in str(error)  # the end of the value, which the first message quotes alone, too
+    assert "base64" not in str(error)  # DECODER_MESSAGE also quotes the end of the value alone
 
 
-async def test_echoed_secret_of_a_proxy_is_withheld(tmp_path: Path) -> None:
+async def test_secret_that_a_proxy_echoes_is_hidden(tmp_path: Path) -> None:
     async def echo(request: web.Request) -> web.Response:
         return web.Response(status=500, body=await request.read())
 
@@ -292,7 +292,7 @@ async def test_refusal_of_a_secret_keeps_the_rest_of_the_message(tmp_path: Path)
 
 async def test_unreachable_server_is_named(tmp_path: Path) -> None:
     async with gateway_to(silent, tmp_path) as gateway:
-        pass
+        pass  # the server is stopped here; the gateway can still be used
     error = await failure(gateway.list_jobs("ns", {}))
     await gateway.close()
     assert error.status is None
@@ -360,7 +360,7 @@ async def test_silent_watch_times_out_without_status(tmp_path: Path) -> None:
         await response.write(b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n')
         return await silent(request)
 
-    patient = replace(DEFAULT_TIMINGS, watch_silence=3.0)  # a slow machine gets the bookmark, too
+    patient = replace(DEFAULT_TIMINGS, watch_silence=3.0)  # long enough for the bookmark on a slow machine
     async with gateway_to(bookmark_then_silence, tmp_path, patient) as gateway, asyncio.timeout(60):
         watch = gateway.watch_jobs("ns", {}, "1")
         assert await anext(watch) == Bookmark("5")
@@ -495,8 +495,8 @@ async def test_error_quotes_no_path_of_the_servers_address(tmp_path: Path) -> No
     assert "headers" in str(error)
 
 
-async def test_pages_of_large_objects_are_requested_with_fewer(tmp_path: Path) -> None:
-    """100 kept Jobs with a long `podTemplate` must not end the lists of all runs of the namespace."""
+async def test_lists_of_large_objects_are_requested_in_smaller_pages(tmp_path: Path) -> None:
+    """100 kept Jobs with a long `podTemplate` must not make the lists of all other runs fail."""
     count, limits = 100, list[int]()
 
     async def serve(request: web.Request) -> web.Response:
@@ -504,8 +504,8 @@ async def test_pages_of_large_objects_are_requested_with_fewer(tmp_path: Path) -
         limits.append(size)
         names = [f"job-{number}" for number in range(start, min(start + size, count))]
         items = [{"metadata": {"name": name}, "spec": {"template": "x" * 200_000}} for name in names]
-        left = {"continue": str(start + size)} if start + size < count else {}
-        return web.json_response({"metadata": {"resourceVersion": "7", **left}, "items": items})
+        rest = {"continue": str(start + size)} if start + size < count else {}
+        return web.json_response({"metadata": {"resourceVersion": "7", **rest}, "items": items})
 
     async with gateway_to(serve, tmp_path) as gateway:
         listing = await gateway.list_jobs("ns", {})
@@ -601,7 +601,7 @@ async def test_cancelled_log_is_closed(tmp_path: Path, server: OpenLogs) -> None
         await server.until(0)
 
 
-async def test_closed_watch_is_closed_at_the_server(tmp_path: Path) -> None:
+async def test_closing_a_watch_ends_its_request_at_the_server(tmp_path: Path) -> None:
     ended = asyncio.Event()
 
     async def watched(request: web.Request) -> web.StreamResponse:

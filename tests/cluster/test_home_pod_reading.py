@@ -1,4 +1,4 @@
-"""What Jobs inherit from the home pod: image, environment and each mount of a volume to share."""
+"""What Jobs inherit from the home pod, in which the host runs: image, environment and shared volumes."""
 
 import json
 from pathlib import Path
@@ -99,8 +99,8 @@ def test_claim_whose_sub_path_expression_has_an_unknown_value_is_not_inherited()
     env = [{"name": "TEAM", "valueFrom": {"secretKeyRef": {"name": "s", "key": "team"}}}]
     pod = home([CLAIM], [{"name": "data", "mountPath": "/paperclip", "subPathExpr": "$(TEAM)"}], env)
     assert (pod.claim_name, pod.mounts) == ("", ())
-    (lost,) = pod.not_inherited
-    assert (lost.path, "TEAM" in lost.why) == ("/paperclip", True)
+    (refused,) = pod.not_inherited
+    assert (refused.path, "TEAM" in refused.why) == ("/paperclip", True)
 
 
 def test_volumes_that_another_pod_cannot_share_are_listed() -> None:

@@ -44,7 +44,7 @@ async def test_identity_is_sent_with_groups_uid_and_extra(tmp_path: Path) -> Non
     ]
 
 
-async def test_kubeconfig_without_these_fields_sends_no_such_header(tmp_path: Path) -> None:
+async def test_user_without_impersonation_sends_no_impersonation_header(tmp_path: Path) -> None:
     assert await headers_of(tmp_path, {}) == [("Authorization", "Bearer t")]
 
 

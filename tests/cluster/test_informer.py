@@ -24,7 +24,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class ScriptedCluster:
-    """A cluster: a test sets the results of lists and reads of Pods, and sends watch events."""
+    """A cluster whose lists and reads of Pods return what a test sets, and whose watch sends its events."""
 
     def __init__(self, *pods: PodSnapshot) -> None:
         self.pods = pods
@@ -32,7 +32,7 @@ class ScriptedCluster:
         self.read_result: PodSnapshot | None = POD
         """The result of reading the Pod by its name."""
         self.refusal: ClusterError | None = None
-        """If set, raised by such a read."""
+        """If this is set, reading the Pod raises it."""
 
     async def list_jobs(self, *_: Any) -> Listing[JobSnapshot]:
         return Listing((JOB, OTHER), "1")
@@ -81,10 +81,10 @@ async def known_after(seconds: float, job_watch: JobWatch) -> Known:
     return job_watch.known
 
 
-async def test_oldest_pod_of_a_list_is_ours() -> None:
+async def test_oldest_pod_of_a_list_is_the_pod_of_the_job() -> None:
     old = replace(POD, name="pod-z", uid="old", created=NOON, deleting=True)
     new = replace(POD, name="pod-a", uid="new", created=NOON + timedelta(seconds=9))
-    as_old = replace(POD, name="pod-b", uid="as-old", created=NOON)  # not deleting, so `old` precedes it
+    as_old = replace(POD, name="pod-b", uid="as-old", created=NOON)  # as old, but a deleting Pod comes first
     async with (
         running_informer(ScriptedCluster(new, as_old, old)) as informer,
         informer.job_watch(JOB) as job_watch,
@@ -112,7 +112,7 @@ async def test_exception_in_on_change_does_not_end_the_watch(caplog: pytest.LogC
     assert "A bug in the adapter" in caplog.text
 
 
-async def test_job_watch_begun_after_a_deletion_polls_by_name() -> None:
+async def test_job_watch_begun_after_a_deleted_event_polls_the_pod_by_name() -> None:
     cluster = ScriptedCluster(POD)
     async with running_informer(cluster) as informer:
         async with informer.job_watch(JOB):
@@ -125,7 +125,7 @@ async def test_job_watch_begun_after_a_deletion_polls_by_name() -> None:
 
 
 async def test_released_pod_with_our_label_stays_watched() -> None:
-    released = replace(POD, job_uid="")
+    released = replace(POD, job_uid="")  # no Job owns it any more
     cluster = ScriptedCluster(released)
     cluster.read_result = released
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
@@ -138,7 +138,7 @@ async def test_released_pod_with_our_label_stays_watched() -> None:
 
 
 async def test_released_pod_without_our_label_is_polled_by_name() -> None:
-    released = replace(POD, job_uid="", labels={})
+    released = replace(POD, job_uid="", labels={})  # no Job owns it any more
     cluster = ScriptedCluster()
     cluster.read_result = released
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
@@ -212,7 +212,7 @@ async def test_pod_deleted_while_polled_has_a_final_state() -> None:
         assert (known.pod, known.pod_gone, known.pod_is_final) == (last, True, True)
 
 
-async def test_server_that_reports_any_number_of_deleted_pods_gets_a_few_reads() -> None:
+async def test_thousand_deleted_events_start_few_polls() -> None:
     cluster = ScriptedCluster()
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         before = len(asyncio.all_tasks())
@@ -221,4 +221,4 @@ async def test_server_that_reports_any_number_of_deleted_pods_gets_a_few_reads()
         cluster.read_result = replace(POD, name="pod-0", uid="uid-0")
         await asyncio.sleep(0.5)
         assert len(asyncio.all_tasks()) - before <= MAX_POLLS
-        assert (await known_after(10, job_watch)).pod == cluster.read_result
+        assert (await known_after(10, job_watch)).pod == cluster.read_result  # the first one is polled

@@ -25,17 +25,17 @@ API_VERSION = "client.authentication.k8s.io/v1"
 
 
 class Server:
-    """An API server; `token`: the only one that it accepts, None for any request."""
+    """An API server that accepts only the token `token`, or every request if `token` is None."""
 
     def __init__(self, token: str | None = None) -> None:
         self.token = token
-        self.received: list[str] = []
+        self.authorizations: list[str] = []
         self.paths: list[str] = []
 
     async def __call__(self, request: web.Request) -> web.Response:
-        self.received.append(request.headers.get("Authorization", ""))
+        self.authorizations.append(request.headers.get("Authorization", ""))
         self.paths.append(request.path)
-        if self.token is not None and self.received[-1] != f"Bearer {self.token}":
+        if self.token is not None and self.authorizations[-1] != f"Bearer {self.token}":
             return web.json_response({"kind": "Status", "reason": "Unauthorized"}, status=401)
         return web.json_response({"items": []})
 
@@ -121,8 +121,8 @@ async def test_unknown_authority_is_accepted_only_without_verification(tmp_path:
 
 
 @asynccontextmanager
-async def switched(first: str) -> AsyncIterator[tuple[FlakyProxy, str]]:
-    """An address that leads to this server until `FlakyProxy.port` is set to another one."""
+async def switchable_address(first: str) -> AsyncIterator[tuple[FlakyProxy, str]]:
+    """An address that leads to the server `first` until `FlakyProxy.port` is set to another port."""
     proxy = FlakyProxy("127.0.0.1", int(first.rpartition(":")[2]))
     listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     try:
@@ -140,7 +140,7 @@ async def test_authority_that_rotates_in_its_file_is_read_again(tmp_path: Path) 
     async with (
         serving(Server(), tls=server_tls(first)) as before,
         serving(Server(), tls=server_tls(second)) as after,
-        switched(before) as (switch, url),
+        switchable_address(before) as (switch, url),
         gateway_with(write_kubeconfig(tmp_path, url, cluster={"certificate-authority": "ca.crt"})) as gateway,
     ):
         await gateway.list_jobs("ns", {})
@@ -166,23 +166,23 @@ async def test_client_certificate_is_sent_from_data_or_files(form: str, tmp_path
     }[form]
     async with serving(Server(), tls=server_tls(of_server, client)) as url:
         await list_with(write_kubeconfig(tmp_path, url, cluster=trusted(of_server), user=user))
-        none = await error_with(write_kubeconfig(tmp_path, url, cluster=trusted(of_server)))
-    assert none.status is None
+        uncertified = await error_with(write_kubeconfig(tmp_path, url, cluster=trusted(of_server)))
+    assert uncertified.status is None  # the TLS handshake failed
 
 
 async def test_client_certificate_that_rotates_in_its_file_is_read_again(tmp_path: Path) -> None:
     of_server, old, new = (a_certificate(tmp_path, name) for name in ("server", "old", "new"))
     path = tmp_path / "client.pem"
 
-    def put(client: Certificate) -> None:
+    def write_pem(client: Certificate) -> None:
         path.write_bytes(client.crt.read_bytes() + client.key.read_bytes())
 
-    put(old)
+    write_pem(old)
     user = {"client-certificate": "client.pem", "client-key": "client.pem"}
     async with (
         serving(Server(), tls=server_tls(of_server, old)) as before,
         serving(Server(), tls=server_tls(of_server, new)) as after,
-        switched(before) as (switch, url),
+        switchable_address(before) as (switch, url),
         gateway_with(write_kubeconfig(tmp_path, url, cluster=trusted(of_server), user=user)) as gateway,
     ):
         await gateway.list_jobs("ns", {})
@@ -190,7 +190,7 @@ async def test_client_certificate_that_rotates_in_its_file_is_read_again(tmp_pat
         switch.cut()
         with pytest.raises(ClusterError):
             await gateway.list_jobs("ns", {})
-        put(new)
+        write_pem(new)
         for _ in range(2):  # the certificate that was read again stays in use
             await gateway.list_jobs("ns", {})
 
@@ -209,11 +209,11 @@ async def test_token_file_that_rotates_is_read_again_after_a_401(tmp_path: Path)
         server.token = "second"
         token.write_text("second\n", encoding="utf-8")
         await gateway.list_jobs("ns", {})
-    assert server.received == ["Bearer first", "Bearer first", "Bearer second"]
+    assert server.authorizations == ["Bearer first", "Bearer first", "Bearer second"]
 
 
 def a_plugin(folder: Path, **more: Any) -> dict[str, Any]:
-    """A user's `exec`: a program that prints the token "plugin" and keeps its input in `info`."""
+    """Write a plugin that prints the token "plugin" and saves its input in `info`; return a user with it."""
     credential = json.dumps({"apiVersion": API_VERSION, "status": {"token": "plugin"}})
     program = folder / "plugin"
     script = f"""printf '%s' "$KUBERNETES_EXEC_INFO" > '{folder}/info'; echo '{credential}'"""
@@ -241,7 +241,7 @@ async def test_token_precedes_password_and_plugin_as_with_kubectl(
     server = Server()
     async with serving(server) as url:
         await list_with(write_kubeconfig(tmp_path, url, user=user))
-    assert server.received == [header]
+    assert server.authorizations == [header]
     assert (tmp_path / "info").exists() is (header == "Bearer plugin")
 
 
@@ -287,4 +287,4 @@ async def test_plugin_that_needs_no_terminal_is_run(mode: str, tmp_path: Path) -
     server = Server("plugin")
     async with serving(server) as url:
         await list_with(write_kubeconfig(tmp_path, url, user=a_plugin(tmp_path, interactiveMode=mode)))
-    assert server.received == ["Bearer plugin"]
+    assert server.authorizations == ["Bearer plugin"]

@@ -20,7 +20,7 @@ NAMED_BY_POLICY = KubeconfigRules(trusted=True, may_run=lambda _: True)
 """The policy names the kubeconfigs that may be used."""
 
 
-def a_file(path: Path, current: str | None = None, **parts: dict[str, Any]) -> str:
+def write_kubeconfig(path: Path, current: str | None = None, **parts: dict[str, Any]) -> str:
     """Write a kubeconfig with these clusters, users and contexts, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lists = {
@@ -37,20 +37,20 @@ def a_file(path: Path, current: str | None = None, **parts: dict[str, Any]) -> s
     return str(path)
 
 
-def two_files(folder: Path) -> str:
+def write_two_files(folder: Path) -> str:
     """Write two files, both of which define a cluster, a user and a context of the same names.
 
-    Returns a list of paths like that of KUBECONFIG. Between the two files it has an empty path and one of a
-    missing file.
+    Returns a list of paths like that of KUBECONFIG. Between the two files the list has an empty path and the
+    path of a missing file.
     """
-    first = a_file(
+    first = write_kubeconfig(
         folder / "a" / "one",
         "first",
         clusters={"both": {"server": "https://a.example", "certificate-authority": "ca.crt"}},
         users={"both": {"username": "a"}},
         contexts={"first": {"cluster": "both", "user": "both"}, "across": {"cluster": "b", "user": "b"}},
     )
-    second = a_file(
+    second = write_kubeconfig(
         folder / "b" / "two",
         "second",
         clusters={
@@ -93,7 +93,7 @@ def read_by_kubectl(paths: str, context: str | None) -> Any:
 
 @pytest.mark.parametrize("context", [None, "first", "second", "across"])
 async def test_merged_files_equal_what_kubectl_reads(context: str | None, tmp_path: Path) -> None:
-    paths = two_files(tmp_path)
+    paths = write_two_files(tmp_path)
     ours, theirs = await read(paths, context), read_by_kubectl(paths, context)
     assert ours.context == theirs["current-context"]
     assert ours.cluster.fields == theirs["clusters"][0]["cluster"]
@@ -101,18 +101,18 @@ async def test_merged_files_equal_what_kubectl_reads(context: str | None, tmp_pa
     assert ours.namespace == theirs["contexts"][0]["context"].get("namespace")
 
 
-async def test_first_definition_and_first_current_context_count(tmp_path: Path) -> None:
-    kubeconfig = await read(two_files(tmp_path))
+async def test_first_definition_and_first_current_context_are_used(tmp_path: Path) -> None:
+    kubeconfig = await read(write_two_files(tmp_path))
     assert (kubeconfig.context, kubeconfig.namespace) == ("first", None)
     assert kubeconfig.cluster.fields == {"server": "https://a.example", "certificate-authority": "ca.crt"}
     assert kubeconfig.user.fields == {"username": "a"}
 
 
 async def test_current_context_may_be_in_a_later_file(tmp_path: Path) -> None:
-    users = a_file(tmp_path / "users", users={"u": {"token": "t"}})
+    users = write_kubeconfig(tmp_path / "users", users={"u": {"token": "t"}})
     empty = tmp_path / "empty"
     empty.touch()
-    cluster = a_file(
+    cluster = write_kubeconfig(
         tmp_path / "cluster",
         "c",
         clusters={"c": {"server": "http://s"}},
@@ -123,7 +123,7 @@ async def test_current_context_may_be_in_a_later_file(tmp_path: Path) -> None:
 
 
 async def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
-    kubeconfig = await read(two_files(tmp_path), "across")
+    kubeconfig = await read(write_two_files(tmp_path), "across")
     for name in ("a", "b"):
         (tmp_path / name / "token").write_text(f"of-{name}", encoding="utf-8")
         (tmp_path / name / "b.crt").write_text(f"crt-{name}", encoding="utf-8")
@@ -137,8 +137,8 @@ async def test_plugin_of_a_later_file_is_found_beside_that_file(tmp_path: Path) 
     user = {
         "exec": {"apiVersion": credential["apiVersion"], "command": "./plugin", "interactiveMode": "Never"}
     }
-    first = a_file(tmp_path / "a" / "one", "c", contexts={"c": {"cluster": "c", "user": "u"}})
-    second = a_file(
+    first = write_kubeconfig(tmp_path / "a" / "one", "c", contexts={"c": {"cluster": "c", "user": "u"}})
+    second = write_kubeconfig(
         tmp_path / "b" / "two", clusters={"c": {"server": "http://127.0.0.1:1"}}, users={"u": user}
     )
     plugin = tmp_path / "b" / "plugin"
@@ -163,7 +163,7 @@ async def _load_error(paths: str, rules: KubeconfigRules) -> ClusterError:
 async def test_file_with_a_fault_is_named_among_several(content: str, tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     bad.write_text(content, encoding="utf-8")
-    paths = two_files(tmp_path)
+    paths = write_two_files(tmp_path)
     error = await error_of(f"{paths}:{bad}")
     assert error.reason == UNUSABLE_CREDENTIALS
     assert f"kubeconfig {bad} " in error.message
@@ -171,7 +171,9 @@ async def test_file_with_a_fault_is_named_among_several(content: str, tmp_path: 
 
 
 async def test_folder_among_several_files_is_named(tmp_path: Path) -> None:
-    assert f"'{tmp_path}' cannot be read" in (await error_of(f"{two_files(tmp_path)}:{tmp_path}")).message
+    assert (
+        f"'{tmp_path}' cannot be read" in (await error_of(f"{write_two_files(tmp_path)}:{tmp_path}")).message
+    )
 
 
 async def test_several_files_that_are_all_missing_are_named(tmp_path: Path) -> None:
@@ -180,54 +182,56 @@ async def test_several_files_that_are_all_missing_are_named(tmp_path: Path) -> N
 
 
 async def test_several_files_need_a_policy_that_names_them(tmp_path: Path) -> None:
-    """Else the author of a config could name two files, one of which sends the other's token anywhere."""
-    error = await error_of(two_files(tmp_path), rules=KubeconfigRules())
+    """Otherwise a config could name two files, where one sends the token of the other to any server."""
+    error = await error_of(write_two_files(tmp_path), rules=KubeconfigRules())
     assert (error.reason, "`kubeconfigs`" in error.message) == (POLICY_REFUSED, True)
-    one = two_files(tmp_path).split(":")[0]
+    one = write_two_files(tmp_path).split(":")[0]
     assert (await read(f"{one}:", rules=KubeconfigRules())).context == "first"
 
 
 async def test_every_one_of_several_files_must_be_allowed(tmp_path: Path) -> None:
     rules = KubeconfigRules(trusted=True, may_be_read=lambda path: f"{tmp_path}/a" in path)
-    error = await error_of(two_files(tmp_path), rules=rules)
+    error = await error_of(write_two_files(tmp_path), rules=rules)
     assert error.reason == POLICY_REFUSED
     assert f"{tmp_path}/b/two may not be used" in error.message
 
 
 async def test_too_many_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="more than 1 files"):
-        await read(two_files(tmp_path), kubeconfig_files=1)
+        await read(write_two_files(tmp_path), kubeconfig_files=1)
 
 
 async def test_unknown_context_is_reported_with_the_known_ones(tmp_path: Path) -> None:
-    message = (await error_of(two_files(tmp_path), "absent")).message
+    message = (await error_of(write_two_files(tmp_path), "absent")).message
     assert "has no context 'absent'" in message
     assert "its contexts are 'first', 'across', 'second'" in message
 
 
 async def test_no_current_context_is_reported_with_the_known_ones(tmp_path: Path) -> None:
-    path = a_file(tmp_path / "f", clusters={"c": {"server": "http://s"}}, contexts={"x": {"cluster": "c"}})
+    path = write_kubeconfig(
+        tmp_path / "f", clusters={"c": {"server": "http://s"}}, contexts={"x": {"cluster": "c"}}
+    )
     message = (await error_of(path)).message
     assert "has no current-context: its contexts are" in message
     assert "'x'" in message
     assert (await read(path, "x")).cluster.fields == {"server": "http://s"}
 
 
-async def test_list_of_contexts_is_cut_and_harmless(tmp_path: Path) -> None:
+async def test_list_of_known_contexts_is_shortened_and_has_no_control_characters(tmp_path: Path) -> None:
     contexts = {f"{n}\x1b[31m{'x' * 500}": {"cluster": "c"} for n in range(500)}
-    path = a_file(tmp_path / "f", "gone", clusters={"c": {"server": "http://s"}}, contexts=contexts)
+    path = write_kubeconfig(tmp_path / "f", "gone", clusters={"c": {"server": "http://s"}}, contexts=contexts)
     message = (await error_of(path, "absent")).message
     assert "and 480 more" in message  # the first 20 are named
     assert "\x1b" not in message
     assert len(message) < 3000  # each name of 500 characters is cut
 
 
-async def test_context_that_the_rules_forbid_is_refused_even_as_current_one(tmp_path: Path) -> None:
+async def test_forbidden_context_is_refused_even_if_it_is_the_current_one(tmp_path: Path) -> None:
     rules = KubeconfigRules(trusted=True, may_use=lambda name: name == "second")
     for context in (None, "first"):
-        error = await error_of(two_files(tmp_path), context, rules)
+        error = await error_of(write_two_files(tmp_path), context, rules)
         assert (error.reason, "`kubeContexts`" in error.message) == (POLICY_REFUSED, True)
-    assert (await read(two_files(tmp_path), "second", rules)).namespace == "b"
+    assert (await read(write_two_files(tmp_path), "second", rules)).namespace == "b"
 
 
 async def test_context_defined_twice_in_one_file_is_not_used(tmp_path: Path) -> None:
@@ -241,17 +245,19 @@ async def test_context_defined_twice_in_one_file_is_not_used(tmp_path: Path) -> 
 async def test_current_context_is_kept_when_the_kubeconfig_is_read_again(tmp_path: Path) -> None:
     clusters = {"a": {"server": "http://a"}, "b": {"server": "http://b"}}
     contexts = {"a": {"cluster": "a"}, "b": {"cluster": "b"}}
-    path = a_file(tmp_path / "f", "a", clusters=clusters, contexts=contexts)
+    path = write_kubeconfig(tmp_path / "f", "a", clusters=clusters, contexts=contexts)
     credentials = Credentials(path)
     await credentials.load()
-    a_file(tmp_path / "f", "b", clusters=clusters, contexts=contexts)
+    write_kubeconfig(tmp_path / "f", "b", clusters=clusters, contexts=contexts)
     await credentials.renew(credentials.version)
     assert (credentials.server, credentials.context) == ("http://a", "a")
 
 
-async def test_paths_in_a_linked_kubeconfig_start_at_the_link_only_where_rules_allow(tmp_path: Path) -> None:
+async def test_relative_paths_start_at_the_link_to_a_kubeconfig_only_if_rules_allow_it(
+    tmp_path: Path,
+) -> None:
     """Kubectl always uses the folder of the link. We use the target's if the rules forbid the link's."""
-    target = a_file(
+    target = write_kubeconfig(
         tmp_path / "real" / "kubeconfig",
         "c",
         clusters={"c": {"server": "https://s", "certificate-authority": "ca.crt"}},
@@ -269,9 +275,9 @@ async def test_paths_in_a_linked_kubeconfig_start_at_the_link_only_where_rules_a
         assert await reader.value(kubeconfig.cluster, "certificate-authority") == folder
 
 
-async def test_link_to_a_folder_that_is_not_allowed_adds_no_files(tmp_path: Path) -> None:
+async def test_relative_paths_do_not_start_in_a_forbidden_folder_behind_a_link(tmp_path: Path) -> None:
     """The folder is allowed by its name, but it is a link to a folder where agents can write."""
-    target = a_file(
+    target = write_kubeconfig(
         tmp_path / "real" / "kubeconfig",
         "c",
         clusters={"c": {"server": "https://s", "certificate-authority": "ca.crt"}},
@@ -289,9 +295,9 @@ async def test_link_to_a_folder_that_is_not_allowed_adds_no_files(tmp_path: Path
     assert await reader.value(kubeconfig.cluster, "certificate-authority") == "real"
 
 
-async def test_rule_for_folders_is_not_examined_on_the_event_loop(tmp_path: Path) -> None:
+async def test_rule_about_readable_paths_is_called_outside_of_the_event_loop_thread(tmp_path: Path) -> None:
     """The rule resolves links on the shared volume, which may hang."""
-    path = a_file(
+    path = write_kubeconfig(
         tmp_path / "config",
         "c",
         clusters={"c": {"server": "https://s"}},

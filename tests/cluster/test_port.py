@@ -51,12 +51,12 @@ def test_cluster_error_says_whether_to_retry_and_whether_the_request_may_have_be
     )
 
 
-def test_cluster_error_403_distinguishes_right_quota_and_policy() -> None:
-    right, quota = ClusterError(403, "Forbidden", RBAC), ClusterError(403, "Forbidden", QUOTA)
+def test_cluster_error_403_distinguishes_missing_right_quota_and_policy() -> None:
+    missing_right, quota = ClusterError(403, "Forbidden", RBAC), ClusterError(403, "Forbidden", QUOTA)
     policy = ClusterError(403, "Forbidden", 'admission webhook "x" denied the request')
-    assert [error.lacks_right for error in (right, quota, policy)] == [True, False, False]
-    assert [error.exceeds_quota for error in (right, quota, policy)] == [False, True, False]
-    assert all(error.forbidden for error in (right, quota, policy))
+    assert [error.lacks_right for error in (missing_right, quota, policy)] == [True, False, False]
+    assert [error.exceeds_quota for error in (missing_right, quota, policy)] == [False, True, False]
+    assert all(error.forbidden for error in (missing_right, quota, policy))
 
 
 def test_cluster_error_distinguishes_a_missing_namespace() -> None:

@@ -38,8 +38,8 @@ async def error_with(kubeconfig: str) -> ClusterError:
 
 
 @contextmanager
-def variables(**values: str) -> Iterator[None]:
-    """Set environment variables of this process, as a host has them. No other test runs in it meanwhile."""
+def environment_variables(**values: str) -> Iterator[None]:
+    """Set environment environment_variables of this process, in which no other test runs meanwhile."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -53,7 +53,7 @@ def variables(**values: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("proxy_scheme", ["http", "https"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_requests_pass_a_proxy_with_its_password(
+async def test_request_through_a_proxy_sends_the_password_of_the_proxy(
     scheme: str, proxy_scheme: str, tmp_path: Path
 ) -> None:
     certificate = a_certificate(tmp_path)
@@ -88,7 +88,7 @@ async def test_https_proxy_that_is_not_trusted_is_named(tmp_path: Path) -> None:
         ("404 Not Found", "have the proxy allow connections"),
     ],
 )
-async def test_refusal_by_a_proxy_is_permanent_and_reported_as_its_own(
+async def test_refusal_by_a_proxy_is_permanent_and_names_the_proxy(
     scheme: str, status: str, step: str, tmp_path: Path
 ) -> None:
     async with http_proxy(refusal(status, body=PAGE)) as proxy:
@@ -101,7 +101,7 @@ async def test_refusal_by_a_proxy_is_permanent_and_reported_as_its_own(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"])
-async def test_fault_of_a_proxy_is_retried_and_reported_as_its_own(
+async def test_fault_of_a_proxy_is_retried_and_names_the_proxy(
     scheme: str, status: str, tmp_path: Path
 ) -> None:
     async with http_proxy(refusal(status, body=PAGE)) as proxy:
@@ -112,15 +112,13 @@ async def test_fault_of_a_proxy_is_retried_and_reported_as_its_own(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_its_logins(
-    scheme: str, tmp_path: Path
-) -> None:
+async def test_password_and_token_that_a_proxy_quotes_are_hidden(scheme: str, tmp_path: Path) -> None:
     password = base64.b64encode(b"user:canary-password").decode()
     answer = refusal(f"407 no {password} canary-token", "Proxy-Authenticate: canary-token", body=PAGE)
     async with http_proxy(answer) as proxy:
         cluster = {"proxy-url": f"http://user:canary-password@127.0.0.1:{proxy.port}"}
         url, user = f"{scheme}://10.0.0.1:6443", {"token": "canary-token"}
-        # a proxy that opens a tunnel gets only its own login, so it cannot quote the token of the request
+        # with https the proxy gets only its own password, so the token of the request is not hidden
         hidden = password if scheme == "https" else "canary"
         async with open_gateway(write_kubeconfig(tmp_path, url, cluster=cluster, user=user)) as gateway:
             with pytest.raises(ClusterError) as caught:
@@ -130,7 +128,7 @@ async def test_refusal_by_a_proxy_that_quotes_the_request_is_reported_without_it
     assert "***" in str(caught.value)
 
 
-async def test_login_that_is_not_supported_is_named(tmp_path: Path) -> None:
+async def test_unsupported_login_schemes_of_a_proxy_are_named(tmp_path: Path) -> None:
     logins = ("Proxy-Authenticate: Negotiate", "Proxy-Authenticate: NTLM realm=x")
     async with http_proxy(refusal("407 Proxy Authentication Required", *logins)) as proxy:
         cluster = {"proxy-url": f"http://127.0.0.1:{proxy.port}"}
@@ -138,7 +136,7 @@ async def test_login_that_is_not_supported_is_named(tmp_path: Path) -> None:
     assert "asks for a login by negotiate, ntlm, but only Basic is supported" in error.message
 
 
-async def test_status_of_an_http_server_is_not_taken_for_the_proxys(tmp_path: Path) -> None:
+async def test_status_object_that_a_proxy_passes_on_is_not_an_error_of_the_proxy(tmp_path: Path) -> None:
     status = '{"kind": "Status", "reason": "Forbidden", "message": "jobs is forbidden"}'
     answer = refusal("403 Forbidden", body=status, content_type="application/json")
     async with http_proxy(answer) as proxy:
@@ -170,19 +168,19 @@ async def test_socks_proxy_is_refused_at_once_with_a_next_step(proxy: str, tmp_p
     "proxy",
     ["ftp://user:canary@h", "http://", "http://user:can#ary@h:1", "http://user:canary@h:x", "h:99999:1"],
 )
-async def test_proxy_that_is_no_address_is_refused_without_quoting_it(proxy: str, tmp_path: Path) -> None:
+async def test_invalid_proxy_address_is_refused_without_being_quoted(proxy: str, tmp_path: Path) -> None:
     error = await error_with(write_kubeconfig(tmp_path, "https://10.0.0.1", cluster={"proxy-url": proxy}))
     assert error.reason == UNUSABLE_CREDENTIALS
     assert "proxy-url is not the address of an http or https proxy" in error.message
-    assert "ary@h" not in error.message  # the end of both forms of the password, and the host
+    assert "ary@h" not in error.message  # the end of "canary" and "can#ary", and the host
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_socks_proxy_in_a_variable_is_refused_by_the_variables_name(
+async def test_socks_proxy_in_a_variable_is_refused_and_names_the_variable(
     scheme: str, tmp_path: Path
 ) -> None:
     name = f"{scheme.upper()}_PROXY"
-    with variables(**{name: "socks5://user:canary@10.0.0.2:1080"}):
+    with environment_variables(**{name: "socks5://user:canary@10.0.0.2:1080"}):
         error = await error_with(write_kubeconfig(tmp_path, f"{scheme}://10.0.0.1:6443"))
     assert not error.retryable
     assert f"{name} names a SOCKS proxy" in error.message
@@ -191,14 +189,14 @@ async def test_socks_proxy_in_a_variable_is_refused_by_the_variables_name(
 
 async def test_all_proxy_is_ignored_as_kubectl_ignores_it(tmp_path: Path) -> None:
     async with serving(no_items) as url:
-        with variables(ALL_PROXY="socks5://user:canary@10.0.0.2:1080", HTTP_PROXY=""):
+        with environment_variables(ALL_PROXY="socks5://user:canary@10.0.0.2:1080", HTTP_PROXY=""):
             async with open_gateway(write_kubeconfig(tmp_path, url)) as gateway:
                 assert (await gateway.list_jobs("ns", {})).items == ()
 
 
-async def test_proxy_of_a_variable_is_named_by_it(tmp_path: Path) -> None:
+async def test_error_of_a_proxy_in_a_variable_names_the_variable(tmp_path: Path) -> None:
     async with http_proxy(refusal("407 Proxy Authentication Required")) as proxy:
-        with variables(HTTPS_PROXY=f"http://user:canary@127.0.0.1:{proxy.port}"):
+        with environment_variables(HTTPS_PROXY=f"http://user:canary@127.0.0.1:{proxy.port}"):
             error = await error_with(write_kubeconfig(tmp_path, "https://10.0.0.1:6443"))
     assert f"the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) answered 407" in error.message
     assert "put a valid name and password into HTTPS_PROXY" in error.message

@@ -71,8 +71,8 @@ def test_job_with_suspend_true_is_suspended() -> None:
 @pytest.mark.parametrize(
     ("name", "phase", "state"),
     [
-        ("complete", "Succeeded", Terminated(0, "Completed", "done\n", None, STARTED, STARTED)),
-        ("failed", "Failed", Terminated(7, "Error", "", None, STARTED, STARTED)),
+        ("complete", "Succeeded", Terminated(0, "Completed", "done\n", started=STARTED, finished=STARTED)),
+        ("failed", "Failed", Terminated(7, "Error", started=STARTED, finished=STARTED)),
         ("running", "Running", Running(STARTED)),
         ("gated", "Pending", Waiting("ContainerCreating")),
         ("no-key", "Pending", Waiting("CreateContainerConfigError", 'secret "not-there" not found')),

@@ -27,7 +27,7 @@ async def test_watch_lines_do_not_depend_on_chunks(lines: list[bytes], data: st.
     raw = b"".join(line + b"\n" for line in lines) + b'{"cut off'
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
     pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert [line async for line in split_lines(Pieces(pieces), 1000)] == lines
+    assert [line async for line in split_lines(Pieces(pieces), limit=1000)] == lines
 
 
 def event(kind: str, subject: Any) -> bytes:
@@ -35,7 +35,7 @@ def event(kind: str, subject: Any) -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "gone"), [("ADDED", False), ("MODIFIED", False), ("DELETED", True)])
-def test_watch_event_is_present_or_gone(kind: str, gone: bool) -> None:  # noqa: FBT001
+def test_only_a_deleted_event_says_that_its_object_is_gone(kind: str, gone: bool) -> None:  # noqa: FBT001
     assert parse_watch_event(event(kind, {"a": 1}), dict) == WatchEvent({"a": 1}, gone=gone)
 
 
