@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_TEXT, ODD_JSON
 
-from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, TOO_DEEP, strict_json, strict_value
+from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, TOO_DEEP, is_too_deep, strict_json, strict_value
 
 
 @given(ODD_JSON, st.sampled_from((None, 2)))
@@ -42,13 +42,29 @@ def test_strict_json_replaces_what_strict_readers_reject(value: object, printed:
     assert strict_json(value).decode() == printed
 
 
-def test_strict_json_limits_nesting() -> None:
+def nested(levels: int) -> Any:
+    """Lists in lists; the innermost one has a text."""
     value: Any = "x"
-    for _ in range(900):
+    for _ in range(levels):
         value = [value]
-    text = strict_json(value)
+    return value
+
+
+def test_strict_json_limits_nesting() -> None:
+    text = strict_json(nested(900))
     assert TOO_DEEP in text.decode()
     assert text.count(b"[") == MAX_DEPTH
+
+
+@pytest.mark.parametrize("levels", [0, 1, MAX_DEPTH, MAX_DEPTH + 1, 900])
+def test_value_is_too_deep_from_the_level_on_that_strict_json_leaves_out(levels: int) -> None:
+    left_out = TOO_DEEP in strict_json(nested(levels)).decode()
+    assert is_too_deep(nested(levels)) == left_out == (levels > MAX_DEPTH)
+
+
+def test_objects_count_as_levels_like_lists() -> None:
+    assert not is_too_deep({"a": [{"b": 1}]}, 3)
+    assert is_too_deep({"a": [{"b": {}}]}, 3)
 
 
 def test_strict_json_rejects_other_types() -> None:

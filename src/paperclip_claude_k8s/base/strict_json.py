@@ -47,9 +47,9 @@ def strict_value(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any J
 
 
 def is_too_deep(value: object, levels: int = MAX_DEPTH) -> bool:
-    """Whether JSON is nested deeper than this many levels inside its outermost object or array."""
+    """Whether JSON has objects or arrays on more than this many levels; the outermost one is the first."""
     level = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         level = [inner for container in level for inner in _containers_in(container)]
     return bool(level)
 
