@@ -15,7 +15,9 @@ def branch_trouble(name: str) -> str:
         return f"it must have 1 to {_MAX_CHARS} characters"
     if found := _ILLEGAL.search(name):
         return f"it contains {found[0]!r}"
-    if name.startswith(("-", "/")) or name.endswith(("/", ".")) or name in {"@", "HEAD"}:
+    if name in {"@", "HEAD"}:
+        return "git itself uses this name"
+    if name.startswith(("-", "/")) or name.endswith(("/", ".")):
         return "it begins or ends with a character that git does not allow there"
     if any(part.startswith(".") or part.endswith(".lock") for part in name.split("/")):
         return "a part of it begins with . or ends with .lock"
