@@ -2,6 +2,7 @@
 
 import pytest
 
+from paperclip_claude_k8s.cluster.error_texts import refusal_step
 from paperclip_claude_k8s.cluster.port import (
     NOT_KUBERNETES,
     PROXY_REFUSED,
@@ -63,4 +64,5 @@ def test_cluster_error_distinguishes_a_missing_namespace() -> None:
     namespace = ClusterError(404, "NotFound", 'namespaces "agents" not found')
     other = ClusterError(404, "NotFound", 'jobs.batch "x" not found')
     assert (namespace.not_found, namespace.namespace_not_found) == (True, True)
+    assert refusal_step(namespace).startswith("create the namespace")
     assert (other.not_found, other.namespace_not_found) == (True, False)

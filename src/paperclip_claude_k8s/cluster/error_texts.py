@@ -1,7 +1,5 @@
 """What an error of the API server means for a person, and what can be done about it."""
 
-import re
-
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 _POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
@@ -9,7 +7,6 @@ _POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates Pod
 
 
 RENEW_CREDENTIALS = "renew the credentials of this process: the API server does not accept them"
-_MISSING_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
 
 
 def describe_error(error: ClusterError) -> str:
@@ -22,7 +19,7 @@ def refusal_step(error: ClusterError) -> str:
     """What a person can do about an object that the API server did not accept."""
     if error.exceeds_quota:
         return "free some of the namespace's quota or lower `resources`"
-    if lacks_namespace(error):
+    if error.namespace_not_found:
         return "create the namespace, or correct `namespace` in the agent's settings"
     if any(text in error.message for text in _POLICY_TEXTS):
         return "change what the policy objects to, or ask whoever maintains the policy"
@@ -34,18 +31,13 @@ def refusal_step(error: ClusterError) -> str:
     return RENEW_CREDENTIALS if rejects_credentials else "retrying may succeed"
 
 
-def lacks_namespace(error: ClusterError) -> bool:
-    """Whether an object was refused because its namespace does not exist."""
-    return error.status == 404 and _MISSING_NAMESPACE.search(error.message) is not None
-
-
 def guard_step(error: ClusterError) -> str:
     """What a person can do about Jobs, Pods or Leases that could not be read."""
     if error.exceeds_quota:
         return "free some of the namespace's quota, or have it raised"
     if error.foreign:
         return "do what the message says, then run the agent again"
-    if error.unauthorized or error.lacks_right or lacks_namespace(error):
+    if error.unauthorized or error.lacks_right or error.namespace_not_found:
         return refusal_step(error)
     if error.forbidden:
         return "check the rights of the service account (`claude-k8s rbac` prints the Role)"
@@ -58,7 +50,7 @@ def lease_step(error: ClusterError) -> str:
         return "free some of the namespace's quota on Leases, or have it raised"
     if error.lacks_right:
         return "`claude-k8s rbac` prints the Role that allows them"
-    if error.forbidden or lacks_namespace(error):
+    if error.forbidden or error.namespace_not_found:
         return refusal_step(error)
     return "this API server or namespace does not offer Leases"
 
