@@ -1,6 +1,8 @@
 """The Lease of a process, on virtual time."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,14 +11,19 @@ from tests.support.hosts import lease_holders
 from tests.support.in_memory_runs import GOOD, LONG
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.lease_objects import ProcessId
+from paperclip_claude_k8s.cluster.lease_objects import ProcessId, process_lease
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.leases.heartbeat import Heartbeat
+from paperclip_claude_k8s.ports import ProcessSettings, SlotLock
 from paperclip_claude_k8s.testing import FakeCluster, HostConnection, HostLog, build_context, virtual_now
 
 pytestmark = pytest.mark.looptime
 DELETION_DELAY = 5.0
+RESPONSE_DELAY = 30.0
+ME = ProcessId("host-one")
 
 
 class _SlowDeletion:
@@ -36,11 +43,70 @@ class _SlowDeletion:
         return await self._gateway.delete_lease(namespace, name, version)
 
 
+class _SlowResponses:
+    """A cluster that carries out every replacement of a Lease at once and responds `RESPONSE_DELAY` s later."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gateway, name)
+
+    async def replace_lease(self, namespace: str, manifest: Any) -> Any:
+        lease = await self._gateway.replace_lease(namespace, manifest)
+        await asyncio.sleep(RESPONSE_DELAY)
+        return lease
+
+
+class _NoReports:
+    async def status(self, text: str) -> None:
+        """Discard the text."""
+
+    async def warn(self, text: str) -> None:
+        """Discard the text."""
+
+
+@asynccontextmanager
+async def heartbeat_with_one_slot(cluster: object) -> AsyncIterator[Heartbeat]:
+    """A heartbeat that has just written its Lease."""
+    nursery, held = Nursery(), {"slot": SlotLock("slot", "run-1")}
+    settings = ProcessSettings(now=virtual_now)
+    heartbeat = Heartbeat(cast("Cluster", cluster), "paperclip", ME, settings, nursery, held)
+    try:
+        await heartbeat.ensure_started(_NoReports())
+        yield heartbeat
+    finally:
+        await nursery.close()
+
+
+async def test_lease_lapses_by_the_time_at_which_its_renewal_was_sent(tmp_path: Path) -> None:
+    """Other processes may have read the renewed Lease long before we received the response."""
+    async with FakeCluster.start(tmp_path) as fake:
+        cluster, timings = _SlowResponses(Gateway(http=HostConnection(fake))), Timings()
+        async with heartbeat_with_one_slot(cluster) as heartbeat:
+            await asyncio.sleep(timings.lease_renewal)  # now the renewal is sent
+            await asyncio.sleep(timings.lease_expiry - timings.lease_renewal - 1.0)
+            assert not heartbeat.lapsed
+            await asyncio.sleep(2.0)
+            assert heartbeat.lapsed
+
+
+async def test_first_lease_of_a_process_has_not_lapsed_if_it_exists_already(tmp_path: Path) -> None:
+    """It was created by an earlier call whose response was lost."""
+    async with FakeCluster.start(tmp_path) as fake:
+        gateway = Gateway(http=HostConnection(fake))
+        await asyncio.sleep(1000.0)
+        await gateway.create_lease("paperclip", process_lease("paperclip", ME, virtual_now(), 60))
+        async with heartbeat_with_one_slot(gateway) as heartbeat:
+            assert not heartbeat.lapsed
+            assert not heartbeat.held["slot"].may_be_lost
+
+
 async def test_lease_of_a_process_stays_if_a_run_begins_while_it_is_deleted(tmp_path: Path) -> None:
     scripts = iter([GOOD, LONG])
     async with FakeCluster.start(tmp_path, lambda _: next(scripts)) as fake:
         cluster = _SlowDeletion(Gateway(http=HostConnection(fake)))
-        settings = ProcessSettings(now=virtual_now, me=ProcessId("host-one"))
+        settings = ProcessSettings(now=virtual_now, me=ME)
         adapter = Adapter(settings, lambda _source, _settings: cast("Cluster", cluster))
         await adapter.execute(build_context(HostLog(), runId="run-1", agent={"id": "a", "companyId": "c"}))
         await cluster.requested.wait()

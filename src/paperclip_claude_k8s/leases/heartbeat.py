@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from paperclip_claude_k8s.base.aio import Nursery, loop_time
@@ -21,7 +22,6 @@ from paperclip_claude_k8s.cluster.lease_objects import (
     process_lease,
     process_lease_name,
 )
-from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.instrumentation.event_types import LeaseChange, LeaseChanged
@@ -53,8 +53,8 @@ class Heartbeat:
     _renewing: asyncio.Task[None] | None = None
     _version: str = ""
     """resourceVersion of our Lease; "" if it is not known."""
-    _renewed: float = 0.0
-    """When the last renewal succeeded, in loop time."""
+    _renewed: float = inf
+    """When the request of the last successful renewal was sent, in loop time; infinity if we have no Lease."""
     _stale_deleted: bool = False
     """Whether it was tried to delete the stale Leases of other processes, which is done once."""
 
@@ -85,14 +85,14 @@ class Heartbeat:
     def lapsed(self) -> bool:
         """Whether other processes may consider us dead, because the last renewal is too long ago.
 
-        They count from the server's version, which is older than our receipt of the response. So the limit is
-        one interval of renewals shorter than theirs.
+        They count from their first read of the Lease's version, which is later than our request for it. The
+        limit is one interval of renewals shorter than theirs, so that a call that follows is still in time.
         """
         return loop_time() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
 
     async def stop(self) -> None:
         """Delete our Lease if nothing is held, so that no process has to wait until it expires."""
-        version, self._version = self._version, ""
+        version, self._version, self._renewed = self._version, "", inf
         if version and not self.held:
             name = process_lease_name(self.me.uuid)
             # A run that begins meanwhile gets the old Lease, in a new version. The Lease must then stay.
@@ -103,15 +103,11 @@ class Heartbeat:
     async def _create(self, reporter: StatusReporter) -> None:
         call = Retrier(self._timings, reporter)
         try:
-            made = await call(
-                "create lease", lambda: self.cluster.create_lease(self.namespace, self._manifest())
-            )
+            await call("create lease", self._write)
         except ClusterError as error:
             if not error.conflict:
                 raise
             await call("write lease", self._overwrite)  # it is ours, from a call whose response was lost
-        else:
-            self._version, self._renewed = made.resource_version, loop_time()
 
     async def _run(self) -> None:
         """Renew the Lease until `LINGER` seconds after the last slot was released, then delete it."""
@@ -134,35 +130,30 @@ class Heartbeat:
     async def _renew(self) -> None:
         """Renew once. After an error the next round tries again, well before the Lease expires."""
         try:
-            if not self._version:
-                await self._overwrite()
-                return
-            manifest = at_version(self._manifest(), self._version)
-            lease = await self.cluster.replace_lease(self.namespace, manifest)
+            await (self._write(self._version) if self._version else self._overwrite())
         except ClusterError as error:
             if error.not_found or error.conflict or error.invalid:
                 self._version = ""
                 with suppress(ClusterError):
                     await self._overwrite()
-        else:
-            self._note_renewal(lease)
 
     async def _overwrite(self) -> None:
         """Write our Lease whatever its version: a response was lost, or another process deleted the Lease."""
         current = await self.cluster.read_lease(self.namespace, process_lease_name(self.me.uuid))
-        if current is None:
-            lease = await self.cluster.create_lease(self.namespace, self._manifest())
-        else:
-            manifest = at_version(self._manifest(), current.resource_version)
-            lease = await self.cluster.replace_lease(self.namespace, manifest)
-        self._note_renewal(lease)
+        await self._write("" if current is None else current.resource_version)
 
-    def _note_renewal(self, lease: LeaseSnapshot) -> None:
+    async def _write(self, version: str = "") -> None:
+        """Replace this version of our Lease; "": create it. Raises `ClusterError`."""
+        sent, manifest = loop_time(), self._manifest()
+        if version:
+            lease = await self.cluster.replace_lease(self.namespace, at_version(manifest, version))
+        else:
+            lease = await self.cluster.create_lease(self.namespace, manifest)
         if self.lapsed:  # judged by the renewal before this one: `_renewed` is set below
             self._emit("lapsed")
             for lock in self.held.values():
                 lock.may_be_lost = True
-        self._version, self._renewed = lease.resource_version, loop_time()
+        self._version, self._renewed = lease.resource_version, sent
 
     def _emit(self, change: LeaseChange) -> None:
         emit_lease_change(self.settings, self.namespace, change)
