@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.event_log import EventLog
 from tests.support.hosts import Host, jobs, lease_holders
 from tests.support.in_memory_runs import LONG, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE, assert_whole
 
-from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.devcluster.kinds import LEASES, PODS
+from paperclip_claude_k8s.instrumentation.event_types import LeaseChanged
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
@@ -284,3 +286,18 @@ async def test_run_by_another_context_of_the_same_cluster_does_not_take_the_slot
         assert lease_holders(fake, "slot") == before
         assert_whole(*await first)
     assert lease_holders(fake, "slot") == []
+
+
+async def test_slot_that_another_process_took_over_is_not_reported_as_released(tmp_path: Path) -> None:
+    def take_over(lease: Any) -> None:
+        lease["spec"]["holderIdentity"] = "host-two/run-2"
+
+    log = EventLog()
+    async with one_host(tmp_path) as (fake, host, group):
+        host.adapter.on_event(log)
+        run = await start_run(group, host, "run-1")
+        (slot,) = (lease for lease in fake.store.list(LEASES) if "slot" in lease["metadata"]["name"])
+        fake.store.update(LEASES, "paperclip", slot["metadata"]["name"], take_over)
+        assert_whole(*await run)
+    assert lease_holders(fake, "slot") == ["host-two/run-2"]
+    assert [event.change for event in log.of(LeaseChanged)] == ["acquired"]

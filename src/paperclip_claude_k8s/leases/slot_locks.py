@@ -330,8 +330,8 @@ class _SlotLeases:
         with suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(self._timings.cleanup):
                 name = slot_lease_name(lock.slot)
-                await self.cluster.delete_lease(self.namespace, name, lock.version)
-                emit_lease_change(self.settings, self.namespace, "released", lock)
+                if await self.cluster.delete_lease(self.namespace, name, lock.version):
+                    emit_lease_change(self.settings, self.namespace, "released", lock)
 
     def _manifest(self, lock: SlotLock) -> dict[str, Any]:
         return slot_lease(self.namespace, lock.slot, lock.run, self.me, self.settings.now())
