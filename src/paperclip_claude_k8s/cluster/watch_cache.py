@@ -59,7 +59,7 @@ class WatchCache(Generic[S]):
     present: dict[str, dict[str, S]] = field(default_factory=dict)
     """Job's uid → object's uid → object in the selection. (A Job can have several Pods.)"""
     departed: dict[str, tuple[str, S]] = field(default_factory=dict)
-    """Object's uid → its Job's uid and its last state in the selection."""
+    """Object's uid → its Job's uid and its last state in the selection. None of these is in `present`."""
     failing_since: float | None = None
     """Loop time since which no request for this kind has succeeded; None while they succeed."""
     refused_since: float | None = None
@@ -76,6 +76,7 @@ class WatchCache(Generic[S]):
     def put(self, snapshot: S, size: int = 0) -> None:
         """Add or replace an object. Raises `ClusterError` if the objects exceed `limits`."""
         uid = self.uid(snapshot)
+        self.departed.pop(uid, None)
         self._hold(uid, size)
         job_uid = self._job_of[uid] = self._job_of.get(uid) or self.job_uid(snapshot)
         self.present.setdefault(job_uid, {})[uid] = snapshot
@@ -114,8 +115,7 @@ class WatchCache(Generic[S]):
     def _forget_departed(self) -> None:
         uid = next(iter(self.departed))
         del self.departed[uid]
-        if uid not in self._job_of:  # else it is in the selection again, and its size still counts
-            self._release(uid)
+        self._release(uid)
 
     def _release(self, uid: str) -> None:
         self._bytes -= self._sizes.pop(uid, 0)

@@ -1,0 +1,56 @@
+"""The limits of the last known objects: what is present or has departed counts, once."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.support.objects import a_pod
+
+from paperclip_claude_k8s.base.settings import Limits
+from paperclip_claude_k8s.cluster.model import Bookmark, Listing, PodSnapshot, WatchEvent
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.watch_cache import WatchCache
+
+ONE, TWO, THREE = (replace(a_pod(), name=f"pod-{n}", uid=f"uid-{n}") for n in (1, 2, 3))
+
+
+async def _list(*_: Any) -> Listing[PodSnapshot]:
+    return Listing((), "1")
+
+
+async def _watch(*_: Any) -> AsyncIterator[WatchEvent[PodSnapshot] | Bookmark]:
+    yield Bookmark("1")
+
+
+def cache_of(limits: Limits) -> WatchCache[PodSnapshot]:
+    return WatchCache(
+        "pods", _list, _watch, lambda pod: pod.uid, lambda pod: pod.job_uid, lambda *_: None, limits=limits
+    )
+
+
+def test_object_that_returns_to_a_full_cache_is_counted() -> None:
+    cache = cache_of(Limits(list_bytes=100))
+    cache.put(ONE, 40)
+    cache.put(TWO, 50)
+    cache.drop(ONE, "missing")
+    with pytest.raises(ClusterError, match="more Jobs or Pods than can be watched"):
+        cache.put(ONE, 60)
+
+
+def test_object_that_returns_has_not_departed_any_more() -> None:
+    cache = cache_of(Limits())
+    cache.put(ONE, 40)
+    cache.drop(ONE, "missing")
+    cache.put(ONE, 40)
+    assert list(cache.objects_of(ONE.job_uid)) == [(ONE, "present")]
+
+
+def test_departed_objects_make_room_for_new_ones() -> None:
+    cache = cache_of(Limits(list_objects=2))
+    cache.put(ONE)
+    cache.put(TWO)
+    cache.drop(ONE, "missing")
+    cache.assign(ONE.job_uid, ONE)
+    cache.put(THREE)
+    assert {pod.uid for pod, _ in cache.objects_of(ONE.job_uid)} == {TWO.uid, THREE.uid}
