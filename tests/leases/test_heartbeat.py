@@ -44,7 +44,7 @@ class _SlowDeletion:
 
 
 class _SlowResponses:
-    """A cluster that carries out every replacement of a Lease at once and responds `RESPONSE_DELAY` s later."""
+    """A cluster that replaces a Lease at once, and responds `RESPONSE_DELAY` seconds later."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

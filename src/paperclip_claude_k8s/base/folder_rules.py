@@ -32,13 +32,13 @@ class FolderRule:
         """Whether the rule allows this path, in which the caller has resolved all links.
 
         No rule allows a path below /proc, /sys or /dev. This call blocks, because it resolves the links in
-        the rule's own paths, except those of `refused_themselves`.
+        the rule's own paths.
         """
         roots = None if self.roots is None else _with_real(self.roots)
         if self.within and not is_in(path, _with_real((self.within,))):
             return False
         refused, private = _with_real(self.refused), _with_real(self.private)
-        return FolderRule(roots, refused, self.refused_themselves, private).allows_name(path)
+        return FolderRule(roots, refused, _with_real(self.refused_themselves), private).allows_name(path)
 
     def allows_name(self, path: str) -> bool:
         """As `allows`, but compare the names only: no link is resolved."""

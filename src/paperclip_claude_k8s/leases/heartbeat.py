@@ -54,7 +54,7 @@ class Heartbeat:
     _version: str = ""
     """resourceVersion of our Lease; "" if it is not known."""
     _renewed: float = inf
-    """When the request of the last successful renewal was sent, in loop time; infinity if we have no Lease."""
+    """When the request of the last successful renewal was sent, in loop time; infinity without a Lease."""
     _stale_deleted: bool = False
     """Whether it was tried to delete the stale Leases of other processes, which is done once."""
 
