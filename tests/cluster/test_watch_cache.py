@@ -2,24 +2,25 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from tests.support.objects import a_pod
 
 from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.model import Bookmark, Listing, PodSnapshot, WatchEvent
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.port import ClusterError, Labels
 from paperclip_claude_k8s.cluster.watch_cache import WatchCache
 
 ONE, TWO, THREE = (replace(a_pod(), name=f"pod-{n}", uid=f"uid-{n}") for n in (1, 2, 3))
 
 
-async def _list(*_: Any) -> Listing[PodSnapshot]:
+async def _list(namespace: str, labels: Labels) -> Listing[PodSnapshot]:
     return Listing((), "1")
 
 
-async def _watch(*_: Any) -> AsyncIterator[WatchEvent[PodSnapshot] | Bookmark]:
+async def _watch(
+    namespace: str, labels: Labels, version: str
+) -> AsyncIterator[WatchEvent[PodSnapshot] | Bookmark]:
     yield Bookmark("1")
 
 
