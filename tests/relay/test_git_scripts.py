@@ -233,6 +233,41 @@ exec {program("git")} "$@"
     assert git("status", "--porcelain", cwd=pod.clone_folder) == ""
 
 
+def replaced_program(pod: GitPod, name: str, before: str) -> None:
+    """Let the scripts run these commands of the shell before the program `name`."""
+    folder = pod.folder / "replaced"
+    folder.mkdir()
+    (folder / name).write_text(f'#!/bin/sh\n{before}\nexec {program(name)} "$@"\n')
+    (folder / name).chmod(0o755)
+    pod.programs = str(folder)
+
+
+def test_pipe_in_place_of_kept_objects_that_were_examined_takes_little_time(tmp_path: Path, url: str) -> None:
+    """Another agent of the volume can replace the file at any time."""
+    pod = GitPod(tmp_path / "pod", url, volume=str(tmp_path / "volume"))
+    cloned(pod)
+    pack, calls = tmp_path / "volume" / "key" / "pack", tmp_path / "calls"
+    # the first time is read at the beginning, the second one just before the file is opened
+    replaced_program(
+        pod, "date", f'echo >>{calls}; [ "$(wc -l <{calls})" -ne 2 ] || {{ rm {pack}; mkfifo {pack}; }}'
+    )
+    assert cloned(pod, SEC="9")["cached"] is False
+    assert git("status", "--porcelain", cwd=pod.clone_folder) == ""
+
+
+def test_kept_objects_are_not_written_through_a_link(tmp_path: Path, url: str) -> None:
+    """An agent with another user can make links on the volume, but may not be able to write to the target."""
+    pod = GitPod(tmp_path / "pod", url, volume=str(tmp_path / "volume"))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "tips").write_text("mine")
+    replaced_program(
+        pod, "mkdir", f'for last; do :; done; case $last in */new-*) ln -s {outside} "$last" ;; esac'
+    )
+    assert cloned(pod)["kept"] is False
+    assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("tips", "mine")]
+
+
 def test_cache_that_cannot_be_written_is_reported_and_harmless(pod: GitPod, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     pod.volume = str(tmp_path / "file" / "volume")
@@ -447,7 +482,14 @@ def _linked_objects(git_dir: Path, outside: Path) -> None:
     (git_dir / "objects" / "pack").symlink_to(outside / "pack")
 
 
+def _linked_refs(git_dir: Path, outside: Path) -> None:
+    (outside / "fix").write_text(f"{'a' * 40}\n")  # a token may look like the id of a commit
+    (git_dir / "refs" / "heads").rename(outside / "heads")
+    (git_dir / "refs" / "heads").symlink_to(outside)
+
+
 ATTACKS = [
+    _linked_refs,
     _pipes_as_objects,
     _linked_objects,
     _link_head,
@@ -474,7 +516,7 @@ def test_clone_that_leads_elsewhere_reveals_nothing_and_ends(
     report = pod.push("fix")
     assert report.pushed_branch == ""
     assert report.why
-    assert "s3cret" not in str(report)
+    assert not re.search("s3cret|a{40}", str(report))
     assert list(server.branches("app")) == ["main"]
 
 

@@ -110,9 +110,10 @@ load_cache() {
   for file in pack tips; do
     [ -f "$cache/$key/$file" ] && [ ! -L "$cache/$key/$file" ] || return 1
   done
-  # no more than save_cache writes, and so early that there is time to clone without it
-  timeout -s KILL "$(left $((seconds / 3 + 1)))" git -C "$dir" index-pack --stdin --max-input-size=4294967296 \
-    <"$cache/$key/pack" >/dev/null 2>&1 || return 1
+  # No more than save_cache writes, and so early that there is time to clone without it. The limit of time is also for the
+  # opening: an agent may put a pipe in place of the file.
+  timeout -s KILL "$(left $((seconds / 3 + 1)))" sh -c 'exec git -C "$1" index-pack --stdin --max-input-size=4294967296 <"$2"' \
+    sh "$dir" "$cache/$key/pack" >/dev/null 2>&1 || return 1
   timeout 10 head -c 65536 "$cache/$key/tips" >"$tmp/tips" || return 1
   while read -r kind id _; do
     is_id "$id" || continue
@@ -140,7 +141,8 @@ save_cache() {
   new=$cache/new-$(date +%s)-$$
   (
     umask 077
-    mkdir -p "$new" || exit
+    # a new folder, not one that an agent has prepared with links
+    mkdir -p "$cache" && mkdir "$new" || exit
     { [ ! -f "$dir/.git/shallow" ] || sed 's/^/shallow /' "$dir/.git/shallow"; } >"$new/tips" && echo "tip $tip" >>"$new/tips" || exit
     # at most 4 GiB: a block has 512 bytes
     ulimit -f 8388608
