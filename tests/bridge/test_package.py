@@ -1,6 +1,7 @@
 """`claude-k8s node-shim`: what it writes, and what it does not overwrite."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,31 @@ async def test_node_shim_does_not_overwrite_other_folders(tmp_path: Path, conten
     assert code == 2
     assert "name a new folder" in json.loads(out)["detail"]
     assert names_in(tmp_path) == set(content)
+
+
+def test_package_is_not_written_where_other_users_can_change_it(tmp_path: Path) -> None:
+    """The server loads the package, so they could run programs as the server's user."""
+    folder = tmp_path / "shim"
+    folder.mkdir()
+    for mode in (0o777, 0o1777, 0o702):
+        folder.chmod(mode)
+        with pytest.raises(FolderTaken, match="other users can write"):
+            write_package(folder, "python3")
+    folder.chmod(0o755)
+    write_package(folder, "python3")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_package_is_not_written_to_the_folder_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "shim"
+    write_package(folder, "python3")
+    os.chown(folder, 4321, 4321)
+    write_package(folder, "python3")  # as root, who may write it for the server's user
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    with pytest.raises(FolderTaken, match="another user"):
+        write_package(folder, "python3")
 
 
 def test_package_is_not_written_through_a_link(tmp_path: Path) -> None:

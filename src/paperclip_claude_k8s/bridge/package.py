@@ -1,7 +1,9 @@
 """Writes the npm package that a Node host loads: JavaScript sources, and facts about this version."""
 
 import json
+import os
 import secrets
+import stat
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ DATA_MEMBERS = (
 
 
 class FolderTaken(Exception):
-    """The folder contains something other than this package, and is therefore left as it is."""
+    """The folder has other files, or others can change it, and is therefore left as it is."""
 
 
 def write_package(folder: Path, python: str) -> dict[str, Any]:
@@ -50,12 +52,14 @@ def write_package(folder: Path, python: str) -> dict[str, Any]:
     overrides it.
 
     Raises:
-        FolderTaken: the folder is not empty and does not contain this package.
+        FolderTaken: the folder is not empty and does not contain this package, or other users can change it.
         OSError: the folder cannot be written.
     """
     if _is_taken(folder):
         raise FolderTaken(f"{folder} is not empty and does not contain {PACKAGE_NAME}: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
+    if why := _why_not_safe(folder):
+        raise FolderTaken(f"{folder} {why}, who could change what the server runs: name a new folder")
     package_json = manifest()
     sources = files("paperclip_claude_k8s.bridge").joinpath("shim")
     contents = {
@@ -114,6 +118,17 @@ def _is_taken(folder: Path) -> bool:
         return any(folder.iterdir())
     except (ValueError, AttributeError):
         return True
+
+
+def _why_not_safe(folder: Path) -> str:
+    """Why other users can change the files in the folder; "" if they cannot.
+
+    Root may write to the folder of the server's user.
+    """
+    status = folder.stat()
+    if os.geteuid() not in {0, status.st_uid}:
+        return "belongs to another user"
+    return "is a folder to which other users can write" if status.st_mode & stat.S_IWOTH else ""
 
 
 def _replace(path: Path, text: str) -> None:
