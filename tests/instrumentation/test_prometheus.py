@@ -1,5 +1,6 @@
 """Metrics for Prometheus, in other processes than the tests, because their registry is global."""
 
+import json
 import re
 import subprocess
 import sys
@@ -79,3 +80,33 @@ def test_idle_connections_cost_few_threads_and_end() -> None:
     assert threads <= 1 + MAX_CONNECTIONS  # the server's own thread, and one for each connection
     assert status == 200
     assert done.stderr == ""
+
+
+HOSTS = """
+import json, socket, sys
+from paperclip_claude_k8s.instrumentation import metrics_server
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+metrics_server.serve(port)
+for host in json.loads(sys.argv[1]):
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"GET /metrics HTTP/1.0\\r\\n{host}\\r\\n\\r\\n".encode())
+        print(connection.recv(100).split()[1].decode())
+"""
+
+
+def test_page_is_not_sent_for_the_name_of_a_web_site() -> None:
+    """A web site may give its own name this machine's address, and read the page in a person's browser."""
+    fine = ["X: no host", "Host: localhost", "Host: LOCALHOST:9464", "Host: 10.0.0.7:80", "Host: [::1]:9464"]
+    odd = [
+        "Host: evil.example",
+        "Host: evil.example:9464",
+        "Host: 127.0.0.1.evil.example",
+        "Host: [",
+        "Host: ",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTS, json.dumps(fine + odd)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["200"] * len(fine) + ["403"] * len(odd)

@@ -1,12 +1,19 @@
 """The HTTP server of `/metrics`. Any user of the machine can connect to it, so connections are limited."""
 
+import ipaddress
 import socket
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import REGISTRY, make_wsgi_app
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOPBACK = "127.0.0.1"
 MAX_CONNECTIONS = 8
@@ -45,7 +52,28 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Report nothing: a client that went away or was too slow does not concern the host."""
 
 
+def _names_no_site(host: str) -> bool:
+    """Whether a request's Host header is `localhost` or an address, each with or without a port.
+
+    A web site can give its own name the address of this machine, and so let a browser here read the page.
+    """
+    with suppress(ValueError):
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or bool(ipaddress.ip_address(name))
+    return False
+
+
+def _page(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    if not _names_no_site(environ.get("HTTP_HOST", LOOPBACK)):
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"The Host header is neither localhost nor an address.\n"]
+    return _metrics(environ, start_response)
+
+
+_metrics: "WSGIApplication" = make_wsgi_app(REGISTRY)
+
+
 def serve(port: int) -> None:
     """Serve `/metrics` on loopback in a thread of its own, until the process ends. Raises `OSError`."""
-    server = make_server(LOOPBACK, port, make_wsgi_app(REGISTRY), _Server, _Handler)
+    server = make_server(LOOPBACK, port, _page, _Server, _Handler)
     threading.Thread(target=server.serve_forever, name="claude-k8s metrics", daemon=True).start()
