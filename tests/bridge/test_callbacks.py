@@ -1,4 +1,7 @@
-"""The callbacks of one call: in order, acknowledged, and with a bounded window."""
+"""Callbacks that the bridge sends to the host: their order, acknowledgements, and how many may be open.
+
+The window is a number of bytes: while as much is sent and not acknowledged, `send` waits.
+"""
 
 import asyncio
 import json
@@ -12,7 +15,7 @@ from paperclip_claude_k8s.bridge.callbacks import Callbacks, HostRefused
 from paperclip_claude_k8s.bridge.channel import Channel, HostGone
 
 WINDOW = 4096
-"""Size of the window in bytes."""
+"""Size of the window of each test in bytes."""
 
 
 @asynccontextmanager
@@ -63,7 +66,7 @@ async def test_send_waits_while_the_window_is_full() -> None:
                 await callbacks.send("onLog", "stdout", chunk)
 
         sending = group.create_task(send_all())
-        seen = await read_numbers(reader, 4)  # four callbacks fill the window
+        received = await read_numbers(reader, 4)  # four callbacks fill the window
         await asyncio.sleep(0.1)
         assert not sending.done()
         one_callback = 1100  # the size of a message with the chunk, rounded up
@@ -71,10 +74,10 @@ async def test_send_waits_while_the_window_is_full() -> None:
         for n in range(1, 51):
             callbacks.acknowledge(n, None)
             if n + 4 <= 50:
-                seen += await read_numbers(reader, 1)
+                received += await read_numbers(reader, 1)
         await sending
         await callbacks.all_acknowledged()
-        assert seen == list(range(1, 51))
+        assert received == list(range(1, 51))
 
 
 async def test_callback_larger_than_the_window_is_sent_alone() -> None:
@@ -112,7 +115,7 @@ async def test_send_and_wait_raises_a_refusal() -> None:
         assert await waiting == "not now"
 
 
-async def test_next_send_raises_an_earlier_refusal_and_sends_its_callback() -> None:
+async def test_send_after_a_refusal_raises_it_but_sends_its_own_callback() -> None:
     async with open_callbacks() as (callbacks, reader):
         await callbacks.send("onLog", "stdout", "a")
         callbacks.acknowledge(1, "disk full")
@@ -122,7 +125,7 @@ async def test_next_send_raises_an_earlier_refusal_and_sends_its_callback() -> N
         assert await read_numbers(reader, 3) == [1, 2, 3]
 
 
-async def test_waiting_for_a_host_that_is_gone_raises_host_gone() -> None:
+async def test_waiting_for_a_host_that_has_exited_raises_host_gone() -> None:
     async with open_callbacks() as (callbacks, _), asyncio.TaskGroup() as group:
 
         async def host_gone() -> None:

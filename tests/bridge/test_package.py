@@ -1,4 +1,4 @@
-"""`claude-k8s node-shim`: what it writes, and what it does not overwrite."""
+"""`claude-k8s node-shim` writes the npm package, and does not overwrite what it did not write."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from paperclip_claude_k8s.bridge.wire import PROTOCOL
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 
 
-def read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -34,14 +34,14 @@ async def test_node_shim_writes_a_package_and_prints_how_to_install_it(tmp_path:
         "packageName": str(folder),
         "isLocalPath": True,
     }
-    manifest = read(folder / "package.json")
+    manifest = read_json(folder / "package.json")
     assert manifest["version"] == __version__
     assert "dependencies" not in manifest
     assert manifest["type"] == "module"
     for file in (manifest["exports"]["."], manifest["exports"]["./ui-parser"], *manifest["files"]):
         assert (folder / file).is_file()
     assert manifest["paperclip"]["adapterUiParser"].split(".")[0] == "1"
-    assert read(folder / "facts.json")["python"] == sys.executable
+    assert read_json(folder / "facts.json")["python"] == sys.executable
 
 
 async def test_node_shim_replaces_its_earlier_package(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ async def test_node_shim_replaces_its_earlier_package(tmp_path: Path) -> None:
     code, _, _ = await claude_k8s("node-shim", "--out", str(tmp_path / "shim"), "--python", str(python))
     assert code == 0
     assert "createServerAdapter" in (tmp_path / "shim" / "index.js").read_text(encoding="utf-8")
-    assert read(tmp_path / "shim" / "facts.json")["python"] == str(python)
+    assert read_json(tmp_path / "shim" / "facts.json")["python"] == str(python)
 
 
 async def test_node_shim_with_a_missing_python_writes_nothing(tmp_path: Path) -> None:
@@ -66,7 +66,9 @@ async def test_node_shim_with_a_missing_python_writes_nothing(tmp_path: Path) ->
     "content",
     [{"package.json": '{"name": "mine"}'}, {"package.json": "["}, {"package.json": "[]"}, {"a.txt": ""}],
 )
-async def test_node_shim_does_not_overwrite_other_folders(tmp_path: Path, content: dict[str, str]) -> None:
+async def test_node_shim_does_not_overwrite_a_folder_with_other_files(
+    tmp_path: Path, content: dict[str, str]
+) -> None:
     for name, text in content.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     code, out, _ = await claude_k8s("node-shim", "--out", str(tmp_path))
@@ -106,14 +108,14 @@ def test_package_is_not_written_through_a_link(tmp_path: Path) -> None:
     victim.write_text("mine", encoding="utf-8")
     (folder / "index.js").unlink()
     (folder / "index.js").symlink_to(victim)
-    names = sorted(path.name for path in folder.iterdir())
+    names = names_in(folder)
     write_package(folder, "python3")
     assert victim.read_text(encoding="utf-8") == "mine"
     assert not (folder / "index.js").is_symlink()
-    assert sorted(path.name for path in folder.iterdir()) == names
+    assert names_in(folder) == names
 
 
-async def test_node_shim_refuses_a_file(tmp_path: Path) -> None:
+async def test_package_is_not_written_over_a_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")
     with pytest.raises(FolderTaken):
@@ -127,9 +129,9 @@ async def test_node_shim_without_a_writable_folder_reports_not_written() -> None
     assert json.loads(out)["error"] == "not_written"
 
 
-def test_facts_are_those_of_the_adapter(tmp_path: Path) -> None:
+def test_facts_json_has_the_attributes_of_the_adapter(tmp_path: Path) -> None:
     write_package(tmp_path / "shim", "python3")
-    facts, adapter = read(tmp_path / "shim" / "facts.json"), create_server_adapter()
+    facts, adapter = read_json(tmp_path / "shim" / "facts.json"), create_server_adapter()
     assert facts["protocol"] == PROTOCOL
     assert facts["type"] == adapter.type
     assert facts["members"]["agentConfigurationDoc"] == adapter.agent_configuration_doc
@@ -138,7 +140,7 @@ def test_facts_are_those_of_the_adapter(tmp_path: Path) -> None:
     assert facts["configSchema"]["fields"]
 
 
-def test_ui_parser_of_the_package_works_like_parse_stdout_line(tmp_path: Path) -> None:
+def test_ui_parser_of_the_package_equals_parse_stdout_line(tmp_path: Path) -> None:
     write_package(tmp_path / "shim", "python3")
     source = (tmp_path / "shim" / "ui-parser.cjs").read_text(encoding="utf-8")
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"hi"}]}}'

@@ -1,4 +1,4 @@
-"""Masking, in the log of the bridge, of the secrets that a call passed in."""
+"""The formatter of the bridge's log masks secrets that the parameters of a call contain."""
 
 import logging
 import sys
@@ -64,9 +64,10 @@ def test_formatter_shows_no_control_character() -> None:
     assert "\x1b" not in formatted(RedactingFormatter(), "an agent wrote \x1b]0;title\x07")
 
 
-def test_number_of_secrets_of_a_call_is_bounded() -> None:
+def test_number_of_masked_secrets_of_a_call_is_bounded() -> None:
     formatter = RedactingFormatter()
     env = {f"N{number}": f"value-{number:04}" for number in range(MAX_SECRETS)}
+    # with the token there is one secret too many: the last one is not masked
     formatter.add_secrets_of({"authToken": TOKEN, "config": {"env": env}})
     text = formatted(formatter, f"{TOKEN} value-0000 value-{MAX_SECRETS - 1:04}")
     assert TOKEN not in text
@@ -74,7 +75,7 @@ def test_number_of_secrets_of_a_call_is_bounded() -> None:
     assert f"value-{MAX_SECRETS - 1:04}" in text
 
 
-def test_secrets_of_many_calls_keep_no_log_record_waiting() -> None:
+def test_formatting_is_fast_with_the_secrets_of_many_calls() -> None:
     formatter = RedactingFormatter()
     for call in range(CALLS_REMEMBERED):
         env = {f"N{number}": f"value-{call:03}-{number:03}" for number in range(MAX_SECRETS)}
@@ -83,7 +84,7 @@ def test_secrets_of_many_calls_keep_no_log_record_waiting() -> None:
     vars(record).update({f"fact{number}": "an ordinary text" for number in range(15)})
     started = time.process_time()
     formatter.format(record)
-    assert time.process_time() - started < 0.12
+    assert time.process_time() - started < 0.12  # seconds
     newest = f"value-{CALLS_REMEMBERED - 1:03}-000"
     assert newest not in formatted(formatter, newest)
 

@@ -1,7 +1,8 @@
-"""The bridge as a process: handshake, concurrent runs on a cluster, stop, and hosts that end."""
+"""The bridge as a process: handshake, calls, concurrent runs, cancellation, and hosts that exit."""
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,16 @@ async def test_session_without_hello_is_refused(line: bytes) -> None:
         assert (await peer.wait())[0] == 3
 
 
-async def test_malformed_line_is_an_error_and_the_next_is_served() -> None:
+async def test_malformed_line_is_an_error_and_the_next_line_is_served() -> None:
     async with a_bridge() as peer:
         for line in (b"sk-not-json-but-secret\n", b"[]\n", b"\n", b'{"type":"ack","id":99,"n":1}\n'):
             peer.send_raw(line)
         call = peer.call("models")
         response = await peer.response(call)
         assert response["value"][0]["id"].startswith("claude-")
-        faults = [message for message in peer.received if message["type"] == "error"]
-        assert [(fault["id"], fault["kind"]) for fault in faults] == [(None, "protocol")] * 2
+        errors = [message for message in peer.received if message["type"] == "error"]
+        # for the first two lines; an empty line and an acknowledgement of an unknown call are ignored
+        assert [(error["id"], error["kind"]) for error in errors] == [(None, "protocol")] * 2
         _, err = await peer.close_stdin()
         assert "sk-not-json" not in json.dumps(peer.received) + err
 
@@ -178,7 +180,7 @@ async def test_two_concurrent_runs_have_separate_callbacks(cluster: DevCluster) 
             assert "keepalive" not in json.dumps(peer.callbacks(call, "onLog"))
         first_bob = next(i for i, m in enumerate(peer.received) if m.get("id") == bob)
         last_ada = max(i for i, m in enumerate(peer.received) if m.get("id") == ada)
-        assert first_bob < last_ada
+        assert first_bob < last_ada, "the runs must overlap"
 
 
 async def test_run_without_acknowledgements_waits_but_other_calls_do_not(cluster: DevCluster) -> None:
@@ -209,8 +211,8 @@ async def _assert_no_message(peer: Peer) -> None:
             await peer.next()
 
 
-@pytest.mark.parametrize("late", [False, True])
-async def test_refused_chunk_makes_the_log_incomplete(
+@pytest.mark.parametrize("late", [False, True], ids=["before the last callback", "after the last callback"])
+async def test_chunk_that_the_host_refuses_makes_the_log_incomplete(
     cluster: DevCluster,
     late: bool,  # noqa: FBT001
 ) -> None:
@@ -257,7 +259,7 @@ async def test_cancel_stops_the_agent_and_deletes_the_job(cluster: DevCluster) -
         assert await jobs(cluster, "run-1") == []
 
 
-async def test_cancel_right_after_the_call_starts_nothing(cluster: DevCluster) -> None:
+async def test_run_that_is_cancelled_at_once_is_not_started(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1"))
         peer.send({"type": "cancel", "id": call})
@@ -266,9 +268,9 @@ async def test_cancel_right_after_the_call_starts_nothing(cluster: DevCluster) -
         assert peer.callbacks(call, "onDispatch") == []
 
 
-@pytest.mark.parametrize("end", ["the pipe closes", "SIGTERM"])
-async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(
-    cluster: DevCluster, end: str, tmp_path: Path
+@pytest.mark.parametrize("stopped_by", ["closed pipe", "SIGTERM"])
+async def test_job_of_a_stopped_bridge_is_adopted_by_the_next_bridge(
+    cluster: DevCluster, stopped_by: str, tmp_path: Path
 ) -> None:
     adopted = FileEvent.in_folder(tmp_path)
     init = '{"type":"system","subtype":"init","session_id":"s"}'
@@ -276,12 +278,12 @@ async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_SCRIPT=script))
         await peer.next_callback(call, "onLog", "init")
-        if end == "SIGTERM":
+        if stopped_by == "SIGTERM":
             peer.terminate()
             response = await peer.response(call)
             assert (response["type"], response["kind"]) == ("error", "shutdown")
             assert "shutting down; the next one adopts it" in json.dumps(peer.callbacks(call, "onLog"))
-            assert (await peer.wait())[0] == -15
+            assert (await peer.wait())[0] == -signal.SIGTERM
         else:
             assert (await peer.close_stdin())[0] == 0
     (job,) = await jobs(cluster, "run-1")
@@ -335,7 +337,7 @@ threading.Thread(target=noise).start()
 
 
 async def test_other_output_to_stdout_goes_to_stderr(tmp_path: Path) -> None:
-    """Python imports `sitecustomize` when it starts."""
+    """Python imports the noisy module when it starts, because the module is named `sitecustomize`."""
     (tmp_path / "sitecustomize.py").write_text(NOISY_MODULE, encoding="utf-8")
     async with a_bridge({"PYTHONPATH": f"{tmp_path}:{SOURCE}"}) as peer:
         await asyncio.sleep(0.2)

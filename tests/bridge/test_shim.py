@@ -1,4 +1,7 @@
-"""The npm package in a Node host: runs on a cluster, stop, and failures of Python."""
+"""The npm package in a Node host: runs on a cluster, cancellation, signals, and a Python process that fails.
+
+The Python process that the package starts is called the bridge.
+"""
 
 import json
 import sys
@@ -18,7 +21,7 @@ def lines_of_agent(log: str) -> list[str]:
     return [line for line in log.split("\n") if not line.startswith("[paperclip] ")]
 
 
-def without_restarts(shim: Path) -> None:
+def disable_restarts(shim: Path) -> None:
     """Change the package so that it does not replace a Python process that ends during a run."""
     run_js = shim / "run.js"
     run_js.write_text(run_js.read_text().replace("const RESTARTS = 5;", "const RESTARTS = 0;"))
@@ -69,7 +72,9 @@ async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, dev
 
 
 @pytest.mark.parametrize("when", [{"stopAt": "● Second part"}, {"stopAtOnce": True}])
-async def test_shim_stop_is_acknowledged(shim: Path, dev_cluster: DevCluster, when: dict[str, Any]) -> None:
+async def test_shim_acknowledges_the_cancellation_of_a_run(
+    shim: Path, dev_cluster: DevCluster, when: dict[str, Any]
+) -> None:
     ctx = a_context(dev_cluster, "run-1", CLAUDE_SLEEP="300")
     outcome, _ = await node_host(shim, [run_step("stopped", ctx, **when)])
     result = outcome["results"]["stopped"]
@@ -98,13 +103,13 @@ async def test_shim_replaces_a_killed_bridge_which_adopts_the_job(
     assert len(callbacks["meta"]) == 1
 
 
-async def test_shim_ends_a_run_whose_bridge_is_killed_again_and_again(
+async def test_shim_ends_a_run_whose_bridge_is_killed_and_has_no_restart_left(
     shim: Path, dev_cluster: DevCluster
 ) -> None:
-    """The result lets the host retry; the retry adopts the Job."""
+    """The result allows the host to retry; the retry adopts the Job."""
     ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
-    without_restarts(shim)
+    disable_restarts(shim)
     outcome, err = await node_host(
         shim, [run_step("killed", ctx, killAt="· session"), run_step("retry", retry)]
     )
@@ -123,7 +128,7 @@ async def test_shim_ends_a_run_whose_bridge_is_killed_again_and_again(
 
 
 async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, dev_cluster: DevCluster) -> None:
-    """The result lets the server start a run that adopts the Job, once it has been started again."""
+    """The result allows the server to start a run that adopts the Job after the server's restart."""
     ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
     outcome, _ = await node_host(
@@ -136,12 +141,14 @@ async def test_shim_ends_runs_before_the_server_handles_sigterm(shim: Path, dev_
     assert stopped["resultJson"] == {"conversationContinuation": "continue_conversation_v1"}
     assert "adopts it" in stopped["errorMessage"]
     assert result["errorCode"] == "k8s_server_stopped", (
-        "a run that begins while the server stops ends at once"
+        "the retry begins while the server still stops, and fails at once"
     )
     assert result["executionRecovery"] == {"kind": "bootstrap", "providerWorkStarted": False}
 
 
-async def test_shim_leaves_signals_alone_while_no_run_is_active(shim: Path, dev_cluster: DevCluster) -> None:
+async def test_shim_does_not_handle_signals_while_no_run_is_active(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
     ctx = a_context(dev_cluster, "run-1")
     pause = {"name": "pause", "method": "sleep", "ms": 300}  # meanwhile the host stores the result
     sigterm = {"name": "signal", "method": "sigterm"}
@@ -152,7 +159,7 @@ async def test_shim_leaves_signals_alone_while_no_run_is_active(shim: Path, dev_
     assert outcome["listeners"] == 1
 
 
-async def test_shim_agent_continues_if_the_server_loses_its_lease(
+async def test_shim_does_not_stop_the_agent_if_the_server_loses_its_lease(
     shim: Path, dev_cluster: DevCluster
 ) -> None:
     """A server that loses its lease on a run, for example while it shuts down, aborts the run's signal."""
@@ -172,7 +179,7 @@ async def test_shim_agent_continues_if_the_server_loses_its_lease(
 async def test_shim_continuation_marker_can_be_switched_off(shim: Path, dev_cluster: DevCluster) -> None:
     ctx = a_context(dev_cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     ctx["config"]["continuationMarker"] = False
-    without_restarts(shim)
+    disable_restarts(shim)
     outcome, _ = await node_host(shim, [run_step("killed", ctx, killAt="· session")])
     assert outcome["results"]["killed"]["resultJson"] == {}
 
@@ -185,6 +192,7 @@ def write_python(folder: Path, script: str) -> str:
     return str(python)
 
 
+MISSING_PYTHON = None
 PYTHON_WITHOUT_PACKAGE = f'exec {sys.executable} -I -S "$@"'
 """Runs a Python that finds only the standard library."""
 PYTHON_WITH_OLD_PACKAGE = 'echo "$0: No module named paperclip_claude_k8s.bridge" >&2; exit 1'
@@ -193,7 +201,7 @@ PYTHON_WITH_OLD_PACKAGE = 'echo "$0: No module named paperclip_claude_k8s.bridge
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        (None, ("cannot be started", "no such file", "CLAUDE_K8S_PYTHON")),
+        (MISSING_PYTHON, ("cannot be started", "no such file", "CLAUDE_K8S_PYTHON")),
         (
             PYTHON_WITHOUT_PACKAGE,
             ("package is missing", "-m pip install", f"paperclip-adapter-claude-k8s=={__version__}"),
@@ -203,10 +211,10 @@ PYTHON_WITH_OLD_PACKAGE = 'echo "$0: No module named paperclip_claude_k8s.bridge
         ("kill -9 $$", ("SIGKILL", "before it was ready")),
     ],
 )
-async def test_shim_reports_a_broken_python_or_uses_fallbacks(
+async def test_shim_with_a_broken_python_reports_it_or_uses_fallbacks(
     shim: Path, tmp_path: Path, script: str | None, words: tuple[str, ...]
 ) -> None:
-    python = str(tmp_path / "none") if script is None else write_python(tmp_path, script)
+    python = str(tmp_path / "none") if script is MISSING_PYTHON else write_python(tmp_path, script)
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
     steps = [
         run_step("run", ctx),
@@ -294,7 +302,7 @@ async def test_shim_does_not_pass_secrets_of_the_server_to_python(shim: Path, tm
     assert "JWT" not in passed
 
 
-async def test_shim_session_codec_behaves_like_pythons(shim: Path) -> None:
+async def test_shim_session_codec_equals_the_one_in_python(shim: Path) -> None:
     values: list[Any] = [
         None,
         3,
@@ -328,7 +336,7 @@ async def test_shim_session_codec_behaves_like_pythons(shim: Path) -> None:
     assert outcome["results"]["codec"] == expected
 
 
-async def test_shim_members_are_those_of_the_adapter(shim: Path) -> None:
+async def test_shim_has_the_attributes_of_the_adapter(shim: Path) -> None:
     adapter: Any = create_server_adapter()
     names = (
         "type",
@@ -353,5 +361,5 @@ async def test_shim_failure_does_not_repeat_the_transcript(shim: Path, dev_clust
     result_json = outcome["results"]["failed"]["resultJson"]
     assert "stdout" not in result_json
     assert result_json["stderr"].endswith("it broke\n")
-    assert len(result_json["stderr"]) <= 1000  # of 4,500 characters
+    assert len(result_json["stderr"]) <= 1000  # the agent printed 4,500 characters
     assert "a line of stdout" in log_of(outcome, "failed")

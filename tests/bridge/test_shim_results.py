@@ -27,7 +27,7 @@ async def test_job_is_deleted_when_the_server_has_stored_the_result(
     assert list(dev_cluster.store.list(JOBS)) == []
 
 
-async def test_result_that_the_server_lost_is_taken_by_the_next_run(
+async def test_result_that_the_server_failed_to_store_is_returned_by_the_next_run(
     shim: Path, dev_cluster: DevCluster
 ) -> None:
     ctx = a_context(dev_cluster, "run-1")
@@ -48,6 +48,7 @@ async def test_next_run_of_the_agent_waits_while_a_result_is_stored(
     ctx["config"]["concurrencyWaitSec"] = 0
     other = {**ctx, "runId": "run-2", "context": {**ctx["context"], "taskId": "another-task"}}
     outcome, _ = await node_host(shim, [run_step("one", ctx, storesAfterMs=1500), run_step("two", other)])
+    # if "two" had not waited for the deletion of the first Job, this Job would have blocked it
     assert outcome["results"]["two"]["exitCode"] == 0, outcome["results"]["two"]
 
 
@@ -60,7 +61,7 @@ async def test_stop_of_the_server_waits_until_results_are_stored(shim: Path, dev
     assert outcome["signals"] == [{"name": "SIGTERM", "active": 0, "open": 0}]
 
 
-async def test_lease_that_the_server_loses_after_the_result_keeps_no_job(
+async def test_job_is_deleted_although_the_server_loses_its_lease_after_the_result(
     shim: Path, dev_cluster: DevCluster
 ) -> None:
     """The server also reports a lost lease if it finds that the run has ended meanwhile."""

@@ -1,4 +1,4 @@
-"""What the npm package finds out about the server that loads it."""
+"""What the npm package finds out about the server that loads it, and writes to the console of that server."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ SHIM = files("paperclip_claude_k8s.bridge").joinpath("shim")
 
 
 async def evaluated(module: str, expression: str) -> object:
-    """The JSON value of an expression with the exports of a module of the package, in Node."""
+    """The value of a JavaScript expression in Node, where `m` is a module of the package."""
     script = f"import * as m from {json.dumps(str(SHIM.joinpath(module)))};"
     script += f"console.log(JSON.stringify(await ({expression})))"
     process = await asyncio.create_subprocess_exec(
@@ -24,27 +24,30 @@ async def evaluated(module: str, expression: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("versions", "older"),
+    ("versions", "are_older"),
     [
-        (["2026.916.0", "2026.99.5", "2025.1200.0"], {True}),
-        (["2026.916.1", "2026.916.1-canary.3", "2026.1001.0", "2027.1"], {False}),
+        (["2026.916.0", "2026.99.5", "2025.1200.0"], True),
+        (["2026.916.1", "2026.916.1-canary.3", "2026.1001.0", "2027.1"], False),
     ],
 )
-async def test_server_version_is_compared_by_numbers(versions: list[str], older: set[bool]) -> None:
+async def test_server_version_is_compared_with_the_minimum_number_by_number(
+    versions: list[str],
+    are_older: bool,  # noqa: FBT001
+) -> None:
     compared = f"{json.dumps(versions)}.map((version) => m.isOlder(version, {MIN_SERVER!r}))"
     found = await evaluated("server.js", compared)
     assert isinstance(found, list)
-    assert set(found) == older
+    assert found == [are_older] * len(versions)
 
 
-async def test_transcripts_are_text_if_the_servers_page_is_not_found() -> None:
+async def test_log_format_is_text_if_the_servers_page_is_not_found() -> None:
     found = await evaluated("page.js", 'm.examine("/nowhere")')
     assert isinstance(found, dict)
     assert found["format"] == "text"
     assert found["why"]
 
 
-LATE = """(async () => {
+LOG_AFTER_RUN = """(async () => {
   const shown = [];
   console.warn = (line) => shown.push(line);
   let callbacks;
@@ -60,7 +63,10 @@ LATE = """(async () => {
 """Ends a run and then calls its `onLog` three times; returns the lines on the server's console."""
 
 
-async def test_late_line_in_the_log_of_the_server_has_no_control_character() -> None:
-    """After a run's end, only warnings of the adapter are logged, but an agent can print similar lines."""
-    shown = await evaluated("run.js", LATE)
+async def test_line_logged_after_a_run_has_no_control_character() -> None:
+    """After a run has ended, stderr lines with the adapter's prefix go to the server's console.
+
+    An agent can print such lines, too.
+    """
+    shown = await evaluated("run.js", LOG_AFTER_RUN)
     assert shown == ["[paperclip] The Job stays", "[paperclip] \ufffd[2Jx\ufffd\ufffd"]

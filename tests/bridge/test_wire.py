@@ -1,4 +1,4 @@
-"""The lines between host and bridge: read strictly, written as one line each."""
+"""Messages between host and bridge: one JSON line each; a line that is no valid message is refused."""
 
 import json
 from typing import Any
@@ -85,5 +85,5 @@ def test_encode_any_text_is_strict_utf8_json(key: str, text: str) -> None:
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     sent = orjson.loads(line)["value"]
-    # `strict_value` of both: `encode` keeps NUL, unless a text has a surrogate
+    # both sides in the form of `strict_value`, because `encode` keeps NUL unless a text has a surrogate
     assert strict_value(sent) == {strict_value(key): [strict_value(text)]}
