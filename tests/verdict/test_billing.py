@@ -6,7 +6,7 @@ from paperclip_claude_k8s.verdict.result_builder import billing_of
 
 
 @pytest.mark.parametrize(
-    ("names", "source", "on_bedrock", "billing", "biller"),
+    ("env_names", "api_key_source", "on_bedrock", "billing", "biller"),
     [
         (set(), "", False, "subscription", "anthropic"),
         ({"ANTHROPIC_API_KEY"}, "", False, "api", "anthropic"),
@@ -17,11 +17,11 @@ from paperclip_claude_k8s.verdict.result_builder import billing_of
         ({"CLAUDE_CODE_USE_BEDROCK"}, "none", False, "subscription", "anthropic"),
     ],
 )
-def test_bedrock_decides_the_billing_before_reported_key_and_environment(
-    names: set[str],
-    source: str,
+def test_billing_depends_on_bedrock_then_reported_key_source_then_environment(
+    env_names: set[str],
+    api_key_source: str,
     on_bedrock: bool,  # noqa: FBT001
     billing: str,
     biller: str,
 ) -> None:
-    assert billing_of(names, source, on_bedrock=on_bedrock) == (billing, biller)
+    assert billing_of(env_names, api_key_source, on_bedrock=on_bedrock) == (billing, biller)

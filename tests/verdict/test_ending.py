@@ -1,4 +1,4 @@
-"""Which states of Job and Pod end a run, and which ending they are."""
+"""Which states of Job and Pod end a run, and with which `Ending`."""
 
 import pytest
 from tests.support.objects import a_job, a_pod, finished
@@ -42,8 +42,8 @@ def test_deleted_job_with_running_pod_is_not_an_ending() -> None:
 
 
 def test_terminated_container_ends_the_run() -> None:
-    how = Terminated(0, "Completed")
-    assert judge_ending(Known(job=a_job(), pod=a_pod(how, phase="Running"))) == Exited(how)
+    terminated = Terminated(0, "Completed")
+    assert judge_ending(Known(job=a_job(), pod=a_pod(terminated, phase="Running"))) == Exited(terminated)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -60,8 +60,10 @@ def test_injected_container_is_never_taken_for_the_agent(name: str, order: int) 
 
 
 def test_deleted_job_without_running_container_is_an_ending() -> None:
-    how = Terminated(143, "Error")
-    assert judge_ending(Known(job=a_job(deleting=True), pod=a_pod(how))) == JobGone("watch", how)
+    terminated = Terminated(143, "Error")
+    assert judge_ending(Known(job=a_job(deleting=True), pod=a_pod(terminated))) == JobGone(
+        "watch", terminated
+    )
     assert judge_ending(Known(job=a_job(), job_gone=True, pod_gone=True)) == JobGone("watch")
 
 
@@ -101,9 +103,11 @@ NODE_SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
 @pytest.mark.parametrize(
     ("reason", "message", "conditions"),
     [
-        pytest.param("Terminated", NODE_SHUTDOWN, (TARGET,), id="node shutdown since 1.26"),
-        pytest.param("Terminated", NODE_SHUTDOWN, (), id="node shutdown since 1.22"),
-        pytest.param("Shutdown", "Node is shutting, evicting pods", (), id="node shutdown before 1.22"),
+        pytest.param("Terminated", NODE_SHUTDOWN, (TARGET,), id="node shutdown since Kubernetes 1.26"),
+        pytest.param("Terminated", NODE_SHUTDOWN, (), id="node shutdown since Kubernetes 1.22"),
+        pytest.param(
+            "Shutdown", "Node is shutting, evicting pods", (), id="node shutdown before Kubernetes 1.22"
+        ),
         pytest.param("Evicted", "The node was low on resource: memory.", (), id="node out of memory"),
         pytest.param("Evicted", "Pod ephemeral local storage usage exceeds", (TARGET,), id="disk"),
         pytest.param("Preempting", "Preempted in order to admit critical pod", (), id="critical Pod"),
@@ -145,7 +149,7 @@ def test_container_that_the_kubelet_did_not_find_is_disrupted(reason: str, exit_
     assert message in ending.details
 
 
-def test_vanished_pod_of_a_live_job_is_disrupted() -> None:
+def test_deleted_pod_of_a_live_job_is_disrupted() -> None:
     ending = judge_ending(Known(job=a_job(), pod=a_pod(Running(), phase="Running"), pod_gone=True))
     assert isinstance(ending, Disrupted)
     assert ending.reason == "PodDeleted"

@@ -22,7 +22,7 @@ NO_CREDENTIALS = ClusterError(None, UNUSABLE_CREDENTIALS, "kubeconfig x does not
 INVALID = ClusterError(422, "Invalid", "spec is invalid")
 
 
-def reported(which: FailureClass) -> Failure:
+def reported_by_claude(which: FailureClass) -> Failure:
     return failures.reported_by_claude(ClassifiedFailure(which, "its text"), "Claude run failed")
 
 
@@ -110,22 +110,22 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.truncated("x"), "claude_truncated", C, TRANSIENT, False),
     (failures.init_failed("x"), "claude_init_failed", C, None, False),
     (failures.no_result("x"), "claude_no_result", C, None, False),
-    (reported(FailureClass.AUTH_REQUIRED), "claude_auth_required", C, None, False),
-    (reported(FailureClass.QUOTA), "provider_quota", C, "provider_quota", False),
-    (reported(FailureClass.TRANSIENT), "claude_transient_upstream", C, TRANSIENT, False),
-    (reported(FailureClass.CREDIT_EXHAUSTED), "claude_credit_exhausted", C, None, False),
-    (reported(FailureClass.MODEL_NOT_FOUND), "model_not_found", C, None, False),
-    (reported(FailureClass.PROMPT_TOO_LONG), "claude_prompt_too_long", C, None, False),
-    (reported(FailureClass.MAX_BUDGET), "claude_max_budget", C, None, False),
-    (reported(FailureClass.MAX_OUTPUT), "claude_max_output", C, None, False),
-    (reported(FailureClass.REFUSAL), "claude_refusal", C, "model_refusal", True),
-    (reported(FailureClass.CONTENT_FILTER), "claude_refusal", C, "model_refusal", False),
-    (reported(FailureClass.MAX_TURNS), "max_turns_exhausted", C, None, False),
+    (reported_by_claude(FailureClass.AUTH_REQUIRED), "claude_auth_required", C, None, False),
+    (reported_by_claude(FailureClass.QUOTA), "provider_quota", C, "provider_quota", False),
+    (reported_by_claude(FailureClass.TRANSIENT), "claude_transient_upstream", C, TRANSIENT, False),
+    (reported_by_claude(FailureClass.CREDIT_EXHAUSTED), "claude_credit_exhausted", C, None, False),
+    (reported_by_claude(FailureClass.MODEL_NOT_FOUND), "model_not_found", C, None, False),
+    (reported_by_claude(FailureClass.PROMPT_TOO_LONG), "claude_prompt_too_long", C, None, False),
+    (reported_by_claude(FailureClass.MAX_BUDGET), "claude_max_budget", C, None, False),
+    (reported_by_claude(FailureClass.MAX_OUTPUT), "claude_max_output", C, None, False),
+    (reported_by_claude(FailureClass.REFUSAL), "claude_refusal", C, "model_refusal", True),
+    (reported_by_claude(FailureClass.CONTENT_FILTER), "claude_refusal", C, "model_refusal", False),
+    (reported_by_claude(FailureClass.MAX_TURNS), "max_turns_exhausted", C, None, False),
     (failures.max_turns_again("x"), "claude_max_turns", C, None, False),
-    (reported(FailureClass.SESSION_UNAVAILABLE), "session_unavailable", C, None, True),
-    (reported(FailureClass.POISONED_SESSION), "claude_poisoned_previous_message_id", C, None, True),
-    (reported(FailureClass.EMPTY_REPLY), "llm_api_error", C, TRANSIENT, False),
-    (reported(FailureClass.OTHER), "claude_failed", C, None, False),
+    (reported_by_claude(FailureClass.SESSION_UNAVAILABLE), "session_unavailable", C, None, True),
+    (reported_by_claude(FailureClass.POISONED_SESSION), "claude_poisoned_previous_message_id", C, None, True),
+    (reported_by_claude(FailureClass.EMPTY_REPLY), "llm_api_error", C, TRANSIENT, False),
+    (reported_by_claude(FailureClass.OTHER), "claude_failed", C, None, False),
 ]
 EVIDENCE: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     # evidence: `executionRecovery` and `resultJson` of the result

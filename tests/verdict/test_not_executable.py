@@ -60,8 +60,9 @@ def test_long_hostile_line_is_searched_in_linear_time() -> None:
     assert time.process_time() - began < 2
 
 
-NO_SHELL = MESSAGES["runtime"][0]["line"]
+NO_SHELL, NO_SHELL_WITH_CRUN = MESSAGES["runtime"][0]["line"], MESSAGES["runtime"][4]["line"]
 NODE_TROUBLE = MESSAGES["other"]["runtime"][1]
+"""A message about a fault of the node, which may pass."""
 
 
 def failed_to_start(message: str, **more: object) -> PodSnapshot:
@@ -84,7 +85,7 @@ def test_container_that_the_runtime_could_not_start_never_began(
     assert never_began(known)
 
 
-def test_eviction_explains_a_container_that_could_not_be_started() -> None:
+def test_start_error_of_an_evicted_pod_is_reported_as_eviction() -> None:
     evicted = Condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting")
     verdict = judge_start(Known(job=a_job(), pod=failed_to_start(NODE_TROUBLE, conditions=(evicted,))))
     assert isinstance(verdict, LostBeforeStart)
@@ -93,10 +94,9 @@ def test_eviction_explains_a_container_that_could_not_be_started() -> None:
 
 @pytest.mark.parametrize("reason", ["CreateContainerError", "RunContainerError"])
 def test_container_whose_command_the_image_lacks_is_not_waited_for(reason: str) -> None:
-    message = MESSAGES["runtime"][4]["line"]
-    verdict = judge_start(Known(job=a_job(), pod=a_pod(Waiting(reason, message))))
+    verdict = judge_start(Known(job=a_job(), pod=a_pod(Waiting(reason, NO_SHELL_WITH_CRUN))))
     assert isinstance(verdict, NeverStarts)
-    assert message in verdict.why
+    assert NO_SHELL_WITH_CRUN in verdict.why
     other = judge_start(Known(job=a_job(), pod=a_pod(Waiting(reason, NODE_TROUBLE))))
     assert isinstance(other, StillWaiting)
 
@@ -107,7 +107,7 @@ def failure_of(exit_code: int, *, stderr: str = "", stdout: str = "", message: s
     reader.feed(stdout.encode())
     ending = Exited(Terminated(exit_code, "Error", message))
     found = classify_end(
-        Observation(ending, reader.finish(), None, None, RunFacts("job", "ns")),
+        Observation(ending, reader.finish(), log=None, relay=None, facts=RunFacts("job", "ns")),
         OutcomeInputs(datetime(2026, 1, 1, tzinfo=UTC)),
     )
     assert found is not None
@@ -150,7 +150,7 @@ def test_wrong_processor_in_the_containers_log_is_reported_with_the_image() -> N
     assert "another processor" in failure.next_step
 
 
-def test_words_about_a_missing_program_after_the_start_are_not_its_cause() -> None:
+def test_missing_program_is_not_the_cause_after_the_start_or_with_exit_code_1() -> None:
     init = '{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
     failure = failure_of(127, stdout=init, stderr="sh: 1: git: not found\n")
     assert "`image`" not in failure.next_step

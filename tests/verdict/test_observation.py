@@ -20,7 +20,7 @@ from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
 def termination_message(message: str, relay: RelaySummary | None = None) -> str:
     ending = Exited(Terminated(137, "Error", message))
     return Observation(
-        ending, StreamReader().finish(), None, relay, RunFacts("job", "ns")
+        ending, StreamReader().finish(), log=None, relay=relay, facts=RunFacts("job", "ns")
     ).termination_message
 
 
@@ -49,10 +49,20 @@ def test_json_and_marked_lines_are_removed_from_a_termination_message(message: s
         (StoppedAfterResult(300), a_job(deleting=True), False),
     ],
 )
-def test_stopped_agent_did_not_end_by_itself(ending: Ending, job: JobSnapshot, *, ended: bool) -> None:
+def test_agent_ended_by_itself_unless_it_was_stopped(
+    ending: Ending, job: JobSnapshot, *, ended: bool
+) -> None:
     facts, transcript = RunFacts("job", "ns"), StreamReader().finish()
-    assert Observation(ending, transcript, None, None, facts, Known(job=job)).agent_ended is ended
+    assert (
+        Observation(ending, transcript, log=None, relay=None, facts=facts, known=Known(job=job)).agent_ended
+        is ended
+    )
 
 
 def test_relay_summary_is_not_a_termination_message() -> None:
-    assert termination_message('{"relay":"0123abcd"}', RelaySummary(1, 1, None, 137)) == ""
+    assert (
+        termination_message(
+            '{"relay":"0123abcd"}', RelaySummary(bytes=1, lines=1, sha256=None, exit_code=137)
+        )
+        == ""
+    )

@@ -1,4 +1,4 @@
-"""Which messages of Kubernetes, container runtimes and registries report an obstacle that does not pass."""
+"""Whether a message about a Pod that does not start ends the wait, or which time budget it uses."""
 
 import tomllib
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ def test_final_refusal_of_the_pod_ends_the_wait(message: str) -> None:
 
 
 @each("temporary_refusals")
-def test_refusal_that_may_pass_uses_the_schedule_budget(message: str) -> None:
+def test_temporary_refusal_uses_the_schedule_budget(message: str) -> None:
     assert not refusal_is_final(message)
     verdict = judge_start(Known(job=a_job()), Obstacles(refusal=message))
     assert isinstance(verdict, StillWaiting)
@@ -42,7 +42,7 @@ def test_refusal_that_may_pass_uses_the_schedule_budget(message: str) -> None:
     assert message in verdict.why
 
 
-def test_refusal_before_the_pod_was_created_is_dropped() -> None:
+def test_earlier_refusal_is_ignored_once_the_pod_exists() -> None:
     verdict = judge_start(
         Known(job=a_job(), pod=a_pod()), Obstacles(refusal=MESSAGES["final_refusals"]["Pod Security"])
     )
@@ -58,7 +58,7 @@ def test_missing_image_has_a_budget_of_its_own(message: str) -> None:
 
 
 @each("refused_users")
-def test_container_that_must_not_run_as_root_but_would_ends_the_wait(message: str) -> None:
+def test_container_that_would_run_as_root_despite_run_as_non_root_never_starts(message: str) -> None:
     waiting = Waiting("CreateContainerConfigError", message)
     verdict = judge_start(Known(job=a_job(), pod=a_pod(waiting)))
     assert isinstance(verdict, NeverStarts)
@@ -88,7 +88,7 @@ def an_event(reason: str, message: str) -> EventSnapshot:
     return EventSnapshot("u", "Warning", reason, message, "Pod/x", datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def test_error_of_a_pull_that_only_an_event_reports_is_found() -> None:
+def test_pull_error_in_an_event_is_found_if_the_pod_status_lacks_it() -> None:
     event = an_event(
         "Failed", f'Failed to pull image "x:1": rpc error: {MESSAGES["missing_images"]["containerd"]}'
     )
@@ -161,7 +161,7 @@ def test_failed_pull_that_only_events_report_is_quoted_until_the_image_is_pulled
         ("1 node(s) didn't find available persistent volumes to bind.", "storage class"),
     ],
 )
-def test_why_a_volume_keeps_a_pod_from_its_node_is_explained(message: str, meaning: str) -> None:
+def test_message_about_a_volume_that_prevents_scheduling_is_explained(message: str, meaning: str) -> None:
     unscheduled = (Condition("PodScheduled", "False", "Unschedulable", message),)
     verdict = judge_start(Known(job=a_job(), pod=a_pod(node="", conditions=unscheduled)))
     assert isinstance(verdict, StillWaiting)
@@ -170,7 +170,7 @@ def test_why_a_volume_keeps_a_pod_from_its_node_is_explained(message: str, meani
     assert meaning in verdict.why
 
 
-def test_volume_that_another_node_uses_is_named_while_the_pod_waits() -> None:
+def test_volume_that_is_still_attached_to_another_node_is_reported() -> None:
     event = EventSnapshot(
         "e", "Warning", "FailedAttachVolume", 'Multi-Attach error for volume "pvc-1" Volume is in use'
     )

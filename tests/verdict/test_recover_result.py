@@ -1,4 +1,4 @@
-"""A result counts only if it is not overtaken: no `init` event and no answer of the model follows it.
+"""A result is used only if it is not overtaken: an `init` event or an answer of the model after it does that.
 
 `recover_result` applies this rule to the relay's summary if the log lacks the end of the output.
 """
@@ -98,9 +98,9 @@ def code_without_result(names: Sequence[str]) -> str:
 
 @given(EVENT_ORDERS, st.sampled_from(sorted(ENDINGS)))
 @settings(max_examples=400)
-def test_outcome_follows_the_last_decisive_event_of_any_order(names: list[str], end: str) -> None:
+def test_outcome_follows_the_last_decisive_event_in_any_order_of_events(names: list[str], end: str) -> None:
     ending, code = ENDINGS[end]
-    observation = Observation(ending, read(names), None, None, RunFacts("job", "ns"))
+    observation = Observation(ending, read(names), log=None, relay=None, facts=RunFacts("job", "ns"))
     failure = classify_end(observation, OutcomeInputs(NOW))
     wire = build_result(failure, observation, ResultInputs(NOW)).to_wire()
     match last_decisive(names):
@@ -136,7 +136,7 @@ def test_outcome_follows_the_relay_summary_if_the_log_lost_its_tail(
         last="result" if final else last_decisive(names),
     )
     transcript = recover_result(read(names[:read_count]), relay)
-    observation = Observation(ENDINGS[end][0], transcript, None, relay, RunFacts("job", "ns"))
+    observation = Observation(ENDINGS[end][0], transcript, log=None, relay=relay, facts=RunFacts("job", "ns"))
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert (failure is None) is (last_decisive(names) in {"success", "zero turn"})
     if last_decisive(names) == "failure":
@@ -148,7 +148,9 @@ def test_outcome_follows_the_relay_summary_if_the_log_lost_its_tail(
 
 def test_overtaken_result_counts_for_usage_but_not_as_a_success() -> None:
     transcript = read(["init", "answer", "success", "init"])
-    observation = Observation(Exited(Terminated(143)), transcript, None, None, RunFacts("job", "ns"))
+    observation = Observation(
+        Exited(Terminated(143)), transcript, log=None, relay=None, facts=RunFacts("job", "ns")
+    )
     wire = build_result(
         classify_end(observation, OutcomeInputs(NOW)), observation, ResultInputs(NOW)
     ).to_wire()
@@ -175,10 +177,24 @@ def test_lines_of_another_program_set_neither_session_nor_cost() -> None:
     events = [EVENTS["init"], *forged, EVENTS["answer"], EVENTS["success"] | {"total_cost_usd": 0.25}]
     lines = [json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events]
     reader.feed(b"".join(lines))
-    counted = sum(map(len, [lines[0], *lines[3:]]))
-    relay = RelaySummary(counted, 3, None, 0, "s", "success", is_error=False, cost_usd=0.25, last="result")
+    relay_bytes = sum(map(len, [lines[0], *lines[3:]]))
+    relay = RelaySummary(
+        bytes=relay_bytes,
+        lines=3,
+        sha256=None,
+        exit_code=0,
+        session_id="s",
+        subtype="success",
+        is_error=False,
+        cost_usd=0.25,
+        last="result",
+    )
     observation = Observation(
-        Exited(Terminated(0)), recover_result(reader.finish(), relay), None, relay, RunFacts("job", "ns")
+        Exited(Terminated(0)),
+        recover_result(reader.finish(), relay),
+        log=None,
+        relay=relay,
+        facts=RunFacts("job", "ns"),
     )
     failure = classify_end(observation, OutcomeInputs(NOW))
     wire = build_result(failure, observation, ResultInputs(NOW)).to_wire()
@@ -188,15 +204,26 @@ def test_lines_of_another_program_set_neither_session_nor_cost() -> None:
     assert str(FOREIGN_OUTPUT) in wire["resultJson"]["warnings"]
 
 
-def test_relay_that_could_not_count_changes_nothing() -> None:
+def test_summary_of_a_relay_that_could_not_count_changes_nothing() -> None:
     transcript = read(["init", "answer", "success"])
-    relay = RelaySummary(0, 0, None, 0, "s", "success", is_error=False, last="result")
+    relay = RelaySummary(
+        bytes=0,
+        lines=0,
+        sha256=None,
+        exit_code=0,
+        session_id="s",
+        subtype="success",
+        is_error=False,
+        last="result",
+    )
     assert recover_result(transcript, relay) == transcript
 
 
 def test_relay_summary_is_ignored_if_the_log_is_complete() -> None:
     names = ["init", "answer", "success", "init", "answer"]
-    relay = RelaySummary(len(printed(names)), 5, None, 137, subtype="success", is_error=False)
+    relay = RelaySummary(
+        bytes=len(printed(names)), lines=5, sha256=None, exit_code=137, subtype="success", is_error=False
+    )
     assert recover_result(read(names), relay).result is None
 
 
@@ -208,7 +235,14 @@ def test_lost_tail_adds_a_warning(relay_subtype: str | None, warning: RunWarning
     error = None if relay_subtype is None else False
     last = "result" if relay_subtype else "answer"
     relay = RelaySummary(
-        MORE_BYTES, 9, None, 0, subtype=relay_subtype, is_error=error, cost_usd=0.5, last=last
+        bytes=MORE_BYTES,
+        lines=9,
+        sha256=None,
+        exit_code=0,
+        subtype=relay_subtype,
+        is_error=error,
+        cost_usd=0.5,
+        last=last,
     )
     transcript = recover_result(read(names), relay)
     assert warning in transcript.warnings
@@ -216,23 +250,33 @@ def test_lost_tail_adds_a_warning(relay_subtype: str | None, warning: RunWarning
     assert transcript.cost_usd == (0.5 if relay_subtype else None)
 
 
-def test_lost_result_is_another_result_only_if_its_total_differs() -> None:
+def test_result_of_the_relay_replaces_the_one_in_the_log_only_if_its_cost_differs() -> None:
     for total, cost in ((None, 0.1), (0.1, 0.1), (0.3, 0.3)):
         reader = StreamReader()
         event = EVENTS["success"] | {"total_cost_usd": 0.1}
         reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
-        relay = RelaySummary(MORE_BYTES, 9, None, 0, subtype="success", is_error=False, cost_usd=total)
+        relay = RelaySummary(
+            bytes=MORE_BYTES,
+            lines=9,
+            sha256=None,
+            exit_code=0,
+            subtype="success",
+            is_error=False,
+            cost_usd=total,
+        )
         transcript = recover_result(reader.finish(), relay)
         assert transcript.cost_usd == cost
         assert (RESULT_FROM_RELAY in transcript.warnings) is (total == 0.3)
 
 
 def test_lost_result_without_a_subtype_is_recovered() -> None:
-    relay = RelaySummary(MORE_BYTES, 9, None, 0, is_error=False)
+    relay = RelaySummary(bytes=MORE_BYTES, lines=9, sha256=None, exit_code=0, is_error=False)
     transcript = recover_result(read(["init", "answer"]), relay)
     assert (
         classify_end(
-            Observation(Exited(Terminated(0)), transcript, None, relay, RunFacts("job", "ns")),
+            Observation(
+                Exited(Terminated(0)), transcript, log=None, relay=relay, facts=RunFacts("job", "ns")
+            ),
             OutcomeInputs(NOW),
         )
         is None
@@ -244,7 +288,9 @@ def test_success_with_unknown_subtype_adds_a_warning(subtype: str | None) -> Non
     reader = StreamReader()
     event = EVENTS["success"] | {"subtype": subtype}
     reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
-    observation = Observation(Exited(Terminated(0)), reader.finish(), None, None, RunFacts("job", "ns"))
+    observation = Observation(
+        Exited(Terminated(0)), reader.finish(), log=None, relay=None, facts=RunFacts("job", "ns")
+    )
     assert classify_end(observation, OutcomeInputs(NOW)) is None
     wire = build_result(None, observation, ResultInputs(NOW)).to_wire()
     assert any(repr(subtype) in warning for warning in wire["resultJson"]["warnings"])
@@ -254,7 +300,9 @@ def test_success_with_unknown_subtype_adds_a_warning(subtype: str | None) -> Non
     ("code", "name"), [(137, "SIGKILL"), (143, "SIGTERM"), (139, "SIGSEGV"), (132, "SIGILL")]
 )
 def test_kill_before_the_first_answer_does_not_suggest_another_model(code: int, name: str) -> None:
-    observation = Observation(Exited(Terminated(code)), read(["init"]), None, None, RunFacts("job", "ns"))
+    observation = Observation(
+        Exited(Terminated(code)), read(["init"]), log=None, relay=None, facts=RunFacts("job", "ns")
+    )
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "claude_init_failed"

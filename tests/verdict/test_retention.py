@@ -29,7 +29,7 @@ def test_finished_job_whose_log_could_not_be_read_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "expected"),
+    ("known", "stays"),
     [
         (Known(a_job(), a_pod(phase="Failed")), True),
         (Known(a_job(), a_pod(phase="Failed", deleting=True)), False),
@@ -37,15 +37,16 @@ def test_finished_job_whose_log_could_not_be_read_is_kept() -> None:
         (Known(a_job()), False),
     ],
 )
-def test_pod_that_is_deleted_or_gone_does_not_stay(known: Known, expected: bool) -> None:  # noqa: FBT001
-    assert pod_stays(known) is expected
+def test_pod_that_is_deleted_or_gone_does_not_stay(known: Known, stays: bool) -> None:  # noqa: FBT001
+    assert pod_stays(known) is stays
 
 
 STOPPED = {"parallelism": 0}
+"""A Job that creates no Pod any more."""
 
 
 @pytest.mark.parametrize(
-    ("job", "pod", "gone", "expected"),
+    ("job", "pod", "pod_gone", "is_endless"),
     [
         (STOPPED, {"phase": "Failed"}, False, True),
         (STOPPED, {"phase": "Running", "deleting": True}, False, True),
@@ -56,11 +57,11 @@ STOPPED = {"parallelism": 0}
         ({}, {"phase": "Failed"}, False, False),
     ],
 )
-def test_job_without_replacement_whose_pod_failed_never_finishes(
+def test_job_never_finishes_if_it_is_stopped_and_its_pod_failed(
     job: dict[str, Any],
     pod: dict[str, Any],
-    gone: bool,  # noqa: FBT001
-    expected: bool,  # noqa: FBT001
+    pod_gone: bool,  # noqa: FBT001
+    is_endless: bool,  # noqa: FBT001
 ) -> None:
-    known = Known(a_job(**job), a_pod(**pod), pod_gone=gone)
-    assert never_finishes(known) is expected
+    known = Known(a_job(**job), a_pod(**pod), pod_gone=pod_gone)
+    assert never_finishes(known) is is_endless

@@ -6,7 +6,7 @@ from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.session_report import SessionReport, session_fields, session_warnings
 
 KEPT = SessionReport("auto", "c", resumed=True)
-SUMMARY = RelaySummary(0, 0, None, 0)
+SUMMARY = RelaySummary(bytes=0, lines=0, sha256=None, exit_code=0)
 TROUBLE = replace(SUMMARY, session_trouble="the session volume cannot be used: Read-only file system")
 
 

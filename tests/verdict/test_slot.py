@@ -1,7 +1,7 @@
 """Whether a run may create a Job for its slot, has to adopt a Job or to wait, or is blocked.
 
-An orphan is a Job whose process is gone. A collected Job is one whose result a run has taken. A detached Job
-belongs to its run, and not to a process.
+An orphan is a Job whose host process has ended. A collected Job is one whose result a run has received. A
+detached Job belongs to its run, and not to a process.
 """
 
 from dataclasses import replace
@@ -53,7 +53,7 @@ def test_finished_job_of_another_run_does_not_block() -> None:
 
 def test_held_job_of_another_run_blocks_and_is_named() -> None:
     job = a_job("their-job", run="other")
-    verdict = judge_slot([job], OUR_RUN, {job.ref.uid})
+    verdict = judge_slot([job], OUR_RUN, held={job.ref.uid})
     assert isinstance(verdict, Blocked)
     assert "their-job" in verdict.failure.message
 
@@ -66,7 +66,7 @@ def test_newest_own_job_is_adopted() -> None:
 
 def test_job_held_by_this_process_is_not_adopted() -> None:
     job = a_job()
-    assert isinstance(judge_slot([job], OUR_RUN, {job.ref.uid}), Blocked)
+    assert isinstance(judge_slot([job], OUR_RUN, held={job.ref.uid}), Blocked)
 
 
 def test_running_pod_of_a_deleted_job_is_waited_for() -> None:
@@ -82,34 +82,35 @@ def test_running_pod_of_a_collected_job_is_waited_for() -> None:
     assert judge_slot([taken], OUR_RUN, pods=[pod]) == PodsRemaining((pod,))
 
 
-def pod_kept_running_by_a_mesh_proxy(agent: ContainerState) -> PodSnapshot:
+def pod_with_a_running_mesh_proxy(agent: ContainerState) -> PodSnapshot:
     """A service mesh has added a container, which is listed first and does not end with the agent."""
     containers = (ContainerSnapshot("istio-proxy", Running()), ContainerSnapshot("claude", agent))
     return a_pod(phase="Running", containers=containers)
 
 
-PROXY_LEFT = pod_kept_running_by_a_mesh_proxy(Terminated(0, "Completed"))
-PROXY_AND_AGENT = pod_kept_running_by_a_mesh_proxy(Running())
+ONLY_PROXY_RUNS = pod_with_a_running_mesh_proxy(Terminated(0, "Completed"))
+PROXY_AND_AGENT_RUN = pod_with_a_running_mesh_proxy(Running())
 
 
 def test_pod_in_which_only_a_mesh_proxy_runs_is_not_waited_for() -> None:
     taken = a_job(run="other", annotations={TAKEN_ANNOTATION: "now"})
     for jobs in ([taken], [a_job(run="other", deleting=True)], []):
-        assert judge_slot(jobs, OUR_RUN, pods=[PROXY_LEFT]) == Free()
-        assert judge_slot(jobs, OUR_RUN, pods=[PROXY_AND_AGENT]) == PodsRemaining((PROXY_AND_AGENT,))
+        assert judge_slot(jobs, OUR_RUN, pods=[ONLY_PROXY_RUNS]) == Free()
+        assert judge_slot(jobs, OUR_RUN, pods=[PROXY_AND_AGENT_RUN]) == PodsRemaining((PROXY_AND_AGENT_RUN,))
 
 
 def test_job_in_which_only_a_mesh_proxy_runs_counts_as_finished() -> None:
     theirs = a_job(run="other", task="other")
-    assert judge_slot([theirs], OUR_RUN, pods=[PROXY_LEFT]) == Free((theirs,), endless=(theirs,))
-    assert isinstance(judge_slot([theirs], OUR_RUN, pods=[PROXY_AND_AGENT]), Blocked)
-    assert isinstance(judge_slot([theirs], OUR_RUN, pods=[PROXY_LEFT, PROXY_AND_AGENT]), Blocked)
+    assert judge_slot([theirs], OUR_RUN, pods=[ONLY_PROXY_RUNS]) == Free((theirs,), endless=(theirs,))
+    assert isinstance(judge_slot([theirs], OUR_RUN, pods=[PROXY_AND_AGENT_RUN]), Blocked)
+    assert isinstance(judge_slot([theirs], OUR_RUN, pods=[ONLY_PROXY_RUNS, PROXY_AND_AGENT_RUN]), Blocked)
     own = a_job()
-    assert judge_slot([own], OUR_RUN, pods=[PROXY_LEFT]) == Adopt(own, own=True)
-    assert judge_slot([theirs], OUR_RUN, detached={theirs.ref.uid}, pods=[PROXY_LEFT]) == Free()
+    assert judge_slot([own], OUR_RUN, pods=[ONLY_PROXY_RUNS]) == Adopt(own, own=True)
+    assert judge_slot([theirs], OUR_RUN, detached={theirs.ref.uid}, pods=[ONLY_PROXY_RUNS]) == Free()
 
 
 def test_job_whose_pod_pushes_the_agents_work_is_not_deleted() -> None:
+    """Only the Jobs in `endless` are deleted."""
     theirs = a_job(run="other", task="other")
     agent, push = (
         ContainerSnapshot("claude", Terminated(0, "Completed")),
@@ -124,7 +125,7 @@ def test_job_whose_pod_pushes_the_agents_work_is_not_deleted() -> None:
     assert judge_slot([theirs], OUR_RUN, pods=[pushed]) == Free((theirs,), endless=(theirs,))
 
 
-def test_job_whose_condition_is_late_is_left_to_its_ttl() -> None:
+def test_job_whose_pod_succeeded_before_its_condition_is_set_is_not_deleted() -> None:
     theirs = a_job(run="other", task="other")
     over = a_pod(Terminated(0, "Completed"), phase="Succeeded")
     assert judge_slot([theirs], OUR_RUN, pods=[over]) == Free((theirs,))
@@ -143,7 +144,7 @@ def test_pod_of_another_task_does_not_block_in_task_scope() -> None:
 
 def test_job_of_another_task_blocks_only_in_agent_scope() -> None:
     other = a_job(run="other", task="task-2")
-    assert judge_slot([other], Claimant("run-1", "task-1", only_task=True), {other.ref.uid}) == Free()
+    assert judge_slot([other], Claimant("run-1", "task-1", only_task=True), held={other.ref.uid}) == Free()
     assert isinstance(judge_slot([other], OUR_RUN), Blocked)
 
 
@@ -331,8 +332,10 @@ OPTIONAL_ID = st.sampled_from([None, "", "a", "b"])
 def jobs_with_missing_ids(draw: st.DrawFn) -> JobSnapshot:
     keys = (RUN_LABEL, TASK_LABEL, SESSION_LABEL, WAKE_ANNOTATION)
     values = {key: value for key in keys if (value := draw(OPTIONAL_ID)) is not None}
-    ends = finished() if draw(st.booleans()) else ()
-    return a_job(draw(st.sampled_from(["job", "named"])), labels=values, annotations=values, conditions=ends)
+    conditions = finished() if draw(st.booleans()) else ()
+    return a_job(
+        draw(st.sampled_from(["job", "named"])), labels=values, annotations=values, conditions=conditions
+    )
 
 
 CLAIMANTS = st.builds(

@@ -91,7 +91,7 @@ def test_init_exit_code_of_a_pod_suspended_by_queue_is_ignored() -> None:
     assert verdict.budget is StartBudget.START
 
 
-def test_failed_pod_of_a_suspended_job_is_not_waited_for() -> None:
+def test_pod_of_a_suspended_job_that_failed_by_itself_is_not_waited_for() -> None:
     init = (ContainerSnapshot("setup", Terminated(3, "Error")),)
     pod = a_pod(Waiting("PodInitializing"), phase="Failed", init_containers=init)
     assert isinstance(judged(a_job(suspended=True, labels=QUEUE), pod), NeverStarts)
@@ -168,7 +168,7 @@ def test_missing_secret_uses_the_start_budget() -> None:
     assert verdict.budget is StartBudget.START
 
 
-def test_volumes_and_slow_pull_use_the_pull_budget() -> None:
+def test_mounting_volumes_and_pulling_the_image_use_the_pull_budget() -> None:
     verdict = judged(a_job(), a_pod(Waiting("ContainerCreating")))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.PULL
@@ -328,7 +328,7 @@ NODE_LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
 
 
 @pytest.mark.parametrize(
-    ("pod", "proven"),
+    ("pod", "never"),
     [
         (a_pod(NO_IMAGE), True),
         (a_pod(node=""), True),
@@ -338,9 +338,12 @@ NODE_LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
         (a_pod(Running()), False),
     ],
 )
-def test_only_the_last_state_of_a_gone_pod_proves_that_it_never_began(pod: PodSnapshot, proven: bool) -> None:  # noqa: FBT001
+def test_only_the_final_state_of_a_deleted_pod_proves_that_it_never_began(
+    pod: PodSnapshot,
+    never: bool,  # noqa: FBT001
+) -> None:
     last = Known(job=a_job(), pod=pod, pod_gone=True, pod_is_final=True)
-    assert never_began(last) is proven
+    assert never_began(last) is never
     assert not never_began(Known(job=a_job(), pod=pod, pod_gone=True))
     assert not never_began(Known(job=a_job(), pod=pod))
     assert not never_began(Known(job=a_job(conditions=finished()), pod=pod, pod_gone=True, pod_is_final=True))

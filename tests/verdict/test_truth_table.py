@@ -69,11 +69,11 @@ OUTPUTS: dict[str, list[dict[str, Any] | str]] = {
     "zero turn, then init": [INIT, result(result="", num_turns=0), INIT],
     "failure, then more": [INIT, result(error=True, result="API Error: 500 x"), INIT, ANSWER],
     "success, then a sub-agent": [INIT, ANSWER, result(result="Hello"), ANSWER | {"parent_tool_use_id": "t"}],
-    "success of another name": [INIT, ANSWER, result("end_turn", result="Hello")],
-    "success without a name": [INIT, ANSWER, result("", result="Hello")],
-    "subtype error, no flag": [INIT, ANSWER, result("error_of_any_kind")],
+    "success with another subtype": [INIT, ANSWER, result("end_turn", result="Hello")],
+    "success with an empty subtype": [INIT, ANSWER, result("", result="Hello")],
+    "error subtype without is_error": [INIT, ANSWER, result("error_of_any_kind")],
     "is_error, api 500": [INIT, result(error=True, result="API Error: 500 x", api_error_status=500)],
-    "is_error, no class": [INIT, result(error=True, result="Something else")],
+    "is_error of no known class": [INIT, result(error=True, result="Something else")],
     "max turns": [INIT, ANSWER, result("error_max_turns", error=True, errors=["Reached maximum"])],
     "error_during_execution": [INIT, ANSWER, result("error_during_execution", error=True, errors=["boom"])],
     "failure, then success": [
@@ -108,11 +108,11 @@ WITH_FINAL_RESULT = {
     "success, stop_reason null": OK,
     "success, empty": OK,
     "success, then a sub-agent": OK,
-    "success of another name": OK,
-    "success without a name": OK,
-    "subtype error, no flag": "claude_failed",
+    "success with another subtype": OK,
+    "success with an empty subtype": OK,
+    "error subtype without is_error": "claude_failed",
     "is_error, api 500": "claude_transient_upstream",
-    "is_error, no class": "claude_failed",
+    "is_error of no known class": "claude_failed",
     "max turns": "max_turns_exhausted",
     "error_during_execution": "claude_failed",
     "failure, then success": OK,
@@ -135,13 +135,13 @@ WITHOUT_FINAL_RESULT = {
 }
 """Outcomes without a final result, if the container ended by itself."""
 DECISIVE = {"deadline": "timeout", "cancelled": "cancelled"}
-"""Endings that decide regardless of the output."""
+"""Error codes of the endings that decide the outcome whatever the output is."""
 DISRUPTIONS = {
     "evicted": "k8s_pod_disrupted",
     "job deleted": "k8s_job_deleted_externally",
     "pod gone without its log": "k8s_pod_reattach_failed",
 }
-"""Endings that decide if there is no final result."""
+"""Error codes of the endings that decide the outcome if there is no final result."""
 
 
 def expected(output: str, ending: str) -> str:
@@ -158,13 +158,15 @@ def observe(
         text = line if isinstance(line, str) else json.dumps(line, separators=(",", ":"))
         reader.feed(text.encode() + b"\n")
     transcript = recover_result(reader.finish(), relay)
-    return Observation(ending, transcript, None, relay, RunFacts("job", "ns", seconds_running=5.0))
+    return Observation(
+        ending, transcript, log=None, relay=relay, facts=RunFacts("job", "ns", seconds_running=5.0)
+    )
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_outcome_follows_the_truth_table(output: str, ending: str) -> None:
-    failure = classify_end(observe(OUTPUTS[output], ENDINGS[ending]), OutcomeInputs(NOW, 60))
+    failure = classify_end(observe(OUTPUTS[output], ENDINGS[ending]), OutcomeInputs(NOW, timeout=60))
     assert (OK if failure is None else str(failure.code)) == expected(output, ending)
     if failure is not None:
         assert failure.message
@@ -179,7 +181,16 @@ def test_truth_table_is_complete() -> None:
 
 @pytest.mark.parametrize("ending", EXITS)
 def test_result_missing_in_the_log_is_taken_from_the_relay_summary(ending: str) -> None:
-    relay = RelaySummary(9, 1, None, 0, session_id="s", subtype="success", is_error=False, cost_usd=0.5)
+    relay = RelaySummary(
+        bytes=9,
+        lines=1,
+        sha256=None,
+        exit_code=0,
+        session_id="s",
+        subtype="success",
+        is_error=False,
+        cost_usd=0.5,
+    )
     observation = observe(OUTPUTS["cut short"], ENDINGS[ending], relay)
     assert classify_end(observation, OutcomeInputs(NOW)) is None
     assert observation.transcript.session_id == "s"
@@ -187,8 +198,16 @@ def test_result_missing_in_the_log_is_taken_from_the_relay_summary(ending: str) 
     assert any("missing from the log" in warning.text for warning in observation.transcript.warnings)
 
 
-def test_failure_lost_with_the_log_comes_from_the_relay_summary() -> None:
-    relay = RelaySummary(9, 1, None, 1, session_id="asked", subtype="error_max_turns", is_error=True)
+def test_failure_that_the_log_lacks_comes_from_the_relay_summary() -> None:
+    relay = RelaySummary(
+        bytes=9,
+        lines=1,
+        sha256=None,
+        exit_code=1,
+        session_id="asked",
+        subtype="error_max_turns",
+        is_error=True,
+    )
     observation = observe([], ENDINGS["exit 1"], relay)
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
@@ -199,8 +218,8 @@ def test_failure_lost_with_the_log_comes_from_the_relay_summary() -> None:
 
 @pytest.mark.parametrize("last", ["answer", "init"])
 @pytest.mark.parametrize("ending", EXITS)
-def test_result_is_dropped_if_lost_output_followed_it(ending: str, last: str) -> None:
-    relay = RelaySummary(MORE_BYTES, 9, None, 0, last=last)
+def test_result_is_dropped_if_output_that_the_log_lacks_followed_it(ending: str, last: str) -> None:
+    relay = RelaySummary(bytes=MORE_BYTES, lines=9, sha256=None, exit_code=0, last=last)
     observation = observe(OUTPUTS["success"], ENDINGS[ending], relay)
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
@@ -208,15 +227,32 @@ def test_result_is_dropped_if_lost_output_followed_it(ending: str, last: str) ->
     assert observation.transcript.usage is not None
 
 
-def test_lost_later_result_replaces_the_one_in_the_log() -> None:
-    relay = RelaySummary(MORE_BYTES, 9, None, 1, subtype="error_max_turns", is_error=True, last="result")
+def test_later_result_of_the_relay_summary_replaces_the_one_in_the_log() -> None:
+    relay = RelaySummary(
+        bytes=MORE_BYTES,
+        lines=9,
+        sha256=None,
+        exit_code=1,
+        subtype="error_max_turns",
+        is_error=True,
+        last="result",
+    )
     failure = classify_end(observe(OUTPUTS["success"], ENDINGS["exit 1"], relay), OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
 
 
 def test_result_in_the_log_is_kept_if_the_relay_agrees() -> None:
-    relay = RelaySummary(MORE_BYTES, 9, None, 0, "other", "success", is_error=False, last="result")
+    relay = RelaySummary(
+        bytes=MORE_BYTES,
+        lines=9,
+        sha256=None,
+        exit_code=0,
+        session_id="other",
+        subtype="success",
+        is_error=False,
+        last="result",
+    )
     assert (
         observe(OUTPUTS["success"], ENDINGS["exit 0"], relay).transcript
         == observe(OUTPUTS["success"], ENDINGS["exit 0"]).transcript
@@ -255,12 +291,29 @@ def warnings(relay: RelaySummary | None, log: LogReport | None) -> list[str]:
 
 
 def test_unusable_output_copy_is_a_warning() -> None:
-    relay = RelaySummary(9, 1, None, 0, copied=4, copy_trouble="the copy ends after 4 bytes: disk full")
-    log = LogReport(True, 9, 1, 0, (), 0, None, "", "Permission denied")
-    (ours,) = warnings(None, log)
-    assert "(Permission denied)" in ours
+    relay = RelaySummary(
+        bytes=9,
+        lines=1,
+        sha256=None,
+        exit_code=0,
+        copied=4,
+        copy_trouble="the copy ends after 4 bytes: disk full",
+    )
+    log = LogReport(
+        complete=True,
+        bytes=9,
+        lines=1,
+        reconnects=0,
+        gaps=(),
+        sink_failures=0,
+        first_sink_error=None,
+        sha256="",
+        file_trouble="Permission denied",
+    )
+    (file_warning,) = warnings(None, log)
+    assert "(Permission denied)" in file_warning
     assert warnings(relay, None) == [f"log_copy_unusable: {relay.copy_trouble}"]
-    assert warnings(relay, log) == [f"log_copy_unusable: {relay.copy_trouble}", ours]
+    assert warnings(relay, log) == [f"log_copy_unusable: {relay.copy_trouble}", file_warning]
     assert warnings(replace(relay, copy_trouble=None), replace(log, file_trouble=None)) == []
 
 
@@ -291,7 +344,7 @@ def test_timeout_or_cancellation_after_a_final_result_keeps_its_fields(output: s
     ]
     observation = observe(lines, ENDINGS[ending])
     wire = build_result(
-        classify_end(observation, OutcomeInputs(NOW, 60)), observation, ResultInputs(NOW)
+        classify_end(observation, OutcomeInputs(NOW, timeout=60)), observation, ResultInputs(NOW)
     ).to_wire()
     results = sum(isinstance(line, dict) and line["type"] == "result" for line in lines)
     assert wire["errorCode"] == DECISIVE[ending]

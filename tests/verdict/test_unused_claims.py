@@ -1,4 +1,4 @@
-"""Which claims may be removed."""
+"""Which PersistentVolumeClaims may be removed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ MONTH = timedelta(days=30)
 
 
 def a_claim(used: float | None = 40, created: float | None = 100, **fields: object) -> ClaimSnapshot:
-    """A claim last used and created so many days ago."""
+    """A claim that was last used and created this many days ago; None: the claim does not say it."""
     annotations = {LAST_USED_ANNOTATION: format_time(NOW - timedelta(days=used))} if used is not None else {}
     made = NOW - timedelta(days=created) if created is not None else None
     return ClaimSnapshot("ns", "c", "uid", created=made, annotations=annotations, **fields)  # type: ignore[arg-type]
@@ -45,13 +45,13 @@ def test_claim_unused_for_longer_may_be_removed() -> None:
     ("claim", "why"),
     [
         (a_claim(used=29), "it was used 29.0 days ago"),
-        (a_claim(used=-5), "it was used 0.0 days ago"),
-        (a_claim(used=400, created=3), "it was used 3.0 days ago"),
+        (a_claim(used=-5), "it was used 0.0 days ago"),  # by a host whose clock is ahead
+        (a_claim(used=400, created=3), "it was used 3.0 days ago"),  # the later of the two times
         (a_claim(used=None, created=None), "it is unknown when it was last used"),
         (a_claim(deleting=True), "it is being deleted already"),
     ],
 )
-def test_claim_used_recently_is_kept(claim: ClaimSnapshot, why: str) -> None:
+def test_claim_that_may_be_in_use_or_is_being_deleted_is_kept(claim: ClaimSnapshot, why: str) -> None:
     assert why_kept(claim) == why
 
 

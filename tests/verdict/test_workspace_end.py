@@ -54,14 +54,14 @@ def test_report_of_another_nonce_says_nothing() -> None:
     assert (describe_clone(pod, "ffffffff"), why_not_cloned(pod, "ffffffff")) == ("", "")
 
 
-def test_clone_gives_no_warning() -> None:
+def test_successful_clone_gives_no_warning() -> None:
     pod = a_pod_after_clone(commit="a" * 40, branch="main")
     assert describe_clone(pod, NONCE) == "Workspace: cloned aaaaaaaaaaaa, branch main"
     assert why_not_cloned(pod, NONCE) == ""
 
 
-def test_clone_that_must_not_fail_is_a_failure() -> None:
-    failure = clone_failure(a_pod_after_clone(75, "the image of this container has no git"))
+def test_failed_clone_that_the_run_requires_is_a_failure() -> None:
+    failure = clone_failure(a_pod_after_clone(code=75, message="the image of this container has no git"))
     assert failure is not None
     assert failure.code == "k8s_workspace_unavailable"
 
