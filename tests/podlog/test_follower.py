@@ -42,8 +42,16 @@ async def test_lines_are_delivered_at_once_and_matching_totals_need_no_further_r
         scenario.write_lines("two")
         scenario.write_mark("e to stderr")
         await asyncio.sleep(1)
-    # complete; 8 bytes in 2 lines; no reconnect, gap or error of the sink
-    assert scenario.report == LogReport(True, 8, 2, 0, (), 0, None, totals(b"one\ntwo\n").sha256)
+    assert scenario.report == LogReport(
+        complete=True,
+        bytes=8,
+        lines=2,
+        reconnects=0,
+        gaps=(),
+        sink_failures=0,
+        first_sink_error=None,
+        sha256=totals(b"one\ntwo\n").sha256,
+    )
     assert scenario.sink.err == b"to stderr\n"
     assert len(scenario.log.requests) == 1
 
@@ -90,7 +98,7 @@ async def test_container_end_at_the_time_of_a_read_timeout_causes_no_other_error
     ended.add_done_callback(connection.shorten_timeout)
     loop.call_later(5, ended.set_result, None)
     with pytest.raises(TimeoutError):
-        await connection.read(stream, 5)
+        await connection.read(stream, timeout=5)
     await stream.close()
     assert errors == []
 
@@ -127,7 +135,7 @@ async def test_quiet_container_is_followed_for_a_day() -> None:
         scenario.write_lines("two")
         await asyncio.sleep(1)
         assert scenario.out == "one\ntwo\n"
-    assert len(scenario.log.requests) < 24 * 60 + 10
+    assert len(scenario.log.requests) < 24 * 60 + 10  # one check a minute
 
 
 async def test_stream_cut_every_minute_for_a_day_loses_nothing() -> None:
@@ -139,7 +147,7 @@ async def test_stream_cut_every_minute_for_a_day_loses_nothing() -> None:
             await asyncio.sleep(60)
     assert scenario.out == "".join(f"{number}\n" for number in range(24 * 60))
     assert scenario.report
-    assert scenario.report.reconnects > 500
+    assert scenario.report.reconnects > 500  # the other faults cut bounded reads
     assert not scenario.report.gaps
 
 
@@ -160,9 +168,9 @@ async def test_outage_is_retried_without_limit_and_reported_once_a_minute() -> N
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(300)
-        assert len(scenario.log.requests) < 110
+        assert len(scenario.log.requests) < 110  # one every 3 s or less often
         reported = [notice for notice in scenario.sink.notices if isinstance(notice, Reconnecting)]
-        assert 4 <= len(reported) <= 6
+        assert 4 <= len(reported) <= 6  # in five minutes
         await asyncio.sleep(600)
         scenario.write_lines("two")
         await asyncio.sleep(1)
@@ -177,7 +185,7 @@ async def test_unreachable_server_is_found_within_a_second_of_its_return() -> No
             scenario.write_lines("one")
             await asyncio.sleep(seconds)
             scenario.write_lines("two")
-            assert len(scenario.log.requests) < 1.3 * seconds
+            assert len(scenario.log.requests) < 1.3 * seconds  # about one a second
             scenario.log.faults.clear()
             await asyncio.sleep(1)
             assert scenario.out == "one\ntwo\n"
@@ -196,7 +204,7 @@ async def test_retry_after_header_is_respected() -> None:
 
 async def test_error_text_in_a_response_is_reported_and_not_delivered() -> None:
     scenario = Scenario()
-    scenario.log.faults = [Fault("error_text", after_seconds=5), *[Fault("error_text", 0)] * 10]
+    scenario.log.faults = [Fault("error_text", after_seconds=5), *[Fault("error_text", after_bytes=0)] * 10]
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(5)
@@ -233,8 +241,16 @@ async def test_container_without_output_has_an_empty_log() -> None:
     scenario = Scenario()
     async with scenario.running():
         await asyncio.sleep(1)
-    # whether it is complete is unknown; no bytes, lines, reconnects, gaps or errors of the sink
-    assert scenario.report == LogReport(None, 0, 0, 0, (), 0, None, sha256().hexdigest())
+    assert scenario.report == LogReport(
+        complete=None,  # unknown
+        bytes=0,
+        lines=0,
+        reconnects=0,
+        gaps=(),
+        sink_failures=0,
+        first_sink_error=None,
+        sha256=sha256().hexdigest(),
+    )
 
 
 async def test_raising_sink_is_logged_and_log_is_incomplete(caplog: pytest.LogCaptureFixture) -> None:
@@ -357,8 +373,12 @@ async def test_gap_is_filled_in_order_from_relay_file() -> None:
 @pytest.mark.parametrize("responses", [3, 4])
 async def test_empty_responses_cause_no_repetition_and_no_gap(responses: int) -> None:
     scenario = Scenario()
-    empty = Fault("eof", 0)
-    scenario.log.faults = [Fault("broken", after_seconds=1), Fault("hang", 10), *[empty] * responses]
+    empty = Fault("eof", after_bytes=0)
+    scenario.log.faults = [
+        Fault("broken", after_seconds=1),
+        Fault("hang", after_bytes=10),
+        *[empty] * responses,
+    ]
     async with scenario.running():
         scenario.write_lines("one", "two")
         await asyncio.sleep(30)
@@ -384,7 +404,7 @@ async def test_unfillable_gap_is_reported_with_times_on_both_sides(nonce: str | 
         await asyncio.sleep(1)
     gap, *rest = scenario.sink.gaps()
     assert (gap.bytes, gap.lines) == ((9, 1) if nonce else (None, None))
-    assert (gap.since, gap.until) == (before - 1_100_000_000, before)
+    assert (gap.since, gap.until) == (before - 1_100_000_000, before)  # 1.1 s in nanoseconds
     assert not rest
     assert scenario.report
     assert scenario.report.complete is False
@@ -496,7 +516,8 @@ async def test_deleted_log_is_given_up_within_seconds() -> None:
         scenario.write_lines("one")
         await asyncio.sleep(1.99)
     assert asyncio.get_running_loop().time() < 4
-    assert scenario.sink.gaps() == [Gap(scenario.sink.gaps()[0].since, None)]
+    (gap,) = scenario.sink.gaps()
+    assert gap == Gap(gap.since, until=None)  # of unknown size
 
 
 async def test_server_gone_after_container_end_is_given_up_after_30_s() -> None:
@@ -511,7 +532,7 @@ async def test_server_gone_after_container_end_is_given_up_after_30_s() -> None:
 
 
 STEPS = 60
-"""Number of times at which `test_cancelled_follower_closes_all_streams` cancels."""
+"""Number of moments at which `test_cancelled_follower_closes_all_streams` cancels, one per test."""
 
 
 async def _write_slowly(scenario: Scenario) -> None:
@@ -524,7 +545,13 @@ async def _write_slowly(scenario: Scenario) -> None:
 async def test_cancelled_follower_closes_all_streams(step: int) -> None:
     """The follower is cancelled during a request, a read, a pause, a delivery or the completion."""
     scenario = Scenario(sink=RecordingSink(pause=0.05))
-    scenario.log.faults = [Fault("eof", 100), Refusal(503), Fault("broken", 300), Fault("hang", 400), None]
+    scenario.log.faults = [
+        Fault("eof", after_bytes=100),
+        Refusal(503),
+        Fault("broken", after_bytes=300),
+        Fault("hang", after_bytes=400),
+        None,
+    ]
     async with asyncio.TaskGroup() as group:
         following = group.create_task(Follower(scenario.log, scenario.sink).run(scenario.ended))
         acting = group.create_task(_write_slowly(scenario))
@@ -550,7 +577,7 @@ async def test_large_log_with_delivered_last_lines_is_not_read_twice() -> None:
     assert scenario.out == "\n".join([*lines, ""])
     assert [(request.follow, request.tail) for request in scenario.log.requests] == [
         (True, None),
-        (False, 64),
+        (False, 64),  # only the last 64 lines are read again
     ]
 
 

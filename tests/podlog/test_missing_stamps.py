@@ -20,18 +20,18 @@ EVENTS = b'{"type":"system"}\n{"type":"assistant"}\n'
 PAGE = b"<html>\n<p>Log in to see this page.</p>\n</html>\n"
 
 
-def odd_server(**more: object) -> Scenario:
-    """A run with a relay, whose server ignores all options."""
+def scenario_without_stamps(**more: object) -> Scenario:
+    """A followed log of a run with a relay, from a server that ignores all options."""
     log = KubeletLog(ignores_options=True)
     return Scenario(log=log, source_info=SourceInfo(nonce=NONCE, **more))  # type: ignore[arg-type]  # of its fields
 
 
-def notices(scenario: Scenario, kind: type[object]) -> int:
+def count_notices(scenario: Scenario, kind: type[object]) -> int:
     return sum(isinstance(notice, kind) for notice in scenario.sink.notices)
 
 
 async def test_lines_without_stamps_are_delivered_as_they_come_and_reported_once() -> None:
-    scenario = odd_server(expected_totals=lambda: totals(b"plain\n" + EVENTS))
+    scenario = scenario_without_stamps(expected_totals=lambda: totals(b"plain\n" + EVENTS))
     async with scenario.running():
         scenario.log.write(FIRST_MARK)
         await asyncio.sleep(1)
@@ -59,7 +59,7 @@ async def test_log_without_stamps_and_relay_is_recognised_by_its_first_event() -
 @pytest.mark.parametrize("how", ["eof", "broken", "hang"])
 async def test_each_reconnect_without_stamps_continues_at_the_exact_line(how: str) -> None:
     """All lines are equal, so only their number shows where to continue."""
-    scenario = odd_server()
+    scenario = scenario_without_stamps()
     scenario.log.faults = [Fault(how, after_seconds=3.0 + n) for n in range(10)]  # type: ignore[arg-type]  # one of `Fault.how`
     async with scenario.running():
         scenario.log.write(FIRST_MARK)
@@ -67,23 +67,23 @@ async def test_each_reconnect_without_stamps_continues_at_the_exact_line(how: st
             scenario.write_lines('{"type":"user"}')
             await asyncio.sleep(0.5)
     assert scenario.out == '{"type":"user"}\n' * 300
-    assert notices(scenario, TimestampsMissing) == 1
+    assert count_notices(scenario, TimestampsMissing) == 1
     assert scenario.sink.gaps() == []
 
 
 async def test_error_page_in_place_of_the_log_is_reported_and_not_delivered() -> None:
-    scenario = odd_server()
+    scenario = scenario_without_stamps()
     scenario.log.write(PAGE)
     async with scenario.running():
         await asyncio.sleep(1)
     assert scenario.out == ""
     texts = {notice.text for notice in scenario.sink.notices if isinstance(notice, NotLogText)}
     assert texts == set(PAGE.decode().splitlines())
-    assert notices(scenario, TimestampsMissing) == 0
+    assert count_notices(scenario, TimestampsMissing) == 0
 
 
 async def test_error_page_after_a_break_is_not_delivered_and_the_log_goes_on_later() -> None:
-    scenario = odd_server()
+    scenario = scenario_without_stamps()
     async with scenario.running():
         scenario.log.write(FIRST_MARK + EVENTS)
         await asyncio.sleep(1)
@@ -97,8 +97,8 @@ async def test_error_page_after_a_break_is_not_delivered_and_the_log_goes_on_lat
     assert scenario.out.encode() == EVENTS + b"last\n"
 
 
-async def test_server_that_writes_stamps_only_later_repeats_no_line() -> None:
-    scenario = odd_server()
+async def test_server_that_writes_stamps_for_a_while_repeats_no_line() -> None:
+    scenario = scenario_without_stamps()
     scenario.log.faults = [Fault("broken", after_seconds=5.0)]
     async with scenario.running():
         scenario.log.write(FIRST_MARK + EVENTS)
@@ -114,7 +114,7 @@ async def test_server_that_writes_stamps_only_later_repeats_no_line() -> None:
 async def test_lines_lost_at_a_rotation_without_stamps_are_a_gap_without_times() -> None:
     written = b"".join(b'{"type":"user","n":%d}\n' % n for n in range(40))
     lines = written.splitlines(keepends=True)
-    scenario = odd_server(expected_totals=lambda: totals(written))
+    scenario = scenario_without_stamps(expected_totals=lambda: totals(written))
     scenario.log.faults = [Fault("broken", after_seconds=2.0), *[Refusal()] * 100]
     async with scenario.running():
         scenario.log.write(FIRST_MARK + b"".join(lines[:10]))
@@ -133,7 +133,7 @@ async def test_lines_lost_at_a_rotation_without_stamps_are_filled_from_the_volum
     written = b"".join(b'{"type":"user","n":%d}\n' % n for n in range(40))
     lines = written.splitlines(keepends=True)
     file = MemoryRelayFile(bytearray(written))
-    scenario = odd_server(expected_totals=lambda: totals(written), relay_file=file)
+    scenario = scenario_without_stamps(expected_totals=lambda: totals(written), relay_file=file)
     scenario.log.faults = [Fault("broken", after_seconds=2.0), *[Refusal()] * 100]
     async with scenario.running():
         scenario.log.write(FIRST_MARK + b"".join(lines[:10]))
@@ -150,7 +150,7 @@ async def test_lines_lost_at_a_rotation_without_stamps_are_filled_from_the_volum
 async def test_lines_kept_by_a_rotation_are_not_repeated_without_stamps() -> None:
     """The new file begins with lines that were delivered before the connection broke."""
     lines = [b'{"type":"user","n":%d}\n' % n for n in range(40)]
-    scenario = odd_server()
+    scenario = scenario_without_stamps()
     scenario.log.faults = [Fault("broken", after_seconds=3.0)]
     async with scenario.running():
         scenario.log.write(FIRST_MARK + b"".join(lines[:10]))

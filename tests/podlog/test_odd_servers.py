@@ -1,4 +1,4 @@
-"""A server that sends odd log lines costs the host few calls, and other tasks little time."""
+"""A server with odd log lines causes few calls of the sink, and delays neither other tasks nor the run."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ async def test_thousands_of_lines_of_stderr_are_delivered_in_one_call() -> None:
     assert calls == [b"".join(b"%d\n" % number for number in range(5000))]
 
 
-async def test_other_tasks_have_their_turn_between_lines_of_many_seconds() -> None:
+async def test_other_tasks_run_while_lines_of_many_seconds_are_delivered() -> None:
     lines = [b"2026-01-01T%02d:%02d:%02dZ x\n" % (n // 3600, n // 60 % 60, n % 60) for n in range(5000)]
     sink = RecordingSink()
 
@@ -78,7 +78,7 @@ async def test_other_tasks_have_their_turn_between_lines_of_many_seconds() -> No
     assert other.result() < 5000
 
 
-async def test_server_that_asks_for_a_long_pause_does_not_keep_the_end_of_a_run() -> None:
+async def test_server_that_asks_for_a_long_pause_does_not_delay_the_end_of_a_run() -> None:
     log, sink, ended = KubeletLog(), RecordingSink(), asyncio.get_running_loop().create_future()
     follower = Follower(log, sink, SourceInfo())
     async with asyncio.TaskGroup() as group:
@@ -102,12 +102,12 @@ class DrippingLog:
     piece: bytes
 
     @asynccontextmanager
-    async def open(self, **_: object) -> AsyncIterator["Drops"]:
-        yield Drops(STAMP + b"line\n", self.piece)
+    async def open(self, **_: object) -> AsyncIterator["DrippingResponse"]:
+        yield DrippingResponse(STAMP + b"line\n", self.piece)
 
 
 @dataclass(slots=True)
-class Drops:
+class DrippingResponse:
     first: bytes
     piece: bytes
 
@@ -119,7 +119,7 @@ class Drops:
 
 
 @pytest.mark.parametrize("piece", [b"x", b"odd\n"])
-async def test_server_that_sends_text_from_time_to_time_does_not_keep_the_end_of_a_run(piece: bytes) -> None:
+async def test_server_that_drips_text_without_lines_does_not_delay_the_end_of_a_run(piece: bytes) -> None:
     ended, sink = asyncio.get_running_loop().create_future(), RecordingSink()
     asyncio.get_running_loop().call_later(10, ended.set_result, None)
     async with asyncio.timeout(1000):
@@ -130,7 +130,7 @@ async def test_server_that_sends_text_from_time_to_time_does_not_keep_the_end_of
 
 @dataclass(slots=True)
 class EndlessLog:
-    """A source with ever new lines: each response has some, a pause between them, and may never end."""
+    """A source whose responses each have new lines with a pause before each of them."""
 
     pause: float
     lines_per_response: int
@@ -138,23 +138,23 @@ class EndlessLog:
     requests: int = 0
 
     @asynccontextmanager
-    async def open(self, **_: object) -> AsyncIterator["NewLines"]:
+    async def open(self, **_: object) -> AsyncIterator["ResponseWithNewLines"]:
         self.requests += 1
-        yield NewLines(self, self.lines_per_response)
+        yield ResponseWithNewLines(self, self.lines_per_response)
 
 
 @dataclass(slots=True)
-class NewLines:
+class ResponseWithNewLines:
     log: EndlessLog
-    left: int
+    lines_left: int
     repeated: bool = False
 
     async def read(self) -> bytes:
         before = b"" if self.repeated else self.lines(0, self.log.sent)
         self.repeated = True
-        if self.left == 0:
+        if self.lines_left == 0:
             return before
-        self.left -= 1
+        self.lines_left -= 1
         await asyncio.sleep(self.log.pause)
         self.log.sent += 1
         return before + self.lines(self.log.sent - 1, self.log.sent)
@@ -166,7 +166,7 @@ class NewLines:
 
 @pytest.mark.parametrize("stopped", [False, True])
 @pytest.mark.parametrize(("pause", "per_response"), [(0.5, 10**9), (0.0, 1), (3.0, 2)])
-async def test_server_that_sends_ever_new_lines_does_not_keep_the_end_of_a_run(
+async def test_server_that_sends_lines_without_end_does_not_delay_the_end_of_a_run(
     stopped: bool,  # noqa: FBT001
     pause: float,
     per_response: int,
@@ -187,7 +187,7 @@ async def test_server_that_sends_ever_new_lines_does_not_keep_the_end_of_a_run(
     assert report.complete is not True
 
 
-async def test_log_of_an_agent_that_prints_on_is_read_to_its_present_end() -> None:
+async def test_log_of_an_agent_that_still_prints_is_read_only_to_its_current_end() -> None:
     """Without `goes_on` it would be read until two minutes are over, since each response has new lines."""
     ended, sink = asyncio.get_running_loop().create_future(), RecordingSink()
     ended.set_result(None)
@@ -200,18 +200,18 @@ async def test_log_of_an_agent_that_prints_on_is_read_to_its_present_end() -> No
 
 
 async def test_large_log_is_read_to_its_end_although_that_takes_long() -> None:
-    """At 128 KiB/s, its 37 MiB take longer than a server may take that sends next to nothing."""
+    """At 128 KiB/s, its 37 MiB take longer than the limit for a server that sends almost nothing."""
     ended, sink = asyncio.get_running_loop().create_future(), RecordingSink()
     ended.set_result(None)
     block = (STAMP + b"x" * 1000 + b"\n") * 32
 
     class Blocks:
-        left = 1200
+        blocks_left = 1200
 
         async def read(self) -> bytes:
             await asyncio.sleep(0.25)
-            self.left -= 1
-            return block if self.left >= 0 else b""
+            self.blocks_left -= 1
+            return block if self.blocks_left >= 0 else b""
 
     class LargeLog:
         @asynccontextmanager
@@ -223,21 +223,25 @@ async def test_large_log_is_read_to_its_end_although_that_takes_long() -> None:
     assert not report.unread
 
 
-async def test_very_long_line_is_read_to_its_end() -> None:
-    """At 1 MiB/s, its 100 MiB take longer than the time without a line that is otherwise allowed."""
+async def test_very_long_line_is_read_to_its_end_and_reported_as_a_gap() -> None:
+    """At 1 MiB/s, its 100 MiB take longer than a response may otherwise go without a complete line."""
     sink, ended = RecordingSink(), asyncio.get_running_loop().create_future()
     ended.set_result(None)
 
     class LongLine:
-        left = 400
+        reads_left = 400
 
         async def read(self) -> bytes:
             await asyncio.sleep(0.25)
-            self.left -= 1
-            if self.left == 399:
+            self.reads_left -= 1
+            if self.reads_left == 399:
                 return STAMP + b"x" * 1000
             return (
-                b"x" * 256 * 1024 if self.left > 0 else b"\n" + STAMP + b"last\n" if self.left == 0 else b""
+                b"x" * 256 * 1024
+                if self.reads_left > 0
+                else b"\n" + STAMP + b"last\n"
+                if self.reads_left == 0
+                else b""
             )
 
     class LongLineLog:

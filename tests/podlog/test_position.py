@@ -1,4 +1,4 @@
-"""Which lines of a response are new after a reconnect, according to a position."""
+"""Which lines of a response are new after a reconnect. A `Position` knows the lines that were delivered."""
 
 import time
 
@@ -39,7 +39,7 @@ EXAMPLE = ((79, "a"), (81, "b"), (81, "b"), (92, "c"), (104, "d"), (104, "d"))
 def test_example_in_docstring_of_position_is_correct() -> None:
     position = position_of(*EXAMPLE)
     plan = position.plan()
-    assert plan.since == BASE + 8
+    assert plan.since == BASE + 8  # the second of the last line, minus the overlap of 2 s
     assert plan.count == 5
     assert resumed(position, *EXAMPLE[1:], (104, "d"), (110, "e")) == ["d", "e"]
 
@@ -62,7 +62,7 @@ def test_stamped_rest_of_earlier_line_is_skipped() -> None:
     "response",
     [
         pytest.param(((92, "c"), (104, "d"), (104, "d"), (110, "e")), id="rotated within what was delivered"),
-        pytest.param(((110, "e"), (111, "f")), id="rotated beyond it"),
+        pytest.param(((110, "e"), (111, "f")), id="rotated beyond what was delivered"),
         pytest.param((*EXAMPLE[1:5], (104, "x")), id="other lines than the delivered ones"),
     ],
 )
@@ -74,7 +74,7 @@ def test_response_that_differs_from_plan_raises_misaligned(response: tuple[tuple
 def test_clock_set_back_makes_count_unknown() -> None:
     position = position_of(*[(tenths, "x") for tenths in range(0, 900, 5)], (100, "after the step"))
     plan = position.plan()
-    assert plan.since == BASE + 8
+    assert plan.since == BASE + 8  # the second of the last line, minus the overlap of 2 s
     assert plan.count is None
 
 
@@ -90,7 +90,7 @@ def test_times_that_run_backwards_take_little_time_and_lose_no_line() -> None:
     assert position.plan().count is None
     for tenths in range(10_000_010, 10_000_400, 10):
         position.add(line(tenths, "later"))
-    assert position.plan().count == 3
+    assert position.plan().count == 3  # the lines of the last second and of the overlap of 2 s
 
 
 def test_burst_of_lines_does_not_grow_memory() -> None:

@@ -31,7 +31,9 @@ def scanned(tail: str, response: str, *, beginning: str = "", opening: str = "")
 
     `beginning`: the first line ever delivered; `opening`: the expected first line of `response`.
     """
-    plan = ResumePlan(1, None, key(opening) if opening else None, tuple(map(key, tail)))
+    plan = ResumePlan(
+        since=1, count=None, opening=key(opening) if opening else None, tail=tuple(map(key, tail))
+    )
     scan = Scan(plan, key(beginning) if beginning else None)
     for text in response:
         scan.feed(line(text))
@@ -87,7 +89,7 @@ def test_unknown_lines_between_delivered_ones_are_a_loss_if_confirmed() -> None:
     assert not result.confirms(other)
 
 
-def test_response_cut_before_a_line_equal_to_the_last_was_cut() -> None:
+def test_cut_response_with_an_early_line_equal_to_the_last_is_recognised() -> None:
     assert scanned("xyxyz", "zabcxyx") == ResponseCut()
 
 

@@ -14,9 +14,9 @@ SEEDS_PER_TEST = 100
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("block", range(FIRST_SEED, FIRST_SEED + SEEDS, SEEDS_PER_TEST))
-async def test_every_line_is_delivered_once_in_order_or_reported_as_gap(block: int) -> None:
-    for seed in range(block, min(block + SEEDS_PER_TEST, FIRST_SEED + SEEDS)):
+@pytest.mark.parametrize("first", range(FIRST_SEED, FIRST_SEED + SEEDS, SEEDS_PER_TEST))
+async def test_every_line_is_delivered_once_in_order_or_reported_as_gap(first: int) -> None:
+    for seed in range(first, min(first + SEEDS_PER_TEST, FIRST_SEED + SEEDS)):
         try:
             judge(await run_schedule(seed))
         except BaseException as error:
