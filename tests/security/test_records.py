@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,21 @@ async def test_files_of_a_running_devcluster_are_behind_a_private_folder(
         assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(runner.state.stat().st_mode) == 0o700
     finally:
         await runner.run("devcluster", "down")
+
+
+def test_devcluster_runs_no_program_of_the_working_directory(tmp_path: Path) -> None:
+    """A person may start it in a folder that an agent or somebody else has written."""
+    package, runner = tmp_path / "work" / "paperclip_claude_k8s", CommandRunner(tmp_path)
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w')")
+    command = [sys.executable, "-P", "-m", "paperclip_claude_k8s", "devcluster"]  # as the program claude-k8s
+    env = {**os.environ, **runner.environment()}
+    try:
+        up = subprocess.run([*command, "up"], cwd=package.parent, env=env, check=False, capture_output=True)
+        assert (up.returncode, (tmp_path / "proof").exists()) == (0, False)
+    finally:
+        subprocess.run([*command, "down"], cwd=package.parent, env=env, check=False, capture_output=True)
 
 
 def test_file_of_an_older_version_becomes_private(tmp_path: Path) -> None:

@@ -59,7 +59,14 @@ def up(claude: Path | None) -> int:
 
 
 def _start_serving(folder: Path, claude: Path | None) -> None:
-    command = [sys.executable, "-m", "paperclip_claude_k8s", "devcluster", "serve"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "paperclip_claude_k8s",
+        "devcluster",
+        "serve",
+    ]  # no modules of the cwd
     with open(folder / "log", "ab", opener=private_opener) as log:  # Path has no opener
         subprocess.Popen(  # noqa: S603  # this package
             [*command, *(["--claude", str(claude.absolute())] if claude else [])],
