@@ -12,6 +12,7 @@ from rich.console import Console
 from tests.support.cli_commands import CommandRunner, claude_k8s
 from tests.support.terminals import on_a_terminal
 
+from paperclip_claude_k8s.claude.rendering.cell_width import cell_width
 from paperclip_claude_k8s.cli.agent_output import BAR, with_bars
 from paperclip_claude_k8s.cli.job_end import Verdict
 from paperclip_claude_k8s.cli.live import LiveView
@@ -37,6 +38,7 @@ ATTACKS = {
     "Mongolian separator": "a\u180eb",
     "annotation": "a\ufff9b\ufffac\ufffb",
     "line separators": "a\u2028b\u2029c\x85d",
+    "blank letters": "a\u115fb\u1160c\u3164d\uffa0e",
     "tags": "\U000e0041\U000e0042\U000e0100",
     "NUL": "a\0b",
 }
@@ -45,7 +47,12 @@ ATTACKS = {
 def unsafe(text: str) -> set[str]:
     """Characters of the text that control a terminal or that nobody sees."""
     categories = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    return {char for char in text if unicodedata.category(char) in categories and char not in "\n\t"}
+    blank = "\u115f\u1160\u3164\uffa0"  # letters that Unicode has for Hangul, and that are not drawn
+    return {
+        char
+        for char in text
+        if (unicodedata.category(char) in categories or char in blank) and char not in "\n\t"
+    }
 
 
 def stored_run(folder: Path, text: str) -> str:
@@ -198,6 +205,19 @@ def test_text_of_an_agent_in_a_line_of_the_command_begins_no_line(*, terminal: b
     shown = [line for line in out.getvalue().splitlines() if line]
     assert shown
     assert all(line.startswith("Run r1 failed (claude_error): x") for line in shown)
+
+
+@pytest.mark.parametrize("padding", [" " * 200, "x" * 200, "\u2764\ufe0f" * 60, "\u6f22" * 60])
+def test_text_of_an_agent_that_is_wrapped_in_a_line_of_the_command_begins_no_line(padding: str) -> None:
+    out = io.StringIO()
+    live = LiveView(Console(file=out, force_terminal=True, width=40, color_system=None), quiet=False)
+    for show in (live.show_note, live.show_status):
+        for count in range(40):
+            show(f"Workspace: 1 file not written ({padding[count:]} {FORGED})")
+    lines = out.getvalue().splitlines()
+    assert len(lines) > 160
+    assert all(line.startswith(("Workspace:", "  ")) for line in lines)
+    assert max(cell_width(line) for line in lines) <= 40
 
 
 def test_footer_marks_the_output_of_the_agent() -> None:

@@ -19,6 +19,7 @@ The price: without its joiners, the emoji of a family is shown as one emoji for 
 _UNSAFE_CHARS = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, 7-bit and 8-bit, except tab and newline
     "\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u17b4-\u17b5\u180b-\u180f"
+    "\u115f\u1160\u3164\uffa0"  # fillers of Hangul, which are letters that are not drawn
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"

@@ -4,7 +4,8 @@ A terminal gets the transcript, and below it a footer with elapsed time, lines, 
 activity. A file or pipe gets the transcript, and a progress line for each reported poll.
 
 Every line of the agent has a bar before it, even if a terminal wraps the line. A line without a bar is the
-adapter's or the command's, so a person can recognise a status line that an agent has forged.
+adapter's or the command's, so a person can recognise a status line that an agent has forged. If such a line
+quotes an agent and is wrapped, what follows is indented.
 """
 
 import time
@@ -21,7 +22,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from paperclip_claude_k8s.base.text import neutral
-from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen
+from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, indented_lines
 from paperclip_claude_k8s.cli.agent_output import AgentOutput, screen_of
 from paperclip_claude_k8s.cli.pipe_safe_console import PipeSafeConsole
 
@@ -207,8 +208,11 @@ class LiveView:
         return self._spinner
 
     def _print(self, text: Text) -> None:
-        if not self._quiet:
-            self.writer.print(text, soft_wrap=not self._console.is_terminal)
+        if self._quiet:
+            return
+        if self._console.is_terminal:
+            text.plain = "\n".join(indented_lines(text.plain, self._console.width))
+        self.writer.print(text, soft_wrap=True)
 
 
 def _is_tty(console: Console) -> bool:

@@ -70,6 +70,12 @@ def _fits(text: str, width: int | None) -> bool:
     return len(text) < (width or DEFAULT_WIDTH) - 2 and _is_harmless(text)
 
 
+def indented_lines(text: str, width: int) -> list[str]:
+    """A neutral text in lines of at most `width` columns; those after the first one begin with two spaces."""
+    row = Row((), (("", "  "),), (("", text),))
+    return ["".join(part for _, part in line) for line in _wrapped(row, width)]
+
+
 def clock_time(timestamp: str) -> str:
     """`12:30:59` of a time in ISO 8601; empty for any other text."""
     found = _TIME.match(timestamp)
