@@ -47,7 +47,10 @@ async def test_claim_is_created_once_bound_and_listed(tmp_path: Path) -> None:
         assert [item.uid for item in listed.items] == [claim.uid]
 
 
-@pytest.mark.parametrize("wrong", [manifest(mode="Any"), manifest(size="big"), manifest(size=None)])
+NO_SIZES = ("big", None, 0, "0", "0Gi", "+0.0e3", "-1Gi")
+
+
+@pytest.mark.parametrize("wrong", [manifest(mode="Any"), *(manifest(size=size) for size in NO_SIZES)])
 async def test_claim_that_no_server_accepts_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     async with FakeCluster.start(tmp_path) as fake:
         with pytest.raises(ClusterError) as refused:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from paperclip_claude_k8s.devcluster.kinds import CLAIMS, PODS, Object
 from paperclip_claude_k8s.devcluster.store import Store
-from paperclip_claude_k8s.devcluster.valid_names import is_quantity
+from paperclip_claude_k8s.devcluster.valid_names import is_positive_quantity
 
 PROTECTION = "kubernetes.io/pvc-protection"
 DEFAULT_CLASS = "standard"
@@ -38,7 +38,7 @@ def claim_faults(spec: Object) -> Iterator[str]:
     size = spec.get("resources", {}).get("requests", {}).get("storage")
     if size is None:
         yield "spec.resources[storage]: Required value"
-    elif not is_quantity(size) or str(size).startswith("-"):
+    elif not is_positive_quantity(size):
         yield f'spec.resources[storage]: Invalid value: "{size}": must be greater than zero'
 
 

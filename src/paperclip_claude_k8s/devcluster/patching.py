@@ -7,6 +7,9 @@ from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.shapes import JSON_PATCH, decoded
 
 
+_OPERATIONS = ("add", "remove", "replace", "test")
+
+
 def patched(obj: dict[str, Any], patch: Any, content_type: str) -> Any:  # noqa: ANN401  # JSON
     """The patched object, which may be anything. A strategic merge patch is applied as a merge patch.
 
@@ -17,10 +20,10 @@ def patched(obj: dict[str, Any], patch: Any, content_type: str) -> Any:  # noqa:
     result: Any = copy.deepcopy(obj)
     # `checked` lacks fields that are null, but an operation may set a field to null
     for operation, checked in zip(patch, decoded(patch, JSON_PATCH), strict=True):
-        if "path" not in checked or "op" not in checked:
-            raise _rejected("an operation needs an op and a path")
+        if "path" not in checked or checked.get("op") not in _OPERATIONS:
+            raise _rejected(f"an operation needs a path, and an op of {', '.join(_OPERATIONS)}")
         try:
-            result = _apply(result, operation)
+            _apply(result, operation)
         except (KeyError, IndexError, ValueError, TypeError, AttributeError):
             raise _rejected(f"{checked['path']} is missing") from None
     return result
@@ -38,17 +41,16 @@ def _merge(target: Any, patch: Any) -> Any:  # noqa: ANN401
     return result
 
 
-def _apply(document: Any, operation: dict[str, Any]) -> Any:  # noqa: ANN401
+def _apply(document: Any, operation: dict[str, Any]) -> None:  # noqa: ANN401
+    """Change the document. A path of no parts raises IndexError: no operation applies to the whole object."""
     path = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
     value = operation.get("value")
-    if not path:
-        return value
     parent = document
     for part in path[:-1]:
         parent = _child(parent, part)
     if operation["op"] == "add":
         _add(parent, path[-1], value)
-        return document
+        return
     found = _child(parent, path[-1])
     at = int(path[-1]) if isinstance(parent, list) else path[-1]
     match operation["op"]:
@@ -58,7 +60,6 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:  # noqa: ANN401
             del parent[at]
         case "replace":
             parent[at] = value
-    return document
 
 
 def _add(parent: Any, last: str, value: Any) -> None:  # noqa: ANN401

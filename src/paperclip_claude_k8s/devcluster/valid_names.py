@@ -10,7 +10,7 @@ _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _ENV = re.compile(r"[ -<>-~]+")
-_QUANTITY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?")
+_QUANTITY = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?")
 
 
 def is_label(name: str) -> bool:
@@ -51,5 +51,14 @@ def is_path_below(path: str) -> bool:
 
 def is_quantity(value: object) -> bool:
     """Whether a value is an amount of a resource, such as `500m`."""
+    return _quantity(value) is not None
+
+
+def is_positive_quantity(value: object) -> bool:
+    found = _quantity(value)
+    return found is not None and found[1] != "-" and float(found[2]) > 0
+
+
+def _quantity(value: object) -> re.Match[str] | None:
     text = str(value)
-    return len(text) < 40 and _QUANTITY.fullmatch(text) is not None
+    return _QUANTITY.fullmatch(text) if len(text) < 40 else None
