@@ -6,7 +6,6 @@ from typing import Any
 from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.shapes import JSON_PATCH, decoded
 
-
 _OPERATIONS = ("add", "remove", "replace", "test")
 
 
