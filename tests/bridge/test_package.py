@@ -115,6 +115,21 @@ def test_package_is_not_written_through_a_link(tmp_path: Path) -> None:
     assert names_in(folder) == names
 
 
+def test_files_that_only_an_earlier_version_had_are_removed(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "shim", tmp_path / "outside.js"
+    write_package(folder, "python3")
+    names = names_in(folder)
+    outside.write_text("", encoding="utf-8")
+    for name in ("old.js", "notes.txt"):
+        (folder / name).write_text("", encoding="utf-8")
+    package = read(folder / "package.json")
+    package["files"] += ["old.js", "gone.js", "../outside.js", "node_modules", 7]
+    (folder / "package.json").write_text(json.dumps(package), encoding="utf-8")
+    write_package(folder, "python3")
+    assert names_in(folder) == {*names, "notes.txt"}
+    assert outside.exists()
+
+
 async def test_package_is_not_written_over_a_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")

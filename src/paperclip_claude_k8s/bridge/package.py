@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import stat
 from importlib.resources import files
@@ -10,6 +11,7 @@ from typing import Any
 
 from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.json_readers import as_texts
 from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.bridge.wire import PROTOCOL
 from paperclip_claude_k8s.claude.ui import ui_parser_source
@@ -27,6 +29,7 @@ HELLO_TIMEOUT_MS = 60_000
 """Milliseconds that Python may take to start: usually a second or two, more on a busy machine."""
 IDLE_TIMEOUT_MS = 15 * 60_000
 """Milliseconds after which a Python process without calls is ended."""
+_FILE_NAME = re.compile(r"[A-Za-z0-9-]+\.(js|cjs|json|md)")
 DATA_MEMBERS = (
     "label",
     "sessionManagement",
@@ -60,7 +63,7 @@ def write_package(folder: Path, python: str) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     if why := _why_not_safe(folder):
         raise FolderTaken(f"{folder} {why}, who could change what the server runs: name a new folder")
-    package_json = manifest()
+    earlier, package_json = _file_names(folder), manifest()
     sources = files("paperclip_claude_k8s.bridge").joinpath("shim")
     contents = {
         **{name: sources.joinpath(name).read_text(encoding="utf-8") for name in SOURCE_FILES},
@@ -70,6 +73,8 @@ def write_package(folder: Path, python: str) -> dict[str, Any]:
     }
     for name, text in contents.items():
         _replace(folder / name, text)
+    for name in earlier - contents.keys():
+        (folder / name).unlink(missing_ok=True)
     return package_json
 
 
@@ -129,6 +134,15 @@ def _why_not_safe(folder: Path) -> str:
     if os.geteuid() not in {0, status.st_uid}:
         return "belongs to another user"
     return "is a folder to which other users can write" if status.st_mode & stat.S_IWOTH else ""
+
+
+def _file_names(folder: Path) -> set[str]:
+    """The files in this folder that an earlier version wrote, by its `package.json`."""
+    try:
+        listed = json.loads((folder / "package.json").read_bytes())["files"]
+    except (FileNotFoundError, KeyError):
+        return set()
+    return {name for name in as_texts(listed) if _FILE_NAME.fullmatch(name)}
 
 
 def _replace(path: Path, text: str) -> None:
