@@ -122,7 +122,7 @@ def test_files_that_only_an_earlier_version_had_are_removed(tmp_path: Path) -> N
     outside.write_text("", encoding="utf-8")
     for name in ("old.js", "notes.txt"):
         (folder / name).write_text("", encoding="utf-8")
-    package = read(folder / "package.json")
+    package = read_json(folder / "package.json")
     package["files"] += ["old.js", "gone.js", "../outside.js", "node_modules", 7]
     (folder / "package.json").write_text(json.dumps(package), encoding="utf-8")
     write_package(folder, "python3")
