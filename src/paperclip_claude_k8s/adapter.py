@@ -3,8 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -29,12 +27,6 @@ from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Connect, Process, connect
 from paperclip_claude_k8s.run.admit import volume_is_allowed
-from paperclip_claude_k8s.volume.packing import PackInputs, skills_too_large
-
-SKILLS_TOO_LARGE = (
-    "Runs get none of the selected skills: {why}, and this host has no shared volume to deliver them by. "
-    "Select fewer skills, or mount the agents' claim into the host's Pod."
-)
 
 
 class Adapter:
@@ -193,19 +185,4 @@ async def _skills_page(
     mount = volume.strip() if isinstance(volume, str) else POD_HOME
     if not await volume_is_allowed(mount, settings):
         mount = POD_HOME
-    page = await skill_snapshot(ADAPTER_TYPE, config, mount, desired)
-    selection = {**config, "paperclipSkillSync": {"desiredSkills": page["desiredSkills"]}}
-    rule = settings.folders.skills(None)
-    inputs = PackInputs(
-        selection,
-        instructions=None,
-        company=None,
-        env=settings.env,
-        volume=None,
-        limits=settings.limits,
-        skill_rule=rule,
-    )
-    with suppress(TimeoutError, OSError):
-        if why := await skills_too_large(replace(inputs, seconds=settings.timings.host_file), mount):
-            page["warnings"].append(SKILLS_TOO_LARGE.format(why=why))
-    return page
+    return await skill_snapshot(ADAPTER_TYPE, config, mount, desired)

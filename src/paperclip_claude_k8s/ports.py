@@ -220,7 +220,7 @@ class Ports:
     """Uids of the Jobs that runs of this process own now."""
     journal: RunJournal = field(default_factory=NullJournal)
     uploads: Room = field(default_factory=lambda: Room(LIMITS.uploaded_bytes))
-    """Room for packed folders in the cluster, for the whole process."""
+    """Room for packed folders and large skills in the cluster, for the whole process."""
     start_marks: StartSignals | None = None
     """Reports starts earlier than the API does; None: start marks are not used."""
     reader: Callable[[], StreamReader] = StreamReader

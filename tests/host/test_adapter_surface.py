@@ -12,7 +12,6 @@ from tests.support.api_server import serving
 
 from paperclip_claude_k8s import create_server_adapter
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.host.policy import Policy
 from paperclip_claude_k8s.ports import ProcessSettings
 
 MEMBERS = (
@@ -113,25 +112,3 @@ async def test_adapter_lists_skills_and_sync_skills_shows_the_new_selection(tmp_
     ]
     assert (await adapter.sync_skills(ctx, ["b"]))["desiredSkills"] == ["b"]
     assert (await adapter.list_skills({}))["entries"] == []
-
-
-@pytest.mark.parametrize(
-    ("size", "selected", "is_warned"), [(600_000, True, True), (600_000, False, False), (9, True, False)]
-)
-async def test_skills_page_warns_of_skills_that_are_too_large_for_a_secret(
-    tmp_path: Path,
-    size: int,
-    selected: bool,  # noqa: FBT001
-    is_warned: bool,  # noqa: FBT001
-) -> None:
-    source = tmp_path / "skill"
-    source.mkdir()
-    (source / "SKILL.md").write_bytes(b"x" * size)
-    config = {
-        "sharedVolumeDir": str(tmp_path),  # no mount point, so that skills would be delivered in a Secret
-        "paperclipRuntimeSkills": [{"key": "a", "runtimeName": "a", "source": str(source)}],
-        "paperclipSkillSync": {"desiredSkills": ["a"] if selected else []},
-    }
-    adapter = Adapter(ProcessSettings(env={}, policy=Policy.read({"skillRoots": [str(tmp_path)]})))
-    warnings = (await adapter.list_skills({"config": config}))["warnings"]
-    assert any(f"{size} bytes in 1 files" in warning for warning in warnings) is is_warned

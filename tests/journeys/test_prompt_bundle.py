@@ -76,3 +76,16 @@ async def test_bundle_without_a_volume_is_in_the_run_secret(site: Site, bundle: 
     assert "instructions: Count calmly. Grüße" in host_log.stdout
     assert "Skills are not delivered" not in host_log.status
     assert "the skill runs" in host_log.stdout
+
+
+async def test_large_skills_without_a_volume_are_unpacked_before_the_agent_starts(
+    site: Site, bundle: dict[str, Any]
+) -> None:
+    source = Path(bundle["paperclipRuntimeSkills"][0]["source"])
+    (source / "data").write_bytes(os.urandom(3_000_000))
+    env = {"CLAUDE_SCRIPT": SCRIPT, "SESSION": str(uuid.uuid4())}
+    result, host_log = await site.run(config={**bundle, "env": env})
+    assert result.error_message is None, host_log.status
+    assert "skill: # How to count\nthe skill runs\n" in host_log.stdout
+    assert "instructions: Count calmly. Grüße" in host_log.stdout
+    assert await site.leftovers() == []

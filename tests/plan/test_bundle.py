@@ -1,5 +1,9 @@
 """The prompt bundle (instructions and skills): its files, its key, its folder, and its place in a plan."""
 
+import hashlib
+import io
+import random
+import tarfile
 from base64 import b64decode
 from itertools import pairwise
 
@@ -222,14 +226,49 @@ def test_skills_beyond_the_limit_do_not_fit_into_the_run_secret() -> None:
     assert not skills_fit({str(number): BundleFile(b"") for number in range(501)})
 
 
-@pytest.mark.parametrize(("prompt", "has_skills"), [(200_000, True), (600_000, False)])
-def test_skills_leave_the_secret_before_a_prompt_is_too_large(
+@pytest.mark.parametrize(("prompt", "in_secret"), [(200_000, True), (600_000, False)])
+def test_skills_get_secrets_of_their_own_before_a_prompt_is_too_large(
     prompt: int,
-    has_skills: bool,  # noqa: FBT001
+    in_secret: bool,  # noqa: FBT001
 ) -> None:
     ctx = a_context(context={"taskId": "t", "paperclipTaskMarkdown": "y" * prompt})
     bundle = assemble("Hi", None, skill_files("s", {"SKILL.md": BundleFile(b"x" * 300_000)}))
     plan = a_plan(ctx, home=None, packed=packed_in_secret(bundle))
     assert plan.object_bytes <= OBJECT_BYTES
-    assert bool(plan.packed.skill_files) is has_skills
-    assert any("no room" in note for note in plan.notes) is not has_skills
+    assert bool(plan.packed.skill_files) is in_secret
+    assert (plan.packed.archive is None) is in_secret
+    assert (plan.packed.skills, plan.packed.key) == (("s",), bundle.key)
+    root = "/var/run/paperclip/run/bundle" if in_secret else "/var/run/paperclip/skills"
+    assert plan.argv[plan.argv.index("--add-dir") + 1] == root
+
+
+def test_large_skills_are_an_archive_in_parts_that_an_init_container_unpacks() -> None:
+    noise = random.Random(1).randbytes(1_500_000)  # noqa: S311  # no secret
+    bundle = assemble("Hi", None, skill_files("s", {**SKILL, "data": BundleFile(noise)}))
+    packed = packed_in_secret(bundle)
+    assert packed == packed_in_secret(bundle)
+    archive = packed.archive
+    assert archive is not None
+    assert (packed.skill_files, packed.skills, packed.files) == ({}, ("s",), {INSTRUCTIONS: "Hi"})
+    content = b"".join(archive.part(number) for number in range(archive.parts))
+    assert (archive.parts, archive.sha256) == (3, hashlib.sha256(content).hexdigest())
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        found = {entry.name: entry for entry in tar.getmembers()}
+        read = {name: (tar.extractfile(name) or io.BytesIO()).read() for name in found}
+    assert read == {path: file.content for path, file in bundle.files.items() if path != INSTRUCTIONS}
+    assert {found[path].mode for path in read if bundle.files[path].executable} == {0o755}
+    spec = the_job(packed=packed, home=None)["spec"]["template"]["spec"]
+    (unpacking,) = spec["initContainers"]
+    assert unpacking["name"] == "skills-unpack"
+    (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "skills"]
+    assert mount == {"name": "skills", "mountPath": "/var/run/paperclip/skills", "readOnly": True}
+    assert the_job(packed=packed, home=None)["metadata"]["annotations"]["paperclip.io/upload-bytes"] == str(
+        len(content)
+    )
+
+
+def test_init_container_delivers_no_large_skills_either() -> None:
+    packed = packed_in_secret(assemble("Hi", None, skill_files("s", {"data": BundleFile(b"x" * 500_000)})))
+    plan = a_plan(packed=packed, home=None, promptDelivery="init")
+    assert (plan.packed.skills, plan.packed.archive) == ((), None)
+    assert any("Skills are not delivered" in note for note in plan.notes)

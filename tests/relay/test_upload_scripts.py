@@ -62,7 +62,9 @@ class UploadPod:
         for number in range(packed.parts):
             (self.top / "parts" / f"{number:03d}").write_bytes(packed.part(number))
         packed.file.close()
-        found = self._run("upload_unpack.sh", PARTS=str(self.top / "parts"), SHA256=sha256 or packed.sha256)
+        found = self._run(
+            upload_scripts.UNPACK_CONTAINER, PARTS=str(self.top / "parts"), SHA256=sha256 or packed.sha256
+        )
         message = self.top / "message"
         return found.returncode, message.read_text() if message.exists() else ""
 
@@ -70,7 +72,7 @@ class UploadPod:
         """Run the returning container after the agent's end, and apply what it prints."""
         (self.top / "scratch" / "ended").touch()
         self.log = self._run(
-            "upload_return.sh",
+            upload_scripts.RETURN_CONTAINER,
             LIMIT=str(limit),
             IGNORE="" if self.with_ignored else "1",
             EXCLUDES="\n".join(self.excludes),
@@ -88,7 +90,7 @@ class UploadPod:
             rules = rules_for(self.excludes, with_ignored=self.with_ignored)
             return apply_changes(str(self.host), ANYWHERE, file, LIMIT, rules, WorkLimit(60))
 
-    def _run(self, script: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    def _run(self, container: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
         named = {
             "DIR": str(self.project),
             "SYNC": str(self.top / "sync"),
@@ -99,7 +101,7 @@ class UploadPod:
         path = f"{self.top}/bin" if only_bin else os.environ["PATH"]
         shell = program(self.shell)
         argv = [shell, "sh"] if self.shell == "busybox" else [shell]
-        _, *rest = upload_scripts.command(script)
+        _, *rest = upload_scripts.command(container)
         return subprocess.run(
             [*argv, *rest], env={"PATH": path, **env}, capture_output=True, check=False, timeout=60
         )

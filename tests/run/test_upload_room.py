@@ -1,6 +1,7 @@
 """Runs whose packed folders would take up too much of the cluster at a time wait for each other."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tests.support.policies import TEMPORARY_FOLDERS
 
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS, Limits
 from paperclip_claude_k8s.cluster.labels import UPLOAD_SIZE_ANNOTATION
-from paperclip_claude_k8s.devcluster.kinds import JOBS
+from paperclip_claude_k8s.devcluster.kinds import JOBS, SECRETS
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.looptime
 ROOM = replace(Limits(), uploaded_bytes=UPLOAD_LIMITS.packed_bytes)
 """One folder of the largest size has room, so two folders of any size have none."""
 SETTINGS = ProcessSettings(policy=TEMPORARY_FOLDERS, limits=ROOM)
-WAITING = "Workspace: waiting for room to upload the folder"
+WAITING = "Waiting for room to upload the agent's workspace or skills"
 
 
 @asynccontextmanager
@@ -75,7 +76,9 @@ async def test_host_sees_that_the_run_waits(tmp_path: Path) -> None:
         context = {**context_of("bob"), "onRuntimeProgress": on_progress, "onSpawn": None}
         group.create_task(run(**context))
         await asyncio.sleep(150)
-        assert [m["message"] for m in messages] == ["waits until the cluster has room for its workspace"] * 3
+        assert [m["message"] for m in messages] == [
+            "waits until the cluster has room for its workspace or skills"
+        ] * 3
 
 
 async def test_stopped_wait_creates_no_job_and_takes_no_room(tmp_path: Path) -> None:
@@ -112,6 +115,41 @@ async def test_failed_launch_takes_no_room(tmp_path: Path) -> None:
         result, log = await run(**context_of("bob"))
         assert result.error_message is None
         assert WAITING not in log.status
+
+
+async def test_large_skills_take_room_until_the_run_has_ended(tmp_path: Path) -> None:
+    async with uploading_host(tmp_path, LONG) as (fake, run, context_of), asyncio.TaskGroup() as group:
+        group.create_task(run(**{**context_of("ada"), "config": large_skills(tmp_path)}))
+        await asyncio.sleep(10)
+        (job,) = fake.store.list(JOBS)
+        assert int(job["metadata"]["annotations"][UPLOAD_SIZE_ANNOTATION]) > 1_000_000
+        assert len(list(fake.store.list(SECRETS))) == 3
+        log = HostLog()
+        group.create_task(run(log, **context_of("bob")))
+        await asyncio.sleep(10)
+        assert (
+            f"{WAITING}; until they end, other runs of this host process have 1 of at most 96" in log.status
+        )
+
+
+async def test_run_that_may_not_create_secrets_goes_on_without_large_skills(tmp_path: Path) -> None:
+    async with uploading_host(tmp_path, GOOD) as (fake, run, context_of):
+        fake.faults.denied.add(("create", "secrets"))
+        result, log = await run(**{**context_of("ada"), "config": large_skills(tmp_path)})
+        assert result.error_message is None
+        assert "Skills are not delivered: an init container delivers the prompt" in log.status
+
+
+def large_skills(folder: Path) -> dict[str, Any]:
+    """Settings of an agent with a skill of one megabyte, which does not get smaller when it is packed."""
+    source = folder / "helper"
+    source.mkdir()
+    (source / "data").write_bytes(os.urandom(1_048_576))
+    skill = {"key": "co/helper", "runtimeName": "helper", "source": str(source)}
+    return {
+        "paperclipRuntimeSkills": [skill],
+        "paperclipSkillSync": {"desiredSkills": ["co/helper"]},
+    }
 
 
 async def test_adopted_upload_takes_room(tmp_path: Path) -> None:

@@ -301,16 +301,14 @@ async def test_without_a_volume_small_skills_are_delivered_in_the_secret(skill: 
     assert (packed.skills, packed.notes) == (("helper",), ())
 
 
-async def test_without_a_volume_large_skills_are_left_out_and_noted(skill: Path, tmp_path: Path) -> None:
+async def test_without_a_volume_large_skills_are_delivered_in_parts(skill: Path, tmp_path: Path) -> None:
     (skill / "data").write_bytes(b"x" * 400_000)
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
     packed = await pack(inputs(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
-    assert packed.files == {"agent-instructions.md": "Be kind."}
-    assert (packed.root, packed.skills, packed.skill_files) == (None, (), {})
-    (note,) = packed.notes
-    size = 400_000 + len("# Helper") + len("#!/bin/sh\n")
-    assert note.startswith(f"Skills are not delivered: they have {size} bytes in 3 files")
-    assert note.endswith("and no shared volume is mounted both here and in the agent's Pod")
+    assert packed.files["agent-instructions.md"].startswith("Be kind.")
+    assert (packed.root, packed.skills) == ("/var/run/paperclip/skills", ("helper",))
+    assert (packed.skill_files, packed.notes) == ({}, ())
+    assert packed.archive is not None
 
 
 async def test_instructions_are_delivered_if_the_bundle_cannot_be_written(

@@ -191,8 +191,8 @@ class Limits:
     """Largest size of the CLI's login file on the host, which usually has less than 4 KiB."""
 
     uploaded_bytes: int = 512 * 1024 * 1024
-    """Largest sum of the packed folders that one host process has in the cluster at a time: a quarter of what
-    etcd holds by default. Further runs wait until others have ended."""
+    """Largest sum of packed folders and large skills that one host process has in the cluster at a time: a
+    quarter of what etcd holds by default. Further runs wait until others have ended."""
 
     launch_rounds: int = 3
     """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""

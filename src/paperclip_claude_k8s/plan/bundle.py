@@ -6,18 +6,22 @@
 The key is a sha256 of all files, so runs with equal instructions and skills share a folder, a folder can be
 verified before use, and a session is resumed only with the bundle that it began with. The agent reads copies
 that its relay has verified (`shared_files.py`). Without a shared volume, instructions and small skills go
-into the run Secret, and larger skills are left out. `volume/packing.py` reads the sources and writes the
-folder.
+into the run Secret, and larger skills into Secrets of their own (`upload_parts.py`). `volume/packing.py`
+reads the sources and writes the folder.
 """
 
+import gzip
 import hashlib
+import io
 import posixpath
+import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
 from paperclip_claude_k8s.plan.shared_files import SharedFile, is_listable, path_of_copy
+from paperclip_claude_k8s.plan.upload_parts import SkillArchive
 
 INSTRUCTIONS = "agent-instructions.md"
 SKILLS = ".claude/skills"
@@ -25,6 +29,8 @@ SKILLS = ".claude/skills"
 
 SECRET_BUNDLE = f"{RUN_DIR}/bundle"
 """Folder with the skills that the run Secret holds."""
+UNPACKED_BUNDLE = "/var/run/paperclip/skills"
+"""Folder with the skills that an init container has unpacked."""
 SECRET_SKILL_BYTES = 512 * 1024
 """Maximum bytes of skills in the run Secret, in base64: etcd limits the whole Secret to about 1 MiB."""
 SECRET_SKILL_FILES = 500
@@ -94,6 +100,8 @@ class Packed:
     """File name → text of instructions that go into the run Secret, because there is no shared volume."""
     skill_files: Files = field(default_factory=dict, repr=False)
     """Path in the bundle → skill files that go into the run Secret, for the same reason."""
+    archive: SkillArchive | None = None
+    """The skills, if they are too large for the run Secret."""
     shared: tuple[SharedFile, ...] = ()
     """The bundle's files on the shared volume, which the relay verifies and copies."""
     skills: tuple[str, ...] = ()
@@ -171,12 +179,12 @@ def packed_on_volume(bundle: Bundle, bundles: BundleFolder, notes: tuple[str, ..
 
 
 def packed_in_secret(bundle: Bundle, notes: tuple[str, ...] = ()) -> Packed:
-    """The bundle of a run without a shared volume, which the run Secret holds."""
+    """The bundle of a run without a shared volume: in the run Secret, except for skills that do not fit."""
     if not bundle.files:
         return Packed(notes=notes)
     skills = {path: file for path, file in bundle.files.items() if path != INSTRUCTIONS}
     instructions = bundle.files.get(INSTRUCTIONS)
-    return Packed(
+    packed = Packed(
         key=bundle.key,
         root=SECRET_BUNDLE if skills else None,
         instructions_file=f"{RUN_DIR}/{INSTRUCTIONS}" if instructions is not None else None,
@@ -185,6 +193,21 @@ def packed_in_secret(bundle: Bundle, notes: tuple[str, ...] = ()) -> Packed:
         skills=bundle.skills,
         notes=notes,
     )
+    return packed if skills_fit(skills) else with_archive(packed)
+
+
+def with_archive(packed: Packed) -> Packed:
+    """The bundle with its skills in Secrets of their own, not in the run Secret."""
+    content = io.BytesIO()
+    with (  # the same bytes for the same skills
+        gzip.GzipFile(fileobj=content, mode="wb", compresslevel=6, mtime=0, filename="") as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        for path, file in sorted(packed.skill_files.items()):
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode = len(file.content), 0o755 if file.executable else 0o644
+            tar.addfile(entry, io.BytesIO(file.content))
+    return replace(packed, root=UNPACKED_BUNDLE, skill_files={}, archive=SkillArchive(content.getvalue()))
 
 
 def secret_keys(skills: Files) -> Mapping[str, str]:
@@ -203,8 +226,8 @@ def skills_fit(skills: Files) -> bool:
 
 
 def without_skills(packed: Packed, why: str) -> Packed:
-    """The bundle without the skills that only a Secret mounted as a folder could hold; it has another key."""
-    if not packed.skill_files:
+    """The bundle without the skills that only Secrets could hold; it has another key."""
+    if not packed.skill_files and packed.archive is None:
         return packed
     files = {name: BundleFile(text.encode("utf-8")) for name, text in packed.files.items()}
     return packed_in_secret(Bundle(files), (*packed.notes, f"Skills are not delivered: {why}"))

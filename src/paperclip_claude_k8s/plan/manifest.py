@@ -25,12 +25,13 @@ from paperclip_claude_k8s.plan.git_containers import agent_variables, clone_cont
 from paperclip_claude_k8s.plan.identity import Identity, label_value, user_labels
 from paperclip_claude_k8s.plan.paths import CACHE_DIR, CONFIG_DIR, POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR
 from paperclip_claude_k8s.plan.pod_template import apply_overlay
-from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
+from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, RunPlan, bytes_in_parts
 from paperclip_claude_k8s.plan.secrets import command_with_references
 from paperclip_claude_k8s.plan.session_volume import CACHE_VARIABLE, CONFIG_DIR_VARIABLE
 from paperclip_claude_k8s.plan.shared_files import LIST_FILE
+from paperclip_claude_k8s.plan.skill_containers import unpack_skills_container
 from paperclip_claude_k8s.plan.upload_containers import return_container, unpack_container
-from paperclip_claude_k8s.plan.upload_parts import PART_KEY, folder_mark, part_name
+from paperclip_claude_k8s.plan.upload_parts import PART_KEY, folder_mark
 from paperclip_claude_k8s.plan.volumes import mounts, mounts_at_home, volumes
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -79,9 +80,9 @@ def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
     }
 
 
-def part_manifest(job: JobRef, identity: Identity, number: int, content: bytes) -> JsonObject:
-    """The Secret of one part of an uploaded folder; the cluster deletes it with the Job, its owner."""
-    secret = _owned_secret(part_name(job.name, number), job, identity)
+def part_manifest(job: JobRef, identity: Identity, name: str, content: bytes) -> JsonObject:
+    """The Secret of one part (`upload_parts.py`); the cluster deletes it with the Job, its owner."""
+    secret = _owned_secret(name, job, identity)
     return {**secret, "data": {PART_KEY: b64encode(content).decode()}}
 
 
@@ -122,7 +123,7 @@ def _annotations(plan: RunPlan) -> dict[str, str]:
         labels.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
         labels.STAGED_ANNOTATION: plan.delivery.staged and plan.delivery.staged_in,
         labels.UPLOAD_ANNOTATION: folder_mark(plan.workspace.folder),
-        labels.UPLOAD_SIZE_ANNOTATION: str(plan.workspace.upload.size or ""),
+        labels.UPLOAD_SIZE_ANNOTATION: str(bytes_in_parts(plan) or ""),
         labels.UNGATED_ANNOTATION: "" if plan.secret_data else "true",
     }
     return {
@@ -210,11 +211,12 @@ def _workspace_containers(plan: RunPlan) -> list[JsonObject]:
 
 def _init_containers(plan: RunPlan) -> list[JsonObject]:
     common = _common_container_fields(plan)
-    workspace = [*clone_container(plan, common, mounts_at_home(plan)), *unpack_container(plan, common)]
+    unpacking = [*unpack_skills_container(plan, common), *unpack_container(plan, common)]
+    own = [*clone_container(plan, common, mounts_at_home(plan)), *unpacking]
     if not plan.by_init:
-        return workspace
+        return own
     init = writing_container(plan.delivery.init, with_secret=bool(plan.delivery.secret))
-    return [{**_common_container_fields(plan), **init}, *workspace]
+    return [{**_common_container_fields(plan), **init}, *own]
 
 
 def _common_container_fields(plan: RunPlan) -> JsonObject:

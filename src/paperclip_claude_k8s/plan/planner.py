@@ -16,7 +16,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import is_bedrock_id
 from paperclip_claude_k8s.host.session import ResumeDecision, SessionPlace, decide_resume
-from paperclip_claude_k8s.plan.bundle import Packed, without_skills
+from paperclip_claude_k8s.plan.bundle import Packed, with_archive, without_skills
 from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
@@ -125,8 +125,7 @@ class Planner:
             ),
         )
         if plan.packed.skill_files and plan.object_bytes > OBJECT_BYTES:
-            smaller = without_skills(site.packed, "the run Secret has no room for them beside the prompt")
-            planner = replace(self, site=replace(site, packed=smaller))
+            planner = replace(self, site=replace(site, packed=with_archive(site.packed)))
             return planner.plan(fresh=fresh, session=session, secretless=secretless)
         return replace(plan, notes=(*plan.notes, *_notes_on_inheritance(plan), *_notes_on_the_pod(plan)))
 

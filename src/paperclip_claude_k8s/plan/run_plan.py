@@ -194,6 +194,12 @@ class RunPlan:
         return ceil(waits + config.timeout_sec + config.grace_sec) if config.timeout_sec else None
 
 
+def bytes_in_parts(plan: RunPlan) -> int:
+    """Bytes of the packed folder and of the archive of skills, which have Secrets of their own."""
+    archive = plan.packed.archive
+    return plan.workspace.upload.size + (len(archive.content) if archive is not None else 0)
+
+
 def wake_digest(ctx: ExecutionContext) -> str | None:
     """sha256 of the wake payload without its run id, and of the task markdown.
 

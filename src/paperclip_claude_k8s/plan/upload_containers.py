@@ -4,7 +4,7 @@ The agent's container mounts the uploaded folder, and read-only the folder with 
 returning container notices the agent's end. The returning container mounts the uploaded folder read-only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.cluster.model import JsonObject
@@ -15,7 +15,8 @@ from paperclip_claude_k8s.plan.upload_parts import PART_KEY, part_name
 from paperclip_claude_k8s.relay import upload_scripts
 
 SYNC_DIR = "/var/run/paperclip/upload-sync"
-_PARTS_DIR = "/var/run/paperclip/upload"
+PARTS_DIR = "/var/run/paperclip/upload"
+"""Where a container that unpacks something has its parts."""
 _WORKSPACE_SIZE = "20Gi"
 _SYNC_SIZE = "64Mi"
 _KEEP_SECONDS_OF_RETAINED_JOB = 600
@@ -36,22 +37,23 @@ def upload_pipe(plan: RunPlan) -> str:
 def upload_volumes(plan: RunPlan) -> list[JsonObject]:
     if not plan.workspace.folder:
         return []
-    sources: list[JsonObject] = [
-        {
-            "secret": {
-                "name": part_name(plan.job_name, number),
-                "items": [{"key": PART_KEY, "path": f"{number:03d}"}],
-            }
-        }
-        for number in range(plan.workspace.upload.parts)
-    ]
-    # without a fixed user there is no fsGroup by which the container could read its files
-    mode = 0o444 if plan.config.run_as_user is None else 0o440
+    names = [part_name(plan.job_name, number) for number in range(plan.workspace.upload.parts)]
     return [
         {"name": "workspace", "emptyDir": {"sizeLimit": _WORKSPACE_SIZE}},
         {"name": "upload-sync", "emptyDir": {"sizeLimit": _SYNC_SIZE}},
-        {"name": "upload", "projected": {"sources": sources, "defaultMode": mode}},
+        parts_volume(plan, "upload", names),
     ]
+
+
+def parts_volume(plan: RunPlan, name: str, secrets: Sequence[str]) -> JsonObject:
+    """A volume with one file for each of these Secrets, in their order."""
+    sources: list[JsonObject] = [
+        {"secret": {"name": secret, "items": [{"key": PART_KEY, "path": f"{number:03d}"}]}}
+        for number, secret in enumerate(secrets)
+    ]
+    # without a fixed user there is no fsGroup by which the container could read its files
+    mode = 0o444 if plan.config.run_as_user is None else 0o440
+    return {"name": name, "projected": {"sources": sources, "defaultMode": mode}}
 
 
 def upload_mounts(plan: RunPlan) -> list[JsonObject]:
@@ -68,11 +70,11 @@ def unpack_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonOb
     """The init container that unpacks the folder. `common`: fields of all containers of the Pod."""
     if not plan.workspace.folder:
         return []
-    variables = {"PARTS": _PARTS_DIR, "SHA256": plan.workspace.upload.sha256}
+    variables = {"PARTS": PARTS_DIR, "SHA256": plan.workspace.upload.sha256}
     mounts: list[JsonObject] = [
         {"name": "workspace", "mountPath": WORKSPACE_DIR},
         {"name": "upload-sync", "mountPath": SYNC_DIR},
-        {"name": "upload", "mountPath": _PARTS_DIR, "readOnly": True},
+        {"name": "upload", "mountPath": PARTS_DIR, "readOnly": True},
     ]
     return [_container(plan, upload_scripts.UNPACK_CONTAINER, common, variables, mounts)]
 
@@ -107,16 +109,19 @@ def _container(
     variables: Mapping[str, str],
     mounts: list[JsonObject],
 ) -> JsonObject:
-    shared_variables = {
-        "DIR": plan.workspace.workdir,
-        "SYNC": SYNC_DIR,
-        "MESSAGE": common["terminationMessagePath"],
-    }
-    file = "upload_unpack.sh" if name == upload_scripts.UNPACK_CONTAINER else "upload_return.sh"
+    shared_variables = {"DIR": plan.workspace.workdir, "SYNC": SYNC_DIR}
+    return upload_script_container(name, common, {**shared_variables, **variables}, mounts)
+
+
+def upload_script_container(
+    name: str, common: Mapping[str, object], variables: Mapping[str, str], mounts: list[JsonObject]
+) -> JsonObject:
+    """A container that runs the script of its name."""
+    env = {"MESSAGE": common["terminationMessagePath"], **variables}
     return {
         **common,
         "name": name,
-        "command": [escaped(part) for part in upload_scripts.command(file)],
-        "env": script_env(upload_scripts.PREFIX, {**shared_variables, **variables}),
+        "command": [escaped(part) for part in upload_scripts.command(name)],
+        "env": script_env(upload_scripts.PREFIX, env),
         "volumeMounts": mounts,
     }

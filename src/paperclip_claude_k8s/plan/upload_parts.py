@@ -1,11 +1,14 @@
-"""A packed folder on its way into the Pod: in parts, each of which is a Secret that the Job owns.
+"""What is too large for one Secret on its way into the Pod: in parts, each of which is a Secret of the Job.
 
-The Secrets need no right besides those of every run, the Pod needs no way to the host, and the cluster
-removes them with the Job. The Pod cannot start until all of them exist.
+That is a packed folder of the host, or an archive of skills. The Secrets need no right besides those of every
+run, the Pod needs no way to the host, and the cluster removes them with the Job. The Pod cannot start until
+all of them exist.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 
 PART_KEY = "part"
 
@@ -25,9 +28,34 @@ NOT_PACKED = Upload(1, "")
 """The upload of a plan that is only examined, or whose folder was not packed yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class SkillArchive:
+    """A gzipped tar of skills, with the paths that they have in the bundle."""
+
+    content: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def parts(self) -> int:
+        return -(-len(self.content) // UPLOAD_LIMITS.part_bytes)
+
+    def part(self, number: int) -> bytes:
+        """One part of at most `UploadLimits.part_bytes`."""
+        start = number * UPLOAD_LIMITS.part_bytes
+        return self.content[start : start + UPLOAD_LIMITS.part_bytes]
+
+
 def part_name(job_name: str, number: int) -> str:
-    """The name of a part's Secret."""
+    """The name of the Secret with a part of the packed folder."""
     return f"{job_name}-upload-{number:03d}"
+
+
+def skill_part_name(job_name: str, number: int) -> str:
+    """The name of the Secret with a part of the archive of skills."""
+    return f"{job_name}-skills-{number:03d}"
 
 
 def folder_mark(folder: str) -> str:

@@ -3,8 +3,9 @@
 `run` holds the run's files: it is a Secret, or an emptyDir that the init container fills from its environment
 and `run-secret`. `scratch` holds the relay's buffers. `home` is the shared volume or an emptyDir. `session`
 is the session volume. `workspace`, `git-sync` and `git-secret` belong to a cloned workspace,
-`workspace`, `upload` and `upload-sync` to an uploaded one. `docker` and
-`docker-data` belong to the Docker daemon. All others, named `home-…`, are volumes of the home pod.
+`workspace`, `upload` and `upload-sync` to an uploaded one, `skills` and `skill-parts` to skills that do not
+fit into `run`. `docker` and `docker-data` belong to the Docker daemon. All others, named `home-…`, are
+volumes of the home pod.
 """
 
 import posixpath
@@ -19,6 +20,7 @@ from paperclip_claude_k8s.plan.identity import LABEL_CHARS
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR, SESSION_DIR, is_in_any
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.session_volume import HOME_VOLUME, SESSION_VOLUME
+from paperclip_claude_k8s.plan.skill_containers import skill_mounts, skill_volumes
 from paperclip_claude_k8s.plan.upload_containers import upload_mounts, upload_volumes
 
 _HOME_SIZE = "20Gi"
@@ -47,6 +49,7 @@ def volumes(plan: RunPlan) -> list[JsonObject]:
         *docker_volumes(plan.config),
         *git_volumes(plan),
         *upload_volumes(plan),
+        *skill_volumes(plan),
         *_inherited_volumes(plan).values(),
     ]
 
@@ -91,6 +94,7 @@ def _own_mounts(plan: RunPlan) -> list[JsonObject]:
         *docker_mounts(plan.config),
         *agent_mounts(plan),
         *upload_mounts(plan),
+        *skill_mounts(plan),
     ]
 
 

@@ -1,7 +1,8 @@
 """The scripts that unpack an uploaded folder and print its changes, and the format of what they print.
 
-`upload_unpack.sh` runs in an init container, `upload_return.sh` in a container beside the agent's, which
-prints the changes to its log when the agent has ended:
+`upload_unpack.sh` runs in an init container, as does `skills_unpack.sh`, which unpacks skills.
+`upload_return.sh` runs in a container beside the agent's, and prints the changes to its log when the agent
+has ended:
 
     paperclip-changes BYTES SHA256     how long the packed changes are
     0 BASE64                           line n: the bytes from n * LINE_BYTES on
@@ -25,6 +26,13 @@ from typing import BinaryIO
 from paperclip_claude_k8s.relay import script
 
 UNPACK_CONTAINER, RETURN_CONTAINER = "workspace-unpack", "workspace-return"
+SKILLS_CONTAINER = "skills-unpack"
+_SCRIPTS = {
+    UNPACK_CONTAINER: ("parts.sh", "upload_unpack.sh"),
+    SKILLS_CONTAINER: ("parts.sh", "skills_unpack.sh"),
+    RETURN_CONTAINER: ("await_agent.sh", "upload_return.sh"),
+}
+"""Container → the scripts that it runs as one."""
 PREFIX = "PAPERCLIP_UPLOAD_"
 """Prefix of the variables that the scripts read."""
 PIPE = "alive"
@@ -36,9 +44,9 @@ _FAILED = re.compile(rb"paperclip-changes failed ([ -~]{0,300})")
 _DATA = re.compile(rb"([0-9]{1,9}) ([A-Za-z0-9+/=]{1,4600})")
 
 
-def command(name: str) -> list[str]:
-    """The command of a container: `upload_unpack.sh` or `upload_return.sh`."""
-    return ["sh", "-c", script("await_agent.sh") + script(name)]
+def command(container: str) -> list[str]:
+    """The command of a container."""
+    return ["sh", "-c", "".join(map(script, _SCRIPTS[container]))]
 
 
 @dataclass(slots=True)

@@ -67,7 +67,7 @@ class LaunchedJob:
     prior_run: str | None = None
     """Label of the run that an adopted Job belonged to."""
     room: Share = field(default_factory=Share)
-    """The room that the Job's packed folder takes up in the cluster; to be released with the Job."""
+    """The room that the Job's parts take up in the cluster; to be released with the Job."""
     secret: SecretSnapshot | None = None
     """The run Secret if this call created it."""
     seen_at: str | None = None
@@ -373,7 +373,7 @@ async def _list_again(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: N
 async def _create_secrets(
     plan: RunPlan, packed: PackedFolder | None, job: JobSnapshot, ports: Ports, narrator: Narrator
 ) -> SecretSnapshot | None:
-    """Create the Secrets of an upload, and then the run Secret, with which the agent starts."""
+    """Create the Secrets of an upload and of large skills, then the run Secret: with it the agent starts."""
     try:
         await create_parts(packed, plan, job, ports, narrator)
         return await open_gate(plan, job, ports, narrator)

@@ -1,10 +1,10 @@
-"""Packs the host's folder of a run whose workspace is an upload, and creates the Secrets with its parts.
+"""Packs the host's folder of a run whose workspace is an upload; creates the Secrets of folder and skills.
 
 The folder is packed after the slot was found free, so that it has the changes of the agent's last run.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from functools import partial
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.folder_rules import FolderRule, is_in
 from paperclip_claude_k8s.base.room import Share
-from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
+from paperclip_claude_k8s.base.settings import LIMITS, UPLOAD_LIMITS
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.base.work_limit import TakesTooLong, WorkLimit
 from paperclip_claude_k8s.cluster.labels import UPLOAD_SIZE_ANNOTATION
@@ -24,8 +24,8 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.policy import Refusal
 from paperclip_claude_k8s.plan.manifest import part_manifest
-from paperclip_claude_k8s.plan.run_plan import RunPlan
-from paperclip_claude_k8s.plan.upload_parts import Upload, part_name
+from paperclip_claude_k8s.plan.run_plan import RunPlan, bytes_in_parts
+from paperclip_claude_k8s.plan.upload_parts import Upload, part_name, skill_part_name
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.report_waiting import report_while_waiting
@@ -40,6 +40,8 @@ from paperclip_claude_k8s.volume.upload_packing import (
 
 _CONCURRENT_REQUESTS = 4
 """Parts that are created at the same time; each part has 700 KB."""
+_LARGEST_UPLOAD = UPLOAD_LIMITS.packed_bytes + 2 * LIMITS.bundle_bytes
+"""More than a Job can have in parts."""
 _SIZE_DIGITS = 12
 _NEXT_STEP = (
     "correct the agent's workspace or the settings that begin with `upload`, or set `workspace` to auto"
@@ -65,29 +67,29 @@ def upload_ignore_rules(config: AdapterConfig) -> IgnoreRules:
 
 
 async def take_upload_room(plan: RunPlan, ctx: ExecutionContext, ports: Ports, narrator: Narrator) -> Share:
-    """Wait until there is room in the cluster for a packed folder of any size. Nothing to upload: no room.
+    """Wait until there is room in the cluster for the archive of skills, and for a packed folder of any size.
 
     The wait comes before the folder is packed, so that the Pod gets the folder as it is when the Pod starts.
     """
     room = ports.uploads
-    if not plan.workspace.folder:
+    size = bytes_in_parts(plan) + (UPLOAD_LIMITS.packed_bytes if plan.workspace.folder else 0)
+    if not size:
         return Share()
-    if not room.has_space(UPLOAD_LIMITS.packed_bytes):
+    if not room.has_space(size):
         used, limit = (round(size / 1024 / 1024) for size in (room.used, room.limit))
         await narrator.status(
-            "Workspace: waiting for room to upload the folder; until they end, other runs of this host "
-            f"process have {used} of at most {limit} MiB in the cluster"
+            "Waiting for room to upload the agent's workspace or skills; until they end, other runs of this "
+            f"host process have {used} of at most {limit} MiB in the cluster"
         )
-    message = "waits until the cluster has room for its workspace"
-    taking = room.take(UPLOAD_LIMITS.packed_bytes)
-    return await report_while_waiting(taking, "room to upload the workspace", message, ctx, narrator)
+    what, message = "room to upload", "waits until the cluster has room for its workspace or skills"
+    return await report_while_waiting(room.take(size), what, message, ctx, narrator)
 
 
 def room_of_job(job: JobSnapshot, ports: Ports) -> Share:
-    """The room that an adopted Job takes up with its packed folder; none if it is detached."""
+    """The room that an adopted Job takes up besides its run Secret; none if it is detached."""
     size = job.annotations.get(UPLOAD_SIZE_ANNOTATION, "")
     is_size = not ports.journal.detached and size.isascii() and size.isdecimal() and len(size) <= _SIZE_DIGITS
-    return ports.uploads.take_now(min(int(size), UPLOAD_LIMITS.packed_bytes)) if is_size else Share()
+    return ports.uploads.take_now(min(int(size), _LARGEST_UPLOAD)) if is_size else Share()
 
 
 @asynccontextmanager
@@ -105,7 +107,7 @@ async def packed_upload(
         yield plan, None
         return
     packed = await _pack(plan, ports.settings)
-    room.shrink(packed.size)
+    room.shrink(bytes_in_parts(plan) + packed.size)
     try:
         size = f"{packed.content_bytes / 1024 / 1024:.1f} MiB"
         ignored = f", {packed.ignored} entries are ignored" if packed.ignored else ""
@@ -152,18 +154,16 @@ async def _pack(plan: RunPlan, settings: ProcessSettings) -> PackedFolder:
 async def create_parts(
     packed: PackedFolder | None, plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
 ) -> None:
-    """Create the Secrets with the packed folder. The Job owns the Secrets, so they are removed with the Job.
+    """Create the Secrets with the packed folder and the archive of skills, if there are any.
 
-    Raises `ClusterError`.
+    The Job owns the Secrets, so they are removed with the Job. Raises `ClusterError`.
     """
-    if packed is None:
-        return
-    numbers, errors = iter(range(packed.parts)), list[ClusterError]()
+    remaining, errors = _parts(packed, plan, job), list[ClusterError]()
 
     async def create_some() -> None:
-        for number in numbers:
+        for name, content in remaining:
             try:
-                await _create_part(packed.part(number), number, plan, job, ports, narrator)
+                await _create_part(name, content, plan, job, ports, narrator)
             except ClusterError as error:
                 errors.append(error)
             if errors:
@@ -176,10 +176,20 @@ async def create_parts(
         raise errors[0]
 
 
+def _parts(packed: PackedFolder | None, plan: RunPlan, job: JobSnapshot) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each Secret. Each content is read when its turn comes."""
+    if packed is not None:
+        for number in range(packed.parts):
+            yield part_name(job.ref.name, number), packed.part(number)
+    if (archive := plan.packed.archive) is not None:
+        for number in range(archive.parts):
+            yield skill_part_name(job.ref.name, number), archive.part(number)
+
+
 async def _create_part(  # noqa: PLR0913, PLR0917  # what a call to the cluster needs
-    content: bytes, number: int, plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
+    name: str, content: bytes, plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
 ) -> None:
-    manifest = part_manifest(job.ref, plan.identity, number, content)
+    manifest = part_manifest(job.ref, plan.identity, name, content)
     call = Retrier(ports.settings.timings, narrator)
     try:
         await call("create secret", lambda: ports.cluster.create_secret(plan.namespace, manifest))
@@ -187,7 +197,6 @@ async def _create_part(  # noqa: PLR0913, PLR0917  # what a call to the cluster 
         if not error.conflict:
             raise
         # an earlier try may have created the Secret, if only its response was lost
-        name = part_name(job.ref.name, number)
         found = await call("read secret", lambda: ports.cluster.read_secret(plan.namespace, name))
         if found is None or job.ref.uid not in found.owners:
             raise

@@ -23,7 +23,7 @@ from paperclip_claude_k8s.cluster.model import (
     Waiting,
 )
 from paperclip_claude_k8s.relay.git import CLONE_CONTAINER
-from paperclip_claude_k8s.relay.upload_scripts import UNPACK_CONTAINER
+from paperclip_claude_k8s.relay.upload_scripts import SKILLS_CONTAINER, UNPACK_CONTAINER
 from paperclip_claude_k8s.verdict.disruption import (
     DEADLINE_EXCEEDED,
     JOB_SUSPENDED,
@@ -69,6 +69,7 @@ class StartBudget(StrEnum):
 _INIT_WORK = {
     CLONE_CONTAINER: "the repository is being cloned",
     UNPACK_CONTAINER: "the workspace is being unpacked",
+    SKILLS_CONTAINER: "the skills are being unpacked",
 }
 _OTHER_WORK = "an init container is running"
 

@@ -4,8 +4,7 @@ The packed files form a bundle, a folder on the shared volume whose name is deri
 with equal bundles share one folder. Agents can write to that volume, so the content of an existing bundle is
 compared with the bundle's name before it is used again. If an agent prevents the write, or owns a folder
 above the bundles and could therefore replace a bundle before it is read, the bundle is written to another
-folder of the volume. Without a shared volume, instructions and small skills go into the run Secret, and
-larger skills are left out.
+folder of the volume. Without a shared volume, instructions and skills go into Secrets.
 """
 
 import os
@@ -46,7 +45,6 @@ from paperclip_claude_k8s.plan.bundle import (
     packed_in_secret,
     packed_on_volume,
     skill_files,
-    skills_fit,
 )
 from paperclip_claude_k8s.plan.paths import to_pod_path
 from paperclip_claude_k8s.volume.removal import names_in, remove_abandoned, remove_tree
@@ -108,46 +106,17 @@ async def pack(inputs: PackInputs) -> Packed:
     return await call_in_thread(partial(_pack, inputs), inputs.seconds, place)
 
 
-async def skills_too_large(inputs: PackInputs, mount: str) -> str | None:
-    """Why a run would get no skills, because they are too large for a Secret and there is no volume.
-
-    None if they fit, if a volume is mounted at `mount`, or if the policy refuses a skill.
-
-    Raises:
-        TimeoutError: reading the skills takes more than `PackInputs.seconds`.
-    """
-    return await call_in_thread(partial(_skills_too_large, inputs, mount), inputs.seconds, place_of(mount))
-
-
-def _skills_too_large(inputs: PackInputs, mount: str) -> str | None:
-    if Path(mount).is_mount():
-        return None
-    library = read_skill_library(inputs.config)
-    with suppress(RunFailure):  # a skill that the policy refuses fails the run with its own message
-        files, _ = _read_skills(
-            available_skills(library, read_desired_skills(inputs.config, library)), inputs, []
-        )
-        return None if skills_fit(files) else _too_much(files)
-    return None
-
-
-def _too_much(skills: Files) -> str:
-    size = sum(len(file.content) for file in skills.values())
-    return f"they have {size} bytes in {len(skills)} files, too many for a Secret"
-
-
 def _pack(inputs: PackInputs) -> Packed:
     bundles = None if inputs.volume is None else bundle_folder(inputs.env, inputs.company, inputs.volume)
     collected = _collect(inputs)
-    if bundles is None:
-        return _without_volume(collected, "no shared volume is mounted both here and in the agent's Pod")
     bundle = collected.bundle
-    if not bundle.files:
-        return Packed(notes=tuple(collected.notes))
+    if bundles is None or not bundle.files:
+        return packed_in_secret(bundle, tuple(collected.notes))
     try:
         return _packed_somewhere(bundles, bundle, collected.notes)
     except OSError as error:
-        return _without_volume(collected, f"the shared volume refused the prompt bundle: {_reason(error)}")
+        note = f"The shared volume refused instructions and skills, which go by Secrets: {_reason(error)}"
+        return packed_in_secret(bundle, (*collected.notes, note))
 
 
 def _packed_somewhere(bundles: BundleFolder, bundle: Bundle, notes: list[str]) -> Packed:
@@ -186,15 +155,6 @@ class _Collected:
     @property
     def bundle(self) -> Bundle:
         return assemble(self.instructions, self.skill_list, self.skills, self.read_from)
-
-
-def _without_volume(collected: _Collected, why: str) -> Packed:
-    """The bundle in the run Secret; without its skills if they are too large for that."""
-    notes = tuple(collected.notes)
-    if skills_fit(collected.skills):
-        return packed_in_secret(collected.bundle, notes)
-    lost = f"Skills are not delivered: {_too_much(collected.skills)}, and {why}"
-    return packed_in_secret(assemble(collected.instructions, None, {}), (*notes, lost))
 
 
 def _collect(inputs: PackInputs) -> _Collected:
