@@ -2,8 +2,8 @@
 
     python -m tests.security.fuzz --minutes 60 test_fuzz_streams.py
 
-Each round is one pytest process with another seed, which takes a minute or so. The program stops at the
-first failure, whose input Hypothesis prints; add it to the test with `@example`.
+Each round is one pytest process with another seed and takes about a minute. The program stops at the first
+failure. Hypothesis prints the input that failed: add it to the test with `@example`.
 """
 
 import argparse
@@ -21,11 +21,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("tests", nargs="*", help="test files of this folder; default: all test_fuzz_*.py")
     parser.add_argument("--minutes", type=float, default=60.0)
-    chosen = parser.parse_args()
-    files = [str(FOLDER / name) for name in chosen.tests] or sorted(map(str, FOLDER.glob("test_fuzz_*.py")))
-    end = time.monotonic() + 60 * chosen.minutes
+    options = parser.parse_args()
+    files = [str(FOLDER / name) for name in options.tests] or sorted(map(str, FOLDER.glob("test_fuzz_*.py")))
+    deadline = time.monotonic() + 60 * options.minutes
     rounds = 0
-    while time.monotonic() < end:
+    while time.monotonic() < deadline:
         seed = int.from_bytes(os.urandom(4))
         command = [sys.executable, "-m", "pytest", "-q", f"--hypothesis-seed={seed}"]
         finished = subprocess.run(

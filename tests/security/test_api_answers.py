@@ -11,15 +11,15 @@ from tests.support.api_server import write_kubeconfig
 from tests.support.hostile_api import hostile_api
 
 MAX_MEGABYTES = 150
-"""By how much the client's memory may grow."""
+"""By how much the memory of the client may grow. The client is a process of its own."""
 MAX_LAG = 0.5
 """Seconds for which the client's event loop may be blocked."""
 MAX_SECONDS = 10
 """Seconds that a call may take."""
 
 
-async def measured(call: str, answers: list[str], folder: Path) -> list[dict[str, Any]]:
-    """What the client measured for each answer; fails if it used too much memory or time."""
+async def measure(call: str, answers: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Make one call for each answer; return what the client measured. Fails above a limit of this file."""
     calls = [f"{call}:{answer}" for answer in answers]
     async with hostile_api() as url:
         command = (sys.executable, "-m", "tests.support.hostile_api", write_kubeconfig(folder, url), *calls)
@@ -35,7 +35,7 @@ async def measured(call: str, answers: list[str], folder: Path) -> list[dict[str
     return found
 
 
-async def test_lists_that_are_endless_or_too_large_are_errors(tmp_path: Path) -> None:
+async def test_list_response_that_is_endless_or_too_large_is_an_error(tmp_path: Path) -> None:
     expected = {
         "endless body": "has more than 16777216 bytes",
         "endless spaces": "has more than 16777216 bytes",
@@ -53,23 +53,23 @@ async def test_lists_that_are_endless_or_too_large_are_errors(tmp_path: Path) ->
         "endless refusal": "Internal Server Error",
         "compressed refusal": "Forbidden",
     }
-    found = await measured("list", list(expected), tmp_path)
+    found = await measure("list", list(expected), tmp_path)
     assert [
         answer["answer"] for answer in found if not re.search(expected[answer["answer"]], answer["error"])
     ] == []
 
 
-async def test_watches_that_are_endless_or_too_large_are_errors(tmp_path: Path) -> None:
+async def test_watch_response_that_is_endless_or_too_large_is_an_error(tmp_path: Path) -> None:
     answers = ["endless line", "a byte a second", "empty lines for ever", "compressed", "endless headers"]
-    found = await measured("watch", answers, tmp_path)
+    found = await measure("watch", answers, tmp_path)
     assert [answer for answer in found if not answer["error"].startswith("ClusterError")] == []
 
 
 async def test_shared_watch_keeps_a_bounded_number_of_objects(tmp_path: Path) -> None:
     answers = ["many objects", "large objects", "one object for ever", "bookmarks for ever"]
-    await measured("informer", answers, tmp_path)
+    await measure("informer", answers, tmp_path)
 
 
 async def test_compressed_log_is_an_error(tmp_path: Path) -> None:
-    [found] = await measured("log", ["compressed"], tmp_path)
+    [found] = await measure("log", ["compressed"], tmp_path)
     assert "is compressed" in found["error"]

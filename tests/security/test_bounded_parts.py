@@ -1,4 +1,4 @@
-"""Each part of the adapter that an output passes through needs bounded memory and time for it."""
+"""Each part of the adapter that handles an agent's output does so in bounded memory and time."""
 
 import gzip
 import json
@@ -27,8 +27,8 @@ from paperclip_claude_k8s.podlog.marks import Bookmark
 from paperclip_claude_k8s.run.narrate import chunks_of_lines
 
 INIT = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
-REPLAY_MEMORY = 220
-"""Largest memory of a `replay` in MB; the program alone needs 60."""
+MAX_REPLAY_MB = 220
+"""Memory that a `replay` process may take. Without an input it takes 60 MB."""
 
 
 # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -37,7 +37,7 @@ REPLAY_MEMORY = 220
 def test_recent_texts_forget_the_oldest_and_ignore_what_is_no_id() -> None:
     texts = RecentTexts(3)
     texts.update(["a", "b", "a", "", "x" * (LIMITS.id_chars + 1), 5, None, "c", "d"])
-    assert list(texts) == ["b", "c", "d"]
+    assert list(texts) == ["b", "c", "d"]  # adding "a" again did not make it newer
     texts.discard("c")
     texts.discard("missing")
     assert ("c" in texts, "d" in texts, 5 in texts, len(texts)) == (False, True, False, 2)
@@ -54,7 +54,7 @@ def test_many_recent_texts_take_linear_time() -> None:
 
 def test_whole_events_are_recognised_without_parsing_large_lines() -> None:
     counts = Counts()
-    counts.add(b'{"n":1}\n', 1)
+    counts.add(b'{"n":1}\n', lines=1)  # from now on, JSON objects are expected
     many_values = b'{"a":[' + b"[]," * 3_000_000
     began = time.thread_time()
     assert not counts.is_partial(many_values + b"1]}\n")
@@ -91,14 +91,14 @@ def test_repeat_filter_releases_a_line_that_never_ends() -> None:
 @given(st.lists(st.binary(max_size=9) | st.text(max_size=9).map(str.encode), max_size=9), st.integers(4, 30))
 def test_chunks_of_any_block_join_to_the_block(parts: list[bytes], line_limit: int) -> None:
     block = b"\n".join(parts)
-    chunks = list(chunks_of_lines(block, 8, line_limit))
+    chunks = list(chunks_of_lines(block, limit=8, line_limit=line_limit))
     assert b"".join(chunks) == block
     assert all(0 < len(chunk) <= max(8, line_limit) for chunk in chunks)
 
 
 @given(st.text("aé€😀", min_size=1, max_size=60))
 def test_long_line_is_split_between_characters(text: str) -> None:
-    chunks = list(chunks_of_lines(text.encode(), 8, 10))
+    chunks = list(chunks_of_lines(text.encode(), limit=8, line_limit=10))
     assert "".join(chunk.decode() for chunk in chunks) == text
 
 
@@ -108,15 +108,15 @@ def test_long_line_is_split_between_characters(text: str) -> None:
 def test_forged_bookmarks_list_a_bounded_number_of_gaps() -> None:
     counts = Counts()
     for number in range(1, 5000):
-        counts.check(Bookmark(number * 10, number), number)
+        counts.check(Bookmark(bytes=number * 10, lines=number), time=number)
     assert len(counts.gaps) == MAX_GAPS
     # the last bookmark counts 49,990 bytes, of which none were delivered
     assert sum(gap.bytes or 0 for gap in counts.gaps) == counts.missing == 49_990
-    counts.add_gap(Gap(1, 2))
-    assert counts.gaps[-1].bytes is None
+    counts.add_gap(Gap(since=1, until=2))
+    assert counts.gaps[-1].bytes is None  # unknown
 
 
-# ── the page ─────────────────────────────────────────────────────────────────────────────────────────
+# ── parsers of the host's page, in Python and in JavaScript ──────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_both_page_parsers_show_a_large_line_in_the_same_way(part: str, size: in
     assert as_json(shown) == parsed_by_javascript([line])[0]
 
 
-def test_piece_of_a_line_with_many_escapes_is_shown_in_bounded_memory() -> None:
+def test_page_shows_a_cut_line_with_a_million_escapes() -> None:
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + "\\n" * 1_000_000
     (entry,) = parse_stdout_line(line, TIMESTAMP)
     assert entry["kind"] == "assistant"
@@ -139,8 +139,8 @@ def test_piece_of_a_line_with_many_escapes_is_shown_in_bounded_memory() -> None:
 # ── replay ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def replayed(file: Path, *arguments: str) -> tuple[dict[str, Any], float]:
-    """The reply of a `replay` in a process of its own, and its peak memory in MB."""
+def run_replay(file: Path, *arguments: str) -> tuple[dict[str, Any], float]:
+    """Run `replay` in a process of its own; return its reply, and the process's peak memory in MB."""
     program = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -158,7 +158,9 @@ def replayed(file: Path, *arguments: str) -> tuple[dict[str, Any], float]:
 
 
 @pytest.mark.parametrize("quiet", [("--quiet",), ()])
-def test_replay_of_a_compressed_line_without_end_has_a_bound(quiet: tuple[str, ...], tmp_path: Path) -> None:
+def test_replay_of_a_huge_compressed_line_takes_bounded_memory(
+    quiet: tuple[str, ...], tmp_path: Path
+) -> None:
     file = tmp_path / "captured.gz"
     with gzip.open(file, "wb", compresslevel=1) as out:
         out.write(b'{"type":"result","x":[')
@@ -166,26 +168,30 @@ def test_replay_of_a_compressed_line_without_end_has_a_bound(quiet: tuple[str, .
             out.write(b"[]," * 300_000)
         out.write(b"0]}\n" + INIT + result_line())
     assert file.stat().st_size < 2_000_000
-    reply, peak = replayed(file, *quiet)
+    reply, peak = run_replay(file, *quiet)
     assert reply["status"] == "succeeded"
     assert reply["result"]["sessionId"] == "s"
-    assert peak < REPLAY_MEMORY
+    assert peak < MAX_REPLAY_MB
 
 
 @pytest.mark.parametrize("start", ["", '{"type":"assistant","message":{"content":[{"type":"text","text":"'])
-def test_replay_of_a_long_line_with_an_emoji_has_a_bound(start: str, tmp_path: Path) -> None:
+def test_replay_of_a_long_line_with_an_emoji_takes_bounded_memory(start: str, tmp_path: Path) -> None:
     file = tmp_path / "captured.ndjson"
     file.write_bytes(f"{start}\U0001f600".encode() + b"x" * 31_000_000 + b"\n" + INIT + result_line())
-    reply, peak = replayed(file)
+    reply, peak = run_replay(file)
     assert reply["status"] == "succeeded"
-    assert peak < REPLAY_MEMORY
+    assert peak < MAX_REPLAY_MB
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b\x08\x00", b"not gzip"])
-def test_replay_of_a_damaged_archive_says_so(damage: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(INIT * 1000)[:-20], b"\x1f\x8b\x08\x00", b"not gzip"],
+    ids=["no end", "header only", "not gzip"],
+)
+def test_replay_of_a_damaged_archive_is_a_usage_error(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "captured.gz"
-    file.write_bytes(damage or gzip.compress(INIT * 1000)[:-20])
-    reply, _ = replayed(file, "--quiet")
+    file.write_bytes(content)
+    reply, _ = run_replay(file, "--quiet")
     assert (reply["status"], reply["error"]) == ("failed", "usage")
 
 
@@ -205,4 +211,4 @@ def test_background_tasks_above_the_bound_still_keep_the_run_open() -> None:
     started = b'{"type":"system","subtype":"task_started","task_id":"t%d","tool_use_id":"u%d"}\n'
     reader.feed(INIT + b"".join(started % (n, n) for n in range(20_000)) + result_line())
     assert len(reader.open_work.tasks) == LIMITS.remembered_ids
-    assert reader.allowed_silence() is None
+    assert reader.allowed_silence() is None  # the agent may be silent for any time

@@ -1,4 +1,4 @@
-"""Lines that are too long, too deep, or no message: they must not affect a concurrent run."""
+"""A line to the bridge that is too long, too deep or no message does not affect a concurrent run."""
 
 import json
 import resource
@@ -12,7 +12,7 @@ from tests.support.cli_commands import SOURCE
 
 from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.base.strict_json import MAX_DEPTH
-from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter, secrets_in
+from paperclip_claude_k8s.bridge.redacting_formatter import MAX_TEXT_CHARS, RedactingFormatter, secrets_in
 from paperclip_claude_k8s.bridge.wire import Call, read_message
 from paperclip_claude_k8s.devcluster import DevCluster
 
@@ -42,7 +42,7 @@ HOSTILE_LINES = {
     "params that are a list": START + b"[1]}",
     "no method": b'{"type":"call","id":2}',
     "an unknown method of 1 MB": b'{"type":"call","id":2,"method":"' + b"m" * 1_000_000 + b'"}',
-    "a method that Python has": b'{"type":"call","id":2,"method":"__class__"}',
+    "a method of every Python object": b'{"type":"call","id":2,"method":"__class__"}',
     "no ctx": START + b"{}}",
     "fields in another order": b'{"params":{"ctx":[]},"method":"execute","id":2,"type":"call"}',
 }
@@ -86,7 +86,7 @@ def _assert_run_was_served(responses: list[Json], log: list[str]) -> None:
         b"\x00\xff" * 100,
     ],
 )
-async def test_hostile_line_does_not_end_the_run_whose_id_it_has(line: bytes) -> None:
+async def test_hostile_line_does_not_affect_the_run_before_it(line: bytes) -> None:
     run = call_line(RUN, "execute", ctx={"runId": "victim"})
     host = await talk(StubAdapter(), run + line + b"\n" + call_line(LAST, "models"), until=(RUN, LAST))
     _assert_run_was_served(host.responses(RUN), host.log(RUN))
@@ -95,9 +95,8 @@ async def test_hostile_line_does_not_end_the_run_whose_id_it_has(line: bytes) ->
 @pytest.mark.parametrize("value", [object(), {"a": {1, 2}}, {"a": 10**400}, {"a": float("nan")}, "\ud800"])
 async def test_result_that_is_not_json_is_an_error_of_its_call_only(value: object) -> None:
     adapter = StubAdapter(lambda ctx: value if ctx["runId"] == "odd" else {"exitCode": 0, "runId": "victim"})
-    odd, run = (
-        call_line(call, "execute", ctx={"runId": name}) for call, name in ((HOSTILE, "odd"), (RUN, "victim"))
-    )
+    odd = call_line(HOSTILE, "execute", ctx={"runId": "odd"})
+    run = call_line(RUN, "execute", ctx={"runId": "victim"})
     host = await talk(adapter, run + odd, until=(RUN, HOSTILE))
     assert len(host.responses(HOSTILE)) == 1
     _assert_run_was_served(host.responses(RUN), host.log(RUN))
@@ -134,7 +133,7 @@ def _peak_memory(pid: int) -> int:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
-LARGEST_LINES = f"""
+READ_LARGEST_LINES = f"""
 from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
 from paperclip_claude_k8s.bridge.wire import read_message
@@ -144,6 +143,7 @@ for piece in (b"[],", b"{{}},", b'{{"token":"t"}},', b"1,"):
     line = {START!r} + b'{{"x":[' + piece * count + b"0]}}}}"
     RedactingFormatter().add_secrets_of(read_message(line).params)
 """
+"""A program that reads, for each kind of value, the largest line that the limits allow."""
 
 
 def test_largest_lines_are_read_within_600_mb() -> None:
@@ -152,14 +152,14 @@ def test_largest_lines_are_read_within_600_mb() -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (600 * 2**20,) * 2)
 
-    command = [sys.executable, "-c", LARGEST_LINES]
+    command = [sys.executable, "-c", READ_LARGEST_LINES]
     finished = subprocess.run(
         command, env={"PYTHONPATH": SOURCE}, preexec_fn=limit, capture_output=True, check=False
     )
     assert finished.returncode == 0, finished.stderr.decode()
 
 
-def test_text_with_many_commas_is_no_large_line() -> None:
+def test_commas_and_brackets_inside_of_a_text_do_not_count_as_values() -> None:
     line = START + json.dumps({"ctx": 'a,b[c{d\\"' * MAX_VALUES}).encode() + b"}"
     message = read_message(line)
     assert isinstance(message, Call)
@@ -170,10 +170,15 @@ def test_secrets_of_deep_params_are_found_without_recursion() -> None:
     deep: object = {"token": "deep"}
     for _ in range(100_000):
         deep = [deep]
-    assert list(secrets_in({"x": deep, "token": "flat"})) == ["flat", "flat", "deep", "deep"]
+    assert list(secrets_in({"x": deep, "token": "flat"})) == [
+        "flat",
+        "flat",
+        "deep",
+        "deep",
+    ]  # also without "Bearer "
 
 
-def test_remembered_secrets_are_bounded_and_the_hosts_come_first() -> None:
+def test_remembered_secrets_are_bounded_and_include_the_token_of_the_host() -> None:
     formatter = RedactingFormatter()
     for _ in range(300):
         env = {f"TOKEN_{number}": f"{number:06}" * 5000 for number in range(20)}
@@ -185,4 +190,4 @@ def test_remembered_secrets_are_bounded_and_the_hosts_come_first() -> None:
 def test_cut_text_ends_before_a_secret_that_it_would_split() -> None:
     formatter = RedactingFormatter()
     formatter.add_secrets_of({"authToken": "token-of-the-host"})
-    assert "token" not in formatter.mask("x" * 19_990 + " token-of-the-host " + "y" * 100)
+    assert "token" not in formatter.mask("x" * (MAX_TEXT_CHARS - 10) + " token-of-the-host " + "y" * 100)

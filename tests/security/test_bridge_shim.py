@@ -1,4 +1,4 @@
-"""The npm package in a Node host with hostile contexts and callbacks; a run beside them is unaffected."""
+"""The adapter's npm package (shim) in a Node host: hostile contexts and callbacks affect no other run."""
 
 import sys
 from pathlib import Path
@@ -55,7 +55,7 @@ HOSTILE_CONTEXTS = {  # name → JavaScript that changes the context, and words 
     ),
     "a signal that throws": ("ctx.signal = {get aborted() { throw new Error('no signal'); }};", "no signal"),
 }
-HARMLESS = """
+ODD_BUT_HARMLESS = """
 ctx.agent.metadata = {
   date: new Date(0), none: undefined, fn() {}, [Symbol('s')]: 1, list: [undefined, Symbol('s')],
   map: new Map([[1, 2]]), buffer: Buffer.from('x'), nan: NaN,
@@ -64,7 +64,9 @@ ctx.agent.metadata = {
 """
 
 
-async def test_hostile_contexts_fail_alone(shim: Path, dev_cluster: DevCluster) -> None:
+async def test_runs_with_hostile_contexts_fail_and_another_run_succeeds(
+    shim: Path, dev_cluster: DevCluster
+) -> None:
     """All hostile runs are started at once, beside a harmless run that lasts longer."""
     victim = {
         "name": "victim",
@@ -75,14 +77,14 @@ async def test_hostile_contexts_fail_alone(shim: Path, dev_cluster: DevCluster) 
         {
             "name": name,
             "method": "execute",
-            "ctx": a_context(dev_cluster, f"run-{name}", "eve"),
+            "ctx": a_context(dev_cluster, f"run-{name}", agent="eve"),
             "change": change,
         }
         for name, (change, _) in HOSTILE_CONTEXTS.items()
     ]
     outcome, _ = await node_host(shim, [[victim, *hostile]])
     results = outcome["results"]
-    _assert_ran_well(results["victim"])
+    _assert_succeeded(results["victim"])
     for name, (_, words) in HOSTILE_CONTEXTS.items():
         result = results[name]
         assert words in result["errorMessage"], name
@@ -91,15 +93,20 @@ async def test_hostile_contexts_fail_alone(shim: Path, dev_cluster: DevCluster) 
         assert result["executionRecovery"]["providerWorkStarted"] is False, name
 
 
-def _assert_ran_well(result: dict[str, Any]) -> None:
+def _assert_succeeded(result: dict[str, Any]) -> None:
     assert result["exitCode"] == 0, result
     assert result["resultJson"]["log"]["complete"] is True
 
 
 async def test_odd_but_harmless_values_do_not_fail_a_run(shim: Path, dev_cluster: DevCluster) -> None:
-    step = {"name": "odd", "method": "execute", "ctx": a_context(dev_cluster, "run-1"), "change": HARMLESS}
+    step = {
+        "name": "odd",
+        "method": "execute",
+        "ctx": a_context(dev_cluster, "run-1"),
+        "change": ODD_BUT_HARMLESS,
+    }
     outcome, err = await node_host(shim, [step])
-    _assert_ran_well(outcome["results"]["odd"])
+    _assert_succeeded(outcome["results"]["odd"])
     assert warnings_in(err) == []
 
 
@@ -115,7 +122,7 @@ HOSTILE_CALLBACKS = {  # what `onLog` does → JavaScript that replaces it
 }
 
 
-async def test_hostile_callbacks_count_as_failures_of_their_run_only(
+async def test_hostile_callbacks_are_counted_in_their_own_runs_only(
     shim: Path, dev_cluster: DevCluster
 ) -> None:
     victim = {"name": "victim", "method": "execute", "ctx": a_context(dev_cluster, "run-0")}
@@ -123,13 +130,13 @@ async def test_hostile_callbacks_count_as_failures_of_their_run_only(
         {
             "name": name,
             "method": "execute",
-            "ctx": a_context(dev_cluster, f"run-{n}", f"eve-{n}"),
+            "ctx": a_context(dev_cluster, f"run-{number}", agent=f"eve-{number}"),
             "change": change,
         }
-        for n, (name, change) in enumerate(HOSTILE_CALLBACKS.items(), 1)
+        for number, (name, change) in enumerate(HOSTILE_CALLBACKS.items(), 1)
     ]
     outcome, _ = await node_host(shim, [[victim, *hostile]])
-    _assert_ran_well(outcome["results"]["victim"])
+    _assert_succeeded(outcome["results"]["victim"])
     for name in HOSTILE_CALLBACKS:
         result = outcome["results"][name]
         assert result["exitCode"] == 0, name
@@ -143,14 +150,14 @@ async def test_callback_that_never_ends_holds_back_its_own_run_only(
     stuck = {
         "name": "stuck",
         "method": "execute",
-        "ctx": a_context(dev_cluster, "run-1", "eve"),
+        "ctx": a_context(dev_cluster, "run-1", agent="eve"),
         "change": "ctx.onLog = () => new Promise(() => {});",
         "background": True,
     }
     victim = {"name": "victim", "method": "execute", "ctx": a_context(dev_cluster, "run-0")}
     last = {"name": "last", "method": "listModels"}
     outcome, _ = await node_host(shim, [stuck, victim, last])
-    _assert_ran_well(outcome["results"]["victim"])
+    _assert_succeeded(outcome["results"]["victim"])
     assert outcome["results"]["last"]
 
 
@@ -185,7 +192,7 @@ async def test_other_methods_report_contexts_that_are_no_json(shim: Path, method
 
 
 @pytest.mark.parametrize("noise", ["null", "3", '"text"', "[]", "[null]", "{}", "\\377\\376"])
-async def test_noise_before_the_hello_is_ignored(shim: Path, tmp_path: Path, noise: str) -> None:
+async def test_noise_before_the_hello_message_is_ignored(shim: Path, tmp_path: Path, noise: str) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nprintf '{noise}\\n'\nexec {sys.executable} \"$@\"\n", encoding="utf-8")
     python.chmod(0o755)
@@ -198,7 +205,7 @@ async def test_noise_before_the_hello_is_ignored(shim: Path, tmp_path: Path, noi
 STARTS_LIKE_THE_BRIDGE = (
     '#!/bin/sh\nread -r hello; echo \'{"type":"hello","protocol":1,"version":"1"}\'; read -r call\n'
 )
-"""Beginning of a script in place of Python: exchanges hellos, and reads one call."""
+"""Beginning of a script that runs in place of Python: exchanges hello messages, and reads one call."""
 
 
 @pytest.mark.parametrize(
@@ -210,9 +217,7 @@ STARTS_LIKE_THE_BRIDGE = (
         '{"type":"result"',
     ],
 )
-async def test_line_that_belongs_to_no_call_ends_all_calls_with_a_reason(
-    shim: Path, tmp_path: Path, line: str
-) -> None:
+async def test_line_that_belongs_to_no_call_fails_the_open_run(shim: Path, tmp_path: Path, line: str) -> None:
     python = tmp_path / "python"
     python.write_text(f"{STARTS_LIKE_THE_BRIDGE}echo '{line}'; sleep 60\n", encoding="utf-8")
     python.chmod(0o755)

@@ -1,4 +1,4 @@
-"""`companyVolumes`: no `podTemplate` shows an agent another company's part of the shared volume."""
+"""With the policy's `companyVolumes`, no run mounts or uploads another company's part of the volume."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,24 +20,27 @@ from paperclip_claude_k8s.volume.company_folders import make_company_folder
 FOLDER = "companies/co"
 POLICY = Policy(company_volumes=True)
 HOME_AT_A = {"name": "home", "mountPath": "/a"}
-DATA: dict[str, object] = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
-OTHER: dict[str, object] = {"name": "o", "persistentVolumeClaim": {"claimName": "other"}}
-A_CLAIM = {"kind": "PersistentVolumeClaim", "name": "data"}
+DATA_VOLUME: dict[str, object] = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+OTHER_VOLUME: dict[str, object] = {"name": "o", "persistentVolumeClaim": {"claimName": "other"}}
+DATA_CLAIM = {"kind": "PersistentVolumeClaim", "name": "data"}
 
 
-def mount(**fields: Any) -> dict[str, Any]:
+def with_mount(**fields: Any) -> dict[str, Any]:
+    """A template that adds a mount to the agent's container."""
     return {"spec": {"containers": [{"name": "claude", "volumeMounts": [fields]}]}}
 
 
 def with_volume(source: dict[str, Any]) -> dict[str, Any]:
     """A template that adds a volume, and mounts all of it."""
-    template = mount(name="more", mountPath="/more")
+    template = with_mount(name="more", mountPath="/more")
     template["spec"]["volumes"] = [{"name": "more", **source}]
     return template
 
 
 def test_only_the_companys_folder_is_mounted() -> None:
-    home = replace(HOME, mounts=(HomeMount("/paperclip", DATA, "sub"), HomeMount("/all", DATA)))
+    home = replace(
+        HOME, mounts=(HomeMount("/paperclip", DATA_VOLUME, sub_path="sub"), HomeMount("/all", DATA_VOLUME))
+    )
     plan = replace(a_plan(home=home), company_folder=FOLDER)
     (container,) = pod_template(plan)["spec"]["containers"]
     mounts = [entry for entry in container["volumeMounts"] if entry["name"] == "home"]
@@ -47,20 +50,14 @@ def test_only_the_companys_folder_is_mounted() -> None:
 @pytest.mark.parametrize(
     "template",
     [
-        mount(name="home", mountPath="/all"),
-        mount(name="home", mountPath="/all", subPath=""),
-        mount(name="home", mountPath="/paperclip", subPath="companies"),
-        mount(name="home", mountPath="/paperclip", subPath="companies/other"),
-        mount(name="home", mountPath="/all", subPath=f"{FOLDER}/../other"),
-        mount(name="home", mountPath="/all", subPathExpr="$(X)"),
-        {
-            "spec": {
-                "initContainers": [
-                    {"name": "i", "image": "x", "volumeMounts": [{"name": "home", "mountPath": "/a"}]}
-                ]
-            }
-        },
-        with_volume({"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": A_CLAIM}}}}),
+        with_mount(name="home", mountPath="/all"),
+        with_mount(name="home", mountPath="/all", subPath=""),
+        with_mount(name="home", mountPath="/paperclip", subPath="companies"),
+        with_mount(name="home", mountPath="/paperclip", subPath="companies/other"),
+        with_mount(name="home", mountPath="/all", subPath=f"{FOLDER}/../other"),
+        with_mount(name="home", mountPath="/all", subPathExpr="$(X)"),
+        {"spec": {"initContainers": [{"name": "i", "image": "x", "volumeMounts": [HOME_AT_A]}]}},
+        with_volume({"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": DATA_CLAIM}}}}),
         {
             "spec": {
                 "volumes": [{"name": "again", "persistentVolumeClaim": {"claimName": "data"}}],
@@ -69,7 +66,7 @@ def test_only_the_companys_folder_is_mounted() -> None:
         },
     ],
 )
-def test_template_that_mounts_more_is_refused(template: dict[str, Any]) -> None:
+def test_template_that_mounts_more_than_the_companys_folder_is_refused(template: dict[str, Any]) -> None:
     plan = replace(a_plan(podTemplate=template), company_folder=FOLDER)
     assert "companyVolumes" in {refusal.field for refusal in plan_refusals(plan, POLICY)}
 
@@ -79,21 +76,21 @@ def test_template_that_mounts_more_is_refused(template: dict[str, Any]) -> None:
     [
         (with_volume({"persistentVolumeClaim": {"claimName": "ac-sessions-other-0123456789"}}), {}),
         (with_volume({"persistentVolumeClaim": {"claimName": "pool"}}), {"sessionVolume": "pool"}),
-        (mount(name="session", mountPath="/all"), {"sessionVolume": "pool"}),
-        (mount(name="session", mountPath="/all", subPath="agents"), {"sessionVolume": "pool"}),
+        (with_mount(name="session", mountPath="/all"), {"sessionVolume": "pool"}),
+        (with_mount(name="session", mountPath="/all", subPath="agents"), {"sessionVolume": "pool"}),
     ],
 )
 def test_template_that_mounts_sessions_of_others_is_refused(
     template: dict[str, Any], config: dict[str, Any]
 ) -> None:
-    home = replace(HOME, mounts=(HomeMount("/paperclip", DATA),))
+    home = replace(HOME, mounts=(HomeMount("/paperclip", DATA_VOLUME),))
     plan = replace(a_plan(podTemplate=template, home=home, **config), company_folder=FOLDER)
     assert "companyVolumes" in {refusal.field for refusal in plan_refusals(plan, POLICY)}
     assert plan_refusals(plan, Policy()) == ()
 
 
 def test_template_that_mounts_only_the_companys_folder_is_allowed() -> None:
-    template = mount(name="home", mountPath="/again", subPath=FOLDER)
+    template = with_mount(name="home", mountPath="/again", subPath=FOLDER)
     assert plan_refusals(replace(a_plan(podTemplate=template), company_folder=FOLDER), POLICY) == ()
 
 
@@ -103,10 +100,10 @@ def test_template_that_mounts_only_the_companys_folder_is_allowed() -> None:
     [
         None,
         replace(HOME, claim_name="", mounts=()),
-        replace(HOME, claim_name="", mounts=(HomeMount("/other", OTHER),)),
+        replace(HOME, claim_name="", mounts=(HomeMount("/other", OTHER_VOLUME),)),
     ],
 )
-def test_claims_are_refused_if_it_is_unknown_which_is_shared(
+def test_all_claims_are_refused_if_the_shared_claim_is_unknown(
     config: dict[str, Any], home: HomePod | None
 ) -> None:
     template = with_volume({"persistentVolumeClaim": {"claimName": "data"}})
@@ -120,7 +117,7 @@ def test_claims_are_refused_if_it_is_unknown_which_is_shared(
     assert plan_refusals(plan, Policy()) == ()
 
 
-def test_company_folder_is_made_for_the_users_of_the_volume(tmp_path: Path) -> None:
+def test_new_company_folder_gets_the_mode_of_the_volume_and_keeps_a_later_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o2775)
     folder = Path(make_company_folder(str(tmp_path), FOLDER))
     assert folder == tmp_path / FOLDER
@@ -139,7 +136,7 @@ def test_company_folder_is_not_made_through_a_link(tmp_path: Path) -> None:
 
 
 def test_folder_of_another_company_is_not_uploaded(tmp_path: Path) -> None:
-    """By default, every folder of the shared volume may be uploaded."""
+    """Without a company folder in the plan, every folder of the shared volume may be uploaded."""
     mine, other = tmp_path / FOLDER / "project", tmp_path / "companies" / "other" / "project"
     policy = Policy(company_volumes=True, shared_volume_dirs=(str(tmp_path),))
     mounts = {"volume_here": str(tmp_path), "sharedVolumeDir": str(tmp_path)}
@@ -150,16 +147,20 @@ def test_folder_of_another_company_is_not_uploaded(tmp_path: Path) -> None:
     assert not upload_rule(inside, settings).allows(str(other))
 
 
-def test_link_on_the_volume_does_not_lead_to_other_uploads(tmp_path: Path) -> None:
-    """An agent of the volume can put a link in place of its workspace."""
+def test_link_on_the_volume_permits_no_upload_from_elsewhere(tmp_path: Path) -> None:
+    """An agent that can write to the volume can put a link in place of its workspace."""
     volume, elsewhere = tmp_path / "volume", tmp_path / "elsewhere"
     (volume / "project").mkdir(parents=True)
     elsewhere.mkdir()
     policy = Policy(upload_roots=(str(tmp_path),), shared_volume_dirs=(str(volume),))
     settings, plan = ProcessSettings(policy=policy), a_plan(sharedVolumeDir=str(volume))
-    on_volume = replace(plan, workspace=Workspace("upload", "/w", "why", folder=str(volume / "project")))
+    on_volume = replace(
+        plan, workspace=Workspace("upload", workdir="/w", reason="why", folder=str(volume / "project"))
+    )
     rule = upload_rule(on_volume, settings)
     assert rule.allows(str(volume / "project"))
     assert not rule.allows(str(elsewhere))
-    not_on_volume = replace(plan, workspace=Workspace("upload", "/w", "why", folder=str(elsewhere)))
+    not_on_volume = replace(
+        plan, workspace=Workspace("upload", workdir="/w", reason="why", folder=str(elsewhere))
+    )
     assert upload_rule(not_on_volume, settings).allows(str(elsewhere))

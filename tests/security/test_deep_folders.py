@@ -1,4 +1,4 @@
-"""Folders that an agent has made deep, large or busy are read and removed in bounded time and memory."""
+"""Folders that an agent made deep or large, or keeps changing: they are read and removed at bounded cost."""
 
 import os
 import resource
@@ -30,7 +30,7 @@ DEPTH = 1500
 
 
 def nest(folder: Path, depth: int = DEPTH) -> None:
-    """Make a chain of folders whose path is far longer than a system call accepts, with a file at its end."""
+    """Make a chain of folders with a path far longer than a system call accepts, and a file in the last."""
     at = os.open(folder, os.O_RDONLY)
     for _ in range(depth):
         os.mkdir("d", dir_fd=at)
@@ -60,7 +60,7 @@ def test_deep_folder_is_removed_with_few_descriptors(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wide_and_deep_folder_with_links_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_wide_and_deep_folder_is_removed_and_the_targets_of_its_links_are_kept(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("kept", encoding="utf-8")
@@ -105,7 +105,7 @@ def test_removal_ends_in_time_while_an_agent_adds_files(tmp_path: Path) -> None:
     assert took < 3
 
 
-def test_names_of_a_huge_folder_are_not_all_kept(tmp_path: Path) -> None:
+def test_names_of_a_huge_folder_are_not_all_kept_in_memory(tmp_path: Path) -> None:
     for number in range(20_000):
         (tmp_path / f"{number:040}").touch()
     tracemalloc.start()
@@ -113,14 +113,16 @@ def test_names_of_a_huge_folder_are_not_all_kept(tmp_path: Path) -> None:
         with open_volume(str(tmp_path)) as volume:
             assert len([1 for _ in names_in(volume, Allowance(entries=5000))]) == 5000
             with pytest.raises(TooLarge):
-                read_tree(volume, Budget(2**20, 100))
+                read_tree(volume, Budget(bytes_left=2**20, entries_left=100))
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="deep folders raise no RecursionError there")
-async def test_deep_bundle_folder_and_deep_leftovers_fail_no_run(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="Python 3.14 raises no RecursionError for deep folders"
+)
+async def test_pack_removes_deep_folders_from_a_bundle_and_beside_it(tmp_path: Path) -> None:
     skill = tmp_path / "helper"
     skill.mkdir()
     (skill / "SKILL.md").write_text("# Helper", encoding="utf-8")
@@ -130,7 +132,7 @@ async def test_deep_bundle_folder_and_deep_leftovers_fail_no_run(tmp_path: Path)
         "paperclipRuntimeSkills": [{"key": "co/helper", "runtimeName": "helper", "source": str(skill)}],
         "paperclipSkillSync": {"desiredSkills": ["co/helper"]},
     }
-    inputs = PackInputs(config, None, "co", {}, str(volume))
+    inputs = PackInputs(config, instructions=None, company="co", env={}, volume=str(volume))
     first = await pack(inputs)
     assert first.root is not None
     folder = volume / first.root.partition("/volume/")[2]
@@ -155,7 +157,7 @@ def test_old_deep_leftover_of_a_staged_prompt_is_removed(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / STAGING_FOLDER).iterdir()] == ["new"]
 
 
-async def test_agent_that_blocks_all_folders_of_bundles_keeps_no_skill_back(tmp_path: Path) -> None:
+async def test_skill_is_packed_although_an_agent_blocks_the_bundle_folders(tmp_path: Path) -> None:
     volume, skill = tmp_path / "volume", tmp_path / "helper"
     skill.mkdir()
     (skill / "SKILL.md").write_text("# Helper", encoding="utf-8")
@@ -164,7 +166,7 @@ async def test_agent_that_blocks_all_folders_of_bundles_keeps_no_skill_back(tmp_
         (volume / home / "instances").touch()
     entry = {"key": "co/helper", "runtimeName": "helper", "source": str(skill)}
     config = {"paperclipRuntimeSkills": [entry], "paperclipSkillSync": {"desiredSkills": ["co/helper"]}}
-    inputs = PackInputs(config, None, "co", {}, str(volume))
+    inputs = PackInputs(config, instructions=None, company="co", env={}, volume=str(volume))
     first, again = await pack(inputs), await pack(inputs)
     assert first == again
     assert first.root is not None
@@ -178,7 +180,7 @@ async def test_bundle_is_written_elsewhere_if_its_folder_belongs_to_an_agent(tmp
     instructions.write_text("Be kind.", encoding="utf-8")
     (volume / ".paperclip").mkdir(parents=True)
     os.chown(volume / ".paperclip", 1000, 1000)
-    inputs = PackInputs({}, str(instructions), "co", {}, str(volume))
+    inputs = PackInputs({}, str(instructions), company="co", env={}, volume=str(volume))
     first, again = await pack(inputs), await pack(inputs)
     assert first == again
     assert first.root is not None

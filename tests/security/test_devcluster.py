@@ -1,4 +1,4 @@
-"""Odd objects, requests and processes on a development cluster: it stays up, and its other Pods run."""
+"""No object, request or process stops a development cluster: it stays up, and its other Pods run."""
 
 import asyncio
 import io
@@ -29,7 +29,7 @@ async def dev(tmp_path: Path) -> AsyncIterator[DevCluster]:
 
 
 async def send(dev: DevCluster, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
-    """Send JSON, or bytes as they are; return status and text of the response."""
+    """Send the body as JSON (bytes are sent unchanged); return status and text of the response."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     data = None if body is None else io.BytesIO(raw)
     async with (
@@ -64,12 +64,13 @@ async def assert_still_works(dev: DevCluster) -> None:
 
 
 def volume(**source: Any) -> Json:
+    """Part of a Pod spec: the volume `v` with this source."""
     return {"volumes": [{"name": "v", **source}]}
 
 
 MOUNT = {"name": "v", "mountPath": "/v"}
 SECRET = {"secretName": "s"}
-INVALID_PODS: dict[str, tuple[Any, str]] = {
+INVALID_PODS: dict[str, tuple[Any, str]] = {  # what is wrong → Pod, and field in the message
     "env without name": (pod(env=[{"value": "x"}]), "env[0].name"),
     "env name with =": (pod(env=[{"name": "A=B"}]), "env[0].name"),
     "env name with NUL": (pod(env=[{"name": "A\0"}]), "env[0].name"),
@@ -127,7 +128,7 @@ INVALID_PODS: dict[str, tuple[Any, str]] = {
         "ownerReferences[0].uid",
     ),
 }
-ODD_TYPES: dict[str, Any] = {
+ODD_TYPES: dict[str, Any] = {  # field of a wrong type → Pod
     "text": "text",
     "number": 7,
     "list": [pod()],
@@ -210,7 +211,7 @@ UNRUNNABLE_PODS = {
 }
 
 
-async def test_pods_that_cannot_run_fail_alone(dev: DevCluster) -> None:
+async def test_pods_that_cannot_run_fail_and_another_pod_succeeds(dev: DevCluster) -> None:
     for number, (name, body) in enumerate(UNRUNNABLE_PODS.items()):
         status, text = await send(dev, "POST", PODS_PATH, {**body, "metadata": {"name": f"odd-{number}"}})
         assert status == 201, (name, text)
@@ -247,7 +248,7 @@ PATCHES = [
 ]
 
 
-async def test_patches_to_odd_objects_are_refused(dev: DevCluster) -> None:
+async def test_patches_that_would_make_an_object_odd_are_refused(dev: DevCluster) -> None:
     await send(dev, "POST", PODS_PATH, pod("victim", command=["sleep", "300"]))
     for kind, patch in PATCHES:
         headers = {"Content-Type": f"application/{kind}+json"}
@@ -268,7 +269,7 @@ async def test_patches_cannot_nest_an_object_ever_deeper(dev: DevCluster) -> Non
         headers = {"Content-Type": "application/json-patch+json"}
         statuses.add((await send(dev, "PATCH", f"{PODS_PATH}/victim", patch, **headers))[0])
         path += "/a" * 40
-    # applied; nested too deeply; below a part that was not added
+    # 200: applied; 400: nested too deeply; 422: below a part that was not added
     assert statuses == {200, 400, 422}
     await assert_still_works(dev)
 
@@ -341,7 +342,7 @@ async def test_request_with_an_odd_authorization_is_unauthorized(dev: DevCluster
     writer.close()
 
 
-async def test_events_and_objects_without_usual_fields_do_not_stop_the_controllers(dev: DevCluster) -> None:
+async def test_events_without_usual_fields_do_not_stop_the_controllers(dev: DevCluster) -> None:
     events: dict[str, Json] = {
         "e1": {},
         "e2": {"involvedObject": {}, "count": None},
@@ -363,8 +364,8 @@ async def test_status_made_up_by_a_client_does_not_stop_the_controllers(dev: Dev
     await assert_still_works(dev)
 
 
-def marked(folder: Path) -> list[int]:
-    """Processes of Pods of the cluster in this folder."""
+def processes_of_pods(folder: Path) -> list[int]:
+    """Ids of the processes of Pods of the cluster in this folder."""
     mark = f"{MARK}={folder}".encode()
     found = []
     for process in Path("/proc").iterdir():
@@ -376,9 +377,9 @@ def marked(folder: Path) -> list[int]:
     return found
 
 
-async def until_none_is_left(folder: Path) -> None:
+async def wait_until_no_process_is_left(folder: Path) -> None:
     async with asyncio.timeout(30):
-        while marked(folder):  # noqa: ASYNC110  # /proc reports no changes
+        while processes_of_pods(folder):  # noqa: ASYNC110  # /proc reports no changes
             await asyncio.sleep(0.05)
 
 
@@ -390,7 +391,7 @@ async def test_child_in_a_session_of_its_own_ends_with_its_pod(dev: DevCluster) 
     script = ["sh", "-c", LEAVES_CHILDREN]
     assert (await send(dev, "POST", PODS_PATH, pod("parent", command=script)))[0] == 201
     assert await final_phase(dev, "parent") == "Succeeded"
-    await until_none_is_left(dev.folder)
+    await wait_until_no_process_is_left(dev.folder)
 
 
 CLUSTER_PROGRAM = """
@@ -422,23 +423,23 @@ async def test_pods_and_files_of_a_killed_cluster_are_removed(tmp_path: Path) ->
     )
     assert process.stdout is not None
     folder = Path((await process.stdout.readline()).decode().strip())
-    assert len(marked(folder)) >= 3
+    assert len(processes_of_pods(folder)) >= 3  # the script and its children
     process.send_signal(signal.SIGKILL)
     await process.wait()
-    await until_none_is_left(folder)
+    await wait_until_no_process_is_left(folder)
     async with asyncio.timeout(30):
         while names_in(tmp_path):  # noqa: ASYNC110  # the watcher removes them
             await asyncio.sleep(0.05)
 
 
-async def test_files_of_a_cluster_killed_with_its_watcher_are_removed_by_the_next(
+async def test_next_cluster_removes_files_of_a_cluster_that_was_killed_with_its_watcher(
     tmp_path: Path,
 ) -> None:
-    left, link, foreign = (tmp_path / f"claude-k8s-dev-{name}" for name in ("left", "link", "foreign"))
-    (left / "pods").mkdir(parents=True)
-    (left / "in-use").touch()  # every folder of a cluster has this file; a running cluster holds a lock on it
+    old, link, foreign = (tmp_path / f"claude-k8s-dev-{name}" for name in ("old", "link", "foreign"))
+    (old / "pods").mkdir(parents=True)
+    (old / "in-use").touch()  # every folder of a cluster has this file; a running cluster holds a lock on it
     foreign.mkdir()
-    link.symlink_to(left)
+    link.symlink_to(old)
     program = "import asyncio; from paperclip_claude_k8s.devcluster import DevCluster\n"
     program += "async def main():\n  async with DevCluster.start(): pass\nasyncio.run(main())"
     process = await asyncio.create_subprocess_exec(

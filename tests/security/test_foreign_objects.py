@@ -1,4 +1,4 @@
-"""Names, annotations and Leases that others wrote, or an API server invented, harm no run and no file."""
+"""Odd names, annotations and Leases from other users or a hostile API server harm no run and no file."""
 
 import asyncio
 import json
@@ -35,12 +35,23 @@ from paperclip_claude_k8s.volume.run_log_file import run_log_of
 from paperclip_claude_k8s.volume.start_marks import StartMarks
 
 DEEP = "[" * 100_000
-NO_NAMES = ["../victim", "a/../../victim", "/etc/victim", "..", ".", "", "a\0b", "a b", "a" * 255, "\u202ea"]
-"""What an API server may send in place of a name or a uid, and no real one does."""
+INVALID_NAMES = [
+    "../victim",
+    "a/../../victim",
+    "/etc/victim",
+    "..",
+    ".",
+    "",
+    "a\0b",
+    "a b",
+    "a" * 255,
+    "\u202ea",
+]
+"""What a hostile API server may send in place of a name or a uid."""
 
 
-@pytest.mark.parametrize("name", NO_NAMES)
-def test_name_that_is_no_name_is_not_read(name: str) -> None:
+@pytest.mark.parametrize("name", INVALID_NAMES)
+def test_invalid_name_is_read_as_empty(name: str) -> None:
     meta = {"metadata": {"namespace": name, "name": name, "uid": name}}
     job, pod = reading.job_snapshot(meta), reading.pod_snapshot(meta)
     secret, lease = reading.secret_snapshot(meta), reading.lease_snapshot(meta)
@@ -48,14 +59,14 @@ def test_name_that_is_no_name_is_not_read(name: str) -> None:
     assert found | {secret.name, secret.uid, lease.name} == {""}
 
 
-def test_label_that_no_server_accepts_makes_no_table_wide() -> None:
+def test_huge_label_is_cut_in_a_wide_table() -> None:
     job = reading.job_snapshot({"metadata": {"labels": {AGENT_LABEL: "x" * 4_000_000}}})
     row = row_of(job, (), datetime.now(UTC))
     assert len(jobs_table([row, row], Format.WIDE, namespaces=True)) < 2000
 
 
-def test_no_text_that_is_shown_has_a_control_character() -> None:
-    """A server, or a proxy before it, can send any text in any field."""
+def test_snapshots_have_no_control_character() -> None:
+    """A server, or a proxy in front of it, can send any text in any field."""
     odd = "\x1b]0;title\x07\u202e"
     state = {"waiting": {"reason": odd, "message": odd}}
     container = {"name": odd, "image": odd, "containerID": odd, "state": state}
@@ -80,7 +91,7 @@ def test_no_text_that_is_shown_has_a_control_character() -> None:
     assert re.findall(r"\\u00..|\u202e", shown) == []
 
 
-@pytest.mark.parametrize("uid", NO_NAMES)
+@pytest.mark.parametrize("uid", INVALID_NAMES)
 async def test_uid_that_is_a_path_removes_no_file_of_the_host(uid: str, tmp_path: Path) -> None:
     volume, victim = tmp_path / "volume", tmp_path / "victim"
     (volume / START_MARKS).mkdir(parents=True)
@@ -111,14 +122,14 @@ def test_name_that_is_a_path_removes_no_folder_of_the_host(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("path", ["run-logs/a\0b.ndjson", "run-logs", "run-logs/../../x", "/etc/passwd"])
 def test_annotation_that_names_no_run_log_is_ignored(path: str, tmp_path: Path) -> None:
-    assert run_log_of(str(tmp_path), path, "0123456789") is None
+    assert run_log_of(str(tmp_path), path, pod_uid="0123456789") is None
 
 
-def test_odd_holder_of_a_lease_or_job_is_read() -> None:
+def test_unreadable_process_annotation_is_read_as_defaults() -> None:
     long_pid = '{"pid": "' + "9" * 5000 + '"}'
     for text in (DEEP, long_pid, '{"a":' * 50_000, "\ud800", "[]", '{"uuid":1}'):
         process = read_process(text, "u")
-        assert (process.uuid, process.pid) == ("u", 0)
+        assert (process.uuid, process.pid) == ("u", 0)  # defaults
 
 
 def forged_lease(annotation: str) -> dict[str, Any]:
@@ -132,17 +143,17 @@ def forged_lease(annotation: str) -> dict[str, Any]:
 async def test_forged_lease_ends_neither_the_heartbeat_nor_a_run(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         fake.store.create(LEASES, forged_lease(DEEP))
-        async with started(one, 200.0) as run:
+        async with started(one, seconds=200.0) as run:
             assert lease_holders(fake, "process") == ["host-one"]
             own = [lease for lease in fake.store.list(LEASES) if "ac-process" in lease["metadata"]["name"]]
-            assert own[0]["spec"]["renewTime"] > "2026-01-01T00:02"
+            assert own[0]["spec"]["renewTime"] > "2026-01-01T00:02"  # time begins at 00:00
             await asyncio.wait([run])
         result, host_log = run.result()
     assert_whole(result, host_log)
 
 
 @pytest.mark.looptime
-async def test_run_log_annotation_that_others_changed_does_not_lose_the_result(tmp_path: Path) -> None:
+async def test_result_is_read_although_others_changed_the_run_log_annotation(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     (volume / "run-logs").mkdir(parents=True)
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
@@ -150,14 +161,14 @@ async def test_run_log_annotation_that_others_changed_does_not_lose_the_result(t
         def annotate(job: dict[str, Any]) -> None:
             job["metadata"]["annotations"][RUN_LOG_ANNOTATION] = "run-logs/a\0b/c.ndjson"
 
-        async with started(one, 1.0):
+        async with started(one, seconds=1.0):
             change(fake, JOBS, annotate)
             await one.adapter.shutdown()
         result, host_log = await two.run(config={"sharedVolumeDir": str(volume)})
     assert_whole(result, host_log)
 
 
-async def test_child_of_a_nursery_that_fails_ends_no_other(caplog: pytest.LogCaptureFixture) -> None:
+async def test_failing_child_of_a_nursery_ends_no_other_child(caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise RecursionError("a bug")
 

@@ -117,10 +117,10 @@ async def answering(answers: list[Answer]) -> AsyncIterator[str]:
         nonlocal count
         try:
             await reader.readuntil(b"\r\n\r\n")
-            status, headers, body, whole = answers[count % len(answers)]
+            status, headers, body, states_length = answers[count % len(answers)]
             count += 1
             lines = [f"HTTP/1.1 {status} \x1b[31mWhy", *headers, "Connection: close"]
-            if whole:
+            if states_length:
                 lines.append(f"Content-Length: {len(body)}")
             writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
             await writer.drain()
@@ -148,37 +148,37 @@ async def _read_log(gateway: Gateway, *, follow: bool) -> None:
 
 
 CALLS: dict[str, Callable[[Gateway], Awaitable[object]]] = {
-    "create_job": lambda g: g.create_job("ns", {}),
-    "read_job": lambda g: g.read_job("ns", "job"),
-    "list_jobs": lambda g: g.list_jobs("ns", {}),
-    "patch_job": lambda g: g.patch_job(REF, []),
-    "delete_job": lambda g: g.delete_job(REF, "Background"),
-    "watch_jobs": lambda g: _drain(g.watch_jobs("ns", {}, "1")),
-    "read_pod": lambda g: g.read_pod("ns", "pod"),
-    "list_pods": lambda g: g.list_pods("ns", {}),
-    "watch_pods": lambda g: _drain(g.watch_pods("ns", {}, "1")),
-    "delete_pod": lambda g: g.delete_pod(PodSnapshot("ns", "pod", "uid")),
-    "log": lambda g: _read_log(g, follow=False),
-    "followed_log": lambda g: _read_log(g, follow=True),
-    "create_secret": lambda g: g.create_secret("ns", {}),
-    "read_secret": lambda g: g.read_secret("ns", "secret"),
-    "patch_secret": lambda g: g.patch_secret(SECRET, []),
-    "delete_secret": lambda g: g.delete_secret(SECRET),
-    "read_claim": lambda g: g.read_claim("ns", "claim"),
-    "list_events": lambda g: g.list_events("ns", "uid"),
-    "read_lease": lambda g: g.read_lease("ns", "lease"),
-    "list_leases": lambda g: g.list_leases("ns", {}),
-    "create_lease": lambda g: g.create_lease("ns", {}),
-    "replace_lease": lambda g: g.replace_lease("ns", {"metadata": {"name": "lease"}}),
-    "delete_lease": lambda g: g.delete_lease("ns", "lease", "1"),
-    "may": lambda g: g.may("ns", Access("get", "pods")),
-    "server_version": lambda g: g.server_version(),
-    "home_pod": lambda g: g.home_pod("ns", "pod", "claude"),
+    "create_job": lambda gateway: gateway.create_job("ns", {}),
+    "read_job": lambda gateway: gateway.read_job("ns", "job"),
+    "list_jobs": lambda gateway: gateway.list_jobs("ns", {}),
+    "patch_job": lambda gateway: gateway.patch_job(REF, []),
+    "delete_job": lambda gateway: gateway.delete_job(REF, "Background"),
+    "watch_jobs": lambda gateway: _drain(gateway.watch_jobs("ns", {}, "1")),
+    "read_pod": lambda gateway: gateway.read_pod("ns", "pod"),
+    "list_pods": lambda gateway: gateway.list_pods("ns", {}),
+    "watch_pods": lambda gateway: _drain(gateway.watch_pods("ns", {}, "1")),
+    "delete_pod": lambda gateway: gateway.delete_pod(PodSnapshot("ns", "pod", "uid")),
+    "log": lambda gateway: _read_log(gateway, follow=False),
+    "followed_log": lambda gateway: _read_log(gateway, follow=True),
+    "create_secret": lambda gateway: gateway.create_secret("ns", {}),
+    "read_secret": lambda gateway: gateway.read_secret("ns", "secret"),
+    "patch_secret": lambda gateway: gateway.patch_secret(SECRET, []),
+    "delete_secret": lambda gateway: gateway.delete_secret(SECRET),
+    "read_claim": lambda gateway: gateway.read_claim("ns", "claim"),
+    "list_events": lambda gateway: gateway.list_events("ns", "uid"),
+    "read_lease": lambda gateway: gateway.read_lease("ns", "lease"),
+    "list_leases": lambda gateway: gateway.list_leases("ns", {}),
+    "create_lease": lambda gateway: gateway.create_lease("ns", {}),
+    "replace_lease": lambda gateway: gateway.replace_lease("ns", {"metadata": {"name": "lease"}}),
+    "delete_lease": lambda gateway: gateway.delete_lease("ns", "lease", "1"),
+    "may": lambda gateway: gateway.may("ns", Access("get", "pods")),
+    "server_version": lambda gateway: gateway.server_version(),
+    "home_pod": lambda gateway: gateway.home_pod("ns", "pod", "claude"),
 }
 
 
 RUN_SECONDS = 2.0
-"""How long a run may go on before it is cancelled: a false success would come at once."""
+"""Time after which a run is cancelled: a false success would come at once."""
 
 
 @FUZZ
@@ -202,10 +202,10 @@ def test_any_answer_to_a_call_is_read_or_is_an_error(call: str, answers: list[An
         asyncio.run(run(Path(folder)))
 
 
-@pytest.mark.parametrize("text", ['"message":%s', '"reason":%s', '"details":{"retryAfterSeconds":%s}'])
-async def test_deeply_nested_refusal_is_an_error(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ['"message":%s', '"reason":%s', '"details":{"retryAfterSeconds":%s}'])
+async def test_deeply_nested_refusal_is_an_error(field: str, tmp_path: Path) -> None:
     nested = "[" * 1000 + "]" * 1000
-    body = '{"kind":"Status",' + text % nested + "}"
+    body = '{"kind":"Status",' + field % nested + "}"
     async with answering([(500, [], body.encode(), True)]) as url:
         gateway = Gateway(write_kubeconfig(tmp_path, url), TIMINGS)
         with pytest.raises(ClusterError) as raised:

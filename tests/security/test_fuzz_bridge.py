@@ -1,4 +1,4 @@
-"""Any bytes from the host: each valid call has one response, and a run beside them is unaffected."""
+"""Whatever bytes a host sends, each valid call gets a response, and a concurrent run is unaffected."""
 
 import asyncio
 import json
@@ -83,8 +83,9 @@ def test_any_lines_do_not_affect_a_concurrent_run(lines: list[bytes]) -> None:
         )
     )
     assert host.responses(RUN)[0]["value"] == {"exitCode": 0, "runId": "victim"}
+    # a later call with the id of the run can add lines
     assert host.log(RUN)[:LOG_LINES] == [f"line {number}\n" for number in range(LOG_LINES)]
-    for call in expected:
+    for call in expected:  # each line with this id may be a call of its own
         lines_with_id = sum(str(call).encode() in line for line in lines)
         assert 1 <= len(host.responses(call)) <= lines_with_id
 
@@ -114,6 +115,6 @@ def _id_of_valid_call(line: bytes) -> int | None:
 
 
 def _affects(run: int, line: bytes) -> bool:
-    """Whether a broken message became a valid one about the run or about the last call."""
+    """Whether the line is a valid message that affects the run or the last call."""
     given = _parsed(line)
     return given.get("type") in {"ack", "cancel", "leave"} and given.get("id") in {run, LAST}

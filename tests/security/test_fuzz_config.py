@@ -88,7 +88,7 @@ BASE: dict[str, Any] = {
     },
 }
 """A config that `STRICT` allows, and that has a value of each kind."""
-DANGEROUS: list[Any] = [
+DANGEROUS: list[Any] = [  # values for any place in a config
     *({"hostPID": True}, {"hostNetwork": 1}, {"nodeName": "n"}, {"serviceAccount": "admin"}),
     *({"privileged": True}, {"runAsUser": 0}, {"runAsNonRoot": False}, {"capabilities": {"add": ["BPF"]}}),
     *({"allowPrivilegeEscalation": True}, {"procMount": "Unmasked"}),
@@ -153,10 +153,11 @@ class NoJobs(Gateway):
 
 
 async def on_log(_stream: str, _text: str) -> None:
-    """Take a line of the run's log."""
+    """Ignore the run's log."""
 
 
 async def run_once(config: Any, more: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """The result of a run, and the Jobs that it tried to create. `more`: other fields of the context."""
     with tempfile.TemporaryDirectory() as folder:
         gateway = NoJobs(FakeCluster(Path(folder), lambda _: None))  # type: ignore[arg-type, return-value]  # no Pods
         adapter = Adapter(ProcessSettings(policy=STRICT), lambda *_: gateway)
@@ -169,7 +170,7 @@ async def run_once(config: Any, more: dict[str, Any]) -> tuple[Any, list[Any]]:
 
 
 def forbidden(namespace: str, job: Mapping[str, Any]) -> list[str]:
-    """What `STRICT` does not allow in a Job, found in another way than the adapter's."""
+    """What `STRICT` does not allow in a Job, found by other code than the adapter's."""
     spec = job["spec"]["template"]["spec"]
     fields = ("hostPID", "hostNetwork", "hostIPC", "nodeName", "serviceAccount", "priorityClassName")
     found = [field for field in fields if spec.get(field)]
@@ -211,8 +212,8 @@ def is_forbidden(key: str, value: Any, own_secret: str) -> bool:
     return False
 
 
-def forbidden_in_container(container: Mapping[str, Any], pod: Mapping[str, Any]) -> Iterator[str]:
-    context = {**pod, **(container.get("securityContext") or {})}
+def forbidden_in_container(container: Mapping[str, Any], pod_context: Mapping[str, Any]) -> Iterator[str]:
+    context = {**pod_context, **(container.get("securityContext") or {})}
     if context.get("procMount") not in (None, "", "Default"):
         yield "procMount"
     if context.get("privileged") or context.get("allowPrivilegeEscalation") is not False:
@@ -223,7 +224,8 @@ def forbidden_in_container(container: Mapping[str, Any], pod: Mapping[str, Any])
         yield "no limit"
 
 
-def check(config: Any, more: dict[str, Any]) -> None:
+def assert_fails_within_the_policy(config: Any, more: dict[str, Any]) -> None:
+    """Every run fails, because no Job can be created."""
     result, refused = asyncio.run(run_once(config, more))
     assert result["errorCode"], result
     for namespace, job in refused:
@@ -242,19 +244,21 @@ def test_unchanged_config_reaches_the_cluster() -> None:
 @example(config=BASE | {"podTemplate": {"spec": {"\ud800": {"env": "not a list"}}}})
 @example(config=BASE | {"\ud800": 1, "env": {"\ud800": "a"}})
 @given(config=mutated())
-def test_changed_config_ends_with_a_result_and_within_the_policy(config: dict[str, Any]) -> None:
-    check(config, {})
+def test_changed_config_has_a_result_and_stays_within_the_policy(config: dict[str, Any]) -> None:
+    assert_fails_within_the_policy(config, {})
 
 
 @FUZZ
 @example(config={"rtkMaxOutputBytes": 10**400})
 @given(config=st.dictionaries(KEYS, VALUES, max_size=6) | VALUES)
-def test_any_config_ends_with_a_result(config: Any) -> None:
-    check(config, {})
+def test_any_config_has_a_result_and_stays_within_the_policy(config: Any) -> None:
+    assert_fails_within_the_policy(config, {})
 
 
 @FUZZ
 @example(more={"runId": "\ud800"}, config=BASE)
 @given(more=st.dictionaries(st.sampled_from(CONTEXT_KEYS), VALUES, max_size=4), config=st.just(BASE))
-def test_any_context_ends_with_a_result(more: dict[str, Any], config: dict[str, Any]) -> None:
-    check(config, more)
+def test_any_context_has_a_result_and_stays_within_the_policy(
+    more: dict[str, Any], config: dict[str, Any]
+) -> None:
+    assert_fails_within_the_policy(config, more)

@@ -1,4 +1,4 @@
-"""Any kubeconfig is read, or fails with an error that names it, and quotes none of its credentials."""
+"""Any kubeconfig is read, or causes an error that names the file and quotes no credential."""
 
 import asyncio
 import base64
@@ -91,8 +91,8 @@ _USER = st.fixed_dictionaries(
 )
 
 
-def _named(plural: str, part: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    entry = st.fixed_dictionaries({"name": st.just("here") | _ANY, plural: part})
+def _named(kind: str, part: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    entry = st.fixed_dictionaries({"name": st.just("here") | _ANY, kind: part})
     return st.lists(entry, min_size=1, max_size=2) | _ANY
 
 
@@ -116,8 +116,8 @@ WELL_FORMED = st.builds(
 )
 
 
-def _read(content: bytes, *, programs: bool) -> str | None:
-    """Load the credentials; the message of the error, or None."""
+def _load_error(content: bytes, *, programs: bool) -> str | None:
+    """Load the credentials; return the message of the error, if any. `programs`: whether any may run."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kubeconfig")
         path.write_bytes(content)
@@ -156,13 +156,13 @@ def _yaml(value: object) -> bytes:
 @example(b"!!python/object/apply:os.system ['id']")
 @example(b"? {a: b}\n: c")
 def test_any_bytes_as_kubeconfig_are_an_error(content: bytes) -> None:
-    assert _read(content, programs=True) is not None
+    assert _load_error(content, programs=True) is not None
 
 
 @FUZZ
 @given(KUBECONFIGS | WELL_FORMED, st.booleans())
 def test_any_kubeconfig_is_read_or_is_an_error(kubeconfig: Any, programs: bool) -> None:  # noqa: FBT001
-    message = _read(_yaml(kubeconfig), programs=programs)
+    message = _load_error(_yaml(kubeconfig), programs=programs)
     assert message is None or (CANARY not in message and "://u:p@" not in message)
 
 
@@ -173,4 +173,4 @@ def test_damaged_kubeconfig_is_read_or_is_an_error(kubeconfig: Any, data: st.Dat
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
         content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    _read(bytes(content), programs=False)
+    _load_error(bytes(content), programs=False)

@@ -1,4 +1,4 @@
-"""Random changes of the run log and forged marks, while its agent prints: no line is lost or moved."""
+"""Random changes of the run log and forged marks in the log, while an agent prints, lose or move no line."""
 
 import asyncio
 from collections.abc import Iterable
@@ -25,12 +25,12 @@ PIECES = st.one_of(
 CONTENT = st.lists(PIECES, max_size=20).map(b"".join)
 COUNTS = st.one_of(st.integers(0, 200), st.sampled_from([2**31, 2**40, 10**18]))
 STEPS = st.one_of(
-    st.tuples(st.just("file"), CONTENT),
+    st.tuples(st.just("replace"), CONTENT),
     st.tuples(st.just("append"), CONTENT),
     st.tuples(st.just("cut"), st.integers(0, 150)),
-    st.tuples(st.just("fails"), st.booleans()),
+    st.tuples(st.just("fail_reads"), st.booleans()),
     st.tuples(st.just("print"), st.integers(1, 3)),
-    st.tuples(st.just("mark"), st.tuples(COUNTS, COUNTS)),
+    st.tuples(st.just("forge_mark"), st.tuples(COUNTS, COUNTS)),
     st.tuples(st.just("rotate"), st.none()),
     st.tuples(st.just("wait"), st.floats(0, 8)),
 )
@@ -46,14 +46,14 @@ def is_subsequence(part: Iterable[bytes], whole: Iterable[bytes]) -> bool:
 
 
 class HostileAgent:
-    """Prints its lines, and changes its run log. Its methods are the steps."""
+    """Prints `LINES`, and changes its run log. Its methods are the steps."""
 
     def __init__(self, content: bytes) -> None:
         self.log = KubeletLog()
         self.run_log = MemoryRelayFile(bytearray(content))
         self.printed: list[bytes] = []
 
-    def file(self, content: bytes) -> None:
+    def replace(self, content: bytes) -> None:
         self.run_log.content[:] = content
 
     def append(self, content: bytes) -> None:
@@ -62,7 +62,7 @@ class HostileAgent:
     def cut(self, size: int) -> None:
         del self.run_log.content[size:]
 
-    def fails(self, fails: bool) -> None:  # noqa: FBT001
+    def fail_reads(self, fails: bool) -> None:  # noqa: FBT001
         self.run_log.fails = fails
 
     def print(self, count: int) -> None:
@@ -70,7 +70,7 @@ class HostileAgent:
         self.log.write(b"".join(new))
         self.printed += new
 
-    def mark(self, counts: tuple[int, int]) -> None:
+    def forge_mark(self, counts: tuple[int, int]) -> None:
         self.log.write(f"\x1e{NONCE} b {counts[0]} {counts[1]}\n".encode())
 
     def rotate(self, _: None) -> None:
@@ -78,7 +78,7 @@ class HostileAgent:
 
 
 async def wait_for_printed(agent: HostileAgent, sink: RecordingSink, seconds: float = 60.0) -> None:
-    """Wait until the follower has delivered what was printed: a rotation takes away what it has not read."""
+    """Wait until the follower has delivered all printed lines. A rotation removes unread lines."""
     deadline = loop_time() + seconds
     while not is_subsequence(agent.printed, lines_of(sink)) and loop_time() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.1)

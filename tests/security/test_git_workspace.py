@@ -1,4 +1,4 @@
-"""A policy that fits the agent's own limits allows its workspace by git, and no more."""
+"""Containers that count for `maxCpu` and `maxMemory` if the agent has a workspace cloned by git."""
 
 from typing import Any
 
@@ -17,7 +17,10 @@ from paperclip_claude_k8s.plan.workspace import Workspace
 
 POLICY = Policy.read({"maxCpu": "4", "maxMemory": "8Gi"})
 CLONED = Workspace(
-    "git", "/workspace/app", "of a test", GitSource("https://host/app.git", "app", "https", "host")
+    "git",
+    workdir="/workspace/app",
+    reason="of a test",
+    source=GitSource("https://host/app.git", name="app", scheme="https", host="host"),
 )
 
 
@@ -26,16 +29,16 @@ def a_plan_with_a_clone(**config: Any) -> RunPlan:
     identity = identify(ctx)
     assert identity is not None
     given = {"image": "i:1", "resources": {"limits": {"cpu": "4", "memory": "8Gi"}}, **config}
-    site = RunSite("ns", "i:1", None, {}, "0123abcd", workspace=CLONED)
+    site = RunSite("ns", "i:1", home=None, process_env={}, nonce="0123abcd", workspace=CLONED)
     return Planner(ctx, identity, AdapterConfig.read(given), site).plan()
 
 
-def test_pushing_container_does_not_count() -> None:
+def test_pushing_container_does_not_count_for_max_cpu_and_max_memory() -> None:
     assert plan_refusals(a_plan_with_a_clone(), POLICY) == ()
 
 
 @pytest.mark.parametrize("name", ["git-push", "other"])
-def test_containers_of_a_pod_template_count(name: str) -> None:
+def test_container_of_a_pod_template_counts_for_max_cpu_and_max_memory(name: str) -> None:
     limits = {"limits": {"cpu": "2", "memory": "2Gi"}}
     container = {"name": name, "image": "i:1", "resources": limits}
     plan = a_plan_with_a_clone(podTemplate={"spec": {"containers": [container]}})

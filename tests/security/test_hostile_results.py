@@ -1,4 +1,4 @@
-"""Results that an agent may print: fields, numbers, addresses and ids are believed only within limits."""
+"""Fields, numbers, URLs and ids of the result that an agent prints are believed only within limits."""
 
 import json
 from datetime import timedelta
@@ -23,7 +23,7 @@ from paperclip_claude_k8s.helpers import parse_json
 from paperclip_claude_k8s.relay import RelaySummary, read_summary
 from paperclip_claude_k8s.verdict.ending import Stopped
 
-INIT = b'{"type":"system","subtype":"init","session_id":"%s","model":"m"}\n'
+INIT = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
 CONTROL_FIELDS: dict[str, Any] = {
     "executionCancellation": {"state": "acknowledged", "acknowledgedAt": "2026-01-01T09:00:00Z"},
     "executionRecovery": {"kind": "bootstrap", "providerWorkStarted": False},
@@ -126,11 +126,11 @@ def test_sums_of_believable_numbers_stay_within_the_limits() -> None:
     line = result_line(usage={"input_tokens": 10**12}, model_usage_since_last_result=since)
     wire = wire_of(b"".join(line.replace(b'"ok"', b'"ok","uuid":"%d"' % n) for n in range(50)))
     assert wire["usage"]["inputTokens"] == LIMITS.tokens
-    assert wire.get("costUsd") is None
+    assert wire.get("costUsd") is None  # the sum is above the limit, so it is unknown
 
 
 @pytest.mark.parametrize("key", ["duration_ms", "num_turns", "api_error_status", "ttft_ms"])
-def test_negative_or_huge_amount_is_left_out(key: str) -> None:
+def test_negative_or_huge_amount_becomes_null(key: str) -> None:
     for number in (-1, 10**30, 1e300, True):
         assert wire_of(result_line(**{key: number}))["resultJson"][key] is None
 
@@ -143,7 +143,7 @@ def test_negative_or_huge_amount_is_left_out(key: str) -> None:
 def test_deeply_nested_result_can_be_sent(depth: int, key: str) -> None:
     nested = b'{"a":' * depth + b"1" + b"}" * depth
     line = b'{"type":"result","subtype":"success","result":"ok","%b":%b}\n' % (key.encode(), nested)
-    wire = wire_of(line, line)
+    wire = wire_of(stdout=line, stderr=line)
     assert_storable(wire)
     for item in ItemReader().read(line.decode()):
         list(terminal_lines(item, Screen()))
@@ -169,13 +169,13 @@ def test_text_that_cannot_be_stored_is_cleaned(text: str, where: str) -> None:
         "stderr": b"",
         "denied": result_line(permission_denials=[{"tool_name": text, "tool_input": text}]),
     }
-    wire = wire_of(outputs[where], plain)
+    wire = wire_of(outputs[where], stderr=plain)
     assert_storable(wire)
     assert "\x1b" not in wire.get("errorMessage", "")
     assert "\u202e" not in wire.get("errorMessage", "")
 
 
-def test_large_structured_output_is_left_out_whole_and_reported() -> None:
+def test_large_structured_output_becomes_null_with_a_warning() -> None:
     wire = wire_of(result_line(structured_output={"rows": ["x" * 100] * 5000}))
     assert wire["resultJson"]["structured_output"] is None
     assert any("structured_output" in warning for warning in wire["resultJson"]["warnings"])
@@ -198,7 +198,7 @@ def test_result_json_has_a_bound_whatever_the_result_holds() -> None:
     assert wire["summary"] == "r" * 10**6
 
 
-def test_answer_is_kept_whole_up_to_the_bound() -> None:
+def test_answer_is_kept_up_to_the_bound() -> None:
     text = "answer" * 400_000
     assert wire_of(result_line(result=text))["summary"] == text[: LIMITS.answer_chars]
 
@@ -208,10 +208,18 @@ def test_answer_is_kept_whole_up_to_the_bound() -> None:
 
 def test_result_on_a_large_line_is_taken_from_the_relay() -> None:
     large = result_line(total_cost_usd=0.5, x=["y" * 1000] * 5000)
-    earlier = INIT % b"s" + result_line(uuid="a") + INIT % b"s" + large
-    for output in (INIT % b"s" + large, earlier):
+    earlier = INIT + result_line(uuid="a") + INIT + large
+    for output in (INIT + large, earlier):
         relay = RelaySummary(
-            len(output), 2, None, 0, "s", "success", is_error=False, cost_usd=0.5, last="result"
+            bytes=len(output),
+            lines=2,
+            sha256=None,
+            exit_code=0,
+            session_id="s",
+            subtype="success",
+            is_error=False,
+            cost_usd=0.5,
+            last="result",
         )
         wire = wire_of(output, relay=relay)
         assert "errorCode" not in wire
@@ -223,12 +231,12 @@ def test_large_tool_result_is_neither_a_result_nor_plain_text() -> None:
     image = b'{"type":"user","message":{"content":[{"type":"tool_result","content":"%s"}]}}\n' % (
         b"A" * 9_000_000
     )
-    wire = wire_of(INIT % b"s" + image + result_line())
+    wire = wire_of(INIT + image + result_line())
     assert "errorCode" not in wire
-    assert "tool_result" not in wire_of(INIT % b"s" + image)["errorMessage"]
+    assert "tool_result" not in wire_of(INIT + image)["errorMessage"]
 
 
-# ── addresses and times ───────────────────────────────────────────────────────────────────────────────
+# ── URLs and times ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -251,7 +259,7 @@ def test_large_tool_result_is_neither_a_result_nor_plain_text() -> None:
         "javascript:https//claude.ai/login",
     ],
 )
-def test_login_address_of_another_host_is_not_believed(url: str) -> None:
+def test_url_that_is_no_login_page_of_anthropic_is_not_believed(url: str) -> None:
     assert find_login_url(f"Please run /login: {url} now") is None
 
 
@@ -264,11 +272,11 @@ def test_login_address_of_another_host_is_not_believed(url: str) -> None:
         "https://claude.ai:443/login",
     ],
 )
-def test_login_address_of_anthropic_is_found_behind_others(url: str) -> None:
+def test_login_url_of_anthropic_is_found_after_another_url(url: str) -> None:
     assert find_login_url(f"https://evil.example/login ({url}).") == url
 
 
-def test_login_address_is_bounded() -> None:
+def test_login_url_is_bounded() -> None:
     found = find_login_url("https://claude.ai/login/" + "a" * 10_000)
     assert found is None or len(found) < 2100
     assert find_login_url("https://login" * 100_000) is None
@@ -287,7 +295,7 @@ def test_retry_time_far_in_the_future_is_cut(resets: float) -> None:
 
 # the last of these times is long past
 @pytest.mark.parametrize("resets", [10**400, -1, True, "9", None, [], 1e300, 5])
-def test_retry_time_that_is_no_time_is_ignored(resets: object) -> None:
+def test_quota_error_with_an_odd_retry_time_is_storable(resets: object) -> None:
     limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": resets}}
     text = "You've hit your session limit"
     wire = wire_of(json.dumps(limit).encode() + b"\n" + result_line(is_error=True, result=text))
@@ -352,6 +360,6 @@ def test_forged_summary_of_the_relay_is_believed_only_within_limits(summary: dic
     assert len(json.dumps(wire)) < 5000
 
 
-def test_status_line_quotes_no_control_characters_and_a_bounded_text() -> None:
+def test_error_message_has_no_control_character() -> None:
     wire = wire_of(b"\x1b]0;title\x07\x1b[2Jplain \xe2\x80\xae text \x9b\n", b"\x1b[31mred\n")
     assert not set(wire["errorMessage"]) & {"\x1b", "\x07", "\x9b", "\u202e"}

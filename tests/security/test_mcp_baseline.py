@@ -1,4 +1,4 @@
-"""An agent writes the file with MCP servers for all agents: no run fails, and no run uses its servers."""
+"""If agents can write `.mcp.json`, which has MCP servers for all agents, no run uses it and no run fails."""
 
 import json
 import os
@@ -36,6 +36,7 @@ def baseline(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("agent", "host", "trusted"),
+    # by default, agents run as user 1000; None: the config does not say
     [(2000, 1000, {0}), (1000, 1000, {0}), (1000, 999, {0, 999}), (None, 999, {0}), (0, 999, {999})],
 )
 def test_owner_is_trusted_unless_agents_run_as_that_user(

@@ -12,8 +12,8 @@ from tests.support.hostile_output import MAX_MEMORY_MB, MAX_STEP_SECONDS, NORMAL
 PROJECT = Path(__file__).parents[2]
 
 
-def measured(name: str) -> tuple[dict[str, Any], str]:
-    """What an output cost in a process of its own, and the last lines of the process on stderr."""
+def measure(name: str) -> tuple[dict[str, Any], str]:
+    """Read an output in a process of its own; return what that cost, and the end of the process's stderr."""
     command = [sys.executable, "-m", "tests.support.hostile_output", name]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, check=True, timeout=100)
     return json.loads(done.stdout), done.stderr.decode()[-2000:]
@@ -21,7 +21,7 @@ def measured(name: str) -> tuple[dict[str, Any], str]:
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_output_stays_within_the_bounds(name: str) -> None:
-    cost, stderr = measured(name)
+    cost, stderr = measure(name)
     assert not cost.get("failed"), stderr
     assert cost["peak_mb"] <= MAX_MEMORY_MB
     assert cost["slowest_step"] <= MAX_STEP_SECONDS

@@ -1,4 +1,4 @@
-"""What the environment test, the form and the run's log say about the policy."""
+"""What the environment test, the config form and the status lines of a run say about the policy."""
 
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def test_form_names_settings_that_the_policy_forbids() -> None:
         ),
     ],
 )
-async def test_log_names_what_the_pod_can_reach_beyond_an_ordinary_one(
+async def test_status_line_names_what_the_pod_can_reach_beyond_an_ordinary_pod(
     config: dict[str, Any], note: str, tmp_path: Path
 ) -> None:
     async with one_host(tmp_path, GOOD) as (_, run):

@@ -1,4 +1,4 @@
-"""Each thing that a config may ask for, under a policy that does not allow it and under one that does."""
+"""A config is refused under a policy that does not allow what it asks for, and runs under one that does."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,10 +29,12 @@ def agent(**fields: Any) -> dict[str, Any]:
 
 
 def security_context(**fields: Any) -> dict[str, Any]:
+    """A config that sets these fields of the security context of the agent's container."""
     return agent(securityContext=fields)
 
 
 def volume(**source: Any) -> dict[str, Any]:
+    """A config that adds a volume with this source."""
     return pod(volumes=[{"name": "v", **source}])
 
 
@@ -259,7 +261,7 @@ async def test_config_against_the_policy_creates_nothing(
         result, _ = await run(config=config)
         assert result.error_code == "k8s_policy_refused"
         assert key in (result.error_message or "")
-        assert next(iter(policy)) in (result.error_message or "")
+        assert next(iter(policy)) in (result.error_message or "")  # the key of the policy
         assert "CLAUDE_K8S_POLICY" in (result.error_message or "")
         assert list(created_objects(fake)) == []
         assert result.error_family is None
@@ -276,7 +278,7 @@ async def test_config_within_the_policy_runs(
 @pytest.mark.parametrize(
     "config", [*(config for _, config, _ in REFUSED), *(config for _, config in ALLOWED)]
 )
-def test_default_policy_allows_everything_in_the_cluster(config: dict[str, Any]) -> None:
+def test_default_policy_refuses_none_of_these_configs(config: dict[str, Any]) -> None:
     assert config_refusals(AdapterConfig.read(config), Policy()) == ()
 
 
@@ -289,7 +291,7 @@ async def test_all_refusals_are_named_at_once(tmp_path: Path) -> None:
             assert key in (result.error_message or "")
 
 
-async def test_unusable_policy_starts_no_run(tmp_path: Path) -> None:
+async def test_no_run_starts_under_an_unusable_policy(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     for content in ("images: 3", "imagez: []", "[1]", "a: [", "\0", "x" * 300_000, "a: &a [*a]"):
         file.write_text(content)

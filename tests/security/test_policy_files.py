@@ -1,4 +1,4 @@
-"""Files and folders of the host that a config names, under the default policy."""
+"""Which files and folders of the host a config may name under the default policy."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,8 +21,8 @@ from paperclip_claude_k8s.testing import NAMESPACE
 CANARY = "canary-of-the-host"
 
 
-def instance(folder: Path) -> Path:
-    """The server's folder, with a key and the instructions of an agent."""
+def make_instance(folder: Path) -> Path:
+    """Make the folder of a Paperclip server, with a key and the instructions of an agent."""
     found = folder / "instances" / "default"
     for name in ("secrets/master.key", ".env", "companies/co/agents/a/codex-home/auth.json"):
         (found / name).parent.mkdir(parents=True, exist_ok=True)
@@ -34,13 +34,13 @@ def instance(folder: Path) -> Path:
     return found
 
 
-def of_server(folder: Path, **policy: Any) -> ProcessSettings:
+def settings_of_server(folder: Path, **policy: Any) -> ProcessSettings:
     return ProcessSettings(env={"PAPERCLIP_HOME": str(folder)}, policy=Policy(**policy))
 
 
 async def run_with(folder: Path, config: dict[str, Any], **policy: Any) -> tuple[ExecutionResult, list[Any]]:
     """The result of a run, and what is in the cluster after it."""
-    async with one_host(folder, GOOD, of_server(folder, **policy)) as (fake, run):
+    async with one_host(folder, GOOD, settings_of_server(folder, **policy)) as (fake, run):
         result, _ = await run(config=config)
         return result, [found for kind in (JOBS, SECRETS, LEASES) for found in fake.store.list(kind)]
 
@@ -63,20 +63,20 @@ def assert_refused(result: ExecutionResult, created: list[Any], field: str) -> N
     ],
 )
 async def test_instructions_outside_the_roots_are_refused(path: str, tmp_path: Path) -> None:
-    path = path.replace("{instance}", str(instance(tmp_path)))
+    path = path.replace("{instance}", str(make_instance(tmp_path)))
     assert_refused(*await run_with(tmp_path, {"instructionsFilePath": path}), "instructionsFilePath")
 
 
 async def test_instructions_of_the_server_are_delivered(tmp_path: Path) -> None:
-    path = instance(tmp_path) / "companies" / "co" / "agents" / "a" / "instructions" / "AGENTS.md"
-    async with one_host(tmp_path, GOOD, of_server(tmp_path)) as (_, run):
+    path = make_instance(tmp_path) / "companies" / "co" / "agents" / "a" / "instructions" / "AGENTS.md"
+    async with one_host(tmp_path, GOOD, settings_of_server(tmp_path)) as (_, run):
         result, host_log = await run(config={"instructionsFilePath": str(path)})
         assert_whole(result, host_log)
         assert "could not be read" not in host_log.status
 
 
 async def test_link_out_of_the_roots_is_refused_when_it_is_opened(tmp_path: Path) -> None:
-    found = instance(tmp_path)
+    found = make_instance(tmp_path)
     link = found / "workspaces" / "a" / "AGENTS.md"
     link.symlink_to(found / "secrets" / "master.key")
     result, created = await run_with(tmp_path, {"instructionsFilePath": str(link)})
@@ -87,7 +87,7 @@ async def test_link_out_of_the_roots_is_refused_when_it_is_opened(tmp_path: Path
 
 
 async def test_link_into_the_roots_is_followed(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(instance(tmp_path) / "workspaces" / "a")
+    (tmp_path / "link").symlink_to(make_instance(tmp_path) / "workspaces" / "a")
     (tmp_path / "link" / "AGENTS.md").write_text("Count calmly.")
     result, _ = await run_with(tmp_path, {"instructionsFilePath": str(tmp_path / "link" / "AGENTS.md")})
     assert result.error_message is None
@@ -100,7 +100,7 @@ def with_skill(source: Path | str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("source", ["/root/.ssh", "/etc", "/proc/self", "{instance}/secrets", "{instance}"])
 async def test_skill_outside_the_roots_is_refused(source: str, tmp_path: Path) -> None:
-    source = source.replace("{instance}", str(instance(tmp_path)))
+    source = source.replace("{instance}", str(make_instance(tmp_path)))
     assert_refused(*await run_with(tmp_path, with_skill(source)), "paperclipRuntimeSkills[co/one].source")
 
 
@@ -118,7 +118,7 @@ async def test_skill_that_is_not_selected_is_not_examined(tmp_path: Path) -> Non
     ],
 )
 async def test_kubeconfig_where_others_write_is_refused(path: str, tmp_path: Path) -> None:
-    path = path.replace("{instance}", str(instance(tmp_path)))
+    path = path.replace("{instance}", str(make_instance(tmp_path)))
     assert_refused(*await run_with(tmp_path, {"kubeconfig": path}), "kubeconfig")
 
 
@@ -184,7 +184,7 @@ def test_upload_is_no_way_to_the_settings_of_all_agents() -> None:
         assert not HostFolders(Policy(), {}, "/paperclip").uploads("/paperclip").allows(path)
 
 
-async def test_skills_page_lists_no_folder_of_the_host(tmp_path: Path) -> None:
+async def test_skills_page_lists_only_folders_that_the_policy_allows(tmp_path: Path) -> None:
     (tmp_path / ".claude" / "skills" / "private").mkdir(parents=True)
     ctx = {"config": {"sharedVolumeDir": str(tmp_path)}}
     shown = await Adapter(ProcessSettings(policy=Policy(shared_volume_dirs=()))).list_skills(ctx)

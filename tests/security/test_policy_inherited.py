@@ -1,4 +1,4 @@
-"""A `podTemplate` may not use more of an object than the part that Jobs inherit."""
+"""A `podTemplate` may use only the parts of Secrets and claims that Jobs inherit from the host's own Pod."""
 
 import time
 from dataclasses import replace
@@ -27,14 +27,22 @@ INHERITED = replace(
     ),
     env_from=({"secretRef": {"name": "paperclip"}},),
     mounts=(
-        HomeMount("/paperclip", {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}, "agents"),
-        HomeMount("/skills", {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}, "skills", True),
+        HomeMount(
+            "/paperclip", {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}, sub_path="agents"
+        ),
+        HomeMount(
+            "/skills",
+            {"name": "v", "persistentVolumeClaim": {"claimName": "data"}},
+            sub_path="skills",
+            read_only=True,
+        ),
         HomeMount("/ca", {"name": "ca", "secret": CA}),
-        HomeMount("/key", {"name": "key", "secret": {"secretName": "paperclip"}}, "model"),
+        HomeMount("/key", {"name": "key", "secret": {"secretName": "paperclip"}}, sub_path="model"),
     ),
 )
-"""A home pod with a Secret that also holds the server's own secrets, and with parts of a claim."""
+"""The host's own Pod: with a Secret that also holds the host's own secrets, and with parts of a claim."""
 HIDDEN = "BETTER_AUTH_SECRET"
+"""A secret variable of the host, which the agent must not get."""
 
 
 def a_plan_with(
@@ -216,6 +224,7 @@ def test_reference_to_nothing_in_env_does_not_uncover_a_secret_of_the_host(*, op
     (agent,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
     (entry,) = [variable for variable in agent["env"] if variable["name"] == HIDDEN]
     hidden = {"secretKeyRef": {"name": plan.secret_name, "key": f"env.{HIDDEN}"}}
+    # with the other reference, the container does not start
     assert entry["valueFrom"] == (hidden if optional else reference)
 
 
@@ -225,13 +234,13 @@ def test_template_may_set_a_hidden_variable_to_its_own_value() -> None:
     assert {"name": "DATABASE_URL", "value": "sqlite:///test"} in agent["env"]
 
 
-def test_log_names_what_more_of_an_inherited_object_the_pod_can_reach() -> None:
+def test_reach_notes_name_claims_of_which_the_pod_reaches_other_parts() -> None:
     plan = a_plan_with({"name": "home", "mountPath": "/all"})
     assert "podTemplate lets the agent's Pod use volume claims: data" in [*reach_notes(plan)]
     assert [*reach_notes(a_plan(home=INHERITED))] == []
 
 
-def test_log_names_an_inherited_secret_whose_prefix_changes() -> None:
+def test_reach_notes_name_an_inherited_secret_whose_prefix_changes() -> None:
     note = "podTemplate lets the agent's Pod use Secrets that are not of this run: paperclip"
     assert note in [*reach_notes(a_plan_with(envFrom=[{"prefix": "X_", "secretRef": {"name": "paperclip"}}]))]
     assert [*reach_notes(a_plan_with(envFrom=[{"secretRef": {"name": "paperclip"}}]))] == []
@@ -243,11 +252,11 @@ def test_many_mounts_of_a_volume_with_many_items_are_examined_in_little_time() -
     began = time.process_time()
     plan = a_plan_with(*mounts, volumes=[{"name": "home-key", "secret": {"items": items}}])
     assert refused_by(plan) == {"secrets"}
-    assert time.process_time() - began < 0.8  # a first version took 2.4 s
+    assert time.process_time() - began < 0.8  # the first version of this code took 2.4 s
 
 
 def test_long_keys_are_examined_in_little_memory() -> None:
-    """In a first version, the paths of all fields in an object with a long key took 57 MB."""
+    """In the first version of this code, the paths of all fields in an object with a long key took 57 MB."""
     template = {"spec": {"K" * 96_000: {f"a{number}": {"privileged": True} for number in range(600)}}}
     found = [*sensitive_fields(template)]
     assert len(found) == 600

@@ -1,4 +1,4 @@
-"""State folders, records and output folders: who can read them, what they keep, and where they write."""
+"""State folders, run records and output folders are private, keep no secret, and lead no write elsewhere."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ async def dev(tmp_path: Path) -> Any:  # an async generator
         yield DevClusterCli(cluster, CommandRunner(tmp_path))
 
 
-async def test_record_without_secrets_still_finds_its_run(dev: DevClusterCli) -> None:
+async def test_run_is_found_by_its_record_which_has_no_secrets(dev: DevClusterCli) -> None:
     args = dev.new_run_args("--submit-only", CLAUDE_SLEEP="0.2", DB_PASS="c4n4ry", FOO="c4n4ry")
     path = dev.cli.folder / "config.json"
     config = json.loads(path.read_text())
@@ -260,7 +260,7 @@ def test_output_of_another_user_is_refused(files: RunFiles, tmp_path: Path, thei
     assert (out / "log").read_bytes() == b"theirs"
 
 
-async def test_run_with_a_prepared_output_folder_is_refused_at_once(tmp_path: Path) -> None:
+async def test_run_with_a_link_in_its_output_folder_is_refused_at_once(tmp_path: Path) -> None:
     out, victim = tmp_path / "out", tmp_path / "victim"
     out.mkdir()
     victim.write_bytes(b"mine")

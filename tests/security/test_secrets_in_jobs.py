@@ -17,7 +17,7 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.run.begin import announce
 
-ORDINARY = {
+ENV = {
     "FOO": "c4n4ry-ordinary-1",
     "NPM_CONFIG__AUTH": "c4n4ry-auth",
     "DB_PASS": "c4n4ry",
@@ -31,11 +31,11 @@ ORDINARY = {
 
 @pytest.mark.parametrize("delivery", ["secret", "init"])
 def test_every_value_of_config_env_is_in_the_secret_only(delivery: str) -> None:
-    options: dict[str, Any] = {"env": ORDINARY, "promptDelivery": delivery}
+    options: dict[str, Any] = {"env": ENV, "promptDelivery": delivery}
     job, secret = json.dumps(the_job(**options)), the_secret(**options)["stringData"]
     assert "c4n4" not in job
-    assert {name: secret[f"env.{name}"] for name in ORDINARY} == ORDINARY
-    assert all(f'"name": "{name}"' in job for name in ORDINARY)
+    assert {name: secret[f"env.{name}"] for name in ENV} == ENV
+    assert all(f'"name": "{name}"' in job for name in ENV)
 
 
 def test_ordinary_values_of_the_home_pod_stay_plain() -> None:
@@ -102,13 +102,13 @@ def test_secrets_of_mcp_servers_are_in_the_secret_only(server: dict[str, Any]) -
     assert "c4n4ry" in the_secret(**options)["stringData"]["mcp.json"]
 
 
-OTHER = {"name": "side", "image": "i"}
+SIDECAR = {"name": "side", "image": "i"}
 
 
 @pytest.mark.parametrize("kind", ["containers", "initContainers"])
 def test_secret_arguments_of_other_containers_are_in_the_secret(kind: str) -> None:
     side = {
-        **OTHER,
+        **SIDECAR,
         "command": ["serve", "--pass", "c4n4ry$$1"],
         "args": ["--auth=c4n4ry-2", "$(X)", "--plain"],
     }
@@ -118,6 +118,7 @@ def test_secret_arguments_of_other_containers_are_in_the_secret(kind: str) -> No
     (found,) = [c for c in job["spec"]["template"]["spec"][kind] if c["name"] == "side"]
     assert found["args"][1:] == ["$(X)", "--plain"]
     named = {entry["name"]: entry["valueFrom"]["secretKeyRef"]["key"] for entry in found["env"]}
+    # [2:-1]: the name in `$(NAME)`
     assert secret[named[found["command"][2][2:-1]]] == "c4n4ry$1"  # `$$` as Kubernetes resolves it
     assert secret[named[found["args"][0][2:-1]]] == "--auth=c4n4ry-2"
 
@@ -128,7 +129,7 @@ def test_references_in_the_pod_template_are_still_resolved() -> None:
         {"name": "DB_URL_SECRET", "value": "postgres://u:$(DB_PASS)@db"},
         {"name": "LITERAL_PASS", "value": "c4n4ry-$$(NOT)"},
     ]
-    side = {**OTHER, "env": env, "args": ["--pass=$(DB_PASS)"]}
+    side = {**SIDECAR, "env": env, "args": ["--pass=$(DB_PASS)"]}
     options: dict[str, Any] = {"podTemplate": {"spec": {"containers": [side]}}}
     (found,) = [
         c for c in the_job(**options)["spec"]["template"]["spec"]["containers"] if c["name"] == "side"
@@ -155,7 +156,7 @@ def test_annotations_and_labels_with_credentials_are_left_out_and_named() -> Non
     assert "c4n4ry" not in note
 
 
-def secretless(**config: Any) -> RunPlan:
+def plan_without_secrets(**config: Any) -> RunPlan:
     """A plan of a process that may not create Secrets."""
     ctx = a_context()
     identity = identify(ctx)
@@ -173,8 +174,8 @@ def test_without_a_run_secret_only_values_that_look_ordinary_are_plain() -> None
         "LONG": "x" * 200_000,
         "LONG_PASS": "c4n4ry" * 20_000,
     }
-    plan = secretless(
-        env=env, podTemplate={"spec": {"containers": [{**OTHER, "args": ["--pass", "c4n4ry"]}]}}
+    plan = plan_without_secrets(
+        env=env, podTemplate={"spec": {"containers": [{**SIDECAR, "args": ["--pass", "c4n4ry"]}]}}
     )
     job = json.dumps(job_manifest(plan))
     assert "c4n4ry" not in job.lower()
@@ -182,9 +183,9 @@ def test_without_a_run_secret_only_values_that_look_ordinary_are_plain() -> None
     assert plan.secret_data == {}
     notes = "\n".join(plan.notes)
     assert "Plain in the Job, where others may read them: AWS_REGION, LONG;" in notes
-    (lost,) = [note for note in plan.notes if note.startswith("The agent runs without")]
-    assert all(f" {name}," in lost for name in ("ANY", "DB_PASS", "LONG_PASS", "PAPERCLIP_API_KEY", "URL"))
-    assert "AWS_REGION" not in lost
+    (missing,) = [note for note in plan.notes if note.startswith("The agent runs without")]
+    assert all(f" {name}," in missing for name in ("ANY", "DB_PASS", "LONG_PASS", "PAPERCLIP_API_KEY", "URL"))
+    assert "AWS_REGION" not in missing
 
 
 def test_long_values_of_config_env_are_in_the_secret_unless_it_cannot_hold_them() -> None:

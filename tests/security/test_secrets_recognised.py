@@ -1,4 +1,4 @@
-"""Names and shapes of secrets: each row of the tables, what is not masked, and how long masking takes."""
+"""Names and formats (shapes) of secrets are recognised, ordinary text is not, and masking is fast."""
 
 import time
 
@@ -71,7 +71,7 @@ def test_shape_is_recognised_alone_and_inside_of_text(secret: str) -> None:
     for text in (secret, f"use {secret} here", f'{{"a": "{secret}"}}', f"A={secret}"):
         for shown in (mask_credentials(text), redact_text(text)):
             assert MASK in shown
-            assert "c4n4ry" not in shown.lower().replace("proc-type", "")
+            assert "c4n4ry" not in shown.lower()
 
 
 @pytest.mark.parametrize("word", SECRET_WORDS)

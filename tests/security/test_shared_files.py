@@ -1,4 +1,4 @@
-"""Files that another agent changes on the shared volume: the relay does not start an agent with them."""
+"""The relay starts no agent whose files on the shared volume were changed by another agent."""
 
 import asyncio
 import os
@@ -50,21 +50,21 @@ def relay_env(runner: RelayRunner, volume: Path, seconds: int = 20) -> dict[str,
         relay.VOLUME: str(volume),
         relay.FILES: str(runner.folder / "list"),
         relay.FILES_SEC: str(seconds),
-        relay.PROMPT: str(copies(runner) / PROMPT),
+        relay.PROMPT: str(copies_folder(runner) / PROMPT),
     }
 
 
-def copies(runner: RelayRunner) -> Path:
+def copies_folder(runner: RelayRunner) -> Path:
     return runner.folder / "scratch" / relay.COPIES
 
 
-def agent(runner: RelayRunner) -> list[str]:
-    return ["sh", "-c", AGENT, "agent", str(copies(runner) / FOLDER)]
+def agent_command(runner: RelayRunner) -> list[str]:
+    return ["sh", "-c", AGENT, "agent", str(copies_folder(runner) / FOLDER)]
 
 
 async def test_agent_reads_the_verified_copies(runner: RelayRunner, volume: Path) -> None:
     (volume / SKILL / "evil.md").write_text("a file that Paperclip did not write", encoding="utf-8")
-    ended = await runner.run(*agent(runner), env=relay_env(runner, volume))
+    ended = await runner.run(*agent_command(runner), env=relay_env(runner, volume))
     assert ended.code == 0
     assert ended.stdout.split() == [
         *(b"100001", b"Be", b"kind.the", b"skill", b"runs"),
@@ -75,7 +75,7 @@ async def test_agent_reads_the_verified_copies(runner: RelayRunner, volume: Path
 async def test_change_after_the_start_does_not_reach_the_agent(runner: RelayRunner, volume: Path) -> None:
     env = relay_env(runner, volume)
     script = f"cd {runner.folder}; touch started; until [ -e go ]; do sleep 0.05; done; {AGENT}"
-    async with runner.started("sh", "-c", script, *agent(runner)[3:], env=env) as process:
+    async with runner.started("sh", "-c", script, *agent_command(runner)[3:], env=env) as process:
         while not (runner.folder / "started").exists():  # noqa: ASYNC110  # another process writes it
             await asyncio.sleep(0.02)
         (volume / FOLDER / "agent-instructions.md").write_text("EVIL", encoding="utf-8")
@@ -94,7 +94,9 @@ async def test_many_small_files_are_copied_and_verified(runner: RelayRunner, tmp
     (runner.folder / "list").write_text(render_list(listed), encoding="utf-8")
     (runner.folder / "prompt").write_text("x", encoding="utf-8")
     env[relay.PROMPT] = str(runner.folder / "prompt")
-    ended = await runner.run("sh", "-c", 'cat "$1"/f* | wc -c', "sh", str(copies(runner) / SKILL), env=env)
+    ended = await runner.run(
+        "sh", "-c", 'cat "$1"/f* | wc -c', "sh", str(copies_folder(runner) / SKILL), env=env
+    )
     assert ended.code == 0
     assert int(ended.stdout) == sum(map(len, files.values()))
 
@@ -134,7 +136,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "rewritten": _rewrite,
     "emptied": lambda file: os.truncate(file, 0),
     "removed": Path.unlink,
-    "unreadable folder": _replace_by_folder,
+    "folder": _replace_by_folder,
     "pipe": _replace_by_pipe,
     "endless device": _replace_by_endless_device,
     "huge": _replace_by_huge_file,
@@ -155,13 +157,14 @@ async def test_changed_file_keeps_the_agent_from_starting(
     assert any(b"is not what Paperclip wrote" in line for line in ended.stderr)
     changed = summary(ended).changed
     assert changed is not None
-    assert change in ("pipe", "unreadable folder", "parents renamed") or Path(path).name in changed
+    # with these three changes, the relay may not know which file was changed
+    assert change in ("pipe", "folder", "parents renamed") or Path(path).name in changed
 
 
-async def test_stop_while_the_volume_hangs_is_answered_at_once(runner: RelayRunner, volume: Path) -> None:
+async def test_stop_while_the_volume_hangs_ends_the_relay_at_once(runner: RelayRunner, volume: Path) -> None:
     env = relay_env(runner, volume, seconds=60)
     _replace_by_pipe(volume / PROMPT)
-    async with runner.started(*agent(runner), env=env) as process:
+    async with runner.started(*agent_command(runner), env=env) as process:
         await asyncio.sleep(0.5)
         process.terminate()
         async with asyncio.timeout(10):
@@ -185,4 +188,5 @@ async def test_agent_does_not_find_the_nonce_in_proc_or_in_the_relays_folder(run
     nonce, folder = secrets.token_hex(4), str(runner.folder / "scratch")
     script = f"{SEARCH_NONCE.replace('$1', '$1$3')}true"
     ended = await runner.run("sh", "-c", script, "sh", nonce[:4], folder, nonce[4:], env={relay.NONCE: nonce})
+    # a bookmark of the relay, and "0" from the last line of the script
     assert ended.log == b"\x1e%s b 0 0\n0\n" % nonce.encode()

@@ -1,4 +1,4 @@
-"""What a shell gets for Tab, or a person copies into one, is no command of somebody else."""
+"""Odd names and ids add no command to shell completion, or to a command that the CLI proposes."""
 
 import shlex
 from pathlib import Path
@@ -28,7 +28,7 @@ UNSAFE = [
 ORDINARY = ["admin@prod", "arn:aws:eks:eu-west-1:123456789012:cluster/x", "gke_a_b_c", "ns/host:6443/me"]
 
 
-async def completed(args: str, env: dict[str, str]) -> list[str]:
+async def complete(args: str, env: dict[str, str]) -> list[str]:
     env = {**env, "_CLAUDE_K8S_COMPLETE": "complete_bash", "COMP_WORDS": args}
     _, out, _ = await claude_k8s(env={**env, "COMP_CWORD": str(len(args.split()))})
     return out.splitlines()
@@ -38,22 +38,22 @@ async def test_only_contexts_of_harmless_characters_are_offered(tmp_path: Path) 
     file = tmp_path / "config"
     file.write_text(yaml.safe_dump({"contexts": [{"name": name} for name in (*UNSAFE, *ORDINARY)]}))
     env = {"KUBECONFIG": f"{file}:{tmp_path / 'missing'}"}
-    assert sorted(await completed("claude-k8s jobs --context", env)) == ORDINARY
+    assert sorted(await complete("claude-k8s jobs --context", env)) == ORDINARY
 
 
 @pytest.mark.parametrize("agent", [") ; $(touch x) ; (", "`touch x`", 'a"b', "a'b", "a\\"])
-async def test_text_beside_a_run_has_no_character_of_a_shell(agent: str, tmp_path: Path) -> None:
+async def test_description_of_a_completed_run_id_has_no_shell_character(agent: str, tmp_path: Path) -> None:
     request = {"agent": {"id": agent}, "config": {}, "context": {}}
     State(tmp_path).write(Record("r1", "2026-01-01T00:00:00Z", request))
     env = {"CLAUDE_K8S_STATE_DIR": str(tmp_path), "_CLAUDE_K8S_COMPLETE": "complete_zsh"}
     _, out, _ = await claude_k8s(env={**env, "_TYPER_COMPLETE_ARGS": "claude-k8s logs "})
-    word, about = out.strip().removeprefix("_arguments '*: :((").removesuffix("))'").split('":"')
+    word, description = out.strip().removeprefix("_arguments '*: :((").removesuffix("))'").split('":"')
     assert word == '"r1'
-    assert not set(about.removesuffix('"')) & set("()$`\"';|&<>")
+    assert not set(description.removesuffix('"')) & set("()$`\"';|&<>")
 
 
 async def test_settings_are_offered_after_explain() -> None:
-    assert await completed("claude-k8s explain", {}) != []
+    assert await complete("claude-k8s explain", {}) != []
 
 
 @pytest.mark.parametrize("ended", [True, False])

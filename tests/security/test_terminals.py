@@ -99,11 +99,11 @@ async def test_replayed_output_has_no_unsafe_character_on_stdout_and_stderr(tmp_
 
 
 async def test_status_line_in_a_recording_has_a_bar(tmp_path: Path) -> None:
-    """A recording does not tell whether the adapter or the agent has printed it."""
+    """A recording does not show whether the adapter or the agent printed a line."""
     forged = "Run cancelled by operator"
     lines = ['{"type":"system","subtype":"init","session_id":"s"}', f"[paperclip] {forged}"]
     chunk = json.dumps({"ts": "2026-01-01T10:00:00Z", "stream": "stdout", "chunk": f"{lines[1]}\n"})
-    for recorded in ([*lines], [chunk, chunk]):
+    for recorded in (lines, [chunk, chunk]):
         file = tmp_path / "captured.ndjson"
         file.write_text("\n".join(recorded))
         _, _, err = await claude_k8s("replay", str(file))
@@ -112,12 +112,12 @@ async def test_status_line_in_a_recording_has_a_bar(tmp_path: Path) -> None:
         assert all(line.startswith("│ ") for line in shown)
 
 
-def test_logs_on_a_terminal_are_neutral(attacked: CommandRunner) -> None:
+def test_logs_on_a_terminal_have_no_unsafe_character(attacked: CommandRunner) -> None:
     shown = on_a_terminal("logs", "r1", env=attacked.environment()).decode()
     shown = re.sub("\x1b\\[(?:2|0)m", "", shown)  # dim text, which the command writes
     assert unsafe(shown) == set()
     assert "rm -rf /" in shown
-    assert shown.count("\n") >= len(ATTACKS)
+    assert shown.count("\n") >= len(ATTACKS)  # a few of them have two lines
 
 
 async def test_logs_in_a_pipe_are_the_agents_bytes(attacked: CommandRunner) -> None:
@@ -131,7 +131,7 @@ def test_logs_with_raw_on_a_terminal_are_the_agents_bytes(attacked: CommandRunne
     assert ATTACKS["8-bit OSC"].encode() in shown
 
 
-async def test_error_with_a_hostile_argument_is_neutral(attacked: CommandRunner) -> None:
+async def test_error_with_a_hostile_argument_has_no_unsafe_character(attacked: CommandRunner) -> None:
     _, out, err = await claude_k8s("logs", "x\x9b2J\u202e", env=attacked.environment())
     assert err.startswith("error: unknown_run: ")
     assert (out, unsafe(err)) == ("", set())
@@ -186,7 +186,7 @@ def test_every_line_of_the_agent_has_a_bar(stream: str, forgery: str, *, termina
 
 @pytest.mark.parametrize("emoji", ["\u2764\ufe0f", "\U0001faff", "1\ufe0f\u20e3"])
 def test_line_of_emoji_is_broken_before_the_terminal_breaks_it(emoji: str) -> None:
-    """Each has two columns; the second is newer than the table of Python 3.11."""
+    """Each emoji takes two columns. The second is newer than the Unicode table of Python 3.11."""
     out = io.StringIO()
     live = LiveView(Console(file=out, force_terminal=True, width=80, color_system=None), quiet=False)
     live.show_agent_output("stdout", b"", f"{emoji * 38}{FORGED}".encode())
@@ -196,7 +196,7 @@ def test_line_of_emoji_is_broken_before_the_terminal_breaks_it(emoji: str) -> No
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_text_of_an_agent_in_a_line_of_the_command_begins_no_line(*, terminal: bool) -> None:
+def test_text_of_an_agent_in_a_message_of_the_command_stays_on_its_line(*, terminal: bool) -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out, force_terminal=terminal, width=400, color_system=None), quiet=False)
     verdict = Verdict.of("r1", "claude_error", f"x\n{FORGED}\r\nRun r1 succeeded")
@@ -242,7 +242,7 @@ class StatusLines(NullJournal):
         self.lines.append(f"{stream}: {text}")
 
 
-async def test_journal_gets_status_lines_by_origin_and_host_gets_equal_bytes() -> None:
+async def test_journal_gets_only_status_lines_of_the_adapter() -> None:
     host_log, journal = HostLog(), StatusLines()
     ctx = ExecutionContext.read({"runId": "r", "agent": {"id": "a"}, "onLog": host_log.on_log})
     narrator = Narrator(ctx, journal)

@@ -1,4 +1,4 @@
-"""No line of an agent keeps a process that shows it busy for long: its run could not be stopped meanwhile."""
+"""Any line of an agent is shown within seconds: while a process does this, it cannot stop the run."""
 
 import json
 import time
@@ -10,26 +10,28 @@ from paperclip_claude_k8s.claude.rendering.item_reader import ItemReader
 
 OLD, NEW = "\n".join("a" * 99), "\n".join("b" * 99)
 EDIT = {"file_path": "f", "old_string": OLD, "new_string": NEW}
-SPREAD = {"file_path": "f", "old_string": "\n".join("abc" * 33), "new_string": "\n".join("bdac" * 24)}
+SCATTERED_EDIT = {"file_path": "f", "old_string": "\n".join("abc" * 33), "new_string": "\n".join("bdac" * 24)}
 
 
-def line_of(name: str, given: dict[str, Any], count: int) -> str:
-    call = {"type": "tool_use", "id": "x", "name": name, "input": given}
+def line_of(name: str, tool_input: dict[str, Any], count: int) -> str:
+    call = {"type": "tool_use", "id": "x", "name": name, "input": tool_input}
     return json.dumps({"type": "assistant", "message": {"content": [call] * count}})
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "count"),
+    ("name", "tool_input", "count"),
     [
         ("Edit", EDIT, 3000),
-        ("Edit", SPREAD, 3000),
+        ("Edit", SCATTERED_EDIT, 3000),
         ("MultiEdit", {"file_path": "f", "edits": [EDIT] * 50}, 60),
     ],
 )
-def test_thousands_of_edits_on_one_line_are_shown_soon(name: str, given: dict[str, Any], count: int) -> None:
-    line = line_of(name, given, count)
+def test_thousands_of_edits_on_one_line_are_shown_soon(
+    name: str, tool_input: dict[str, Any], count: int
+) -> None:
+    line = line_of(name, tool_input, count)
     began = time.process_time()
     items = ItemReader().read(line)
     assert len(items) == count
-    # a first version, which made a table of lengths for each edit, took 20 s
+    # the first version of this code, which made a table of lengths for each edit, took 20 s
     assert time.process_time() - began < 6
