@@ -33,7 +33,7 @@ settings.load_profile("shared machine")
 def pytest_configure() -> None:
     """Set the event loop to None.
 
-    Otherwise looptime, which gets it, makes Python create one that stays open.
+    Otherwise looptime asks for the event loop, and Python creates one that is never closed.
     """
     asyncio.set_event_loop(None)
 
@@ -48,7 +48,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect tests that need a real cluster if there is none; mark the others with the rules for all.
 
-    With a real cluster, slow tests come first: no worker begins one when the others have nothing left to do.
+    With a real cluster, slow tests come first, so that no worker begins a slow test when the others are done.
     """
     if "KUBECONFIG_FOR_TESTS" not in os.environ:
         real = [item for item in items if item.get_closest_marker("real")]

@@ -46,14 +46,8 @@ NO_RESULT = (
             Terminated(137, "OOMKilled"),
             "Claude exited with code 137 [pod: reason=OOMKilled, SIGKILL (commonly OOMKilled)]",
         ),
-        (1, "", "", Terminated(1, "", "", 9), "Claude exited with code 1 [pod: signal=9]"),
-        (
-            1,
-            "other",
-            INIT,
-            None,
-            NO_RESULT,
-        ),
+        (1, "", "", Terminated(1, signal=9), "Claude exited with code 1 [pod: signal=9]"),
+        (1, "other", INIT, None, NO_RESULT),
     ],
 )
 def test_error_of_a_run_without_result_depends_on_exit_code_output_and_container(
@@ -189,14 +183,14 @@ def test_description_of_an_ended_pod_names_phase_exit_code_and_reason_of_claude(
 @pytest.mark.parametrize(
     ("claimant", "found"),
     [
-        (Claimant("run-2", "task-1"), "reattach"),
-        (Claimant("run-1", None, adopts_orphans=False), "reattach"),
-        (Claimant("run-2", "task-1", adopts_orphans=False), "block_reattach_disabled"),
-        (Claimant("run-2", None), "block_task_unknown"),
-        (Claimant("run-2", "task-2"), "block_task_mismatch"),
+        (Claimant("run-2", task="task-1"), "reattach"),
+        (Claimant("run-1", task=None, adopts_orphans=False), "reattach"),
+        (Claimant("run-2", task="task-1", adopts_orphans=False), "block_reattach_disabled"),
+        (Claimant("run-2", task=None), "block_task_unknown"),
+        (Claimant("run-2", task="task-2"), "block_task_mismatch"),
     ],
 )
-def test_orphan_of_another_run_may_be_adopted_or_says_why_not(claimant: Claimant, found: str) -> None:
+def test_orphan_is_adopted_or_the_reason_against_it_is_returned(claimant: Claimant, found: str) -> None:
     assert helpers.classify_orphan(a_job(run="run-1", task="task-1"), claimant) == found
 
 

@@ -1,4 +1,4 @@
-"""The public helpers accept objects of Kubernetes clients, their exceptions, and plain dicts."""
+"""The public helpers accept objects and exceptions of a Kubernetes client, and plain dicts."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -21,26 +21,26 @@ from paperclip_claude_k8s import helpers
 from paperclip_claude_k8s.cluster.client_objects import json_of
 from paperclip_claude_k8s.cluster.model import Terminated
 
-ENDED = V1ContainerStateTerminated(
+TERMINATED = V1ContainerStateTerminated(
     exit_code=137, reason="OOMKilled", finished_at=datetime(2026, 1, 1, tzinfo=UTC)
 )
-STATE = V1ContainerState(terminated=ENDED)
+STATE = V1ContainerState(terminated=TERMINATED)
 STATUS = V1ContainerStatus(name="claude", state=STATE, image="i", image_id="i", ready=False, restart_count=0)
 SIDECAR = V1ContainerStatus(name="dind", image="i", image_id="i", ready=False, restart_count=0)
 POD = V1Pod(
     metadata=V1ObjectMeta(name="p"), status=V1PodStatus(phase="Failed", container_statuses=[SIDECAR, STATUS])
 )
-ENDS: list[Any] = [
-    *(ENDED, STATE, STATUS, POD),
-    *(ENDED.to_dict(), STATE.to_dict(), STATUS.to_dict(), POD.to_dict(), json_of(POD)),
+TERMINATED_STATES: list[Any] = [
+    *(TERMINATED, STATE, STATUS, POD),
+    *(TERMINATED.to_dict(), STATE.to_dict(), STATUS.to_dict(), POD.to_dict(), json_of(POD)),
     {"exitCode": 137, "reason": "OOMKilled", "message": None, "signal": None},
     {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
     Terminated(137, "OOMKilled"),
 ]
 
 
-@pytest.mark.parametrize("state", ENDS, ids=range(len(ENDS)))
-def test_end_of_a_container_is_read_in_every_form(state: object) -> None:
+@pytest.mark.parametrize("state", TERMINATED_STATES, ids=range(len(TERMINATED_STATES)))
+def test_terminated_state_of_a_container_is_read_in_every_form(state: object) -> None:
     message = helpers.build_partial_run_error(137, "", "", state)
     assert message == ("Claude exited with code 137 [pod: reason=OOMKilled, SIGKILL (commonly OOMKilled)]")
     cause = helpers.describe_truncation_cause(state)
@@ -54,7 +54,7 @@ def test_end_of_a_container_is_read_in_every_form(state: object) -> None:
         *(V1Pod(status=V1PodStatus(phase="Failed", reason="Evicted")), {"status": {"phase": "Pending"}}),
     ],
 )
-def test_state_that_is_no_end_counts_as_unknown(state: object) -> None:
+def test_state_that_is_not_terminated_counts_as_unknown(state: object) -> None:
     assert helpers.describe_truncation_cause(state) == "pod state unavailable — exit cause unknown"
     assert helpers.build_partial_run_error(1, "", "", state) == "Claude exited with code 1"
 
@@ -102,7 +102,7 @@ def test_expected_task_of_an_orphan_is_compared_as_a_label_value() -> None:
     assert helpers.classify_orphan(_job(task_id="PROJ42"), {"taskId": "PROJ#42"}) == "reattach"
 
 
-def test_names_in_maps_of_labels_stay_as_they_are() -> None:
+def test_json_of_a_job_keeps_underscores_in_label_names() -> None:
     labels = {"paperclip.io/task-id": "t", "my_team": "x"}
     assert json_of(_job(task_id="t"))["metadata"]["labels"] == labels
     assert json_of(_job(task_id="t").to_dict())["metadata"]["labels"] == labels
@@ -130,7 +130,7 @@ def test_missing_object_is_recognised_in_every_form_of_error(error: object, *, e
     assert helpers.is_k8s_404(error) is expected
 
 
-def test_required_login_is_detected_by_the_result_and_its_address_found_anywhere() -> None:
+def test_required_login_is_detected_in_the_result_and_its_url_in_any_output() -> None:
     detect = helpers.detect_claude_login_required
     assert detect({"result": "All good"}) == (False, None)
     assert detect(None, "please log in") == (False, None)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_launch_limiter_grants_its_permits_in_fifo_order() -> None:
-    limiter, entered = LaunchLimiter(2, expiry=60.0), list[tuple[int, int]]()
+    limiter, entered = LaunchLimiter(permits=2, expiry=60.0), list[tuple[int, int]]()
     loop = asyncio.get_running_loop()
     start = loop.time()
 
@@ -28,11 +28,12 @@ async def test_launch_limiter_grants_its_permits_in_fifo_order() -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(5):
             group.create_task(hold_permit(number))
+    # number of the task, and seconds after which it got a permit
     assert entered == [(0, 0), (1, 0), (2, 10), (3, 10), (4, 20)]
 
 
 async def test_launch_permit_that_expired_is_not_released_again() -> None:
-    limiter, loop = LaunchLimiter(1, expiry=5.0), asyncio.get_running_loop()
+    limiter, loop = LaunchLimiter(permits=1, expiry=5.0), asyncio.get_running_loop()
     start, entered = loop.time(), list[int]()
 
     async def hold_permit(seconds: float) -> None:
@@ -49,7 +50,7 @@ async def test_launch_permit_that_expired_is_not_released_again() -> None:
 
 
 async def test_launch_permits_of_cancelled_tasks_are_released() -> None:
-    limiter = LaunchLimiter(1, expiry=60.0)
+    limiter = LaunchLimiter(permits=1, expiry=60.0)
 
     async def hold_permit() -> None:
         permit = await limiter.acquire()
@@ -80,8 +81,8 @@ class Rounds:
         return 10.0 if len(self.start_times) < self._times else None
 
 
-async def test_periodic_task_repeats_after_its_result_and_idles_without_a_task() -> None:
-    rounds, start = Rounds(3), round(asyncio.get_running_loop().time())
+async def test_periodic_task_repeats_after_the_returned_seconds_and_has_no_task_meanwhile() -> None:
+    rounds, start = Rounds(times=3), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
         task = PeriodicTask(group, "rounds", rounds.work)
         task.call_in(5)
@@ -89,11 +90,11 @@ async def test_periodic_task_repeats_after_its_result_and_idles_without_a_task()
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await asyncio.sleep(60)
         task.call()
-    assert [at - start for at in rounds.start_times] == [5, 17, 29, 70]
+    assert [at - start for at in rounds.start_times] == [5, 17, 29, 70]  # 70: `call`
 
 
 async def test_periodic_task_called_while_running_runs_once() -> None:
-    rounds = Rounds(1)
+    rounds = Rounds(times=1)
     async with asyncio.TaskGroup() as group:
         task = PeriodicTask(group, "rounds", rounds.work)
         task.call()
@@ -103,31 +104,31 @@ async def test_periodic_task_called_while_running_runs_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "after", [0.0, 1.0, 5.0], ids=["before it began", "while it runs", "between two runs"]
+    "seconds", [0.0, 1.0, 5.0], ids=["before it began", "while it runs", "between two runs"]
 )
-async def test_periodic_task_cancelled_never_runs_again(after: float) -> None:
-    rounds = Rounds(5)
+async def test_cancelled_periodic_task_never_runs_again(seconds: float) -> None:
+    rounds = Rounds(times=5)
     async with asyncio.TaskGroup() as group:
         task = PeriodicTask(group, "rounds", rounds.work)
         task.call()
-        if after:
-            await asyncio.sleep(after)
+        if seconds:
+            await asyncio.sleep(seconds)
         task.cancel()
         task.call()
         await asyncio.sleep(60)
-    assert len(rounds.start_times) == (1 if after else 0)
+    assert len(rounds.start_times) == (1 if seconds else 0)
 
 
-async def test_periodic_task_cancelled_sets_no_timer_that_keeps_it_alive() -> None:
-    rounds = Rounds(1)
+async def test_cancelled_periodic_task_sets_no_timer_that_would_keep_it_alive() -> None:
+    rounds = Rounds(times=1)
     async with asyncio.TaskGroup() as group:
         task = PeriodicTask(group, "rounds", rounds.work)
         task.cancel()
         task.call_in(1000)
-        gone = weakref.ref(task)
+        reference = weakref.ref(task)
         del task
         gc.collect()
-        assert gone() is None
+        assert reference() is None
     assert rounds.start_times == []
 
 
@@ -144,8 +145,8 @@ async def test_periodic_task_error_reaches_its_group() -> None:
         await scope()
 
 
-async def test_periodic_task_replaces_an_earlier_timer_after_a_run() -> None:
-    rounds, start = Rounds(2), round(asyncio.get_running_loop().time())
+async def test_early_call_of_a_periodic_task_replaces_its_timer() -> None:
+    rounds, start = Rounds(times=2), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
         task = PeriodicTask(group, "rounds", rounds.work)
         task.call_in(60)

@@ -16,19 +16,19 @@ from paperclip_claude_k8s.base.host_files import (
 )
 
 
-def a_file(path: Path, content: bytes = b"content") -> str:
+def write_file(path: Path, content: bytes = b"content") -> str:
     path.write_bytes(content)
     return str(path)
 
 
 async def test_host_file_within_its_limit_is_read(tmp_path: Path) -> None:
-    found = await read_host_file(a_file(tmp_path / "a"), limit=7, seconds=10)
+    found = await read_host_file(write_file(tmp_path / "a"), limit=7, seconds=10)
     assert (found.path, found.content) == (str(tmp_path / "a"), b"content")
 
 
 def test_host_file_above_its_limit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HostFileUnsuitable, match="more than 6 bytes"):
-        read_host_file_now(a_file(tmp_path / "a"), limit=6)
+        read_host_file_now(write_file(tmp_path / "a"), limit=6)
 
 
 def test_sparse_host_file_is_refused_by_its_size(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_host_file_of_the_kernel_is_refused(path: str, tmp_path: Path) -> None:
 
 
 def test_host_file_is_allowed_by_where_it_really_is(tmp_path: Path) -> None:
-    inside, outside = tmp_path / "inside", a_file(tmp_path / "outside")
+    inside, outside = tmp_path / "inside", write_file(tmp_path / "outside")
     inside.mkdir()
     (inside / "link").symlink_to(outside)
     (tmp_path / "link-to-inside").symlink_to(inside)
@@ -74,10 +74,10 @@ def test_host_file_is_allowed_by_where_it_really_is(tmp_path: Path) -> None:
     def allows(real: str) -> bool:
         return Path(real).is_relative_to(inside)
 
-    for path in (outside, f"{inside}/link", f"{inside}/../outside", a_file(tmp_path / "inside-not")):
+    for path in (outside, f"{inside}/link", f"{inside}/../outside", write_file(tmp_path / "inside-not")):
         with pytest.raises(HostFileRefused, match="may be read"):
             read_host_file_now(path, limit=100, allows=allows)
-    a_file(inside / "a")
+    write_file(inside / "a")
     assert read_host_file_now(f"{tmp_path}/link-to-inside/a", limit=100, allows=allows).content
 
 

@@ -1,4 +1,4 @@
-"""Outgoing HTTP: the proxy is chosen by the rules of Go's clients, and all sessions have the same policy."""
+"""Outgoing HTTP: the proxy is chosen by the rules of Go's clients, and one module opens all sessions."""
 
 import re
 from pathlib import Path
@@ -87,7 +87,7 @@ async def test_session_uses_its_proxy_and_sends_no_cookie() -> None:
     assert "Cookie" not in received[1].headers
 
 
-async def test_session_with_a_total_times_out() -> None:
+async def test_session_with_a_total_timeout_times_out() -> None:
     async with serving(silent) as url, open_session(total=0.2) as session:
         with pytest.raises(TimeoutError):
             await session.get(url)
@@ -102,13 +102,13 @@ def test_sessions_are_opened_in_one_module() -> None:
 @pytest.mark.parametrize(
     "proxy", ["socks5://user:canary@h:1", "socks5h://h", "ftp://h", "http://[canary", "a b"]
 )
-def test_proxy_that_cannot_be_used_is_refused_by_its_variable(proxy: str) -> None:
+def test_error_of_an_unusable_proxy_names_the_variable_in_upper_case(proxy: str) -> None:
     with pytest.raises(ProxyUnsupported, match="^HTTPS_PROXY ") as caught:
         proxy_for("https://api.example", {"https_proxy": proxy})
     assert "canary" not in str(caught.value)
 
 
-def test_proxy_that_is_exempted_is_not_examined() -> None:
+def test_unusable_proxy_is_ignored_for_an_exempt_server() -> None:
     env = {"HTTPS_PROXY": "socks5://h", "NO_PROXY": "api.example"}
     assert proxy_for("https://api.example", env) is None
-    assert proxy_for("https://api.example", {"ALL_PROXY": "socks5://h"}) is None
+    assert proxy_for("https://api.example", {"ALL_PROXY": "socks5://h"}) is None  # never read

@@ -1,4 +1,4 @@
-"""Patterns of `.gitignore` match what git says, and hostile ones end soon."""
+"""Patterns of `.gitignore` match the same paths as in git, and hostile patterns take little time."""
 
 import shutil
 import subprocess
@@ -96,7 +96,7 @@ def _ignored(path: str, lines: list[str]) -> bool:
 @pytest.mark.parametrize(
     "pattern", ["a*" * 120 + "b", "*a" * 120 + "b", "[a]*" * 120 + "b", "?*" * 200 + "b"]
 )
-def test_hostile_pattern_ends_soon(pattern: str) -> None:
+def test_hostile_pattern_is_matched_in_little_time(pattern: str) -> None:
     began = time.process_time()
     assert not matches_name(pattern, "a" * 255)
     assert not _ignored("/".join(["a" * 50] * 60), ["**/a*/" * 100 + "b"])

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.base import json_readers
     ("value", "expected"), [("x", "x"), (" ", " "), ("", "d"), (None, "d"), (3, "d"), (["x"], "d")]
 )
 def test_as_text_keeps_non_empty_strings(value: object, expected: str) -> None:
-    assert json_readers.as_text(value, "d") == expected
+    assert json_readers.as_text(value, default="d") == expected
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_as_text_keeps_non_empty_strings(value: object, expected: str) -> None:
     ],
 )
 def test_as_number_accepts_finite_numbers_only(value: object, expected: float) -> None:
-    assert json_readers.as_number(value, 9) == expected
+    assert json_readers.as_number(value, default=9) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Room for bytes that several tasks share in the order in which they ask."""
+"""A room for bytes is shared by several tasks, in the order in which they ask."""
 
 import asyncio
 
@@ -10,18 +10,18 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_shares_are_granted_until_the_room_is_full() -> None:
-    room = Room(10)
+    room = Room(limit=10)
     first, second = await room.take(6), await room.take(4)
     assert not room.has_space(1)
     first.release()
-    first.release()
+    first.release()  # without effect
     assert (room.used, room.has_space(6), room.has_space(7)) == (4, True, False)
     second.release()
     assert room.used == 0
 
 
 async def test_small_share_does_not_overtake_a_large_one() -> None:
-    room, order = Room(10), list[int]()
+    room, order = Room(limit=10), list[int]()
 
     async def use(size: int) -> None:
         with await room.take(size):
@@ -38,7 +38,7 @@ async def test_small_share_does_not_overtake_a_large_one() -> None:
 
 
 async def test_share_above_the_limit_waits_for_the_whole_room() -> None:
-    room = Room(10)
+    room = Room(limit=10)
     async with asyncio.TaskGroup() as group:
         with await room.take(1):
             waiting = group.create_task(room.take(11))
@@ -48,8 +48,8 @@ async def test_share_above_the_limit_waits_for_the_whole_room() -> None:
         assert room.used == 11
 
 
-async def test_what_a_share_does_not_need_goes_to_the_next_one() -> None:
-    room = Room(10)
+async def test_space_that_a_share_does_not_need_goes_to_the_next_task() -> None:
+    room = Room(limit=10)
     share = await room.take(10)
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(room.take(5))
@@ -57,13 +57,13 @@ async def test_what_a_share_does_not_need_goes_to_the_next_one() -> None:
         await asyncio.sleep(1)
         assert not waiting.done()
         share.shrink(5)
-    share.shrink(9)
+    share.shrink(9)  # without effect: it has 5
     assert room.used == 10
 
 
 @pytest.mark.parametrize("granted", [False, True])
 async def test_cancelled_wait_takes_no_room(*, granted: bool) -> None:
-    room = Room(10)
+    room = Room(limit=10)
     share = await room.take(10)
     async with asyncio.TaskGroup() as group:
         large, small = (group.create_task(room.take(size)) for size in (8, 2))
@@ -78,15 +78,15 @@ async def test_cancelled_wait_takes_no_room(*, granted: bool) -> None:
     assert room.used == 0
 
 
-async def test_share_of_what_exists_already_does_not_wait() -> None:
-    room = Room(10)
+async def test_share_that_is_taken_now_does_not_wait_and_may_exceed_the_limit() -> None:
+    room = Room(limit=10)
     with room.take_now(30):
         assert (room.used, room.has_space(1)) == (30, False)
     assert room.used == 0
 
 
 async def test_share_that_was_handed_over_outlives_its_block() -> None:
-    room = Room(10)
+    room = Room(limit=10)
     with await room.take(3) as share:
         kept = share.handed_over()
     assert room.used == 3

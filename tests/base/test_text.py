@@ -1,4 +1,4 @@
-"""Characters that are made visible for people and escaped in JSON."""
+"""Hidden characters are made visible in text for people, and escaped in JSON."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ HIDDEN = [
     for char in map(chr, range(sys.maxunicode + 1))
     if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and char not in "\n\t"
 ]
-"""Every character that controls a terminal, is not seen, or ends a line, as this Python knows Unicode."""
+"""Every character that controls a terminal, is invisible, or ends a line, by this Python's Unicode tables."""
 
 
 def test_neutral_leaves_no_hidden_character() -> None:
@@ -59,7 +59,7 @@ def test_escaped_json_means_the_same(value: object, indent: int | None) -> None:
         ("Grüße, 日本語, עברית", "Grüße, 日本語, עברית"),
     ],
 )
-def test_neutral_shows_ordinary_text_and_marks_the_rest(text: str, shown: str) -> None:
+def test_neutral_keeps_ordinary_text_and_replaces_or_removes_hidden_characters(text: str, shown: str) -> None:
     assert neutral(text) == shown
 
 

@@ -20,20 +20,21 @@ async def test_thread_that_hangs_is_given_up_and_blocks_nothing() -> None:
     release = threading.Event()
     try:
         with pytest.raises(TimeoutError):
-            await call_in_thread(release.wait, 0.05, "/a")
-        waiting = asyncio.ensure_future(call_in_thread(release.wait, 60, "/a"))  # noqa: TID251  # to cancel it
+            await call_in_thread(release.wait, seconds=0.05, place="/a")
+        call = call_in_thread(release.wait, seconds=60, place="/a")
+        waiting = asyncio.ensure_future(call)  # noqa: TID251  # to cancel it
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert await call_in_thread(lambda: 7, 10, "/a") == 7
+        assert await call_in_thread(lambda: 7, seconds=10, place="/a") == 7
     finally:
         release.set()
 
 
 async def hang(release: threading.Event, place: str) -> None:
     with pytest.raises(TimeoutError):
-        await call_in_thread(release.wait, 0.001, place)
+        await call_in_thread(release.wait, seconds=0.001, place=place)
 
 
 async def test_threads_that_hang_in_one_place_block_only_that_place() -> None:
@@ -42,12 +43,12 @@ async def test_threads_that_hang_in_one_place_block_only_that_place() -> None:
         for _ in range(MAX_HANGING_IN_PLACE):
             await hang(release, "/a")
         with pytest.raises(TimeoutError):
-            await call_in_thread(lambda: 7, 10, "/a")
-        assert await call_in_thread(lambda: 7, 10, "/b") == 7
+            await call_in_thread(lambda: 7, seconds=10, place="/a")
+        assert await call_in_thread(lambda: 7, seconds=10, place="/b") == 7
     finally:
         release.set()
     await asyncio.sleep(0.1)
-    assert await call_in_thread(lambda: 7, 10, "/a") == 7
+    assert await call_in_thread(lambda: 7, seconds=10, place="/a") == 7
 
 
 async def test_number_of_threads_that_hang_is_bounded() -> None:
@@ -56,18 +57,24 @@ async def test_number_of_threads_that_hang_is_bounded() -> None:
         for number in range(MAX_HANGING_THREADS):
             await hang(release, f"/{number}")
         with pytest.raises(TimeoutError):
-            await call_in_thread(lambda: 7, 10, "/a")
+            await call_in_thread(lambda: 7, seconds=10, place="/a")
     finally:
         release.set()
     await asyncio.sleep(0.1)
-    assert await call_in_thread(lambda: 7, 10, "/a") == 7
+    assert await call_in_thread(lambda: 7, seconds=10, place="/a") == 7
 
 
-PLACES = {"/proc/self/x": "/proc", "/": "/", "/x/../proc/1": "/proc", "proc/1": "/proc", "~/x": "/"}
+PLACES = {  # path → place
+    "/proc/self/x": "/proc",
+    "/": "/",
+    "/x/../proc/1": "/proc",
+    "proc/1": "/proc",
+    "~/x": "/",
+}
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_place_of_a_path_is_its_mount_point_by_its_text(path: str) -> None:
+def test_place_of_a_path_is_its_mount_point_whether_or_not_the_path_exists(path: str) -> None:
     assert place_of(path) == PLACES[path]
 
 
@@ -76,19 +83,20 @@ async def test_error_of_a_thread_is_raised_where_it_is_awaited() -> None:
         raise LookupError("a")
 
     with pytest.raises(LookupError, match="a"):
-        await call_in_thread(fail, 10, "/a")
+        await call_in_thread(fail, seconds=10, place="/a")
 
 
 @pytest.mark.looptime
 async def test_virtual_time_does_not_outrun_a_thread() -> None:
     await asyncio.sleep(0.05)
-    threading.Event().wait(0.6)  # as on a slow machine
-    async with asyncio.timeout(0.5):
-        assert await call_in_thread(lambda: threading.Event().wait(0.2) or 7, 20, "/a") == 7
+    threading.Event().wait(0.6)  # real seconds, as on a slow machine
+    async with asyncio.timeout(0.5):  # virtual seconds
+        wait = threading.Event().wait
+        assert await call_in_thread(lambda: wait(0.2) or 7, seconds=20, place="/a") == 7
 
 
 async def test_daemon_threads_are_bounded_in_number_and_used_again() -> None:
-    threads, seen, loop = DaemonThreads(2), set[int](), asyncio.get_running_loop()
+    threads, seen, loop = DaemonThreads(count=2), set[int](), asyncio.get_running_loop()
 
     def note() -> None:
         seen.add(threading.get_ident())
@@ -99,7 +107,7 @@ async def test_daemon_threads_are_bounded_in_number_and_used_again() -> None:
 
 
 async def test_call_that_was_cancelled_while_it_waited_is_not_made() -> None:
-    threads, release, loop = DaemonThreads(1), threading.Event(), asyncio.get_running_loop()
+    threads, release, loop = DaemonThreads(count=1), threading.Event(), asyncio.get_running_loop()
     calls: list[int] = []
     first = loop.run_in_executor(threads, release.wait)
     waiting = loop.run_in_executor(threads, calls.append, 1)

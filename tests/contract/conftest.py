@@ -1,8 +1,8 @@
 """The fixture `tested`, which runs each contract test on three clusters.
 
 These are a cluster in memory on virtual time, the development cluster, and a real cluster. The first two
-share the development cluster's code; only a real cluster is an independent test. It is used if
-KUBECONFIG_FOR_TESTS is set.
+share the development cluster's code; only a real cluster is an independent test. The
+real cluster is used if KUBECONFIG_FOR_TESTS is set.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What every `Cluster` does with Jobs, Secrets, Leases and Events: create, read, change, delete."""
+"""What every implementation of `Cluster` does with Jobs, Secrets, Leases and Events."""
 
 import asyncio
 from typing import Any
@@ -44,13 +44,13 @@ async def test_delete_of_a_missing_pod_is_false_or_forbidden(tested: ContractClu
 
 async def test_created_job_is_read_back(tested: ContractCluster) -> None:
     made = await tested.cluster.create_job(tested.namespace, tested.job("made"))
-    there = await tested.cluster.read_job(tested.namespace, made.ref.name)
-    assert there is not None
-    assert there.ref == made.ref
-    assert there.labels.items() >= tested.labels.items()
-    assert there.image == tested.image
-    assert there.created is not None
-    assert not there.deleting
+    stored = await tested.cluster.read_job(tested.namespace, made.ref.name)
+    assert stored is not None
+    assert stored.ref == made.ref
+    assert stored.labels.items() >= tested.labels.items()
+    assert stored.image == tested.image
+    assert stored.created is not None
+    assert not stored.deleting
 
 
 async def test_create_with_a_taken_name_is_a_conflict(tested: ContractCluster) -> None:
@@ -61,7 +61,7 @@ async def test_create_with_a_taken_name_is_a_conflict(tested: ContractCluster) -
     assert "already exists" in caught.value.message
 
 
-async def test_invalid_job_carries_the_servers_message(tested: ContractCluster) -> None:
+async def test_error_of_an_invalid_job_has_the_message_of_the_server(tested: ContractCluster) -> None:
     broken = tested.job("broken")
     broken["metadata"]["labels"]["bad"] = "not a label!"
     with pytest.raises(ClusterError) as caught:
@@ -125,10 +125,10 @@ async def test_secret_is_created_once_and_deleted_with_its_job(tested: ContractC
     assert caught.value.status == 409
     await tested.cluster.delete_job(made.ref, "Background")
 
-    async def gone() -> bool:
+    async def deleted() -> bool:
         return await tested.cluster.read_secret(tested.namespace, name) is None
 
-    await tested.until(gone)
+    await tested.until(deleted)
 
 
 async def test_error_about_a_secret_does_not_quote_it(tested: ContractCluster) -> None:
@@ -154,9 +154,9 @@ async def test_second_writer_of_a_lease_version_fails(tested: ContractCluster) -
         "spec": {"holderIdentity": "first", "leaseDurationSeconds": 60},
     }
     made = await tested.cluster.create_lease(tested.namespace, lease)
-    with pytest.raises(ClusterError) as taken:
+    with pytest.raises(ClusterError) as name_conflict:
         await tested.cluster.create_lease(tested.namespace, lease)
-    assert taken.value.status == 409
+    assert name_conflict.value.status == 409
 
     def written_by(holder: str) -> dict[str, Any]:
         versioned = {**meta, "resourceVersion": made.resource_version}
@@ -164,9 +164,9 @@ async def test_second_writer_of_a_lease_version_fails(tested: ContractCluster) -
 
     newer = await tested.cluster.replace_lease(tested.namespace, written_by("second"))
     assert newer.holder == "second"
-    with pytest.raises(ClusterError) as lost:
+    with pytest.raises(ClusterError) as version_conflict:
         await tested.cluster.replace_lease(tested.namespace, written_by("third"))
-    assert lost.value.status == 409
+    assert version_conflict.value.status == 409
     assert [
         found.holder for found in (await tested.cluster.list_leases(tested.namespace, tested.labels)).items
     ] == ["second"]

@@ -14,13 +14,13 @@ PROJECT = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
 SOURCES = PYPROJECT.parent / "src"
 
 
-def declared(*requirements: str) -> set[str]:
+def package_names(*requirements: str) -> set[str]:
     return {re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower() for requirement in requirements}
 
 
 def test_constraints_name_every_runtime_requirement() -> None:
     names = {constraint.split("==")[0].lower() for constraint in constraints()}
-    assert declared(*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"]) <= names
+    assert package_names(*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"]) <= names
 
 
 @pytest.mark.parametrize("requirement", ["aiohttp", "aiohttp<4", "aiohttp>=3,<4", "aiohttp==3"])
@@ -41,15 +41,15 @@ def test_every_imported_package_is_declared() -> None:
         for name in _imported(node)
     }
     distributions = packages_distributions()
-    foreign = modules - set(sys.stdlib_module_names) - {"paperclip_claude_k8s"}
+    third_party = modules - set(sys.stdlib_module_names) - {"paperclip_claude_k8s"}
     extras = PROJECT["optional-dependencies"]
     optional = [
         requirement
         for extra in ("cli", "otel", "prometheus", "testing")
         for requirement in extras.get(extra, ())
     ]
-    known = {name.replace("_", "-") for name in declared(*PROJECT["dependencies"], *optional)}
-    missing = {name for name in foreign if known.isdisjoint(_normalized(distributions[name]))}
+    known = {name.replace("_", "-") for name in package_names(*PROJECT["dependencies"], *optional)}
+    missing = {name for name in third_party if known.isdisjoint(_normalized(distributions[name]))}
     assert missing == set()
 
 

@@ -1,4 +1,4 @@
-"""`tests/FAILURES.md` has every row; the tests that it and `docs/security-attempts.md` name exist."""
+"""`tests/FAILURES.md` has all its rows. Tests named there and in `docs/security-attempts.md` exist."""
 
 import re
 from pathlib import Path

@@ -12,7 +12,7 @@ def test_missing_program_skips_the_test(monkeypatch: pytest.MonkeyPatch) -> None
         program(MISSING)
 
 
-def test_missing_program_fails_the_test_if_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_fails_the_test_if_all_programs_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EXPECTED, "yes")
     with pytest.raises(pytest.fail.Exception, match=MISSING):
         program(MISSING)

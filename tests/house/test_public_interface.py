@@ -117,8 +117,8 @@ def test_host_protocol_names_every_field_and_method() -> None:
     assert {name for name in names if not re.search(rf"\b{name}\b", page)} == set()
 
 
-def _sentences_on_public_modules() -> Iterator[str]:
-    """Yield the 900 characters before the place at which each document calls every other module private."""
+def _texts_about_public_modules() -> Iterator[str]:
+    """From each document, yield the 900 characters before "every other module is private"."""
     documents = [path for path in DOCUMENTS if path.name in {"host-protocol.md", "building-hosts.md"}]
     pages = [path.read_text(encoding="utf-8") for path in documents]
     for text in (paperclip_claude_k8s.__doc__ or "", *pages):
@@ -128,6 +128,6 @@ def _sentences_on_public_modules() -> Iterator[str]:
 
 
 def test_documents_name_the_same_public_modules() -> None:
-    for sentence in _sentences_on_public_modules():
+    for text in _texts_about_public_modules():
         names = {module.rpartition(".")[2] for module in PUBLIC_MODULES}
-        assert {name for name in names if not re.search(rf"`({PACKAGE}\.)?{name}`", sentence)} == set()
+        assert {name for name in names if not re.search(rf"`({PACKAGE}\.)?{name}`", text)} == set()

@@ -1,4 +1,4 @@
-"""Recorded output is read and judged as a run would have been."""
+"""Recorded output is read, and judged like the output of a run."""
 
 import gzip
 from pathlib import Path
@@ -10,13 +10,14 @@ from kubernetes_asyncio.client import V1ContainerState, V1ContainerStateTerminat
 from paperclip_claude_k8s.replay import ReplayInvalid, judge, read_stream
 from paperclip_claude_k8s.testing import CAPTURE_VERSIONS, capture, capture_facts, capture_names
 
-WHOLE = capture("02")
-CUT = WHOLE[: WHOLE.index(b'{"type":"result"')]
+CAPTURE = "02-tools-multiblock"
+WHOLE = capture(CAPTURE)
+WITHOUT_RESULT = WHOLE[: WHOLE.index(b'{"type":"result"')]
 
 
 @pytest.mark.parametrize("version", CAPTURE_VERSIONS)
-def test_result_of_a_capture_is_that_of_its_facts(version: str) -> None:
-    for name in capture_names(version)[::9]:
+def test_capture_is_judged_as_its_facts_say(version: str) -> None:
+    for name in capture_names(version)[::9]:  # a few of them, to save time
         facts = capture_facts(name, version)
         result = judge(capture(name, version), exit_code=facts["exit_code"] or 0)
         assert (result.error_code is None) == facts["facts"]["expected_class"].startswith("ok"), name
@@ -34,19 +35,19 @@ def test_result_of_a_capture_is_that_of_its_facts(version: str) -> None:
         (None, {"disrupted": "Evicted", "message": "low on memory"}, "k8s_pod_disrupted", "low on memory"),
     ],
 )
-def test_ending_decides_about_output_without_a_result(
+def test_error_of_output_without_a_result_depends_on_exit_code_and_pod_state(
     exit_code: int | None, state: dict[str, Any] | None, code: str, text: str
 ) -> None:
-    result = judge(CUT, exit_code=exit_code, pod_state=state)
+    result = judge(WITHOUT_RESULT, exit_code=exit_code, pod_state=state)
     assert result.error_code == code
     assert text in (result.error_message or "")
 
 
-def test_state_of_a_client_is_an_ending() -> None:
+def test_state_object_of_a_kubernetes_client_is_accepted() -> None:
     ended = V1ContainerStateTerminated(exit_code=137, reason="OOMKilled")
-    expected = judge(CUT, pod_state={"exitCode": 137, "reason": "OOMKilled"}).error_message
+    expected = judge(WITHOUT_RESULT, pod_state={"exitCode": 137, "reason": "OOMKilled"}).error_message
     for state in (ended, V1ContainerState(terminated=ended), ended.to_dict()):
-        assert judge(CUT, pod_state=state).error_message == expected
+        assert judge(WITHOUT_RESULT, pod_state=state).error_message == expected
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_state_of_a_client_is_an_ending() -> None:
 )
 def test_state_that_cannot_be_read_is_an_error(state: object, text: str) -> None:
     with pytest.raises(ReplayInvalid, match=text):
-        judge(CUT, pod_state=state)
+        judge(WITHOUT_RESULT, pod_state=state)
 
 
 def _forms(folder: Path) -> dict[str, Any]:
@@ -96,18 +97,18 @@ FORMS = (
 @pytest.mark.parametrize("form", FORMS)
 def test_recording_is_read_in_every_form(form: str, tmp_path: Path) -> None:
     transcript = read_stream(_forms(tmp_path)[form])
-    facts = capture_facts("02")["facts"]
+    facts = capture_facts(CAPTURE)["facts"]
     assert transcript.cost_usd == pytest.approx(facts["total_cost_usd"])
     assert transcript.summary == judge(WHOLE).summary
     assert not transcript.plain_lines
 
 
-def test_characters_that_end_lines_elsewhere_stay_in_their_line() -> None:
+def test_only_a_newline_character_ends_a_line() -> None:
     text = "one\x85two\u2028three\x0bfour\rfive\n"
     assert read_stream(text).lines == read_stream(text.encode()).lines == read_stream([text]).lines == 1
 
 
-def test_missing_file_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_missing_file_raises_file_not_found_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_stream(tmp_path / "nowhere")
 
@@ -129,7 +130,7 @@ def test_name_of_a_file_as_text_is_an_error(tmp_path: Path) -> None:
     assert judge("no such file").error_code == "claude_no_result"
 
 
-def test_exit_code_replaces_that_of_the_state() -> None:
-    message = judge(CUT, exit_code=3, pod_state={"exitCode": 137}).error_message or ""
+def test_exit_code_argument_replaces_the_exit_code_of_the_pod_state() -> None:
+    message = judge(WITHOUT_RESULT, exit_code=3, pod_state={"exitCode": 137}).error_message or ""
     assert "exit code 3" in message
     assert "137" not in message

@@ -6,18 +6,20 @@ from paperclip_claude_k8s.replay import render, render_page
 from paperclip_claude_k8s.testing import CAPTURE_VERSIONS, capture
 
 ESCAPE = "\x1b"
+CAPTURE = "02-tools-multiblock"
+"""A recording in which the agent reads the file notes.txt."""
 
 
 @pytest.mark.parametrize("version", CAPTURE_VERSIONS)
 def test_transcript_is_text_without_json(version: str) -> None:
-    shown = render(capture("02", version))
+    shown = render(capture(CAPTURE, version))
     assert "notes.txt" in shown
     assert '{"type"' not in shown
     assert ESCAPE not in shown
 
 
-def test_transcript_is_wrapped_and_painted_on_request() -> None:
-    output = capture("02")
+def test_transcript_is_wrapped_and_coloured_on_request() -> None:
+    output = capture(CAPTURE)
     assert max(map(len, render(output, width=40).splitlines())) <= 40
     assert ESCAPE in render(output, colours=True)
 
@@ -33,7 +35,7 @@ def test_line_of_the_adapter_is_left_out_of_the_transcript() -> None:
 
 
 def test_page_shows_transcript_and_result() -> None:
-    output = capture("02")
+    output = capture(CAPTURE)
     page = render_page(output[: output.index(b'{"type":"result"')], title="Night run", exit_code=137)
     assert "Night run" in page
     assert "claude_truncated" in page

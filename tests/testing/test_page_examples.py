@@ -1,4 +1,4 @@
-"""The examples of `building-hosts.md` run as they stand; `tests/wheel_examples.py` runs them from a wheel."""
+"""The examples of `building-hosts.md` run unchanged. `tests/wheel_examples.py` runs them with a wheel."""
 
 import os
 import subprocess

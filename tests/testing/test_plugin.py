@@ -1,4 +1,4 @@
-"""The fixtures that hosts use in their tests."""
+"""The fixtures of this package's pytest plugin, which authors of hosts use in their tests."""
 
 import asyncio
 import subprocess
@@ -21,11 +21,14 @@ from paperclip_claude_k8s.testing import (
     create_adapter,
 )
 
+DEFAULT_OUTPUT = capture("02-tools-multiblock")
+"""What an agent of the fixtures prints unless a test gives it another script."""
+
 
 async def test_agent_of_the_fixture_succeeds_on_virtual_time(run_agent: AgentRunner) -> None:
     result, host_log = await run_agent()
     assert result.error_code is None
-    assert host_log.stdout.encode() == capture("02")
+    assert host_log.stdout.encode() == DEFAULT_OUTPUT
     assert asyncio.get_running_loop().time() > 60
 
 
@@ -36,7 +39,7 @@ async def test_run_with_a_fault_has_the_error_code_of_the_fault(fault: str, run_
     if run.result.error_code is None:
         assert run.result.result_json is not None
         assert run.result.result_json["log"]["complete"] is True
-        assert run.host_log.stdout.encode() == capture("02")
+        assert run.host_log.stdout.encode() == DEFAULT_OUTPUT
 
 
 async def test_unknown_fault_is_an_error_that_lists_the_known_ones(run_agent: AgentRunner) -> None:
@@ -76,7 +79,7 @@ async def test_second_process_takes_over_the_agent_of_the_first(fake_cluster: Fa
     await second.shutdown()
     assert result.error_code is None
     assert fake_cluster.calls.count("create", "jobs") == 1
-    assert host_log.stdout.encode() == capture("02")
+    assert host_log.stdout.encode() == DEFAULT_OUTPUT
 
 
 @pytest.mark.parametrize("heavy", ["aiohttp", "pydantic", "kubernetes_asyncio"])
@@ -124,14 +127,14 @@ async def test_cut_connection_of_one_process_does_not_affect_another(fake_cluste
     ("verb", "resource", "unknown"),
     [("post", "jobs", "unknown verb 'post'"), ("create", "job", "unknown resource 'job'")],
 )
-async def test_refusal_of_requests_that_do_not_exist_is_an_error(
+async def test_refusing_an_unknown_verb_or_resource_is_an_error(
     verb: str, resource: str, unknown: str, fake_cluster: FakeCluster
 ) -> None:
     with pytest.raises(ValueError, match=f"{unknown}; known are .*(create|jobs)"):
         fake_cluster.faults.refuse(verb, resource, 403)
 
 
-async def test_fault_after_the_end_of_the_agent_says_that_none_runs(
+async def test_fault_after_the_agent_has_ended_is_an_error(
     run_agent: AgentRunner, fake_cluster: FakeCluster
 ) -> None:
     await run_agent()
