@@ -1,6 +1,8 @@
 """Parity: the parsers in Python and in JavaScript give the same entries for every line, and never fail."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import strategies as st
 from tests.support.cli_events import ANY_LINE, recorded_lines
 from tests.support.ui_parser import TIMESTAMP, as_json, parsed_by_javascript
 
+from paperclip_claude_k8s.claude import ui
 from paperclip_claude_k8s.claude.ui import parse_stdout_line, ui_parser_source
+from paperclip_claude_k8s.claude.ui.table import TABLE
 
 FIELDS_OF_KIND: dict[str, dict[str, type | tuple[type, ...]]] = {
     "assistant": {"text": str},
@@ -130,6 +134,16 @@ def test_no_entry_of_a_recorded_run_holds_a_raw_event() -> None:
 )
 def test_edge_cases_of_both_languages_have_parity(line: str) -> None:
     assert as_json(parsed(line)) == parsed_by_javascript([line])[0]
+
+
+def test_both_languages_read_the_same_fields_of_every_event() -> None:
+    """Each event of the table has one field at a time, with every name that the JavaScript or Python quotes."""
+    python = "".join(path.read_text(encoding="utf-8") for path in Path(ui.__file__).parent.glob("*.py"))
+    names = sorted({*re.findall(r'"([A-Za-z_]+)"', python + ui_parser_source())} - {"type", "subtype"})
+    events = [{"type": kind, "subtype": subtype} for kind, subtype in TABLE]
+    lines = [json.dumps({**event, name: "value"}) for event in events for name in names]
+    for line, theirs in zip(lines, parsed_by_javascript(lines), strict=True):
+        assert as_json(parsed(line)) == theirs, line
 
 
 def test_javascript_parser_uses_no_global_that_the_host_removes() -> None:

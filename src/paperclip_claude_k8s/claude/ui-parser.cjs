@@ -648,7 +648,7 @@ const SYSTEM_LINES = {
   model_refusal_fallback: modelChange,
   model_refusal_no_fallback: modelRefusal,
   notification: descriptionOf,
-  per_turn_effort_changed: labelledBy("the effort of this turn changed", "effort", "level"),
+  per_turn_effort_changed: labelledBy("the effort of this turn changed", "effort", "level", "effort_level"),
   permission_check_status: withLabel("permission check"),
   permission_denied: permissionDenied,
   permission_retry: withLabel("permission is requested again"),
