@@ -137,7 +137,7 @@ def test_edge_cases_of_both_languages_have_parity(line: str) -> None:
 
 
 def test_both_languages_read_the_same_fields_of_every_event() -> None:
-    """Each event of the table has one field at a time, with every name that the JavaScript or Python quotes."""
+    """Each event of the table has one field at a time, with every name that one of the two quotes."""
     python = "".join(path.read_text(encoding="utf-8") for path in Path(ui.__file__).parent.glob("*.py"))
     names = sorted({*re.findall(r'"([A-Za-z_]+)"', python + ui_parser_source())} - {"type", "subtype"})
     events = [{"type": kind, "subtype": subtype} for kind, subtype in TABLE]

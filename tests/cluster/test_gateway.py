@@ -271,6 +271,18 @@ async def test_errors_about_a_secret_never_quote_it(response: Handler, tmp_path:
     assert "base64" not in str(error)  # DECODER_MESSAGE also quotes the end of the value alone
 
 
+async def test_errors_about_a_patch_of_a_secret_never_quote_its_values(tmp_path: Path) -> None:
+    refusal = refusing(403, "Forbidden", "a webhook refused first-canary, second-canary in secret")
+    patch: list[dict[str, Any]] = [
+        {"op": "add", "path": "/data/a", "value": "first-canary"},
+        {"op": "add", "path": "/stringData", "value": {"b": "second-canary", "c": None}},
+        {"op": "remove", "path": "/data/d"},
+    ]
+    async with gateway_to(refusal, tmp_path) as gateway:
+        error = await failure(gateway.patch_secret(SecretSnapshot("ns", "secret", "uid"), patch))
+    assert str(error) == "Forbidden: a webhook refused ***, *** in secret"
+
+
 async def test_secret_that_a_proxy_echoes_is_hidden(tmp_path: Path) -> None:
     async def echo(request: web.Request) -> web.Response:
         return web.Response(status=500, body=await request.read())

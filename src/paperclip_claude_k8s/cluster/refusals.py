@@ -190,11 +190,15 @@ def _redacted(message: str, code: int, status: Mapping[str, Any], sent: object) 
 
 
 def _secret_values(sent: object) -> Iterator[str]:
-    """The values of a Secret's manifest, as they were sent."""
-    for part in ("data", "stringData"):
-        for value in get_object(sent, part).values() if isinstance(sent, dict) else ():
-            if len(str(value)) >= MIN_SECRET_CHARS:
-                yield str(value)
+    """The values of a Secret's manifest, or of a JSON patch of a Secret, as they were sent."""
+    if isinstance(sent, list):  # an operation has one value, or an object of them
+        given = [operation.get("value") for operation in sent]
+    else:
+        given = [get_object(sent, part) for part in ("data", "stringData")] if isinstance(sent, dict) else []
+    for value in given:
+        for text in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(text, str) and len(text) >= MIN_SECRET_CHARS:
+                yield text
 
 
 def _retry_after(response: aiohttp.ClientResponse, status: Mapping[str, Any]) -> float | None:
