@@ -1,4 +1,4 @@
-"""The relay's copy of stdout on the shared volume, whose failures are reported and affect nothing else."""
+"""The relay's copy of stdout on the shared volume. Its failures are reported and affect nothing else."""
 
 import asyncio
 import glob
@@ -69,7 +69,7 @@ async def test_copy_grows_while_the_agent_works(runner: RelayRunner, shared: Pat
 
 
 async def test_copy_has_each_line_before_the_log(runner: RelayRunner, shared: Path) -> None:
-    """So a reader of the copy finds all lines that the log has lost."""
+    """Therefore a reader of the copy finds all lines that the log has lost."""
     async with runner.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
         log, read = await output_of(process), b""
         while line := await log.readline():
@@ -134,7 +134,7 @@ async def test_agent_is_not_started_if_another_pod_is_the_only_one_allowed(
 
 
 @pytest.mark.parametrize("only", ["", UID])
-async def test_agent_is_started_by_the_only_pod_allowed_or_without_such_a_pod(
+async def test_agent_is_started_in_the_only_allowed_pod_or_if_none_is_named(
     runner: RelayRunner, only: str
 ) -> None:
     ended = await runner.run("env", env={relay.POD: UID, relay.ONLY_POD: only})
@@ -142,7 +142,7 @@ async def test_agent_is_started_by_the_only_pod_allowed_or_without_such_a_pod(
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_agent_is_not_started_by_a_pod_without_uid_if_only_one_pod_is_allowed(
+async def test_agent_is_not_started_in_a_pod_without_uid_if_only_one_pod_is_allowed(
     runner: RelayRunner,
 ) -> None:
     assert (await runner.run("env", env={relay.ONLY_POD: UID})).code == relay.NOT_ONLY_POD_CODE
@@ -156,7 +156,7 @@ async def test_full_volume_does_not_affect_the_agent(runner: RelayRunner, shared
     assert ended.code == 0
     assert ended.stdout == b"x" * 2_000_000 + b"\ndone\n"
     assert summary(ended).bytes == 2_000_006
-    assert summary(ended).copied == len(kept) < 400_000
+    assert summary(ended).copied == len(kept) < 400_000  # the volume has 300 KiB
     assert kept == b"x" * len(kept)
     assert len(relay_lines(ended)) == 1
     assert b"No space left on device" in relay_lines(ended)[0]

@@ -1,4 +1,4 @@
-"""Clone and push of a workspace: what works, what fails with which words, what hostile clones cannot do."""
+"""The scripts that clone and push a workspace: success, error messages, and attacks by hostile clones."""
 
 import json
 import os
@@ -41,6 +41,7 @@ def pod(request: pytest.FixtureRequest, tmp_path: Path, url: str) -> GitPod:
 
 
 def cloned(pod: GitPod, **variables: str) -> dict[str, object]:
+    """Clone, which must succeed, and return the report."""
     code, message = pod.clone(**variables)
     assert code == 0, message
     report: dict[str, object] = json.loads(message)
@@ -83,7 +84,7 @@ def test_branch_of_the_workspace_is_continued_or_created(pod: GitPod, server: Gi
     assert git("rev-parse", "origin/main", cwd=pod.clone_folder) == main
 
 
-def test_empty_repository_is_an_empty_clone(tmp_path: Path, server: GitServer) -> None:
+def test_clone_of_an_empty_repository_is_empty(tmp_path: Path, server: GitServer) -> None:
     git("init", "-q", "--bare", str(server.folder / "empty.git"))
     pod = GitPod(tmp_path / "pod", f"{server.address}/empty.git")
     assert cloned(pod)["commit"] == ""
@@ -115,7 +116,7 @@ def test_ssh_without_known_hosts_fails_before_it_connects(tmp_path: Path) -> Non
 
 
 def failure_of_optional_clone(pod: GitPod, **variables: str) -> str:
-    """Why a clone failed without which the agent may start. The agent's folder must be empty."""
+    """Why a clone failed that is optional: the agent may start without it, in an empty folder."""
     report = git_relay.read_clone_report(json.dumps(cloned(pod, OPTIONAL="1", **variables)), NONCE)
     assert report is not None
     assert list(pod.clone_folder.iterdir()) == []
@@ -162,7 +163,7 @@ def test_clone_from_a_server_that_does_not_answer_is_given_up(tmp_path: Path, sh
         assert time.monotonic() - began < 20
 
 
-def test_clone_that_fails_at_a_submodule_leaves_nothing(
+def test_clone_that_fails_at_a_submodule_leaves_an_empty_folder(
     pod: GitPod, server: GitServer, tmp_path: Path
 ) -> None:
     server.new_submodule("app", "part", "http://127.0.0.1:9/never.git")
@@ -278,7 +279,7 @@ def test_cache_that_cannot_be_written_is_reported_and_harmless(pod: GitPod, tmp_
 
 
 @pytest.mark.parametrize("secret", [{"username": "u", "password": "p4ss"}, {"token": "p4ss\n"}])
-def test_password_of_the_secret_is_used_and_left_nowhere(
+def test_password_of_the_secret_is_used_and_written_nowhere(
     tmp_path: Path, server: GitServer, url: str, secret: dict[str, str]
 ) -> None:
     server.password = "p4ss"
@@ -309,7 +310,7 @@ def test_missing_wrong_or_foreign_credentials_are_refused(
 # ── push ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_push_to_named_branch_and_count_what_is_left(pod: GitPod, server: GitServer) -> None:
+def test_push_to_a_named_branch_counts_what_is_not_pushed(pod: GitPod, server: GitServer) -> None:
     cloned(pod)
     pod.agent(*NEW_COMMIT, "echo x >>README", "printf 12345 >other", "git checkout -q -b more")
     pod.agent("echo y >y", "git add y", "git commit -q -m y", "git checkout -q fix")
@@ -324,7 +325,7 @@ def test_push_to_named_branch_and_count_what_is_left(pod: GitPod, server: GitSer
     assert server.read("app", "agents/fix", "new.txt") == "new"
 
 
-def test_nothing_is_pushed_without_commits_or_setting(pod: GitPod, server: GitServer) -> None:
+def test_nothing_is_pushed_without_commits_or_without_the_setting(pod: GitPod, server: GitServer) -> None:
     cloned(pod)
     report = pod.push("agents/x")
     assert (report.pushed_branch, report.changed, report.commits, report.files) == ("", False, 0, 0)
@@ -504,7 +505,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_clone_that_leads_elsewhere_reveals_nothing_and_ends(
+def test_clone_with_links_or_pipes_reveals_nothing_and_does_not_hang(
     pod: GitPod, server: GitServer, tmp_path: Path, attack: Callable[[Path, Path], None]
 ) -> None:
     cloned(pod)
@@ -580,7 +581,7 @@ OLD_GIT = """#!/bin/sh
 while read -r prompt; do "$GIT_ASKPASS" "$prompt" >>{folder}/answers; done <{folder}/prompts
 exit 1
 """
-"""Asks for a password as versions of git do that do not encode the user's name."""
+"""Asks for a password like an old git, which does not percent-encode the name of the user in the prompt."""
 
 
 @pytest.mark.parametrize(
@@ -603,7 +604,7 @@ exit 1
         ("https://host.invalid/acme", "http://host.invalid/acme/part.git", False),
     ],
 )
-def test_password_is_not_given_to_a_user_that_looks_like_the_server(
+def test_password_is_given_only_for_the_server_and_not_for_a_user_named_like_it(
     tmp_path: Path,
     limit: str,
     prompt: str,
@@ -618,7 +619,7 @@ def test_password_is_not_given_to_a_user_that_looks_like_the_server(
     assert (tmp_path / "answers").read_text() == ("p4ss" if is_given else "")
 
 
-def test_user_of_the_secret_may_be_an_address(tmp_path: Path, server: GitServer, url: str) -> None:
+def test_user_of_the_secret_may_be_an_email_address(tmp_path: Path, server: GitServer, url: str) -> None:
     server.password = "p4ss"
     pod = GitPod(tmp_path / "pod", url, secret={"username": "bot@acme.invalid", "password": "p4ss"})
     cloned(pod)
@@ -633,22 +634,22 @@ exec sh -c "$first '{folder}/${{path#/}}"
 """
 
 
-LIMIT, SCP_LIKE = "ssh://git@host.invalid/acme/", "git@host.invalid:acme"
+SSH_LIMIT, SCP_LIMIT = "ssh://git@host.invalid/acme/", "git@host.invalid:acme"
 
 
 @pytest.mark.parametrize(
     ("limit", "address", "is_allowed"),
     [
-        (LIMIT, "git@host.invalid:acme/part.git", True),
-        (SCP_LIKE, "ssh://git@HOST.invalid/acme/part.git", True),
-        (SCP_LIKE, "../part.git", True),
-        (LIMIT, "git@host.invalid:other/part.git", False),
-        (SCP_LIKE, "git@host.invalid:acme-other/part.git", False),
-        (LIMIT, "git@host.invalid:acme/../other/part.git", False),
-        (SCP_LIKE, "git@other.invalid:acme/part.git", False),
-        (LIMIT, "root@host.invalid:acme/part.git", False),
-        (LIMIT, "ssh://git@host.invalid:2222/acme/part.git", False),
-        (SCP_LIKE, "ssh://git@host.invalid/acme'/part.git", False),
+        (SSH_LIMIT, "git@host.invalid:acme/part.git", True),
+        (SCP_LIMIT, "ssh://git@HOST.invalid/acme/part.git", True),
+        (SCP_LIMIT, "../part.git", True),
+        (SSH_LIMIT, "git@host.invalid:other/part.git", False),
+        (SCP_LIMIT, "git@host.invalid:acme-other/part.git", False),
+        (SSH_LIMIT, "git@host.invalid:acme/../other/part.git", False),
+        (SCP_LIMIT, "git@other.invalid:acme/part.git", False),
+        (SSH_LIMIT, "root@host.invalid:acme/part.git", False),
+        (SSH_LIMIT, "ssh://git@host.invalid:2222/acme/part.git", False),
+        (SCP_LIMIT, "ssh://git@host.invalid/acme'/part.git", False),
     ],
 )
 def test_limited_key_is_not_given_to_submodules_elsewhere(  # noqa: PLR0917
@@ -717,7 +718,7 @@ def lfs_pod(tmp_path: Path) -> GitPod:
     return GitPod(tmp_path / "pod", url)
 
 
-def test_lfs_files_are_got_and_pushed(lfs_pod: GitPod, tmp_path: Path) -> None:
+def test_lfs_files_are_fetched_and_pushed(lfs_pod: GitPod, tmp_path: Path) -> None:
     cloned(lfs_pod, LFS="1")
     assert (lfs_pod.clone_folder / "a.bin").stat().st_size == 5000
     lfs_pod.agent(
@@ -756,12 +757,12 @@ esac
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_lfs_files_are_pushed_only_after_the_agents_container(
+def test_lfs_files_are_pushed_only_after_the_agents_container_has_ended(
     pod: GitPod,
     tmp_path: Path,
     ends: bool,  # noqa: FBT001
 ) -> None:
-    """An agent can note its end itself, and could then put links in place of files that were examined."""
+    """An agent can write the mark of its end itself, and could then replace examined files by links."""
     seen, fake = tmp_path / "seen", tmp_path / "programs" / "git-lfs"
     fake.parent.mkdir()
     fake.write_text(FAKE_LFS.format(seen=seen))
@@ -781,13 +782,13 @@ def test_lfs_files_are_pushed_only_after_the_agents_container(
         os.close(relay_end)
 
 
-def test_push_ends_although_no_container_of_an_agent_has_started(pod: GitPod) -> None:
+def test_push_ends_if_the_agents_container_never_starts(pod: GitPod) -> None:
     cloned(pod)
     report = pod.push("fix", has_ended=False, START_SEC="1")
     assert (report.pushed_branch, report.why) == ("", "there is no new commit")
 
 
-def test_limits_of_time_hold_although_signals_are_ignored() -> None:
+def test_time_limits_use_sigkill_because_programs_may_ignore_sigterm() -> None:
     lines = [line for line in script("git_push.sh").splitlines() if "#" not in line]
     limits = re.findall(r"\btimeout (\S+ \S+) ", "\n".join(lines))
     assert len(limits) > 5

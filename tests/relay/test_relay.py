@@ -45,10 +45,10 @@ async def test_any_bytes_arrive_with_counts_and_digest(runner: RelayRunner, tmp_
     assert counts.sha256 == hashlib.sha256(output).hexdigest()
 
 
-@pytest.mark.parametrize("slow", [False, True])
-async def test_output_right_before_exit_is_not_lost(runner: RelayRunner, *, slow: bool) -> None:
+@pytest.mark.parametrize("reader_is_late", [False, True])
+async def test_output_right_before_exit_is_not_lost(runner: RelayRunner, *, reader_is_late: bool) -> None:
     async with runner.started("sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; echo; exit 0") as process:
-        if slow:
+        if reader_is_late:
             await asyncio.sleep(0.5)
         ended = await runner.ended(process)
     assert ended.log == b"x" * 3_000_000 + b"\n"

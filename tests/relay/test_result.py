@@ -53,7 +53,7 @@ def parse_line(raw: bytes) -> Event | None:
     return event if isinstance(event, dict) else None
 
 
-def is_turn(event: Event) -> bool:
+def is_init(event: Event) -> bool:
     return (event.get("type"), event.get("subtype")) == ("system", "init")
 
 
@@ -67,7 +67,7 @@ def final_result(output: bytes) -> Event | None:
     for event in filter(None, map(parse_line, output.split(b"\n"))):
         if event.get("type") == "result":
             final = event
-        elif is_turn(event) or is_answer(event):
+        elif is_init(event) or is_answer(event):
             final = None
     return final
 

@@ -1,4 +1,4 @@
-"""The folders of the CLI on the session volume, which the relay creates before the agent starts."""
+"""The relay creates the folders of Claude Code on the session volume before the agent starts."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ async def test_agent_starts_with_other_folders_if_the_volume_cannot_be_used(
     assert b"".join(ended.stderr).startswith(b"paperclip relay: this session ends with its Pod: the session")
 
 
-async def test_variables_of_the_agent_stay_without_a_session_volume(runner: RelayRunner) -> None:
+async def test_variables_of_the_agent_are_unchanged_without_a_session_volume(runner: RelayRunner) -> None:
     ended = await runner.run(
         "sh", "-c", PRINT_FOLDERS, env={"CLAUDE_CONFIG_DIR": "/c", "XDG_CACHE_HOME": "/x"}
     )

@@ -31,7 +31,7 @@ class UploadPod:
     with_ignored: bool = False
     """Whether files that `.gitignore` excludes are uploaded and brought back, too."""
     log: bytes = b""
-    """What the returning container has printed."""
+    """What the container that prints the changes has printed."""
     only_bin: bool = False
     """Whether the scripts find programs only in the folder `bin`, which is always so for busybox."""
 
@@ -69,7 +69,7 @@ class UploadPod:
         return found.returncode, message.read_text() if message.exists() else ""
 
     def bring_back(self, limit: int = LIMIT, **variables: str) -> Applied:
-        """Run the returning container after the agent's end, and apply what it prints."""
+        """Run the container that prints the changes after the agent's end, and apply what it prints."""
         (self.top / "scratch" / "ended").touch()
         self.log = self._run(
             upload_scripts.RETURN_CONTAINER,
@@ -112,7 +112,7 @@ def pod(request: pytest.FixtureRequest, tmp_path: Path) -> UploadPod:
     return UploadPod(tmp_path, request.param)
 
 
-def test_folder_arrives_as_it_is_and_nothing_comes_back(pod: UploadPod) -> None:
+def test_folder_arrives_unchanged_and_unchanged_files_do_not_come_back(pod: UploadPod) -> None:
     long = "/".join(["long" * 20] * 5)
     files = {
         "a": "1",
@@ -153,7 +153,7 @@ def test_changes_come_back(pod: UploadPod) -> None:
     assert done.left["odd"] >= 1
 
 
-def test_links_special_files_and_git_stay(pod: UploadPod) -> None:
+def test_links_special_files_and_git_data_do_not_come_back(pod: UploadPod) -> None:
     write_tree(pod.host, {"a": "1", "d/b": "2", ".git/HEAD": "x"})
     assert pod.unpack()[0] == 0
     assert tree(pod.project)[".git/HEAD"] == "x"
@@ -171,12 +171,12 @@ def test_links_special_files_and_git_stay(pod: UploadPod) -> None:
     assert (done.left["links"], done.left["special"], done.left["git"]) == (2, 1, 2)
 
 
-def test_what_is_above_the_limit_stays_and_is_counted(pod: UploadPod) -> None:
+def test_files_above_the_limit_do_not_come_back_and_are_counted(pod: UploadPod) -> None:
     write_tree(pod.host, {"old": "1"})
     assert pod.unpack()[0] == 0
     write_tree(pod.project, {"big": "x" * 3000, "a": "x" * 600, "b": "x" * 600, "old": "2"})
     done = pod.bring_back(limit=1000)
-    assert len(tree(pod.host)) == 2
+    assert len(tree(pod.host)) == 2  # `old`, and either `a` or `b`
     assert (tree(pod.host)["old"], done.left["large"]) == ("2", 2)
 
 
@@ -188,7 +188,7 @@ def test_files_that_were_not_examined_are_counted(pod: UploadPod) -> None:
     assert (done.written, done.left["unread"] + done.left["large"]) == (2, 5)
 
 
-def test_what_is_too_large_when_it_is_packed_stays_and_is_counted(pod: UploadPod) -> None:
+def test_file_that_is_too_large_when_packed_does_not_come_back_and_is_counted(pod: UploadPod) -> None:
     write_tree(pod.host, {"old": "1"})
     assert pod.unpack()[0] == 0
     (pod.project / "big").write_bytes(os.urandom(30_000))
@@ -197,15 +197,17 @@ def test_what_is_too_large_when_it_is_packed_stays_and_is_counted(pod: UploadPod
     assert (tree(pod.host), done.left["large"]) == ({"old": "2", "new": "3"}, 1)
 
 
-def test_ignored_files_stay_where_they_are(pod: UploadPod) -> None:
-    write_tree(pod.host, {".gitignore": "build/\n*.o\n", "build/x": "1", "a.o": "1", "a.c": "1", "no": "1"})
-    pod.excludes = ("/no",)
+def test_ignored_files_are_neither_uploaded_nor_brought_back(pod: UploadPod) -> None:
+    write_tree(
+        pod.host, {".gitignore": "build/\n*.o\n", "build/x": "1", "a.o": "1", "a.c": "1", "private": "1"}
+    )
+    pod.excludes = ("/private",)
     assert pod.unpack()[0] == 0
     assert set(tree(pod.project)) == {".gitignore", "a.c"}
-    write_tree(pod.project, {"build/x": "2", "a.o": "2", "b.o": "2", "no": "2", "b.c": "2"})
+    write_tree(pod.project, {"build/x": "2", "a.o": "2", "b.o": "2", "private": "2", "b.c": "2"})
     done = pod.bring_back()
     assert done.written == 1
-    assert {tree(pod.host)[name] for name in ("build/x", "a.o", "no")} == {"1"}
+    assert {tree(pod.host)[name] for name in ("build/x", "a.o", "private")} == {"1"}
     assert done.left["ignored"] == 4
 
 
@@ -216,7 +218,7 @@ def test_parts_that_were_changed_are_not_unpacked(pod: UploadPod) -> None:
     assert not pod.project.exists()
 
 
-def test_changes_are_printed_again_for_a_later_host(tmp_path: Path) -> None:
+def test_changes_are_read_from_the_next_copy_if_the_first_lacks_its_beginning(tmp_path: Path) -> None:
     pod = UploadPod(tmp_path, "dash")
     write_tree(pod.host, {"a": "1"})
     pod.unpack()
