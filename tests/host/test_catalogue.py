@@ -28,7 +28,7 @@ MODELS_RESPONSE = {"data": [{"id": "claude-next", "display_name": "Claude Next"}
 
 @dataclass
 class FakeAnthropic:
-    """Records the requests. Responds with `body`, or with status 403 to a refused token."""
+    """Records the requests. Responds with `status` and `body`, or with status 403 to a refused token."""
 
     body: object = field(default_factory=dict)
     status: int = 200
@@ -122,7 +122,7 @@ async def redirecting(_: web.Request) -> web.Response:
 
 @pytest.mark.parametrize(
     "handler",
-    [silent, html_page, too_long, redirecting, FakeAnthropic(MODELS_RESPONSE, 401), FakeAnthropic([])],
+    [silent, html_page, too_long, redirecting, FakeAnthropic(MODELS_RESPONSE, status=401), FakeAnthropic([])],
 )
 async def test_list_models_falls_back_to_the_fixed_list(handler: Handler) -> None:
     async with catalogue_for(handler, ANTHROPIC_API_KEY=KEY) as catalogue, asyncio.timeout(50):
@@ -143,7 +143,7 @@ async def test_list_models_sends_the_key_only_to_the_configured_gateway() -> Non
 
 
 async def test_anthropic_error_quotes_the_api_but_not_the_key() -> None:
-    api = FakeAnthropic({"error": {"message": f"key {KEY} is not known"}}, 401)
+    api = FakeAnthropic({"error": {"message": f"key {KEY} is not known"}}, status=401)
     async with serving(api) as url:
         with pytest.raises(AnthropicError) as caught:
             await AnthropicApi(LONG_TIMEOUTS, {}).get(f"{url}/v1/models", {"x-api-key": KEY})
@@ -206,7 +206,7 @@ async def test_quota_windows_try_the_next_token_after_a_refusal(tmp_path: Path) 
 async def test_quota_windows_after_status_429_are_retryable_and_no_other_token_is_tried(
     tmp_path: Path,
 ) -> None:
-    api = FakeAnthropic({"error": {"message": "slow down"}}, 429)
+    api = FakeAnthropic({"error": {"message": "slow down"}}, status=429)
     async with catalogue_for(
         api, HOME=home_with_login(tmp_path, "a"), CLAUDE_CODE_OAUTH_TOKEN="b"
     ) as catalogue:

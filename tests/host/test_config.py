@@ -39,7 +39,7 @@ def test_config_null_or_blank_value_is_unset(value: object) -> None:
     assert AdapterConfig.read({"image": value, "timeoutSec": value}).image is None
 
 
-def test_config_zero_is_unset_where_it_makes_no_sense() -> None:
+def test_config_zero_is_unset_unless_it_means_no_limit() -> None:
     config = AdapterConfig.read(
         {"graceSec": 0, "ttlSecondsAfterFinished": 0, "timeoutSec": 0, "maxTurnsPerRun": 0}
     )

@@ -84,7 +84,7 @@ def test_context_without_run_id_is_an_error_that_explains_it() -> None:
         ExecutionContext.read({"agent": {"id": "a"}, "onLog": on_log})
 
 
-def test_context_that_is_a_number_is_context_invalid() -> None:
+def test_context_that_is_a_number_raises_context_invalid() -> None:
     with pytest.raises(ContextInvalid, match="mapping"):
         ExecutionContext.read(5)  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ from paperclip_claude_k8s.host.models import ANTHROPIC_MODELS
 FIELDS: list[dict[str, Any]] = config_schema(ANTHROPIC_MODELS)["fields"]
 GUIDE = agent_configuration_doc()
 _EMPTY_VALUES = {"toggle": False, "number": 0, "text": "", "textarea": ""}
-"""Type of a field → what the host writes if the field has no default."""
+"""Type of a field → what the host writes into a new config if the field has no default."""
 
 
 def value_for_new_agent(field: dict[str, Any]) -> Any:
@@ -38,7 +38,7 @@ def test_form_has_one_field_for_each_setting_that_it_shows() -> None:
     assert unknown_keys(dict.fromkeys(keys)) == ()
 
 
-def test_form_leaves_out_what_the_host_offers_itself_and_what_has_no_effect_there() -> None:
+def test_form_omits_settings_that_the_host_offers_itself_or_that_have_no_effect_in_it() -> None:
     keys = {field["key"] for field in FIELDS}
     assert not keys & {"effort", "extraArgs", "env", "envVars", "refreshOnSpawn", "quotaGateUrl"}
 

@@ -65,7 +65,7 @@ def test_excess_is_named_with_its_key(value: Any, why: str) -> None:
     ],
 )
 def test_config_with_too_much_text_is_invalid(config: dict[str, Any]) -> None:
-    """Reading such a config took 10 s for each megabyte, and all runs of the host waited meanwhile."""
+    """Without this limit, reading the config takes 10 s for each megabyte, and all runs of the host wait."""
     with pytest.raises(ConfigInvalid, match="characters") as caught:
         AdapterConfig.read(config)
     assert len(str(caught.value)) < 200, "the text is not quoted"

@@ -30,7 +30,7 @@ def test_every_field_is_documented_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("policy", "message"),
     [
         ({"imagez": []}, "imagez is not a field"),
         ({"images": "x"}, "images: expected a list of names or patterns"),
@@ -46,9 +46,9 @@ def test_every_field_is_documented_once() -> None:
         (None, "expected one object"),
     ],
 )
-def test_invalid_policy_names_field_and_expectation(given: Any, message: str) -> None:
+def test_invalid_policy_names_field_and_expectation(policy: Any, message: str) -> None:
     with pytest.raises(PolicyInvalid, match=message):
-        Policy.read(given)
+        Policy.read(policy)
 
 
 def test_policy_file_is_json_or_yaml(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_policy_can_be_passed_to_the_adapter() -> None:
         Adapter(policy={"imagez": []})
 
 
-def test_unusable_policy_file_does_not_keep_the_host_from_starting(tmp_path: Path) -> None:
+def test_unusable_policy_file_does_not_prevent_the_start_of_the_host(tmp_path: Path) -> None:
     settings = ProcessSettings.read({"CLAUDE_K8S_POLICY": str(tmp_path / "nowhere")})
     assert settings.policy_error is not None
     assert Adapter(settings).get_config_schema()["fields"]
@@ -149,7 +149,7 @@ def test_skills_of_the_server_are_allowed() -> None:
     assert not folders().skills(None).allows("/app/server/skills/paperclip")
 
 
-def test_kubeconfig_may_be_anywhere_but_where_agents_and_users_write() -> None:
+def test_kubeconfig_may_be_anywhere_except_where_agents_and_users_write() -> None:
     rule = folders(shared_volume_dirs=("/mnt/volume",)).kubeconfigs
     assert all(map(rule.allows, ("/home/me/.kube/config", "/etc/kubernetes/admin.conf", "/srv/kubeconfig")))
     refused = (

@@ -14,7 +14,7 @@ USAGE: dict[str, Any] = {
     "seven_day": {"utilization": 120, "resets_at": "2026-01-08T06:59:59Z"},
     "seven_day_sonnet": {"utilization": 1.0, "resets_at": None},
     "seven_day_opus": None,
-    "iguana_necktie": {"utilization": 9},  # unknown: left out
+    "iguana_necktie": {"utilization": 9},  # an unknown window, which is not shown
     "extra_usage": {"is_enabled": True, "monthly_limit": 10000, "used_credits": 512, "utilization": 5.12},
 }
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from paperclip_claude_k8s.host.result import ExecutionResult, Usage
 
 
-def test_result_leaves_out_fields_that_were_not_set_except_five() -> None:
+def test_result_omits_unset_fields_except_five() -> None:
     wire = ExecutionResult(exit_code=0).to_wire()
     assert wire == {
         "exitCode": 0,

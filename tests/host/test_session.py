@@ -118,17 +118,17 @@ def test_mismatching_session_is_not_resumed_and_has_a_reason(ctx: ExecutionConte
     assert reason in decision.reason
 
 
-def test_session_with_nothing_but_its_id_is_resumed() -> None:
+def test_session_that_has_only_its_id_is_resumed() -> None:
     decision = decide_resume(context(SESSION), cwd="/w", prompt_bundle_key="k", mcp_identity="m")
     assert decision.session_id == SESSION
 
 
-def test_session_is_resumed_only_with_equal_mcp_servers_and_no_identity_means_none() -> None:
+def test_session_is_resumed_only_with_the_same_mcp_servers() -> None:
     assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="").session_id == SESSION
     assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="new").session_id is None
     same = context(SESSION, cwd="/w", mcpServerIdentity="m")
     assert decide_resume(same, cwd="/w", mcp_identity="m").session_id == SESSION
 
 
-def test_session_with_a_bundle_is_not_resumed_without_one() -> None:
+def test_session_with_a_prompt_bundle_is_not_resumed_without_one() -> None:
     assert decide_resume(context(SESSION, promptBundleKey="old"), cwd="/w").session_id is None

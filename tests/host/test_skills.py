@@ -54,7 +54,9 @@ def test_skill_references_ignore_case_blanks_and_duplicates() -> None:
         ("Unknown", "unknown"),
     ],
 )
-def test_skill_reference_becomes_the_key_of_its_skill_or_stays(reference: str, key: str) -> None:
+def test_skill_reference_becomes_the_key_of_its_skill_or_is_kept_in_lower_case(
+    reference: str, key: str
+) -> None:
     library = [
         an_entry("x/one", runtimeName="uno"),
         an_entry("x/two", runtimeName="dos"),
@@ -85,7 +87,7 @@ def test_operational_skill_of_the_library_is_always_first() -> None:
     assert desired_keys(a_config(an_entry("a"), desired=["a"])) == ["a"]
 
 
-def test_library_entry_without_key_uses_its_name() -> None:
+def test_library_entry_without_key_uses_its_name_and_one_without_source_is_dropped() -> None:
     config = a_config({"name": "n", "source": "/s"}, {"key": "k", "runtimeName": "k"}, desired=[])
     assert [(skill.key, skill.runtime_name) for skill in read_skill_library(config)] == [("n", "n")]
 
