@@ -6,7 +6,7 @@ PAGE = Path(__file__).parents[2] / "src" / "paperclip_claude_k8s" / "docs" / "di
 ROWS = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
 
 
-def assert_original_differs(beginning: str) -> None:
-    """Check that a row of differences.md begins with these words, which say what the original does."""
+def assert_typescript_adapter_differs(beginning: str) -> None:
+    """Check that a row of differences.md begins with these words about the TypeScript adapter."""
     found = [row for row in ROWS if row.startswith(f"| {beginning}")]
     assert len(found) == 1, f"{len(found)} rows of differences.md begin with {beginning!r}"

@@ -1,5 +1,7 @@
 """Every test case of the TypeScript adapter has a test here that agrees, or a row of `differences.md`.
 
+`differences.md` names the version of the TypeScript adapter, and lists what differs from it on purpose.
+
 `cases/` has a file for each test file of the TypeScript adapter. A table is a group of cases: `cases` is
 their number, `agree` lists cases with the test here that checks each, and `differ` lists cases with the
 beginning of the row that explains each.
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 
 FOLDER = Path(__file__).parent
 SIZES = {
@@ -52,4 +54,4 @@ def test_every_case_of_a_group_agrees_or_differs(name: str) -> None:
     assert len({case for case, _ in [*agreeing, *differing]}) == group["cases"]
     assert [test for _, test in agreeing if test not in TESTS] == []
     for _, row in differing:
-        assert_original_differs(row)
+        assert_typescript_adapter_differs(row)

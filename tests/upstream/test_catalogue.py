@@ -1,9 +1,9 @@
-"""Form, models, skills and folders: equal to the TypeScript adapter's, or different on purpose."""
+"""Form, models, skills and folders are those of the TypeScript adapter, or differ on purpose."""
 
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
@@ -46,7 +46,7 @@ def skills(
 )
 def test_field_has_type_and_default(key: str, kind: str, default: object) -> None:
     assert (field(key)["type"], field(key)["default"]) == (kind, default)
-    assert_original_differs("the form gives a new agent 1000 turns per run")
+    assert_typescript_adapter_differs("the form gives a new agent 1000 turns per run")
 
 
 def test_pull_policy_is_chosen_from_a_list() -> None:
@@ -60,7 +60,7 @@ def test_pull_policy_is_chosen_from_a_list() -> None:
 )
 def test_form_has_fields_that_hosts_provide_too(key: str) -> None:
     assert field(key)
-    assert_original_differs("the form has no fields for model")
+    assert_typescript_adapter_differs("the form has no fields for model")
 
 
 # ── Models ───────────────────────────────────────────────────────────────────────────────────────
@@ -102,7 +102,7 @@ def test_chosen_skill_is_configured() -> None:
 def test_required_skill_is_marked() -> None:
     (found,) = skills(entry("paperclip/core", required=True), desired=["paperclip/core"])["entries"]
     assert (found["state"], found["origin"]) == ("configured", "company_managed")
-    assert_original_differs("the origin of required skills is `paperclip_required`")
+    assert_typescript_adapter_differs("the origin of required skills is `paperclip_required`")
 
 
 def test_chosen_skill_that_is_missing_is_a_warning() -> None:

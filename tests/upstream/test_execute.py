@@ -1,4 +1,4 @@
-"""Runs behave as those of the TypeScript adapter in these situations, or differ on purpose."""
+"""Runs have the same results as with the TypeScript adapter, or differ on purpose."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.host.policy_folders import SERVER_SKILLS_VARIABLE
@@ -44,7 +44,7 @@ def jobs(cluster: FakeCluster) -> list[dict[str, Any]]:
 
 
 async def leave_job(cluster: FakeCluster, **fields: Any) -> None:
-    """Leave the Job of a host process that has ended, with a running agent."""
+    """Leave a Job with a running agent, whose host process has ended."""
     adapter = create_adapter(cluster, "earlier")
     async with asyncio.TaskGroup() as group:
         group.create_task(adapter.execute(build_context(HostLog(), **{"runId": "prior-run", **fields})))
@@ -92,7 +92,7 @@ async def test_job_of_an_earlier_process_that_does_not_fit_blocks_the_run(
     result, _ = await run_agent(**fields)
     assert result.error_code == code
     assert len(jobs(fake_cluster)) == 1
-    assert_original_differs("messages about Jobs of earlier host processes")
+    assert_typescript_adapter_differs("messages about Jobs of earlier host processes")
 
 
 @pytest.mark.parametrize("run", ["run-2", "prior-run"])
@@ -103,8 +103,8 @@ async def test_job_of_an_earlier_process_that_fits_is_adopted(
     result, _ = await run_agent(runId=run)
     assert result.error_code is None
     assert fake_cluster.calls.count("create", "jobs") == 1
-    assert_original_differs("a live Job of the same run blocks it")
-    assert_original_differs("re-attaching to a Job without a Pod fails at once")
+    assert_typescript_adapter_differs("a live Job of the same run blocks it")
+    assert_typescript_adapter_differs("re-attaching to a Job without a Pod fails at once")
 
 
 async def test_job_that_the_server_refuses_is_an_error_with_its_words(run_agent: AgentRunner) -> None:
@@ -120,7 +120,7 @@ async def test_job_that_the_server_refuses_is_an_error_with_its_words(run_agent:
         ({"instructionsFilePath": "/paperclip/nowhere.md"}, "nowhere.md"),
     ],
 )
-async def test_config_that_cannot_be_used_is_warned_about(
+async def test_unusable_config_value_causes_a_warning(
     config: dict[str, Any], named: str, run_agent: AgentRunner
 ) -> None:
     result, host_log = await run_agent(config=config)
@@ -186,6 +186,7 @@ async def test_session_that_does_not_exist_is_given_up(
     assert (result.error_code, result.clear_session) == ("session_unavailable", True)
 
 
+ANY_CODE = None
 CUT = PodScript(
     output=((0.0, stdout(INIT, answer(35, CALL))),), ends_at=2.0, exit_code=137, reason="OOMKilled"
 )
@@ -194,8 +195,8 @@ CUT = PodScript(
 @pytest.mark.parametrize(
     ("script", "code", "parts"),
     [
-        (PodScript.replaying(b"boom\n", exit_code=1), None, ["Claude exited with code 1: boom"]),
-        (PodScript.replaying(stdout(INIT), exit_code=1), None, ["after init", "claude-opus-4-7"]),
+        (PodScript.replaying(b"boom\n", exit_code=1), ANY_CODE, ["Claude exited with code 1: boom"]),
+        (PodScript.replaying(stdout(INIT), exit_code=1), ANY_CODE, ["after init", "claude-opus-4-7"]),
         (
             PodScript.replaying(stdout(INIT, answer(0)), exit_code=1),
             "llm_api_error",
@@ -213,11 +214,11 @@ async def test_output_without_a_result_is_explained(
 ) -> None:
     fake_cluster.pod_script = script
     result, _ = await run_agent()
-    assert code in {None, result.error_code}
+    assert code in {ANY_CODE, result.error_code}
     assert [part for part in parts if part not in (result.error_message or "")] == []
 
 
-async def test_job_that_is_to_be_kept_is_kept(fake_cluster: FakeCluster, run_agent: AgentRunner) -> None:
+async def test_job_is_kept_with_retain_jobs(fake_cluster: FakeCluster, run_agent: AgentRunner) -> None:
     result, _ = await run_agent(config={"retainJobs": True})
     assert result.error_code is None
     assert len(jobs(fake_cluster)) == 1
@@ -226,7 +227,7 @@ async def test_job_that_is_to_be_kept_is_kept(fake_cluster: FakeCluster, run_age
 async def test_job_that_cannot_be_deleted_does_not_change_the_result(
     fake_cluster: FakeCluster, run_agent: AgentRunner
 ) -> None:
-    fake_cluster.faults.refuse("delete", "jobs", 500, 1000)
+    fake_cluster.faults.refuse("delete", "jobs", code=500, times=1000)
     result, _ = await run_agent()
     assert result.error_code is None
 
@@ -252,17 +253,17 @@ async def test_cancelled_run_is_stopped(fake_cluster: FakeCluster, run_agent: Ag
     assert jobs(fake_cluster) == []
 
 
-async def test_host_that_goes_down_leaves_the_job(fake_cluster: FakeCluster) -> None:
+async def test_job_is_kept_when_the_host_process_ends(fake_cluster: FakeCluster) -> None:
     await leave_job(fake_cluster)
     assert len(jobs(fake_cluster)) == 1
     assert fake_cluster.calls.count("delete", "jobs") == 0
-    assert_original_differs("importing the adapter installs a SIGTERM handler")
+    assert_typescript_adapter_differs("importing the adapter installs a SIGTERM handler")
 
 
-async def test_second_run_of_an_agent_waits_while_the_first_prepares(
+async def test_second_run_of_an_agent_starts_after_the_first_fails_to_create_its_job(
     fake_cluster: FakeCluster, run_agent: AgentRunner
 ) -> None:
-    fake_cluster.faults.refuse("create", "jobs", 403, 1, message="exceeded quota")
+    fake_cluster.faults.refuse("create", "jobs", code=403, times=1, message="exceeded quota")
     async with asyncio.TaskGroup() as group:
         first = group.create_task(run_agent(runId="run-1"))
         second = group.create_task(run_agent(runId="run-2"))

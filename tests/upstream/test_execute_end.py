@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.api_server import serving
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 from tests.support.disruptions import change
 from tests.support.host_api import HostApi, open_poller, until
 from tests.support.plans import a_context
@@ -46,14 +46,14 @@ async def test_log_that_ends_with_its_container_does_not_delay_the_result(run_ag
     assert elapsed() < 65
 
 
-@pytest.mark.parametrize("at", [20.0, 30.0])
-async def test_dropped_log_stream_loses_nothing(at: float, run_agent: AgentRunner) -> None:
-    result, host_log = await run_agent(fault="log_dropped", after=at)
+@pytest.mark.parametrize("second", [20.0, 30.0])
+async def test_dropped_log_stream_loses_nothing(second: float, run_agent: AgentRunner) -> None:
+    result, host_log = await run_agent(fault="log_dropped", after=second)
     assert result.error_code is None
     assert host_log.stdout == WHOLE
 
 
-async def test_silence_after_a_dropped_log_stream_is_no_end(
+async def test_silence_after_a_dropped_log_stream_does_not_end_the_run(
     fake_cluster: FakeCluster, run_agent: AgentRunner
 ) -> None:
     fake_cluster.pod_script = PodScript.working(200.0)
@@ -61,7 +61,7 @@ async def test_silence_after_a_dropped_log_stream_is_no_end(
     assert result.error_code is None
     assert result.session_id is not None
     assert host_log.stdout == WHOLE
-    assert_original_differs("the log stream gives up after 50 reconnects")
+    assert_typescript_adapter_differs("the log stream gives up after 50 reconnects")
 
 
 async def test_end_of_a_log_that_was_cut_before_its_result_is_read(
@@ -165,13 +165,15 @@ async def test_error_of_the_host_cancels_no_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "named"), [({"authToken": None}, True), ({}, False)], ids=["no token", "no address"]
+    ("fields", "has_address"), [({"authToken": None}, True), ({}, False)], ids=["no token", "no address"]
 )
-async def test_host_is_not_asked_without_token_or_address(fields: dict[str, Any], *, named: bool) -> None:
+async def test_host_is_not_asked_without_token_or_address(
+    fields: dict[str, Any], *, has_address: bool
+) -> None:
     api = HostApi(CANCELLED)
     async with (
         serving(api) as url,
-        open_poller(url if named else "") as poller,
+        open_poller(url if has_address else "") as poller,
         poller.with_stop_signal(a_context(**fields)) as ctx,
     ):
         await asyncio.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The helpers return for these inputs what the TypeScript adapter's return, as Python values."""
+"""The helpers return the same values as the helpers of the TypeScript adapter."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ MODEL = "claude-sonnet-4-6"
 INIT = json.dumps({"type": "system", "subtype": "init", "model": MODEL, "session_id": "sess_abc"})
 AFTER_INIT = f"Claude exited immediately after init (model: {MODEL}) (exit code 1)"
 RESULT = json.dumps({"type": "result", "subtype": "error", "result": "rate limit"})
-LIMIT = json.dumps({"type": "rate_limit_event", "rate_limit_info": {"rateLimitType": "five_hour"}})
+RATE_LIMIT = json.dumps({"type": "rate_limit_event", "rate_limit_info": {"rateLimitType": "five_hour"}})
 USER = json.dumps({"type": "user", "message": {"role": "user", "content": []}})
 SYSTEM = json.dumps({"type": "system", "subtype": "other"})
 THOUGHT = {"type": "thinking", "thinking": "Let me start…"}
@@ -23,8 +23,8 @@ ANSWER = json.dumps(
 )
 
 
-class Answer:
-    """The answer of an API call, as clients attach it to their exceptions."""
+class ApiResponse:
+    """The response of an API call, as client libraries attach it to their exceptions."""
 
     def __init__(self, **fields: int) -> None:
         vars(self).update(fields)
@@ -43,10 +43,10 @@ def error(message: str, **fields: Any) -> Exception:
         (error("something went wrong"), False),
         (error("HTTP-Code: 500 Message: Internal Server Error"), False),
         (error("HTTP-Code: 404 Message: Unknown API Status Code! Body: ..."), True),
-        (error("Not Found", response=Answer(statusCode=404)), True),
-        (error("Not Found", response=Answer(status=404)), True),
+        (error("Not Found", response=ApiResponse(statusCode=404)), True),
+        (error("Not Found", response=ApiResponse(status=404)), True),
         (error("Not Found", statusCode=404), True),
-        (error("Forbidden", response=Answer(statusCode=403)), False),
+        (error("Forbidden", response=ApiResponse(statusCode=403)), False),
     ],
 )
 def test_missing_object_is_recognised(given: object, *, expected: bool) -> None:
@@ -93,7 +93,7 @@ def test_run_that_printed_only_init_is_described_without_json(stdout: str) -> No
     ("model", "stdout"),
     [
         ("MiniMax-M2.7", INIT),
-        ("claude-opus-4-7", f"{INIT}\n{LIMIT}"),
+        ("claude-opus-4-7", f"{INIT}\n{RATE_LIMIT}"),
         ("MiniMax-M2.7", f"{INIT}\n{ANSWER}"),
     ],
 )
@@ -122,12 +122,14 @@ def test_run_with_events_of_another_model_names_the_model_and_no_event(model: st
         (1, f"{INIT}\nError: bad", {"exitCode": 1, "reason": "Error"}, "Error: bad [pod: reason=Error]"),
     ],
 )
-def test_end_of_the_container_is_appended(code: int, stdout: str, state: dict[str, Any], end: str) -> None:
+def test_state_of_the_terminated_container_is_appended(
+    code: int, stdout: str, state: dict[str, Any], end: str
+) -> None:
     state = {"message": None, "signal": None, **state}
     assert helpers.build_partial_run_error(code, MODEL, stdout, state).endswith(end)
 
 
-def test_unknown_end_of_the_container_adds_nothing() -> None:
+def test_unknown_state_of_the_container_adds_nothing() -> None:
     assert "[pod:" not in helpers.build_partial_run_error(1, MODEL, INIT, None)
 
 

@@ -1,10 +1,10 @@
-"""The terminal shows the facts that the TypeScript adapter's shows for these lines, in other words."""
+"""The terminal shows the same facts as with the TypeScript adapter, in a different wording."""
 
 import json
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 
 from paperclip_claude_k8s.replay import render
 
@@ -62,10 +62,10 @@ def test_event_shows_its_facts_and_no_json(event: dict[str, Any], parts: list[st
     text = shown(event)
     assert [part for part in parts if part not in text] == []
     assert "{" not in text
-    assert_original_differs("the terminal shows `assistant: …`")
+    assert_typescript_adapter_differs("the terminal shows `assistant: …`")
 
 
-def test_result_shows_tokens_and_cost() -> None:
+def test_result_shows_text_and_cost() -> None:
     text = shown(
         {"type": "result", "subtype": "success", "result": "Done", "total_cost_usd": 0.005, "usage": USAGE}
     )
@@ -84,4 +84,4 @@ def test_unknown_event_is_one_line_without_its_content() -> None:
     text = shown({"type": "unknown_event", "data": "stuff"})
     assert "unknown event" in text
     assert "stuff" not in text
-    assert_original_differs("the terminal shows `assistant: …`")
+    assert_typescript_adapter_differs("the terminal shows `assistant: …`")

@@ -1,4 +1,4 @@
-"""Job manifests for these inputs equal the TypeScript adapter's, or differ on purpose."""
+"""Job manifests equal those of the TypeScript adapter, or differ on purpose."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 from tests.support.plans import HOME, a_context, a_plan, the_job, the_secret
 from tests.support.rtk_hook import hook
 
@@ -27,7 +27,7 @@ def agent(**fields: Any) -> dict[str, Any]:
 
 
 def job(more: dict[str, Any] | None = None, **config: Any) -> dict[str, Any]:
-    """The Job. `more`: top-level entries of the context."""
+    """The Job of a run. `more`: top-level entries of the context."""
     given = {**agent(), "runId": "run-abc12345", "context": {}, **(more or {})}
     return the_job(a_context(**given), **config)
 
@@ -75,7 +75,7 @@ def test_name_depends_on_agent_and_run_only() -> None:
 
 def test_name_ends_in_ten_hex_digits() -> None:
     assert re.search(r"-[0-9a-f]{10}$", name_of({}))
-    assert_original_differs("the name of a Job ends in 6 hex digits")
+    assert_typescript_adapter_differs("the name of a Job ends in 6 hex digits")
 
 
 def test_name_of_long_ids_has_at_most_63_characters() -> None:
@@ -96,7 +96,7 @@ def test_job_has_no_deadline_without_a_time_limit() -> None:
 
 def test_deadline_of_the_job_includes_all_budgets() -> None:
     assert job(timeoutSec=300)["spec"]["activeDeadlineSeconds"] > 300
-    assert_original_differs("`activeDeadlineSeconds` is `timeoutSec`")
+    assert_typescript_adapter_differs("`activeDeadlineSeconds` is `timeoutSec`")
 
 
 def test_finished_job_is_kept_for_the_configured_time() -> None:
@@ -105,7 +105,7 @@ def test_finished_job_is_kept_for_the_configured_time() -> None:
 
 def test_finished_job_is_kept_for_an_hour_by_default() -> None:
     assert job()["spec"]["ttlSecondsAfterFinished"] == 3600
-    assert_original_differs("`ttlSecondsAfterFinished` is 300 by default")
+    assert_typescript_adapter_differs("`ttlSecondsAfterFinished` is 300 by default")
 
 
 # ── Labels and annotations ───────────────────────────────────────────────────────────────────────
@@ -172,7 +172,7 @@ def test_configured_labels_with_a_reserved_prefix_are_skipped() -> None:
 
 def test_id_without_a_legal_character_has_no_label() -> None:
     assert "paperclip.io/run-id" not in labels({"runId": "@@@"})
-    assert_original_differs("an id without a legal character is listed among the skipped labels")
+    assert_typescript_adapter_differs("an id without a legal character is listed among the skipped labels")
 
 
 def test_annotations_name_adapter_and_agent() -> None:
@@ -228,15 +228,15 @@ def test_prompt_is_in_a_secret_in_place_of_an_init_container() -> None:
     assert not pod().get("initContainers")
     assert "prompt.txt" in (the_secret(a_context()).get("data") or the_secret(a_context())["stringData"])
     assert "Say hello." not in str(the_job(a_context()))
-    assert_original_differs("prompt and token are in the Job's spec")
-    assert_original_differs("prompts above 256 KiB travel in a Secret")
-    assert_original_differs("volumes are named `prompt` and `data`")
+    assert_typescript_adapter_differs("prompt and token are in the Job's spec")
+    assert_typescript_adapter_differs("prompts above 256 KiB travel in a Secret")
+    assert_typescript_adapter_differs("volumes are named `prompt` and `data`")
 
 
 def test_init_container_writes_the_prompt_on_request() -> None:
     (init,) = pod(promptDelivery="init")["initContainers"]
     assert (init["image"], init["imagePullPolicy"]) == ("home/image:1", "IfNotPresent")
-    assert_original_differs("an init container of the image `busybox:1.36` writes the prompt")
+    assert_typescript_adapter_differs("an init container of the image `busybox:1.36` writes the prompt")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_init_container_writes_the_prompt_on_request() -> None:
         ({"cwd": "/custom/path"}, "workingDir", "/custom/path"),
     ],
 )
-def test_agent_s_container_has_these_fields(config: dict[str, Any], field: str, value: str) -> None:
+def test_container_of_the_agent_has_these_fields(config: dict[str, Any], field: str, value: str) -> None:
     assert container(**config)[field] == value
 
 
@@ -265,7 +265,7 @@ def test_workspace_that_the_pod_does_not_have_is_not_the_working_directory() -> 
     workspace = {"context": {"paperclipWorkspace": {"cwd": "/workspace/myproject"}}}
     assert container(workspace)["workingDir"] == "/paperclip"
     assert container(workspace, cwd="/custom/path")["workingDir"] == "/custom/path"
-    assert_original_differs("a workspace that the Pod does not have is the working directory")
+    assert_typescript_adapter_differs("a workspace that the Pod does not have is the working directory")
 
 
 def test_shared_claim_is_mounted_as_the_home() -> None:
@@ -274,7 +274,7 @@ def test_shared_claim_is_mounted_as_the_home() -> None:
     assert [volume["name"] for volume in claims] == [mount["name"]]
 
 
-def test_pod_without_a_claim_has_no_volume_of_one() -> None:
+def test_pod_without_a_claim_has_no_claim_volume() -> None:
     spec = pod(home=replace(HOME, claim_name=""))
     assert not any("persistentVolumeClaim" in volume for volume in spec["volumes"])
 
@@ -361,7 +361,7 @@ def test_configured_variable_replaces_an_inherited_one() -> None:
 def test_token_is_delivered_by_the_secret() -> None:
     entry = env({"authToken": "pk_abc123"})["PAPERCLIP_API_KEY"]
     assert "secretKeyRef" in entry["valueFrom"]
-    assert_original_differs("prompt and token are in the Job's spec")
+    assert_typescript_adapter_differs("prompt and token are in the Job's spec")
 
 
 def test_api_url_of_the_home_pod_is_used() -> None:
@@ -376,7 +376,7 @@ def test_later_entry_of_one_name_is_inherited_from_the_home_pod(last: str) -> No
     entries = (reference, literal) if last == "literal" else (literal, reference)
     found = [e for e in container(home=replace(HOME, env=entries))["env"] if e["name"] == "MY_VAR"]
     assert found == [entries[-1]]
-    assert_original_differs("a literal of the home pod precedes a reference of the same name")
+    assert_typescript_adapter_differs("a literal of the home pod precedes a reference of the same name")
 
 
 def test_references_and_sources_of_the_home_pod_are_inherited() -> None:
@@ -416,7 +416,7 @@ def test_command_line_has_these_arguments(config: dict[str, Any], part: tuple[st
 
 def test_prompt_on_stdin_needs_no_dash() -> None:
     assert "-" not in argv()
-    assert_original_differs("`claude --print -` behind a shell pipe")
+    assert_typescript_adapter_differs("`claude --print -` behind a shell pipe")
 
 
 def test_session_is_resumed_by_its_id() -> None:
@@ -428,7 +428,7 @@ def test_session_whose_id_is_no_uuid_is_not_resumed() -> None:
     plan = a_plan(a_context(runtime={"sessionId": "sess_abc"}))
     assert "--resume" not in plan.argv
     assert "Starting a fresh session: its id is not a UUID" in plan.notes
-    assert_original_differs("any session id is passed to `--resume`")
+    assert_typescript_adapter_differs("any session id is passed to `--resume`")
 
 
 BUNDLE = "/paperclip/instances/default/companies/co1/claude-prompt-cache/abc123"
@@ -449,7 +449,7 @@ def test_command_line_without_a_bundle_names_no_instructions() -> None:
     assert {"--add-dir", "--append-system-prompt-file"}.isdisjoint(
         argv(instructionsFilePath="/paperclip/instructions.md")
     )
-    assert_original_differs("`instructionsFilePath` is read in the Pod")
+    assert_typescript_adapter_differs("`instructionsFilePath` is read in the Pod")
 
 
 def test_prompt_names_the_agent_unless_there_is_a_template() -> None:
@@ -473,7 +473,7 @@ def test_hook_for_long_outputs_is_installed_on_request_only() -> None:
     assert "PostToolUse" in files
     assert "100000" in files
     assert "50000" in "\n".join(a_plan(a_context(), enableRtk=True).files.values())
-    assert_original_differs("`enableRtk` edits the settings in HOME")
+    assert_typescript_adapter_differs("`enableRtk` edits the settings in HOME")
 
 
 def test_hook_for_long_outputs_needs_node_only() -> None:
@@ -493,14 +493,14 @@ def bash(output: str) -> dict[str, Any]:
     "response", [{"stdout": "x" * 5000, "stderr": ""}, [{"type": "text", "text": "x" * 5000}]]
 )
 def test_long_output_is_cut(response: Any) -> None:
-    changed = hook({**bash(""), "tool_response": response}, 1000)
+    changed = hook({**bash(""), "tool_response": response}, limit=1000)
     assert changed is not None
     assert "bytes cut]" in str(changed)
     assert len(str(changed)) < 1500
 
 
-def test_characters_are_not_split() -> None:
-    changed = hook(bash("中中"), 5)
+def test_cut_of_a_long_output_splits_no_character() -> None:
+    changed = hook(bash("中中"), limit=5)
     assert changed is not None
     assert changed["updatedToolOutput"].startswith("中\n[")
     assert "\ufffd" not in str(changed)

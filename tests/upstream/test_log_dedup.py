@@ -1,10 +1,10 @@
-"""The filter of repeated events passes what the TypeScript adapter's passes, or differs on purpose."""
+"""The filter of repeated events passes the same lines as in the TypeScript adapter, or differs on purpose."""
 
 import json
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 
 from paperclip_claude_k8s.helpers import LogLineDedupFilter
 
@@ -13,14 +13,14 @@ def line(event: dict[str, Any]) -> str:
     return f"{json.dumps(event)}\n"
 
 
-def answer(message: str, words: str) -> str:
+def answer(message_id: str, words: str) -> str:
     content = [{"type": "text", "text": words}]
-    return line({"type": "assistant", "session_id": "s", "message": {"id": message, "content": content}})
+    return line({"type": "assistant", "session_id": "s", "message": {"id": message_id, "content": content}})
 
 
 INIT = line({"type": "system", "subtype": "init", "session_id": "s", "model": "claude-opus-4-7"})
 RESULT = line({"type": "result", "subtype": "success", "session_id": "s", "result": "done"})
-OUTPUT = line(
+TOOL_RESULT = line(
     {
         "type": "user",
         "message": {"content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}]},
@@ -34,7 +34,7 @@ STATUS = "[paperclip] keepalive — job foo running\n"
     [
         ([answer("m1", "hello") + answer("m2", "world")], [answer("m1", "hello") + answer("m2", "world")]),
         ([answer("m1", "a")] * 2, [answer("m1", "a"), ""]),
-        ([OUTPUT] * 2, [OUTPUT, ""]),
+        ([TOOL_RESULT] * 2, [TOOL_RESULT, ""]),
         ([INIT + RESULT] * 2, [INIT + RESULT, ""]),
         ([answer("m1", "a")[:20], answer("m1", "a")[20:]], ["", answer("m1", "a")]),
         ([STATUS] * 2, [STATUS] * 2),
@@ -64,13 +64,13 @@ def test_last_line_without_newline_passes_if_it_is_new() -> None:
 def test_repeated_json_that_is_no_event_passes_every_time() -> None:
     repeats, other = LogLineDedupFilter(), line({"foo": "bar", "baz": 1})
     assert [repeats.filter(other), repeats.filter(other)] == [other, other]
-    assert_original_differs("JSON that is no event passes the filter of repeated lines once")
+    assert_typescript_adapter_differs("JSON that is no event passes the filter of repeated lines once")
 
 
 def test_two_events_with_one_message_id_both_pass() -> None:
     repeats = LogLineDedupFilter()
     assert repeats.filter(answer("m1", "one") + answer("m1", "two")).count("\n") == 2
-    assert_original_differs("assistant events are told apart by message id")
+    assert_typescript_adapter_differs("assistant events are told apart by message id")
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

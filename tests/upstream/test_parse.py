@@ -1,10 +1,10 @@
-"""The parser returns for these inputs what the TypeScript adapter's returns, or differs on purpose."""
+"""The parser returns the same values as the parser of the TypeScript adapter, or differs on purpose."""
 
 import json
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 
 from paperclip_claude_k8s import helpers
 
@@ -28,11 +28,10 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def answer_event(tokens: int, stop: str | None = None, *blocks: dict[str, Any]) -> dict[str, Any]:
+def answer_event(*blocks: dict[str, Any], tokens: int, stop_reason: str | None = None) -> dict[str, Any]:
     """An answer with this number of output tokens and this stop reason."""
-    return assistant_event(
-        *blocks, id="m1", stop_reason=stop, usage={"input_tokens": 1, "output_tokens": tokens}
-    )
+    usage = {"input_tokens": 1, "output_tokens": tokens}
+    return assistant_event(*blocks, id="m1", stop_reason=stop_reason, usage=usage)
 
 
 def parse(*lines: dict[str, Any] | str) -> Any:
@@ -48,7 +47,7 @@ def test_output_without_events_has_no_facts(lines: list[str]) -> None:
     assert (found.summary, found.result) == ("", None)
 
 
-def test_session_and_model_are_those_of_init() -> None:
+def test_session_and_model_come_from_init() -> None:
     found = parse(INIT)
     assert (found.session_id, found.model) == ("sess_1", "claude-opus-4-7")
 
@@ -90,19 +89,19 @@ def test_text_that_a_replay_repeats_counts_once_if_its_event_has_an_id() -> None
 def test_equal_texts_of_events_without_ids_count_twice() -> None:
     event = assistant_event(text("Hello world"))
     assert parse(event, event).summary == "Hello world\n\nHello world"
-    assert_original_differs("assistant events are told apart by message id")
+    assert_typescript_adapter_differs("assistant events are told apart by message id")
 
 
 @pytest.mark.parametrize(
     ("lines", "empty", "cut"),
     [
-        ([INIT, answer_event(0)], True, False),
+        ([INIT, answer_event(tokens=0)], True, False),
         ([assistant_event(stop_reason=None, output_tokens=0)], True, False),
-        ([answer_event(5, None, text("hello"))], False, True),
-        ([answer_event(0), DONE], False, False),
-        ([INIT, answer_event(35, None, CALL)], False, True),
-        ([answer_event(35), DONE], False, False),
-        ([answer_event(0)], True, False),
+        ([answer_event(text("hello"), tokens=5)], False, True),
+        ([answer_event(tokens=0), DONE], False, False),
+        ([INIT, answer_event(CALL, tokens=35)], False, True),
+        ([answer_event(tokens=35), DONE], False, False),
+        ([answer_event(tokens=0)], True, False),
         ([DONE], False, False),
     ],
 )
@@ -112,13 +111,13 @@ def test_empty_reply_and_cut_output_are_recognised(lines: list[Any], *, empty: b
 
 
 def test_empty_reply_with_a_stop_reason_counts_as_empty() -> None:
-    assert parse(answer_event(0, "end_turn")).empty_reply
-    assert_original_differs("an answer counts as empty if `stop_reason` is null")
+    assert parse(answer_event(tokens=0, stop_reason="end_turn")).empty_reply
+    assert_typescript_adapter_differs("an answer counts as empty if `stop_reason` is null")
 
 
 def test_session_is_not_taken_from_a_result() -> None:
     assert parse({**DONE, "session_id": "sess_abc"}).session_id is None
-    assert_original_differs("a session id is taken from any event")
+    assert_typescript_adapter_differs("a session id is taken from any event")
 
 
 @pytest.mark.parametrize(
@@ -134,9 +133,9 @@ def test_login_address_is_found(words: str, url: str | None) -> None:
 
 
 @pytest.mark.parametrize("words", ["Go to https://example.com/page", "Visit https://example.com only"])
-def test_address_that_is_not_for_logging_in_is_left_alone(words: str) -> None:
+def test_address_that_is_not_for_logging_in_is_not_returned(words: str) -> None:
     assert helpers.extract_claude_login_url(words) is None
-    assert_original_differs("a relative URL or any address counts as a login URL")
+    assert_typescript_adapter_differs("a relative URL or any address counts as a login URL")
 
 
 @pytest.mark.parametrize(
@@ -160,16 +159,16 @@ def test_address_that_is_not_for_logging_in_is_left_alone(words: str) -> None:
         ),
     ],
 )
-def test_need_to_log_in_is_detected(
+def test_required_login_and_its_address_are_detected(
     parsed: dict[str, Any], stdout: str, stderr: str, *, required: bool, url: str | None
 ) -> None:
     assert helpers.detect_claude_login_required(parsed, stdout, stderr) == (required, url)
 
 
-def test_errors_that_other_programs_wrote_ask_nobody_to_log_in() -> None:
+def test_errors_of_other_programs_do_not_require_a_login() -> None:
     assert not helpers.detect_claude_login_required({"errors": ["[db] login required"]}).requires_login
     assert not helpers.detect_claude_login_required({}, "unauthorized").requires_login
-    assert_original_differs('stdout is searched for "unauthorized" and similar words')
+    assert_typescript_adapter_differs('stdout is searched for "unauthorized" and similar words')
 
 
 @pytest.mark.parametrize(
@@ -192,7 +191,7 @@ def test_failure_is_described(result: dict[str, Any], words: str | None) -> None
 def test_subtype_success_is_left_out_of_the_description() -> None:
     result = {"subtype": "success", "result": "Overloaded"}
     assert helpers.describe_claude_failure(result) == "Claude run failed: Overloaded"
-    assert_original_differs("`isK8s404`, `describeClaudeFailure`")
+    assert_typescript_adapter_differs("`isK8s404`, `describeClaudeFailure`")
 
 
 @pytest.mark.parametrize(
@@ -217,9 +216,9 @@ def test_max_turns_are_recognised(result: dict[str, Any] | None, *, expected: bo
         {"subtype": "Error_Max_Turns"},
     ],
 )
-def test_max_turns_are_recognised_by_fields_as_the_cli_writes_them(result: dict[str, Any]) -> None:
+def test_max_turns_are_not_recognised_by_text_or_by_another_spelling(result: dict[str, Any]) -> None:
     assert not helpers.is_claude_max_turns_result(result)
-    assert_original_differs("the text of a result decides whether its turns ran out")
+    assert_typescript_adapter_differs("the text of a result decides whether its turns ran out")
 
 
 @pytest.mark.parametrize(

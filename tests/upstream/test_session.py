@@ -1,4 +1,4 @@
-"""The session codec returns for these values what the TypeScript adapter's returns."""
+"""The session codec returns the same values as the session codec of the TypeScript adapter."""
 
 from typing import Any
 
@@ -14,8 +14,6 @@ FULL = {
     "repoUrl": "https://github.com/a/b",
     "repoRef": "main",
 }
-
-
 WITHOUT_SESSION: tuple[Any, ...] = (None, "string", 123, [], {}, {"workspaceId": "ws1"}, WORK)
 CWD_NAMES = ("cwd", "workdir", "folder")
 
@@ -24,16 +22,13 @@ CWD_NAMES = ("cwd", "workdir", "folder")
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        *((none, None) for none in WITHOUT_SESSION),
+        *((value, None) for value in WITHOUT_SESSION),
         *(({"sessionId": blank}, None) for blank in ("", "   ")),
         ({"sessionId": "sess_abc"}, {"sessionId": "sess_abc"}),
         ({"session_id": "sess_abc"}, {"sessionId": "sess_abc"}),
         ({"sessionId": "sess_a", "session_id": "sess_b"}, {"sessionId": "sess_a"}),
         ({"sessionId": "  sess_abc  "}, {"sessionId": "sess_abc"}),
-        *(
-            ({"sessionId": "s", name: "/work"}, {"sessionId": "s", **WORK})
-            for name in ("cwd", "workdir", "folder")
-        ),
+        *(({"sessionId": "s", name: "/work"}, {"sessionId": "s", **WORK}) for name in CWD_NAMES),
         ({"sessionId": "s", "cwd": "/a", "workdir": "/b", "folder": "/c"}, {"sessionId": "s", "cwd": "/a"}),
         ({"sessionId": "s", "workspace_id": "ws2"}, {"sessionId": "s", "workspaceId": "ws2"}),
         ({"sessionId": "s", "repo_url": "https://a/b"}, {"sessionId": "s", "repoUrl": "https://a/b"}),

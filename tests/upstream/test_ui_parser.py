@@ -1,10 +1,10 @@
-"""The UI parser returns for these lines what the TypeScript adapter's returns, or differs on purpose."""
+"""The UI parser returns the same entries as in the TypeScript adapter, or differs on purpose."""
 
 import json
 from typing import Any
 
 import pytest
-from tests.support.differences import assert_original_differs
+from tests.support.differences import assert_typescript_adapter_differs
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 
@@ -12,7 +12,7 @@ TIME = "2026-04-12T00:00:00.000Z"
 
 
 def shown(event: dict[str, Any] | str) -> list[dict[str, Any]]:
-    """The entries of a line, without their time, which all have."""
+    """The entries of a line. The time, which all of them have, is removed."""
     line = event if isinstance(event, str) else json.dumps(event)
     entries = parse_stdout_line(line, TIME)
     assert all(entry.pop("ts") == TIME for entry in entries)
@@ -23,13 +23,13 @@ def message(kind: str, *blocks: dict[str, Any]) -> dict[str, Any]:
     return {"type": kind, "message": {"content": list(blocks)}}
 
 
-def output(content: Any, **fields: Any) -> dict[str, Any]:
+def tool_output(content: Any, **fields: Any) -> dict[str, Any]:
     return message("user", {"type": "tool_result", "tool_use_id": "tool_123", "content": content, **fields})
 
 
 CALL = {"type": "tool_use", "name": "Bash", "input": {"command": "ls -la"}}
-CALLED = {"kind": "tool_call", "name": "Bash", "input": {"command": "ls -la"}}
-RETURNED = {"kind": "tool_result", "toolUseId": "tool_123", "isError": False}
+CALL_ENTRY = {"kind": "tool_call", "name": "Bash", "input": {"command": "ls -la"}}
+RESULT_ENTRY = {"kind": "tool_result", "toolUseId": "tool_123", "isError": False}
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ RETURNED = {"kind": "tool_result", "toolUseId": "tool_123", "isError": False}
             message("assistant", {"type": "thinking", "thinking": "Let me think"}),
             [{"kind": "thinking", "text": "Let me think"}],
         ),
-        (message("assistant", {**CALL, "id": "tool_123"}), [{**CALLED, "toolUseId": "tool_123"}]),
-        (message("assistant", {**CALL, "tool_use_id": "tool_9"}), [{**CALLED, "toolUseId": "tool_9"}]),
+        (message("assistant", {**CALL, "id": "tool_123"}), [{**CALL_ENTRY, "toolUseId": "tool_123"}]),
+        (message("assistant", {**CALL, "tool_use_id": "tool_9"}), [{**CALL_ENTRY, "toolUseId": "tool_9"}]),
         (message("user", {"type": "text", "text": "Hello"}), [{"kind": "user", "text": "Hello"}]),
-        (output("one\ntwo"), [{**RETURNED, "content": "one\ntwo"}]),
-        (output("no", is_error=True), [{**RETURNED, "content": "no", "isError": True}]),
+        (tool_output("one\ntwo"), [{**RESULT_ENTRY, "content": "one\ntwo"}]),
+        (tool_output("no", is_error=True), [{**RESULT_ENTRY, "content": "no", "isError": True}]),
         (
-            output([{"type": "text", "text": "part1"}, {"type": "text", "text": "part2"}]),
-            [{**RETURNED, "content": "part1\npart2"}],
+            tool_output([{"type": "text", "text": "part1"}, {"type": "text", "text": "part2"}]),
+            [{**RESULT_ENTRY, "content": "part1\npart2"}],
         ),
     ],
 )
@@ -118,10 +118,10 @@ def test_result_has_its_errors(fields: dict[str, Any], errors: list[str], *, is_
 )
 def test_event_without_content_shows_nothing(event: dict[str, Any] | str) -> None:
     assert shown(event) == []
-    assert_original_differs("the page shows blank lines, empty events and unknown events as JSON")
+    assert_typescript_adapter_differs("the page shows blank lines, empty events and unknown events as JSON")
 
 
-def test_unknown_event_is_a_line_of_the_system() -> None:
+def test_unknown_event_is_a_system_entry() -> None:
     (entry,) = shown({"type": "unknown", "data": "stuff"})
     assert entry["kind"] == "system"
-    assert_original_differs("the page shows blank lines, empty events and unknown events as JSON")
+    assert_typescript_adapter_differs("the page shows blank lines, empty events and unknown events as JSON")
