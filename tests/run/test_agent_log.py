@@ -1,9 +1,8 @@
-"""A receiver of the agent's output (parser, journal or host) raises: the run goes on and reports it."""
+"""If a receiver of the agent's output (parser, journal or host) raises, the run goes on and reports that."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +21,12 @@ from paperclip_claude_k8s.testing import STATUS_PREFIX, FakeCluster, HostLog, Po
 
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)
-BLOCKS = range(len(LINES))
-"""Positions of the blocks of `LINE_BY_LINE`."""
 LINE_BY_LINE = PodScript(
     output=tuple((float(n), line) for n, line in enumerate(LINES)), ends_at=len(LINES) + 1.0
 )
 """Each line is delivered as a separate block."""
+BLOCKS = range(len(LINES))
+"""Positions of these blocks."""
 LOGGER = "paperclip_claude_k8s"
 
 
@@ -117,14 +116,6 @@ class Receivers:
             await process.shut_down()
 
 
-@asynccontextmanager
-async def line_by_line_cluster(
-    folder: Path, pod_script: PodScript = LINE_BY_LINE
-) -> AsyncIterator[FakeCluster]:
-    async with FakeCluster.start(folder, pod_script) as fake:
-        yield fake
-
-
 def log_of(result: ExecutionResult) -> dict[str, Any]:
     assert result.result_json is not None
     log: dict[str, Any] = result.result_json["log"]
@@ -137,7 +128,7 @@ def warnings_of(result: ExecutionResult) -> str:
 
 
 async def test_without_exceptions_the_log_is_complete(tmp_path: Path) -> None:
-    async with line_by_line_cluster(tmp_path) as fake:
+    async with FakeCluster.start(tmp_path, LINE_BY_LINE) as fake:
         receivers = Receivers()
         result = await receivers.run(fake)
         log = log_of(result)
@@ -149,10 +140,10 @@ async def test_without_exceptions_the_log_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("receiver", ["parser", "journal"])
-async def test_receiver_that_raises_is_reported_and_loses_no_output_of_others(
+async def test_raising_receiver_is_reported_and_the_others_get_all_output(
     tmp_path: Path, receiver: str, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with line_by_line_cluster(tmp_path) as fake:
+    async with FakeCluster.start(tmp_path, LINE_BY_LINE) as fake:
         receivers = Receivers(**{receiver: Raiser(lambda call: call == block)})  # type: ignore[arg-type]
         result = await receivers.run(fake)
         assert receivers.host_log.stdout.encode() == b"".join(LINES)
@@ -172,14 +163,14 @@ async def test_receiver_that_raises_is_reported_and_loses_no_output_of_others(
         (record,) = [r for r in caplog.records if r.name.startswith(LOGGER) and r.levelno == logging.ERROR]
         assert record.exc_info is not None
         assert "c4n4ry" not in line + warnings_of(result)
-        assert result.error_message is None, "the relay's summary makes up for a result that was not read"
+        assert result.error_message is None, "the relay's summary has the result too"
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 async def test_block_not_accepted_by_the_host_is_counted(
     tmp_path: Path, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with line_by_line_cluster(tmp_path) as fake:
+    async with FakeCluster.start(tmp_path, LINE_BY_LINE) as fake:
         receivers = Receivers(host=Raiser(lambda call: call == block))
         result = await receivers.run(fake)
         assert result.error_message is None
@@ -213,7 +204,8 @@ async def test_stderr_not_accepted_makes_the_log_incomplete(tmp_path: Path, rece
         assert good.host_log.stderr == "a complaint\n"
     (tmp_path / "again").mkdir()
     async with FakeCluster.start(tmp_path / "again", pod_script_of) as fake:
-        receivers = Receivers(**{receiver: Raiser(lambda call: call == 1)})  # type: ignore[arg-type]
+        stderr_block = 1
+        receivers = Receivers(**{receiver: Raiser(lambda call: call == stderr_block)})  # type: ignore[arg-type]
         result = await receivers.run(fake)
         assert receivers.host_log.stdout.encode() == b"".join(LINES)
         assert receivers.host_log.stderr == ("" if receiver == "host" else "a complaint\n")
@@ -230,12 +222,12 @@ async def test_host_that_accepts_nothing_is_counted_per_chunk(tmp_path: Path) ->
         calls += 1
         raise OSError(28, "No space left on device")
 
-    async with line_by_line_cluster(tmp_path) as fake:
+    async with FakeCluster.start(tmp_path, LINE_BY_LINE) as fake:
         result = await Receivers().run(fake, onLog=refuse)
         log = log_of(result)
         assert result.error_message is None
         assert log["complete"] is False
-        assert len(LINES) <= log["hostFailures"] <= calls
+        assert len(LINES) <= log["hostFailures"] <= calls  # some calls are for lines of the adapter
         assert log["firstHostError"] == "OSError: [Errno 28] No space left on device"
 
 
@@ -243,7 +235,7 @@ async def test_secrets_are_masked_in_exceptions_of_the_host(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     auth, env = "plain-auth-0123456789", "plain-env-0123456789"
-    async with line_by_line_cluster(tmp_path) as fake:
+    async with FakeCluster.start(tmp_path, LINE_BY_LINE) as fake:
         receivers = Receivers(
             host=Raiser(lambda call: call == 3, RuntimeError(f"no room for {auth} and {env}"))
         )
@@ -255,10 +247,8 @@ async def test_secrets_are_masked_in_exceptions_of_the_host(
         assert env not in shown
 
 
-async def test_cancelled_error_from_a_callback_loses_only_that_chunk(
-    tmp_path: Path,
-) -> None:
-    """A `CancelledError` that was not sent to the run must not end the task that reads the log."""
+async def test_cancelled_error_from_a_callback_loses_only_that_chunk(tmp_path: Path) -> None:
+    """A `CancelledError` that a callback itself raises must not end the task that reads the log."""
     host_log = HostLog()
 
     async def on_log(stream: str, text: str) -> None:
@@ -266,7 +256,7 @@ async def test_cancelled_error_from_a_callback_loses_only_that_chunk(
             raise asyncio.CancelledError
         await host_log.on_log(stream, text)
 
-    async with line_by_line_cluster(tmp_path) as fake:
+    async with FakeCluster.start(tmp_path, LINE_BY_LINE) as fake:
         result = await Receivers().run(fake, onLog=on_log)
         assert host_log.stdout.encode() == b"".join(LINES[:3] + LINES[4:])
         log = log_of(result)
@@ -282,7 +272,7 @@ async def test_run_cancelled_during_a_callback_ends_as_cancelled(tmp_path: Path)
             inside.set()
             await asyncio.sleep(9999)
 
-    async with line_by_line_cluster(tmp_path) as fake, asyncio.TaskGroup() as group:
+    async with FakeCluster.start(tmp_path, LINE_BY_LINE) as fake, asyncio.TaskGroup() as group:
         running = group.create_task(Receivers().run(fake, onLog=on_log))
         await inside.wait()
         running.cancel()
@@ -290,15 +280,15 @@ async def test_run_cancelled_during_a_callback_ends_as_cancelled(tmp_path: Path)
 
 
 async def test_job_is_kept_after_an_unexpected_exception(tmp_path: Path) -> None:
-    """A bug without recovery is raised to the host, and the Job with its paid work is kept."""
+    """An exception that the adapter does not handle reaches the host. The Job is kept with its paid work."""
 
-    class RaisesAtItsEnd(StreamReader):
+    class RaisesInFinish(StreamReader):
         def finish(self) -> Transcript:
             raise ZeroDivisionError
 
     host_log = HostLog()
-    async with line_by_line_cluster(tmp_path) as fake:
-        process = Process(ProcessSettings(), lambda *_: fake.gateway, reader=RaisesAtItsEnd)
+    async with FakeCluster.start(tmp_path, LINE_BY_LINE) as fake:
+        process = Process(ProcessSettings(), lambda *_: fake.gateway, reader=RaisesInFinish)
         ctx = {
             "runId": "run-1",
             "agent": {"id": "agent-1", "companyId": "co"},
@@ -315,25 +305,23 @@ async def test_job_is_kept_after_an_unexpected_exception(tmp_path: Path) -> None
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_agent_is_not_stopped_after_the_parser_failed(
-    tmp_path: Path,
-) -> None:
-    """The parser fails at the line with which a new turn begins, after a final result."""
-    turn, begins = capture("01"), LINES[0]
+async def test_agent_is_not_stopped_after_the_parser_failed(tmp_path: Path) -> None:
+    """After a final result, the parser fails at the first line of the next turn."""
+    first_turn, next_line = capture("01"), LINES[0]
     pod_script = PodScript(
-        output=((0.0, turn), (10.0, begins), (2000.0, b"".join(LINES[1:]))), ends_at=2001.0
+        output=((0.0, first_turn), (10.0, next_line), (2000.0, b"".join(LINES[1:]))), ends_at=2001.0
     )
-    async with line_by_line_cluster(tmp_path, pod_script) as fake:
+    async with FakeCluster.start(tmp_path, pod_script) as fake:
         receivers = Receivers(parser=Raiser(lambda call: call == 1))
         result = await receivers.run(fake)
         assert receivers.parser.calls == 3
         assert "did not exit" not in receivers.host_log.status
-        assert receivers.host_log.stdout.encode() == turn + b"".join(LINES)
+        assert receivers.host_log.stdout.encode() == first_turn + b"".join(LINES)
         assert result.error_message is None
 
 
-async def test_silence_is_judged_again_after_delivery_to_a_slow_host_was_cancelled() -> None:
-    """The log of a Pod that was deleted before its agent started is given up while the host holds a line."""
+async def test_silence_counts_again_after_a_delivery_to_a_slow_host_was_cancelled() -> None:
+    """The adapter stops reading the log of a deleted Pod while a callback of the host has not returned."""
     hanging = asyncio.Event()
 
     async def on_log(_stream: str, _text: str) -> None:

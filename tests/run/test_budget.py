@@ -1,8 +1,8 @@
 """Requests of a quiet run to the API server, counted on virtual time.
 
 Allowed: five requests per minute of the process, eleven for the start and end of each run, and one per minute
-of each run, or a fifth of that if the relay's bookmarks show that the log still flows. The runs here read no
-home pod; runs with bookmarks usually do, so this read is added to their requests.
+of each run, or a fifth of that if the relay's bookmarks show that the log still flows. Runs with bookmarks
+usually read their home pod. The runs here do not, so this read is added to their requests.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ BOOKMARK_INTERVAL = 20.0
 
 
 def quiet_agent(seconds: float, *, bookmarks: bool) -> Any:
+    """A function that returns the script of a Pod which prints one line, and the rest after `seconds`."""
+
     def pod_script_of(pod: Any) -> PodScript:
         env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
         bookmark = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} b {len(FIRST_LINE) + 1} 1\n".encode()
@@ -55,7 +57,8 @@ async def count_requests(fake: FakeCluster, run: Any, runs: int) -> tuple[int, f
 async def test_quiet_runs_stay_within_the_request_budget(
     tmp_path: Path, runs: int, seconds: float, per_run_minute: float, home_pod_reads: int
 ) -> None:
-    async with one_host(tmp_path, quiet_agent(seconds, bookmarks=per_run_minute < 1)) as (fake, run):
+    bookmarks = per_run_minute < 1
+    async with one_host(tmp_path, quiet_agent(seconds, bookmarks=bookmarks)) as (fake, run):
         made, minutes = await count_requests(fake, run, runs)
     assert made + home_pod_reads * runs <= 5 * minutes + runs * (11 + per_run_minute * minutes), (
         fake.calls.made

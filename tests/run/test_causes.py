@@ -1,6 +1,6 @@
 """A container is killed and its Pod's status does not say why: Events name the cause. On virtual time.
 
-The kernel of a node that is out of memory, and a node that shuts down or restarts, kill containers like that.
+The kernel of a node without free memory, and a node that shuts down or restarts, kill containers like this.
 """
 
 from dataclasses import replace
@@ -18,6 +18,8 @@ from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
 KILLED = PodScript(output=((0.0, PARTIAL),), ends_at=10.0, exit_code=137, summarized=False)
+EVENT_AT = 9.0
+"""Seconds from the start of a run to the Event: a second before the container exits."""
 TERMINATED = replace(KILLED, exit_code=143)
 NODE_OBJECT = {
     "kind": "Node",
@@ -25,35 +27,39 @@ NODE_OBJECT = {
     "metadata": {"namespace": "default", "name": NODE, "uid": NODE},
 }
 """The node, as Events refer to it."""
+FOR_NODE = None
 
 
-def event(kind: Any, reason: str, message: str) -> Any:
-    """A function that records an Event about the run's only object of this kind; None: about the node."""
+def event_recorder(kind: Any, reason: str, message: str) -> Any:
+    """A function that records an Event for the run's only object of this kind, or for the node."""
 
     def record(fake: FakeCluster) -> None:
-        about = NODE_OBJECT if kind is None else only(fake, kind)
-        Events(fake.store, "kubelet").record(about, "Warning", reason, message)
+        involved = NODE_OBJECT if kind is FOR_NODE else only(fake, kind)
+        Events(fake.store, "kubelet").record(involved, "Warning", reason, message)
 
     return record
 
 
+RECORD_OOM = event_recorder(FOR_NODE, "SystemOOM", "System OOM encountered")
+
+
 @pytest.mark.parametrize(
-    ("script", "act", "reason", "message"),
+    ("script", "kind", "reason", "message"),
     [
-        (KILLED, event(None, "SystemOOM", "System OOM encountered, victim: claude"), "SystemOOM", "victim"),
-        (KILLED, event(None, "Rebooted", "Node devnode has been rebooted"), "Rebooted", "rebooted"),
-        (TERMINATED, event(None, "Shutdown", "Shutdown manager detected shutdown"), "Shutdown", "manager"),
-        (TERMINATED, event(PODS, "NodeNotReady", "Node is not ready"), "NodeNotReady", "not ready"),
-        (TERMINATED, event(PODS, "ScaleDown", "deleting pod for node scale down"), "ScaleDown", "scale down"),
-        (TERMINATED, event(JOBS, "Stopped", "Preempted to accommodate a workload"), "Stopped", "accommodate"),
+        (KILLED, FOR_NODE, "SystemOOM", "System OOM encountered, victim: claude"),
+        (KILLED, FOR_NODE, "Rebooted", "Node devnode has been rebooted"),
+        (TERMINATED, FOR_NODE, "Shutdown", "Shutdown manager detected shutdown"),
+        (TERMINATED, PODS, "NodeNotReady", "Node is not ready"),
+        (TERMINATED, PODS, "ScaleDown", "deleting pod for node scale down"),
+        (TERMINATED, JOBS, "Stopped", "Preempted to accommodate a workload"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_killed_container_is_reported_with_the_cause_that_an_event_names(
-    tmp_path: Path, script: PodScript, act: Any, reason: str, message: str
+    tmp_path: Path, script: PodScript, kind: Any, reason: str, message: str
 ) -> None:
     async with one_host(tmp_path, script) as (fake, run):
-        result, _ = await run_disrupted(fake, run, act, 9.0)
+        result, _ = await run_disrupted(fake, run, event_recorder(kind, reason, message), EVENT_AT)
         assert result.error_code == "k8s_pod_disrupted", result.error_message
         assert result.error_family == "transient_upstream"
         assert f"({reason})" in (result.error_message or "")
@@ -71,36 +77,34 @@ async def test_killed_container_without_an_event_is_reported_as_truncated(tmp_pa
 async def test_killed_container_whose_events_cannot_be_read_is_reported_as_truncated(tmp_path: Path) -> None:
     async with one_host(tmp_path, KILLED) as (fake, run):
         fake.faults.denied.add(("list", "events"))
-        result, _ = await run_disrupted(fake, run, event(None, "SystemOOM", "System OOM encountered"), 9.0)
+        result, _ = await run_disrupted(fake, run, RECORD_OOM, EVENT_AT)
         assert result.error_code == "claude_truncated"
 
 
-async def test_event_before_the_containers_start_is_not_its_cause(tmp_path: Path) -> None:
+async def test_event_older_than_the_container_is_not_reported_as_the_cause(tmp_path: Path) -> None:
     def backdate(found: dict[str, Any]) -> None:
         found["lastTimestamp"] = "2020-01-01T00:00:00Z"
 
-    def old_event(fake: FakeCluster) -> None:
-        event(None, "SystemOOM", "System OOM encountered")(fake)
+    def record_old_event(fake: FakeCluster) -> None:
+        RECORD_OOM(fake)
         name = next(e["metadata"]["name"] for e in fake.store.list(EVENTS, "default"))
         fake.store.update(EVENTS, "default", name, backdate)
 
     async with one_host(tmp_path, KILLED) as (fake, run):
-        result, _ = await run_disrupted(fake, run, old_event, 9.0)
+        result, _ = await run_disrupted(fake, run, record_old_event, EVENT_AT)
         assert result.error_code == "claude_truncated"
 
 
-async def test_agent_that_exits_by_itself_costs_no_search_for_a_cause(tmp_path: Path) -> None:
+async def test_events_are_not_read_if_the_agent_exits_by_itself(tmp_path: Path) -> None:
     async with one_host(tmp_path, replace(KILLED, exit_code=1)) as (fake, run):
-        act = event(None, "SystemOOM", "System OOM encountered")
-        result, _ = await run_disrupted(fake, run, act, 9.0)
+        result, _ = await run_disrupted(fake, run, RECORD_OOM, EVENT_AT)
         assert result.error_code == "claude_truncated"
         assert fake.calls.count("list", "events") == 0
 
 
-async def test_killed_container_with_a_final_result_is_a_success(tmp_path: Path) -> None:
+async def test_run_succeeds_if_its_container_is_killed_after_the_final_result(tmp_path: Path) -> None:
     async with one_host(tmp_path, replace(GOOD, ends_at=10.0, exit_code=137)) as (fake, run):
-        act = event(None, "SystemOOM", "System OOM encountered")
-        result, _ = await run_disrupted(fake, run, act, 9.0)
+        result, _ = await run_disrupted(fake, run, RECORD_OOM, EVENT_AT)
         assert result.error_message is None
 
 
@@ -109,19 +113,19 @@ async def test_killed_container_with_a_final_result_is_a_success(tmp_path: Path)
     [("ContainerStatusUnknown", 137), ("Unknown", 255)],
     ids=["kubelet", "containerd"],
 )
-async def test_container_that_was_lost_with_its_node_is_disrupted(
+async def test_container_that_vanished_with_its_node_is_reported_as_disrupted(
     tmp_path: Path, reason: str, exit_code: int
 ) -> None:
     async with one_host(tmp_path, replace(KILLED, reason=reason, exit_code=exit_code)) as (fake, run):
-        act = event(None, "Rebooted", "Node devnode has been rebooted, boot id: 7")
-        result, _ = await run_disrupted(fake, run, act, 9.0)
+        act = event_recorder(FOR_NODE, "Rebooted", "Node devnode has been rebooted, boot id: 7")
+        result, _ = await run_disrupted(fake, run, act, EVENT_AT)
         assert result.error_code == "k8s_pod_disrupted"
         assert "the container was gone when the kubelet looked for it" in (result.error_message or "")
         assert "Rebooted: Node devnode has been rebooted, boot id: 7" in (result.error_message or "")
 
 
 @pytest.mark.parametrize(
-    "output", [PARTIAL, b"", PARTIAL[: PARTIAL.index(b"\n") + 1]], ids=["cut", "none", "init"]
+    "output", [PARTIAL, b"", PARTIAL[: PARTIAL.index(b"\n") + 1]], ids=["no result", "nothing", "only init"]
 )
 async def test_exceeded_memory_limit_is_reported_with_the_setting(tmp_path: Path, output: bytes) -> None:
     script = replace(KILLED, output=((0.0, output),), reason="OOMKilled")

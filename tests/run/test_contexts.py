@@ -1,4 +1,4 @@
-"""The settings `kubeconfig` and `kubeContext` of a host: which cluster, namespace and policy they lead to."""
+"""The settings `kubeconfig` and `kubeContext`: the cluster and namespace they select, and policies."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ async def result_of(policy: Policy | None = None, **config: Any) -> ExecutionRes
         await adapter.shutdown()
 
 
-def two_contexts(folder: Path, server: str = "http://127.0.0.1:1") -> str:
+def write_two_contexts(folder: Path, server: str = "http://127.0.0.1:1") -> str:
     contexts = [{"name": name, "context": {"cluster": "here", "user": "me"}} for name in ("here", "other")]
     return write_kubeconfig(folder, server, contexts=contexts)
 
@@ -44,8 +44,8 @@ async def test_each_context_of_a_kubeconfig_has_its_own_connection_and_locks() -
         return Gateway(source.kubeconfig)
 
     process = Process(ProcessSettings(), connect)
-    chosen = [("/k", None), ("/k", "a"), ("/k", "b"), ("/k", "a"), (None, None)]
-    ports = [process.ports(*source) for source in chosen]
+    kubeconfigs_and_contexts = [("/k", None), ("/k", "a"), ("/k", "b"), ("/k", "a"), (None, None)]
+    ports = [process.ports(*pair) for pair in kubeconfigs_and_contexts]
     assert ports[1] is ports[3]
     assert sources == [
         ClusterSource("/k"),
@@ -59,23 +59,27 @@ async def test_each_context_of_a_kubeconfig_has_its_own_connection_and_locks() -
     assert len({id(each.informer(NAMESPACE)) for each in ports}) == 4
 
 
-async def test_context_without_a_kubeconfig_is_an_invalid_config() -> None:
+async def test_config_with_a_context_but_no_kubeconfig_is_invalid() -> None:
     result = await result_of(kubeconfig=None, kubeContext="here")
     assert result.error_code == "k8s_config_invalid"
     assert "kubeContext needs kubeconfig" in (result.error_message or "")
 
 
 async def test_unknown_context_is_reported_with_the_known_ones(tmp_path: Path) -> None:
-    result = await result_of(kubeconfig=two_contexts(tmp_path), kubeContext="absent")
+    result = await result_of(kubeconfig=write_two_contexts(tmp_path), kubeContext="absent")
     assert result.error_code == "k8s_config_invalid"
     assert "its contexts are 'here', 'other'" in (result.error_message or "")
+
+
+CURRENT = None
+"""The config names no context; the kubeconfig's current context is `here`."""
 
 
 @pytest.mark.parametrize(
     ("allowed", "context", "refused"),
     [
-        (("*",), None, False),
-        (("other",), None, True),  # the current context
+        (("*",), CURRENT, False),
+        (("other",), CURRENT, True),
         (("other",), "here", True),
         (("oth*",), "other", False),
         ((), "other", True),
@@ -88,7 +92,7 @@ async def test_policy_restricts_the_contexts(
     tmp_path: Path,
 ) -> None:
     config = {"kubeContext": context} if context else {}
-    result = await result_of(Policy(kube_contexts=allowed), kubeconfig=two_contexts(tmp_path), **config)
+    result = await result_of(Policy(kube_contexts=allowed), kubeconfig=write_two_contexts(tmp_path), **config)
     assert (result.error_code == "k8s_policy_refused") is refused
     assert ("kubeContexts" in (result.error_message or "")) is refused
 
@@ -131,7 +135,7 @@ class ContextCluster:
         ({"kubeconfig": None}, NAMESPACE),
     ],
 )
-async def test_namespace_of_the_context_counts_with_a_kubeconfig(
+async def test_namespace_of_the_context_is_the_default_only_with_a_kubeconfig(
     config: dict[str, str | None], namespace: str, tmp_path: Path
 ) -> None:
     """Without a kubeconfig the namespace is the home pod's, which PAPERCLIP_NAMESPACE names."""
@@ -156,7 +160,7 @@ async def test_namespace_of_the_context_counts_with_a_kubeconfig(
         ("page", "k8s_api_unreachable", "what answered is not the API server"),
     ],
 )
-async def test_check_tells_an_unusable_kubeconfig_from_an_unreachable_server(
+async def test_check_distinguishes_unusable_kubeconfigs_from_unreachable_servers(
     kubeconfig: str, code: str, hint: str | None, tmp_path: Path
 ) -> None:
     async def page(_: web.Request) -> web.Response:

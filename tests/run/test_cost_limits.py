@@ -17,10 +17,10 @@ from paperclip_claude_k8s.testing import FakeCluster, PodScript
 pytestmark = pytest.mark.looptime
 EVENTS = [json.loads(line) for line in WHOLE.splitlines()]
 RESULT = json.dumps({**EVENTS[-1], "total_cost_usd": 7.0}).encode() + b"\n"
-"""A successful result, until which the run has cost seven dollars."""
+"""A successful result, which says that the run has cost seven dollars."""
 BEGINNING = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS[:-1])
-MORE = json.dumps({**EVENTS[0], "uuid": "x"}).encode() + b"\n"
-"""Another `init`: the CLI goes on after its result."""
+NEXT_TURN = json.dumps({**EVENTS[0], "uuid": "x"}).encode() + b"\n"
+"""Another `init` event: the CLI begins another turn after its result."""
 
 
 async def test_limit_is_passed_to_the_cli(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ async def test_limit_is_passed_to_the_cli(tmp_path: Path) -> None:
 
 
 async def test_agent_that_works_on_above_the_limit_is_stopped(tmp_path: Path) -> None:
-    script = PodScript(output=((0.0, BEGINNING), (5.0, RESULT), (8.0, MORE)), ends_at=500.0)
+    script = PodScript(output=((0.0, BEGINNING), (5.0, RESULT), (8.0, NEXT_TURN)), ends_at=500.0)
     async with one_host(tmp_path, script) as (_, run):
         result, host_log = await run(config={"maxCostUsdPerRun": 5})
     assert result.error_code == "claude_max_budget"
@@ -43,7 +43,7 @@ async def test_agent_that_works_on_above_the_limit_is_stopped(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("limit", [5, 50, 0])
-async def test_agent_whose_last_result_is_dear_succeeds(limit: float, tmp_path: Path) -> None:
+async def test_agent_that_ends_with_its_result_succeeds_at_any_cost(limit: float, tmp_path: Path) -> None:
     script = PodScript(output=((0.0, BEGINNING), (5.0, RESULT)), ends_at=8.0)
     async with one_host(tmp_path, script) as (_, run):
         result, _ = await run(config={"maxCostUsdPerRun": limit})
@@ -52,7 +52,7 @@ async def test_agent_whose_last_result_is_dear_succeeds(limit: float, tmp_path: 
 
 
 async def test_agent_below_the_limit_works_on(tmp_path: Path) -> None:
-    script = PodScript(output=((0.0, BEGINNING), (5.0, RESULT), (8.0, MORE + RESULT)), ends_at=12.0)
+    script = PodScript(output=((0.0, BEGINNING), (5.0, RESULT), (8.0, NEXT_TURN + RESULT)), ends_at=12.0)
     async with one_host(tmp_path, script) as (_, run):
         result, _ = await run(config={"maxCostUsdPerRun": 50})
     assert result.error_code is None

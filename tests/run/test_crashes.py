@@ -1,6 +1,6 @@
-"""A host process is cut off at any API call of a run; the next one gets the result and leaves no objects.
+"""A host process is cut off at any API call of a run; the next process gets the result and leaves no objects.
 
-Each test cuts a host off before or after one call, on virtual time. For the cluster that looks like a
+Each test all_cuts a host off before or after one call, on virtual time. For the cluster that looks like a
 SIGKILL; `tests/journeys/test_sigkill.py` kills real processes.
 """
 
@@ -69,9 +69,8 @@ class Invariants:
         for pod in running_pods:
             name = pod["metadata"]["labels"]["job-name"]
             owned = store.find(JOBS, NAMESPACE, name) is not None
-            # the Secret of a terminating Pod may be deleted
-            stays = not pod["metadata"].get("deletionTimestamp")
-            if owned and stays and store.find(SECRETS, NAMESPACE, name) is None:
+            terminating = "deletionTimestamp" in pod["metadata"]  # then its Secret may be deleted
+            if owned and not terminating and store.find(SECRETS, NAMESPACE, name) is None:
                 self.violations.append(f"Pod {pod['metadata']['name']} runs without its Secret")
 
 
@@ -107,7 +106,7 @@ async def run_scenario(host: Host, scenario: Scenario) -> ExecutionResult:
 
 
 async def run_next(host: Host, scenario: Scenario) -> tuple[ExecutionResult, HostLog]:
-    """Run the scenario's context; repeat that while the run is blocked, up to three times."""
+    """Run the scenario's context. While the run is blocked, repeat it, up to three times."""
     for _ in range(4):
         result, host_log = await host.run(**scenario.more)
         if result.error_code != BLOCKED:
@@ -116,8 +115,8 @@ async def run_next(host: Host, scenario: Scenario) -> tuple[ExecutionResult, Hos
     return result, host_log
 
 
-def cuts() -> Iterator[Any]:
-    """All (scenario, call, moment), except middle ones of many equal calls."""
+def all_cuts() -> Iterator[Any]:
+    """(scenario, call, moment) of every call; of several equal calls, only of the first two and the last."""
     for name, scenario in ALL.items():
         for call in scenario.calls:
             if not _is_middle_repetition(call, scenario):
@@ -158,7 +157,7 @@ def test_scenarios_cover_every_method_of_cluster() -> None:
     assert methods - NOT_CALLED_BY_RUNS == called
 
 
-@pytest.mark.parametrize(("name", "call", "moment"), list(cuts()))
+@pytest.mark.parametrize(("name", "call", "moment"), list(all_cuts()))
 async def test_host_cut_off_at_any_call_loses_no_result_and_leaves_nothing(
     tmp_path: Path, project: Path, name: str, call: str, moment: Moment
 ) -> None:
@@ -172,14 +171,15 @@ async def test_host_cut_off_at_any_call_loses_no_result_and_leaves_nothing(
         successor = Host(fake, "host-two")
         result, host_log = await run_next(successor, scenario)
         running.cancel()
-        last = next((done for done in reversed(first.cluster.finished) if done in scenario.max_agents), "")
-        assert result.error_code in ({None} if last else scenario.error_codes), result.error_message
+        finished = (call for call in reversed(first.cluster.finished) if call in scenario.max_agents)
+        last_finished = next(finished, "")
+        assert result.error_code in ({None} if last_finished else scenario.error_codes), result.error_message
         if result.error_code is None:
             assert host_log.stdout.encode().endswith(WHOLE)
         await asyncio.sleep(30)
         await successor.adapter.shutdown()
         assert objects_left(fake, scenario) == []
-        assert len(invariants.started_agents) <= scenario.max_agents[last]
+        assert len(invariants.started_agents) <= scenario.max_agents[last_finished]
         assert invariants.violations == []
         if scenario.changes_project:
             assert_changed(project)
@@ -200,9 +200,9 @@ def assert_changed(project: Path) -> None:
 
 
 def objects_left(fake: FakeCluster, scenario: Scenario) -> list[str]:
-    """Objects that should be gone: an agent keeps one claim for its sessions.
+    """Objects that should have been deleted.
 
-    The process Lease of the first host may stay until the next cleanup.
+    Two objects may stay: one claim for the agent's sessions, and the process Lease of the first host.
     """
     taken = [job for job in jobs(fake) if scenario.keeps_taken_jobs and "result-taken" in str(job)]
     kept = {job["metadata"]["name"] for job in taken}

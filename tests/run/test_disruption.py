@@ -1,4 +1,4 @@
-"""A Pod is taken away, on virtual time: no second agent starts, and the true cause is reported.
+"""A Pod is deleted or released during a run, on virtual time: no second agent starts, the cause is reported.
 
 An `old_server` is one before Kubernetes 1.29: it replaces a Pod that is being deleted while its agent still
 works. A released Pod no longer belongs to its Job, because labels were removed.
@@ -26,14 +26,14 @@ from tests.support.disruptions import (
     taint,
 )
 from tests.support.hosts import started
-from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
+from tests.support.in_memory_runs import FOREVER, PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.devcluster.api import Deletion, Request
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
-from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript, capture
+from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
 
@@ -79,13 +79,13 @@ async def test_deleted_pod_without_output_is_reported_as_a_disruption(tmp_path: 
 
 
 async def test_run_whose_pod_is_deleted_after_its_result_succeeds(tmp_path: Path) -> None:
-    done = PodScript(output=((0.0, capture("02")),), ends_at=25.0)
+    done = PodScript(output=((0.0, WHOLE),), ends_at=25.0)
     async with one_host(tmp_path, done) as (fake, run):
         result, _ = await run_disrupted(fake, run, delete_pod)
         assert result.error_code is None
 
 
-async def test_secret_on_an_old_server_names_the_pod_before_the_pod_is_deleted(tmp_path: Path) -> None:
+async def test_secret_names_the_running_pod_on_an_old_server(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         fake.faults.replaces_terminating_pods = True
         pods: list[tuple[bytes, str]] = []
@@ -125,7 +125,7 @@ def unlabel_job(fake: FakeCluster) -> None:
 @pytest.mark.parametrize("old_server", [True, False])
 @pytest.mark.parametrize("after", [0.3, DISRUPT_AFTER])
 @pytest.mark.parametrize("act", [unlabel_pod, unlabel_job, release_pod])
-async def test_released_pod_is_followed_to_its_end(
+async def test_released_pod_is_followed_until_its_agent_exits(
     tmp_path: Path,
     act: Callable[[FakeCluster], None],
     after: float,
@@ -148,14 +148,14 @@ async def test_released_pod_is_followed_to_its_end(
         assert list(fake.store.list(PODS)) == []
 
 
-NO_SECRET = (9e9, "CreateContainerConfigError", 'secret "ac-agent-1-run-1" not found')
-NOT_MOUNTED = (9e9, "ContainerCreating", "")
+NO_SECRET = (FOREVER, "CreateContainerConfigError", 'secret "ac-agent-1-run-1" not found')
+NOT_MOUNTED = (FOREVER, "ContainerCreating", "")
 """Waiting states of a container that is never created: (seconds, reason, message)."""
 
 
 @pytest.mark.parametrize(("state", "within"), [(NO_SECRET, 40.0), (NOT_MOUNTED, 160.0)])
 @pytest.mark.parametrize("may_delete", [True, False])
-async def test_pod_released_before_its_container_is_created_is_disrupted(
+async def test_pod_released_before_its_container_is_created_is_reported_as_disrupted(
     tmp_path: Path,
     state: tuple[float, str, str],
     within: float,
@@ -173,9 +173,7 @@ async def test_pod_released_before_its_container_is_created_is_disrupted(
         assert "PodReleased" in (result.error_message or "")
         assert "run Secret was deleted" in (result.error_message or "")
         work_started = (result.execution_recovery or {}).get("providerWorkStarted")
-        assert work_started is not False, (
-            "without labels no watch reports its last state, so this is not known"
-        )
+        assert work_started is not False, "no watch reports the last state of a Pod without labels"
         assert fake.kubelet.started == []
 
 
@@ -187,10 +185,8 @@ async def test_released_pod_that_cannot_be_deleted_is_named(tmp_path: Path) -> N
         assert "`kubectl delete pod ac-agent-1-run-1" in host_log.status
 
 
-async def test_job_that_its_queue_suspends_before_the_start_runs_after_its_readmission(
-    tmp_path: Path,
-) -> None:
-    waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
+async def test_job_suspended_by_its_queue_before_the_start_runs_after_readmission(tmp_path: Path) -> None:
+    waits = iter([((FOREVER, "ErrImagePull", "slow"),), ()])
 
     def pod_script_of(_pod: Object) -> PodScript:
         return PodScript(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
@@ -210,7 +206,7 @@ async def test_job_that_its_queue_suspends_before_the_start_runs_after_its_readm
 
 
 @pytest.mark.parametrize("shown_after", [0.0, 10.0, 40.0])
-async def test_first_line_does_not_wait_until_the_status_shows_the_start(
+async def test_first_line_is_delivered_before_the_status_shows_the_start(
     tmp_path: Path, shown_after: float
 ) -> None:
     late = PodScript(
@@ -228,7 +224,7 @@ async def test_first_line_does_not_wait_until_the_status_shows_the_start(
         assert fake.calls.count("get", "pods/log") <= 8
 
 
-async def test_pod_removed_during_a_disconnect_may_have_run_its_agent(tmp_path: Path) -> None:
+async def test_agent_may_have_started_in_a_pod_removed_during_a_disconnect(tmp_path: Path) -> None:
     late = PodScript(waiting=((10.0, "ErrImagePull", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
     async with two_hosts(tmp_path, late) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
@@ -263,8 +259,8 @@ async def test_released_pod_of_an_adopted_job_is_followed_at_once(tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", ["00000", "zzzzz"])
-async def test_of_two_pods_of_an_adopted_job_the_running_one_is_followed(tmp_path: Path, suffix: str) -> None:
-    """`suffix` puts the Pod that has not started first or last in lists, which are sorted by name."""
+async def test_adopting_host_follows_the_running_one_of_two_pods(tmp_path: Path, suffix: str) -> None:
+    """`suffix` decides whether the waiting Pod comes first or last in lists, which are sorted by name."""
     waits = iter([(), ((9.0, "ContainerCreating", ""),)])
 
     def pod_script_of(_pod: Object) -> PodScript:
@@ -276,7 +272,7 @@ async def test_of_two_pods_of_an_adopted_job_the_running_one_is_followed(tmp_pat
             first = only(fake, PODS)
             await one.adapter.shutdown()
         fake.faults.pod_suffix = suffix
-        delete_gracefully(fake.store, first, None)
+        delete_gracefully(fake.store, first, grace=None)
         await asyncio.sleep(1)
         fake.faults.pod_suffix = ""
         async with started(two, 12) as running:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.hosts import jobs, lease_holders, started
-from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
+from tests.support.in_memory_runs import FOREVER, LONG, assert_whole, two_hosts
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -15,30 +15,30 @@ from paperclip_claude_k8s.testing import HostLog, PodScript
 pytestmark = pytest.mark.looptime
 
 
-@pytest.mark.parametrize("headline", ["Created K8s Job", "Reattaching"])
+@pytest.mark.parametrize("status_line", ["Created K8s Job", "Reattaching"])
 async def test_stop_during_the_host_callback_after_launch_stops_the_agent(
-    tmp_path: Path, headline: str
+    tmp_path: Path, status_line: str
 ) -> None:
     stop = asyncio.Event()
 
-    class StopsAfterHeadline(HostLog):
+    class StopsAfterStatusLine(HostLog):
         async def on_log(self, stream: str, text: str) -> None:
             await super().on_log(stream, text)
-            if headline in text:
+            if status_line in text:
                 stop.set()
                 await asyncio.sleep(3)
 
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        if headline == "Reattaching":
+        if status_line == "Reattaching":
             async with started(one) as first:
                 first.cancel()
-        result, _ = await two.run(StopsAfterHeadline(), signal=stop)
+        result, _ = await two.run(StopsAfterStatusLine(), signal=stop)
         assert result.error_code == "cancelled"
         assert jobs(fake) == []
         assert list(fake.store.list(PODS)) == []
 
 
-async def test_outage_before_the_start_uses_no_budget(tmp_path: Path) -> None:
+async def test_outage_before_the_start_does_not_count_for_schedule_timeout_sec(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(one.run(config={"scheduleTimeoutSec": 30}))
@@ -52,7 +52,7 @@ async def test_outage_before_the_start_uses_no_budget(tmp_path: Path) -> None:
 
 
 async def test_second_wake_without_content_gets_a_new_job(tmp_path: Path) -> None:
-    """Two contexts that contain only a task do not prove that both runs have the same wake."""
+    """If two contexts contain only a task, the runs may be for two different wakes."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         bare: dict[str, Any] = {"context": {"taskId": "task-1"}}
         async with started(one, **bare) as first:
@@ -63,7 +63,7 @@ async def test_second_wake_without_content_gets_a_new_job(tmp_path: Path) -> Non
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_job_that_never_started_blocks_no_other_task(tmp_path: Path) -> None:
+async def test_job_that_never_started_does_not_block_other_tasks(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
@@ -108,7 +108,7 @@ async def test_kubeconfig_that_is_not_a_path_is_reported(path: str) -> None:
 
 
 async def test_job_that_never_started_is_not_retained(tmp_path: Path) -> None:
-    stuck = PodScript(waiting=((9e9, "ErrImagePull", "no such image"),))
+    stuck = PodScript(waiting=((FOREVER, "ErrImagePull", "no such image"),))
     async with two_hosts(tmp_path, stuck) as (fake, one, _):
         result, _ = await one.run(config={"retainJobs": True, "imagePullTimeoutSec": 60})
         assert result.error_code == "k8s_pod_schedule_failed"
@@ -127,8 +127,8 @@ async def test_adopted_job_without_leases_names_its_new_holder(tmp_path: Path) -
                 assert_whole(*await second)
 
 
-async def run_whose_pod_is_removed(tmp_path: Path, pod_script: PodScript) -> tuple[ExecutionResult, float]:
-    """The result of a run whose waiting Pod is removed from the store, and how long it took to come."""
+async def run_and_remove_pod(tmp_path: Path, pod_script: PodScript) -> tuple[ExecutionResult, float]:
+    """Run an agent and remove its waiting Pod. Returns the result, and the seconds from the removal to it."""
     async with two_hosts(tmp_path, pod_script) as (fake, one, _):
         loop = asyncio.get_running_loop()
         async with started(one, 20) as task:
@@ -140,20 +140,20 @@ async def run_whose_pod_is_removed(tmp_path: Path, pod_script: PodScript) -> tup
 
 
 async def test_pod_removed_during_its_image_pull_ends_the_run_at_once(tmp_path: Path) -> None:
-    stuck = PodScript(waiting=((9e9, "ErrImagePull", "no such image"),))
-    result, seconds = await run_whose_pod_is_removed(tmp_path, stuck)
+    stuck = PodScript(waiting=((FOREVER, "ErrImagePull", "no such image"),))
+    result, seconds = await run_and_remove_pod(tmp_path, stuck)
     assert result.error_code == "k8s_pod_disrupted"
     assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
     assert seconds < 10
 
 
-async def test_pod_removed_in_container_creating_may_have_run_its_agent(tmp_path: Path) -> None:
-    starting = PodScript(waiting=((9e9, "ContainerCreating", ""),))
-    result, seconds = await run_whose_pod_is_removed(tmp_path, starting)
+async def test_agent_may_have_started_in_a_pod_removed_in_container_creating(tmp_path: Path) -> None:
+    starting = PodScript(waiting=((FOREVER, "ContainerCreating", ""),))
+    result, seconds = await run_and_remove_pod(tmp_path, starting)
     assert result.error_code == "k8s_pod_disrupted"
     assert "it is unknown whether its agent had started" in (result.error_message or "")
     assert result.execution_recovery is None
-    assert 20 <= seconds < 30, "its grace period, and the time that a kubelet needs beyond it"
+    assert 20 <= seconds < 30, "the Pod's grace period, and some seconds for the kubelet"
 
 
 async def test_403s_for_ten_seconds_after_an_outage_are_ignored(tmp_path: Path) -> None:

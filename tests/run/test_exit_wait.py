@@ -1,6 +1,6 @@
 """An agent that does not exit after its final result, on virtual time.
 
-The grace is the silence after which it is stopped: `resultGraceSec`, 300 s by default.
+The grace is how long the agent may be silent before it is stopped: `resultGraceSec`, 300 s by default.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript, captur
 
 pytestmark = pytest.mark.looptime
 FACTS = capture_facts("02")["facts"]
-"""What is known of the capture `WHOLE`."""
+"""Expected values for the capture `WHOLE`."""
 NEWLINE = b"\n"
 TEN_HOURS = 36_000.0
 HANGS = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS)
@@ -121,12 +121,12 @@ async def test_turn_that_began_after_the_result_is_not_interrupted(tmp_path: Pat
         assert warnings_of(result) == [STOPPED]
 
 
-@pytest.mark.parametrize("folder", [OLD, NEW])
-async def test_open_background_task_suspends_the_grace(tmp_path: Path, folder: str) -> None:
-    whole = recorded("23a-background-bash", folder)[0]
+@pytest.mark.parametrize("cli_version", [OLD, NEW])
+async def test_open_background_task_suspends_the_grace(tmp_path: Path, cli_version: str) -> None:
+    whole = recorded("23a-background-bash", cli_version)[0]
     lines = whole.splitlines(keepends=True)
-    first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
-    output = ((0.0, b"".join(lines[:first])), (5000.0, b"".join(lines[first:])))
+    after_result = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
+    output = ((0.0, b"".join(lines[:after_result])), (5000.0, b"".join(lines[after_result:])))
     async with one_host(tmp_path, PodScript(output=output, ends_at=5001.0)) as (_, run):
         took, result, host_log = await run_timed(run)
         assert 5001 <= took < 5010
@@ -135,9 +135,7 @@ async def test_open_background_task_suspends_the_grace(tmp_path: Path, folder: s
         assert host_log.stdout.encode() == whole
 
 
-async def test_sub_agent_without_task_events_extends_the_grace(
-    tmp_path: Path,
-) -> None:
+async def test_sub_agent_without_task_events_extends_the_grace(tmp_path: Path) -> None:
     works = {"type": "assistant", "message": {"content": []}, "parent_tool_use_id": "toolu_1", "uuid": "w"}
     pod_script = PodScript(output=((0.0, turn("delegated")), (100.0, as_lines(works))), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
@@ -148,8 +146,8 @@ async def test_sub_agent_without_task_events_extends_the_grace(
 
 async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> None:
     lines = recorded("23a-background-bash", NEW)[0].splitlines(keepends=True)
-    first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
-    pod_script = PodScript(output=((0.0, b"".join(lines[:first])),), ends_at=TEN_HOURS)
+    after_result = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
+    pod_script = PodScript(output=((0.0, b"".join(lines[:after_result])),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
         took, result, _ = await run_timed(run, config={"timeoutSec": 1000})
         assert 1000 <= took < 1010
@@ -314,10 +312,10 @@ async def test_agent_with_an_unreadable_log_is_not_stopped(tmp_path: Path, reada
         assert STOPPED not in warnings_of(result)
 
 
-def bookmark(pod: dict[str, Any], so_far: bytes) -> bytes:
-    """The relay's count of the bytes that its agent has printed so far."""
+def bookmark(pod: dict[str, Any], printed: bytes) -> bytes:
+    """The line in which the relay counts the bytes and lines that its agent has printed."""
     env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
-    return f"\x1e{env[relay.NONCE]} b {len(so_far)} {so_far.count(NEWLINE)}\n".encode()
+    return f"\x1e{env[relay.NONCE]} b {len(printed)} {printed.count(NEWLINE)}\n".encode()
 
 
 async def test_relay_bookmarks_do_not_restart_the_grace(tmp_path: Path) -> None:
@@ -334,11 +332,11 @@ async def test_relay_bookmarks_do_not_restart_the_grace(tmp_path: Path) -> None:
 async def test_agent_is_not_stopped_for_a_result_before_a_gap_in_the_log(tmp_path: Path) -> None:
     """The log was rotated while it could not be read; the relay's count reveals the gap."""
     first, filler = turn("first"), as_lines({"type": "unknown_event", "uuid": "f", "text": "x" * 3000})
-    lost = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
+    rotated_away = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
     after = as_lines({"type": "unknown_event", "uuid": "readable again"})
 
     def pod_script_of(pod: dict[str, Any]) -> PodScript:
-        hidden = ((200.0, lost), (201.0, after), (221.0, bookmark(pod, first + lost + after)))
+        hidden = ((200.0, rotated_away), (201.0, after), (221.0, bookmark(pod, first + rotated_away + after)))
         return PodScript(output=(*line_by_line(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
 
     async with one_host(tmp_path, pod_script_of) as (fake, run):
@@ -365,7 +363,7 @@ async def test_agent_whose_exit_is_reported_late_does_not_count_as_stopped(tmp_p
 
 
 class SilentAgent:
-    """An agent with a final result whose state the test sets."""
+    """An agent that has printed its final result. The test sets whether it runs."""
 
     def __init__(self) -> None:
         self.runs: bool | None = True
@@ -378,15 +376,18 @@ class SilentAgent:
         self.stopped.append(asyncio.get_running_loop().time())
 
 
+READ_FAILS, NO_STREAM, NO_CHECK = None, None, None
+
+
 @pytest.mark.parametrize(
     ("runs", "opened", "pause", "stops"),
     [
-        (True, 100.0, None, True),
-        (False, 100.0, None, False),
-        (None, 100.0, RETRY_INTERVAL, False),
+        (True, 100.0, NO_CHECK, True),
+        (False, 100.0, NO_CHECK, False),
+        (READ_FAILS, 100.0, RETRY_INTERVAL, False),
         (True, 0.0, MIN_STREAM_SECONDS, False),
         (True, 4.0, MIN_STREAM_SECONDS - 4.0, False),
-        (True, None, RETRY_INTERVAL, False),
+        (True, NO_STREAM, RETRY_INTERVAL, False),
     ],
 )
 async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
@@ -395,13 +396,13 @@ async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
     pause: float | None,
     stops: bool,  # noqa: FBT001  # a row of the table
 ) -> None:
-    """`runs`: what a direct read of the Pod shows; None: it fails. `pause`: seconds until the next check.
+    """`runs`: what a direct read of the Pod shows. `opened`: seconds since a stream of the log was opened.
 
-    `opened`: seconds since a stream of the log was opened; None: none is open.
+    `pause`: seconds until the next check. `stops`: whether this check stops the agent.
     """
     silent = SilentAgent()
     silent.runs = runs
-    wait = ExitWait(Agent(lambda: 0.0, silent.is_running, silent.stop), 300.0)
+    wait = ExitWait(Agent(allowed_silence=lambda: 0.0, is_running=silent.is_running, stop=silent.stop), 300.0)
     assert wait.output_received(StreamReader()) == 300.0
     assert await wait.check() == 300.0
     await asyncio.sleep(300.0 - (opened or 0.0))

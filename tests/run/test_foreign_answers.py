@@ -12,14 +12,14 @@ from paperclip_claude_k8s.cluster.port import NOT_KUBERNETES, PROXY_REFUSED, Clu
 from paperclip_claude_k8s.testing import PodScript
 
 pytestmark = pytest.mark.looptime
-ANSWERS = (
+FOREIGN_ANSWERS = (
     ClusterError(None, PROXY_REFUSED, "the proxy 10.0.0.1:3128 (proxy-url) answered 407"),
     ClusterError(None, NOT_KUBERNETES, "10.0.0.1:443 answered with a web page"),
     ClusterError(302, NOT_KUBERNETES, "10.0.0.1:443 answered with a redirect to https://login.example/"),
 )
 
 
-@pytest.mark.parametrize("answer", ANSWERS, ids=str)
+@pytest.mark.parametrize("answer", FOREIGN_ANSWERS, ids=str)
 @pytest.mark.parametrize(
     ("verb", "resource", "code"),
     [
@@ -29,35 +29,35 @@ ANSWERS = (
         ("create", "secrets", "k8s_prompt_secret_create_failed"),
     ],
 )
-async def test_foreign_answer_before_the_start_ends_the_run_at_once(
+async def test_run_fails_at_once_at_a_foreign_answer_before_its_start(
     answer: ClusterError, verb: str, resource: str, code: str, tmp_path: Path
 ) -> None:
-    def refuse(called: str, on: str) -> None:
-        if (called, on) == (verb, resource):
+    def answer_call(called_verb: str, called_resource: str) -> None:
+        if (called_verb, called_resource) == (verb, resource):
             raise answer
 
     async with one_host(tmp_path, GOOD) as (fake, run):
-        fake.faults.access_checks.append(refuse)
+        fake.faults.access_checks.append(answer_call)
         began = loop_time()
         result, _ = await run()
-        assert loop_time() - began < 15
+        assert loop_time() - began < 15, "the call was retried"
         assert (result.error_code, result.error_family) == (code, None)
         assert answer.message in (result.error_message or "")
         assert count_jobs(fake) == 0
 
 
-@pytest.mark.parametrize("answer", ANSWERS, ids=str)
-async def test_foreign_answers_while_the_agent_works_end_no_run(answer: ClusterError, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", FOREIGN_ANSWERS, ids=str)
+async def test_run_survives_foreign_answers_during_its_work(answer: ClusterError, tmp_path: Path) -> None:
     output = tuple((float(n), line + b"\n") for n, line in enumerate(WHOLE.splitlines(), 1))
     script = PodScript(output=output, ends_at=400.0)
     async with one_host(tmp_path, script) as (fake, run):
 
-        def refuse(_verb: str, _resource: str) -> None:
+        def answer_call(_verb: str, _resource: str) -> None:
             raise answer
 
         async def interrupt() -> None:
             await asyncio.sleep(20)
-            fake.faults.access_checks.append(refuse)
+            fake.faults.access_checks.append(answer_call)
             fake.faults.drop_log_streams()
             fake.faults.close_watches()
             await asyncio.sleep(200)
@@ -69,21 +69,21 @@ async def test_foreign_answers_while_the_agent_works_end_no_run(answer: ClusterE
         assert_whole(*running.result())
 
 
-@pytest.mark.parametrize("answer", ANSWERS, ids=str)
+@pytest.mark.parametrize("answer", FOREIGN_ANSWERS, ids=str)
 @pytest.mark.parametrize("stopped", [True, False])
-async def test_foreign_answer_for_a_while_does_not_keep_a_job(
+async def test_job_is_deleted_although_the_first_deletions_get_foreign_answers(
     answer: ClusterError,
     stopped: bool,  # noqa: FBT001
     tmp_path: Path,
 ) -> None:
-    """If the Job were kept, a stopped agent would work on, or a Job that has ended would stay."""
+    """Otherwise a stopped agent would work on, or a finished Job would stay in the cluster."""
 
-    def refuse(called: str, on: str) -> None:
-        if (called, on) == ("delete", "jobs") and loop_time() < clears_at:
+    def answer_delete(verb: str, resource: str) -> None:
+        if (verb, resource) == ("delete", "jobs") and loop_time() < clears_at:
             raise answer
 
     async with one_host(tmp_path, QUIET if stopped else GOOD) as (fake, run):
-        fake.faults.access_checks.append(refuse)
+        fake.faults.access_checks.append(answer_delete)
         clears_at, stop = loop_time() + 7, asyncio.Event()  # attempts of a clean-up are at most 5 s apart
         asyncio.get_running_loop().call_later(5, stop.set)
         result, host_log = await run(**({"signal": stop} if stopped else {}))

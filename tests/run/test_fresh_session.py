@@ -1,4 +1,4 @@
-"""A session that would be refused again is given up: the run makes one attempt with a fresh session."""
+"""If Claude refuses to resume a session, the run repeats the attempt once, with a fresh session."""
 
 import json
 from pathlib import Path
@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 from tests.support.hosts import Host
-from tests.support.in_memory_runs import WHOLE
+from tests.support.in_memory_runs import SESSION, WHOLE
 
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
-SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 RUNTIME = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
 WITH_VOLUME = {"claimName": "paperclip-data"}
-"""Sessions outlive their Pods, so that resuming is tried."""
+"""A config with which sessions outlive their Pods, so runs try to resume them."""
 INIT = {"type": "system", "subtype": "init", "session_id": SESSION, "model": "m"}
 
 
 def refusal(text: str) -> bytes:
+    """The output of a resumed session that fails with this text."""
     result = {"type": "result", "subtype": "success", "is_error": True, "result": text, "session_id": SESSION}
     return b"".join(json.dumps(event).encode() + b"\n" for event in (INIT, result))
 
@@ -26,8 +26,12 @@ def refusal(text: str) -> bytes:
 REFUSALS = {
     "prompt too long": (refusal("Prompt is too long"), "claude_prompt_too_long"),
     "image": (refusal("API Error: 400 Could not process image"), "claude_poisoned_previous_message_id"),
-    "plain stdout": (f"No conversation found with session ID: {SESSION}\n".encode(), "session_unavailable"),
+    "unknown session": (
+        f"No conversation found with session ID: {SESSION}\n".encode(),
+        "session_unavailable",
+    ),
 }
+"""Name → output, and the error code that it leads to."""
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
@@ -49,7 +53,7 @@ async def test_refused_session_is_retried_with_a_fresh_one(kind: str, tmp_path: 
 async def test_usage_of_the_refused_attempt_is_included(tmp_path: Path) -> None:
     paid = json.loads(REFUSALS["image"][0].split(b"\n")[1]) | {
         "uuid": "u",
-        "total_cost_usd": 7.0,
+        "total_cost_usd": 7.0,  # includes the earlier runs of the session
         "model_usage_since_last_result": {"m": {"inputTokens": 1000, "costUSD": 0.5}},
     }
 

@@ -6,26 +6,26 @@ from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.run.holder_annotations import detached_annotations, detached_jobs_of_others
 
 
-def identity(run_id: str, label: str | None) -> Identity:
-    return Identity("agent-1", run_id, "agent-1", label)
+def identity_of(run_id: str, label: str | None) -> Identity:
+    return Identity(agent_id="agent-1", run_id=run_id, agent="agent-1", run=label)
 
 
 def test_detached_job_belongs_to_its_run_and_blocks_others() -> None:
-    ours, theirs = identity("run-1", "run-1"), identity("run-2", "run-2")
+    ours, theirs = identity_of("run-1", label="run-1"), identity_of("run-2", label="run-2")
     job = a_job(ours.job_name(), annotations=detached_annotations(ours))
     assert detached_jobs_of_others([job, a_job("plain")], ours) == set()
     assert detached_jobs_of_others([job, a_job("plain")], theirs) == {job.ref.uid}
 
 
 def test_runs_with_ids_that_are_not_label_values_share_no_detached_job() -> None:
-    ours, theirs = identity("@@@", None), identity("###", None)
+    ours, theirs = identity_of("@@@", label=None), identity_of("###", label=None)
     job = a_job(ours.job_name(), labels={}, annotations=detached_annotations(ours))
     assert detached_jobs_of_others([job], ours) == set()
     assert detached_jobs_of_others([job], theirs) == {job.ref.uid}
 
 
-def test_detached_job_of_an_older_version_is_found_by_name() -> None:
-    ours, theirs = identity("@@@", None), identity("###", None)
+def test_detached_job_of_an_older_adapter_is_found_by_name() -> None:
+    ours, theirs = identity_of("@@@", label=None), identity_of("###", label=None)
     job = a_job(ours.job_name(), labels={}, annotations={"paperclip.io/detached": "detached:None"})
     assert detached_jobs_of_others([job], ours) == set()
     assert detached_jobs_of_others([job], theirs) == {job.ref.uid}

@@ -1,4 +1,4 @@
-"""How the home pod is found, and what is reported where it cannot be."""
+"""How the home pod is found, what runs inherit from it, and what they report if it is not found."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -99,7 +99,7 @@ def home_mounts(spec: Spec) -> list[dict[str, Any]]:
     return [mount for mount in spec["containers"][0]["volumeMounts"] if mount["name"] == "home"]
 
 
-async def test_claim_of_the_config_is_the_home_of_agents_without_a_home_pod(tmp_path: Path) -> None:
+async def test_claim_of_the_config_is_mounted_as_home_if_the_host_runs_outside_a_pod(tmp_path: Path) -> None:
     async with host(tmp_path, {}) as (fake, adapter):
         result, host_log, spec = await run(fake, adapter, **NO_HOME_NEEDED, claimName="agents-home")
         assert result.error_message is None
@@ -130,7 +130,7 @@ async def test_company_folders_are_only_on_the_claim_of_the_home_pod(tmp_path: P
         assert home_mounts(spec)[0]["subPath"] == "companies/none"
 
 
-async def test_claim_of_the_config_that_the_home_pod_has_keeps_its_mounts(tmp_path: Path) -> None:
+async def test_claim_of_config_and_home_pod_is_mounted_as_in_the_home_pod(tmp_path: Path) -> None:
     async with host(tmp_path, {"HOSTNAME": "paperclip-0"}) as (fake, adapter):
         mount = {"name": "v", "mountPath": "/paperclip", "subPath": "team-a"}
 
@@ -162,7 +162,7 @@ async def test_host_outside_a_pod_gets_a_hint_with_which_a_run_succeeds(tmp_path
         assert image_and_claims(spec) == ("own/image:1", [])
 
 
-async def test_kubeconfig_and_image_still_inherit_from_a_home_pod(tmp_path: Path) -> None:
+async def test_run_with_kubeconfig_and_image_still_inherits_from_its_home_pod(tmp_path: Path) -> None:
     async with host(tmp_path, {"HOSTNAME": "paperclip-0"}) as (fake, adapter):
         result, _, spec = await run(fake, adapter, **NO_HOME_NEEDED)
         assert result.error_message is None
@@ -189,7 +189,7 @@ async def test_unreadable_home_pod_that_is_not_needed_is_reported(tmp_path: Path
         assert "Nothing is inherited from the home pod" in host_log.status
 
 
-async def test_home_pod_of_another_namespace_is_not_inherited_if_none_is_needed(tmp_path: Path) -> None:
+async def test_run_that_needs_no_home_pod_inherits_from_none_in_another_namespace(tmp_path: Path) -> None:
     async with host(tmp_path, {"POD_NAME": "paperclip-0"}) as (fake, adapter):
         fake.store.create(NAMESPACES, {"metadata": {"name": "agents"}})
         config = {**NO_HOME_NEEDED, "namespace": "agents", "imagePullTimeoutSec": 1}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.support.hosts import Host, jobs, lease_holders, started
 from tests.support.in_memory_runs import (
+    FOREVER,
     LONG,
     PARTIAL,
     SESSION,
@@ -25,7 +26,7 @@ from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog, PodScr
 pytestmark = pytest.mark.looptime
 
 WITH_VOLUME = {"claimName": "paperclip-data"}
-"""Sessions outlive their Pods."""
+"""A config with which sessions outlive their Pods."""
 
 
 async def test_run_holds_its_slot_lease_and_releases_it(tmp_path: Path) -> None:
@@ -168,11 +169,11 @@ async def test_process_that_reconnects_does_not_touch_a_job_that_was_taken_over(
         assert fake.calls.count("create", "jobs") == 1
 
 
-@pytest.mark.parametrize("run", ["run-1", "run-2"])
-async def test_job_with_a_live_holder_is_not_adopted(tmp_path: Path, run: str) -> None:
+@pytest.mark.parametrize("run_id", ["run-1", "run-2"])
+async def test_job_with_a_live_holder_is_not_adopted(tmp_path: Path, run_id: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one) as first:
-            result, _ = await two.run(runId=run)
+            result, _ = await two.run(runId=run_id)
             assert result.error_code == "k8s_concurrent_run_blocked"
             assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
             assert "run-1" in (result.error_message or "")
@@ -186,15 +187,12 @@ async def test_run_waits_for_its_slot_within_concurrency_wait_sec(tmp_path: Path
             result, host_log = await two.run(runId="run-2", config={"concurrencyWaitSec": 1000})
         assert_whole(result, host_log)
         assert host_log.status.count("Waiting up to 1000s") == 1
-        assert (
-            fake.calls.count("create", "leases") < 30
-        )  # the wait takes 270 s, and does not ask every second
+        # during the wait of 270 s the run does not ask every second
+        assert fake.calls.count("create", "leases") < 30
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_task_scope_lets_other_tasks_run_concurrently(
-    tmp_path: Path,
-) -> None:
+async def test_task_scope_lets_other_tasks_run_concurrently(tmp_path: Path) -> None:
     config = {"concurrencyScope": "task"}
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one, config=config):
@@ -216,8 +214,9 @@ async def finish_unobserved(fake: FakeCluster, one: Host) -> None:
 @pytest.mark.parametrize(
     "more",
     [{}, {"runId": "run-2"}, {"runId": "run-2", "context": {"taskId": "task-1", "retryOfRunId": "run-1"}}],
+    ids=["same run", "other run", "retry"],
 )
-async def test_unclaimed_result_is_taken_by_a_run_of_the_same_wake(
+async def test_unclaimed_result_is_used_by_a_run_of_the_same_wake(
     tmp_path: Path, more: dict[str, Any]
 ) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
@@ -350,7 +349,7 @@ async def test_repeated_call_returns_the_result_again(tmp_path: Path) -> None:
         assert jobs(fake) == []
 
 
-async def test_terminating_job_of_this_run_is_waited_for(tmp_path: Path) -> None:
+async def test_run_waits_until_its_terminating_job_has_been_deleted(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finish_unobserved(fake, one)
         remove_pods(fake)
@@ -369,7 +368,7 @@ async def test_terminating_job_of_this_run_is_waited_for(tmp_path: Path) -> None
         assert jobs(fake) == []
 
 
-async def test_job_name_taken_by_another_run_fails_the_run(tmp_path: Path) -> None:
+async def test_run_fails_if_a_job_of_another_run_has_its_name(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one) as first:
             (job,) = jobs(fake)
@@ -379,9 +378,9 @@ async def test_job_name_taken_by_another_run_fails_the_run(tmp_path: Path) -> No
         fake.store.update(
             JOBS, "paperclip", name, lambda found: found["metadata"]["labels"].update(foreign_labels)
         )
-        (pod,) = (found["metadata"]["name"] for found in fake.store.list(PODS))
+        (pod_name,) = (pod["metadata"]["name"] for pod in fake.store.list(PODS))
         fake.store.update(
-            PODS, "paperclip", pod, lambda found: found["metadata"]["labels"].update(foreign_labels)
+            PODS, "paperclip", pod_name, lambda found: found["metadata"]["labels"].update(foreign_labels)
         )
         result, _ = await two.run()
         assert result.error_code == "k8s_job_create_failed"
@@ -394,9 +393,9 @@ async def test_only_one_of_two_concurrent_runs_adopts_an_orphan(tmp_path: Path, 
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         if leases_allowed == "no leases":
             fake.faults.denied.add(("create", "leases"))
-        gone = Host(fake, "host-zero")
-        async with started(gone, 5):
-            await gone.adapter.shutdown()
+        stopped = Host(fake, "host-zero")
+        async with started(stopped, 5):
+            await stopped.adapter.shutdown()
         await asyncio.sleep(190)  # without Leases a holder counts as dead after this time
         async with asyncio.TaskGroup() as group:
             both = [group.create_task(host.run(runId=f"run-of-{host}")) for host in (one, two)]
@@ -408,8 +407,8 @@ async def test_only_one_of_two_concurrent_runs_adopts_an_orphan(tmp_path: Path, 
         assert jobs(fake) == []
 
 
-async def test_launch_that_meets_another_new_job_starts_over(tmp_path: Path) -> None:
-    """The second list shows a Job that another host created at the same moment and then left."""
+async def test_launch_starts_over_if_another_host_creates_a_job_at_the_same_moment(tmp_path: Path) -> None:
+    """The other host then stops. The list of Jobs after the create shows the Jobs of both hosts."""
     async with FakeCluster.start(tmp_path, LONG) as fake:
 
         def create_another_job(call: str, moment: Moment) -> bool:
@@ -452,7 +451,7 @@ async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path)
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_watch_that_hangs_delays_the_end_by_less_than_37_seconds(tmp_path: Path) -> None:
+async def test_hanging_watch_delays_the_result_by_less_than_37_seconds(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one, 280) as first:
             one.connection.watches_flowing.clear()
@@ -481,7 +480,7 @@ async def test_new_wake_resumes_the_session_of_the_last_run(tmp_path: Path) -> N
 
 
 async def test_started_job_whose_secret_and_annotation_are_missing_is_adopted(tmp_path: Path) -> None:
-    """The host deleted the Secret of a Pod that was being taken away, and could not annotate the Job."""
+    """The host deleted the Secret when the Pod was being deleted, and could not annotate the Job."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one, 30):
             for secret in list(fake.store.list(SECRETS)):
@@ -520,7 +519,7 @@ async def test_failed_fresh_session_is_not_retried(tmp_path: Path) -> None:
         result, _ = await one.run(runtime=runtime, config=WITH_VOLUME)
         assert result.error_code == "session_unavailable"
         assert result.clear_session is True
-        assert fake.calls.count("create", "jobs") == 2
+        assert fake.calls.count("create", "jobs") == 2, "for the stored and the fresh session"
 
 
 @pytest.mark.parametrize("denied", [["create"], ["create", "update"]])
@@ -546,9 +545,7 @@ async def test_without_leases_the_run_warns_and_writes_holder_annotations(
         assert host_log.status.count("Leases cannot be used") == 1
 
 
-async def test_without_leases_an_orphan_is_adopted_after_three_minutes(
-    tmp_path: Path,
-) -> None:
+async def test_without_leases_an_orphan_is_adopted_after_three_minutes(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.denied.add(("create", "leases"))
         async with started(one) as first:
@@ -572,14 +569,14 @@ async def test_cancel_ends_the_wait_for_the_slot(tmp_path: Path) -> None:
         assert fake.calls.count("create", "jobs") == 1
 
 
-# in seconds; each request to the fake API server takes 0.001 s
-@pytest.mark.parametrize("after", [0.0005, 0.0015, 0.0025, 0.0035, 0.0045, 0.0055, 0.0065, 0.0075])
-async def test_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path, after: float) -> None:
+# each request to the cluster in memory takes 0.001 s
+@pytest.mark.parametrize("seconds", [0.0005, 0.0015, 0.0025, 0.0035, 0.0045, 0.0055, 0.0065, 0.0075])
+async def test_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path, seconds: float) -> None:
     stop = asyncio.Event()
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(one.run(signal=stop))
-            await asyncio.sleep(after)
+            await asyncio.sleep(seconds)
             stop.set()
         assert running.result()[0].error_code == "cancelled"
         await asyncio.sleep(30)
@@ -636,7 +633,7 @@ async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: 
         ("delete", "leases"),
     ],
 )
-async def test_call_with_a_lost_response_makes_no_second_job(
+async def test_lost_response_to_a_call_leads_to_no_second_job(
     tmp_path: Path, verb: str, resource: str
 ) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
@@ -652,7 +649,7 @@ async def test_call_with_a_lost_response_makes_no_second_job(
 
 
 async def test_wait_for_a_run_does_not_shorten_the_wait_for_its_pod(tmp_path: Path) -> None:
-    pod_scripts = iter([PodScript(output=((0.0, PARTIAL),), ends_at=9e9, stops_in=12.0)])
+    pod_scripts = iter([PodScript(output=((0.0, PARTIAL),), ends_at=FOREVER, stops_in=12.0)])
 
     def pod_script_of(_pod: Any) -> PodScript:
         return next(pod_scripts, PodScript(output=((0.0, WHOLE),), ends_at=2.0))

@@ -7,6 +7,8 @@ import pytest
 from tests.support.in_memory_runs import GOOD, one_host
 
 pytestmark = pytest.mark.looptime
+TOO_LONG = 128 * 1024
+"""Linux refuses to start a process with an argument or a variable of this many bytes."""
 
 
 async def test_warnings_about_the_new_job_are_reported(tmp_path: Path) -> None:
@@ -21,12 +23,12 @@ async def test_warnings_about_the_new_job_are_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "key"),
     [
-        ({"extraArgs": ["--note", "x" * 131_072]}, "extraArgs"),
-        ({"model": "m" * 200_000}, "model"),
+        ({"extraArgs": ["--note", "x" * TOO_LONG]}, "extraArgs"),
+        ({"model": "m" * TOO_LONG}, "model"),
         (
             {
                 "podTemplate": {
-                    "spec": {"containers": [{"name": "db", "image": "i", "args": ["x" * 131_072]}]}
+                    "spec": {"containers": [{"name": "db", "image": "i", "args": ["x" * TOO_LONG]}]}
                 }
             },
             "podTemplate",
@@ -35,7 +37,7 @@ async def test_warnings_about_the_new_job_are_reported(tmp_path: Path) -> None:
             {
                 "podTemplate": {
                     "spec": {
-                        "containers": [{"name": "claude", "env": [{"name": "A", "value": "x" * 131_072}]}]
+                        "containers": [{"name": "claude", "env": [{"name": "A", "value": "x" * TOO_LONG}]}]
                     }
                 }
             },
@@ -55,12 +57,12 @@ async def test_value_that_linux_refuses_is_reported_before_a_job_is_created(
 
 async def test_value_that_linux_just_accepts_is_passed_on(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (_, run):
-        result, _ = await run(config={"extraArgs": ["x" * 131_071]})
+        result, _ = await run(config={"extraArgs": ["x" * (TOO_LONG - 1)]})
         assert result.error_message is None
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(300, "300s"), (0, "none")])
-async def test_created_line_has_the_deadline_as_it_is_configured(
+async def test_status_line_of_a_new_job_shows_the_configured_time_limit(
     tmp_path: Path, seconds: int, shown: str
 ) -> None:
     async with one_host(tmp_path, GOOD) as (_, run):

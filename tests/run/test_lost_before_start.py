@@ -1,4 +1,4 @@
-"""A Pod is taken away before its agent starts, on virtual time: the run ends and reports the cause."""
+"""A Pod is deleted, fails or cannot be found before its agent starts, on virtual time."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.support.disruptions import (
     taint,
 )
 from tests.support.hosts import started
-from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
+from tests.support.in_memory_runs import FOREVER, PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.devcluster.event_recorder import Events
@@ -26,8 +26,9 @@ from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, path_of_pod
 from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
-NEVER_STARTS = PodScript(waiting=((9e8, "ContainerCreating", ""),))  # 9e8 s are longer than any test
-DAY = 86400.0  # in seconds
+NEVER_STARTS = PodScript(waiting=((FOREVER, "ContainerCreating", ""),))
+DAY = 86400.0
+"""In seconds. A run that lasts this long does not end."""
 QUEUED = {"queueName": "agents"}
 
 
@@ -35,10 +36,10 @@ def admit(fake: FakeCluster) -> None:
     change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
 
 
-async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(tmp_path: Path) -> None:
+async def test_pod_deleted_on_a_lost_node_fails_the_run_after_start_timeout_sec(tmp_path: Path) -> None:
     async with one_host(tmp_path, NEVER_STARTS) as (fake, run), asyncio.timeout(DAY):
         fake.faults.node_lost = True
-        result, _ = await run_disrupted(fake, run, delete_pod, 5.0)
+        result, _ = await run_disrupted(fake, run, delete_pod, after=5.0)
         assert result.error_code == "k8s_pod_schedule_failed"
         assert "the Pod is being deleted (waited 120s, startTimeoutSec is 120)" in (
             result.error_message or ""
@@ -74,7 +75,7 @@ async def test_pod_failed_before_the_start_is_reported_with_its_cause(
 ) -> None:
     async with one_host(tmp_path, NEVER_STARTS) as (fake, run):
         fake.faults.fails_unstarted_pods = True
-        result, _ = await run_disrupted(fake, run, act, 5.0)
+        result, _ = await run_disrupted(fake, run, act, after=5.0)
         assert result.error_code == "k8s_pod_disrupted"
         assert reason in (result.error_message or "")
         assert "the agent had not started" in (result.error_message or "")
@@ -84,7 +85,7 @@ async def test_pod_failed_before_the_start_is_reported_with_its_cause(
 async def test_pod_that_failed_because_its_queued_job_was_suspended_gets_a_successor(
     tmp_path: Path, readmitted_after: float
 ) -> None:
-    waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
+    waits = iter([((FOREVER, "ErrImagePull", "slow"),), ()])
 
     def pod_script_of(_pod: Object) -> PodScript:
         return PodScript(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
@@ -106,16 +107,16 @@ async def test_pod_that_failed_because_its_queued_job_was_suspended_gets_a_succe
         assert len(fake.kubelet.started) == 1
 
 
-async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> None:
+async def test_run_fails_if_its_job_is_suspended_without_a_queue(tmp_path: Path) -> None:
     late = PodScript(waiting=((30.0, "ErrImagePull", ""),), output=((0.0, WHOLE),), ends_at=2.0)
     async with one_host(tmp_path, late) as (fake, run), asyncio.timeout(DAY):
-        result, _ = await run_disrupted(fake, run, suspend, 5.0)
+        result, _ = await run_disrupted(fake, run, suspend, after=5.0)
         assert result.error_code == "k8s_pod_disrupted"
         assert "the Job was suspended" in (result.error_message or "")
         assert count_jobs(fake) == 0
 
 
-async def test_pod_found_at_the_end_of_the_schedule_budget_gets_its_start_budget(tmp_path: Path) -> None:
+async def test_pod_found_only_after_schedule_timeout_sec_may_still_start(tmp_path: Path) -> None:
     """The watch of Pods hangs; only the direct read finds the Pod, whose container is being started."""
     slow = PodScript(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
     async with one_host(tmp_path, slow) as (fake, run):
@@ -125,25 +126,25 @@ async def test_pod_found_at_the_end_of_the_schedule_budget_gets_its_start_budget
         assert host_log.stdout.encode() == WHOLE
 
 
-async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None:
+async def test_event_older_than_the_pod_is_not_reported_as_the_cause(tmp_path: Path) -> None:
     def backdate(event: Object) -> None:
         event["lastTimestamp"] = "2020-01-01T00:00:00Z"
 
-    def old_event(fake: FakeCluster) -> None:
+    def record_old_event_and_taint(fake: FakeCluster) -> None:
         Events(fake.store, "job-controller").record(only(fake, JOBS), "Normal", "Suspended", "Job suspended")
         suspended = next(event for event in fake.store.list(EVENTS) if event["reason"] == "Suspended")
         fake.store.update(EVENTS, NAMESPACE, suspended["metadata"]["name"], backdate)
         taint(fake)
 
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
-        result, _ = await run_disrupted(fake, run, old_event)
+        result, _ = await run_disrupted(fake, run, record_old_event_and_taint)
         assert "TaintManagerEviction" in (result.error_message or "")
         assert "Job suspended" not in (result.error_message or "")
 
 
-@pytest.mark.parametrize("refused", [0, 6])  # how many reads of Pods fail first
-async def test_missing_only_pod_of_an_adopted_job_is_reported_as_a_disruption(
-    tmp_path: Path, refused: int
+@pytest.mark.parametrize("failed_reads", [0, 6])
+async def test_adopted_job_whose_agent_pod_is_missing_is_reported_as_disrupted(
+    tmp_path: Path, failed_reads: int
 ) -> None:
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
         fake.faults.replaces_terminating_pods = True
@@ -155,7 +156,7 @@ async def test_missing_only_pod_of_an_adopted_job_is_reported_as_a_disruption(
             await one.adapter.shutdown()
         await asyncio.sleep(30)
         assert agents_pod not in {pod["metadata"]["name"] for pod in fake.store.list(PODS)}
-        fake.faults.refuse("get", "pods", 503, times=refused)
+        fake.faults.refuse("get", "pods", 503, times=failed_reads)
         began = asyncio.get_running_loop().time()
         result, host_log = await two.run()
         assert result.error_code == "k8s_pod_disrupted", result.error_message

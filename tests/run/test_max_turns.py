@@ -1,33 +1,40 @@
-"""A run whose turns ran out: the host continues it, but not without an end."""
+"""The error code of a run that used up its turns: it decides whether the Paperclip host continues the run."""
 
 import json
 from pathlib import Path
 
 import pytest
 from tests.support.hosts import Host
+from tests.support.in_memory_runs import SESSION
 
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
 EVENTS = (
-    {"type": "system", "subtype": "init", "session_id": "5b2f899d-026f-4619-ac69-4537ef7d22eb", "model": "m"},
+    {"type": "system", "subtype": "init", "session_id": SESSION, "model": "m"},
     {"type": "result", "subtype": "error_max_turns", "is_error": True, "num_turns": 3},
 )
 OUT_OF_TURNS = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS)
 CONTINUED, FAILED = "max_turns_exhausted", "claude_max_turns"
-"""Error codes: the host continues a run with the first, and does not continue one with the second."""
+"""Error codes: the host continues a run with the first, and does not continue a run with the second.
+
+A run that retries an earlier failure gets the second, because the host would continue it again and again.
+"""
+
+
+NO_RETRY = None
 
 
 @pytest.mark.parametrize(
     ("reason", "code"),
     [
-        (None, CONTINUED),
+        (NO_RETRY, CONTINUED),
         ("max_turns_continuation", CONTINUED),
         ("transient_failure", FAILED),
         ("issue_continuation_needed", FAILED),
     ],
 )
-async def test_code_of_exhausted_turns_depends_on_why_the_host_retries(
+async def test_code_of_used_up_turns_depends_on_the_retry_reason_of_the_host(
     reason: str | None, code: str, tmp_path: Path
 ) -> None:
     context = {"taskId": "t"} | ({"retryReason": reason} if reason else {})

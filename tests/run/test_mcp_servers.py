@@ -1,4 +1,4 @@
-"""MCP servers of the host, and the baseline file on a volume that agents can write to."""
+"""MCP servers of the host, and the file of baseline MCP servers on a volume that agents can write to."""
 
 import asyncio
 import json
@@ -139,17 +139,17 @@ async def test_session_is_resumed_only_with_the_same_mcp_servers(tmp_path: Path)
 
 # The baseline file ------------------------------------------------------------------------------------
 
-WANTED: Mapping[str, Any] = {"mcpServers": {"mine": {"command": "x"}}, "runAsUser": os.geteuid() + 1}
+READS_BASELINE: Mapping[str, Any] = {"mcpServers": {"mine": {"command": "x"}}, "runAsUser": os.geteuid() + 1}
 """A config with which the baseline is read: it has a server, and agents run as another user than the host."""
 BASE = {"mcpServers": {"base": {"command": "b"}}}
 
 
 async def read_baseline_of(
-    volume: Path | None, env: Mapping[str, str] | None = None, config: Mapping[str, Any] = WANTED
+    volume: Path | None, env: Mapping[str, str] | None = None, config: Mapping[str, Any] = READS_BASELINE
 ) -> Mapping[str, object]:
-    read = AdapterConfig.read(config)
+    adapter_config = AdapterConfig.read(config)
     settings = ProcessSettings(env=env or {})
-    baseline = await read_baseline(a_context(), read, settings, str(volume) if volume else None)
+    baseline = await read_baseline(a_context(), adapter_config, settings, str(volume) if volume else None)
     return baseline.servers
 
 
@@ -166,10 +166,10 @@ async def test_mcp_baseline_path_can_be_changed_or_disabled(tmp_path: Path) -> N
     assert await read_baseline_of(tmp_path, {BASELINE_PATH: "/etc/passwd"}) == {}
 
 
-async def test_mcp_baseline_is_not_read_if_not_needed(tmp_path: Path) -> None:
+async def test_mcp_baseline_is_not_read_without_servers_in_the_config_or_a_volume(tmp_path: Path) -> None:
     (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
     assert await read_baseline_of(tmp_path, config={}) == {}
-    assert await read_baseline_of(None) == {}
+    assert await read_baseline_of(volume=None) == {}
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.in_memory_runs import GOOD, PARTIAL, QUIET, count_jobs, one_host
+from tests.support.in_memory_runs import FOREVER, GOOD, PARTIAL, QUIET, WHOLE, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.run.cancel_job import cancel_job, wait_until_stopped
-from paperclip_claude_k8s.testing import PodScript, capture
+from paperclip_claude_k8s.testing import PodScript
 
 pytestmark = pytest.mark.looptime
 
@@ -22,9 +22,10 @@ async def test_good_run_makes_few_requests_and_leaves_no_job(tmp_path: Path) -> 
         result, host_log = await run()
         assert result.exit_code == 0
         assert result.error_message is None
-        assert host_log.stdout.encode() == capture("02")
+        assert host_log.stdout.encode() == WHOLE
         shared = 4 + 2  # list and watch of Jobs and Pods; the process's own Lease, and the list of stale ones
-        assert len(fake.calls.made) <= shared + 10, fake.calls.made
+        of_the_run = 10
+        assert len(fake.calls.made) <= shared + of_the_run, fake.calls.made
         assert fake.calls.count("create", "jobs") == 1
         assert count_jobs(fake) == 0
 
@@ -34,15 +35,9 @@ async def test_keepalives_become_less_frequent(tmp_path: Path) -> None:
         result, host_log = await run()
         assert result.error_message is None
         lines = [line for line in host_log.status.splitlines() if "keepalive" in line]
-        assert [line.partition("(")[2].partition("s")[0] for line in lines] == [
-            "15",
-            "30",
-            "45",
-            "60",
-            "120",
-            "180",
-        ]
-        assert [spawn["processGroupId"] for spawn in host_log.spawned] == [None, None]
+        seconds = [line.partition("(")[2].partition("s")[0] for line in lines]
+        assert seconds == ["15", "30", "45", "60", "120", "180"]
+        assert [spawn["processGroupId"] for spawn in host_log.spawned] == [None, None]  # at 0 s and 180 s
         assert fake.calls.count("get", "jobs") == 0
 
 
@@ -60,7 +55,7 @@ async def test_host_without_on_spawn_gets_progress_instead_of_keepalives(tmp_pat
         assert "keepalive" not in host_log.status
         assert host_log.spawned == []
         times = [when for when, _ in reports]
-        assert all(later - earlier < 90 for earlier, later in pairwise(times)), "a host gives up such a run"
+        assert all(later - earlier < 90 for earlier, later in pairwise(times)), "older progress is dropped"
         assert "waits for its Pod" in reports[0][1]["message"]
         assert "running (" in reports[-1][1]["message"]
         assert reports[-1][1]["lastEventAt"].endswith("Z")
@@ -101,7 +96,7 @@ async def test_job_deleted_externally_is_reported_with_details(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("waiting", [(), ((500.0, "ContainerCreating", ""),)], ids=["working", "starting"])
-async def test_run_whose_job_a_person_cancels_is_reported_as_cancelled(
+async def test_run_is_reported_as_cancelled_if_a_person_cancels_its_job(
     tmp_path: Path, waiting: tuple[Any, ...]
 ) -> None:
     script = PodScript(waiting=waiting, output=((0.0, PARTIAL),), ends_at=9600.0)
@@ -158,8 +153,8 @@ async def test_run_stopped_before_its_start_creates_nothing(tmp_path: Path) -> N
         assert fake.calls.count("create") == 0
 
 
-async def test_stop_that_cannot_be_confirmed_reports_why(tmp_path: Path) -> None:
-    """The Pod is still there when the time limit for the proof is over."""
+async def test_stop_is_reported_as_unconfirmed_while_the_pod_still_exists(tmp_path: Path) -> None:
+    """The Pod ignores SIGTERM and still exists when the adapter ends its wait for the Pod's deletion."""
     ignores_sigterm = PodScript(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
     async with one_host(tmp_path, ignores_sigterm) as (_, run):
         stop = asyncio.Event()
@@ -169,8 +164,8 @@ async def test_stop_that_cannot_be_confirmed_reports_why(tmp_path: Path) -> None
     assert "stopped: its Pod was not proven gone within 45s\n" in host_log.status
 
 
-class SwallowsCancellation:
-    """A signal of the host whose `wait` returns normally when it is cancelled."""
+class SignalThatSwallowsCancellation:
+    """A stop signal of the host. When its `wait` is cancelled, it returns normally."""
 
     def is_set(self) -> bool:
         return False
@@ -181,16 +176,16 @@ class SwallowsCancellation:
         return False
 
 
-async def test_signal_wait_that_returns_at_the_end_is_not_a_stop(tmp_path: Path) -> None:
+async def test_signal_that_swallows_cancellation_does_not_stop_the_run(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        result, host_log = await run(signal=SwallowsCancellation(), config={"retainJobs": True})
+        result, host_log = await run(signal=SignalThatSwallowsCancellation(), config={"retainJobs": True})
         assert result.exit_code == 0
         assert "deleting Job" not in host_log.status
         assert count_jobs(fake) == 1
 
 
-class Raises:
-    """A signal of the host whose `wait` raises an exception: at once, later, or when it is cancelled."""
+class SignalThatRaises:
+    """A stop signal of the host. Its `wait` raises `error` after `after` seconds, or when it is cancelled."""
 
     def __init__(self, error: BaseException, after: float) -> None:
         self._error, self._after = error, after
@@ -207,19 +202,19 @@ class Raises:
 
 @pytest.mark.parametrize("after", [0.0, 0.004, 1.0, 9999.0])
 @pytest.mark.parametrize("error", [ValueError("a bug"), asyncio.CancelledError()], ids=["bug", "cancelled"])
-async def test_signal_that_raises_neither_ends_a_run_nor_leaves_its_job(
+async def test_run_whose_signal_raises_succeeds_and_leaves_no_job(
     error: BaseException, after: float, tmp_path: Path
 ) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run), asyncio.timeout(600):
-        result, _ = await run(signal=Raises(error, after))
+        result, _ = await run(signal=SignalThatRaises(error, after))
         assert (result.error_message, result.exit_code) == (None, 0)
         assert count_jobs(fake) == 0
 
 
-async def test_signal_wait_that_returns_at_shutdown_keeps_the_job(tmp_path: Path) -> None:
+async def test_signal_that_swallows_cancellation_does_not_stop_the_agent_at_shutdown(tmp_path: Path) -> None:
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(run(signal=SwallowsCancellation()))
+            running = group.create_task(run(signal=SignalThatSwallowsCancellation()))
             await asyncio.sleep(20)
             running.cancel()
         assert running.cancelled()
@@ -227,7 +222,7 @@ async def test_signal_wait_that_returns_at_shutdown_keeps_the_job(tmp_path: Path
 
 
 async def test_ten_minutes_without_api_server_do_not_harm_a_run(tmp_path: Path) -> None:
-    late = PodScript(output=((0.0, PARTIAL), (700.0, capture("02")[len(PARTIAL) :])), ends_at=701.0)
+    late = PodScript(output=((0.0, PARTIAL), (700.0, WHOLE[len(PARTIAL) :])), ends_at=701.0)
     async with one_host(tmp_path, late) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run())
@@ -235,7 +230,7 @@ async def test_ten_minutes_without_api_server_do_not_harm_a_run(tmp_path: Path) 
             fake.go_down(600)
         result, host_log = running.result()
         assert result.error_message is None
-        assert host_log.stdout.encode() == capture("02")
+        assert host_log.stdout.encode() == WHOLE
         assert result.result_json is not None
         assert result.result_json["log"]["complete"] is True
         assert "API server unreachable" in host_log.status
@@ -266,19 +261,19 @@ async def test_second_run_of_an_agent_is_blocked(tmp_path: Path) -> None:
     ("pod_script", "config", "message"),
     [
         (
-            PodScript(waiting=((9e9, "ErrImagePull", "no such image"),)),
+            PodScript(waiting=((FOREVER, "ErrImagePull", "no such image"),)),
             {"imagePullTimeoutSec": 90},
             "imagePullTimeoutSec is 90",
         ),
-        (PodScript(waiting=((9e9, "InvalidImageName", "not a name"),)), {}, "InvalidImageName"),
+        (PodScript(waiting=((FOREVER, "InvalidImageName", "not a name"),)), {}, "InvalidImageName"),
         (
-            PodScript(waiting=((9e9, "CreateContainerConfigError", "no key"),)),
+            PodScript(waiting=((FOREVER, "CreateContainerConfigError", "no key"),)),
             {"startTimeoutSec": 7},
             "startTimeoutSec is 7",
         ),
     ],
 )
-async def test_pod_that_never_starts_is_reported_with_budget_or_reason(
+async def test_pod_that_never_starts_is_reported_with_its_time_limit_or_reason(
     tmp_path: Path, pod_script: PodScript, config: dict[str, Any], message: str
 ) -> None:
     async with one_host(tmp_path, pod_script) as (fake, run):
@@ -289,7 +284,7 @@ async def test_pod_that_never_starts_is_reported_with_budget_or_reason(
         assert count_jobs(fake) == 0
 
 
-async def test_unschedulable_pod_is_explained_after_its_budget(tmp_path: Path) -> None:
+async def test_unschedulable_pod_is_explained_after_its_time_limit(tmp_path: Path) -> None:
     config = {"resources.requests.cpu": "9000", "scheduleTimeoutSec": 50}
     async with one_host(tmp_path, GOOD) as (_, run):
         result, host_log = await run(config=config)
@@ -309,6 +304,7 @@ async def test_run_that_may_not_list_jobs_creates_none(tmp_path: Path) -> None:
 
 async def test_job_is_deleted_if_its_secret_is_refused(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
+        # the init container, which could replace the Secret, needs Leases
         fake.faults.denied |= {("create", "secrets"), ("create", "leases")}
         result, _ = await run()
         assert result.error_code == "k8s_prompt_secret_create_failed"
@@ -348,10 +344,8 @@ async def test_job_and_result_contain_no_secret(tmp_path: Path) -> None:
         assert "canary" not in json.dumps(running.result()[0].to_wire())
 
 
-async def test_run_without_right_to_watch_keeps_job_and_output(
-    tmp_path: Path,
-) -> None:
-    """The right to watch is revoked during the run: it is unknown whether the agent still works."""
+async def test_run_whose_right_to_watch_is_revoked_keeps_its_job_and_output(tmp_path: Path) -> None:
+    """After the rights are revoked, nobody knows whether the agent still works."""
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run())
@@ -364,6 +358,6 @@ async def test_run_without_right_to_watch_keeps_job_and_output(
         assert result.error_code == "k8s_job_state_mismatch"
         assert "cannot" in (result.error_message or "")
         assert "left alone" in (result.error_message or "")
-        assert host_log.stdout.encode() == capture("02").split(b"\n", 1)[0] + b"\n"
+        assert host_log.stdout.encode() == WHOLE.split(b"\n", 1)[0] + b"\n"
         assert "its end could not be observed" in host_log.status
         assert count_jobs(fake) == 1

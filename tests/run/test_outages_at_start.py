@@ -1,30 +1,26 @@
-"""The API server is unreachable or overloaded at the start of a run: retried, then a retryable failure."""
+"""The API server is unreachable or overloaded at the start of a run, or refuses requests.
+
+During an outage the adapter retries its requests; after a time limit the run fails with a retryable error.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.home_cluster import HomeCluster, home_cluster
+from tests.support.home_cluster import home_cluster
 from tests.support.in_memory_runs import GOOD, QUIET, WHOLE, count_jobs, one_host
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog, capture
+from paperclip_claude_k8s.testing import NAMESPACE, HostLog
 
 pytestmark = pytest.mark.looptime
 RETRY_BUDGET = Timings().retry_budget
 NOT_STARTED = {"kind": "bootstrap", "providerWorkStarted": False}
 OVERLOADED = (408, 425, 429, 500, 502, 503, 504)
-
-
-@asynccontextmanager
-async def cluster_with_home(folder: Path) -> AsyncIterator[tuple[FakeCluster, HomeCluster]]:
-    async with home_cluster(folder) as home:
-        yield home.fake, home
+"""HTTP statuses of an overloaded server."""
 
 
 def assert_retryable(result: ExecutionResult, code: str) -> None:
@@ -32,18 +28,16 @@ def assert_retryable(result: ExecutionResult, code: str) -> None:
 
 
 async def test_outage_within_the_retry_budget_only_delays_the_run(tmp_path: Path) -> None:
-    async with cluster_with_home(tmp_path) as (fake, home):
-        fake.go_down(RETRY_BUDGET / 2)
+    async with home_cluster(tmp_path) as home:
+        home.fake.go_down(RETRY_BUDGET / 2)
         result, host_log = await home.run()
         assert result.error_message is None
-        assert host_log.stdout.encode() == capture("02")
+        assert host_log.stdout.encode() == WHOLE
 
 
-async def test_unreachable_server_at_home_pod_read_is_retryable(
-    tmp_path: Path,
-) -> None:
-    async with cluster_with_home(tmp_path) as (fake, home):
-        fake.go_down(3600)
+async def test_unreachable_server_at_home_pod_read_is_retryable(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        home.fake.go_down(3600)
         began = asyncio.get_running_loop().time()
         result, _ = await home.run()
         waited = asyncio.get_running_loop().time() - began
@@ -59,8 +53,8 @@ async def test_unreachable_server_at_home_pod_read_is_retryable(
 
 @pytest.mark.parametrize("status", OVERLOADED)
 async def test_overloaded_server_at_home_pod_read_is_retryable(tmp_path: Path, status: int) -> None:
-    async with cluster_with_home(tmp_path) as (fake, home):
-        fake.faults.refuse("get", "pods", status, times=10_000, message="too much to do")
+    async with home_cluster(tmp_path) as home:
+        home.fake.faults.refuse("get", "pods", status, times=10_000, message="too much to do")
         result, _ = await home.run()
         assert_retryable(result, "k8s_home_pod_unavailable")
         assert "too much to do" in (result.error_message or "")
@@ -78,8 +72,8 @@ async def test_overloaded_server_at_home_pod_read_is_retryable(tmp_path: Path, s
 async def test_refused_home_pod_read_fails_at_once_and_is_not_retryable(
     tmp_path: Path, status: int, message: str, hint: str
 ) -> None:
-    async with cluster_with_home(tmp_path) as (fake, home):
-        fake.faults.refuse("get", "pods", status, times=10_000, message=message)
+    async with home_cluster(tmp_path) as home:
+        home.fake.faults.refuse("get", "pods", status, times=10_000, message=message)
         began = asyncio.get_running_loop().time()
         result, _ = await home.run()
         assert asyncio.get_running_loop().time() - began < 1
@@ -88,8 +82,8 @@ async def test_refused_home_pod_read_fails_at_once_and_is_not_retryable(
 
 
 async def test_missing_home_pod_is_not_retryable(tmp_path: Path) -> None:
-    async with cluster_with_home(tmp_path) as (fake, home):
-        fake.store.remove(PODS, NAMESPACE, "home-0")
+    async with home_cluster(tmp_path) as home:
+        home.fake.store.remove(PODS, NAMESPACE, "home-0")
         result, _ = await home.run()
         assert (result.error_code, result.error_family) == ("k8s_home_pod_unavailable", None)
         assert "there is no such Pod" in (result.error_message or "")
@@ -135,8 +129,8 @@ async def test_missing_right_to_list_jobs_is_reported_with_the_role(tmp_path: Pa
 
 
 @pytest.mark.parametrize("resource", ["jobs", "secrets", "leases"])
-async def test_create_that_another_writer_disturbed_is_repeated(tmp_path: Path, resource: str) -> None:
-    """The admission of quotas responds like this if two objects are created at the same moment."""
+async def test_create_that_conflicts_with_another_write_is_repeated(tmp_path: Path, resource: str) -> None:
+    """The admission plugin for quotas responds like this if two objects are created at the same moment."""
     text = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified'
     async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.refuse("create", resource, 409, times=3, message=text)
@@ -165,7 +159,7 @@ async def test_orphan_that_cannot_be_relabelled_is_kept_for_the_next_run(tmp_pat
         assert fake.calls.count("create", "jobs") == 1
 
 
-# Not an outage -------------------------------------------------------------------------------------------
+# No outages ----------------------------------------------------------------------------------------------
 
 
 QUOTA = 'leases.coordination.k8s.io "x" is forbidden: exceeded quota: few, requested: count/leases=1'
@@ -209,9 +203,9 @@ async def test_slot_lease_refused_by_quota_is_reported_as_quota(tmp_path: Path) 
         assert "list jobs" not in (result.error_message or "")
 
 
-@pytest.mark.parametrize("reported_by", ["lines", "progress"])
-async def test_watch_being_reopened_is_not_an_outage(tmp_path: Path, reported_by: str) -> None:
-    """A process continued by SIGCONT notices that its watch is closed just when a keepalive is due."""
+@pytest.mark.parametrize("reported_by", ["keepalive", "progress"])
+async def test_watch_being_reopened_is_not_reported_as_an_outage(tmp_path: Path, reported_by: str) -> None:
+    """After SIGCONT, a process notices that its watch was closed at the moment when a keepalive is due."""
     reports: list[str] = []
     host_log = HostLog()
 

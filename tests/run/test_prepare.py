@@ -1,4 +1,4 @@
-"""Runs that are refused before a Job is created: settings an old API server would drop, remote targets."""
+"""Runs that are refused before a Job is created: remote targets, and settings that need a newer server."""
 
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class VersionedGateway(Gateway):
 async def run_on(
     folder: Path, version: tuple[int, int] | None, **config: Any
 ) -> tuple[ExecutionResult, HostLog, VersionedGateway, int]:
+    """The result, the host's log, the gateway, and the number of Jobs that were created."""
     async with FakeCluster.start(folder) as fake:
         server, host_log = VersionedGateway(http=fake.connection), HostLog()
         server.version = version
@@ -48,15 +49,11 @@ async def run_on(
 @pytest.mark.parametrize(
     ("config", "version", "message"),
     [
-        (
-            {"enableDocker": True},
-            (1, 28),
-            "enableDocker needs Kubernetes 1.29 or newer, this",
-        ),
+        ({"enableDocker": True}, (1, 28), "enableDocker needs Kubernetes 1.29 or newer, this"),
         ({"queueName": "q"}, (1, 23), "queueName needs Kubernetes 1.24 or newer, this"),
     ],
 )
-async def test_server_too_old_for_a_setting_is_refused(
+async def test_setting_that_needs_a_newer_server_is_refused(
     tmp_path: Path, config: dict[str, Any], version: tuple[int, int], message: str
 ) -> None:
     result, _, _, created = await run_on(tmp_path, version, **config)
@@ -67,7 +64,7 @@ async def test_server_too_old_for_a_setting_is_refused(
 
 
 async def test_unknown_server_version_is_a_warning(tmp_path: Path) -> None:
-    result, host_log, _, created = await run_on(tmp_path, None, enableDocker=True)
+    result, host_log, _, created = await run_on(tmp_path, version=None, enableDocker=True)
     assert result.error_code != "k8s_config_invalid"
     assert created == 1
     assert "Could not read the API server's version" in host_log.status

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from tests.support.home_cluster import home_cluster
-from tests.support.in_memory_runs import GOOD
+from tests.support.in_memory_runs import GOOD, WHOLE
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.testing import NAMESPACE, PodScript, capture
+from paperclip_claude_k8s.testing import NAMESPACE, PodScript
 
 pytestmark = pytest.mark.looptime
 HUGE = {"taskId": "t", "paperclipTaskMarkdown": "x" * 2 * 1024 * 1024}
@@ -85,32 +85,30 @@ async def test_staged_files_of_a_failed_launch_are_removed(tmp_path: Path) -> No
 
 async def test_staged_files_of_a_killed_host_expire_after_a_week(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
-        for name, age in (("ac-old", 8), ("ac-new", 6)):
+        for name, days in (("ac-old", 8), ("ac-new", 6)):
             folder = home.volume / "run-files" / name
             folder.mkdir(parents=True)
             (folder / "prompt.txt").write_text("x")
-            then = home.adapter._settings.now().timestamp() - age * 24 * 3600  # noqa: SLF001
+            then = home.adapter._settings.now().timestamp() - days * 24 * 3600  # noqa: SLF001
             os.utime(folder, (then, then))
         await home.run(context=HUGE)
         assert home.staged == ["ac-new/prompt.txt"]
 
 
-# Init ----------------------------------------------------------------------------------------------------
+# `promptDelivery: init` ---------------------------------------------------------------------------------
 
 
 async def test_init_delivery_uses_an_init_container(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
         result, _ = await home.run(config={"promptDelivery": "init"})
         assert result.error_message is None
-        (job,) = home.jobs[-1:]
+        job = home.jobs[-1]
         (writer,) = job["spec"]["template"]["spec"]["initContainers"]
         assert writer["name"] == "write-prompt"
         assert list(home.fake.store.list(JOBS)) == []
 
 
-async def test_init_delivery_without_leases_is_refused(
-    tmp_path: Path,
-) -> None:
+async def test_init_delivery_without_leases_is_refused(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
         home.fake.faults.denied.add(("create", "leases"))
         result, _ = await home.run(config={"promptDelivery": "init"})
@@ -119,9 +117,7 @@ async def test_init_delivery_without_leases_is_refused(
         assert home.fake.calls.count("create", "jobs") == 0
 
 
-async def test_init_delivery_on_an_old_server_is_refused(
-    tmp_path: Path,
-) -> None:
+async def test_init_delivery_because_secrets_are_denied_is_refused_on_an_old_server(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
         home.fake.faults.replaces_terminating_pods = True  # as servers before 1.29 do
         home.fake.faults.denied.add(("create", "secrets"))
@@ -132,7 +128,7 @@ async def test_init_delivery_on_an_old_server_is_refused(
         assert list(home.fake.store.list(JOBS)) == []
 
 
-async def test_init_delivery_with_a_secret_is_allowed_on_an_old_server(tmp_path: Path) -> None:
+async def test_init_delivery_is_allowed_on_an_old_server_if_secrets_can_be_created(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
         home.fake.faults.replaces_terminating_pods = True  # as servers before 1.29 do
         result, _ = await home.run(config={"promptDelivery": "init"})
@@ -147,10 +143,10 @@ async def test_run_without_right_to_secrets_reports_what_is_missing(tmp_path: Pa
         home.fake.faults.denied.add(("create", "secrets"))
         result, host_log = await home.run()
         assert result.error_message is None
-        assert host_log.stdout.encode() == capture("02")
+        assert host_log.stdout.encode() == WHOLE
         assert "the prompt goes by an init container instead" in host_log.status
         assert "runs without ANTHROPIC_CUSTOM_HEADERS, PAPERCLIP_API_KEY" in host_log.status
-        assert all("canary" not in str(job) for job in home.jobs)
+        assert all("canary" not in str(job) for job in home.jobs)  # as in the auth token
         assert list(home.fake.store.list(JOBS)) == []
 
 

@@ -1,4 +1,4 @@
-"""A Job whose result the host takes by `onResult` is deleted when, and only if, the host has stored it."""
+"""With `onResult`: the Job is deleted after the host has stored the result, and kept if the host fails."""
 
 import asyncio
 from pathlib import Path
@@ -14,13 +14,13 @@ from paperclip_claude_k8s.testing import FakeCluster
 
 pytestmark = pytest.mark.looptime
 
-RETRY: dict[str, Any] = {
+RETRY_OF_RUN_1: dict[str, Any] = {
     "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it.", "retryOfRunId": "run-1"}
 }
 
 
 class Receiver:
-    """A host that takes `seconds` to store a result, or fails to."""
+    """An `onResult` callback that stores a result in `seconds`, and then raises `error` if that is set."""
 
     def __init__(self, fake: FakeCluster, seconds: float = 0.0, error: BaseException | None = None) -> None:
         self.fake = fake
@@ -48,8 +48,8 @@ async def test_job_exists_until_the_host_has_stored_the_result(tmp_path: Path) -
         assert jobs(fake) == []
 
 
-@pytest.mark.parametrize("error", [OSError("the database is gone"), asyncio.CancelledError()])
-async def test_result_that_the_host_did_not_store_is_taken_by_the_next_run(
+@pytest.mark.parametrize("error", [OSError("the database cannot be reached"), asyncio.CancelledError()])
+async def test_next_run_delivers_the_result_that_the_host_failed_to_store(
     tmp_path: Path, error: BaseException
 ) -> None:
     async with two_hosts(tmp_path, GOOD) as (fake, one, two):
@@ -58,13 +58,13 @@ async def test_result_that_the_host_did_not_store_is_taken_by_the_next_run(
         (job,) = jobs(fake)
         assert TAKEN_ANNOTATION not in job["metadata"]["annotations"]
         receiver = Receiver(fake)
-        second, _ = await two.run(runId="run-2", onResult=receiver, **RETRY)
+        second, _ = await two.run(runId="run-2", onResult=receiver, **RETRY_OF_RUN_1)
         assert (second.cost_usd, receiver.results) == (first.cost_usd, [second])
         assert fake.calls.count("create", "jobs") == 1
         assert jobs(fake) == []
 
 
-async def test_host_that_never_stores_the_result_gets_it_after_a_time_limit(tmp_path: Path) -> None:
+async def test_run_ends_after_a_time_limit_if_the_host_never_stores_the_result(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         began = asyncio.get_running_loop().time()
         result, _ = await run(onResult=Receiver(fake, seconds=10_000))
@@ -81,13 +81,13 @@ async def test_shutdown_while_the_host_stores_the_result_keeps_the_job(tmp_path:
             await receiver.called.wait()
             await one.adapter.shutdown()
             assert task.cancelled()
-        second, _ = await two.run(runId="run-2", **RETRY)
+        second, _ = await two.run(runId="run-2", **RETRY_OF_RUN_1)
         assert second.cost_usd == receiver.results[0].cost_usd
         assert fake.calls.count("create", "jobs") == 1
 
 
 async def test_next_run_waits_while_the_host_stores_a_result(tmp_path: Path) -> None:
-    """The next run is one that does not wait for a slot in which an agent works; here the agent has ended."""
+    """`concurrencyWaitSec` is 0, so the run waits only because the agent in its slot has ended."""
     async with two_hosts(tmp_path, GOOD) as (fake, one, _):
         receiver = Receiver(fake, seconds=30)
         async with asyncio.TaskGroup() as group:
@@ -99,7 +99,7 @@ async def test_next_run_waits_while_the_host_stores_a_result(tmp_path: Path) -> 
 
 
 async def test_retained_job_is_announced_before_the_result(tmp_path: Path) -> None:
-    """The host may close the run's log with the result."""
+    """The host may close the run's log when it gets the result."""
     seen: list[str] = []
     async with one_host(tmp_path, GOOD) as (fake, run):
 

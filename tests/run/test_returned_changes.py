@@ -1,4 +1,4 @@
-"""The changes of an uploaded workspace, on a cluster that reports and ends Pods in its own time."""
+"""The changes of an uploaded folder are returned although a Pod's status is late, or the folder is locked."""
 
 import asyncio
 import fcntl
@@ -19,7 +19,7 @@ CHANGES = printed(packed([file_line("README", "agent\n", base="hello\n")], "agen
 
 
 @pytest.mark.parametrize("shown_after", [0.0, 30.0])
-async def test_stopped_agents_changes_are_read_although_its_pod_is_shown_late(
+async def test_changes_of_a_stopped_agent_are_read_although_its_start_is_shown_late(
     shown_after: float, tmp_path: Path
 ) -> None:
     """A busy kubelet reports that the containers run some seconds after they have begun."""
@@ -48,12 +48,12 @@ async def test_stop_is_answered_although_the_folder_is_locked(tmp_path: Path) ->
     script = PodScript(output=((0.0, WHOLE),), ends_at=2.0, changes=CHANGES)
     settings = ProcessSettings(policy=TEMPORARY_FOLDERS)
     stop, log, loop = asyncio.Event(), HostLog(), asyncio.get_running_loop()
-    locked = os.open(folder, os.O_RDONLY)
+    folder_fd = os.open(folder, os.O_RDONLY)
     async with one_host(tmp_path, script, settings) as (fake, run), asyncio.TaskGroup() as group:
         context = {"taskId": "task-1", "paperclipWorkspace": {"cwd": str(folder)}}
         running = group.create_task(run(log, signal=stop, context=context, config={"workspace": "upload"}))
         await wait_for_output(log, "system")
-        fcntl.flock(locked, fcntl.LOCK_SH)
+        fcntl.flock(folder_fd, fcntl.LOCK_SH)
         await asyncio.sleep(4.0)
         assert not running.done()
         stop.set()
@@ -62,7 +62,7 @@ async def test_stop_is_answered_although_the_folder_is_locked(tmp_path: Path) ->
         assert loop.time() - stopped_at < 10
         assert "only in the Pod: writing them to the host's folder takes too long" in log.status
         assert "the next run of this agent in this folder takes it, if the Pod still exists" in log.status
-        os.close(locked)
+        os.close(folder_fd)
         assert len(list(fake.store.list(JOBS))) == 1
         await run(context=context, config={"workspace": "upload"}, runId="run-2")
         assert (folder / "README").read_text() == "agent\n"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.looptime
 AUTO = {"sessionVolume": "auto"}
 
 
-def claims(fake: FakeCluster) -> list[dict[str, Any]]:
+def list_claims(fake: FakeCluster) -> list[dict[str, Any]]:
     return [claim for claim in fake.store.list(CLAIMS) if claim["metadata"]["name"].startswith("ac-sessions")]
 
 
@@ -38,63 +38,63 @@ async def test_auto_creates_one_claim_before_the_job_and_resumes_from_it(tmp_pat
         assert session_of(first)["kept"] is True
         second, _ = await run(config=AUTO, runId="run-2", runtime={"sessionParams": first.session_params})
         assert session_of(second)["resumed"] is True
-        (claim,) = claims(fake)
+        (claim,) = list_claims(fake)
         assert claim["metadata"]["annotations"]["paperclip.io/last-run"] == "run-2"
         assert fake.calls.count("create", "persistentvolumeclaims") == 1
 
 
-async def test_claim_of_auto_that_a_config_names_is_marked_as_used(tmp_path: Path) -> None:
+async def test_claim_created_by_auto_is_marked_as_used_if_a_config_names_it(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         await run(config=AUTO)
-        name = claims(fake)[0]["metadata"]["name"]
+        name = list_claims(fake)[0]["metadata"]["name"]
         result, log = await run(config={"sessionVolume": name}, runId="run-2")
         assert result.error_message is None, log.status
-        assert claims(fake)[0]["metadata"]["annotations"]["paperclip.io/last-run"] == "run-2"
+        assert list_claims(fake)[0]["metadata"]["annotations"]["paperclip.io/last-run"] == "run-2"
 
 
 @pytest.mark.parametrize("key", ["claimName", "podTemplate"])
 @pytest.mark.parametrize("session_volume", ["shared", "auto", "none"])
-async def test_claim_of_auto_that_is_mounted_for_something_else_is_marked_as_used(
+async def test_claim_created_by_auto_is_marked_as_used_if_it_is_mounted_otherwise(
     tmp_path: Path, key: str, session_volume: str
 ) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         await run(config=AUTO, agent={"id": "other"})
-        name = claims(fake)[0]["metadata"]["name"]
+        name = list_claims(fake)[0]["metadata"]["name"]
         volume = {"name": "data", "persistentVolumeClaim": {"claimName": name}}
         config: dict[str, Any] = {"podTemplate": {"spec": {"volumes": [volume]}}}
         if key == "claimName":
             config = {"claimName": name}
         result, log = await run(config={**config, "sessionVolume": session_volume}, runId="run-2")
         assert result.error_message is None, log.status
-        claim = next(claim for claim in claims(fake) if claim["metadata"]["name"] == name)
+        claim = next(claim for claim in list_claims(fake) if claim["metadata"]["name"] == name)
         assert claim["metadata"]["annotations"]["paperclip.io/last-run"] == "run-2"
 
 
-async def test_claim_of_another_run_that_was_faster_is_used(tmp_path: Path) -> None:
+async def test_claim_that_another_run_created_first_is_used(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
 
         def create_first(verb: str, resource: str) -> None:
-            if (verb, resource) == ("create", "persistentvolumeclaims") and not claims(fake):
+            if (verb, resource) == ("create", "persistentvolumeclaims") and not list_claims(fake):
                 fake.faults.access_checks.remove(create_first)
                 body = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-                name = next(name for v, w, name in fake.calls.made if (v, w) == ("get", resource) and name)
+                name = next(name for *call, name in fake.calls.made if call == ["get", resource] and name)
                 fake.store.create(CLAIMS, {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": body})
 
         fake.faults.access_checks.append(create_first)
         result, log = await run(config=AUTO)
         assert result.error_message is None, log.status
-        assert len(claims(fake)) == 1
+        assert len(list_claims(fake)) == 1
 
 
-async def test_claim_being_deleted_is_waited_for_and_created_anew(tmp_path: Path) -> None:
+async def test_claim_being_deleted_blocks_runs_and_is_then_created_anew(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         first, _ = await run(config=AUTO)
-        (old,) = claims(fake)
+        (old,) = list_claims(fake)
         name = old["metadata"]["name"]
         volume = {"name": "v", "persistentVolumeClaim": {"claimName": name}}
         spec: dict[str, Any] = {"containers": [{"name": "debug", "image": "x"}], "volumes": [volume]}
         spec["nodeSelector"] = {"no": "node"}
-        meta = {"name": "debugger", "namespace": NAMESPACE}
+        meta = {"name": "debugger", "namespace": NAMESPACE}  # a claim stays as long as a Pod mounts it
         fake.store.create(PODS, {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
         found = await fake.gateway.read_claim(NAMESPACE, name)
         assert found is not None
@@ -105,14 +105,14 @@ async def test_claim_being_deleted_is_waited_for_and_created_anew(tmp_path: Path
         fake.store.remove(PODS, NAMESPACE, "debugger")
         third, log = await run(config=AUTO, runId="run-3", runtime={"sessionParams": first.session_params})
         assert third.error_message is None, log.status
-        (new,) = claims(fake)
+        (new,) = list_claims(fake)
         assert new["metadata"]["uid"] != old["metadata"]["uid"]
 
 
 async def test_session_of_a_removed_claim_is_not_resumed(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         first, _ = await run(config=AUTO)
-        fake.store.remove(CLAIMS, NAMESPACE, claims(fake)[0]["metadata"]["name"])
+        fake.store.remove(CLAIMS, NAMESPACE, list_claims(fake)[0]["metadata"]["name"])
         second, log = await run(config=AUTO, runId="run-2", runtime={"sessionParams": first.session_params})
         assert session_of(second)["resumed"] is False
         assert "no longer exists" in session_of(second)["whyNotResumed"]
@@ -120,7 +120,7 @@ async def test_session_of_a_removed_claim_is_not_resumed(tmp_path: Path) -> None
         assert "Starting a fresh session" in log.status
 
 
-async def test_without_the_right_to_create_claims_the_session_is_not_kept(tmp_path: Path) -> None:
+async def test_session_is_not_kept_without_the_right_to_create_claims(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.denied.add(("create", "persistentvolumeclaims"))
         result, log = await run(config=AUTO, runtime={"sessionId": SESSION})
@@ -139,10 +139,10 @@ async def test_claim_is_used_without_the_rights_to_read_or_mark_it(tmp_path: Pat
         second, log = await run(config=AUTO, runId="run-2", runtime={"sessionParams": first.session_params})
         assert second.error_message is None, log.status
         assert session_of(second)["resumed"] is True
-        assert len(claims(fake)) == 1
+        assert len(list_claims(fake)) == 1
 
 
-async def test_quota_for_claims_ends_the_run_before_its_job(tmp_path: Path) -> None:
+async def test_run_creates_no_job_if_a_quota_forbids_its_claim(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
 
         def refuse(verb: str, resource: str) -> None:
@@ -157,7 +157,7 @@ async def test_quota_for_claims_ends_the_run_before_its_job(tmp_path: Path) -> N
         assert fake.calls.count("create", "jobs") == 0
 
 
-async def test_missing_claim_of_the_config_ends_the_run_before_its_job(tmp_path: Path) -> None:
+async def test_run_creates_no_job_if_the_claim_of_its_config_is_missing(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         result, _ = await run(config={"sessionVolume": "nowhere"})
         assert result.error_code == "k8s_session_volume_unavailable"

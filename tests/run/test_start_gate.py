@@ -1,4 +1,8 @@
-"""No second agent starts while calls of the start gate fail, overlap or are cut off. On virtual time."""
+"""No second agent starts while calls that close the start gate fail, overlap or are cut off. On virtual time.
+
+The gate is closed when the run Secret, without which no container starts, is deleted, and the Job's
+parallelism is 0.
+"""
 
 import asyncio
 import base64
@@ -17,7 +21,7 @@ from tests.support.disruptions import (
     suspend,
 )
 from tests.support.hosts import Host, started
-from tests.support.in_memory_runs import QUIET, WHOLE, one_host, two_hosts
+from tests.support.in_memory_runs import FOREVER, QUIET, WHOLE, one_host, two_hosts
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ONLY_POD_KEY
@@ -27,9 +31,7 @@ from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 pytestmark = pytest.mark.looptime
 
 
-async def test_gate_is_closed_after_the_server_recovered(
-    tmp_path: Path,
-) -> None:
+async def test_gate_is_closed_after_the_server_recovered(tmp_path: Path) -> None:
     async with one_host(tmp_path, DELAYED_RESULT) as (fake, run):
         after_recovery: dict[str, Any] = {}
 
@@ -38,7 +40,7 @@ async def test_gate_is_closed_after_the_server_recovered(
             fake.faults.access_checks.clear()
             await asyncio.sleep(10)
             after_recovery.update(
-                secrets=list(fake.store.list(SECRETS)), job=only(fake, JOBS)["spec"]["parallelism"]
+                secrets=list(fake.store.list(SECRETS)), parallelism=only(fake, JOBS)["spec"]["parallelism"]
             )
 
         def overload_and_release(fake: FakeCluster) -> None:
@@ -49,23 +51,24 @@ async def test_gate_is_closed_after_the_server_recovered(
         async with asyncio.TaskGroup() as group:
             group.create_task(recover_and_look())
             result, host_log = await run_disrupted(fake, run, overload_and_release)
-        assert after_recovery == {"secrets": [], "job": 0}
+        assert after_recovery == {"secrets": [], "parallelism": 0}
         assert result.error_code is None
-        assert host_log.status.count("Kubernetes may start a second Pod of this Job") == 2
+        refused_calls = 2  # the deletion of the Secret and the patch of the Job
+        assert host_log.status.count("Kubernetes may start a second Pod of this Job") == refused_calls
         assert "the call is repeated until it succeeds" in host_log.status
 
 
 @pytest.mark.parametrize("call", ["delete secrets", "patch jobs"])
 async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: Path, call: str) -> None:
     async with one_host(tmp_path, DELAYED_RESULT) as (fake, run):
-        action, kind = call.split()
-        fake.faults.denied.add((action, kind))
+        verb, resource = call.split()
+        fake.faults.denied.add((verb, resource))
         _, host_log = await run_disrupted(fake, run, release_pod)
         assert host_log.status.count("grant the adapter this right") == 1
-        assert fake.calls.count(action, kind) <= 3
+        assert fake.calls.count(verb, resource) <= 3
 
 
-async def test_only_pod_named_in_the_secret_by_an_earlier_host_is_kept(tmp_path: Path) -> None:
+async def test_pod_that_an_earlier_host_named_in_the_secret_stays_named_there(tmp_path: Path) -> None:
     earlier = base64.b64encode(b"uid of an earlier Pod").decode()
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
         fake.faults.replaces_terminating_pods = True
@@ -79,7 +82,7 @@ async def test_only_pod_named_in_the_secret_by_an_earlier_host_is_kept(tmp_path:
 
 async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None:
     """The deletion of the Secret is slow, and the queue suspends the Job at the same moment."""
-    waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
+    waits = iter([((FOREVER, "ErrImagePull", "slow"),), ()])
 
     def pod_script_of(_pod: object) -> PodScript:
         return PodScript(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)

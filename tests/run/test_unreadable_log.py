@@ -1,7 +1,4 @@
-"""The API server returns no log, or another one than was requested.
-
-If it returns none, the cause is reported, and the Job with its log is kept.
-"""
+"""The API server refuses the log, no longer has the log, or ignores the options of the log request."""
 
 import asyncio
 from pathlib import Path
@@ -21,7 +18,7 @@ pytestmark = pytest.mark.looptime
         (500, "dial tcp 10.0.0.1:10250: connect: connection refused"),
     ],
 )
-async def test_log_that_the_server_never_returns_is_reported_with_its_cause_and_kept(
+async def test_job_is_kept_and_the_cause_reported_if_the_server_refuses_its_log(
     tmp_path: Path, status: int, message: str
 ) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
@@ -37,7 +34,7 @@ async def test_log_that_the_server_never_returns_is_reported_with_its_cause_and_
         assert result.error_message is None  # the retained Job does not block the agent
 
 
-async def test_log_that_was_deleted_with_its_pod_is_reported_as_gone(tmp_path: Path) -> None:
+async def test_log_that_was_deleted_with_its_pod_is_reported_as_unavailable(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.refuse("get", "pods/log", 404, times=10**6, message='pods "x" not found')
         _, host_log = await run()
@@ -59,7 +56,7 @@ SLOW = PodScript(output=tuple((2.0 * n, piece) for n, piece in enumerate(PIECES)
     ],
     ids=lambda options: "+".join(sorted(options)),
 )
-async def test_log_of_a_server_that_ignores_options_is_delivered_across_breaks(
+async def test_log_is_complete_if_the_server_ignores_options_and_streams_break(
     tmp_path: Path, ignored: set[str]
 ) -> None:
     async with one_host(tmp_path, SLOW) as (fake, run):

@@ -21,7 +21,7 @@ from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript
 
 pytestmark = pytest.mark.looptime
 ROOM = replace(Limits(), uploaded_bytes=UPLOAD_LIMITS.packed_bytes)
-"""One folder of the largest size has room, so two folders of any size have none."""
+"""Room for one folder of the largest size. A run waits for that much room, so only one uploads at a time."""
 SETTINGS = ProcessSettings(policy=TEMPORARY_FOLDERS, limits=ROOM)
 WAITING = "Waiting for room to upload the agent's workspace or skills"
 
@@ -60,7 +60,7 @@ async def test_run_waits_until_an_earlier_upload_has_ended(tmp_path: Path) -> No
         began = asyncio.get_running_loop().time()
         result, _ = await second
         assert result.error_message is None
-        assert 299 < asyncio.get_running_loop().time() - began < 320
+        assert 299 < asyncio.get_running_loop().time() - began < 320  # `LONG` takes 300 s
         assert "packed 1 files" in log.status
 
 
@@ -76,9 +76,8 @@ async def test_host_sees_that_the_run_waits(tmp_path: Path) -> None:
         context = {**context_of("bob"), "onRuntimeProgress": on_progress, "onSpawn": None}
         group.create_task(run(**context))
         await asyncio.sleep(150)
-        assert [m["message"] for m in messages] == [
-            "waits until the cluster has room for its workspace or skills"
-        ] * 3
+        expected = "waits until the cluster has room for its workspace or skills"
+        assert [progress["message"] for progress in messages] == [expected] * 3  # after 1 s, 61 s and 121 s
 
 
 async def test_stopped_wait_creates_no_job_and_takes_no_room(tmp_path: Path) -> None:

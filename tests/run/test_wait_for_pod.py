@@ -1,4 +1,4 @@
-"""Temporary obstacles before a Pod's start, on virtual time: they delay the run and do not end it."""
+"""What can delay the start of a Pod, on virtual time: runs survive temporary causes and report others."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.disruptions import change, only
-from tests.support.in_memory_runs import GOOD, WHOLE, count_jobs, one_host
+from tests.support.in_memory_runs import FOREVER, GOOD, WHOLE, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
@@ -16,7 +16,7 @@ from paperclip_claude_k8s.testing import PodScript
 pytestmark = pytest.mark.looptime
 
 
-def start_after(*waits: tuple[float, str, str]) -> PodScript:
+def starting_after(*waits: tuple[float, str, str]) -> PodScript:
     """An agent that starts after these waiting states."""
     return PodScript(waiting=waits, output=((0.0, WHOLE),), ends_at=2.0)
 
@@ -25,19 +25,19 @@ def start_after(*waits: tuple[float, str, str]) -> PodScript:
     "waits",
     [
         pytest.param(
-            [(80.0, "ErrImagePull", "registry is away"), (9.0, "ImagePullBackOff", "")], id="registry"
+            [(80.0, "ErrImagePull", "registry is unreachable"), (9.0, "ImagePullBackOff", "")], id="registry"
         ),
-        pytest.param([(600.0, "ContainerCreating", "")], id="an image that is pulled for ten minutes"),
+        pytest.param([(600.0, "ContainerCreating", "")], id="long image pull"),
         pytest.param([(40.0, "CreateContainerConfigError", 'secret "late" not found')], id="late Secret"),
         pytest.param(
-            [(300.0, "ContainerCreating", ""), (60.0, "CreateContainerError", "busy")], id="in turn"
+            [(300.0, "ContainerCreating", ""), (60.0, "CreateContainerError", "busy")], id="two causes"
         ),
     ],
 )
-async def test_delay_within_its_own_budget_is_tolerated(
+async def test_start_that_is_delayed_within_the_time_limits_succeeds(
     tmp_path: Path, waits: list[tuple[float, str, str]]
 ) -> None:
-    async with one_host(tmp_path, start_after(*waits)) as (_, run):
+    async with one_host(tmp_path, starting_after(*waits)) as (_, run):
         result, host_log = await run()
         assert result.error_message is None
         assert host_log.stdout.encode() == WHOLE
@@ -63,7 +63,7 @@ async def test_run_waits_for_a_node(tmp_path: Path) -> None:
         assert host_log.status.count("Insufficient cpu") == 1, "the Pod's status and an Event say the same"
 
 
-async def test_job_suspended_by_a_queue_waits_for_an_hour(tmp_path: Path) -> None:
+async def test_suspended_job_waits_for_its_queue_longer_than_schedule_timeout_sec(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config={"queueName": "agents", "scheduleTimeoutSec": 30}))
@@ -77,7 +77,7 @@ async def test_job_suspended_by_a_queue_waits_for_an_hour(tmp_path: Path) -> Non
 
 async def test_mount_failure_is_reported_with_the_kubelet_event(tmp_path: Path) -> None:
     message = "Multi-Attach error for volume: it is attached elsewhere"
-    async with one_host(tmp_path, start_after((9e9, "ContainerCreating", ""))) as (fake, run):
+    async with one_host(tmp_path, starting_after((FOREVER, "ContainerCreating", ""))) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config={"imagePullTimeoutSec": 90}))
             await asyncio.sleep(5)
@@ -91,7 +91,7 @@ async def test_mount_failure_is_reported_with_the_kubelet_event(tmp_path: Path) 
 
 
 async def test_output_of_an_agent_that_failed_early_is_delivered(tmp_path: Path) -> None:
-    """The agent failed within a moment, which is not a scheduling failure."""
+    """An agent that fails as soon as it has started is not reported as a scheduling failure."""
     quick = PodScript(output=((0.0, b"claude: no such model\n"),), ends_at=0.0, exit_code=1)
     async with one_host(tmp_path, quick) as (_, run):
         result, host_log = await run()
@@ -110,28 +110,28 @@ async def test_missing_job_condition_does_not_delay_the_result(tmp_path: Path) -
         assert took < 2 + 3, "the agent works for 2 s"
 
 
-POD_SECURITY = 'pods "j" is forbidden: violates PodSecurity "restricted:latest": privileged'
-USED_UP = 'pods "j" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
+POD_SECURITY_REFUSAL = 'pods "j" is forbidden: violates PodSecurity "restricted:latest": privileged'
+QUOTA_REFUSAL = 'pods "j" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
 
 
-async def test_refused_pod_ends_the_run_within_seconds(tmp_path: Path) -> None:
+async def test_run_fails_within_seconds_if_pod_security_refuses_its_pod(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        fake.faults.pod_refusal = POD_SECURITY
+        fake.faults.pod_refusal = POD_SECURITY_REFUSAL
         began = asyncio.get_running_loop().time()
         result, host_log = await run()
         assert asyncio.get_running_loop().time() - began < 5
         assert result.error_code == "k8s_pod_schedule_failed"
         assert result.error_family is None
-        assert POD_SECURITY in (result.error_message or "")
+        assert POD_SECURITY_REFUSAL in (result.error_message or "")
         assert (result.error_message or "").count("violates PodSecurity") == 1
-        assert f"FailedCreate: Error creating: {POD_SECURITY}" in host_log.status
+        assert f"FailedCreate: Error creating: {POD_SECURITY_REFUSAL}" in host_log.status
         assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
         assert count_jobs(fake) == 0
 
 
 async def test_quota_that_is_freed_in_time_lets_the_run_succeed(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        fake.faults.pod_refusal = USED_UP
+        fake.faults.pod_refusal = QUOTA_REFUSAL
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run())
             await asyncio.sleep(60)
@@ -141,18 +141,22 @@ async def test_quota_that_is_freed_in_time_lets_the_run_succeed(tmp_path: Path) 
         assert "exceeded quota: q" in host_log.status
 
 
-async def test_used_up_quota_fails_after_the_schedule_budget(tmp_path: Path) -> None:
+async def test_used_up_quota_fails_the_run_after_schedule_timeout_sec(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        fake.faults.pod_refusal = USED_UP
+        fake.faults.pod_refusal = QUOTA_REFUSAL
         result, _ = await run(config={"scheduleTimeoutSec": 20})
         assert result.error_family == "transient_upstream"
         assert (result.error_message or "").count("exceeded quota") == 1
         assert "scheduleTimeoutSec is 20" in (result.error_message or "")
 
 
-async def test_missing_image_fails_after_its_own_short_budget(tmp_path: Path) -> None:
+MISSING = ("ErrImagePull", 'failed to resolve reference "x:1": docker.io/library/x:1: not found')
+BACK_OFF = ("ImagePullBackOff", 'Back-off pulling image "x:1"')
+
+
+async def test_missing_image_fails_the_run_after_missing_image_timeout_sec(tmp_path: Path) -> None:
     waits = tuple((5.0, *state) for state in [MISSING, BACK_OFF] * 200)
-    async with one_host(tmp_path, start_after(*waits)) as (_, run):
+    async with one_host(tmp_path, starting_after(*waits)) as (_, run):
         began = asyncio.get_running_loop().time()
         result, _ = await run()
         assert 60 <= asyncio.get_running_loop().time() - began < 65
@@ -162,13 +166,9 @@ async def test_missing_image_fails_after_its_own_short_budget(tmp_path: Path) ->
         assert "correct the cause" in (result.error_message or "")
 
 
-MISSING = ("ErrImagePull", 'failed to resolve reference "x:1": docker.io/library/x:1: not found')
-BACK_OFF = ("ImagePullBackOff", 'Back-off pulling image "x:1"')
-
-
-async def test_missing_secret_of_a_volume_fails_after_the_start_budget(tmp_path: Path) -> None:
+async def test_missing_secret_of_a_volume_fails_the_run_after_start_timeout_sec(tmp_path: Path) -> None:
     message = 'MountVolume.SetUp failed for volume "keys" : secret "keys" not found'
-    async with one_host(tmp_path, start_after((9e9, "ContainerCreating", ""))) as (fake, run):
+    async with one_host(tmp_path, starting_after((FOREVER, "ContainerCreating", ""))) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config={"startTimeoutSec": 30}))
             await asyncio.sleep(5)
@@ -180,7 +180,7 @@ async def test_missing_secret_of_a_volume_fails_after_the_start_budget(tmp_path:
 
 async def test_message_that_differs_only_in_a_container_id_is_reported_once(tmp_path: Path) -> None:
     waits = [(1.0, "CreateContainerError", f"cannot create container {n:064x}") for n in range(20)]
-    async with one_host(tmp_path, start_after(*waits)) as (_, run):
+    async with one_host(tmp_path, starting_after(*waits)) as (_, run):
         result, host_log = await run()
         assert result.error_message is None
         assert host_log.status.count("cannot create container") == 1

@@ -1,4 +1,4 @@
-"""Which way a run takes to its workspace if the host's folder is not in the cluster."""
+"""How a run gets its workspace if the host's folder is not in the cluster."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.looptime
 
 
 @pytest.mark.parametrize("url", ["git@host.invalid:acme/app.git", "ssh://host.invalid/acme/app"])
-async def test_auto_starts_without_files_where_ssh_cannot_work(tmp_path: Path, url: str) -> None:
+async def test_workspace_auto_starts_without_files_if_ssh_cannot_work(tmp_path: Path, url: str) -> None:
     context: dict[str, Any] = {"taskId": "t", "paperclipWorkspace": {"cwd": "/home/me/app", "repoUrl": url}}
     async with one_host(tmp_path, GOOD) as (_, run):
         result, log = await run(context=context)

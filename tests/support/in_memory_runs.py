@@ -29,6 +29,8 @@ SLOW_START = PodScript(
     ends_at=4.0,
 )
 """Waits 8 s before its container starts, then prints the whole output at once."""
+FOREVER = 9e9
+"""Seconds; longer than any test."""
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 """Id of a session to resume; `WHOLE` is the output of another session."""
 UNKNOWN_SESSION_OUTPUT = (
