@@ -59,7 +59,7 @@ FAILED_RESULT = json.dumps(
 HOME_ENV = [{"name": "HOME_SECRET", "value": CANARIES["home pod env"]}]
 
 
-def a_context(script: str, **config: Any) -> dict[str, Any]:
+def context_with_canaries(script: str, **config: Any) -> dict[str, Any]:
     """The context of a run that contains every canary."""
     header = {"Authorization": f"Bearer {CANARIES['MCP header']}"}
     tools = {
@@ -215,7 +215,7 @@ async def _get_raw(kind: Kind, query: str = "limit=1") -> str:
 
 
 def denied(*rights: tuple[str, str]) -> Callable[[Home], None]:
-    """Make the server forbid calls that need these rights, each a verb and a resource."""
+    """A function that makes the server forbid calls with these rights, each a verb and a resource."""
 
     def deny(home: Home) -> None:
         assert home.dev is not None
@@ -225,7 +225,7 @@ def denied(*rights: tuple[str, str]) -> Callable[[Home], None]:
 
 
 def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
-    """Make the server refuse calls of this kind with an error that quotes the request, as validation does."""
+    """A function that makes the server refuse calls with an error that quotes the request."""
 
     def refuse(home: Home) -> None:
         assert home.dev is not None
@@ -255,7 +255,8 @@ ONLY_RECOGNISABLE: dict[str, Any] = {
 }
 """A config in which every secret can be recognised by its name, its shape or its value."""
 ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
-    # without the right to create Secrets, the Job contains a secret that cannot be recognised as one
+    # Without the right to create Secrets, values that do not look like secrets are in the Job.
+    # This config has none.
     "secrets forbidden": ("", ONLY_RECOGNISABLE, denied(("create", "secrets"))),
     "a secret refused": ("true", {}, refused("create", "secrets", 422)),
     "leases forbidden": ("sleep 1", {}, denied(("create", "leases"))),
@@ -293,7 +294,7 @@ async def assert_no_leak(
 ) -> None:
     script, config = run
     caplog.set_level(logging.DEBUG)
-    seen, context_fields = Seen(), a_context(script, **config)
+    seen, context_fields = Seen(), context_with_canaries(script, **config)
     context_fields |= {"config": {**home.site.config, **context_fields["config"]}}
     callbacks = {
         "onLog": seen.host_log.on_log,
@@ -314,7 +315,7 @@ async def assert_no_leak(
 
 
 async def test_repr_of_context_and_config_shows_no_canary(home: Home) -> None:
-    context_fields = a_context("true", **home.site.config)
+    context_fields = context_with_canaries("true", **home.site.config)
     shown = repr(ExecutionContext.read({**context_fields, "onLog": HostLog().on_log})) + repr(
         AdapterConfig.read(context_fields["config"])
     )
@@ -322,7 +323,7 @@ async def test_repr_of_context_and_config_shows_no_canary(home: Home) -> None:
 
 
 async def test_environment_test_shows_no_canary(home: Home) -> None:
-    context_fields = a_context("true")
+    context_fields = context_with_canaries("true")
     checkup = await home.site.adapter.test_environment(
         {"config": {**home.site.config, **context_fields["config"]}, "probe": True}
     )
@@ -339,11 +340,11 @@ async def test_environment_test_shows_no_canary(home: Home) -> None:
         ("true", {"extraArgs": {"a": AUTH}}),
         ("true", {"image": "missing/image:1", "imagePullTimeoutSec": 1}),
     ],
-    ids=["no result", "bad end", "wrong setting", "never started"],
+    ids=["no result", "exit code 3", "wrong setting", "never started"],
 )
 async def test_command_line_prints_no_canary(tmp_path: Path, script: str, config: dict[str, Any]) -> None:
     file = tmp_path / "config.json"
-    file.write_text(json.dumps({**a_context(script)["config"], **config}))
+    file.write_text(json.dumps({**context_with_canaries(script)["config"], **config}))
     args = ("run", "--devcluster", "--config", str(file), "--prompt", "Say hello.")
     _, out, err = await claude_k8s(*args, env={"ANTHROPIC_API_KEY": AUTH, "PAPERCLIP_API_KEY": AUTH})
     assert json.loads(out)["status"] == "failed"

@@ -42,7 +42,7 @@ async def test_prompt_just_below_the_limit_arrives_by_secret(home: Home) -> None
     await assert_received(home, "x" * 880 * 1024)
 
 
-async def test_init_container_delivers_a_prompt_in_pieces(home: Home) -> None:
+async def test_prompt_that_needs_several_variables_arrives_whole_by_init_container(home: Home) -> None:
     await assert_received(home, ODD_TEXT * 15_000, promptDelivery="init")
 
 
@@ -57,8 +57,8 @@ async def test_secret_files_by_init_container_are_readable_only_by_the_agent(hom
     _, host_log = await home.site.run(
         {"CLAUDE_SCRIPT": script}, context={"taskId": "t", "paperclipWake": wake}, config=config
     )
-    public = ("600-prompt.txt", "600-relay.sh", "600-start.sh", "600-wake-payload.json")
-    assert host_log.stdout.split() == ["400-mcp.json", *public]
+    less_secret = ("600-prompt.txt", "600-relay.sh", "600-start.sh", "600-wake-payload.json")
+    assert host_log.stdout.split() == ["400-mcp.json", *less_secret]
 
 
 async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Home) -> None:

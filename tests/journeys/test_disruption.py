@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real
 ROUNDS = int(os.environ.get("DISRUPTION_ROUNDS", "1"))
 """How often each disruption is tried at each moment."""
 REPLACED_WITHIN = 15.0
-"""Seconds within which the Job controller replaces a Pod that it no longer finds, and the Pod would start."""
+"""Seconds within which the Job controller replaces a Pod that it no longer finds, and the new Pod starts."""
 
 
 async def delete(pod: str, _job: str) -> None:
@@ -84,7 +84,7 @@ async def test_disrupted_pod_never_runs_beside_its_replacement(real: Site, way: 
         tasks = [group.create_task(disrupt_one(each)) for each in stamps]
     for task, own_stamps in zip(tasks, stamps, strict=True):
         result, host_log = task.result()
-        own_stamps.assert_one_at_a_time(2)
+        own_stamps.assert_one_at_a_time(at_most=2)
         if result.error_code is None:  # an old kubelet can miss a deletion while it starts the container
             assert when in {"as its Pod appears", "while its Pod starts"}
             assert LAST_LINE in host_log.stdout
@@ -121,11 +121,11 @@ async def relabel_job(_pod: str, job: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["while its Pod starts", "in the middle"])
 @pytest.mark.parametrize("disruption", [unlabel_pod, relabel_job, release_pod])
-async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruption, when: str) -> None:
-    """Only a Pod that is released before its agent started ends its run: that agent never starts."""
+async def test_run_survives_the_removal_of_labels(real: Site, disruption: Disruption, when: str) -> None:
+    """A run fails only if its Pod is released before the agent starts; then the agent never starts."""
     stamps = Stamps.fresh()
     result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps, noticed_within=REPLACED_WITHIN)
-    stamps.assert_one_at_a_time(2)
+    stamps.assert_one_at_a_time(at_most=2)
     if disruption is release_pod and len(stamps.spans()) == 1:  # only the second run had an agent
         assert when == "while its Pod starts"
         assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
@@ -139,17 +139,17 @@ async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruptio
 
 
 @pytest.mark.parametrize(
-    ("disruption", "reason", "since"),
+    ("disruption", "reason", "oldest_version"),
     [(scale_down, "JobScaledDown", (1, 20)), (suspend, "JobSuspended", (1, 24))],
 )
-async def test_stopped_job_is_named_as_the_cause(
-    real: Site, disruption: Disruption, reason: str, since: tuple[int, int]
+async def test_suspended_or_scaled_down_job_is_named_as_the_cause(
+    real: Site, disruption: Disruption, reason: str, oldest_version: tuple[int, int]
 ) -> None:
-    if await server_version() < since:
-        pytest.skip(f"this needs a server of version {since} or later")
+    if await server_version() < oldest_version:
+        pytest.skip(f"this needs a server of version {oldest_version} or later")
     stamps = Stamps.fresh()
     result, host_log = await disrupt(real, disruption, MOMENTS["in the middle"], stamps)
-    stamps.assert_one_at_a_time(2)
+    stamps.assert_one_at_a_time(at_most=2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert reason in (result.error_message or "")
 
@@ -157,7 +157,7 @@ async def test_stopped_job_is_named_as_the_cause(
 async def test_deleted_job_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
     result, host_log = await disrupt(real, delete_job, MOMENTS["in the middle"], stamps)
-    stamps.assert_one_at_a_time(2)
+    stamps.assert_one_at_a_time(at_most=2)
     assert result.error_code == "k8s_job_deleted_externally", (result.error_message, host_log.status)
 
 

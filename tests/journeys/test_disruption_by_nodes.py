@@ -15,7 +15,7 @@ GREEDY = "greedy"
 
 
 async def taint_until_pod_is_deleted(pod: str, _job: str) -> None:
-    """Taint the node until the taint has had the Pod deleted, so that the next Pod of the agent can start."""
+    """Taint the node until the Pod is being deleted, so that the next Pod of the agent can start."""
 
     async def deleted() -> bool:
         found = await as_admin("get", "pod", pod, "--ignore-not-found", "-o", "json")
@@ -36,12 +36,10 @@ async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
     result, host_log = await disrupt(
         real, taint_until_pod_is_deleted, MOMENTS["in the middle"], stamps, config={"tolerations": []}
     )
-    stamps.assert_one_at_a_time(2)
+    stamps.assert_one_at_a_time(at_most=2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
-    # "aint" and "reempt" below: with a small or a capital letter
-    assert "aint" in (result.error_message or ""), (
-        "neither the taint manager's condition nor its Event is reported"
-    )
+    message = (result.error_message or "").lower()
+    assert "taint" in message, "neither the taint manager's condition nor its Event is reported"
 
 
 @asynccontextmanager
@@ -74,6 +72,6 @@ async def test_preempting_pod_is_named_as_the_cause(real: Site) -> None:
         result, host_log = await disrupt(
             real, preempt, MOMENTS["in the middle"], stamps, first_config={"resources.requests.cpu": "1500m"}
         )
-    stamps.assert_one_at_a_time(2)
+    stamps.assert_one_at_a_time(at_most=2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
-    assert "reempt" in (result.error_message or "")
+    assert "preempt" in (result.error_message or "").lower()

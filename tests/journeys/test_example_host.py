@@ -1,4 +1,4 @@
-"""The example of a host loads the adapter by its entry point, and runs two agents at the same time."""
+"""The host in `tests/example_host.py` loads the adapter by its entry point, and runs two agents at once."""
 
 from tests.example_host import load_adapter, run_two
 from tests.support.runs import SMALL, Site

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 
 
 async def test_log_is_whole_after_three_api_server_crashes(real: Site) -> None:
-    host_log, end = HostLog(), FileEvent.on_volume()
+    host_log, end_event = HostLog(), FileEvent.on_volume()
 
     async def kill_three_times() -> None:
         for _ in range(3):
@@ -29,9 +29,9 @@ async def test_log_is_whole_after_three_api_server_crashes(real: Site) -> None:
             await asyncio.sleep(2)
             await control_cluster("start", "apiserver")
         await wait_for_more_lines(host_log)
-        end.set()
+        end_event.set()
 
-    run = real.run({"CLAUDE_SCRIPT": numbered_lines(end)}, host_log=host_log)
+    run = real.run({"CLAUDE_SCRIPT": numbered_lines(end_event)}, host_log=host_log)
     result, _ = await with_fault(run, kill_three_times())
     log = assert_whole(result, host_log, expected_lines(result))
     assert log["reconnects"] >= 3
@@ -39,17 +39,17 @@ async def test_log_is_whole_after_three_api_server_crashes(real: Site) -> None:
 
 
 async def test_log_is_whole_after_a_kubelet_restart(real: Site) -> None:
-    host_log, end = HostLog(), FileEvent.on_volume()
+    host_log, end_event = HostLog(), FileEvent.on_volume()
 
-    async def kill() -> None:
+    async def restart_kubelet() -> None:
         await wait_for_more_lines(host_log)
         await control_cluster("kill", "kubelet")
         await asyncio.sleep(5)
         await control_cluster("start", "kubelet")
         await wait_for_more_lines(host_log)
-        end.set()
+        end_event.set()
 
-    run = real.run({"CLAUDE_SCRIPT": numbered_lines(end)}, host_log=host_log)
-    result, _ = await with_fault(run, kill())
+    run = real.run({"CLAUDE_SCRIPT": numbered_lines(end_event)}, host_log=host_log)
+    result, _ = await with_fault(run, restart_kubelet())
     assert_whole(result, host_log, expected_lines(result))
     assert await real.leftovers() == []

@@ -26,7 +26,7 @@ from paperclip_claude_k8s.testing import HostLog
 POLICY = TEMPORARY_FOLDERS.model_copy(update={"repositories": ("http://*",)})
 CHANGE = "git checkout -q -B fix && echo new >new.txt && git add new.txt && git commit -q -m fix"
 STAND_IN = '#!/bin/sh\ncat >/dev/null\neval "$CLAUDE_SCRIPT"\n'
-"""Replaces the real CLI of the image with git: its folder comes first in PATH."""
+"""The file `claude` that agents run in place of the real CLI. Its folder comes first in PATH."""
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_agent_gets_no_credentials_and_job_shows_none(git_site: Site, serv
     assert "git-secret" not in log.stdout  # the folder in which the other containers have the credentials
 
 
-async def test_clone_that_fails_says_why_and_what_to_do(git_site: Site, server: GitServer) -> None:
+async def test_failed_clone_is_reported_with_cause_and_next_step(git_site: Site, server: GitServer) -> None:
     url = server.new_repository("app", {"README": "hello\n"})
     result, _ = await run(git_site, "exit 1", {"repoUrl": url, "repoRef": "nope"}, workspace_setting="git")
     assert result.error_code == "k8s_workspace_unavailable"
@@ -239,4 +239,4 @@ async def test_two_agents_on_one_repository_have_clones_of_their_own(
         assert log.stdout.startswith("README\n")
         assert result.result_json is not None
         assert result.result_json["workspace"]["unpushedCommits"] == 0
-    assert len(server.branches("app")) == 3
+    assert len(server.branches("app")) == 3  # main, and one of each agent

@@ -22,12 +22,12 @@ CAPTURES = {
 
 @pytest.mark.parametrize("name", list(CAPTURES))
 async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: str) -> None:
-    expected_facts = capture_facts(name)
-    final, code = expected_facts["facts"]["final_result"], expected_facts["exit_code"]
+    sidecar = capture_facts(name)
+    final, expected_exit_code = sidecar["facts"]["final_result"], sidecar["exit_code"]
     result, host_log = await site.run(
         {
             "CLAUDE_CAPTURE": site.capture_ref(name),
-            "CLAUDE_EXIT": str(code),
+            "CLAUDE_EXIT": str(expected_exit_code),
             "ANTHROPIC_API_KEY": "canary-key",
         }
     )
@@ -36,7 +36,7 @@ async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: st
     log = result.result_json["log"]
     assert (log["complete"], log["bytes"], log["gaps"]) == (True, len(capture(name)), [])
 
-    facts = expected_facts["facts"]
+    facts = sidecar["facts"]
     assert result.session_id == facts["session_ids"][0]
     assert result.result_json["is_error"] is final["is_error"]
     assert result.cost_usd == pytest.approx(facts["total_cost_usd"])
@@ -47,7 +47,7 @@ async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: st
     assert usage.output_tokens == sum(row["outputTokens"] for row in rows)
     assert usage.cached_input_tokens == sum(row["cacheReadInputTokens"] for row in rows)
     assert (result.error_message is None) is (not final["is_error"])
-    assert result.exit_code == code
+    assert result.exit_code == expected_exit_code
     assert result.summary == (CAPTURES[name] or strict_value(final["result"].strip()))
     assert await site.leftovers() == []
 

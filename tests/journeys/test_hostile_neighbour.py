@@ -1,4 +1,4 @@
-"""Two agents share a volume, and one attacks: it cannot change the other's inputs, nor delay its stop."""
+"""An agent that attacks a victim over a shared volume cannot change the victim's inputs or delay its stop."""
 
 import asyncio
 import shutil
@@ -20,7 +20,7 @@ from paperclip_claude_k8s.testing import HostLog
 
 INIT = '{"type":"system","subtype":"init","session_id":"0c6c1f0e-5d5c-4f63-9c1e-3a2f6a1b7d10"}'
 RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"done","type":"result"}'
-VICTIM = f"""
+VICTIM_SCRIPT = f"""
 echo '{INIT}'
 while [ $# -gt 0 ]; do
   [ "$1" != --append-system-prompt-file ] || echo "instructions: $(cat "$2")"
@@ -40,18 +40,18 @@ while [ ! -e attack-ends ]; do
 done
 rm -f attack-runs; echo '{RESULT}'
 """
-"""Puts its own folders in place of those that the host has written."""
+"""Replaces the folders that the Paperclip host has written by folders of its own."""
 REPLACE_RUN_LOGS = f"""
 echo '{INIT}'; cd "$HOME"; touch attack-runs
 while [ ! -e attack-ends ]; do
-  for file in run-logs/co/VICTIM/*.ndjson; do
+  for file in run-logs/co/VICTIM_ID/*.ndjson; do
     [ -e "$file" ] && rm -rf "$file" && truncate -s 1T "$file"
   done 2>/dev/null
   sleep 0.2
 done
 rm -f attack-runs; echo '{RESULT}'
 """
-"""Puts a sparse file of one terabyte in place of the run log of the agent VICTIM, again and again."""
+"""Puts a sparse file of one terabyte in place of the run log of the agent VICTIM_ID, again and again."""
 
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
@@ -64,7 +64,7 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             shutil.rmtree(stolen)
 
 
-def an_agent() -> dict[str, str]:
+def new_agent() -> dict[str, str]:
     return {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
 
 
@@ -81,12 +81,12 @@ async def test_agent_cannot_change_the_inputs_of_another_agent(home: Home, tmp_p
     config = {"instructionsFilePath": str(instructions)}
     results = []
     async with asyncio.TaskGroup() as group:
-        attacking = group.create_task(home.site.run({"CLAUDE_SCRIPT": REPLACE_ALL}, agent=an_agent()))
+        attacking = group.create_task(home.site.run({"CLAUDE_SCRIPT": REPLACE_ALL}, agent=new_agent()))
         await wait_for(home.volume / "attack-runs")
         try:
             for _ in range(5):
                 victim: Any = home.site.run(
-                    {"CLAUDE_SCRIPT": VICTIM}, agent=an_agent(), config=config, context=context
+                    {"CLAUDE_SCRIPT": VICTIM_SCRIPT}, agent=new_agent(), config=config, context=context
                 )
                 results.append(await victim)
         finally:
@@ -115,10 +115,10 @@ async def test_agents_of_other_companies_see_nothing_of_a_company(home: Home, tm
     context = {"taskId": "t", "paperclipTaskMarkdown": "count " * 200_000}
     config = {"instructionsFilePath": str(instructions), "retainRunLogs": True}
     listing = f"echo '{INIT}'; ls -A \"$HOME\"; find \"$HOME/\" | grep -c co-a; echo '{RESULT}'"
-    ada, bob = an_agent() | {"companyId": "co-a"}, an_agent() | {"companyId": "co-b"}
+    ada, bob = new_agent() | {"companyId": "co-a"}, new_agent() | {"companyId": "co-b"}
     try:
         result, host_log = await site.run(
-            {"CLAUDE_SCRIPT": VICTIM}, agent=ada, config=config, context=context
+            {"CLAUDE_SCRIPT": VICTIM_SCRIPT}, agent=ada, config=config, context=context
         )
         assert result.error_message is None
         assert "instructions: Count calmly.\n" in host_log.stdout
@@ -136,11 +136,11 @@ async def test_agents_of_other_companies_see_nothing_of_a_company(home: Home, tm
 
 
 async def test_agent_cannot_delay_the_stop_of_another_agent(home: Home) -> None:
-    victim, stop, host_log = an_agent(), asyncio.Event(), HostLog()
-    script = REPLACE_RUN_LOGS.replace("VICTIM", victim["id"])
+    victim, stop, host_log = new_agent(), asyncio.Event(), HostLog()
+    script = REPLACE_RUN_LOGS.replace("VICTIM_ID", victim["id"])
     printing = f"echo '{INIT}'; while :; do echo '{{\"type\":\"user\"}}'; sleep 0.1; done"
     async with asyncio.TaskGroup() as group:
-        group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=an_agent()))
+        group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=new_agent()))
         await wait_for(home.volume / "attack-runs")
         running = group.create_task(
             home.site.run(
@@ -160,4 +160,4 @@ async def test_agent_cannot_delay_the_stop_of_another_agent(home: Home) -> None:
         took = loop_time() - stopped_at
         (home.volume / "attack-ends").touch()
     assert result.error_code == ErrorCode.CANCELLED
-    assert took < 2 + 60  # reading one terabyte takes many minutes
+    assert took < 2 + 60  # `stopGraceSec`, and a minute; reading one terabyte takes many minutes

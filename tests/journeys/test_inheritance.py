@@ -1,7 +1,7 @@
-"""What Pods of a real cluster inherit from the host's Pod, and how they run as a user that is not configured.
+"""What Pods of a real cluster inherit from the Paperclip host's Pod, and how they run without `runAsUser`.
 
-The host's Pod here has what people have: a company's CA, the identity that a cloud's webhook adds, single
-files of Secrets, folders of the shared claim, and a long name.
+The host's Pod here has what such Pods often have: the CA of a company, an identity that a cloud's webhook
+adds, single files of Secrets, folders of the shared claim, and a long name.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from paperclip_claude_k8s.testing import HostLog
 pytestmark = pytest.mark.real
 
 CA = "-----BEGIN CERTIFICATE-----\ncompany\n-----END CERTIFICATE-----\n"
-AWS_TOKEN = "/var/run/secrets/eks.amazonaws.com/serviceaccount"  # a path
+AWS_TOKEN_FOLDER = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
 OPENSHIFT_USER = 1000680000
 RESULT = r"""
 printf '{"type":"result","subtype":"success","is_error":false,"result":"%s","session_id":"s"}\n' "$said"
@@ -72,7 +72,7 @@ def host_spec(marker: str) -> Object:
         {"name": "ca", "mountPath": "/etc/company/ca.pem", "subPath": "ca.pem"},
         {"name": "keys", "mountPath": "/etc/keys/api.key", "subPath": "api.key"},
         {"name": "keys", "mountPath": "/all-keys", "readOnly": True},
-        {"name": "aws", "mountPath": AWS_TOKEN, "readOnly": True},
+        {"name": "aws", "mountPath": AWS_TOKEN_FOLDER, "readOnly": True},
         {"name": "cache", "mountPath": "/cache"},
     ]
     token = {"serviceAccountToken": {"audience": "sts.amazonaws.com", "path": "token"}}
@@ -87,7 +87,7 @@ def host_spec(marker: str) -> Object:
         "NODE_EXTRA_CA_CERTS": "/etc/company/ca.pem",
         "CACHED_LIST": "/cache/list",
         "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/host",
-        "AWS_WEB_IDENTITY_TOKEN_FILE": f"{AWS_TOKEN}/token",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": f"{AWS_TOKEN_FOLDER}/token",
         "AWS_REGION": "eu-west-1",
     }
     container: Object = {
@@ -151,7 +151,7 @@ echo written >/paperclip/by-agent
     assert await asyncio.to_thread(written.read_text) == "written\n"
 
 
-async def test_company_ca_arrives_with_its_variable_and_lost_files_are_named(host: HostPod) -> None:
+async def test_company_ca_is_inherited_and_files_that_are_not_inherited_are_reported(host: HostPod) -> None:
     script = 'said="$(sed -n 2p "$NODE_EXTRA_CA_CERTS") $CACHED_LIST"'
     result, host_log = await host.logged_run(script)
     assert result.summary == "company /cache/list"
@@ -160,7 +160,8 @@ async def test_company_ca_arrives_with_its_variable_and_lost_files_are_named(hos
 
 
 async def test_cloud_identity_of_the_host_is_left_out_and_reported(host: HostPod) -> None:
-    script = f'said="$AWS_REGION|$AWS_ROLE_ARN|$AWS_WEB_IDENTITY_TOKEN_FILE|$(ls -d {AWS_TOKEN} 2>/dev/null)"'
+    folder = f"$(ls -d {AWS_TOKEN_FOLDER} 2>/dev/null)"
+    script = f'said="$AWS_REGION|$AWS_ROLE_ARN|$AWS_WEB_IDENTITY_TOKEN_FILE|{folder}"'
     result, host_log = await host.logged_run(script)
     assert result.summary == "eu-west-1|||"
     assert "cloud identity" in host_log.status
@@ -182,14 +183,14 @@ async def test_host_with_a_long_name_is_found_by_its_cut_hostname(real: Site) ->
         assert (result.error_message, result.summary) == (None, "shared")
 
 
-async def test_token_that_the_kubelet_mounts_names_the_pod_since_1_21(host: HostPod) -> None:
+async def test_token_that_the_kubelet_mounts_names_the_pod_since_kubernetes_1_21(host: HostPod) -> None:
     token = await as_admin("exec", host.name, "--", "cat", str(SERVICE_ACCOUNT / "token"))
     since = (await host.site.gateway.server_version()) >= (1, 21)
     assert bound_pod(f"Bearer {token}") == (host.name if since else "")
 
 
-async def test_user_that_the_cluster_chooses_runs_the_agent(real: Site) -> None:
-    """As OpenShift does it, which sets user and group of a Pod that leaves them unset."""
+async def test_agent_runs_as_the_user_that_the_cluster_sets(real: Site) -> None:
+    """OpenShift sets the user and the group of a Pod that leaves them unset."""
     chosen = {"runAsUser": OPENSHIFT_USER, "fsGroup": OPENSHIFT_USER}
     home: Object = {"name": "home", "persistentVolumeClaim": None, "emptyDir": {}}
     script = 'cd && echo x >file && said="$(id -u) $(cat file)"'
@@ -203,7 +204,7 @@ async def test_user_that_the_cluster_chooses_runs_the_agent(real: Site) -> None:
     assert await real.leftovers() == []
 
 
-async def test_image_that_would_run_as_root_ends_a_run_without_a_user_at_once(real: Site) -> None:
+async def test_run_without_run_as_user_fails_at_once_if_the_image_runs_as_root(real: Site) -> None:
     result, _ = await real.run(config={"runAsUser": None})
     assert result.error_code == "k8s_pod_schedule_failed"
     assert "image will run as root" in (result.error_message or "")

@@ -1,7 +1,8 @@
 """Runs in a queue of Kueue on a real cluster: held, drained and preempted.
 
 Skipped unless `KUEUE_RUNS` is set: Kueue runs, and namespace `paperclip` has a local queue `agents` of 2 CPUs
-and a priority class `urgent`. Its custom resources alone prove nothing, because they outlive Kueue.
+and a priority class `urgent`. Whether its custom resources exist does not show that,
+because they outlive Kueue.
 """
 
 import asyncio
@@ -86,17 +87,17 @@ async def preempt(_pod: str, _job: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["when it is reported as running", "in the middle"])
-@pytest.mark.parametrize(("disruption", "phrase"), [(drain, "stopped"), (preempt, "reempted")])
+@pytest.mark.parametrize(("disruption", "phrase"), [(drain, "stopped"), (preempt, "preempted")])
 async def test_job_suspended_by_kueue_runs_one_agent_and_names_the_cause(
     real: Site, disruption: Any, phrase: str, when: str
 ) -> None:
     stamps = Stamps.fresh()
     result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps, config=QUEUED_CONFIG)
-    stamps.assert_one_at_a_time(2)
+    stamps.assert_one_at_a_time(at_most=2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert result.error_family == "transient_upstream"
     assert "JobSuspended" in (result.error_message or "")
-    assert phrase in (result.error_message or "")  # "reempted": with a small or a capital letter
+    assert phrase in (result.error_message or "").lower()
 
 
 async def test_held_queue_delays_the_run(real: Site) -> None:

@@ -36,9 +36,9 @@ PREFIX = f"wide-{'w' * 1500}-"
 """Lines with this prefix are so long that the kubelet finds a log of `LOG_LIMIT` too large at each check."""
 
 
-def script_of(end: FileEvent) -> str:
+def printing_script(end_event: FileEvent) -> str:
     """A script that prints long numbered lines until the event."""
-    return f"w=$(head -c 1500 /dev/zero | tr '\\0' w); {numbered_lines(end, prefix='wide-$w-')}"
+    return f"w=$(head -c 1500 /dev/zero | tr '\\0' w); {numbered_lines(end_event, prefix='wide-$w-')}"
 
 
 async def wait_for_rotation(real: Site, pod: str, after_line: int) -> None:
@@ -74,13 +74,13 @@ async def small_logs() -> AsyncIterator[None]:
 
 @pytest.mark.usefixtures("small_logs")
 @pytest.mark.parametrize("tee", [True, False])
-async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
+async def test_rotated_lines_are_restored_from_the_volume_or_reported_as_a_gap(
     real: Site,
     tmp_path: Path,
     tee: bool,  # noqa: FBT001
 ) -> None:
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
-    end = FileEvent.on_volume()
+    end_event = FileEvent.on_volume()
     async with through_proxy(real, tmp_path) as (proxy, config):
         host_log = HostLog()
 
@@ -89,13 +89,13 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
             proxy.unplug()
             await asyncio.sleep(1)  # bytes that are under way still arrive
             received = host_log.stdout.count("\n")
-            await wait_for_rotation(real, pod_of(host_log), received + 30)
+            await wait_for_rotation(real, pod_of(host_log), after_line=received + 30)
             proxy.plug_in()
             await wait_for_more_lines(host_log)
-            end.set()
+            end_event.set()
 
         config |= {"sharedVolumeDir": VOLUME, "teeRunLog": tee}
-        run = real.run({"CLAUDE_SCRIPT": script_of(end)}, host_log=host_log, config=config)
+        run = real.run({"CLAUDE_SCRIPT": printing_script(end_event)}, host_log=host_log, config=config)
         result, _ = await with_fault(run, unplug())
     expected = expected_lines(result, PREFIX)
     if tee:
@@ -106,25 +106,25 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
 
 
 @pytest.mark.usefixtures("small_logs")
-async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> None:
-    """At a rotation, most log streams of an old kubelet stay at the rotated file, or miss its end."""
+async def test_lines_that_streams_miss_at_a_rotation_are_restored_in_order(real: Site) -> None:
+    """At a rotation, most log streams of an old kubelet stay at the rotated file, or miss its last lines."""
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
-    end = FileEvent.on_volume()
+    end_event = FileEvent.on_volume()
     config = {"sharedVolumeDir": VOLUME, "teeRunLog": True}
-    script = {"CLAUDE_SCRIPT": script_of(end)}
+    script = {"CLAUDE_SCRIPT": printing_script(end_event)}
     logs = [HostLog() for _ in range(5)]
 
     async def see_rotations(host_log: HostLog) -> None:
         await wait_for_output(host_log, "line-1.")
-        for lines in (1, 150):
-            await wait_for_rotation(real, pod_of(host_log), lines)
+        for line in (1, 150):  # two rotations
+            await wait_for_rotation(real, pod_of(host_log), after_line=line)
 
     async with asyncio.TaskGroup() as group:
         runs = [group.create_task(real.run(script, host_log=log, config=config)) for log in logs]
         async with asyncio.TaskGroup() as seeing:
             for log in logs:
                 seeing.create_task(see_rotations(log))
-        end.set()
+        end_event.set()
     for run in runs:
         result, host_log = run.result()
         assert_whole(result, host_log, expected_lines(result, PREFIX))
@@ -137,8 +137,8 @@ def assert_gap_reported(result: ExecutionResult, host_log: HostLog, expected: st
     assert log["complete"] is False
     (gap,) = log["gaps"]
     assert gap["since"] < gap["until"]
-    assert gap["since"][:19] in host_log.status
-    received = host_log.stdout.splitlines()[:-1]
+    assert gap["since"][:19] in host_log.status  # without fractions of a second
+    *received, _result = host_log.stdout.splitlines()
     assert [line for line in expected.splitlines() if line in set(received)] == received
     missing = len(expected) - sum(len(line) + 1 for line in received)
     assert gap["bytes"] == missing

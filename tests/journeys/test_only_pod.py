@@ -25,19 +25,22 @@ async def wait_for_end(gateway: Gateway, namespace: str, job: str) -> Terminated
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("only", ["another-pod", None])
-async def test_agent_starts_unless_the_secret_names_another_pod(only: str | None) -> None:
+NO_POD = None
+
+
+@pytest.mark.parametrize("only_pod", ["another-pod", NO_POD])
+async def test_agent_starts_unless_the_secret_names_another_pod(only_pod: str | None) -> None:
     async with DevCluster.start() as cluster:
         gateway = Gateway(str(cluster.kubeconfig))
         plan = a_plan(home=None, image="local/agent:1", env={"CLAUDE_SCRIPT": "exit 5"})
         plan = replace(plan, namespace=cluster.namespace)
         job = await gateway.create_job(plan.namespace, job_manifest(plan))
         secret = secret_manifest(plan, job.ref)
-        named = {} if only is None else {ONLY_POD_KEY: only}
+        named = {} if only_pod is NO_POD else {ONLY_POD_KEY: only_pod}
         secret["stringData"] = {**plan.secret_data, **named}
         await gateway.create_secret(plan.namespace, secret)
         ended = await wait_for_end(gateway, plan.namespace, job.ref.name)
         await gateway.close()
     summary = relay.read_summary(ended.message, plan.nonce)
     assert summary is not None
-    assert summary.exit_code == ended.exit_code == (5 if only is None else relay.NOT_ONLY_POD_CODE)
+    assert summary.exit_code == ended.exit_code == (5 if only_pod is NO_POD else relay.NOT_ONLY_POD_CODE)

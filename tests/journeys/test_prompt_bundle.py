@@ -69,7 +69,7 @@ async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, bu
     assert await real.leftovers() == []
 
 
-async def test_bundle_without_a_volume_is_in_the_run_secret(site: Site, bundle: dict[str, Any]) -> None:
+async def test_bundle_is_delivered_without_a_shared_volume(site: Site, bundle: dict[str, Any]) -> None:
     env = {"CLAUDE_SCRIPT": SCRIPT, "SESSION": str(uuid.uuid4())}
     result, host_log = await site.run(config={**bundle, "env": env})
     assert result.error_message is None

@@ -1,7 +1,7 @@
 """A new operator follows `docs/quick-start.md` on a real cluster: the commands of the page run as they are.
 
-Not from the page are the image, which is the scripted agent `local/agent:1`, and the volume, which a storage
-class would provide.
+Two things do not come from the page: the image, which is the scripted agent `local/agent:1`, and the volume,
+which a storage class would provide.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ printf '{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
 printf '{"type":"result","subtype":"success","is_error":false,"result":"%s %s","session_id":"s"}\n' \
   "$ANTHROPIC_API_KEY" "$(id -u)"
 """
-"""Answers with the API key that it has and its user, and leaves a file with its sessions, or in HOME."""
+"""Writes a file into the folder of its sessions, or into HOME. Answers with its API key and its user id."""
 
 
 def commands(step: str) -> str:
@@ -87,7 +87,8 @@ class Operator:
 
     async def set_up(self, steps: Sequence[str]) -> None:
         for step in steps:
-            await self.do(step, f"{KEY}\n" if step.startswith("5.") else "")
+            stdin = f"{KEY}\n" if step.startswith("5.") else ""  # step 5 asks for the API key
+            await self.do(step, stdin)
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ async def test_quick_start_leads_to_an_answer_in_a_restricted_namespace(operator
     (proof,) = (
         Path(VOLUME).with_name(f"{operator.namespace}-sessions").glob("agents/*/*/session/claude/proof")
     )
-    assert proof.read_text() == "kept\n"  # of the run; the probe uses no claim
+    assert proof.read_text() == "kept\n"  # once: the probe of step 8 uses no claim
 
     assert await kubectl(ADMIN, "--namespace", operator.namespace, "get", "jobs", "-o", "name") == ""
     await operator.do("Remove everything")

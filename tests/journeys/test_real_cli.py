@@ -1,6 +1,6 @@
 """The real Claude CLI in Pods of a real cluster, with a scripted model API on this machine.
 
-Each run's verdict, session, tokens and cost must be those of what the API gave out to that run alone.
+The verdict, session, tokens and cost of each run must be those of the API's answers to that run alone.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from paperclip_claude_k8s.testing import HostLog
 pytestmark = pytest.mark.real
 BY_USER = pytest.mark.parametrize("user", [1000, 0])
 """The agent's user: an ordinary one, and root, as whom the CLI does not skip permissions."""
-FEW_RETRIES = {"CLAUDE_CODE_MAX_RETRIES": "2"}
+RETRIES = 2
+FEW_RETRIES = {"CLAUDE_CODE_MAX_RETRIES": str(RETRIES)}
 """Without it the CLI repeats a failed request for minutes."""
 PLUM = answer(text("I remember plum."), tokens=(10, 3000, 12, 0))
 WORK = answer(text("I work."), tool("toolu_1", "Bash", command="echo one"), tokens=(10, 100, 30, 0))
@@ -32,7 +33,7 @@ ENDLESS_TOOL = answer(
 
 @pytest.fixture
 async def agent(tmp_path: Path) -> AsyncIterator[CliAgent]:
-    claude_image()
+    claude_image()  # skips the test if there is none
     async with home_on_real() as home:
         yield CliAgent(home, tmp_path)
         assert await home.site.leftovers() == []
@@ -88,7 +89,7 @@ async def test_skill_and_instructions_reach_the_model(
 
 
 @pytest.mark.slow
-async def test_session_is_resumed_twice_and_each_run_costs_its_own(
+async def test_session_is_resumed_twice_and_each_run_reports_only_its_own_cost(
     agent: CliAgent, bundle: dict[str, Any]
 ) -> None:
     agent.config = bundle
@@ -127,14 +128,13 @@ async def test_refusal_of_the_model_is_reported(agent: CliAgent) -> None:
     run.assert_accounted()
 
 
-@pytest.mark.parametrize("before", [[], [WORK]])
-async def test_overload_is_reported_when_the_cli_gives_up(agent: CliAgent, before: list[Any]) -> None:
-    """`before`: answers that the API gives before it is overloaded."""
-    run = await agent.run(*before, refused(529, "overloaded_error", "Overloaded"), env=FEW_RETRIES)
+@pytest.mark.parametrize("answers_before", [[], [WORK]])
+async def test_overload_is_reported_when_the_cli_gives_up(agent: CliAgent, answers_before: list[Any]) -> None:
+    run = await agent.run(*answers_before, refused(529, "overloaded_error", "Overloaded"), env=FEW_RETRIES)
     result = run.result
     assert (result.error_code, result.error_family) == ("claude_transient_upstream", "transient_upstream")
     assert "529 Overloaded" in (result.error_message or "")
-    assert len(run.api.requests()) == len(before) + 3
+    assert len(run.api.requests()) == len(answers_before) + 1 + RETRIES
     run.assert_accounted()
 
 
@@ -159,7 +159,7 @@ async def test_usage_limit_is_reported_with_the_time_of_its_reset(agent: CliAgen
 
 
 @pytest.mark.slow
-async def test_stop_in_a_tool_ends_the_agent_and_keeps_its_session(agent: CliAgent) -> None:
+async def test_stop_during_a_tool_call_ends_the_agent_and_keeps_its_session(agent: CliAgent) -> None:
     host_log, stop = HostLog(), asyncio.Event()
 
     async def stop_in_the_tool() -> None:
@@ -185,7 +185,7 @@ async def test_stop_in_a_tool_ends_the_agent_and_keeps_its_session(agent: CliAge
 
 
 @pytest.mark.slow
-async def test_timeout_in_a_tool_ends_the_agent(agent: CliAgent) -> None:
+async def test_timeout_during_a_tool_call_ends_the_agent(agent: CliAgent) -> None:
     run = await agent.run(WORK, ENDLESS_TOOL, config={"timeoutSec": 40})
     assert (run.result.error_code, run.result.timed_out) == ("timeout", True)
     assert "after 40s" in (run.result.error_message or "")

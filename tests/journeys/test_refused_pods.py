@@ -1,6 +1,6 @@
 """The API server accepts a Job, but not its Pod, or the Pod's volumes: the message quotes the server.
 
-An obstacle that never passes ends the run within seconds. One that may pass uses up its budget.
+An obstacle that stays fails the run within seconds. If it may pass, the run waits until a time limit.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
 SOON = 60.0
-"""Seconds within which a final refusal ends a run, even on a busy machine. A spent budget takes 120 s."""
+"""Seconds within which a final refusal ends a run, even on a busy machine. A wait for a time limit takes 120."""
 TOO_LARGE = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -46,7 +46,7 @@ async def wait_until_refused() -> None:
     """Wait until the API server applies a limit that was just created."""
 
     async def refused() -> bool:
-        # A refused object has exit code 1, which fails; with --dry-run nothing is created.
+        # `as_admin` raises an error if the server refuses the Pod. With --dry-run the server creates nothing.
         with suppress(AssertionError):
             await as_admin("create", "--dry-run=server", "-f", "-", stdin=json.dumps(TOO_LARGE))
             return False
@@ -63,7 +63,7 @@ async def pod_quota_used_up() -> AsyncIterator[None]:
     async def counted() -> bool:
         return await as_admin("get", "quota", "no-more", "-o", "jsonpath={.status.used.pods}") == "1"
 
-    await wait_until(counted)  # before, the server refuses Pods with other words
+    await wait_until(counted)  # before that, the server refuses Pods with other words
     yield
     await as_admin("delete", "quota", "no-more")
 
@@ -101,7 +101,7 @@ async def limit_range(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     indirect=["limit_range"],
 )
 @pytest.mark.usefixtures("limit_range")
-async def test_pod_beyond_the_limit_range_ends_the_run_at_once(real: Site, text: str) -> None:
+async def test_pod_beyond_the_limit_range_fails_the_run_at_once(real: Site, text: str) -> None:
     await assert_refused_at_once(real, {}, text)
 
 
@@ -114,19 +114,19 @@ async def test_pod_beyond_the_limit_range_ends_the_run_at_once(real: Site, text:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-async def test_pod_that_names_a_missing_object_ends_the_run_at_once(
+async def test_pod_that_names_a_missing_object_fails_the_run_at_once(
     real: Site, config: dict[str, Any], text: str
 ) -> None:
     await assert_refused_at_once(real, config, text)
 
 
-async def test_pod_whose_claim_is_missing_ends_the_run_at_once(real: Site) -> None:
+async def test_pod_whose_claim_is_missing_fails_the_run_at_once(real: Site) -> None:
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": "nothing"}}
     config = {"podTemplate": {"spec": {"volumes": [volume]}}}
     await assert_refused_at_once(real, config, 'persistentvolumeclaim "nothing" not found')
 
 
-async def test_volume_of_a_missing_secret_uses_the_start_budget(real: Site) -> None:
+async def test_volume_of_a_missing_secret_fails_the_run_after_start_timeout_sec(real: Site) -> None:
     volume = {"name": "keys", "secret": {"secretName": "nothing"}}
     mount = {"name": "claude", "volumeMounts": [{"name": "keys", "mountPath": "/keys"}]}
     template = {"spec": {"volumes": [volume], "containers": [mount]}}
@@ -155,7 +155,7 @@ async def restricted_namespace() -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("restricted_namespace")
-async def test_pod_that_violates_pod_security_ends_the_run_at_once(real: Site) -> None:
+async def test_pod_that_violates_pod_security_fails_the_run_at_once(real: Site) -> None:
     await assert_refused_at_once(real, {"runAsUser": 0}, 'violates PodSecurity "restricted:latest"')
     result, _ = await real.run()
     assert result.error_message is None

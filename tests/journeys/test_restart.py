@@ -25,9 +25,9 @@ from paperclip_claude_k8s.testing import HostLog
 
 WAITING = "Waiting up to"
 """Status line of a host that waits for the slot, or checks whether the process that holds it still runs."""
-EXPIRY = 15.0
+LEASE_EXPIRY = 15.0
 """Seconds after which a Lease that is not renewed may be taken over; by default they are 65."""
-GRACE = 120.0
+STOP_GRACE = 120.0
 """Seconds that the agent has after SIGTERM: long enough for a busy machine."""
 NUMBERED_LINES = "".join(f"line {n}\n" for n in range(1, 101))
 ROOT = Path(__file__).parents[2]
@@ -36,12 +36,12 @@ ON_ANOTHER_MACHINE = ("unshare", "--pid", "--fork", "--kill-child")
 """Arguments before a command that give it a PID namespace of its own, as if it ran on another machine."""
 
 
-def a_run_context(site: Site, end: FileEvent) -> dict[str, Any]:
+def a_run_context(site: Site, end_event: FileEvent) -> dict[str, Any]:
     """The context of a run whose agent prints 100 lines in two seconds, and a result after the event.
 
     A test passes it to several hosts.
     """
-    script = f"for n in $(seq 100); do echo line $n; sleep 0.02; done; {end.wait_command}; {RESULT}"
+    script = f"for n in $(seq 100); do echo line $n; sleep 0.02; done; {end_event.wait_command}; {RESULT}"
     return {
         "runId": str(uuid.uuid4()),
         "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"},
@@ -51,7 +51,7 @@ def a_run_context(site: Site, end: FileEvent) -> dict[str, Any]:
 
 
 @pytest.fixture
-def end(site: Site, tmp_path: Path) -> FileEvent:
+def end_event(site: Site, tmp_path: Path) -> FileEvent:
     return FileEvent.of(site, tmp_path)
 
 
@@ -92,16 +92,16 @@ async def another_host(site: Site, ctx: dict[str, Any], prefix: Sequence[str] = 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 async def test_run_of_a_killed_host_is_adopted_with_its_whole_log(
-    site: Site, end: FileEvent, signum: signal.Signals
+    site: Site, end_event: FileEvent, signum: signal.Signals
 ) -> None:
-    ctx, host_log = a_run_context(site, end), HostLog()
+    ctx, host_log = a_run_context(site, end_event), HostLog()
     async with another_host(site, ctx) as process:
         process.send_signal(signum)
         await process.wait()
         async with asyncio.TaskGroup() as group:
             running = group.create_task(site.adapter.execute({**ctx, "onLog": host_log.on_log}))
             await wait_for_output(host_log, "Reattaching")
-            end.set()
+            end_event.set()
     result = running.result()
     assert WAITING not in host_log.status
     assert result.error_message is None
@@ -110,13 +110,13 @@ async def test_run_of_a_killed_host_is_adopted_with_its_whole_log(
 
 
 async def test_result_of_a_run_that_ended_without_a_host_is_delivered_later(
-    site: Site, end: FileEvent
+    site: Site, end_event: FileEvent
 ) -> None:
-    ctx, host_log = a_run_context(site, end), HostLog()
+    ctx, host_log = a_run_context(site, end_event), HostLog()
     async with another_host(site, ctx) as process:
         process.kill()
         await process.wait()
-    end.set()
+    end_event.set()
     await wait_for_job_end(site, ctx)
     result = await site.adapter.execute({**ctx, "runId": "another", "onLog": host_log.on_log})
     assert "Taking the result of finished K8s Job" in host_log.status
@@ -127,14 +127,14 @@ async def test_result_of_a_run_that_ended_without_a_host_is_delivered_later(
     assert await site.leftovers() == []
 
 
-async def test_run_of_a_running_host_is_not_adopted(site: Site, end: FileEvent) -> None:
-    ctx = a_run_context(site, end)
+async def test_run_of_a_running_host_is_not_adopted(site: Site, end_event: FileEvent) -> None:
+    ctx = a_run_context(site, end_event)
     async with another_host(site, ctx) as process:
         config = {**ctx["config"], "concurrencyWaitSec": 0}
         another = {**ctx, "runId": "another", "config": config, "onLog": HostLog().on_log}
         result = await site.adapter.execute(another)
         assert result.error_code == "k8s_concurrent_run_blocked"
-        end.set()
+        end_event.set()
         wire = json.loads(await process.stdout.readline())
         assert wire["exitCode"] == 0
         await process.wait()  # The other host deletes its Lease before it exits.
@@ -144,9 +144,9 @@ async def test_run_of_a_running_host_is_not_adopted(site: Site, end: FileEvent) 
 @pytest.mark.slow
 @pytest.mark.real
 async def test_run_of_a_host_on_another_machine_is_adopted_when_its_lease_expires(real: Site) -> None:
-    end, host_log = FileEvent.on_volume(), HostLog()
-    ctx, loop = a_run_context(real, end), asyncio.get_running_loop()
-    timings = replace(Timings(), lease_expiry=EXPIRY)
+    end_event, host_log = FileEvent.on_volume(), HostLog()
+    ctx, loop = a_run_context(real, end_event), asyncio.get_running_loop()
+    timings = replace(Timings(), lease_expiry=LEASE_EXPIRY)
     adapter = Adapter(ProcessSettings(env=IN_HOME_POD, timings=timings))
     async with another_host(real, ctx, ON_ANOTHER_MACHINE) as process:
         process.kill()
@@ -155,11 +155,11 @@ async def test_run_of_a_host_on_another_machine_is_adopted_when_its_lease_expire
         async with asyncio.TaskGroup() as group:
             running = group.create_task(adapter.execute({**ctx, "onLog": host_log.on_log}))
             await wait_for_output(host_log, "Reattaching")
-            end.set()
+            end_event.set()
     await adapter.shutdown()
     result = running.result()
     adopted = next(at for at, text in host_log.times if "Reattaching" in text)
-    assert adopted - began >= EXPIRY
+    assert adopted - began >= LEASE_EXPIRY
     assert WAITING in host_log.status
     assert result.error_message is None
     assert host_log.stdout.startswith(NUMBERED_LINES)
@@ -174,7 +174,7 @@ async def test_cancelled_agent_gets_sigterm_and_keeps_session_and_usage(site: Si
     loop = asyncio.get_running_loop()
 
     async with asyncio.TaskGroup() as group:
-        config = {"stopGraceSec": GRACE}
+        config = {"stopGraceSec": STOP_GRACE}
         running = group.create_task(
             site.run({"CLAUDE_SCRIPT": script}, host_log=host_log, signal=stop, config=config)
         )
@@ -184,8 +184,8 @@ async def test_cancelled_agent_gets_sigterm_and_keeps_session_and_usage(site: Si
         stop.set()
     result, _ = running.result()
     (received_at,) = re.findall(r"got-sigterm ([0-9.]+)", host_log.stdout)
-    assert float(received_at) - uptime < GRACE / 2  # the agent got SIGTERM at once, not after a timeout
-    assert loop.time() - cancelled < GRACE  # the run ended with its exit, not with the grace period
+    assert float(received_at) - uptime < STOP_GRACE / 2  # the agent got SIGTERM at once, not after a timeout
+    assert loop.time() - cancelled < STOP_GRACE  # the run ended with its exit, not with the grace period
     assert result.error_code == "cancelled"
     assert result.session_id == "kept"
     assert result.execution_recovery is not None

@@ -81,12 +81,12 @@ async def account(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rea
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def baseline(account: RealAccount) -> list[Check]:
     """The failed checks of an account that lacks no right."""
-    await account.grant(all_but(None))
+    await account.grant(list(RIGHTS))
     async with site_of(account.kubeconfig) as site:
         return await failed_checks(site)
 
 
-def all_but(missing: Right | None) -> list[Right]:
+def all_but(missing: Right) -> list[Right]:
     return [right for right in RIGHTS if right != missing]
 
 
@@ -97,7 +97,7 @@ async def site_of(kubeconfig: str) -> AsyncIterator[Site]:
     gateway = Gateway(KUBECONFIG)
     config = {"kubeconfig": kubeconfig, "imagePullPolicy": "Never"}
     try:
-        yield Site("real", adapter, gateway, NAMESPACE, config, str)
+        yield Site("real", adapter, gateway, NAMESPACE, config, capture_ref=str)
     finally:
         await adapter.shutdown()
         await gateway.close()
@@ -133,7 +133,7 @@ def assert_outcome(outcome: Outcome, result: ExecutionResult, host_log: HostLog)
 
 
 @pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
-async def test_missing_right_costs_only_its_feature(
+async def test_missing_right_disables_only_its_feature(
     account: RealAccount, baseline: list[Check], right: Right
 ) -> None:
     outcome = OUTCOMES.get(right.label, Outcome())
@@ -145,12 +145,12 @@ async def test_missing_right_costs_only_its_feature(
         assert_reported(right, await failed_checks(site), baseline)
         result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(KUBECONFIG) as site:
-        left = await site.leftovers(within=0 if outcome.leaves else 120)
+        leftovers = await site.leftovers(within=0 if outcome.leaves else 120)
     try:
         assert_outcome(outcome, result, host_log)
-        assert set(outcome.leaves) == {f"{name.split(' ')[0]}s" for name in left} & {"jobs", "leases"}
+        assert set(outcome.leaves) == {f"{name.split(' ')[0]}s" for name in leftovers} & {"jobs", "leases"}
     finally:
-        if left:
+        if leftovers:
             await as_admin("delete", "jobs,leases", "-l", "paperclip.io/adapter-type=claude_k8s")
 
 
@@ -161,14 +161,14 @@ async def test_missing_right_costs_only_its_feature(
         ("list pods", "k8s_concurrency_guard_unreachable", 'cannot list resource "pods"'),
     ],
 )
-async def test_orphan_is_left_for_a_host_with_the_rights(
+async def test_orphan_stays_until_a_host_with_all_rights_adopts_it(
     account: RealAccount, label: str, code: str, expected: str
 ) -> None:
     (missing,) = [right for right in RIGHTS if right.label == label]
     await account.grant(all_but(missing))
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
-    end = FileEvent.on_volume()
-    script = {"CLAUDE_SCRIPT": f"echo hello; {end.wait_command}; printf '%s\\n' '{RESULT}'"}
+    end_event = FileEvent.on_volume()
+    script = {"CLAUDE_SCRIPT": f"echo hello; {end_event.wait_command}; printf '%s\\n' '{RESULT}'"}
     async with site_of(KUBECONFIG) as first, asyncio.TaskGroup() as group:
         host_log = HostLog()
         running = group.create_task(first.run(script, host_log=host_log, agent=agent))
@@ -184,7 +184,7 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
         async with asyncio.TaskGroup() as group:
             adopting = group.create_task(third.run({}, agent=agent, host_log=host_log))
             await wait_for_output(host_log, "Reattaching")
-            end.set()
+            end_event.set()
         result, _ = adopting.result()
         assert result.summary == "done"
         assert await third.leftovers() == []

@@ -59,7 +59,7 @@ class Sessions:
     folder: Path
     agent: str = field(default_factory=lambda: f"agent-{uuid.uuid4().hex[:8]}")
 
-    async def script(self, script: str, **more: Any) -> tuple[ExecutionResult, HostLog]:
+    async def run_script(self, script: str, **more: Any) -> tuple[ExecutionResult, HostLog]:
         """A run of the stand-in for the CLI."""
         config = {"sessionVolume": "auto", "image": "local/agent:1", **more.pop("config", {})}
         agent = {"id": more.pop("agent", self.agent), "companyId": "co", "name": "Ada"}
@@ -67,7 +67,7 @@ class Sessions:
             {"CLAUDE_SCRIPT": f"{script}; {RESULT}"}, config=config, agent=agent, **more
         )
 
-    async def claude(self, *steps: Answer, **more: Any) -> tuple[ExecutionResult, HostLog, str]:
+    async def run_claude(self, *steps: Answer, **more: Any) -> tuple[ExecutionResult, HostLog, str]:
         """A run of the real CLI: the result, what the host received, and the first request to the API."""
         async with scripted_api(self.folder / f"{uuid.uuid4().hex}.jsonl", *steps) as api:
             env = {**api.env, "CLAUDE_CODE_MAX_RETRIES": "2"}
@@ -82,7 +82,7 @@ async def open_sessions(kubeconfig: str, folder: Path) -> AsyncIterator[Sessions
     adapter, gateway = Adapter(ProcessSettings(env={})), Gateway(KUBECONFIG)
     config = {"kubeconfig": kubeconfig, "imagePullPolicy": "Never"}
     try:
-        yield Sessions(Site("real", adapter, gateway, NAMESPACE, config, str), folder)
+        yield Sessions(Site("real", adapter, gateway, NAMESPACE, config, capture_ref=str), folder)
     finally:
         await adapter.shutdown()
         await gateway.close()
@@ -102,7 +102,7 @@ def session_of(result: ExecutionResult) -> dict[str, Any]:
     return reported
 
 
-def resumes(result: ExecutionResult) -> dict[str, Any]:
+def runtime_to_resume(result: ExecutionResult) -> dict[str, Any]:
     return {"sessionParams": result.session_params}
 
 
@@ -115,13 +115,15 @@ async def test_three_runs_of_one_session_are_resumed_by_the_real_cli(
     async with open_sessions(account.kubeconfig, tmp_path) as sessions:
         claim = claim_of_auto(sessions.agent)
         async with volume_for(claim) as volume:
-            first, log, _ = await sessions.claude(answer(text("I remember plum."), tokens=(10, 3000, 12, 0)))
+            first, log, _ = await sessions.run_claude(
+                answer(text("I remember plum."), tokens=(10, 3000, 12, 0))
+            )
             assert (first.error_message, first.summary) == (None, "I remember plum."), log.status
             assert f"Created claim {claim}" in log.status
             earlier = first
             for words in ("It was plum.", "And it still is."):
                 plain = answer(text(words), tokens=(10, 120, 9, 3000))
-                later, log, request = await sessions.claude(plain, runtime=resumes(earlier))
+                later, log, request = await sessions.run_claude(plain, runtime=runtime_to_resume(earlier))
                 assert (later.error_message, later.summary) == (None, words), log.status
                 assert later.session_id == first.session_id
                 assert "I remember plum." in request
@@ -141,12 +143,12 @@ async def test_three_runs_of_one_session_are_resumed_by_the_real_cli(
 
 
 async def adopt(
-    site: Site, volume: Path, env: dict[str, str], given: dict[str, Any]
+    site: Site, volume: Path, env: dict[str, str], run_fields: dict[str, Any]
 ) -> tuple[ExecutionResult, HostLog]:
-    """Adopt a run, and let its agent go on as soon as it is adopted."""
+    """Adopt a run, and let its agent go on as soon as the run is adopted."""
     log = HostLog()
     async with asyncio.TaskGroup() as group:
-        adopting = group.create_task(site.run(env, host_log=log, **given))
+        adopting = group.create_task(site.run(env, host_log=log, **run_fields))
         await wait_for_output(log, "Reattaching")
         go_on(volume)
     return adopting.result()
@@ -162,22 +164,22 @@ async def test_session_is_resumed_after_its_host_was_replaced(account: RealAccou
             steps = (SLOW_TOOL, answer(text("Plum is done."), tokens=(10, 120, 9, 3000)))
             async with scripted_api(tmp_path / "api.jsonl", *steps) as api, asyncio.TaskGroup() as group:
                 config = {"sessionVolume": "auto", "image": claude_image(), "model": MODEL}
-                given: dict[str, Any] = {
+                run_fields: dict[str, Any] = {
                     "config": config,
                     "agent": {"id": sessions.agent, "companyId": "co"},
                     "runId": "r-1",
                 }
-                running = group.create_task(sessions.site.run(api.env, host_log=host_log, **given))
+                running = group.create_task(sessions.site.run(api.env, host_log=host_log, **run_fields))
                 await wait_for_output(host_log, "toolu_1")
                 await sessions.site.adapter.shutdown()
                 assert running.cancelled()
                 async with open_sessions(account.kubeconfig, tmp_path) as next_host:
-                    adopted, log = await adopt(next_host.site, volume, api.env, given)
+                    adopted, log = await adopt(next_host.site, volume, api.env, run_fields)
             assert (adopted.error_message, adopted.summary) == (None, "Plum is done."), log.status
             async with open_sessions(account.kubeconfig, tmp_path) as next_host:
                 next_host.agent = sessions.agent
                 plain = answer(text("I go on."), tokens=(10, 120, 9, 3000))
-                later, log, request = await next_host.claude(plain, runtime=resumes(adopted))
+                later, log, request = await next_host.run_claude(plain, runtime=runtime_to_resume(adopted))
                 assert (later.error_message, later.summary) == (None, "I go on."), log.status
                 assert later.session_id == adopted.session_id
                 assert "Plum is done." in request
@@ -193,7 +195,7 @@ async def test_agents_of_a_company_see_only_their_own_folder(account: RealAccoun
         write = f"echo secret >{CONFIG_DIR}/of-$PAPERCLIP_AGENT_ID"
         async with asyncio.TaskGroup() as group:
             runs = [
-                group.create_task(sessions.script(f"{write}; {look}", agent=agent, config=company))
+                group.create_task(sessions.run_script(f"{write}; {look}", agent=agent, config=company))
                 for agent in ("left-agent", "right-agent")
             ]
         for run in runs:
@@ -208,11 +210,11 @@ async def test_agents_of_a_company_see_only_their_own_folder(account: RealAccoun
 
 
 @pytest.mark.parametrize("right", CLAIM_RIGHTS, ids=lambda right: right.code)
-async def test_missing_right_to_claims_costs_only_its_feature(
+async def test_missing_right_to_claims_disables_only_its_feature(
     account: RealAccount, tmp_path: Path, right: Right
 ) -> None:
     await account.grant([other for other in ALL_RIGHTS if other != right])
-    creates = right.access.verb == "create"
+    may_create = right.access.verb != "create"
     async with (
         open_sessions(account.kubeconfig, tmp_path) as sessions,
         volume_for(claim_of_auto(sessions.agent)),
@@ -222,25 +224,25 @@ async def test_missing_right_to_claims_costs_only_its_feature(
         )
         assert [check.code for check in checkup.checks if check.code == right.code and check.level == "warn"]
         for number in (1, 2):
-            result, log = await sessions.script("true")
+            result, log = await sessions.run_script("true")
             assert result.error_message is None, log.status
-            assert session_of(result)["kept"] is not creates
-            assert ("this account may not create its claim" in log.status) is creates
-            assert ("could not be noted" in log.status) is (not creates and number == 2)
-        if creates:
+            assert session_of(result)["kept"] is may_create
+            assert ("this account may not create its claim" in log.status) is (not may_create)
+            assert ("could not be noted" in log.status) is (may_create and number == 2)
+        if not may_create:
             assert "session_not_kept" in str((result.result_json or {})["warnings"])
 
 
-async def test_claim_in_use_is_never_pruned(account: RealAccount, tmp_path: Path) -> None:
+async def test_claim_is_pruned_only_after_the_run_that_uses_it(account: RealAccount, tmp_path: Path) -> None:
     await account.grant(ALL_RIGHTS)
     async with open_sessions(account.kubeconfig, tmp_path) as sessions:
         claim = claim_of_auto(sessions.agent)
-        later = ProcessSettings(env={}, now=lambda: datetime.now(UTC) + timedelta(days=40))
-        admin = Process(later)
+        in_40_days = ProcessSettings(env={}, now=lambda: datetime.now(UTC) + timedelta(days=40))
+        admin = Process(in_40_days)
         ports = admin.ports(os.environ["ADMIN_KUBECONFIG_FOR_TESTS"], None)
         async with volume_for(claim) as volume, closing(admin), asyncio.TaskGroup() as group:
             host_log = HostLog()
-            running = group.create_task(sessions.script(f"echo begun; {WAIT}", host_log=host_log))
+            running = group.create_task(sessions.run_script(f"echo begun; {WAIT}", host_log=host_log))
             await wait_for_output(host_log, "begun")
             during_run = await prune_unused(NAMESPACE, ports, timedelta(days=30), dry_run=False)
             assert claim not in during_run["removed"]

@@ -50,7 +50,7 @@ def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> l
 
 
 async def test_healthy_volume_causes_no_warning(home: Home) -> None:
-    script, expected = printing_agent(10, 10, 0.05)
+    script, expected = printing_agent(lines=10, size=10, pause=0.05)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     result, host_log = await home.site.run(
         {"CLAUDE_SCRIPT": script}, agent=ada, config={"retainRunLogs": True}
@@ -63,10 +63,10 @@ async def test_healthy_volume_causes_no_warning(home: Home) -> None:
 
 
 async def test_full_volume_is_reported_and_the_run_succeeds(home: Home) -> None:
-    script, expected = printing_agent(20, 100_000, 0)
+    script, expected = printing_agent(lines=20, size=100_000, pause=0)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     # this run creates the folders as the agent's user
-    await home.site.run({"CLAUDE_SCRIPT": printing_agent(1, 1, 0)[0]}, agent=ada)
+    await home.site.run({"CLAUDE_SCRIPT": printing_agent(lines=1, size=1, pause=0)[0]}, agent=ada)
     with mounted_tmpfs(home.volume / "run-logs" / "co" / ada["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
         result, host_log = await home.site.run({"CLAUDE_SCRIPT": script}, agent=ada)
     (warning,) = assert_whole(result, host_log, expected)
@@ -94,7 +94,8 @@ async def test_damaged_run_log_is_reported_and_the_run_succeeds(
 ) -> None:
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     damaged = f"{ada['id']}.damaged"
-    script, expected = printing_agent(30, 10, 0.1, f'until [ -e "$HOME/{damaged}" ]; do sleep 0.1; done')
+    wait = f'until [ -e "$HOME/{damaged}" ]; do sleep 0.1; done'
+    script, expected = printing_agent(lines=30, size=10, pause=0.1, wait=wait)
 
     async def damage_the_log() -> None:
         logs = home.volume / "run-logs" / "co" / ada["id"]

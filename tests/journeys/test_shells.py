@@ -1,4 +1,4 @@
-"""Commands that are killed at any point of a run, and later commands that continue the run."""
+"""`claude-k8s run` commands that are killed at any point, and later commands that continue the run."""
 
 import asyncio
 import json
@@ -133,7 +133,7 @@ class PodObserver:
 
 
 async def leftovers_after_another_run(cli: CommandRunner, agent: PacedAgent) -> list[str]:
-    """What is left on the cluster after another run: the next process deletes the Lease of a killed one."""
+    """Objects on the cluster after another run, whose process deletes the Leases of killed processes."""
     runner = CommandRunner(cli.folder / "next", cli.env)
     runner.folder.mkdir()
     code, _, err = await runner.run(*new_run_args(runner, agent))
@@ -146,12 +146,13 @@ async def test_command_killed_at_ten_points_yields_one_run(
     site: Site, cli: CommandRunner, agent: PacedAgent
 ) -> None:
     """The agent ends only during the last two commands, so the first eight are killed while it works."""
+    # for each command: the share of the output that the agent may print, and when the command is killed
     steps = [
         *((0.0, reached_phase(cli, phase)) for phase in ("reserved", "submitting", "polling")),
         *((share, saved_share(cli, share)) for share in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)),
         (1.0, reached_phase(cli)),
     ]
-    observer, ends = PodObserver(site), []
+    observer, exits = PodObserver(site), []
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(observer.watch())
         for number, (share, condition) in enumerate(steps):
@@ -159,14 +160,14 @@ async def test_command_killed_at_ten_points_yields_one_run(
             signum = SIGNALS[number % 3]
             arguments = resume_args(cli) if cli.record() else new_run_args(cli, agent)
             code, out, _ = await cli.run_and_kill(signum, condition, *arguments)
-            ends.append((signum, code))
+            exits.append((signum, code))
             if signum is not signal.SIGKILL and code == -signum:
                 reply = json.loads(out)
                 assert reply["status"] in {"failed", "polling"} or reply["result"], reply
         code, reply, _ = await cli.run(*resume_args(cli))
         second_code, second_reply, _ = await cli.run(*resume_args(cli))
         watching.cancel()
-    assert all(code == -signum for signum, code in ends[:8]), ends
+    assert all(code == -signum for signum, code in exits[:8]), exits
     assert (code, reply["status"]) == (0, "succeeded")
     assert (second_code, second_reply) == (0, reply)
     assert len(observer.pods) == 1
@@ -195,7 +196,7 @@ async def test_two_commands_resume_one_run_with_one_result(
     assert first_reply == second_reply
     for name in ("out-1", "out-2"):
         assert (cli.folder / name / "transcript.ndjson").read_bytes() == WHOLE
-    assert _adoptions(cli) == 1
+    assert _count_adoptions(cli) == 1
     assert await site.leftovers() == []
 
 
@@ -223,7 +224,7 @@ async def test_waiting_command_takes_over_from_a_killed_one(
     code, out, _ = second.result()
     assert (code, json.loads(out)["status"]) == (0, "succeeded")
     assert cli.transcript() == WHOLE
-    assert _adoptions(cli) == 1
+    assert _count_adoptions(cli) == 1
     assert await site.leftovers() == []
 
 
@@ -256,7 +257,7 @@ async def submit(cli: CommandRunner, agent: PacedAgent) -> str:
     return run_id.strip()
 
 
-def _adoptions(cli: CommandRunner) -> int:
+def _count_adoptions(cli: CommandRunner) -> int:
     """How often the log of the only run reports that its Job was adopted."""
     (log,) = cli.state.glob("runs/*/log")
     return len(re.findall("Reattaching|Taking the result", log.read_text(encoding="utf-8")))

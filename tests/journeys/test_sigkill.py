@@ -37,12 +37,13 @@ CALLS = (
 """Every call of a run without faults. (2): the second call of this kind. `replace_lease` is repeated."""
 OCCASIONAL_CALLS = {"log read", "list_events"}
 """Further calls on a busy machine: a stream ends before its container, or a Pod starts slowly."""
-RUNS_AGAIN_AFTER = ("delete_job in the background", "delete_lease of slot", "delete_lease of process")
+DELETE_JOB = "delete_job in the background"
+RUNS_AGAIN_AFTER = (DELETE_JOB, "delete_lease of slot", "delete_lease of process")
 """A host that is killed after one of these calls leaves no Job and no result: the agent runs again."""
 CONCURRENT_HOSTS = 5
 """Number of concurrent host processes, which share the cores of this machine."""
 CLEANUP_CALLS = ("delete_lease of slot", "delete_lease of process")
-"""A starting process makes these calls for Leases of killed processes, too. So each gets its own cluster."""
+"""A starting process also makes these calls for Leases of killed processes. So each has its own cluster."""
 OTHER_CALLS = [call for call in CALLS if call not in CLEANUP_CALLS]
 CALL_GROUPS = [
     *(
@@ -158,7 +159,7 @@ async def _kill_and_run_again(cluster: ClusterUnderTest, call: str, moment: Mome
     result = await cluster.adapter.execute({**ctx, "onLog": host_log.on_log})
     agents = cluster.count_agents(ctx["agent"]["id"])
     # a kill before the Job is deleted loses nothing: the Job is adopted
-    again = call in RUNS_AGAIN_AFTER and (moment is Moment.AFTER or call != RUNS_AGAIN_AFTER[0])
+    again = call in RUNS_AGAIN_AFTER and (moment is Moment.AFTER or call != DELETE_JOB)
     found = (code, result.error_code, host_log.stdout == WHOLE_OUTPUT, agents)
     if found != (-signal.SIGKILL, None, True, 2 if again else 1):
         cluster.violations.append(f"{moment} {call}: {found} {result.error_message} {host_log.status}")

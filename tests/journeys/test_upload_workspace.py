@@ -38,7 +38,7 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "my-project"
     write(folder, {"README": "hello\n", "src/a.txt": "a\n", "src/b.txt": "b\n", ".gitignore": "build/\n"})
     write(folder, {"build/big": "ignored\n", ".git/HEAD": "ref: refs/heads/main\n"})
-    # Files that are as new as the run could be taken for the agent's.
+    # A file that is as new as the run could count as changed by the agent.
     os.utime(folder / ".git/HEAD", (1_700_000_000, 1_700_000_000))
     (folder / "link").symlink_to("src/a.txt")
     return folder
@@ -126,13 +126,13 @@ async def test_what_an_agent_must_not_write_stays_in_the_pod(upload_site: Site, 
     assert found == {"README", "fine.txt", "link", ".gitignore", "build/big", ".git/HEAD"}, log.status
     assert str((project / "link").readlink()) == "src/a.txt"
     assert {str(path) for path in project.parent.iterdir()} == before
-    left = workspace_result(result)["left"]
-    assert (left["special"], left["git"]) == (1, 1)
-    assert left["links"] >= 2
+    not_returned = workspace_result(result)["left"]
+    assert (not_returned["special"], not_returned["git"]) == (1, 1)
+    assert not_returned["links"] >= 2
     assert "lost with the Pod" in log.status
 
 
-async def test_host_that_dies_in_mid_run_is_replaced_and_changes_come_back(
+async def test_next_host_brings_changes_back_if_a_host_dies_in_mid_run(
     upload_site: Site, project: Path
 ) -> None:
     ids = {"runId": str(uuid.uuid4()), "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}}
@@ -165,7 +165,9 @@ async def end_host_in_mid_run(site: Site, project: Path, script: str, agent: dic
     await asyncio.sleep(4)
 
 
-async def test_changes_of_a_dead_host_are_there_for_another_task(upload_site: Site, project: Path) -> None:
+async def test_run_of_another_task_brings_back_changes_of_a_dead_host(
+    upload_site: Site, project: Path
+) -> None:
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     log = HostLog()
     await end_host_in_mid_run(upload_site, project, "echo working; sleep 2; echo agent >README", agent)
@@ -184,7 +186,9 @@ async def test_changes_of_a_dead_host_are_there_for_another_task(upload_site: Si
     assert (project / "README").read_text() == "agent\n"
 
 
-async def test_changes_of_another_folder_wait_for_a_run_there(upload_site: Site, project: Path) -> None:
+async def test_changes_are_brought_back_only_by_runs_in_their_folder(
+    upload_site: Site, project: Path
+) -> None:
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     other = project.parent / "other"
     write(other, {"README": "other\n"})
@@ -230,7 +234,7 @@ async def test_fifty_megabytes_in_5000_files_are_changed_and_brought_back(
     result, log = await run(upload_site, script, folder, uploadLimit="128Mi", startTimeoutSec=240)
     assert result.error_message is None, log.status
     assert (workspace_result(result)["written"], workspace_result(result)["counts"]) == (5000, {}), log.status
-    assert {path.stat().st_size for path in folder.glob("d*/f*")} == {10_482}
+    assert {path.stat().st_size for path in folder.glob("d*/f*")} == {10_480 + len("x\n")}
 
 
 async def test_folder_outside_of_the_policy_is_refused(upload_site: Site) -> None:
