@@ -18,7 +18,7 @@ from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
 SOON = 60.0
-"""Seconds within which a final refusal ends a run, even on a busy machine. A wait for a time limit takes 120."""
+"""Seconds within which a final refusal ends a run, even on a busy machine. Time limits are 120 s."""
 TOO_LARGE = {
     "apiVersion": "v1",
     "kind": "Pod",
