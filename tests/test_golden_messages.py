@@ -22,6 +22,7 @@ FAILED = "Claude run failed: "
 
 
 def reported(failure_class: FailureClass, text: str) -> Failure:
+    """A failure that Claude Code reported with this text."""
     return failures.reported_by_claude(ClassifiedFailure(failure_class, text), FAILED + text)
 
 

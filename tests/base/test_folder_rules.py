@@ -1,4 +1,4 @@
-"""Rules about folders compare real paths, whatever links an administrator's paths lead through."""
+"""A folder rule compares real paths, even if the paths in the rule lead through links."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def homes(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "allowed"), [("", False), ("ann", False), ("ann/volume", True), ("ann/volume/x", True)]
 )
-def test_folder_that_is_itself_refused_may_be_reached_by_a_link(
+def test_rule_whose_paths_lead_through_a_link_refuses_the_folders_themselves_only(
     name: str,
     allowed: bool,  # noqa: FBT001
     homes: Path,

@@ -1,18 +1,20 @@
-"""Names of branches: which are refused, and the reason that a person reads."""
+"""Which branch names are refused, and for which reason."""
 
 import pytest
 
 from paperclip_claude_k8s.base.git_names import branch_trouble
 
+ALLOWED = ""
+
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("main", ""),
-        ("feature/a.b-c", ""),
+        ("main", ALLOWED),
+        ("feature/a.b-c", ALLOWED),
         ("HEAD", "git itself uses this name"),
         ("@", "git itself uses this name"),
-        ("feature/HEAD", ""),
+        ("feature/HEAD", ALLOWED),
         ("", "it must have 1 to 200 characters"),
         ("a..b", "it contains '..'"),
         ("a b", "it contains ' '"),

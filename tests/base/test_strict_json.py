@@ -57,14 +57,14 @@ def test_strict_json_limits_nesting() -> None:
 
 
 @pytest.mark.parametrize("levels", [0, 1, MAX_DEPTH, MAX_DEPTH + 1, 900])
-def test_value_is_too_deep_from_the_level_on_that_strict_json_leaves_out(levels: int) -> None:
+def test_value_is_too_deep_if_strict_json_leaves_a_level_out(levels: int) -> None:
     left_out = TOO_DEEP in strict_json(nested(levels)).decode()
     assert is_too_deep(nested(levels)) == left_out == (levels > MAX_DEPTH)
 
 
 def test_objects_count_as_levels_like_lists() -> None:
-    assert not is_too_deep({"a": [{"b": 1}]}, 3)
-    assert is_too_deep({"a": [{"b": {}}]}, 3)
+    assert not is_too_deep({"a": [{"b": 1}]}, levels=3)
+    assert is_too_deep({"a": [{"b": {}}]}, levels=3)
 
 
 def test_strict_json_rejects_other_types() -> None:

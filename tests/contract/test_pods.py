@@ -170,8 +170,8 @@ async def test_foreground_deleted_job_stays_until_its_pod_is_gone(tested: Contra
     stored = await tested.cluster.read_job(tested.namespace, made.ref.name)
     assert stored is None or stored.deleting  # None: its Pod has been deleted already
 
-    async def gone() -> bool:
+    async def deleted() -> bool:
         return await tested.cluster.read_job(tested.namespace, made.ref.name) is None
 
-    await tested.until(gone)
+    await tested.until(deleted)
     assert await tested.pod_of(made) is None

@@ -31,11 +31,11 @@ MAX_REPLAY_MB = 220
 """Memory that a `replay` process may take. Without an input it takes 60 MB."""
 
 
-# ── ids ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── ids ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_recent_texts_forget_the_oldest_and_ignore_what_is_no_id() -> None:
-    texts = RecentTexts(3)
+    texts = RecentTexts(limit=3)
     texts.update(["a", "b", "a", "", "x" * (LIMITS.id_chars + 1), 5, None, "c", "d"])
     assert list(texts) == ["b", "c", "d"]  # adding "a" again did not make it newer
     texts.discard("c")
@@ -65,7 +65,7 @@ def test_whole_events_are_recognised_without_parsing_large_lines() -> None:
     assert counts.is_partial(b'{"n":2}, 3}\n')
 
 
-# ── lines ────────────────────────────────────────────────────────────────────────────────────────────
+# ── lines ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_partial_line_keeps_a_bounded_beginning() -> None:
@@ -102,7 +102,7 @@ def test_long_line_is_split_between_characters(text: str) -> None:
     assert "".join(chunk.decode() for chunk in chunks) == text
 
 
-# ── gaps ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── gaps ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_forged_bookmarks_list_a_bounded_number_of_gaps() -> None:
@@ -116,14 +116,14 @@ def test_forged_bookmarks_list_a_bounded_number_of_gaps() -> None:
     assert counts.gaps[-1].bytes is None  # unknown
 
 
-# ── parsers of the host's page, in Python and in JavaScript ──────────────────────────────────────────
+# ── parsers of the host's page, in Python and in JavaScript ───────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("part", "size"), [("[],", 3_000_000), ('{"a":1},', 3_000_000), ("[],", 1_200_000), ('"x, ",', 600_000)]
+    ("part", "chars"), [("[],", 3_000_000), ('{"a":1},', 3_000_000), ("[],", 1_200_000), ('"x, ",', 600_000)]
 )
-def test_both_page_parsers_show_a_large_line_in_the_same_way(part: str, size: int) -> None:
-    line = '{"type":"assistant","message":{"content":[' + part * (size // len(part)) + "0]}}"
+def test_both_page_parsers_show_a_large_line_in_the_same_way(part: str, chars: int) -> None:
+    line = '{"type":"assistant","message":{"content":[' + part * (chars // len(part)) + "0]}}"
     began = time.thread_time()
     shown = parse_stdout_line(line, TIMESTAMP)
     assert time.thread_time() - began < 5
@@ -136,7 +136,7 @@ def test_page_shows_a_cut_line_with_a_million_escapes() -> None:
     assert entry["kind"] == "assistant"
 
 
-# ── replay ───────────────────────────────────────────────────────────────────────────────────────────
+# ── replay ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def run_replay(file: Path, *arguments: str) -> tuple[dict[str, Any], float]:

@@ -106,6 +106,7 @@ def test_template_that_mounts_only_the_companys_folder_is_allowed() -> None:
 def test_all_claims_are_refused_if_the_shared_claim_is_unknown(
     config: dict[str, Any], home: HomePod | None
 ) -> None:
+    """The host's own Pod mounts no claim, so any claim may be the one that companies share."""
     template = with_volume({"persistentVolumeClaim": {"claimName": "data"}})
     used_home = with_claim(home, "mine") if config else home
     plan = replace(

@@ -49,7 +49,7 @@ CONTROL_FIELDS: dict[str, Any] = {
 }
 
 
-# ── the host's fields ────────────────────────────────────────────────────────────────────────────────
+# ── the host's fields ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("is_error", [False, True, 1, "no"])
@@ -89,7 +89,7 @@ def test_known_fields_of_a_result_are_kept() -> None:
     assert {key: kept[key] for key in fields} == fields
 
 
-# ── numbers ──────────────────────────────────────────────────────────────────────────────────────────
+# ── numbers ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_large_tool_result_is_neither_a_result_nor_plain_text() -> None:
     assert "tool_result" not in wire_of(INIT + image)["errorMessage"]
 
 
-# ── URLs and times ───────────────────────────────────────────────────────────────────────────────
+# ── URLs and times ────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,8 @@ async def test_instructions_on_a_volume_that_only_the_config_names_are_refused(t
         assert_refused(result, home.jobs, "instructionRoots")
 
 
-VOLUME_OF_SERVER = HostFolders(Policy(), {"PAPERCLIP_HOME": "/paperclip"}, "/paperclip")
-"""In a Pod, the server's folder is usually on the volume that agents share."""
+VOLUME_OF_SERVER = HostFolders(Policy(), {"PAPERCLIP_HOME": "/paperclip"}, mount="/paperclip")
+"""The rules of a server in a Pod, whose folder is on the volume that agents share."""
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_folders_for_agents_in_the_folder_of_the_server_are_allowed() -> None:
     assert VOLUME_OF_SERVER.uploads(volume).allows("/paperclip/projects/one")
 
 
-def test_upload_is_no_way_to_the_settings_of_all_agents() -> None:
-    """What an agent changes in its upload is written by the host's user: `.mcp.json` would be trusted."""
+def test_folder_with_settings_of_all_agents_is_not_uploaded() -> None:
+    """The host's user writes the agent's changes of an upload, so its `.mcp.json` would be trusted."""
     for path in ("/paperclip", "/paperclip/.claude", "/paperclip/.paperclip/instances"):
-        assert not HostFolders(Policy(), {}, "/paperclip").uploads("/paperclip").allows(path)
+        assert not HostFolders(Policy(), env={}, mount="/paperclip").uploads("/paperclip").allows(path)
 
 
 async def test_skills_page_lists_only_folders_that_the_policy_allows(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def a_plan_with(
     envFrom: list[dict[str, Any]] | None = None,  # noqa: N803  # as in a Pod
     **spec: Any,
 ) -> RunPlan:
+    """A plan whose `podTemplate` adds this to the agent's container, and `spec` to the Pod spec."""
     agent = {"name": "claude", "env": list(env), "volumeMounts": list(mounts)}
     if envFrom is not None:
         agent["envFrom"] = envFrom

@@ -141,12 +141,18 @@ async def test_files_of_a_running_devcluster_are_behind_a_private_folder(
 
 
 def test_devcluster_runs_no_program_of_the_working_directory(tmp_path: Path) -> None:
-    """A person may start it in a folder that an agent or somebody else has written."""
+    """A person may start `devcluster` in a folder that an agent or somebody else has written."""
     package, runner = tmp_path / "work" / "paperclip_claude_k8s", CommandRunner(tmp_path)
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "__main__.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w')")
-    command = [sys.executable, "-P", "-m", "paperclip_claude_k8s", "devcluster"]  # as the program claude-k8s
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "paperclip_claude_k8s",
+        "devcluster",
+    ]  # -P: as `claude-k8s` is started
     env = {**os.environ, **runner.environment()}
     try:
         up = subprocess.run([*command, "up"], cwd=package.parent, env=env, check=False, capture_output=True)

@@ -1,4 +1,4 @@
-"""Changes of an agent in an uploaded folder that would make programs of the host do something."""
+"""Changes that an agent made in an uploaded folder are not written if git on the host would run programs."""
 
 import subprocess
 from pathlib import Path
@@ -16,13 +16,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "head", ["ref: refs/heads/main\n", "ref:refs/heads/x", "0" * 40, "-> refs/heads/main"]
+    "head", ["ref: refs/heads/main\n", "ref:refs/heads/x", "0" * 40, "link to refs/heads/main"]
 )
-def test_nothing_is_changed_in_a_bare_repository(folder: Path, head: str) -> None:
+def test_no_file_of_a_bare_repository_is_changed(folder: Path, head: str) -> None:
     """Git runs programs that the file `config` of a repository names."""
     write_tree(folder, {"d/r/config": "old", "d/a": "old"})
-    if head.startswith("-> "):
-        (folder / "d/r/HEAD").symlink_to(head.removeprefix("-> "))
+    if head.startswith("link to "):
+        (folder / "d/r/HEAD").symlink_to(head.removeprefix("link to "))
     else:
         (folder / "d/r/HEAD").write_text(head)
     before = tree(folder)
@@ -45,14 +45,16 @@ def test_git_runs_no_program_of_an_agent_in_any_folder(folder: Path) -> None:
     assert not proof.exists()
 
 
-def test_folder_with_another_file_head_is_an_ordinary_one(folder: Path) -> None:
+def test_folder_whose_file_head_is_not_of_git_is_written_to(folder: Path) -> None:
     write_tree(folder, {"HEAD": "version 3", "a": "old"})
     assert apply(folder, packed([file_line("a", "new", "old")], "new")).written == 1
 
 
 def test_number_of_folders_is_limited(folder: Path) -> None:
-    """Each takes a block of the host's disk, so uploadLimit does not limit them."""
-    lines = [file_line("/".join([str(number), *["d"] * 61, "f"]), "") for number in range(330)]
+    """Each folder takes a block of the host's disk, which `uploadLimit` does not count."""
+    lines = [
+        file_line("/".join([str(number), *["d"] * 61, "f"]), "") for number in range(330)
+    ]  # 20,460 folders
     done = apply(folder, packed([*lines, file_line("a", "new")], "new"))
     assert done.refused[0].endswith("(there are too many folders)")
     assert sum(path.is_dir() for path in folder.rglob("*")) <= UPLOAD_LIMITS.entries

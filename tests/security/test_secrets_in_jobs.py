@@ -1,4 +1,4 @@
-"""Where the values of a run's secrets are: in the run Secret, and in nothing that others may read."""
+"""Credentials of a run are in its Kubernetes Secret, and in nothing that other users may read."""
 
 import json
 from collections.abc import Mapping

@@ -47,7 +47,7 @@ ATTACKS = {
 def unsafe(text: str) -> set[str]:
     """Characters of the text that control a terminal or that nobody sees."""
     categories = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    blank = "\u115f\u1160\u3164\uffa0"  # letters that Unicode has for Hangul, and that are not drawn
+    blank = "\u115f\u1160\u3164\uffa0"  # Hangul letters that are not drawn
     return {
         char
         for char in text
@@ -208,14 +208,14 @@ def test_text_of_an_agent_in_a_message_of_the_command_stays_on_its_line(*, termi
 
 
 @pytest.mark.parametrize("padding", [" " * 200, "x" * 200, "\u2764\ufe0f" * 60, "\u6f22" * 60])
-def test_text_of_an_agent_that_is_wrapped_in_a_line_of_the_command_begins_no_line(padding: str) -> None:
+def test_wrapped_message_with_text_of_an_agent_is_indented(padding: str) -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out, force_terminal=True, width=40, color_system=None), quiet=False)
     for show in (live.show_note, live.show_status):
         for count in range(40):
             show(f"Workspace: 1 file not written ({padding[count:]} {FORGED})")
     lines = out.getvalue().splitlines()
-    assert len(lines) > 160
+    assert len(lines) > 160  # each of the 80 messages is wrapped
     assert all(line.startswith(("Workspace:", "  ")) for line in lines)
     assert max(cell_width(line) for line in lines) <= 40
 
