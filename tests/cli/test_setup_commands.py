@@ -79,6 +79,7 @@ def test_config_check_suggests_settings_and_names_wrong_values(
         ("- a\n", "one object"),
         ('{"a": 1,}', "cannot be read"),
         ("a: b: c", "cannot"),
+        ("a: " + "[" * 20_000, "nested too deeply"),
     ],
 )
 def test_config_file_that_is_no_plain_object_is_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -86,6 +87,11 @@ def test_config_file_that_is_no_plain_object_is_refused(tmp_path: Path, content:
     file.write_text(content)
     with pytest.raises(OptionsInvalid, match=message):
         merge_config(file, {})
+
+
+def test_endless_config_file_is_refused() -> None:
+    with pytest.raises(OptionsInvalid, match="larger than 4 MiB"):
+        merge_config(Path("/dev/zero"), {})
 
 
 @pytest.mark.parametrize(

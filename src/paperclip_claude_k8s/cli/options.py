@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from paperclip_claude_k8s.base.strict_json import MAX_DEPTH
 from paperclip_claude_k8s.cli.entry import ReportedError
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder
 from paperclip_claude_k8s.host.unknown_settings import describe_unknown_keys
@@ -71,7 +72,8 @@ def check_claude(claude: Path | None) -> Path | None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        settings = read_settings_text(path.read_bytes())
+        with path.open("rb") as file:  # which may be a pipe or endless
+            settings = read_settings_text(file.read(MAX_CONFIG_BYTES + 1))
     except yaml.MarkedYAMLError as error:
         raise OptionsInvalid(f"--config {path} cannot be read: {_yaml_fault(error)}") from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
@@ -102,9 +104,20 @@ def read_settings_text(content: bytes) -> object:
     text = content.decode("utf-8-sig")
     if text.lstrip().startswith("{"):
         return json.loads(text)
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-        raise ValueError("aliases (*name) are not read: a short text could describe billions of values")
+    _check_yaml(text)
     return json.loads(json.dumps(yaml.safe_load(text), default=str))  # dates become texts
+
+
+def _check_yaml(text: str) -> None:
+    """Raises `ValueError` for a text that is short and takes long to read."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            why = "aliases (*name) are not read: a short text could describe billions of values"
+            raise ValueError(why)  # noqa: TRY004  # it is about the text
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError("it is nested too deeply")
 
 
 def check_known(settings: Mapping[str, Any]) -> None:
