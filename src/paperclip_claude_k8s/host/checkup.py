@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.host.context import ContextInvalid, JsonMap, Map, MaybeText
+from paperclip_claude_k8s.host.context import ContextInvalid, JsonMap, Map, MaybeText, explain_invalid
 from paperclip_claude_k8s.host.wire_model import WireModel
 
 Level: TypeAlias = Literal["info", "warn", "error"]
@@ -54,8 +54,7 @@ class CheckupContext(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
-            raise ContextInvalid(f"ctx{where and '.'}{where} cannot be used: expected an object") from None
+            raise ContextInvalid(explain_invalid(error)) from None
 
 
 class Check(WireModel):

@@ -200,7 +200,7 @@ class ExecutionContext(_HostModel):
         try:
             ctx = cls.model_validate(given if isinstance(given, Mapping) else vars(given))
         except (ValidationError, TypeError, RecursionError) as error:
-            raise ContextInvalid(_explain(error)) from None
+            raise ContextInvalid(explain_invalid(error)) from None
         _check_bounds(ctx)
         return ctx
 
@@ -231,6 +231,7 @@ def _check_bounds(ctx: ExecutionContext) -> None:
 
 
 _EXPECTED = {
+    "": "an object",
     "runId": "the id that the host gave this run, a non-empty string",
     "agent": "an object with at least an id",
     "agent.id": "the agent's id, a non-empty string",
@@ -240,13 +241,13 @@ _EXPECTED = {
 }
 
 
-def _explain(error: ValidationError | TypeError | RecursionError) -> str:
+def explain_invalid(error: ValidationError | TypeError | RecursionError) -> str:
     """Describe the first error by the field's camelCase name, without its value, which may hold tokens."""
     if not isinstance(error, ValidationError):
         return "ctx must be a mapping or an ExecutionContext"
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(to_camel(str(part)) for part in first["loc"]) or "ctx"
+    where = ".".join(to_camel(str(part)) for part in first["loc"])
     fault = "is missing" if first["type"] == "missing" else "cannot be used"
-    return (
-        f"ctx.{where} {fault}: expected {_EXPECTED.get(where, first['msg'][:1].lower() + first['msg'][1:])}"
-    )
+    text = first["msg"].removeprefix("Value error, expected ").removeprefix("Input should be ")
+    expected = _EXPECTED.get(where, text[:1].lower() + text[1:])
+    return f"ctx{where and '.'}{where} {fault}: expected {expected}"
