@@ -35,8 +35,6 @@ def check(options: CheckOptions) -> int:
     except OptionsInvalid as error:
         reply = {"status": "fail", "error": "usage", "detail": str(error)}
         return print_reply(reply, USAGE, options.output_format)
-    except KeyboardInterrupt:
-        return print_reply({"status": "fail", "error": "aborted", "detail": "interrupted"}, FAILED)
     if not options.quiet and options.output_format is None and not is_terminal():
         show(checkup, Console(stderr=True, highlight=False))
     code = FAILED if checkup.status == "fail" else DONE
