@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.runs import SMALL
+from tests.support.strategy_calls import AFTER, make_project
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -104,7 +106,7 @@ class ClusterUnderTest:
 @asynccontextmanager
 async def cluster_under_test() -> AsyncIterator[ClusterUnderTest]:
     async with DevCluster.start() as cluster:
-        adapter = Adapter(ProcessSettings(env={}))
+        adapter = Adapter(ProcessSettings(env={}, policy=TEMPORARY_FOLDERS))
         try:
             yield ClusterUnderTest(cluster, adapter)
         finally:
@@ -148,6 +150,38 @@ async def test_run_after_a_kill_at_any_call_succeeds_and_leaves_no_object(
         async with asyncio.TaskGroup() as group:
             for call in calls:
                 group.create_task(_kill_and_run_again(cluster, call, moment))
+        await _check_cleanup(cluster)
+        assert cluster.violations == []
+
+
+@pytest.mark.parametrize(
+    ("call", "moment"),
+    [
+        ("create_secret (2)", Moment.AFTER),
+        ("create_secret (4)", Moment.BEFORE),
+        ("watch_pods", Moment.AFTER),
+        ("log followed (2)", Moment.AFTER),
+        ("patch_job", Moment.BEFORE),
+    ],
+)
+async def test_changes_of_an_uploaded_folder_survive_a_kill(
+    tmp_path: Path, call: str, moment: Moment
+) -> None:
+    """A process is killed during the upload, while the agent works, or when it reads the changes."""
+    project = tmp_path / "project"
+    make_project(project)
+    async with cluster_under_test() as cluster:
+        ctx, host_log = cluster.ctx(), HostLog()
+        env = {"CLAUDE_SCRIPT": f"sleep 1; printf '{AFTER.strip()}\\n' >README; {SCRIPT}"}
+        ctx["config"] |= {"workspace": "upload", "env": env}
+        ctx["context"]["paperclipWorkspace"] = {"cwd": str(project)}
+        code, _ = await host_process(ctx, killed_at=[call, moment])
+        assert code == -signal.SIGKILL
+        result = await cluster.adapter.execute({**ctx, "onLog": host_log.on_log})
+        assert (result.error_message, host_log.stdout) == (None, WHOLE_OUTPUT), host_log.status
+        assert (project / "README").read_text() == AFTER, host_log.status
+        assert {path.name for path in project.iterdir()} == {"README", "data"}
+        assert cluster.count_agents(ctx["agent"]["id"]) == 1
         await _check_cleanup(cluster)
         assert cluster.violations == []
 

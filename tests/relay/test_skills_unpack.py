@@ -66,6 +66,6 @@ def test_changed_archive_is_not_unpacked(tmp_path: Path) -> None:
 
 
 def test_archive_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
-    code, message = unpack(tmp_path, "dash", SkillArchive(b"no archive"))
+    code, message = unpack(tmp_path, "dash", SkillArchive.of(b"no archive"))
     assert code == 75
     assert message.startswith("the archive of skills cannot be unpacked: ")

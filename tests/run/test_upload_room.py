@@ -50,10 +50,7 @@ async def test_run_waits_until_an_earlier_upload_has_ended(tmp_path: Path) -> No
         second = group.create_task(run(log, **context_of("bob")))
         await asyncio.sleep(200)
         assert count_jobs(fake) == 1
-        assert (
-            f"{WAITING}; until they end, other runs of this host process have 0 of at most 96 MiB"
-            in log.status
-        )
+        assert f"{WAITING}: up to 96 MiB are needed, and other runs of this process have 0" in log.status
         assert "packed" not in log.status
         assert not first.done()
         await first
@@ -126,9 +123,7 @@ async def test_large_skills_take_room_until_the_run_has_ended(tmp_path: Path) ->
         log = HostLog()
         group.create_task(run(log, **context_of("bob")))
         await asyncio.sleep(10)
-        assert (
-            f"{WAITING}; until they end, other runs of this host process have 1 of at most 96" in log.status
-        )
+        assert "other runs of this process have 1 of at most 96 MiB" in log.status
 
 
 async def test_run_that_may_not_create_secrets_goes_on_without_large_skills(tmp_path: Path) -> None:

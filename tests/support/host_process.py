@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
+from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.traced_cluster import CallHook, Moment, TracedCluster
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -40,7 +41,9 @@ async def main(ctx: Mapping[str, Any], env: Mapping[str, str], options: Mapping[
         traced.append(TracedCluster(Gateway(source.kubeconfig, settings.timings), hook))
         return cast("Cluster", traced[-1])
 
-    settings = ProcessSettings(env=env, timings=Timings(**options.get("timings", {})))
+    settings = ProcessSettings(
+        env=env, timings=Timings(**options.get("timings", {})), policy=TEMPORARY_FOLDERS
+    )
     adapter, started = Adapter(settings, connect), False
 
     async def on_log(stream: str, text: str) -> None:

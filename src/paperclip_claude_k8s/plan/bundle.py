@@ -18,6 +18,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
 from paperclip_claude_k8s.plan.shared_files import SharedFile, is_listable, path_of_copy
@@ -37,6 +38,10 @@ SECRET_SKILL_FILES = 500
 """Maximum number of such files: the Job names the path of each."""
 CACHE = "claude-prompt-cache"
 _HOME_ON_VOLUME = ".paperclip"
+
+
+_archives: WeakValueDictionary[str, SkillArchive] = WeakValueDictionary()
+"""Key of the skills → their archive, while a run has it: equal skills are packed and held in memory once."""
 
 
 class PathRefused(ValueError):
@@ -198,16 +203,24 @@ def packed_in_secret(bundle: Bundle, notes: tuple[str, ...] = ()) -> Packed:
 
 def with_archive(packed: Packed) -> Packed:
     """The bundle with its skills in Secrets of their own, not in the run Secret."""
+    key = content_key(packed.skill_files)
+    archive = _archives.get(key)
+    if archive is None:
+        archive = _archives[key] = SkillArchive.of(_packed_skills(packed.skill_files))
+    return replace(packed, root=UNPACKED_BUNDLE, skill_files={}, archive=archive)
+
+
+def _packed_skills(skills: Files) -> bytes:
     content = io.BytesIO()
-    with (  # the same bytes for the same skills
+    with (
         gzip.GzipFile(fileobj=content, mode="wb", compresslevel=6, mtime=0, filename="") as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
-        for path, file in sorted(packed.skill_files.items()):
+        for path, file in sorted(skills.items()):
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(file.content), 0o755 if file.executable else 0o644
             tar.addfile(entry, io.BytesIO(file.content))
-    return replace(packed, root=UNPACKED_BUNDLE, skill_files={}, archive=SkillArchive(content.getvalue()))
+    return content.getvalue()
 
 
 def secret_keys(skills: Files) -> Mapping[str, str]:

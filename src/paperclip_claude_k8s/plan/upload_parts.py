@@ -7,6 +7,7 @@ all of them exist.
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Self
 
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 
@@ -28,15 +29,16 @@ NOT_PACKED = Upload(1, "")
 """The upload of a plan that is only examined, or whose folder was not packed yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class SkillArchive:
     """A gzipped tar of skills, with the paths that they have in the bundle."""
 
     content: bytes = field(repr=False)
+    sha256: str
 
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        return cls(content, hashlib.sha256(content).hexdigest())
 
     @property
     def parts(self) -> int:

@@ -76,10 +76,10 @@ async def take_upload_room(plan: RunPlan, ctx: ExecutionContext, ports: Ports, n
     if not size:
         return Share()
     if not room.has_space(size):
-        used, limit = (round(size / 1024 / 1024) for size in (room.used, room.limit))
+        used, limit, needed = (round(number / 1024 / 1024) for number in (room.used, room.limit, size))
         await narrator.status(
-            "Waiting for room to upload the agent's workspace or skills; until they end, other runs of this "
-            f"host process have {used} of at most {limit} MiB in the cluster"
+            f"Waiting for room to upload the agent's workspace or skills: up to {needed} MiB are needed, and "
+            f"other runs of this process have {used} of at most {limit} MiB in the cluster until they end"
         )
     what, message = "room to upload", "waits until the cluster has room for its workspace or skills"
     return await report_while_waiting(room.take(size), what, message, ctx, narrator)
