@@ -15,9 +15,16 @@ from typing import Any, get_args
 import pytest
 import yaml
 from tests.support.in_memory_runs import GOOD
-from tests.support.packed_changes import file_line, packed, printed, write_tree
+from tests.support.packed_changes import write_tree
 from tests.support.policies import TEMPORARY_FOLDERS
-from tests.support.strategy_calls import AFTER, BEFORE, CLAIM, named_claim_created, pushes_its_clone
+from tests.support.strategy_calls import (
+    CHANGES,
+    CLAIM,
+    NEW_README,
+    OLD_README,
+    named_claim_created,
+    pushes_its_clone,
+)
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.rights import Right, rights_of
@@ -48,7 +55,6 @@ class Strategy:
         return bool(self.config["sessionVolume"] == "auto")
 
 
-CHANGES = printed(packed([file_line("README", AFTER, base=BEFORE)], AFTER))
 STRATEGIES = {
     "shared, shared": Strategy(
         {"sessionVolume": "shared", "workspace": "shared", "claimName": "paperclip-data"},
@@ -74,7 +80,7 @@ async def cluster_with(
     strategy: Strategy, folder: Path, granted: set[tuple[str, str]]
 ) -> AsyncIterator[tuple[FakeCluster, Adapter]]:
     """A cluster that allows only `granted`, and an adapter on it."""
-    write_tree(folder / "project", {"README": BEFORE})
+    write_tree(folder / "project", {"README": OLD_README})
     async with FakeCluster.start(folder, strategy.pod_script) as fake:
         await named_claim_created(fake)
         fake.faults.denied |= EVERYTHING - granted
@@ -167,7 +173,7 @@ async def test_printed_rights_suffice(tmp_path: Path, name: str, capsys: pytest.
         assert any(name.startswith(CLAIM_PREFIX) for name in claims) is strategy.auto_claims
         assert not any("rbac" in check.code for check in await failed_checks(adapter, strategy))
     changed = "upload" in name
-    assert (tmp_path / "project" / "README").read_text() == (AFTER if changed else BEFORE)
+    assert (tmp_path / "project" / "README").read_text() == (NEW_README if changed else OLD_README)
 
 
 @pytest.mark.parametrize(("name", "right"), NAMES_AND_RIGHTS)
@@ -199,6 +205,6 @@ async def test_changes_that_cannot_be_read_stay_in_the_pod(
     async with cluster_with(strategy, tmp_path, granted - {("get", "pods/log")}) as (fake, adapter):
         await run(adapter, strategy, tmp_path)
         fake.faults.denied.clear()
-        assert (tmp_path / "project" / "README").read_text() == BEFORE
+        assert (tmp_path / "project" / "README").read_text() == OLD_README
         await run(adapter, strategy, tmp_path)
-        assert (tmp_path / "project" / "README").read_text() == AFTER
+        assert (tmp_path / "project" / "README").read_text() == NEW_README

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.checks.harness import found, open_harness, problems
-from tests.support.runs import SMALL
+from tests.support.runs import SMALL_REQUESTS
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right
@@ -38,7 +38,7 @@ async def test_role_suffices_for_a_run(strict_cluster: DevCluster) -> None:
             {
                 "runId": str(uuid.uuid4()),
                 "agent": {"id": "ada"},
-                "config": {**SMALL, "kubeconfig": str(strict_cluster.kubeconfig), "image": "x"},
+                "config": {**SMALL_REQUESTS, "kubeconfig": str(strict_cluster.kubeconfig), "image": "x"},
                 "onLog": host_log.on_log,
             }
         )

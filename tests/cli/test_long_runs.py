@@ -41,7 +41,7 @@ async def test_run_with_quiet_prints_nothing_on_stderr(dev: DevClusterCli) -> No
 
 
 async def test_poll_once_exits_2_while_the_run_continues_and_0_after_its_end(dev: DevClusterCli) -> None:
-    run_id = await dev.submit(**dev.endless_agent())
+    run_id = await dev.submit(**dev.env_of_waiting_agent())
     out = dev.cli.folder / "out"
     code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "--poll-once", "--output", str(out))
     assert (code, reply["status"], reply["run_id"]) == (2, "polling", run_id)
@@ -80,7 +80,7 @@ async def test_run_id_and_query_resume_the_wait(dev: DevClusterCli, command: str
 
 
 async def test_timeout_ends_the_wait_but_not_the_run(dev: DevClusterCli) -> None:
-    args = dev.new_run_args("--timeout", "4", **dev.endless_agent())
+    args = dev.new_run_args("--timeout", "4", **dev.env_of_waiting_agent())
     code, reply, _ = await dev.cli.run(*args)
     assert (code, reply["status"], reply["error"]) == (1, "polling", "poll_timeout")
     assert f"claude-k8s cancel {reply['run_id']}" == reply["cancel"]
@@ -199,7 +199,7 @@ async def test_signal_prints_a_reply_and_ends_the_command_by_the_signal(
 
 
 async def test_submitted_run_blocks_other_runs_of_its_agent_until_it_ends(dev: DevClusterCli) -> None:
-    run_id = await dev.submit(**dev.endless_agent())
+    run_id = await dev.submit(**dev.env_of_waiting_agent())
     code, blocked, _ = await dev.cli.run(*dev.new_run_args("-q"))
     assert (code, blocked["error_code"]) == (1, "k8s_concurrent_run_blocked")
     dev.end_agent()
@@ -238,7 +238,7 @@ async def test_cancel_ends_the_run_and_keeps_its_output(
 
 
 async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
-    run_id = await dev.submit("--agent", "ada", **dev.endless_agent())
+    run_id = await dev.submit("--agent", "ada", **dev.env_of_waiting_agent())
     kubeconfig = ["--kubeconfig", str(dev.cluster.kubeconfig)]
     code, reply, _ = await dev.cli.run("jobs", *kubeconfig)
     (job,) = reply["jobs"]

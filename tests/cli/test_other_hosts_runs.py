@@ -41,7 +41,7 @@ async def operator_beside_host(dev: DevClusterCli, folder: Path) -> AsyncIterato
         "kubeconfig": str(dev.cluster.kubeconfig),
         "namespace": dev.cluster.namespace,
         "image": "local/agent:1",
-        "env": dev.endless_agent(),
+        "env": dev.env_of_waiting_agent(),
     }
     dev.new_run_args()  # writes the recording that the agent prints
     context = build_context(HostLog(), runId=RUN, config=config)
@@ -112,7 +112,7 @@ async def test_attached_operator_sees_the_run_to_its_end(dev: DevClusterCli, tmp
 
 
 async def test_second_shell_shows_what_the_first_one_works_on(dev: DevClusterCli) -> None:
-    run_id = await dev.submit(**dev.endless_agent())
+    run_id = await dev.submit(**dev.env_of_waiting_agent())
     args = ["run", "--run-id", run_id]
     async with running_command(*args, "-q", env=dev.cli.environment()) as first:
         await dev.cli.wait_until(lambda: len(dev.cli.transcript()) == len(TRANSCRIPT))

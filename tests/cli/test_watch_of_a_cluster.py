@@ -46,7 +46,7 @@ async def test_watch_shows_start_end_and_deletion_in_columns(dev: DevClusterCli)
 
 
 async def test_watch_as_json_is_one_object_per_change(dev: DevClusterCli) -> None:
-    run = await dev.submit(**dev.endless_agent())
+    run = await dev.submit(**dev.env_of_waiting_agent())
     async with running_command(*watch(dev), env=dev.cli.environment()) as process:
         assert json.loads(await next_line(process))["run_id"] == run
         await dev.delete_jobs()
@@ -70,7 +70,7 @@ async def test_watch_says_that_the_server_is_gone_and_is_back(dev: DevClusterCli
 
 
 async def test_watch_ends_with_its_reader_although_nothing_changes(dev: DevClusterCli) -> None:
-    run = await dev.submit(**dev.endless_agent())
+    run = await dev.submit(**dev.env_of_waiting_agent())
     await dev.wait_for_output()
     for args in (watch(dev, "-o", "name"), ["logs", "-f", run], ["attach", run]):
         prefix = ["sh", "-c", '"$@" | head -n 1', "-"]

@@ -18,7 +18,7 @@ from tests.support.cli_commands import claude_k8s
 from tests.support.home_pod import Home, home_on_dev, home_on_real
 from tests.support.programs import as_admin
 from tests.support.real_namespace import HOST_POD, NAMESPACE
-from tests.support.runs import SMALL
+from tests.support.runs import SMALL_REQUESTS
 
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, Kind
@@ -74,7 +74,7 @@ def context_with_canaries(script: str, **config: Any) -> dict[str, Any]:
         "runId": str(uuid.uuid4()),
         "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co", "name": "Ada"},
         "config": {
-            **SMALL,
+            **SMALL_REQUESTS,
             "env": {
                 "CLAUDE_SCRIPT": script,
                 "MY_TOKEN": CANARIES["config env"],

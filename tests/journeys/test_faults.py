@@ -7,7 +7,7 @@ from tests.support.faulty_runs import (
     assert_whole,
     control_cluster,
     expected_lines,
-    numbered_lines,
+    numbered_lines_script,
     wait_for_more_lines,
     with_fault,
 )
@@ -31,7 +31,7 @@ async def test_log_is_whole_after_three_api_server_crashes(real: Site) -> None:
         await wait_for_more_lines(host_log)
         end_event.set()
 
-    run = real.run({"CLAUDE_SCRIPT": numbered_lines(end_event)}, host_log=host_log)
+    run = real.run({"CLAUDE_SCRIPT": numbered_lines_script(end_event)}, host_log=host_log)
     result, _ = await with_fault(run, kill_three_times())
     log = assert_whole(result, host_log, expected_lines(result))
     assert log["reconnects"] >= 3
@@ -49,7 +49,7 @@ async def test_log_is_whole_after_a_kubelet_restart(real: Site) -> None:
         await wait_for_more_lines(host_log)
         end_event.set()
 
-    run = real.run({"CLAUDE_SCRIPT": numbered_lines(end_event)}, host_log=host_log)
+    run = real.run({"CLAUDE_SCRIPT": numbered_lines_script(end_event)}, host_log=host_log)
     result, _ = await with_fault(run, restart_kubelet())
     assert_whole(result, host_log, expected_lines(result))
     assert await real.leftovers() == []

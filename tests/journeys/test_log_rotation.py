@@ -15,7 +15,7 @@ from tests.support.faulty_runs import (
     assert_whole,
     control_cluster,
     expected_lines,
-    numbered_lines,
+    numbered_lines_script,
     through_proxy,
     wait_for_more_lines,
     with_fault,
@@ -38,7 +38,7 @@ PREFIX = f"wide-{'w' * 1500}-"
 
 def printing_script(end_event: FileEvent) -> str:
     """A script that prints long numbered lines until the event."""
-    return f"w=$(head -c 1500 /dev/zero | tr '\\0' w); {numbered_lines(end_event, prefix='wide-$w-')}"
+    return f"w=$(head -c 1500 /dev/zero | tr '\\0' w); {numbered_lines_script(end_event, prefix='wide-$w-')}"
 
 
 async def wait_for_rotation(real: Site, pod: str, after_line: int) -> None:

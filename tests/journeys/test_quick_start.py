@@ -22,7 +22,7 @@ import yaml
 from tests.support.cli_commands import SOURCE, claude_k8s
 from tests.support.programs import ADMIN, kubectl, program
 from tests.support.real_cluster import VOLUME
-from tests.support.runs import SMALL
+from tests.support.runs import SMALL_REQUESTS
 from tests.support.static_volumes import claim_of_auto, static_volume
 
 from paperclip_claude_k8s.docs import FOLDER
@@ -175,7 +175,7 @@ async def test_agents_inherit_from_the_pod_of_a_server_in_the_cluster(operator: 
             await asyncio.sleep(0.5)
     name = pods.strip().removeprefix("pod/")
     config = operator.folder / "config.json"
-    config.write_text(json.dumps({**SMALL, "env": {"CLAUDE_SCRIPT": AGENT}}))
+    config.write_text(json.dumps({**SMALL_REQUESTS, "env": {"CLAUDE_SCRIPT": AGENT}}))
     kubeconfig = ["--kubeconfig", str(operator.folder / "agents.kubeconfig")]
     prompt = ["--config", str(config), "--prompt", "Go.", "--print-response"]
     code, out, err = await claude_k8s("run", *kubeconfig, *prompt, env={"POD_NAME": name})

@@ -8,7 +8,7 @@ import pytest
 from tests.support.faulty_runs import (
     assert_whole,
     expected_lines,
-    numbered_lines,
+    numbered_lines_script,
     through_proxy,
     wait_for_more_lines,
     with_fault,
@@ -126,7 +126,7 @@ async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path
             end_event.set()
 
         result, _ = await with_fault(
-            site.run({"CLAUDE_SCRIPT": numbered_lines(end_event)}, host_log=host_log, config=config),
+            site.run({"CLAUDE_SCRIPT": numbered_lines_script(end_event)}, host_log=host_log, config=config),
             silence(),
         )
     await site.adapter.shutdown()

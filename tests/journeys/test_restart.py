@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.support.file_event import FileEvent
 from tests.support.real_cluster import IN_HOME_POD, RESULT, wait_for_output
-from tests.support.runs import SMALL, Site
+from tests.support.runs import SMALL_REQUESTS, Site
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -46,7 +46,7 @@ def a_run_context(site: Site, end_event: FileEvent) -> dict[str, Any]:
         "runId": str(uuid.uuid4()),
         "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"},
         "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Count."},
-        "config": {**site.config, **SMALL, "env": {"CLAUDE_SCRIPT": script}},
+        "config": {**site.config, **SMALL_REQUESTS, "env": {"CLAUDE_SCRIPT": script}},
     }
 
 

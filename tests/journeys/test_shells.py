@@ -15,7 +15,7 @@ import pytest
 from tests.support.cli_commands import CommandRunner, claude_k8s
 from tests.support.file_event import FileEvent
 from tests.support.real_cluster import IN_HOME_POD
-from tests.support.runs import SMALL, Site
+from tests.support.runs import SMALL_REQUESTS, Site
 
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.testing import capture
@@ -66,7 +66,7 @@ def agent(site: Site, tmp_path: Path) -> PacedAgent:
 
 def new_run_args(cli: CommandRunner, agent: PacedAgent) -> list[str]:
     """Arguments that start a run of this agent."""
-    config = {**agent.site.config, **SMALL, "env": agent.env}
+    config = {**agent.site.config, **SMALL_REQUESTS, "env": agent.env}
     (cli.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     out = str(cli.folder / "out")
     return [

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from tests.support.policies import TEMPORARY_FOLDERS
-from tests.support.runs import SMALL
-from tests.support.strategy_calls import AFTER, make_project
+from tests.support.runs import SMALL_REQUESTS
+from tests.support.strategy_calls import NEW_README, make_project
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -69,7 +69,7 @@ class ClusterUnderTest:
 
     def ctx(self) -> dict[str, Any]:
         """The context of a run of a new agent."""
-        config = {"kubeconfig": str(self.cluster.kubeconfig), "image": "local/agent:1", **SMALL}
+        config = {"kubeconfig": str(self.cluster.kubeconfig), "image": "local/agent:1", **SMALL_REQUESTS}
         return {
             "runId": str(uuid.uuid4()),
             "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"},
@@ -172,14 +172,14 @@ async def test_changes_of_an_uploaded_folder_survive_a_kill(
     make_project(project)
     async with cluster_under_test() as cluster:
         ctx, host_log = cluster.ctx(), HostLog()
-        env = {"CLAUDE_SCRIPT": f"sleep 1; printf '{AFTER.strip()}\\n' >README; {SCRIPT}"}
+        env = {"CLAUDE_SCRIPT": f"sleep 1; printf '{NEW_README.strip()}\\n' >README; {SCRIPT}"}
         ctx["config"] |= {"workspace": "upload", "env": env}
         ctx["context"]["paperclipWorkspace"] = {"cwd": str(project)}
         code, _ = await host_process(ctx, killed_at=[call, moment])
         assert code == -signal.SIGKILL
         result = await cluster.adapter.execute({**ctx, "onLog": host_log.on_log})
         assert (result.error_message, host_log.stdout) == (None, WHOLE_OUTPUT), host_log.status
-        assert (project / "README").read_text() == AFTER, host_log.status
+        assert (project / "README").read_text() == NEW_README, host_log.status
         assert {path.name for path in project.iterdir()} == {"README", "data"}
         assert cluster.count_agents(ctx["agent"]["id"]) == 1
         await _check_cleanup(cluster)

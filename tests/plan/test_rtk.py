@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 from tests.support.plans import a_plan
-from tests.support.rtk_hook import hook
+from tests.support.rtk_hook import run_hook
 
 COMMON_FIELDS = {
     "session_id": "s",
@@ -41,7 +41,9 @@ MCP = [{"type": "text", "text": "é漢🙂" * 400}, {"type": "image", "source": 
     ],
 )
 def test_long_output_is_cut_and_keeps_its_structure(tool: str, response: Any, key: str) -> None:
-    changed = hook({**COMMON_FIELDS, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000)
+    changed = run_hook(
+        {**COMMON_FIELDS, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000
+    )
     assert changed is not None
     assert changed["hookEventName"] == "PostToolUse"
     output = changed[key]
@@ -54,12 +56,12 @@ def test_long_output_is_cut_and_keeps_its_structure(tool: str, response: Any, ke
 
 @pytest.mark.parametrize("response", [BASH, READ, MCP, "short", None, 7, []])
 def test_short_output_is_unchanged(response: Any) -> None:
-    assert hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": response}, 100_000) is None
+    assert run_hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": response}, 100_000) is None
 
 
 @pytest.mark.parametrize("limit", range(1, 12))
 def test_hook_does_not_split_characters(limit: int) -> None:
-    changed = hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
+    changed = run_hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
     if changed is not None:
         kept = changed["updatedToolOutput"].split("\n[")[0]
         assert "é漢🙂é".startswith(kept)
@@ -69,13 +71,13 @@ def test_hook_does_not_split_characters(limit: int) -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"not json", b"[]", b"null", b'"x"'])
 def test_invalid_payload_changes_nothing(payload: bytes) -> None:
-    assert hook(payload, 10) is None
+    assert run_hook(payload, 10) is None
 
 
 @given(ANY_JSON, st.integers(1, 60))
 @settings(max_examples=15, deadline=None)
 def test_any_response_keeps_its_shape(response: Any, limit: int) -> None:
-    changed = hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": response}, limit)
+    changed = run_hook({**COMMON_FIELDS, "tool_name": "Bash", "tool_response": response}, limit)
     if changed is not None:
         assert shape(changed["updatedToolOutput"]) == shape(response)
 

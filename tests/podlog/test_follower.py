@@ -483,7 +483,7 @@ async def test_lines_lost_in_an_uncut_stream_are_found_by_counts() -> None:
 
 async def test_restarted_container_is_reported() -> None:
     log = KubeletLog()
-    scenario = Scenario(log=log, source_info=SourceInfo(container_id=lambda: f"containerd://{log.container}"))
+    scenario = Scenario(log=log, source_info=SourceInfo(container_id=lambda: f"containerd://{log.restarts}"))
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(1)

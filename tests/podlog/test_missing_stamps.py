@@ -89,7 +89,7 @@ async def test_error_page_after_a_break_is_not_delivered_and_the_log_goes_on_lat
         await asyncio.sleep(1)
         for response in scenario.log.open_responses:
             response.end()
-        files, scenario.log.files = scenario.log.files, [LogFile(container=-1)]
+        files, scenario.log.files = scenario.log.files, [LogFile(restarts=-1)]
         scenario.log.write(PAGE)
         await asyncio.sleep(20)
         scenario.log.files = files

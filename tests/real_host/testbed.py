@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.real_host.paperclip import Paperclip, Pods
 from tests.real_host.rig import Rig
-from tests.support.runs import SMALL
+from tests.support.runs import SMALL_REQUESTS
 
 ADAPTER_TYPE = "claude_k8s"
 RUN_TIMEOUT = 40.0
@@ -29,7 +29,7 @@ class Testbed:
             "image": "local/agent:1",
             "claimName": "paperclip-data",  # so that sessions are resumed
         }
-        return {**target, **SMALL, "env": {"CLAUDE_LINE_DELAY": "0.01", **(env or {})}, **settings}
+        return {**target, **SMALL_REQUESTS, "env": {"CLAUDE_LINE_DELAY": "0.01", **(env or {})}, **settings}
 
     async def reconfigure(self, agent: str, **settings: Any) -> None:
         """Replace an agent's settings with those of `config(**settings)`."""

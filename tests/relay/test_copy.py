@@ -65,7 +65,7 @@ async def test_copy_grows_while_the_agent_works(runner: RelayRunner, shared: Pat
     async with runner.started("sh", "-c", "echo one; sleep 20", env={relay.OUT: str(shared)}) as process:
         assert await first_bytes(shared) == b"one\n"
         process.terminate()
-        await runner.ended(process)
+        await runner.wait(process)
 
 
 async def test_copy_has_each_line_before_the_log(runner: RelayRunner, shared: Path) -> None:
@@ -98,7 +98,7 @@ async def test_slow_copy_does_not_delay_the_log(shell: str, tmp_path: Path, shar
         await log.readexactly(size)
         assert len(bytes_of(shared)) < size
         process.terminate()
-        ended = await runner.ended(process)
+        ended = await runner.wait(process)
     assert ended.code == 143
     assert summary(ended).bytes == size
     assert "in time" in (summary(ended).copy_trouble or "")
@@ -235,7 +235,7 @@ async def test_damaged_copy_is_not_continued(
     async with runner.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
         await first_bytes(shared)
         damage(shared)
-        assert_trouble_reported_once(await runner.ended(process))
+        assert_trouble_reported_once(await runner.wait(process))
     if damage is replace_by_link:
         assert bytes_of(shared.with_name("other")) == b"theirs"
     if damage is append_garbage:
@@ -293,7 +293,7 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
             (runner.folder / "end").touch()
         else:
             process.terminate()
-        ended = await runner.ended(process)
+        ended = await runner.wait(process)
     assert ended.code == (0 if ends_well else 143)
     assert summary(ended).bytes == 8
     assert summary(ended).copied == 4

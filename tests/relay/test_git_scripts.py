@@ -166,7 +166,7 @@ def test_clone_from_a_server_that_does_not_answer_is_given_up(tmp_path: Path, sh
 def test_clone_that_fails_at_a_submodule_leaves_an_empty_folder(
     pod: GitPod, server: GitServer, tmp_path: Path
 ) -> None:
-    server.new_submodule("app", "part", "http://127.0.0.1:9/never.git")
+    server.add_submodule("app", "part", "http://127.0.0.1:9/never.git")
     assert "git submodule update failed" in failure_of_optional_clone(pod, SUBMODULES="1")
 
 
@@ -562,7 +562,7 @@ def test_limited_password_is_not_given_to_submodules_elsewhere(
     server.new_repository("part", {"inner": "1\n"})
     host = server.address.removeprefix("http://")
     address = address.format(server=server.address, user_server=f"http://u@{host}", host=host)
-    server.new_submodule("app", "part", address)
+    server.add_submodule("app", "part", address)
     server.password = "p4ss"
     (pod.folder / "secret" / "password").write_text("p4ss")
     if limit:
@@ -661,7 +661,7 @@ def test_limited_key_is_not_given_to_submodules_elsewhere(  # noqa: PLR0917
     is_allowed: bool,  # noqa: FBT001
 ) -> None:
     server.new_repository("part", {"inner": "1\n"})
-    server.new_submodule("app", "part", address)
+    server.add_submodule("app", "part", address)
     hosted = tmp_path / "hosted"
     for folder in ("acme", "other", "acme-other"):
         (hosted / folder).mkdir(parents=True)
@@ -690,7 +690,7 @@ def test_limited_key_is_not_given_to_submodules_elsewhere(  # noqa: PLR0917
 def test_submodule_with_another_protocol_is_refused(pod: GitPod, server: GitServer, address: str) -> None:
     server.new_repository("outside", {"inner": "1\n"})
     address = address.replace("/outside", f"{server.folder}/outside.git") if "../" not in address else address
-    server.new_submodule("app", "part", address)
+    server.add_submodule("app", "part", address)
     code, message = pod.clone(SUBMODULES="1")
     assert code == 75
     assert "git submodule update failed" in message
@@ -784,7 +784,7 @@ def test_lfs_files_are_pushed_only_after_the_agents_container_has_ended(
 
 def test_push_ends_if_the_agents_container_never_starts(pod: GitPod) -> None:
     cloned(pod)
-    report = pod.push("fix", has_ended=False, START_SEC="1")
+    report = pod.push("fix", agent_ends=False, START_SEC="1")
     assert (report.pushed_branch, report.why) == ("", "there is no new commit")
 
 

@@ -50,7 +50,7 @@ async def test_output_right_before_exit_is_not_lost(runner: RelayRunner, *, read
     async with runner.started("sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; echo; exit 0") as process:
         if reader_is_late:
             await asyncio.sleep(0.5)
-        ended = await runner.ended(process)
+        ended = await runner.wait(process)
     assert ended.log == b"x" * 3_000_000 + b"\n"
 
 
@@ -83,7 +83,7 @@ async def test_sigterm_is_passed_to_the_agent_and_its_exit_code_returned(runner:
         log = await output_of(process)
         assert await log.readline() == b"ready\n"
         process.terminate()
-        ended = await runner.ended(process)
+        ended = await runner.wait(process)
     assert ended.code == 9
     assert ended.log == b"bye\n"
 
@@ -96,7 +96,7 @@ async def test_sigterm_is_passed_on_while_the_log_is_blocked(runner: RelayRunner
         await asyncio.sleep(0.6)  # meanwhile, the relay fills the pipe
         process.terminate()
         await wait_for(tmp_path / "stopped")
-        await runner.ended(process)
+        await runner.wait(process)
 
 
 @pytest.mark.parametrize(("name", "code"), [("KILL", 137), ("TERM", 143)])
@@ -112,7 +112,7 @@ async def test_bookmarks_during_silence_have_consistent_counts(runner: RelayRunn
         log = await output_of(process)
         seen = [await log.readline() for _ in range(4)]
         (tmp_path / "enough").touch()
-        await runner.ended(process)
+        await runner.wait(process)
     assert seen == [b"a\n", b"b\n", *[PREFIX + b" b 4 2\n"] * 2]
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.support.hosts import Host, jobs, lease_holders
 from tests.support.in_memory_runs import WHOLE
 from tests.support.run_calls import NOT_CALLED_BY_RUNS, SCENARIOS, Scenario
-from tests.support.strategy_calls import AFTER, make_project, strategy_scenarios
+from tests.support.strategy_calls import NEW_README, make_project, strategy_scenarios
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.port import Cluster
@@ -195,7 +195,7 @@ async def _run_until_cut_off(host: Host, scenario: Scenario) -> None:
 
 def assert_changed(project: Path) -> None:
     """Check that the agent's change is in the host's folder, and no temporary file of the adapter."""
-    assert (project / "README").read_text() == AFTER
+    assert (project / "README").read_text() == NEW_README
     assert {path.name for path in project.iterdir()} == {"README", "data"}
 
 

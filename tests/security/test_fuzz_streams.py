@@ -15,7 +15,7 @@ from tests.support.any_json import ODD_JSON
 from tests.support.captures import ALL, recorded
 from tests.support.fuzzing import FUZZ
 from tests.support.judged_output import (
-    OUR_FIELDS,
+    ADAPTER_FIELDS,
     assert_fields_known,
     assert_storable,
     transcript_of,
@@ -56,7 +56,7 @@ TYPES = [
 ]
 FIELDS = [
     *KNOWN_FIELDS,
-    *OUR_FIELDS,
+    *ADAPTER_FIELDS,
     *("message", "parent_tool_use_id", "error", "supersedes", "retracted_message_uuids", "original_model"),
     *("task_id", "tool_use_id", "patch", "tasks", "rate_limit_info", "model", "apiKeySource", "request_id"),
     *("api_error_params", "mcp_servers", "prevent_continuation", "prompt_submit_outcome", "content", "lost"),

@@ -80,7 +80,7 @@ async def test_change_after_the_start_does_not_reach_the_agent(runner: RelayRunn
             await asyncio.sleep(0.02)
         (volume / FOLDER / "agent-instructions.md").write_text("EVIL", encoding="utf-8")
         (runner.folder / "go").touch()
-        ended = await runner.ended(process)
+        ended = await runner.wait(process)
     assert b"Be kind." in ended.stdout
 
 
@@ -168,7 +168,7 @@ async def test_stop_while_the_volume_hangs_ends_the_relay_at_once(runner: RelayR
         await asyncio.sleep(0.5)
         process.terminate()
         async with asyncio.timeout(10):
-            ended = await runner.ended(process)
+            ended = await runner.wait(process)
     assert ended.code == 143
     assert summary(ended).changed is None
 

@@ -1,4 +1,4 @@
-"""A small HTTP server with the handler of a test; can also be the API server of a `Gateway`."""
+"""A small HTTP server whose handler a test provides; it can also be the API server of a `Gateway`."""
 
 import asyncio
 import ssl
@@ -17,7 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SHORT_TIMEOUTS = Timings(connect=1.0, request=1.0, watch=2.0, watch_silence=0.4)
 """Short limits, for tests in which no response comes."""
 DEFAULT_TIMINGS = Timings()
-"""For all other tests: on a busy machine, loading the client library and starting a program take a while."""
+"""For all other tests: on a busy machine, loading the client library and starting a program take seconds."""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The Paperclip host's side of the bridge: starts its process, sends messages, acknowledges callbacks."""
+"""The Paperclip host's side of the bridge: starts the bridge, sends messages, acknowledges callbacks."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.cli_commands import SOURCE
-from tests.support.runs import SMALL
+from tests.support.runs import SMALL_REQUESTS
 
 from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.bridge.wire import PROTOCOL
@@ -26,7 +26,7 @@ def a_context(cluster: DevCluster, run: str, agent: str = "ada", **env: str) -> 
         "kubeconfig": str(cluster.kubeconfig),
         "image": "local/agent:1",
         "claimName": "paperclip-data",
-        **SMALL,
+        **SMALL_REQUESTS,
         "env": {"CLAUDE_LINE_DELAY": "0.01", **env},
     }
     return {
@@ -122,7 +122,7 @@ class Peer:
 
 @asynccontextmanager
 async def a_bridge(env: Mapping[str, str] | None = None, *, greet: bool = True) -> AsyncIterator[Peer]:
-    """Start a bridge, exchange hellos if `greet`, and stop it at the end of the block."""
+    """Start a bridge, and stop it at the end of the block. `greet`: exchange the hello messages first."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "paperclip_claude_k8s.bridge"),
         stdin=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A bridge session in this process, on pipes, with an adapter that does nothing."""
+"""A bridge session in this process, on pipes, with a stub of the adapter and a stub of the host."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ class StubAdapter:
 
 @dataclass
 class StubHost:
-    """The host's end: the messages that it received."""
+    """The host's side of a session: the messages that it received."""
 
     received: list[Json] = field(default_factory=list)
 
@@ -79,9 +79,9 @@ def call_line(call: int, method: str, **params: Any) -> bytes:
 
 
 async def talk(adapter: StubAdapter, *pieces: bytes, until: Sequence[int]) -> StubHost:
-    """Greet a session, send the pieces, and close the pipe when the calls `until` (ids) have responses.
+    """Greet a session and send it the pieces of input.
 
-    Every callback is acknowledged.
+    The pipe is closed when the calls with the ids `until` have responses. Every callback is acknowledged.
     """
     host = StubHost()
     hello = {"type": "hello", "protocol": PROTOCOL, "version": __version__}
@@ -89,8 +89,8 @@ async def talk(adapter: StubAdapter, *pieces: bytes, until: Sequence[int]) -> St
         served = HostSession(adapter, channel, RedactingFormatter())  # type: ignore[arg-type]
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             group.create_task(served.serve(asyncio.Event()))
-            for line in (json.dumps(hello).encode() + b"\n", *pieces):
-                writer.write(line)
+            for piece in (json.dumps(hello).encode() + b"\n", *pieces):
+                writer.write(piece)
             while not all(host.responses(call) for call in until):
                 message = json.loads(await reader.readline())
                 host.received.append(message)

@@ -1,4 +1,4 @@
-"""Lists the captures of `paperclip_claude_k8s.testing`, for tests that examine all of them."""
+"""Lists the captures (recorded runs of the Claude CLI), for tests that examine all of them."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ from paperclip_claude_k8s.testing import CAPTURE_VERSIONS, capture, capture_fact
 
 CAPTURES = Path(__file__).parents[2] / "src" / "paperclip_claude_k8s" / "testing" / "captures"
 OLD, NEW = CAPTURE_VERSIONS
+"""The two versions of the Claude CLI that have captures."""
 NAMES = capture_names(OLD)
 """Names of the captures of `OLD`."""
 ALL = [(version, name) for version in CAPTURE_VERSIONS for name in capture_names(version)]
@@ -14,7 +15,7 @@ ALL = [(version, name) for version in CAPTURE_VERSIONS for name in capture_names
 
 
 def recorded(name: str, version: str = OLD) -> tuple[bytes, dict[str, Any]]:
-    """The stdout of a capture and its sidecar."""
+    """The stdout of a capture, and the facts about the recorded run."""
     return capture(name, version), capture_facts(name, version)
 
 

@@ -1,4 +1,4 @@
-"""Self-signed certificates, made by openssl, and TLS contexts of servers with them."""
+"""Self-signed certificates, made by openssl, and TLS contexts for servers that use them."""
 
 import ssl
 import subprocess
@@ -17,7 +17,7 @@ class Certificate:
 
 
 def a_certificate(folder: Path, name: str = "server", *subjects: str) -> Certificate:
-    """Make a certificate for these subjects, such as `DNS:localhost`; for 127.0.0.1 and ::1 without any."""
+    """Make a certificate for these subjects, such as `DNS:localhost`. The default is 127.0.0.1 and ::1."""
     made = Certificate(folder / f"{name}.crt", folder / f"{name}.key")
     subjects = subjects or ("IP:127.0.0.1", "IP:::1")
     command = [program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]

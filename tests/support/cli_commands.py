@@ -1,4 +1,4 @@
-"""Runs `claude-k8s` commands of the package under test in processes of their own, as a person in a shell."""
+"""Runs `claude-k8s` commands of the package under test as a shell does, each in a process of its own."""
 
 import asyncio
 import atexit
@@ -150,7 +150,7 @@ class CommandRunner:
     async def run_and_kill(
         self, signum: signal.Signals, condition: Callable[[], bool], *args: str
     ) -> tuple[int | None, str, str]:
-        """Run a command, and send it the signal when the condition is true.
+        """Run a command; send it the signal once it handles SIGTERM and the condition is true.
 
         Returns exit code, stdout and stderr.
         """

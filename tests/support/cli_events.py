@@ -1,4 +1,4 @@
-"""Lines like those of the CLI: all recorded lines, and strategies for events with fields of any type."""
+"""Lines like those of the Claude CLI: all recorded ones, and strategies for events with any field values."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from paperclip_claude_k8s.claude.ui.table import TABLE
 
 
 def recorded_lines() -> Iterator[tuple[str, str]]:
-    """(capture, line without its newline) of every non-empty line of the captures of both versions."""
+    """(name of the capture, line without its newline) of every non-empty line of all captures."""
     for version, name in ALL:
         for line in recorded(name, version)[0].decode("utf-8").split("\n"):
             if line:
@@ -82,25 +82,26 @@ _MESSAGE = st.fixed_dictionaries(
 )
 
 
-def _event(names: tuple[str, str | None], message: Any, fields: dict[str, Any]) -> str:
-    kind, subtype = names
+def _event(types: tuple[str, str | None], message: Any, fields: dict[str, Any]) -> str:
+    kind, subtype = types
     event = {"type": kind, **({} if subtype is None else {"subtype": subtype}), "message": message, **fields}
     return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
 
 
 _MESSAGES: list[tuple[str, str | None]] = [("assistant", None), ("user", None), ("result", None)]
-_NAMES = [*sorted(TABLE, key=str), *_MESSAGES * 15]
-"""Messages and results are about as frequent as all other types together, as in a run."""
-KNOWN_EVENTS = st.builds(
+_TYPES = [*sorted(TABLE, key=str), *_MESSAGES * 15]
+"""(type, subtype) of known events. As in a run, about half of them are messages and results."""
+EVENTS = st.builds(
     _event,
-    st.sampled_from(_NAMES) | st.sampled_from(_NAMES) | st.tuples(TEXTS, TEXTS),  # known twice as often
+    # known types are twice as frequent as others
+    st.sampled_from(_TYPES) | st.sampled_from(_TYPES) | st.tuples(TEXTS, TEXTS),
     _MESSAGE | VALUES,
     st.dictionaries(KEYS, VALUES, max_size=8),
 )
-"""Lines of any event, with values of any type in known fields."""
+"""Lines of events, mostly of known types. Known fields have values of any type."""
 
 _ANY_TEXT_LINE = st.text(st.characters(exclude_categories=[]))
 _ANY_JSON_LINE = VALUES.map(json.dumps)
-CUT_EVENTS = st.builds(lambda line, end: line[: max(1, int(end * len(line)))], KNOWN_EVENTS, st.floats(0, 1))
-ANY_LINE = KNOWN_EVENTS | KNOWN_EVENTS | KNOWN_EVENTS | CUT_EVENTS | _ANY_TEXT_LINE | _ANY_JSON_LINE
-"""Any line; half of them are whole events."""
+CUT_EVENTS = st.builds(lambda line, share: line[: max(1, int(share * len(line)))], EVENTS, st.floats(0, 1))
+ANY_LINE = EVENTS | EVENTS | EVENTS | CUT_EVENTS | _ANY_TEXT_LINE | _ANY_JSON_LINE
+"""Any line; about half of them are whole events."""

@@ -35,7 +35,7 @@ class ContractCluster:
     test_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     """Label value of all objects of one test, which keeps concurrent tests apart."""
     pod_scripts: dict[str, PodScript] = field(default_factory=dict)
-    """Job name → what its Pod does, for the cluster in memory; the others run the manifest's command."""
+    """Job name → what its Pod does in the cluster in memory. Other clusters run the manifest's command."""
 
     @property
     def labels(self) -> Mapping[str, str]:

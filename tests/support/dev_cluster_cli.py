@@ -1,4 +1,4 @@
-"""Commands whose runs are on a development cluster."""
+"""`claude-k8s` commands that run agents on a development cluster."""
 
 import asyncio
 import json
@@ -61,8 +61,8 @@ class DevClusterCli:
             args, *((share * len(TRANSCRIPT), act) for share, act in steps)
         )
 
-    def endless_agent(self) -> dict[str, str]:
-        """Variables of an agent that prints `TRANSCRIPT`, and does not exit before `end_agent` is called."""
+    def env_of_waiting_agent(self) -> dict[str, str]:
+        """Variables that make an agent print `TRANSCRIPT` and exit only after `end_agent` is called."""
         recording = self.cli.folder / capture_file("02")
         return {"CLAUDE_SCRIPT": f"cat '{recording}'; until [ -e '{self._end_file}' ]; do sleep 0.1; done"}
 

@@ -1,4 +1,4 @@
-"""The rows of the table of differences, for tests of behaviour that differs on purpose."""
+"""The rows of `differences.md`, for tests of what this adapter does differently from the TypeScript one."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ Object = dict[str, Any]
 
 
 def only(fake: FakeCluster, kind: Any) -> Object:
-    """The first object of this kind, in tests in which there is only one."""
+    """The object of this kind, in tests in which there is only one."""
     found: Object = next(iter(fake.store.list(kind)))
     return found
 
@@ -42,7 +42,7 @@ def delete_pod(fake: FakeCluster) -> None:
 
 
 def delete_pod_by_force(fake: FakeCluster) -> None:
-    """Remove the Pod at once; its container ends later."""
+    """Remove the Pod object at once, as `kubectl delete --force` does; its container ends later."""
     fake.store.remove(PODS, NAMESPACE, only(fake, PODS)["metadata"]["name"])
 
 
@@ -55,7 +55,7 @@ def scale_down(fake: FakeCluster) -> None:
 
 
 def taint(fake: FakeCluster) -> None:
-    """Delete the Pod as the taint controller does, with its Event."""
+    """Delete the Pod as the taint controller does: it also records an Event."""
     pod = only(fake, PODS)
     Events(fake.store, "taint-controller").record(
         pod, "Normal", "TaintManagerEviction", "Marking for deletion Pod"
@@ -66,7 +66,7 @@ def taint(fake: FakeCluster) -> None:
 async def run_disrupted(
     fake: FakeCluster, run: Any, act: Callable[[FakeCluster], None], after: float = DISRUPT_AFTER, **more: Any
 ) -> tuple[ExecutionResult, HostLog]:
-    """Run an agent, and call `act` `after` seconds later."""
+    """Run an agent, and disrupt it with `act` `after` seconds later. `more`: entries of the run's context."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run(**more))
         await asyncio.sleep(after)

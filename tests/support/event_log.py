@@ -1,4 +1,4 @@
-"""Collects the events of an adapter."""
+"""Collects the events that an adapter reports to its subscribers."""
 
 from typing import Any, TypeVar
 
@@ -30,6 +30,6 @@ class EventLog:
         return event
 
     def steps(self) -> list[str]:
-        """The classes of the events of runs in order, without status lines."""
+        """The class names of all run events in order, except `RunStatus`, which reports a status line."""
         names = [type(event).__name__ for event in self.events if isinstance(event, RunEvent)]
         return [name for name in names if name != "RunStatus"]

@@ -1,4 +1,4 @@
-"""Outputs of runs that fail, as the parser reads them, and the failures that the adapter reports."""
+"""Outputs of runs that fail, as the parser reads them, and the failures that the adapter reports for them."""
 
 import json
 from datetime import UTC, datetime
@@ -16,16 +16,18 @@ INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 
 
 def api_error(message: str, status: int = 400, kind: str = "invalid_request_error") -> str:
-    """An error of the API as versions up to 2.1.100 print it."""
+    """An error of the API as versions of the Claude CLI up to 2.1.100 print it."""
     error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_0"}
     return f"API Error: {status} {json.dumps(error, separators=(',', ':'))}"
 
 
 def failed_run(text: str, **fields: Any) -> Transcript:
+    """The output of a run whose result is an error with this text. `fields`: other fields of the result."""
     return read(INIT, {"type": "result", "subtype": "success", "is_error": True, "result": text, **fields})
 
 
 def read(*lines: dict[str, Any] | str, stderr: str = "") -> Transcript:
+    """Parse a whole output."""
     reader = StreamReader()
     for line in lines:
         reader.feed(

@@ -1,4 +1,4 @@
-"""Runs on a real cluster with a fault: numbered output, the fault, and a check that all output arrived."""
+"""For runs on a real cluster with a fault: numbered output, ways to cause the fault, a check of the log."""
 
 import asyncio
 import os
@@ -42,15 +42,15 @@ async def through_proxy(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyPr
     """A proxy, and the config that makes all connections of the adapter go through it."""
     async with flaky_proxy(str(real.config["kubeconfig"]), folder) as (proxy, kubeconfig):
         yield proxy, {"kubeconfig": kubeconfig}
-        # before the proxy ends, because the adapter deletes its Lease through it
+        # while the proxy still runs, because the adapter deletes its Lease through the proxy
         assert await real.leftovers() == []
 
 
-RunEnd = tuple[ExecutionResult, HostLog]
+RunOutcome = tuple[ExecutionResult, HostLog]
 """The result of a run, and what its host has received."""
 
 
-async def with_fault(run: Coroutine[Any, Any, RunEnd], fault: Coroutine[Any, Any, None]) -> RunEnd:
+async def with_fault(run: Coroutine[Any, Any, RunOutcome], fault: Coroutine[Any, Any, None]) -> RunOutcome:
     """Cause the fault during the run, and return the result and log of the run."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run)
@@ -58,8 +58,8 @@ async def with_fault(run: Coroutine[Any, Any, RunEnd], fault: Coroutine[Any, Any
     return running.result()
 
 
-def numbered_lines(end: FileEvent, step: float = 0.1, prefix: str = "") -> str:
-    """A script that prints numbered lines until the event `end`, and a result with their number.
+def numbered_lines_script(end: FileEvent, step: float = 0.1, prefix: str = "") -> str:
+    """A script that prints numbered lines until the event `end`, and then a result with the count of lines.
 
     `step`: seconds between two lines. `prefix`: beginning of each line.
     """
@@ -78,7 +78,7 @@ async def wait_for_more_lines(host_log: HostLog, count: int = 30) -> None:
 
 
 def expected_lines(result: ExecutionResult, prefix: str = "") -> str:
-    """The lines that the script of `numbered_lines` printed before its result, which says how many."""
+    """The lines that `numbered_lines_script` prints. The run's summary says how many."""
     return "".join(f"{prefix}line-{i}.\n" for i in range(1, int(result.summary or "0") + 1))
 
 
@@ -86,9 +86,9 @@ def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> d
     """Check that the lines arrived once, in order, and that the log is reported as complete; return `log`."""
     received = host_log.stdout
     pairs = enumerate(zip(received, expected, strict=False))
-    at = next((at for at, (char, wanted) in pairs if char != wanted), len(received))
+    at = next((index for index, (char, wanted) in pairs if char != wanted), len(received))
     assert received.startswith(expected), f"differs at {at}: {received[at : at + 200]!r}"
-    assert received.count("\n") <= expected.count("\n") + 1
+    assert received.count("\n") <= expected.count("\n") + 1  # the result is one more line
     assert result.error_message is None, result.error_message
     assert result.result_json is not None
     log: dict[str, Any] = result.result_json["log"]

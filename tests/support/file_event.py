@@ -27,7 +27,7 @@ class FileEvent:
 
     @classmethod
     def of(cls, site: Site, folder: Path) -> "FileEvent":
-        """An event for Pods of either cluster. `folder`: where the development cluster's Pods look for it."""
+        """An event for Pods of this site. `folder`: where Pods look for it on the development cluster."""
         if site.name == "real":
             return cls.on_volume()
         return cls.in_folder(folder)

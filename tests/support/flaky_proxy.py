@@ -113,7 +113,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         connection: socket.socket | None = writer.get_extra_info("socket")
         if connection is not None:
-            no_linger = b"\1\0\0\0\0\0\0\0"  # close sends RST
+            no_linger = b"\1\0\0\0\0\0\0\0"  # makes close send RST
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
     writer.transport.abort()
 

@@ -1,4 +1,4 @@
-"""`@FUZZ`: the hypothesis settings of the fuzz tests. The variable FUZZ_EXAMPLES sets the inputs per test."""
+"""`@FUZZ`: hypothesis settings of fuzz tests. The variable FUZZ_EXAMPLES is the number of inputs per test."""
 
 import os
 

@@ -17,7 +17,7 @@ NONCE = "0123abcd"
 
 @dataclass(slots=True)
 class GitPod:
-    """The volumes of one Pod. `volume`: the folder of the session volume; empty: none."""
+    """The volumes of one Pod as folders. `volume`: the session volume; empty: the Pod has none."""
 
     folder: Path
     url: str
@@ -25,9 +25,9 @@ class GitPod:
     volume: str = ""
     secret: dict[str, str] = field(default_factory=dict)
     programs: str = ""
-    """Folder of programs that replace those of this machine; empty: none."""
+    """Folder of programs that replace programs of this machine; empty: nothing is replaced."""
     scheme: str = ""
-    """Protocol of a URL without one; empty: the URL names it."""
+    """Protocol of the URL, if the URL does not name it."""
 
     def __post_init__(self) -> None:
         for name in ("sync", "workspace", "scratch", "bin", "secret"):
@@ -46,15 +46,15 @@ class GitPod:
         return self.folder / "workspace" / "app"
 
     def clone(self, **variables: str) -> tuple[int, str]:
-        """Run the clone script. Returns exit code, and the termination message or else stderr.
+        """Run the clone script. Returns exit code, and the termination message or, if there is none, stderr.
 
-        `variables`: variables of the script, without their prefix.
+        `variables`: environment variables of the script, without their prefix.
         """
         return self._run("git_clone.sh", variables)
 
-    def push(self, target: str = "", *, has_ended: bool = True, **variables: str) -> git.PushReport:
-        """Run the push script. `has_ended`: the agent has ended; False: no agent ever starts."""
-        if has_ended:
+    def push(self, target: str = "", *, agent_ends: bool = True, **variables: str) -> git.PushReport:
+        """Run the push script. `agent_ends`: the agent has ended; False: it never starts."""
+        if agent_ends:
             (self.folder / "scratch" / "ended").touch()
         code, message = self._run("git_push.sh", {"PUSH": target, **variables})
         assert code == 0, message
@@ -63,7 +63,7 @@ class GitPod:
         return report
 
     def agent(self, *commands: str) -> None:
-        """What the agent does in its clone."""
+        """Run shell commands in the clone, as the agent would."""
         subprocess.run(
             ["sh", "-ec", "\n".join(commands)],
             cwd=self.clone_folder,

@@ -1,4 +1,4 @@
-"""A git server over HTTP: git's `http-backend` behind a server of Python, with or without a password."""
+"""A git server over HTTP, with or without a password: a Python HTTP server that runs `git http-backend`."""
 
 import base64
 import os
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 GIT_ENV = {
-    **{name: os.environ[name] for name in ("PATH",) if name in os.environ},
+    **({"PATH": os.environ["PATH"]} if "PATH" in os.environ else {}),
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_AUTHOR_NAME": "t",
     "GIT_AUTHOR_EMAIL": "t@example.org",
@@ -21,7 +21,7 @@ GIT_ENV = {
 
 
 def git(*arguments: str, cwd: Path | None = None) -> str:
-    """What the command prints, trimmed."""
+    """Run git; return what it prints, without white space at both ends."""
     return subprocess.run(
         ["git", *arguments], cwd=cwd, env=GIT_ENV, check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -37,7 +37,7 @@ class GitServer:
     password: str = ""
     """If not empty, all requests need it, with any user name."""
     push_delay: float = 0.0
-    """Seconds until a push is accepted."""
+    """Seconds for which the server waits before it handles a push."""
     requests: list[str] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     """USER:PASSWORD of all requests that had them."""
@@ -64,19 +64,22 @@ class GitServer:
         git("push", "-q", str(self.folder / f"{name}.git"), f"HEAD:refs/heads/{branch}", cwd=work)
         return git("rev-parse", "HEAD", cwd=work)
 
-    def new_submodule(self, name: str, path: str, url: str) -> None:
-        """Add a submodule with this URL. Its version is that of the repository `path`, if there is one."""
+    def add_submodule(self, name: str, path: str, url: str) -> None:
+        """Add a submodule at `path` with this URL to the repository `name`.
+
+        Its commit is the newest one of this server's repository `path`, or if there is none, that of `name`.
+        """
         work = self.folder / f"{name}.work"
-        part = self.folder / f"{path}.git"
-        tip = git("rev-parse", "main", cwd=part) if part.exists() else self.branches(name)["main"]
+        submodule = self.folder / f"{path}.git"
+        tip = git("rev-parse", "main", cwd=submodule) if submodule.exists() else self.branches(name)["main"]
         git("update-index", "--add", "--cacheinfo", f"160000,{tip},{path}", cwd=work)
         (work / ".gitmodules").write_text(f'[submodule "{path}"]\n path = {path}\n url = {url}\n')
         git("add", ".gitmodules", cwd=work)
-        git("commit", "-q", "-m", "part", cwd=work)
+        git("commit", "-q", "-m", "submodule", cwd=work)
         git("push", "-q", str(self.folder / f"{name}.git"), "HEAD:main", cwd=work)
 
     def read(self, name: str, branch: str, path: str) -> str:
-        """A file of a branch."""
+        """The text of a file on a branch."""
         return git("show", f"refs/heads/{branch}:{path}", cwd=self.folder / f"{name}.git")
 
     def branches(self, name: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, HostLog
 class HomeCluster:
     """A cluster with the home pod `home-0`, and an adapter that runs in that Pod.
 
-    `jobs`: every state of a Job that existed when the adapter wrote to the host's log.
+    `jobs`: all states of Jobs, as they were at each line that the adapter wrote to the host's log.
     """
 
     def __init__(self, fake: FakeCluster, volume: Path) -> None:

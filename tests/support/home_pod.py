@@ -1,4 +1,7 @@
-"""Sites (see `runs.Site`) whose host runs in a Pod with a shared volume, a folder of this machine."""
+"""Sites (see `runs.Site`) whose host runs in a Pod (the home Pod) with a shared volume.
+
+The volume is a folder of this machine.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -77,7 +80,7 @@ async def _open(name: str, config: dict[str, Any], namespace: str, volume: Path)
     adapter, gateway = Adapter(settings), Gateway(config["kubeconfig"])
     config = {**config, "sharedVolumeDir": str(volume)}
     try:
-        yield Site(name, adapter, gateway, namespace, config, str)
+        yield Site(name, adapter, gateway, namespace, config, capture_ref=str)
     finally:
         await adapter.shutdown()
         await gateway.close()

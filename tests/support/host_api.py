@@ -1,4 +1,4 @@
-"""A host's API that is polled for cancelled runs, and the poller. In real time."""
+"""The Paperclip host's API, which the adapter polls for cancelled runs, and the poller, both in real time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +14,7 @@ from paperclip_claude_k8s.run.host_polling import HostPoller
 
 
 class HostApi:
-    """A host API that gives the same response to every request, and records the requests."""
+    """Gives every request the same response, and records the requests. Other bodies than str become JSON."""
 
     def __init__(self, body: Any, status: int = 200) -> None:
         self.body, self.status = body, status
@@ -38,6 +38,7 @@ async def open_poller(url: str, **env: str) -> AsyncIterator[HostPoller]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition is true."""
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110  # the server only counts requests
+        while not condition():  # noqa: ASYNC110  # the server sets no event
             await asyncio.sleep(0.02)

@@ -1,8 +1,8 @@
-"""A Paperclip host process for tests, which can be killed.
+"""A Paperclip host process for tests, which can kill itself at a given API call.
 
-It reads `{"ctx", "env", ...}` as JSON from stdin and executes the context. It prints `started` after the
-first line of the agent, and at the end two lines of JSON: the result, and the list of the API calls. With
-`"killed_at": [call, moment]` it kills itself before or after that call.
+It reads one JSON object from stdin and runs an agent with the context `ctx`; `env` is the environment of the
+adapter. It prints `started` after the agent's first line, and at last two lines of JSON: the result, and the
+list of the API calls. With `"killed_at": [call, "before"]` or `[call, "after"]` it kills itself at that call.
 """
 
 import asyncio
@@ -23,8 +23,13 @@ from paperclip_claude_k8s.cluster.kubeconfig import ClusterSource
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ports import ProcessSettings
 
+NEVER = ("", "")
+"""The call and the moment of no call."""
+
 
 def killing_at(call: str, moment: str) -> CallHook:
+    """A hook that kills this process before or after the call, as `moment` says."""
+
     def hook(current_call: str, current_moment: Moment) -> bool:
         if (current_call, current_moment) == (call, moment):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -35,7 +40,7 @@ def killing_at(call: str, moment: str) -> CallHook:
 
 async def main(ctx: Mapping[str, Any], env: Mapping[str, str], options: Mapping[str, Any]) -> None:
     traced: list[TracedCluster] = []
-    hook = killing_at(*options.get("killed_at", ("", "")))
+    hook = killing_at(*options.get("killed_at", NEVER))
 
     def connect(source: ClusterSource, settings: ProcessSettings) -> Cluster:
         traced.append(TracedCluster(Gateway(source.kubeconfig, settings.timings), hook))

@@ -1,8 +1,9 @@
 """An API server whose answers never end or are far too large, and a client in a process of its own.
 
 `python -m tests.support.hostile_api KUBECONFIG CALL:ANSWER...` makes calls in a process with limited memory.
-It prints a JSON list with `{answer, error, seconds, megabytes, lag}` for each call: by how many megabytes the
-memory grew, and for how many seconds the event loop was blocked. The namespace of a call names the answer.
+It prints a JSON list with `{answer, error, seconds, megabytes, lag}` for each call. `megabytes`: by how much
+the memory grew; `lag`: the most CPU seconds for which the event loop was blocked. A call is made for the
+namespace with the name of the answer, so that the server knows which one to send.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 
 MEMORY_LIMIT = 1024 * 1024 * 1024
-"""Bytes of address space of the client."""
+"""Most bytes of address space that the client may use."""
 TIMINGS = Timings(request=2.0, watch=0.5, watch_silence=1.0)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 Answer = Callable[[], Iterator[bytes]]
@@ -68,7 +69,7 @@ ANSWERS: dict[str, Answer] = {
     "many keys": lambda: _whole(b"{" + b",".join(b'"%d":0' % n for n in range(1_000_000)) + b"}"),
     "deep": lambda: _whole(b"[" * 200_000 + b"]" * 200_000),
     "large number": lambda: _whole(b'{"items":[],"a":' + b"9" * 1_000_000 + b"}"),
-    "a byte a second": lambda: _chunked(itertools.chain([b"{"], itertools.repeat(b" "))),
+    "one byte at a time": lambda: _chunked(itertools.chain([b"{"], itertools.repeat(b" "))),
     "endless headers": lambda: itertools.chain([HEAD], (b"X-%d: y\r\n" % n for n in itertools.count())),
     "a long header": lambda: itertools.chain([HEAD + b"X: "], itertools.repeat(BLOCK)),
     "endless refusal": lambda: _chunked(
@@ -101,7 +102,7 @@ async def hostile_api() -> AsyncIterator[str]:
                 for piece in pieces:
                     writer.write(piece)
                     await writer.drain()
-                    await asyncio.sleep(0.3 if name == "a byte a second" else 0)
+                    await asyncio.sleep(0.3 if name == "one byte at a time" else 0)
         writer.transport.abort()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
@@ -143,8 +144,8 @@ CALLS: dict[str, Callable[[Gateway, str], Awaitable[None]]] = {
 }
 
 
-def _megabytes() -> float:
-    """The peak of the memory since the last call."""
+def _peak_megabytes() -> float:
+    """The peak of this process's memory since the last call of this function."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
@@ -161,8 +162,8 @@ async def _record_pauses(pauses: list[float]) -> None:
 
 async def _measure(gateway: Gateway, call: str, answer: str) -> dict[str, Any]:
     error, pauses = "", [0.0]
-    _megabytes()  # the next call counts from here
-    before, began = _megabytes(), time.monotonic()
+    _peak_megabytes()  # starts a new peak
+    before, began = _peak_megabytes(), time.monotonic()
     async with asyncio.TaskGroup() as group:
         ticking = group.create_task(_record_pauses(pauses))
         try:
@@ -171,13 +172,13 @@ async def _measure(gateway: Gateway, call: str, answer: str) -> dict[str, Any]:
         except (ClusterError, TimeoutError) as failure:
             error = f"{type(failure).__name__}: {failure}"
         ticking.cancel()
-    grown, seconds = _megabytes() - before, time.monotonic() - began
+    grown, seconds = _peak_megabytes() - before, time.monotonic() - began
     return {"answer": answer, "error": error, "seconds": seconds, "megabytes": grown, "lag": max(pauses)}
 
 
 async def _main(kubeconfig: str, calls: list[str]) -> None:
     gateway = Gateway(kubeconfig, TIMINGS)
-    await gateway.list_leases("ns", {})
+    await gateway.list_leases("ns", {})  # loads the client library, which must not count for a call
     print(json.dumps([await _measure(gateway, *call.split(":")) for call in calls]))
     await gateway.close()
 

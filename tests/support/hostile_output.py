@@ -39,7 +39,7 @@ CHUNK = 128 * 1024
 """Largest number of bytes that aiohttp returns from one read of a response."""
 NONCE = "0badc0de"
 MAX_MEMORY_MB = 150 * 1024 * 1024 / MB
-"""Largest memory in MB that an output may cost."""
+"""Largest peak of memory that an output may cause, in MB: 150 MiB."""
 MAX_STEP_SECONDS = 0.5
 """Longest step in CPU seconds, which is the lag of the event loop on an idle machine."""
 ADDRESS_SPACE = 4_000 * MB
@@ -60,7 +60,7 @@ def repeated(head: bytes, part: bytes, size: int, tail: bytes) -> Iterator[bytes
 
 
 def result_with(part: bytes, size: int, *, key: bytes = b"extra", end: bytes = b"0") -> Iterator[bytes]:
-    """A successful result, one field of which is a list with many equal items."""
+    """A successful result whose field `key` is a list with many equal items, and `end` as its last item."""
     head = b'{"type":"result","subtype":"success","is_error":false,"result":"ok","%b":[' % key
     return repeated(head, part, size, end + b'],"session_id":"s","total_cost_usd":0.5,"uuid":"u"}\n')
 
@@ -82,6 +82,7 @@ def long_line(size: int, character: bytes = b"x", tail: bytes = b"") -> Iterator
 
 
 def superseding(number: int) -> Iterator[bytes]:
+    """A message that supersedes 200,000 others."""
     head = b'{"type":"assistant","message":{"id":"m%d","content":[]},"supersedes":["x' % number
     count = 200_000
     yield head
@@ -91,11 +92,13 @@ def superseding(number: int) -> Iterator[bytes]:
 
 
 def fallback(number: int) -> Iterator[bytes]:
+    """A change of the model, whose name is long."""
     head = b'{"type":"system","subtype":"model_fallback","trigger":"%d","original_model":"' % number
     return repeated(head, b"m", 3 * MB, b'","fallback_model":"n"}\n')
 
 
 def per_model(count: int, key: bytes = b"modelUsage") -> Iterator[bytes]:
+    """A result whose field `key` has an entry for each of many models."""
     yield b'{"type":"result","subtype":"success","is_error":false,"result":"ok","%b":{"m":{}' % key
     for start in range(0, count, 5000):
         yield b"".join(b',"m%d":{"inputTokens":1}' % n for n in range(start, start + 5000))
@@ -103,7 +106,7 @@ def per_model(count: int, key: bytes = b"modelUsage") -> Iterator[bytes]:
 
 
 def sub_agents(count: int) -> Iterator[bytes]:
-    """Open sub-agents, then lines that may end one of them."""
+    """Messages of different sub-agents, and then tool results, each of which may end a sub-agent."""
     yield from lines(b'{"type":"assistant","parent_tool_use_id":"t%d","message":{"content":[]}}\n', count)
     yield from lines(b'{"type":"user","message":{"content":[{"tool_use_id":"x%d"}]}}\n', 5000)
 
@@ -169,7 +172,7 @@ OUTPUTS: dict[str, Callable[[], Pieces]] = {  # name → makes the output, in pi
             b'{"type":"assistant","message":{"content":[]},"uuid":"u","supersedes":[', b'"ab",', MB, b'""]}\n'
         ),
     ),
-    "lone surrogate in a table": lambda: several(
+    "lone surrogate beside a list": lambda: several(
         3,
         lambda _: repeated(
             b'{"type":"result","is_error":false,"result":"\\ud800","x":[', b"1,", 2 * MB // 10, b"1]}\n"
@@ -274,7 +277,7 @@ class Measured:
 
 
 class OutputLog:
-    """A log that consists of one output, each line of which begins with a timestamp."""
+    """A log with one output, to which it adds timestamps as the kubelet does."""
 
     def __init__(self, pieces: Pieces, ended: "asyncio.Future[None]") -> None:
         self._chunks = self._stamped(pieces)
@@ -361,12 +364,12 @@ def measure(name: str) -> Measured:
     result, slowest = asyncio.run(run_output(OUTPUTS[name]()))
     peak = memory("VmHWM")
     return Measured(
-        name,
-        round(peak - idle, 1),
-        round(slowest, 3),
-        round(time.monotonic() - began, 2),
-        round(len(strict_json(result)) / MB, 2),
-        json.loads(json.dumps(_cut(result))),
+        name=name,
+        peak_mb=round(peak - idle, 1),
+        slowest_step=round(slowest, 3),
+        seconds=round(time.monotonic() - began, 2),
+        result_mb=round(len(strict_json(result)) / MB, 2),
+        result=json.loads(json.dumps(_cut(result))),
     )
 
 
@@ -379,7 +382,7 @@ def _cut(value: object, depth: int = 0) -> object:
 
 
 def main(names: list[str]) -> int:
-    # memory that every first run takes must not count for an output
+    # the first run in a process takes memory, which must not count for an output
     asyncio.run(run_output([_INIT, b'{"type":"result","subtype":"success","result":"ok"}\n']))
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     for name in names or OUTPUTS:

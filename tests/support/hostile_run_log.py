@@ -1,9 +1,10 @@
-"""A program that follows the log of an agent that replaces its run log, and prints what that cost.
+"""A program that follows an agent's log while the agent replaces its run log, and prints what that costs.
 
     python -m tests.support.hostile_run_log ATTACK FOLDER
 
-Prints a JSON object: `mib`, by how much memory grew at most; `lag`, the longest time (s) for which the event
-loop did not run; `end`, the seconds from the container's end to the follower's end; `bytes`, those delivered.
+Prints a JSON object. `mib`: by how much memory grew at most. `lag`: the longest time (s) for which the event
+loop did not run. `end`: the seconds from the container's end to the follower's end. `bytes`: how many bytes
+the follower delivered.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ PATH = "run-logs/co/ada/r1.ndjson"
 TERABYTE = 2**40
 MIB = 2**20
 LIMIT = 512 * MIB
-"""The limit of the agent's output."""
+"""The limit of the agent's output in bytes."""
 ROUNDS = 20
 """Number of lines that the agent prints."""
 MEMORY_LIMIT = 2048 * MIB
@@ -66,7 +67,7 @@ def _growing(file: Path) -> None:
 
 
 def _after_true_lines(attack: Callable[[Path], object]) -> Callable[[Path], None]:
-    """The file begins as the log does, so that the rest counts as what the log lacks."""
+    """The attack, with a file that begins like the log: its rest then counts as lines that the log lacks."""
 
     def prepared(file: Path) -> None:
         attack(file)
@@ -108,8 +109,8 @@ async def main(attack: str, volume: Path) -> None:
     file.parent.mkdir(parents=True)
     log, sink, lag = KubeletLog(), _DiscardingSink(), [0.0]
     ended = asyncio.get_running_loop().create_future()
-    forged = None if attack in WITHOUT_FORGED_MARKS else Totals(TERABYTE, 1, "", TERABYTE)
-    run_log = run_log_of(str(volume), PATH, None, LIMIT)
+    forged = None if attack in WITHOUT_FORGED_MARKS else Totals(bytes=TERABYTE, lines=1, in_file=TERABYTE)
+    run_log = run_log_of(str(volume), PATH, limit=LIMIT)
     info = SourceInfo(NONCE, lambda: forged, relay_file=run_log)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with asyncio.TaskGroup() as group:

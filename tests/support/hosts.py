@@ -29,7 +29,7 @@ class Host:
         gateway = Gateway(http=self.connection, events=settings.events)
         self.cluster = TracedCluster(gateway, hook or _never_cut_off)
         cluster = cast("Cluster", self.cluster)
-        self.adapter = Adapter(settings, lambda _k, _t: cluster)
+        self.adapter = Adapter(settings, lambda _source, _settings: cluster)
 
     async def run(self, host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
         """Run an agent, which does not wait for its slot unless `config` says so."""
@@ -70,4 +70,5 @@ def lease_holders(fake: FakeCluster, kind: str) -> list[str]:
 
 
 def jobs(fake: FakeCluster) -> list[Any]:
+    """All Jobs."""
     return list(fake.store.list(JOBS))

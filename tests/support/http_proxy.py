@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 @dataclass(slots=True)
 class HttpProxy:
-    """`answer`: the response to every request in place of passing it on; None: pass it on."""
+    """`answer`: the response to every request, which is then not passed on; None: requests are passed on."""
 
     answer: bytes | None = None
     port: int = 0
@@ -56,7 +56,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def refusal(status: str, *headers: str, body: str = "", content_type: str = "text/html") -> bytes:
-    """The bytes of an answer, such as `refusal("407 Proxy Authentication Required")`."""
+    """The bytes of a response, such as `refusal("407 Proxy Authentication Required")`."""
     lines = [f"HTTP/1.1 {status}", *headers, f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "Connection: close", "", body]).encode()
 
@@ -65,7 +65,7 @@ def refusal(status: str, *headers: str, body: str = "", content_type: str = "tex
 async def http_proxy(
     answer: bytes | None = None, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[HttpProxy]:
-    """Run a proxy on loopback for the duration of the block."""
+    """Run a proxy for the duration of the block."""
     proxy = HttpProxy(answer)
     server = await asyncio.start_server(proxy.serve, host, 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]

@@ -14,13 +14,13 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript, build_context, capture
 
 WHOLE = capture("02")
-"""A complete output of the CLI with a good result."""
+"""A complete output of the Claude CLI with a good result."""
 PARTIAL = WHOLE[: WHOLE.index(b'{"type":"result"')]
 """The part of `WHOLE` before its result."""
 GOOD = PodScript.succeeding()
-"""Prints the whole output at once and exits after 2 s."""
+"""Prints `WHOLE` at once and exits after 2 s."""
 QUIET = PodScript(output=((0.0, WHOLE.split(b"\n", 1)[0] + b"\n"), (200.0, WHOLE)), ends_at=201.0)
-"""Prints its first line at once, then nothing for 200 s, then the whole output."""
+"""Prints the first line of `WHOLE` at once, then nothing for 200 s, and then `WHOLE`."""
 LONG = PodScript.working(300.0)
 """Prints everything but its result at once, and the result after 300 s."""
 SLOW_START = PodScript(
@@ -40,7 +40,7 @@ UNKNOWN_SESSION_OUTPUT = (
 """Printed by a CLI that cannot find the session that it should resume."""
 
 Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, HostLog]]]
-"""Runs one agent. Keyword arguments replace entries of the context; `config` is added to the default."""
+"""Runs one agent. Keyword arguments replace entries of the context; `config` extends the default config."""
 
 
 @asynccontextmanager
@@ -49,7 +49,7 @@ async def one_host(
 ) -> AsyncIterator[tuple[FakeCluster, Run]]:
     """A cluster whose Pods follow this script, and a function that runs an agent on it."""
     async with FakeCluster.start(folder, pod_script) as fake:
-        adapter = Adapter(settings or ProcessSettings(), lambda _kubeconfig, _timings: fake.gateway)
+        adapter = Adapter(settings or ProcessSettings(), lambda _source, _settings: fake.gateway)
 
         async def run(host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
             host_log = host_log or HostLog()
@@ -76,7 +76,7 @@ async def two_hosts(
         try:
             yield fake, one, two
         finally:
-            one.connection.restore()
+            one.connection.restore()  # tests disconnect only this host
             await one.adapter.shutdown()
             await two.adapter.shutdown()
 

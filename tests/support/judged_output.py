@@ -1,4 +1,4 @@
-"""The result of a run with a given output, without cluster and log; and checks that every result passes."""
+"""The result of a run with a given output, computed without a cluster, and checks that fit every result."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_resu
 
 NOW = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 EXITED = Exited(Terminated(0, "Completed", "", None))
-OUR_FIELDS = frozenset(
+ADAPTER_FIELDS = frozenset(
     {
         "containerExitCode",
         "conversationContinuation",
@@ -59,7 +59,7 @@ def result_line(**fields: object) -> bytes:
 
 
 def assert_storable(value: object) -> None:
-    """Strict parsers and PostgreSQL's jsonb accept the value."""
+    """Check that strict parsers and PostgreSQL's jsonb accept the value."""
     assert json.loads(json.dumps(value, allow_nan=False)) == orjson.loads(orjson.dumps(value))
     for text in texts_in(value):
         assert "\0" not in text
@@ -67,6 +67,7 @@ def assert_storable(value: object) -> None:
 
 
 def texts_in(value: object) -> Iterator[str]:
+    """All texts in a JSON value, including keys."""
     match value:
         case str():
             yield value
@@ -80,5 +81,5 @@ def texts_in(value: object) -> Iterator[str]:
 
 
 def assert_fields_known(wire: dict[str, Any]) -> None:
-    """`resultJson` has no other fields than the CLI's known ones and the adapter's own."""
-    assert set(wire.get("resultJson") or {}) <= OUR_FIELDS | set(KNOWN_FIELDS)
+    """Check that `resultJson` has only known fields of the Claude CLI and fields of the adapter."""
+    assert set(wire.get("resultJson") or {}) <= ADAPTER_FIELDS | set(KNOWN_FIELDS)

@@ -2,13 +2,14 @@
 
 It reproduces the log reader of the kubelet:
 
-- A line is stored as records of at most 16 KiB, each with a time. All but the last are tagged as partial.
-- `since` is applied to each record and truncated to whole seconds.
-- A stamp is written at the start of a line only (by old kubelets, before every record). One flag for stdout
-  and stderr together tells whether output is at the start of a line.
+- A line is stored as records of at most 16 KiB, each with a time. All records of a line except its last one
+  are tagged as partial.
+- `since` is truncated to whole seconds, and records with an earlier time are skipped.
+- A stamp (the record's time as text) is written only at the start of a line; old kubelets write one before
+  every record. stdout and stderr share one flag that says whether the output is at the start of a line.
 - A new reader sees only the newest file. An attached reader moves to the newest file after a rotation: on
   some kubelets without reading the old file to its end, on old kubelets sometimes only at the next rotation.
-- An error becomes text in the response.
+- An error of the kubelet becomes text in the response.
 """
 
 import asyncio
@@ -39,8 +40,8 @@ class Record(NamedTuple):
 class LogFile:
     """One file of a container's log. A rotation or a restart starts a new one."""
 
-    container: int
-    """Number of restarts before this file was started."""
+    restarts: int
+    """Number of the container's restarts before this file was started."""
     records: list[Record] = field(default_factory=list)
 
 
@@ -50,8 +51,8 @@ class Fault:
 
     how: Literal["eof", "broken", "hang", "error_text"]
     """A normal end, a broken connection, no more bytes, or the kubelet's error message and a normal end."""
-    after_bytes: int = 10**12
-    after_seconds: float = 1e6
+    after_bytes: int = 10**12  # by default never
+    after_seconds: float = 1e6  # by default never
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,9 @@ class KubeletLog:
         self.ignores_options = ignores_options
         self.rng = rng
         self.clock_offset = 0
-        """Nanoseconds by which the node's clock was set forward since loop time 0."""
-        self.container = 0
-        """Number of restarts so far."""
+        """Nanoseconds by which the node's clock was set forward (negative: back) since loop time 0."""
+        self.restarts = 0
+        """Number of the container's restarts so far."""
         self.files = [LogFile(0)]
         self.faults: list[Fault | Refusal | None] = []
         """What happens to the next requests, in order; None: no fault."""
@@ -110,7 +111,7 @@ class KubeletLog:
         """Whether the last stream ended normally although the container was still running."""
         self._change = asyncio.Event()
 
-    # written by the test ------------------------------------------------------------------------
+    # called by the test -------------------------------------------------------------------------
 
     def now(self) -> int:
         """The node's clock, nanoseconds."""
@@ -124,21 +125,21 @@ class KubeletLog:
     def write(self, text: bytes, time: int | None = None) -> None:
         """Store output as a runtime does, with one time for all of it."""
         for line in text.split(b"\n")[:-1]:
-            self._line(line + b"\n", time)
-        self._line(text.rpartition(b"\n")[2], time)
+            self._write_line(line + b"\n", time)
+        self._write_line(text.rpartition(b"\n")[2], time)
 
-    def _line(self, line: bytes, time: int | None) -> None:
+    def _write_line(self, line: bytes, time: int | None) -> None:
         for at in range(0, len(line), RECORD_BYTES):
             self.record(line[at : at + RECORD_BYTES], time)
 
     def rotate(self) -> None:
-        self.files.append(LogFile(self.container))
+        self.files.append(LogFile(self.restarts))
         self.notify_readers()
 
     def restart(self) -> None:
         """The container restarts; its earlier log is no longer served."""
-        self.container += 1
-        self.files.append(LogFile(self.container))
+        self.restarts += 1
+        self.files.append(LogFile(self.restarts))
         self.notify_readers()
 
     def terminate(self) -> None:
@@ -155,7 +156,7 @@ class KubeletLog:
     async def changed(self) -> None:
         await self._change.wait()
 
-    # read by the follower -----------------------------------------------------------------------
+    # called by the follower ---------------------------------------------------------------------
 
     def open(
         self, *, since: int | None, follow: bool, tail: int | None = None
@@ -192,14 +193,15 @@ class Response:
         self.follows = follow
         self._file = log.files[-1]
         self._at = 0
+        """Index of the next record of `_file`."""
         self._line_start = True
         """Whether the output so far ends at the start of a line."""
         self._out = bytearray()
         self._given = 0
         """Number of bytes returned so far."""
         self.stalled = False
-        """Whether new output is withheld from the reader."""
-        if follow:  # this stream takes the place of one that ended normally
+        """Set by a test to withhold new output from the reader."""
+        if follow:  # a new stream makes up for one that ended normally
             log.cut_without_error = False
         never = 1e9
         self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else never)
@@ -240,7 +242,7 @@ class Response:
         """Add the records of the files up to the newest one to the output."""
         while True:
             newest = self._log.files[-1]
-            moves = newest is not self._file and newest.container == self._file.container and self.follows
+            moves = newest is not self._file and newest.restarts == self._file.restarts and self.follows
             if moves and self._log.stays_at_rotated_file and self._log.files[-2] is self._file:
                 moves = False
             if moves and not self._log.reads_rotated_file_to_end:
@@ -262,7 +264,7 @@ class Response:
 
     def _has_ended(self) -> bool:
         newest = self._log.files[-1]
-        return not self.follows or self._log.terminated or newest.container != self._file.container
+        return not self.follows or self._log.terminated or newest.restarts != self._file.restarts
 
     def _take(self) -> bytes:
         size = len(self._out)
@@ -297,7 +299,7 @@ def _second(second: int, zone: int) -> bytes:
 
 
 def stamp(time: int, zone: int = 0) -> bytes:
-    """A time as the kubelet prints it before a line."""
+    """A time as the kubelet prints it before a line. `zone`: minutes east of UTC."""
     second, nano = divmod(time, NANO)
     sign = b"+" if zone > 0 else b"-"
     tail = b"Z" if not zone else b"%b%02d:%02d" % (sign, *divmod(abs(zone), 60))

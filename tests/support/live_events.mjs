@@ -1,4 +1,4 @@
-// The events by which the parts of the Paperclip server's process tell each other what has happened.
+// A stub of the module by which parts of the Paperclip server tell each other, within its process, what has happened.
 import { EventEmitter } from "node:events";
 
 const emitter = new EventEmitter();

@@ -1,4 +1,4 @@
-"""Random schedules of writes and faults, each derived from a seed, and the lines that a follower lost."""
+"""Random schedules of writes and faults, each derived from a seed, and the lines that a follower loses."""
 
 # ruff: noqa: S311 - random test data, not secrets
 
@@ -107,10 +107,10 @@ class Writer:
         self.log.faults = [self._fault() for _ in range(self.rng.randrange(12))]
         self.lines: list[WrittenLine] = []
         self.stdout = MemoryRelayFile()
-        """The stdout so far, as the relay copies it to its file."""
+        """All stdout until now, as the relay copies it to its file."""
         self.stderr = bytearray()
         self.ends_without_faults = True
-        """Whether no fault was left for connections after the container's end."""
+        """Whether all faults had happened before the container's end, so that later connections have none."""
         self._count = 0
         self._quiet = 0.0
         """Seconds since the last output or bookmark."""
@@ -120,11 +120,13 @@ class Writer:
         rng = self.rng
         match rng.randrange(8):
             case 0:
-                return Refusal(rng.choice((0, 400, 429, 500, 503)), rng.choice((None, 1.0)))
+                return Refusal(
+                    status=rng.choice((0, 400, 429, 500, 503)), retry_after=rng.choice((None, 1.0))
+                )
             case 1 | 2 | 3 | 4:
                 return Fault(
                     rng.choice(FAULT_KINDS),
-                    rng.choice((0, 10, 500, rng.randrange(20000), rng.randrange(400000))),
+                    after_bytes=rng.choice((0, 10, 500, rng.randrange(20000), rng.randrange(400000))),
                 )
             case 5:
                 return Fault(
@@ -180,11 +182,12 @@ class Writer:
         self._quiet = 0.0
 
     async def _long_line(self) -> None:
-        """A line of many records, possibly written over several seconds and into two files."""
+        """Write a line of several records, possibly over several seconds and into two files."""
         size = self.rng.choice((RECORD_BYTES, RECORD_BYTES + 1, 20_000, 3 * RECORD_BYTES, 100_000))
         self._count += 1
         text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
         slow = self.schedule.reads_rotated_file_to_end and self.rng.random() < 0.5
+        # whether the follower can get records from a file that was rotated in the middle of the line
         repairable = self.schedule.relay_file_readable or (
             self.schedule.reads_rotated_file_to_end and not self.schedule.stays_at_rotated_file
         )
@@ -270,10 +273,10 @@ async def run_schedule(seed: int) -> Outcome:
     source_info = SourceInfo(
         nonce=NONCE if schedule.has_relay else None,
         expected_totals=lambda: writer.totals() if ended.done() else None,
-        container_id=lambda: str(writer.log.container),
+        container_id=lambda: str(writer.log.restarts),
         relay_file=writer.stdout if schedule.relay_file_readable else None,
     )
-    random.seed(seed)
+    random.seed(seed)  # for random delays of the follower
     async with asyncio.TaskGroup() as group:
         following = group.create_task(Follower(writer.log, sink, source_info).run(ended))
         await writer.run()

@@ -1,4 +1,4 @@
-"""Sinks and relay files for the follower's tests, and `Scenario`, a follower of a `KubeletLog`."""
+"""For tests of the log follower: sinks, relay files, and `Scenario`, a follower of a `KubeletLog`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ class RecordingSink:
     err: bytearray = field(default_factory=bytearray)
     notices: list[Notice] = field(default_factory=list)
     pause: float = 0.0
-    """Seconds that each block takes."""
+    """Seconds that the sink takes for each block of stdout."""
     fails: bool = False
     """Whether each call for stdout raises."""
 
@@ -85,7 +85,7 @@ class HangingRelayFile(MemoryRelayFile):
 
 @dataclass(slots=True)
 class Scenario:
-    """A follower of a modelled log, with a sink that records."""
+    """A follower of a `KubeletLog`, with a sink that records. `ended`: done when the container has ended."""
 
     log: KubeletLog = field(default_factory=KubeletLog)
     sink: RecordingSink = field(default_factory=RecordingSink)
@@ -118,7 +118,7 @@ class Scenario:
 
 
 def totals(content: bytes) -> Totals:
-    """What the relay reports for this stdout."""
+    """The totals that the relay reports if the agent prints this stdout."""
     return Totals(len(content), content.count(b"\n"), sha256(content).hexdigest())
 
 

@@ -15,15 +15,15 @@ from paperclip_claude_k8s.bridge.package import MIN_SERVER
 NODE_HOST = Path(__file__).with_name("node_host.mjs")
 LIVE_EVENTS = Path(__file__).with_name("live_events.mjs")
 STEPS_TIMEOUT = 50.0
-"""Seconds for all steps, until the host exits because nothing is pending."""
+"""Seconds within which the host must exit, which it does when nothing is pending any more."""
 
 
 async def node_host(
     folder: Path, steps: Sequence[Any], env: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Run the steps with the npm package in `folder`, one after another, those in an inner list concurrently.
+    """Run steps with the npm package in `folder`: one after another, but those of an inner list concurrently.
 
-    Return `{"results": ..., "callbacks": ...}`, each by name of the step, and stderr.
+    Return what `node_host.mjs` prints, and stderr. `results` and `callbacks` are by name of the step.
     """
     process = await asyncio.create_subprocess_exec(
         *(program("node"), "--no-warnings", str(_installed_host(folder.with_name("host")))),
@@ -41,7 +41,7 @@ async def node_host(
 
 
 def _installed_host(folder: Path) -> Path:
-    """Write the host's program and its package `@paperclipai/server`; return the path of the program."""
+    """Write the host's program and a stub of the package `@paperclipai/server`; return the program's path."""
     package = folder / "node_modules" / "@paperclipai" / "server"
     services = package / "dist" / "services"
     services.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-// A minimal Paperclip-like host in Node: loads a package from its folder and runs the given steps.
+// A minimal Paperclip-like host in Node: loads an npm package from its folder and runs the given steps with its adapter.
 // stdin: {folder, steps: [{name, method, ctx, ...}]}, one JSON object; stdout: {results, callbacks, ...}, one JSON object.
 import fs from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -8,15 +8,16 @@ const { folder, steps } = JSON.parse(fs.readFileSync(0, "utf8"));
 const manifest = JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "utf8"));
 const { createServerAdapter } = await import(pathToFileURL(path.join(folder, manifest.exports["."])).href);
 const adapter = createServerAdapter();
-const callbacks = {}; // by step
-let active = 0;
+const callbacks = {}; // name of a step -> what its run passed to the host's callbacks
+let active = 0; // runs that have not returned
 const stored = {}; // what the host has stored about each run
 const isOpen = ({ status }) => status === "running";
-const signals = []; // that this host's own handler got, with the numbers of runs that are active, and of those without a stored end
+// Signals that this host's own handler got. active: runs that had not returned. open: runs whose end was not stored.
+const signals = [];
 process.on("SIGTERM", () => { signals.push({ name: "SIGTERM", active, open: Object.values(stored).filter(isOpen).length }); });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// The server tells the parts of its process by events what it has stored.
+// When the server has stored something about a run, it publishes an event to other parts of its process.
 const { publishLiveEvent } = await import("@paperclipai/server/live-events");
 function store(runId, record) {
   stored[runId] = record;
@@ -104,7 +105,8 @@ for (const step of steps) {
     if (!member.background) results[member.name] = await result;
   }));
 }
+// If a step sends SIGTERM, its handler may run only now.
 for (let waited = 0; !signals.length && steps.flat().some((step) => step.sigtermAt) && waited < 10_000; waited += 50) await sleep(50);
 fs.writeSync(1, JSON.stringify({ results, callbacks, signals, listeners: process.listenerCount("SIGTERM") }));
-// Otherwise no process.exit: the test also checks that the package does not keep the process alive.
+// Without background steps there is no process.exit: a test also checks that the package does not keep the process alive.
 if (steps.flat().some((step) => step.background)) process.exit(0);

@@ -15,6 +15,7 @@ from paperclip_claude_k8s.cluster.model import (
 
 
 def a_job(name: str = "job", *, run: str = "run-1", task: str = "task-1", **more: Any) -> JobSnapshot:
+    """A Job that has not finished; `more`: fields of the snapshot."""
     given: dict[str, Any] = {
         "ref": JobRef("ns", name, f"uid-{name}"),
         "resource_version": "1",

@@ -1,4 +1,4 @@
-"""Packed changes as the Pod of an uploaded workspace prints them, and as a hostile one could."""
+"""Packed changes of an uploaded workspace, as its Pod prints them, and as a hostile Pod could print them."""
 
 import gzip
 import hashlib
@@ -16,6 +16,7 @@ from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
 
 ANYWHERE = FolderRule(("/",))
 LIMIT = 1024 * 1024
+"""Most bytes of changes that are applied."""
 
 
 def sha256(text: str) -> str:
@@ -23,14 +24,15 @@ def sha256(text: str) -> str:
 
 
 def file_line(path: str, text: str, base: str | None = None, mode: str = "-") -> str:
-    """The line of a new or changed file; `base`: its text before."""
+    """The line of one file in the list of changes. `base`: its text before the change; None: it is new."""
     before = sha256(base) if base is not None else "-"
     return f"f {before} {sha256(text)} {mode} {len(text.encode(errors='surrogateescape'))} ./{path}"
 
 
 def packed(lines: Iterable[str], *contents: str) -> BinaryIO:
     """The list of changes with these lines, and then the contents of the files, compressed."""
-    text = "".join(f"{line}\n" for line in (*lines, ".")) + "".join(contents)
+    end_of_list = "."
+    text = "".join(f"{line}\n" for line in (*lines, end_of_list)) + "".join(contents)
     return io.BytesIO(gzip.compress(text.encode(errors="surrogateescape")))
 
 
@@ -56,7 +58,7 @@ def apply(
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Path → text of every file, `-> target` of every link."""
+    """Path → text of each file, or `-> target` of each link."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -74,5 +76,5 @@ def write_tree(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def slow_patterns() -> str:
-    """Patterns that take 0.2 s in all for one name that consists of `a`."""
+    """Ignore patterns that together take 0.2 s for one file name that consists of the letter a only."""
     return "\n".join("*a" * 60 + f"b{number:04d}" for number in range(2000))

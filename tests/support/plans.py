@@ -14,7 +14,7 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 
 HOME = HomePod(namespace="ns", name="paperclip-0", image="home/image:1", claim_name="data")
-"""A home pod with a shared volume and no environment."""
+"""A home pod (the Pod of the Paperclip host) with a shared volume and no environment."""
 
 
 async def _ignore(_stream: str, _text: str) -> None:
@@ -42,12 +42,24 @@ def a_plan(
     fresh: bool = False,
     **config: Any,
 ) -> RunPlan:
-    """A plan. `config` holds settings under their names in camelCase; pass dotted keys as `**{"a.b": …}`."""
+    """A plan. `config` holds settings under their names in camelCase; pass dotted keys as `**{"a.b": …}`.
+
+    `home`: the host's Pod. `volume_here`: where this process mounts the shared volume. `packed`: the prompt
+    bundle. `fresh`: this is the second attempt, in a fresh session.
+    """
     ctx = ctx or a_context()
     identity = identify(ctx)
     assert identity is not None
     image = config.get("image", "home/image:1")
-    site = RunSite("ns", image, home, {}, "0123abcd", volume_here, packed or Packed())
+    site = RunSite(
+        namespace="ns",
+        image=image,
+        home=home,
+        process_env={},
+        nonce="0123abcd",
+        volume_here=volume_here,
+        packed=packed or Packed(),
+    )
     return Planner(ctx, identity, AdapterConfig.read(config), site).plan(fresh=fresh)
 
 

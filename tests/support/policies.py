@@ -1,4 +1,4 @@
-"""The policy of hosts in tests that have instructions, skills or a shared volume in temporary folders."""
+"""The policy of hosts whose instructions, skills or shared volume a test has put into temporary folders."""
 
 import os
 import tempfile

@@ -13,10 +13,7 @@ import pytest
 from tests.support.real_namespace import NAMESPACE
 
 EXPECTED = "PROGRAMS_EXPECTED"
-"""Name of an environment variable.
-
-If it is set, a test whose program is missing fails, instead of being skipped.
-"""
+"""Name of an environment variable. If it is set, a missing program fails a test instead of skipping it."""
 ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
 """Path of the kubeconfig of the real cluster's administrator."""
 

@@ -1,4 +1,7 @@
-"""A quota gate on the loopback interface. It records the requests, and each test sets the response."""
+"""A service on the loopback interface that the quota gate asks. It records the requests.
+
+Each test sets the response.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +32,7 @@ class QuotaService:
         status, body = self.response
         if self.byte_by_byte:
             return await self._send_bytes(request)
-        return web.Response(status=status, text=body, headers={"Location": self.url})
+        return web.Response(status=status, text=body, headers={"Location": self.url})  # for redirects
 
     async def _send_bytes(self, request: web.Request) -> web.StreamResponse:
         status, body = self.response

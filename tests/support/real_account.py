@@ -1,4 +1,4 @@
-"""A service account on the real cluster, with the Role that `claude-k8s rbac` prints or a part of it."""
+"""A service account on the real cluster, with all or some of the rights that `claude-k8s rbac` prints."""
 
 import asyncio
 import base64
@@ -85,7 +85,7 @@ def _objects(name: str, auto_claims: bool) -> list[dict[str, Any]]:  # noqa: FBT
 
 async def _token(name: str) -> str:
     async with asyncio.timeout(120):
-        while True:  # until the token controller adds it to the Secret
+        while True:  # until the token controller has added a token to the Secret
             token = await as_admin(
                 "get", "secret", name, "-o", "go-template={{with .data.token}}{{.}}{{end}}"
             )

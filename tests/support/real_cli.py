@@ -34,7 +34,7 @@ done
 
 @dataclass(frozen=True, slots=True)
 class CliRun:
-    """One run of the real CLI: its result, what the host received, and what the API gave out."""
+    """One run of the real CLI: its result, what the host received, and the API that it used."""
 
     result: ExecutionResult
     host_log: HostLog
@@ -50,7 +50,7 @@ class CliRun:
         return str(self.result.session_id)
 
     def assert_success(self, summary: str) -> None:
-        """Check that the run succeeded with this answer of the model, and that its numbers are right."""
+        """Check that the run succeeded with this answer of the model, and with the right tokens and cost."""
         result = self.result
         assert (result.error_code, result.error_message) == (None, None), self.host_log.status
         assert (result.exit_code, result.summary) == (0, summary)
@@ -74,7 +74,7 @@ class CliRun:
 
 @dataclass(slots=True)
 class CliAgent:
-    """An agent whose sessions are in a folder of its own on the shared volume."""
+    """An agent of the real CLI, whose sessions are in a folder of its own on the shared volume."""
 
     home: Home
     folder: Path

@@ -1,7 +1,8 @@
-"""Shared by journeys on a real cluster: settings, disruptions, and stamps, by which agents record their runs.
+"""Shared by journeys on a real cluster: settings, disruptions, and stamps.
 
-A stamp is a line with the name of the agent's Pod and the machine's uptime. The environment variable
-`SHARED_VOLUME_FOR_TESTS` names the folder of the shared volume on this machine.
+A stamp is a line with the name of the agent's Pod and the machine's uptime. Agents write stamps to a file,
+from which a test sees when they ran. The environment variable `SHARED_VOLUME_FOR_TESTS` names the folder of
+the shared volume on this machine.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ PRINT_RESULT = (
 )
 """Shell command that prints a successful result; its argument is the answer."""
 RESULT = f"{PRINT_RESULT} done"
-"""Shell command that prints a successful result."""
+"""Shell command that prints a successful result with the answer "done"."""
 SIGTERM_DELAY = 10.0
 """Seconds that the agent continues after SIGTERM; less than the grace period of 20 s."""
 STAMP_INTERVAL = 0.2
@@ -40,7 +41,7 @@ STAMP_INTERVAL = 0.2
 LAST_LINE = "last line\n"
 """What an agent prints before its result, if it is not disrupted."""
 NOTICED_WITHIN = 45.0
-"""Seconds within which a run must notice its disruption; after them, the agent ends by itself."""
+"""Seconds within which a run must notice its disruption. After that the test lets the agent end."""
 
 
 async def wait_for_output(host_log: HostLog, text: str, within: float = 120.0) -> None:
@@ -51,17 +52,17 @@ async def wait_for_output(host_log: HostLog, text: str, within: float = 120.0) -
 
 
 def stamping_agent(stamps: str, end: FileEvent) -> str:
-    """A script that writes stamps to the file `stamps` and prints lines until the event, and then a result.
+    """A script that writes stamps to the file `stamps` and prints lines until the event `end`, then a result.
 
     After SIGTERM it ignores the event and continues for `SIGTERM_DELAY`.
     """
-    after_sigterm = int(SIGTERM_DELAY / STAMP_INTERVAL)
+    last_stamp = int(SIGTERM_DELAY / STAMP_INTERVAL)
     return f"""
 stopping=0; n=0; trap 'stopping=1' TERM
 while :; do
   n=$((n + 1)); echo "$(hostname) $(cut -d' ' -f1 /proc/uptime)" >>{stamps}
   echo "line $n"
-  if [ $stopping -gt 0 ]; then stopping=$((stopping + 1)); [ $stopping -lt {after_sigterm} ] || exit 143
+  if [ $stopping -gt 0 ]; then stopping=$((stopping + 1)); [ $stopping -lt {last_stamp} ] || exit 143
   elif [ -e {end.in_pod} ]; then break
   fi
   sleep {STAMP_INTERVAL}
@@ -141,10 +142,10 @@ async def disrupt(
     first_config: Mapping[str, Any] | None = None,
     noticed_within: float = NOTICED_WITHIN,
 ) -> tuple[ExecutionResult, HostLog]:
-    """Disrupt one run, then run the same agent again, which must succeed. Returns the first run's result.
+    """Disrupt one run, then run the same agent again, which must succeed. Returns what came of the first run.
 
     `config` applies to both runs, `first_config` only to the first run. If the disruption does not end the
-    run within `noticed_within` seconds, its agent ends by itself.
+    first run within `noticed_within` seconds, its agent is told to end.
     """
     config = dict(config or {})
     host_log, identity = HostLog(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}

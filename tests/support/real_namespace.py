@@ -1,6 +1,6 @@
 """The namespace of the real cluster in which this pytest process works.
 
-A single process uses the namespace `paperclip`, which the cluster's script creates. Each worker of
+A single process uses the namespace `paperclip`, which whoever sets up the cluster has created. Each worker of
 pytest-xdist creates a namespace of its own with the same objects: the Paperclip host's Pod, its service
 account with the Role that `claude-k8s rbac` prints, and a shared volume, which is a folder of this machine.
 So workers do not meet each other's Jobs, quotas and labels. They still share the node.
@@ -28,7 +28,7 @@ _TOKEN = "paperclip-token"  # the name of a Secret
 
 
 def use_own_namespace() -> None:
-    """Create the worker's namespace, and let the variables of this process name its kubeconfig and volume."""
+    """Create the worker's namespace, and set the environment variables of its kubeconfig and its volume."""
     if not _WORKER or "KUBECONFIG_FOR_TESTS" not in os.environ:
         return
     shared = Path(os.environ["SHARED_VOLUME_FOR_TESTS"])

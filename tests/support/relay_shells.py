@@ -1,4 +1,4 @@
-"""Runs the relay script with the available shells, in a folder of the test."""
+"""Runs the relay script with each shell that it supports, in a folder of the test."""
 
 import asyncio
 import os
@@ -14,9 +14,9 @@ from paperclip_claude_k8s import relay
 
 NONCE = "0123abcd"
 PREFIX = b"\x1e" + NONCE.encode()
-"""Followed by a space, it begins each of the relay's own lines in the log."""
+"""The beginning of each line that the relay itself adds to the log; a space follows."""
 FIRST_LINE = PREFIX + b" b 0 0\n"
-"""The first line of each log."""
+"""The first line of each log: a bookmark at byte 0 and line 0."""
 SHELLS = ("bash", "busybox", "dash")
 APPLETS = [
     "awk",
@@ -38,12 +38,12 @@ APPLETS = [
     "tr",
     "wc",
 ]
-"""The programs that the script may use."""
+"""The programs that the relay script may use."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayEnd:
-    """How a run of the relay ended, and what it wrote."""
+    """The exit code of a relay that has ended, and what it wrote."""
 
     code: int
     log: bytes
@@ -72,7 +72,7 @@ class RelayRunner:
 
     def __init__(self, folder: Path, path: str) -> None:
         self.folder = folder
-        self._env = {"PATH": path, "HOME": str(folder), "KEEP": "kept"}
+        self._env = {"PATH": path, "HOME": str(folder), "KEEP": "kept"}  # the agent must get KEEP
         (folder / "prompt").write_text("the prompt\n", encoding="utf-8")
         for name, text in relay.scripts().items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -101,7 +101,8 @@ class RelayRunner:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    async def ended(self, process: asyncio.subprocess.Process) -> RelayEnd:
+    async def wait(self, process: asyncio.subprocess.Process) -> RelayEnd:
+        """Wait until the relay has ended."""
         async with asyncio.timeout(40):
             log, own_stderr = await process.communicate()
         assert own_stderr == b""
@@ -112,7 +113,7 @@ class RelayRunner:
 
     async def run(self, *command: str, env: Mapping[str, str] | None = None) -> RelayEnd:
         async with self.started(*command, env=env) as process:
-            return await self.ended(process)
+            return await self.wait(process)
 
 
 async def output_of(process: asyncio.subprocess.Process) -> asyncio.StreamReader:

@@ -1,4 +1,4 @@
-"""The hook that shortens the output of tools, run by node as the CLI runs it."""
+"""Runs the hook that shortens the output of tools with node, as the Claude CLI does."""
 
 import json
 import subprocess
@@ -12,8 +12,8 @@ from paperclip_claude_k8s.plan import rtk
 SCRIPT = Path(rtk.__file__).with_name(rtk.SCRIPT)
 
 
-def hook(payload: Any, limit: int) -> dict[str, Any] | None:
-    """What the hook tells the CLI; None if it prints nothing."""
+def run_hook(payload: Any, limit: int) -> dict[str, Any] | None:
+    """What the hook tells the CLI; None if it prints nothing. `limit`: most bytes of output that it keeps."""
     ran = subprocess.run(
         [program("node"), str(SCRIPT), str(limit)],
         input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),

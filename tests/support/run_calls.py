@@ -1,4 +1,4 @@
-"""Scenarios of a run, each with all API calls that its host makes.
+"""Scenarios of runs, each with all API calls that the host makes.
 
 `tests/run/test_crashes.py` cuts the host off before and after each of these calls. It fails if a run makes a
 call that its scenario does not list, so a new call is added here and its crashes are tested.
@@ -87,7 +87,7 @@ class Scenario:
     """One run, the state of the cluster before it, and what happens during it."""
 
     calls: tuple[str, ...]
-    """Names of all API calls of the host, as `TracedCluster` forms them. Their order may vary."""
+    """Names of all API calls of the host, as `TracedCluster` builds them, in any order."""
     pod_script: PodScript | Callable[[Any], PodScript] = SHORT
     more: dict[str, Any] = field(default_factory=dict)
     """Entries of the context that replace the usual ones."""
@@ -102,13 +102,16 @@ class Scenario:
     changes_project: bool = False
     """The agent changes the README of the folder that its host has uploaded."""
     keeps_taken_jobs: bool = False
-    """Jobs whose results were taken are kept until their TTL."""
+    """Jobs are kept until their TTL after a host has marked their results as taken."""
     error_codes: frozenset[str | None] = frozenset({None})
-    """Error codes that the next host may report, if the cut came before all calls in `max_agents`."""
+    """Error codes that the next host may report, if the cut was before all calls that `max_agents` names."""
     during: Callable[[FakeCluster], None] | None = None
     """Disrupts the run some seconds after its start; None: nothing does."""
     max_agents: dict[str, int] = field(default_factory=lambda: {"": 1})
-    """Last of these calls that finished before the cut ("": none) → how many agents may run in all."""
+    """Last call that finished before the cut → how many agents may run in all.
+
+    Calls without an entry do not count; "": none of the calls with an entry has finished.
+    """
 
 
 def delete_its_pod(fake: FakeCluster) -> None:
@@ -128,7 +131,7 @@ READ_CLAIM = ("read_claim", "read_claim (2)")
 """Calls of a run with a session volume: the claim is read for the plan, and again for the Job."""
 WATCH = ("watch_jobs", "watch_pods", "log followed")
 SLOW_WATCH = ("watch_jobs", "watch_pods", *repeated("log followed", 16), "list_events")
-"""Calls for a Pod that starts late: its log is tried until it opens, and its Events are read."""
+"""Calls for a Pod that starts after 16 s: its log is requested until it opens, and its Events are read."""
 LIST_AND_WATCH = ("list_jobs (2)", "list_pods (2)", *WATCH)
 RENEW = "replace_lease of process"
 FINAL_DELETE = "delete_job in the background"

@@ -1,4 +1,4 @@
-"""Complete runs for journey tests, and the objects that a run leaves."""
+"""Complete runs for journey tests, and a check for objects that runs have left behind."""
 
 import asyncio
 import uuid
@@ -11,13 +11,13 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.testing import HostLog
 
-SMALL = {"resources.requests.cpu": "10m", "resources.requests.memory": "16Mi"}
-"""Config with small resource requests, for many Pods on one machine."""
+SMALL_REQUESTS = {"resources.requests.cpu": "10m", "resources.requests.memory": "16Mi"}
+"""Config with small resource requests, so that many Pods fit on one machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A cluster, and an adapter that uses it."""
+    """A cluster, and an adapter that uses it. `name`: "devcluster" or "real"."""
 
     name: str
     adapter: Adapter
@@ -32,7 +32,7 @@ class Site:
     ) -> tuple[ExecutionResult, HostLog]:
         """One run of the stand-in for the CLI, which `env` controls. `config` extends the site's config."""
         host_log = host_log or HostLog()
-        config = {**self.config, **SMALL, "env": dict(env or {}), **more.pop("config", {})}
+        config = {**self.config, **SMALL_REQUESTS, "env": dict(env or {}), **more.pop("config", {})}
         ctx = {
             "runId": str(uuid.uuid4()),
             "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co", "name": "Ada"},
@@ -47,10 +47,10 @@ class Site:
         return await self.adapter.execute(ctx), host_log
 
     async def leftovers(self, within: float = 120.0, agent: str | None = None) -> list[str]:
-        """The adapter's objects that are left; first waits up to `within` seconds for their deletion.
+        """The adapter's objects that still exist after up to `within` seconds; [] as soon as there are none.
 
-        A kubelet needs more than 40 s during a failing image pull. `agent`: only the objects of this agent,
-        for concurrent tests.
+        A kubelet needs more than 40 s to end a Pod whose image pull fails. `agent`: only the objects of this
+        agent, for concurrent tests.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within

@@ -1,8 +1,8 @@
-"""A scripted model API for the real Claude CLI, and what it has given out: tokens, their price, and requests.
+"""A scripted model API for the real Claude CLI. It keeps the requests, and counts its tokens and their price.
 
-Two environment variables name what the journeys with the real CLI need: `CLAUDE_IMAGE`, an image with the CLI
-that the cluster's nodes have, and `SCRIPTED_API`, a Python program with a function `serve`, which answers the
-requests of the CLI from a script.
+Two environment variables name what the journeys with the real CLI need. `CLAUDE_IMAGE`: an image with the
+CLI, present on the nodes of the cluster. `SCRIPTED_API`: a Python program with a function `serve`, which
+answers the requests of the CLI from a script.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class ScriptedApi:
 
     @property
     def env(self) -> dict[str, str]:
-        """Variables with which the CLI in a Pod uses this API and nothing else of the internet."""
+        """Environment variables with which the CLI in a Pod uses this API and no server on the internet."""
         return {
             "ANTHROPIC_BASE_URL": f"http://{THIS_MACHINE}:{self.port}",
             "ANTHROPIC_API_KEY": "sk-ant-dummy-not-a-key",
@@ -87,7 +87,7 @@ class ScriptedApi:
         return [entry["body"] for entry in self._entries()]
 
     def request_text(self, number: int) -> str:
-        """The body of one request as JSON text; -1: the last one."""
+        """The body of the request with this index as JSON text; -1: of the last request."""
         return json.dumps(self.requests()[number], ensure_ascii=False)
 
     def tool_result(self, use: str) -> Answer:
@@ -133,7 +133,8 @@ class ScriptedApi:
 @asynccontextmanager
 async def scripted_api(log: Path, *steps: Answer) -> AsyncIterator[ScriptedApi]:
     """Answer requests on a free port with these steps, one per request. `log`: a file for the requests."""
-    server = _load_serve()({"routes": {"main": list(steps)}}, 0, str(log), True, THIS_MACHINE)
+    scenario, any_port, keep_bodies = {"routes": {"main": list(steps)}}, 0, True
+    server = _load_serve()(scenario, any_port, str(log), keep_bodies, THIS_MACHINE)
     try:
         yield ScriptedApi(server.server_address[1], steps, log)
     finally:

@@ -27,7 +27,7 @@ def claim_of_auto(agent: str, company: str = "co", **config: str) -> str:
 
 
 def static_volume(name: str, folder: Path, namespace: str, claim: str, mode: str) -> dict[str, Any]:
-    """A volume in this folder, which only this claim gets."""
+    """The manifest of a PersistentVolume in this folder, to which only this claim can be bound."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -45,7 +45,7 @@ def static_volume(name: str, folder: Path, namespace: str, claim: str, mode: str
 
 @asynccontextmanager
 async def volume_for(claim: str, mode: str = "ReadWriteOnce") -> AsyncIterator[Path]:
-    """A volume that only the claim of this name gets. Both are removed at the end of the block."""
+    """A volume to which only this claim can be bound. Both are deleted at the end of the block."""
     folder = Path(os.environ["SHARED_VOLUME_FOR_TESTS"]).with_name(f"volume-{NAMESPACE}-{claim}")
     folder.mkdir()
     folder.chmod(0o777)

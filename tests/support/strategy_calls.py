@@ -1,4 +1,4 @@
-"""Scenarios of runs, as in `run_calls.py`, with each value of `sessionVolume` and of `workspace`."""
+"""Scenarios of runs with each value of `sessionVolume` and of `workspace`; `run_calls.py` has the others."""
 
 import json
 import os
@@ -31,23 +31,24 @@ from paperclip_claude_k8s.cluster.labels import NONCE_ANNOTATION
 from paperclip_claude_k8s.devcluster.kinds import CLAIMS
 from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
-BEFORE, AFTER = "hello\n", "agent\n"
-"""The text of the project's README before the agent's change and after it."""
-CHANGES_README = replace(SHORT, changes=printed(packed([file_line("README", AFTER, base=BEFORE)], AFTER)))
+OLD_README, NEW_README = "hello\n", "agent\n"
+"""The text of the project's README before and after the agent's change."""
+CHANGES = printed(packed([file_line("README", NEW_README, base=OLD_README)], NEW_README))
+CHANGES_README = replace(SHORT, changes=CHANGES)
 """Changes the README of its uploaded workspace."""
 PARTS = 3
-"""Number of Secrets that the packed project needs."""
+"""Number of Secrets that hold the packed project, beside the run Secret."""
 CLAIM = "team-sessions"
 COMMIT = "0123456789" * 4
 UPLOADS = (*LIST, "create_job", "list_jobs (2)", *repeated("create_secret", PARTS + 1))
-"""Calls of a launch with an upload: the parts and then the run Secret are created."""
+"""Calls of a launch with an upload: the Secrets with the parts are created, and then the run Secret."""
 READ_CHANGES = "log followed (2)"
-"""The call that reads the changes."""
+"""The call that reads the changes; the first log that is followed is the agent's."""
 
 
 def make_project(folder: Path) -> None:
-    """Create the folder that is uploaded. Random bytes do not get smaller when they are packed."""
-    write_tree(folder, {"README": BEFORE})
+    """Create the folder that is uploaded. It has random bytes, which packing does not make smaller."""
+    write_tree(folder, {"README": OLD_README})
     (folder / "data").write_bytes(os.urandom((PARTS - 1) * 700_000 + 100_000))
 
 
@@ -120,10 +121,10 @@ def strategy_scenarios(project: Path) -> dict[str, Scenario]:
             before=partial(host_shut_down, **upload),
             max_agents=TWO_AFTER_DELETION,
         ),
-        "changes that no host has taken": Scenario(
+        "changes that no host has read": Scenario(
             (
                 *(*ACQUIRE, *UPLOADS, "list_pods (2)", "list_pods (3)", *WATCH, RENEW),
-                *(*repeated("log followed", 3)[1:], *repeated("patch_job", 3), FINAL_DELETE, *RELEASE),
+                *("log followed (2)", "log followed (3)", *repeated("patch_job", 3), FINAL_DELETE, *RELEASE),
             ),
             CHANGES_README,
             changes_project=True,

@@ -1,4 +1,4 @@
-"""Commands on a terminal: a pseudo-terminal of a given size."""
+"""`claude-k8s` commands on a pseudo-terminal of a given size."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from tests.support.cli_commands import SOURCE
 
 
 def on_a_terminal(*args: str, env: dict[str, str], width: int = 80, height: int = 24) -> bytes:
-    """What a command writes to the terminal that its stdout and stderr are."""
+    """Run a command whose stdout and stderr are a terminal; return what it writes there."""
     pid, terminal = pty.fork()
     if pid == 0:
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": SOURCE, "TERM": "xterm", **env}

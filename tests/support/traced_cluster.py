@@ -16,7 +16,7 @@ NO_CALLS = frozenset({"close", "default_namespace"})
 
 
 class Moment(StrEnum):
-    """Before the request of a call is sent, or after its response has arrived or it has failed."""
+    """Before the request of a call is sent, or after the call has succeeded or failed."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -128,6 +128,6 @@ def _detail_of(method: str, args: tuple[Any, ...]) -> str:
     """The kind of the Lease, or how the Job is deleted, as part of a call's name; empty for other methods."""
     if method in {"create_lease", "replace_lease"}:
         return f" of {args[1]['metadata']['labels'][f'{PREFIX}lease']}"
-    if method in {"read_lease", "delete_lease"}:
+    if method in {"read_lease", "delete_lease"}:  # they are given a name: ac-KIND-…
         return f" of {args[1].split('-')[1]}"
     return f" in the {args[1].lower()}" if method == "delete_job" else ""

@@ -1,4 +1,4 @@
-"""Runs the packaged JavaScript parser as the Paperclip host does, in one process for all lines."""
+"""Runs the packaged JavaScript parser of output lines as the Paperclip host does, in one process for all."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ process.stdout.write(JSON.stringify(lines.map((line) => parse(line, ts))));
 
 
 def parsed_by_javascript(lines: Sequence[str], source: str | None = None) -> list[list[dict[str, Any]]]:
-    """The entries of each line. `source`: a parser to use instead of the packaged one. Needs node."""
+    """The parser's entries for each line. `source`: code of a parser to use instead of the packaged one."""
     given = json.dumps({"source": source or ui_parser_source(), "lines": list(lines), "ts": TIMESTAMP})
     node = [program("node"), "-e", _WORKER]
     done = subprocess.run(node, input=given, capture_output=True, text=True, check=False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.support.differences import assert_typescript_adapter_differs
 from tests.support.plans import HOME, a_context, a_plan, the_job, the_secret
-from tests.support.rtk_hook import hook
+from tests.support.rtk_hook import run_hook
 
 from paperclip_claude_k8s.cluster.model import HomeMount, JsonObject
 from paperclip_claude_k8s.helpers import sanitize_label_value
@@ -493,14 +493,14 @@ def bash(output: str) -> dict[str, Any]:
     "response", [{"stdout": "x" * 5000, "stderr": ""}, [{"type": "text", "text": "x" * 5000}]]
 )
 def test_long_output_is_cut(response: Any) -> None:
-    changed = hook({**bash(""), "tool_response": response}, limit=1000)
+    changed = run_hook({**bash(""), "tool_response": response}, limit=1000)
     assert changed is not None
     assert "bytes cut]" in str(changed)
     assert len(str(changed)) < 1500
 
 
 def test_cut_of_a_long_output_splits_no_character() -> None:
-    changed = hook(bash("中中"), limit=5)
+    changed = run_hook(bash("中中"), limit=5)
     assert changed is not None
     assert changed["updatedToolOutput"].startswith("中\n[")
     assert "\ufffd" not in str(changed)
