@@ -1,21 +1,21 @@
-"""The host's API address as Pods can reach it, chosen from several settings; URLs moved to it."""
+"""The address at which Pods reach the Paperclip host's API, chosen from several settings, and moved URLs."""
 
 import pytest
 
 from paperclip_claude_k8s.plan.addresses import choose_api_url, names_own_machine, rebase
 
-LOCAL, REAL, OTHER = "http://localhost:3100", "http://paperclip:3100", "https://pc.example"
+LOCAL, REACHABLE, OTHER = "http://localhost:3100", "http://paperclip:3100", "https://pc.example"
 
 
 @pytest.mark.parametrize(
     ("process_env", "home_pod_env", "configured_url", "chosen"),
     [
-        ({"PAPERCLIP_API_URL": REAL}, {"PAPERCLIP_API_URL": OTHER}, "", REAL),
+        ({"PAPERCLIP_API_URL": REACHABLE}, {"PAPERCLIP_API_URL": OTHER}, "", REACHABLE),
         ({"PAPERCLIP_API_URL": LOCAL}, {"PAPERCLIP_API_URL": OTHER}, "", OTHER),
         ({}, {"PAPERCLIP_API_URL": OTHER}, "", OTHER),
-        ({"PAPERCLIP_API_URL": LOCAL, "PAPERCLIP_RUNTIME_API_URL": REAL}, {}, "", REAL),
+        ({"PAPERCLIP_API_URL": LOCAL, "PAPERCLIP_RUNTIME_API_URL": REACHABLE}, {}, "", REACHABLE),
         ({"PAPERCLIP_API_URL": LOCAL}, {"PAPERCLIP_API_URL": "http://127.0.0.1:1"}, OTHER, OTHER),
-        ({"PAPERCLIP_API_URL": REAL}, {}, OTHER, REAL),
+        ({"PAPERCLIP_API_URL": REACHABLE}, {}, OTHER, REACHABLE),
         ({"PAPERCLIP_API_URL": LOCAL}, {}, "", LOCAL),
         ({"PAPERCLIP_API_URL": "  "}, {}, "", "http://localhost:3100"),
         ({}, {}, "", "http://localhost:3100"),
@@ -43,7 +43,7 @@ def test_api_url_prefers_addresses_that_pods_reach(
         ("http://[::1]:3100", True),
         ("http://0.0.0.0:3100", True),
         ("http://[::]:3100", True),
-        (REAL, False),
+        (REACHABLE, False),
         ("http://10.0.0.1", False),
         ("http://localhost.example.com", False),
         ("http://[broken", False),

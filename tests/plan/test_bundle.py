@@ -45,7 +45,7 @@ def test_name_that_is_not_a_path_component_is_refused(name: str) -> None:
         path_part(name)
     with pytest.raises(PathRefused):
         skill_files(name, SKILL)
-    if name:
+    if name:  # an empty name means the default
         with pytest.raises(PathRefused):
             bundle_folder({}, name, "/paperclip")
         with pytest.raises(PathRefused):
@@ -82,10 +82,12 @@ def test_skill_file_outside_its_folder_is_refused(path: str) -> None:
         ({}, ".paperclip/instances/default"),
     ],
 )
-def test_bundle_folder_is_in_host_home_if_on_the_volume(env: dict[str, str], folder: str) -> None:
+def test_bundle_folder_is_in_the_hosts_home_if_that_is_on_the_volume(
+    env: dict[str, str], folder: str
+) -> None:
     found = bundle_folder(env, "co-1", "/data")
     assert found == BundleFolder("/data", f"{folder}/companies/co-1/claude-prompt-cache")
-    moved = found.below(".paperclip-0badc0de")
+    moved = found.below(".paperclip-0badc0de")  # for a company that has a folder of its own
     assert moved.path.startswith(".paperclip-0badc0de/instances/")
     assert moved.path.endswith(found.path.partition("instances/")[2])
 
@@ -122,7 +124,7 @@ def test_bundle_has_instructions_and_skills_where_the_cli_reads_them() -> None:
     assert bundle.files[".claude/skills/helper/bin/run"].executable
 
 
-def test_instructions_without_path_stay_as_they_are_and_blank_ones_are_left_out() -> None:
+def test_only_instructions_with_a_path_get_a_note_and_blank_ones_are_left_out() -> None:
     assert assemble("Hi", None, {}).files[INSTRUCTIONS].content == b"Hi"
     assert assemble(" \n", None, {}, "/paperclip/x.md").files == {}
     assert assemble(None, None, {}).files == {}
@@ -132,16 +134,16 @@ def test_bundle_on_volume_has_paths_in_the_pod() -> None:
     bundle = assemble("Hi", None, skill_files("s", SKILL))
     packed = packed_on_volume(bundle, BundleFolder("/data", "cache"), ("a note",))
     assert packed == Packed(
-        bundle.key,
-        f"/var/run/paperclip/scratch/volume/cache/{bundle.key}",
-        f"/var/run/paperclip/scratch/volume/cache/{bundle.key}/agent-instructions.md",
-        shared=packed.shared,
+        key=bundle.key,
+        root=f"/var/run/paperclip/scratch/volume/cache/{bundle.key}",
+        instructions_file=f"/var/run/paperclip/scratch/volume/cache/{bundle.key}/agent-instructions.md",
+        shared=packed.shared,  # compared below
         skills=("s",),
         notes=("a note",),
     )
     assert {file.path.removeprefix(f"cache/{bundle.key}/") for file in packed.shared} == bundle.files.keys()
-    without = assemble(None, None, skill_files("s", SKILL))
-    assert packed_on_volume(without, BundleFolder("/data", "cache")).instructions_file is None
+    without_instructions = assemble(None, None, skill_files("s", SKILL))
+    assert packed_on_volume(without_instructions, BundleFolder("/data", "cache")).instructions_file is None
 
 
 def test_instructions_without_volume_are_in_run_secret() -> None:
@@ -154,7 +156,9 @@ def test_instructions_without_volume_are_in_run_secret() -> None:
     assert "Hi" not in repr(packed)
 
 
-PACKED_ON_VOLUME = Packed("k1", "/paperclip/b/k1", "/paperclip/b/k1/agent-instructions.md")
+PACKED_ON_VOLUME = Packed(
+    key="k1", root="/paperclip/b/k1", instructions_file="/paperclip/b/k1/agent-instructions.md"
+)
 SESSION = "0b9e4c1e-8a43-4c8b-9f0e-0d2f5e0b7a11"
 
 
@@ -212,7 +216,7 @@ def test_small_skills_without_volume_are_in_run_secret_as_a_folder() -> None:
     assert argv[argv.index("--add-dir") + 1] == packed.root
 
 
-def test_init_container_delivers_no_skills_and_says_so() -> None:
+def test_plan_with_init_delivery_leaves_skills_out_and_notes_it() -> None:
     packed = packed_in_secret(assemble("Hi", None, skill_files("s", SKILL)))
     plan = a_plan(packed=packed, home=None, promptDelivery="init")
     assert (plan.packed.skills, plan.packed.skill_files) == ((), {})
@@ -223,22 +227,22 @@ def test_init_container_delivers_no_skills_and_says_so() -> None:
 def test_skills_beyond_the_limit_do_not_fit_into_the_run_secret() -> None:
     assert skills_fit({"a": BundleFile(b"x" * 390_000)})
     assert not skills_fit({"a": BundleFile(b"x" * 400_000)})
-    assert not skills_fit({str(number): BundleFile(b"") for number in range(501)})
+    assert not skills_fit({str(number): BundleFile(b"") for number in range(501)})  # at most 500 files
 
 
-@pytest.mark.parametrize(("prompt", "in_secret"), [(200_000, True), (600_000, False)])
-def test_skills_get_secrets_of_their_own_before_a_prompt_is_too_large(
-    prompt: int,
-    in_secret: bool,  # noqa: FBT001
+@pytest.mark.parametrize(("prompt_bytes", "in_run_secret"), [(200_000, True), (600_000, False)])
+def test_skills_get_secrets_of_their_own_if_the_prompt_leaves_no_room_for_them(
+    prompt_bytes: int,
+    in_run_secret: bool,  # noqa: FBT001
 ) -> None:
-    ctx = a_context(context={"taskId": "t", "paperclipTaskMarkdown": "y" * prompt})
+    ctx = a_context(context={"taskId": "t", "paperclipTaskMarkdown": "y" * prompt_bytes})
     bundle = assemble("Hi", None, skill_files("s", {"SKILL.md": BundleFile(b"x" * 300_000)}))
     plan = a_plan(ctx, home=None, packed=packed_in_secret(bundle))
     assert plan.object_bytes <= OBJECT_BYTES
-    assert bool(plan.packed.skill_files) is in_secret
-    assert (plan.packed.archive is None) is in_secret
+    assert bool(plan.packed.skill_files) is in_run_secret
+    assert (plan.packed.archive is None) is in_run_secret
     assert (plan.packed.skills, plan.packed.key) == (("s",), bundle.key)
-    root = "/var/run/paperclip/run/bundle" if in_secret else "/var/run/paperclip/skills"
+    root = "/var/run/paperclip/run/bundle" if in_run_secret else "/var/run/paperclip/skills"
     assert plan.argv[plan.argv.index("--add-dir") + 1] == root
 
 

@@ -1,7 +1,8 @@
-"""The route of each file to the Pod. Files that contain secrets, called private, go by the run Secret only.
+"""The route of each file to the Pod.
 
-Other files go by the run Secret (`secret`) or an init container (`init`), or, if they are too large for that,
-on the shared volume (staged).
+Files that contain secrets, called private, are in the run Secret only. Other files are in the run Secret too
+(route `secret`), or an init container writes them (route `init`), or, if they are too large for that, they
+are on the shared volume (staged).
 """
 
 import hashlib
@@ -35,9 +36,9 @@ from paperclip_claude_k8s.plan.shared_files import SharedFile
 
 ONLY_PROMPT = frozenset({"prompt.txt"})
 COPIES = "/var/run/paperclip/scratch/volume"
-"""Where the relay puts verified copies of files on the shared volume."""
+"""Folder in the Pod into which the relay copies files from the shared volume after it has verified them."""
 MIB = 1024 * 1024
-"""More bytes than `OBJECT_BYTES`."""
+"""Bytes; more than `OBJECT_BYTES`, the most that one object may have."""
 SERVERS_WITH_TOKEN = {
     "mine": {"url": "https://x.example", "headers": {"Authorization": "Bearer c4n4ry-header"}}
 }
@@ -72,7 +73,7 @@ def test_large_prompt_is_staged_if_host_and_pod_mount_the_volume() -> None:
 
 
 @pytest.mark.parametrize("mounts", [{"volume_here": None}, {"volume_here": "/mnt", "home": None}])
-def test_large_prompt_without_shared_volume_stays_too_large(mounts: dict[str, Any]) -> None:
+def test_large_prompt_is_not_staged_unless_host_and_pod_mount_the_volume(mounts: dict[str, Any]) -> None:
     plan = a_plan(context_with_task("x" * 2 * MIB), **mounts)
     assert plan.delivery.staged == {}
     assert plan.object_bytes > OBJECT_BYTES
@@ -115,8 +116,8 @@ def test_list_of_shared_files_is_in_the_secret_or_written_by_the_init_container(
         f"folder - - f\n{hashlib.sha256(b'x' * 100).hexdigest()} 100 - prompt.txt\n"
     )
     for route in ("secret", "init"):
-        options = DeliveryOptions(route, 10, "f", 5, ONLY_PROMPT, bundle)
-        delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, options)
+        options = DeliveryOptions(route, limit=10, folder="f", reserved=5, movable=ONLY_PROMPT, shared=bundle)
+        delivery = deliver({"prompt.txt": "x" * 100}, private=lambda *_: False, options=options)
         assert getattr(delivery, route) == {"shared-files.txt": listed}
 
 
@@ -134,16 +135,16 @@ def test_relay_gets_the_list_only_if_there_are_shared_files() -> None:
 def test_each_file_has_one_route_and_files_within_the_limit_are_not_staged(
     files: dict[str, str], limit: int, route: Literal["secret", "init"]
 ) -> None:
-    options = DeliveryOptions(route, limit, "folder", movable=frozenset("abcde"))
-    delivery = deliver(files, lambda name, _: name == "a", options)
+    options = DeliveryOptions(route, limit, folder="folder", movable=frozenset("abcde"))
+    delivery = deliver(files, private=lambda name, _: name == "a", options=options)
     routes = [dict(route) for route in (delivery.secret, delivery.init, delivery.staged)]
     for route_files in routes:
         route_files.pop("shared-files.txt", None)
     assert {name: text for route in routes for name, text in route.items()} == files
     assert sum(map(len, routes)) == len(files)
-    assert "a" not in delivery.init
+    assert "a" not in delivery.init  # private
     assert "a" not in delivery.staged
-    assert "f" not in delivery.staged
+    assert "f" not in delivery.staged  # not movable
     if sum(map(size, files.values())) <= limit:
         assert delivery.staged == {}
 
@@ -167,6 +168,7 @@ def test_init_container_writes_files_byte_for_byte(tmp_path: Path) -> None:
     source.mkdir()
     target.mkdir()
     (source / "mcp.json").write_text("{}")
+    # as the kubelet does, "$$" becomes "$" in variables and in the command
     env = {str(entry["name"]): str(entry["value"]).replace("$$", "$") for entry in container["env"]}  # type: ignore[attr-defined]
     env |= {TARGET_ENV: str(target), SECRET_ENV: str(source), "PATH": "/usr/bin:/bin"}
     script = str(container["command"][2]).replace("$$", "$")  # type: ignore[index]
@@ -195,7 +197,7 @@ def test_init_delivery_keeps_secrets_out_of_the_job() -> None:
 
 
 def test_job_without_secret_is_annotated_as_ungated() -> None:
-    """Its Pods start without waiting for a run Secret."""
+    """The Pods of an ungated Job start without waiting for a run Secret."""
     plan = secretless_plan()
     annotations = job_manifest(plan)["metadata"]["annotations"]
     assert (plan.secret_data, annotations["paperclip.io/ungated"]) == ({}, "true")
@@ -206,6 +208,7 @@ def test_job_without_secret_is_annotated_as_ungated() -> None:
 
 
 def secretless_plan(ctx: Any = None, packed: Packed | None = None, **config: Any) -> RunPlan:
+    """The plan of a run in a namespace in which the host may not create Secrets."""
     plan = a_plan(ctx, **config)
     site = RunSite("ns", plan.image, plan.home, {}, plan.nonce, packed=packed or Packed())
     return Planner(ctx or a_context(), plan.identity, plan.config, site).plan(secretless=True)

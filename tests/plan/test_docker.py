@@ -42,7 +42,7 @@ def test_agent_has_address_group_and_mount_of_the_docker_socket() -> None:
 
 def test_configured_docker_host_is_kept() -> None:
     env = {"DOCKER_HOST": "tcp://elsewhere:2375"}
-    assert agent_env(env=env)["DOCKER_HOST"] is None
+    assert agent_env(env=env)["DOCKER_HOST"] is None  # a reference to the run Secret
     assert the_secret(enableDocker=True, env=env)["stringData"]["env.DOCKER_HOST"] == "tcp://elsewhere:2375"
 
 

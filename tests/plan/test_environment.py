@@ -170,17 +170,17 @@ def test_host_paths_are_left_out_without_shared_volume() -> None:
 
 
 @pytest.mark.parametrize(
-    "order", [("home", "config"), ("config",), ("home",)], ids=["both", "config only", "home only"]
+    "layers", [("home", "config"), ("config",), ("home",)], ids=["both", "config only", "home only"]
 )
-def test_later_layer_overrides_earlier_ones_except_the_run_id(order: tuple[str, ...]) -> None:
+def test_later_layer_overrides_earlier_ones_except_the_run_id(layers: tuple[str, ...]) -> None:
     home = home_pod(literal("X", "home"), literal("PAPERCLIP_RUN_ID", "home"), literal("Y", "home"))
     env = environment(
-        env={"X": "config", "PAPERCLIP_RUN_ID": "config"} if "config" in order else {},
-        home=home if "home" in order else None,
+        env={"X": "config", "PAPERCLIP_RUN_ID": "config"} if "config" in layers else {},
+        home=home if "home" in layers else None,
     )
-    assert values_of(env)["X"] == order[-1]
+    assert values_of(env)["X"] == layers[-1]
     assert env.literals["PAPERCLIP_RUN_ID"] == "run-1"
-    assert env.literals.get("Y") == ("home" if "home" in order else None)
+    assert env.literals.get("Y") == ("home" if "home" in layers else None)
 
 
 def test_config_may_set_all_but_the_identity_variables() -> None:
@@ -266,7 +266,7 @@ def test_order_of_config_env_does_not_matter(names: list[str]) -> None:
     ],
 )
 @pytest.mark.parametrize("layer", ["config", "home"])
-def test_values_for_the_host_machine_only_are_translated_or_dropped(
+def test_values_that_only_fit_the_hosts_machine_are_translated_or_dropped(
     layer: str, name: str, value: str, pod_value: str | None
 ) -> None:
     if layer == "config":
@@ -292,7 +292,7 @@ def test_illegal_names_are_dropped_and_reported(name: str) -> None:
     assert name not in values_of(env)
     (dropped_name,) = env.dropped
     assert dropped_name.isprintable()
-    assert len(dropped_name) <= 90
+    assert len(dropped_name) <= 90  # long names are cut for the report
 
 
 def test_value_with_nul_is_dropped_and_surrogate_replaced() -> None:
@@ -324,7 +324,7 @@ def test_variables_that_may_be_secret_are_in_run_secret(layer: str, name: str, v
     assert name not in env.literals
 
 
-def test_home_variable_is_always_set_by_the_adapter_and_never_secret() -> None:
+def test_variable_home_is_always_set_by_the_adapter_and_never_secret() -> None:
     pod = home_pod(literal("HOME", "/root" * 30_000), literal("DB_PASSWORD", "paperclip"))
     env = environment(home=pod)  # the text of DB_PASSWORD occurs in the value of HOME
     assert env.literals["HOME"] == "/paperclip"
@@ -346,14 +346,14 @@ def test_long_wake_payload_becomes_a_file() -> None:
     assert env.oversized == ("PAPERCLIP_WAKE_PAYLOAD_JSON",)
 
 
-@pytest.mark.parametrize("over", [0, 1])
-def test_variable_becomes_a_file_only_above_the_limit(over: int) -> None:
-    value = "x" * (ENV_STRING_BYTES - len("BIG=") + over)
+@pytest.mark.parametrize("bytes_above_limit", [0, 1])
+def test_variable_becomes_a_file_only_above_the_limit(bytes_above_limit: int) -> None:
+    value = "x" * (ENV_STRING_BYTES - len("BIG=") + bytes_above_limit)
     env = environment(env={"BIG": value, "BIG_FILE": "mine"})
-    assert env.oversized == (("BIG",) if over else ())
-    assert env.files == ({"env-BIG": value} if over else {})
-    assert values_of(env)["BIG_FILE"] == (f"{RUN_DIR}/env-BIG" if over else "mine")
-    assert ("BIG" in env.secrets) is not bool(over)
+    assert env.oversized == (("BIG",) if bytes_above_limit else ())
+    assert env.files == ({"env-BIG": value} if bytes_above_limit else {})
+    assert values_of(env)["BIG_FILE"] == (f"{RUN_DIR}/env-BIG" if bytes_above_limit else "mine")
+    assert ("BIG" in env.secrets) is not bool(bytes_above_limit)
 
 
 @given(st.dictionaries(st.sampled_from("ABCD"), st.integers(90_000, 120_000), max_size=4))
@@ -365,7 +365,7 @@ def test_environment_strings_fit_the_limit_and_longer_ones_become_files(sizes: d
     )
 
 
-def test_home_references_are_kept_unless_overridden() -> None:
+def test_references_of_the_home_pod_are_kept_unless_overridden() -> None:
     home = home_pod(
         reference("ANTHROPIC_API_KEY"),
         reference("MINE"),
@@ -386,7 +386,7 @@ def test_secrets_of_the_host_never_reach_the_agent() -> None:
     assert env.dropped == ("BETTER_AUTH_SECRET", "DATABASE_URL")
 
 
-def test_empty_values_hide_secrets_of_the_host_in_env_from_unless_the_config_sets_them() -> None:
+def test_secrets_of_the_host_in_env_from_are_hidden_by_empty_values_unless_configured() -> None:
     env = environment(home=home_pod(env_from=({"secretRef": {"name": "all"}},)))
     assert env.secrets["BETTER_AUTH_SECRET"] == env.secrets["DATABASE_URL"] == ""
     assert not env.names & {"BETTER_AUTH_SECRET", "DATABASE_URL"}
@@ -402,7 +402,7 @@ def test_variables_of_another_run_are_not_inherited() -> None:
     assert not env.names & {"PAPERCLIP_WAKE_COMMENT_ID", "PAPERCLIP_APPROVAL_ID"}
 
 
-def test_home_values_are_expanded_as_kubernetes_does() -> None:
+def test_values_of_the_home_pod_are_expanded_as_kubernetes_does() -> None:
     env = environment(
         home=home_pod(
             literal("BASE", "http://a$$b"),
@@ -417,7 +417,7 @@ def test_home_values_are_expanded_as_kubernetes_does() -> None:
     assert env.value_from[1] == {"name": "LISTEN", "value": "http://a$$b $(POD_IP):80 $$5"}
 
 
-def test_last_of_two_home_entries_counts() -> None:
+def test_last_of_two_home_pod_entries_with_one_name_wins() -> None:
     env = environment(home=home_pod(reference("X"), literal("X", "1"), literal("Y", "1"), reference("Y")))
     assert env.literals["X"] == "1"
     assert [entry["name"] for entry in env.value_from] == ["Y"]
@@ -437,7 +437,7 @@ LOOPBACK = {"PAPERCLIP_API_URL": "http://127.0.0.1:3100"}
         (None, {}, "http://127.0.0.1:3100"),
     ],
 )
-def test_loopback_api_url_is_used_only_without_another(
+def test_loopback_api_url_is_used_only_if_no_other_is_known(
     home: HomePod | None, env: dict[str, str], url: str | None
 ) -> None:
     found = environment(env=env, home=home, process=LOOPBACK)
@@ -483,7 +483,7 @@ def test_runtime_tools_become_variables(given_as: str) -> None:
     assert "c4n4ry-tools-token" not in str(env.literals)
 
 
-def test_runtime_tools_of_an_mcp_server_are_no_variables() -> None:
+def test_runtime_tools_are_no_variables_if_an_mcp_server_has_their_token() -> None:
     server = {"name": "Paperclip connections", "url": f"{API}/mcp", "token": TOOLS["bearerToken"]}
     env = environment(runtimeTools=TOOLS, runtimeMcp={"servers": [server]})
     assert not [name for name in values_of(env) if name.startswith("PAPERCLIP_RUNTIME_TOOLS_")]
@@ -549,7 +549,7 @@ def test_references_cannot_set_identity_and_illegal_names() -> None:
     assert {**found.literals, **found.secrets}["PAPERCLIP_RUN_ID"] == "run-1"
 
 
-def test_reference_may_set_what_is_hidden_of_env_from_and_the_headers() -> None:
+def test_reference_may_set_hidden_variables_and_the_headers() -> None:
     home = HomePod("ns", "host-0", "img", env_from=[{"secretRef": {"name": "host"}}])
     found = environment(env={"DATABASE_URL": KEY, "ANTHROPIC_CUSTOM_HEADERS": KEY}, home=home)
     assert not {"DATABASE_URL", "ANTHROPIC_CUSTOM_HEADERS"} & found.secrets.keys()

@@ -1,4 +1,4 @@
-"""The Job and the run Secret as the API server gets them: security, secrets, environment, labels."""
+"""The Job and the run Secret, as they are sent to the API server: security, secrets, environment, labels."""
 
 import json
 from dataclasses import replace
@@ -61,7 +61,9 @@ def test_deadline_is_the_sum_of_all_start_budgets_time_limit_and_grace() -> None
 
 
 def test_deadline_is_a_whole_number_of_seconds_that_leaves_the_agent_all_its_time() -> None:
-    assert the_job(timeoutSec=600.5, graceSec=30)["spec"]["activeDeadlineSeconds"] == 1200 + 631
+    start_budgets = 120 + 900 + 60 + 120
+    deadline = the_job(timeoutSec=600.5, graceSec=30)["spec"]["activeDeadlineSeconds"]
+    assert deadline == start_budgets + 631  # 600.5 + 30, rounded up
 
 
 def test_every_empty_dir_has_a_size_limit() -> None:
@@ -75,17 +77,17 @@ def test_relay_has_room_for_what_an_agent_prints_before_it_is_stopped() -> None:
 
 
 def test_job_does_not_contain_secret_values() -> None:
-    config: dict[str, Any] = {"env": {"MY_PASSWORD": "canary-password", "PLAIN": "shown"}}
+    config: dict[str, Any] = {"env": {"MY_PASSWORD": "canary-password", "PLAIN": "plain-value"}}
     job = json.dumps(the_job(**config))
     assert "canary" not in job
-    assert "shown" not in job
+    assert "plain-value" not in job
     secret = the_secret(**config)
-    assert secret["stringData"]["env.PLAIN"] == "shown"
+    assert secret["stringData"]["env.PLAIN"] == "plain-value"
     assert secret["stringData"]["env.MY_PASSWORD"] == "canary-password"
     assert secret["stringData"]["env.PAPERCLIP_API_KEY"] == "canary-token"
 
 
-def test_secret_env_values_do_not_become_files() -> None:
+def test_secret_variables_are_not_mounted_as_files() -> None:
     (run,) = [volume for volume in pod_spec(env={"A_TOKEN": "x"})["volumes"] if volume["name"] == "run"]
     files = {item["key"] for item in run["secret"]["items"]}
     assert files == {"prompt.txt", *relay.scripts()}
@@ -156,7 +158,7 @@ def test_root_may_use_the_tools_of_its_mcp_servers() -> None:
         ({"spec": {"securityContext": {"runAsUser": None}}}, 1000, False),
     ],
 )
-def test_root_by_pod_template_gets_the_command_of_root(
+def test_agent_gets_the_command_of_root_if_the_pod_template_makes_it_root(
     template: dict[str, Any],
     user: int,
     as_root: bool,  # noqa: FBT001
@@ -167,7 +169,7 @@ def test_root_by_pod_template_gets_the_command_of_root(
     assert ("--allowedTools" in command) is as_root
 
 
-def test_user_null_leaves_user_and_groups_to_the_cluster() -> None:
+def test_run_as_user_null_leaves_user_and_groups_to_the_cluster() -> None:
     spec = pod_spec(runAsUser=None)
     assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert "--dangerously-skip-permissions" in agent(runAsUser=None)["command"]
@@ -253,7 +255,7 @@ def test_relay_gets_uid_of_its_pod_and_of_the_pod_that_may_start() -> None:
     assert env()[relay.ONLY_POD] == {"name": relay.ONLY_POD, "valueFrom": {"secretKeyRef": only}}
 
 
-def test_relay_starts_in_any_pod_without_secret() -> None:
+def test_relay_of_a_plan_without_secret_may_start_in_any_pod() -> None:
     plan = replace(a_plan(), secretless=True, environment=replace(a_plan().environment, secrets={}))
     (container,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
     assert plan.secret_data == {}

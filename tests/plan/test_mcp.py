@@ -63,7 +63,7 @@ def test_null_in_config_removes_a_server() -> None:
     }
 
 
-def test_baseline_alone_is_left_to_the_cli() -> None:
+def test_baseline_alone_is_not_planned_because_the_cli_reads_it() -> None:
     assert mcp_plan(baseline={"a": {"command": "x"}}) == McpPlan()
 
 
@@ -136,7 +136,7 @@ def test_mcp_tokens_are_in_run_secret_only() -> None:
     assert file["mcpServers"]["mine"]["headers"] == {"Authorization": "Bearer c4n4ry-header"}
     (run,) = [volume for volume in job["spec"]["template"]["spec"]["volumes"] if volume["name"] == "run"]
     assert {"key": "mcp.json", "path": "mcp.json"} in run["secret"]["items"]
-    assert run["secret"]["defaultMode"] & 0o337 == 0
+    assert run["secret"]["defaultMode"] & ~0o440 == 0  # at most readable by owner and group
 
 
 # Sessions --------------------------------------------------------------------------------------------
@@ -155,12 +155,13 @@ def test_session_is_resumed_only_with_the_same_servers() -> None:
     assert stored_params["mcpServerIdentity"]
     stored = {"sessionId": SESSION, **stored_params}
     assert plan_of(stored, **config_with_token()).resume == SESSION
-    without = plan_of(stored)
-    assert without.resume is None
-    assert "Starting a fresh session: the set of MCP servers changed" in without.notes
-    assert "mcpServerIdentity" not in without.session_params
-    # A session that was stored with details, but without servers, and one that was stored by its id only.
+    without_servers = plan_of(stored)
+    assert without_servers.resume is None
+    assert "Starting a fresh session: the set of MCP servers changed" in without_servers.notes
+    assert "mcpServerIdentity" not in without_servers.session_params
+    # a session that was stored with its folder, but without servers
     assert plan_of({"sessionId": SESSION, "cwd": "/paperclip"}, **config_with_token()).resume is None
+    # a session of which only the id is known
     assert plan_of({"sessionId": SESSION}, **config_with_token()).resume == SESSION
 
 

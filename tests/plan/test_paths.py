@@ -1,4 +1,4 @@
-"""Host paths on the shared volume, translated to paths in the Pod."""
+"""Paths of the host on the shared volume, translated to paths in the Pod; None: not on the volume."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,7 @@
-"""`podTemplate`: merged into the Pod last, as kubectl does it, with the required fields put back."""
+"""`podTemplate`, here called overlay: merged into the Pod last, as `kubectl patch` merges.
+
+Fields that the adapter requires keep their values.
+"""
 
 import json
 from typing import Any
@@ -30,7 +33,7 @@ def notes(overlay: Any) -> str:
 
 # Strategic merge ---------------------------------------------------------------------------------------
 
-MERGES: dict[str, tuple[Object, Object, Object]] = {
+MERGES: dict[str, tuple[Object, Object, Object]] = {  # (old, patch, new)
     "maps merge": ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
     "scalars are replaced": ({"a": 1}, {"a": 2}, {"a": 2}),
     "null removes": ({"a": 1, "b": 2}, {"a": None}, {"b": 2}),
@@ -106,7 +109,7 @@ def test_merge_as_kubectl_does(old: Object, patch: Object, new: Object) -> None:
     ],
     ids=["template", "bare spec", "of a Job", "JSON", "manifest"],
 )
-def test_overlay_is_applied_last_in_every_form(wrap: Any) -> None:
+def test_overlay_in_every_form_is_applied_after_the_other_settings(wrap: Any) -> None:
     overlay = {"nodeSelector": {"disk": "nvme"}, "containers": [{"name": "claude", "tty": True}]}
     spec = template(wrap(overlay), nodeSelector={"disk": "ssd", "zone": "a"})["spec"]
     assert spec["nodeSelector"] == {"disk": "nvme", "zone": "a"}
@@ -129,7 +132,7 @@ def test_overlay_adds_labels_but_cannot_change_reserved_ones() -> None:
 RESTART_AT_42 = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
 RESTART_ALL = {"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}
 
-CHANGES_OF_REQUIRED_FIELDS: dict[str, Object] = {
+CHANGES_OF_REQUIRED_FIELDS: dict[str, Object] = {  # path of the field → overlay that changes it
     "spec.restartPolicy": {"restartPolicy": "Always"},
     "spec.containers.claude.command": {"containers": [{"name": "claude", "command": ["sleep"]}]},
     "spec.containers.claude.args": {"containers": [{"name": "claude", "args": ["x"]}]},
@@ -262,7 +265,7 @@ def test_overlay_may_change_env_image_and_resources() -> None:
     assert {"name": "MINE", "value": "1"} in found["env"]
 
 
-def test_map_key_that_is_also_the_name_of_a_merged_list_is_merged_as_a_string() -> None:
+def test_label_or_selector_named_like_a_merged_list_is_merged_as_text() -> None:
     overlay = {"metadata": {"labels": {"env": "prod"}}, "spec": {"nodeSelector": {"env": "prod"}}}
     assert template(overlay)["spec"]["nodeSelector"] == {"env": "prod"}
 

@@ -63,9 +63,8 @@ def test_sections_are_in_order_and_are_counted() -> None:
     assert prompt.metrics["taskContextChars"] == len("The task in full.")
     assert prompt.metrics["heartbeatPromptChars"] == len("Go run-1")
     blanks = 4 * len("\n\n")  # between the five sections
-    assert (
-        sum(prompt.metrics.values()) - prompt.metrics["promptChars"] + blanks == prompt.metrics["promptChars"]
-    )
+    sections = sum(prompt.metrics.values()) - prompt.metrics["promptChars"]
+    assert sections + blanks == prompt.metrics["promptChars"]
 
 
 def test_task_text_replaces_description_of_wake() -> None:
@@ -74,7 +73,7 @@ def test_task_text_replaces_description_of_wake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("context", "resumed", "template", "bootstrap"),
+    ("context", "resumed", "has_template", "has_bootstrap"),
     [
         ({}, False, True, True),
         ({"paperclipWake": WAKE}, False, True, True),
@@ -90,15 +89,15 @@ def test_task_text_replaces_description_of_wake() -> None:
 def test_template_is_left_out_of_resumed_sessions_and_recoveries_with_a_wake_prompt(
     context: dict[str, Any],
     resumed: bool,  # noqa: FBT001
-    template: bool,  # noqa: FBT001
-    bootstrap: bool,  # noqa: FBT001
+    has_template: bool,  # noqa: FBT001
+    has_bootstrap: bool,  # noqa: FBT001
 ) -> None:
     prompt = assembled(
         context, resumed=resumed, prompt_template="Template.", bootstrap_prompt_template="Boot."
     )
-    assert ("Template." in prompt.text) is template
-    assert bool(prompt.metrics["heartbeatPromptChars"]) is template
-    assert ("Boot." in prompt.text) is bootstrap
+    assert ("Template." in prompt.text) is has_template
+    assert bool(prompt.metrics["heartbeatPromptChars"]) is has_template
+    assert ("Boot." in prompt.text) is has_bootstrap
 
 
 def test_compact_task_replaces_the_full_one_in_a_resumed_session() -> None:
@@ -161,6 +160,7 @@ def test_execution_contract_is_added_to_a_configured_template() -> None:
 
 
 def test_conversation_has_another_default_template_and_no_execution_contract() -> None:
+    # only the JSON value true turns the conversation on
     talk, work = assembled({"conversationMode": True}).text, assembled({"conversationMode": "true"}).text
     assert "in a conversation" in talk
     assert "in a conversation" not in work
@@ -200,6 +200,7 @@ def test_empty_host_text_removes_section_and_missing_one_does_not() -> None:
         "The task in full."
         in assembled({**context, HOST_TEXTS: {"taskMarkdown": None, "wakePrompt": 3}}).text
     )
+    # without a task text, the description of the wake is shown
     assert "From the wake." in assembled({**context, HOST_TEXTS: {"taskMarkdown": ""}}).text
 
 

@@ -1,4 +1,4 @@
-"""`enableRtk`: the hook that shortens the output of tools, run by node as the CLI runs it."""
+"""`enableRtk`: the hook that shortens the output of tools. Node runs it, as under the Claude CLI."""
 
 import json
 from typing import Any

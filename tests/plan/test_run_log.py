@@ -10,18 +10,23 @@ from paperclip_claude_k8s.plan.run_log import RunLogPlan, is_of_run, path_of_pod
 PATH = "run-logs/co/ada/run-1.ndjson"
 
 
+DEFAULT = None
+NOT_MOUNTED = None
+HOME_WITHOUT_VOLUME = HomePod("ns", "h", "i")
+
+
 @pytest.mark.parametrize(
     ("home", "volume_here", "tee_run_log", "is_written"),
     [
-        (HOME, "/paperclip", None, True),
-        (HOME, None, None, False),
+        (HOME, "/paperclip", DEFAULT, True),
+        (HOME, NOT_MOUNTED, DEFAULT, False),
         (HOME, "/paperclip", False, False),
-        (HOME, None, True, True),
+        (HOME, NOT_MOUNTED, True, True),
         (None, "/paperclip", True, False),
-        (HomePod("ns", "h", "i"), "/paperclip", True, False),
+        (HOME_WITHOUT_VOLUME, "/paperclip", True, False),
     ],
 )
-def test_run_log_needs_a_volume_in_the_pod_and_by_default_also_here(
+def test_run_log_needs_a_volume_in_the_pod_and_by_default_also_on_the_host(
     home: HomePod | None,
     volume_here: str | None,
     tee_run_log: bool | None,  # noqa: FBT001
@@ -53,7 +58,7 @@ def test_ids_cannot_lead_out_of_the_folder(run_id: str) -> None:
     assert not {"", ".", ".."} & set(parts)
 
 
-def test_tee_run_log_with_less_effect_than_expected_is_noted() -> None:
+def test_note_says_why_tee_run_log_has_no_effect_or_less_than_expected() -> None:
     assert any("no shared volume" in note for note in a_plan(home=None, teeRunLog=True).notes)
     assert any("sharedVolumeDir" in note for note in a_plan(teeRunLog=True).notes)
     assert a_plan().notes == ()

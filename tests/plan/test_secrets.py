@@ -16,6 +16,11 @@ def command(**options: Any) -> list[str]:
     return list(container["command"])
 
 
+def referenced(argument: str) -> str:
+    """The variable to which the argument `$(NAME)` refers."""
+    return argument.removeprefix("$(").removesuffix(")")
+
+
 def test_credentials_in_arguments_become_references() -> None:
     job, secret = (
         the_job(extraArgs=ARGS_WITH_CREDENTIALS),
@@ -24,13 +29,13 @@ def test_credentials_in_arguments_become_references() -> None:
     assert "c4n4ry" not in json.dumps(job)
     *_, key, value, header, plain, dollars = command(extraArgs=ARGS_WITH_CREDENTIALS)
     assert (key, plain, dollars) == ("--api-key", "--plain", "$$(HOME) $$$$")
-    assert secret[f"env.{value[2:-1]}"] == "c4n4ry-1"
-    assert secret[f"env.{header[2:-1]}"] == "--header=Bearer c4n4ry-token-2"
+    assert secret[f"env.{referenced(value)}"] == "c4n4ry-1"
+    assert secret[f"env.{referenced(header)}"] == "--header=Bearer c4n4ry-token-2"
     env = job["spec"]["template"]["spec"]["containers"][0]["env"]
-    assert {value[2:-1], header[2:-1]} <= {entry["name"] for entry in env if "valueFrom" in entry}
+    assert {referenced(value), referenced(header)} <= {entry["name"] for entry in env if "valueFrom" in entry}
 
 
-def test_argument_that_repeats_a_secret_is_hidden() -> None:
+def test_argument_that_contains_a_secret_variable_is_hidden() -> None:
     options: dict[str, Any] = {
         "env": {"MY_TOKEN": "c4n4ry-elsewhere"},
         "extraArgs": ["--x", "c4n4ry-elsewhere"],

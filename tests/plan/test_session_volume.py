@@ -1,4 +1,4 @@
-"""Where sessions are kept: the Pod's volumes and variables, names of claims, and what is resumed."""
+"""Where sessions are kept: the Pod's volumes and variables, names of claims, and which session is resumed."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from paperclip_claude_k8s.plan.session_volume import (
 )
 
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
-ONE_NODE = "requiredDuringSchedulingIgnoredDuringExecution"
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def identity(agent: str = "ada", company: str | None = "co") -> Identity:
@@ -35,6 +35,7 @@ def choose(facts: ClaimFacts | None = None, home: HomePod | None = None, **confi
 
 
 def claim(*modes: str) -> ClaimFacts:
+    """What is known of a claim that exists and has these access modes."""
     return ClaimFacts(ClaimSnapshot("ns", "c", "uid", access_modes=modes), readable=True)
 
 
@@ -78,7 +79,7 @@ def test_claim_shows_the_agent_only_its_own_folder(value: str) -> None:
     assert (env["CLAUDE_CONFIG_DIR"], env["XDG_CACHE_HOME"]) == (CONFIG_DIR, CACHE_DIR)
 
 
-def test_none_keeps_sessions_out_of_the_shared_home() -> None:
+def test_session_volume_none_keeps_sessions_out_of_the_shared_home() -> None:
     spec = pod_of(sessionVolume="none")
     assert volume_named(spec, "session") == {"name": "session", "emptyDir": {"sizeLimit": "20Gi"}}
     assert agents_env(spec)["CLAUDE_CONFIG_DIR"] == CONFIG_DIR
@@ -117,6 +118,7 @@ def test_companies_do_not_share_claims_or_folders() -> None:
     assert claim_name(per_company, identity("a", "x")) == claim_name(per_company, identity("b", "x"))
     assert claim_name(per_company, identity("a", "x")) != claim_name(per_company, identity("a", "y"))
     assert agent_folder(identity("a", "x")) != agent_folder(identity("a", "y"))
+    # the claim of company x is not that of an agent with the id x
     assert claim_name(per_company, identity("a", "x")) != claim_name(
         AdapterConfig.read({}), identity("x", "x")
     )
@@ -131,7 +133,7 @@ def test_folder_of_any_id_stays_in_the_claim(hostile: str) -> None:
     assert len(claim_name(AdapterConfig.read({}), identity(hostile))) <= 63
 
 
-def test_claim_manifest_has_what_the_config_says_and_no_owner() -> None:
+def test_claim_manifest_follows_the_config_and_has_no_owner() -> None:
     config = AdapterConfig.read(
         {
             "sessionVolume": "auto",
@@ -185,17 +187,17 @@ def test_pods_share_a_node_only_where_the_claim_needs_it(
     assert choose(facts, **config).one_node is one_node
 
 
-def test_pods_of_a_claim_on_one_node_find_each_other_beside_the_home_pods_affinity() -> None:
+def test_affinity_for_one_node_is_added_to_the_affinity_of_the_home_pod() -> None:
     inherited = {
         "nodeAffinity": {"x": 1},
-        "podAffinity": {ONE_NODE: [{"topologyKey": "zone"}]},
+        "podAffinity": {REQUIRED: [{"topologyKey": "zone"}]},
         "podAntiAffinity": {"y": 2},
     }
     home = HomePod(namespace="ns", name="p", image="i", claim_name="data", affinity=inherited)
     job = the_job(home=home, sessionVolume="auto", sessionVolumePer="company")
     template = job["spec"]["template"]
     affinity = template["spec"]["affinity"]
-    from_home, ours = affinity["podAffinity"][ONE_NODE]
+    from_home, ours = affinity["podAffinity"][REQUIRED]
     assert from_home == {"topologyKey": "zone"}
     assert ours["topologyKey"] == "kubernetes.io/hostname"
     selected = ours["labelSelector"]["matchLabels"]
@@ -217,7 +219,7 @@ def test_pods_of_a_claim_on_one_node_find_each_other_beside_the_home_pods_affini
         ),
     ],
 )
-def test_session_that_ends_with_its_pod_says_why(
+def test_reason_is_given_why_sessions_end_with_their_pod(
     config: dict[str, Any], home: HomePod | None, facts: ClaimFacts, why: str
 ) -> None:
     volume = choose(facts, home, **config)
@@ -233,11 +235,12 @@ def test_session_that_ends_with_its_pod_says_why(
         {"spec": {"containers": [{"name": "claude", "volumeMounts": [{"mountPath": "/paperclip/"}]}]}},
     ],
 )
-def test_home_that_a_pod_template_brings_may_keep_sessions(template: dict[str, Any]) -> None:
+def test_pod_template_with_a_volume_at_home_counts_as_keeping_sessions(template: dict[str, Any]) -> None:
     assert choose(podTemplate=template).why_lost == ""
 
 
 def resuming(volume: str | None, **config: Any) -> Any:
+    """The plan of a run whose stored session names this session volume."""
     params = {"sessionId": SESSION, "cwd": "/paperclip", **({"sessionVolume": volume} if volume else {})}
     return a_plan(a_context(runtime={"sessionParams": params}), **config)
 
@@ -271,6 +274,7 @@ def test_session_id_alone_is_resumed_on_a_claim() -> None:
 
 
 def test_difference_between_claim_and_config_is_reported() -> None:
+    # the class differs, and 1024Mi is as much as 1Gi
     snapshot = ClaimSnapshot(
         "ns", AUTO_NAME, "u", access_modes=("ReadWriteOnce",), storage_class="slow", size="1024Mi"
     )

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
 CLAIM: dict[str, Any] = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
 KEYS: dict[str, Any] = {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}}
-TOKEN_FOLDER = "/var/run/secrets/eks.amazonaws.com/serviceaccount"  # a path, no secret
+TOKEN_FOLDER = "/var/run/secrets/eks.amazonaws.com/serviceaccount"  # a path, not a secret
 
 
 def home(*given: HomeMount, **more: Any) -> HomePod:
@@ -22,7 +22,7 @@ def mounts_of(plan: Any, name: str) -> list[dict[str, Any]]:
 
 
 def test_shared_volume_keeps_its_sub_path() -> None:
-    plan = a_plan(home=home(HomeMount("/paperclip", CLAIM, "team-a")))
+    plan = a_plan(home=home(HomeMount("/paperclip", CLAIM, sub_path="team-a")))
     assert mounts_of(plan, "home") == [{"name": "home", "mountPath": "/paperclip", "subPath": "team-a"}]
     (volume,) = [v for v in volumes(plan) if "persistentVolumeClaim" in v]
     assert volume == {"name": "home", "persistentVolumeClaim": {"claimName": "data"}}
@@ -31,17 +31,20 @@ def test_shared_volume_keeps_its_sub_path() -> None:
 def test_each_mount_of_the_shared_claim_is_inherited() -> None:
     again: dict[str, Any] = {"name": "again", "persistentVolumeClaim": {"claimName": "data"}}
     plan = a_plan(
-        home=home(HomeMount("/paperclip", CLAIM, "home"), HomeMount("/refs", again, "refs", read_only=True))
+        home=home(
+            HomeMount("/paperclip", CLAIM, sub_path="home"),
+            HomeMount("/refs", again, sub_path="refs", read_only=True),
+        )
     )
     assert mounts_of(plan, "home") == [
         {"name": "home", "mountPath": "/paperclip", "subPath": "home"},
         {"name": "home", "mountPath": "/refs", "subPath": "refs", "readOnly": True},
     ]
-    assert len([v for v in volumes(plan) if "persistentVolumeClaim" in v]) == 1
+    assert len([v for v in volumes(plan) if "persistentVolumeClaim" in v]) == 1  # for both mounts
 
 
 def test_volume_at_two_paths_is_one_volume_with_two_mounts() -> None:
-    plan = a_plan(home=home(HomeMount("/a", KEYS), HomeMount("/b/id", KEYS, "id", read_only=True)))
+    plan = a_plan(home=home(HomeMount("/a", KEYS), HomeMount("/b/id", KEYS, sub_path="id", read_only=True)))
     assert mounts_of(plan, "home-keys") == [
         {"name": "home-keys", "mountPath": "/a"},
         {"name": "home-keys", "mountPath": "/b/id", "subPath": "id", "readOnly": True},
@@ -72,7 +75,7 @@ def test_volumes_that_are_not_inherited_are_reported() -> None:
 # Variables that name files on volumes that are not inherited ------------------------------------
 
 
-def identity_home() -> HomePod:
+def home_with_cloud_identity() -> HomePod:
     """A home pod to which a webhook has given a cloud identity."""
     env = [
         {"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::1:role/host"},
@@ -83,7 +86,7 @@ def identity_home() -> HomePod:
 
 
 def test_cloud_identity_of_the_host_is_dropped_and_reported() -> None:
-    plan = a_plan(home=identity_home())
+    plan = a_plan(home=home_with_cloud_identity())
     assert plan.environment.literals["AWS_REGION"] == "eu-west-1"
     assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} & plan.environment.names
     (note,) = [note for note in plan.notes if "cloud identity" in note]
@@ -91,8 +94,8 @@ def test_cloud_identity_of_the_host_is_dropped_and_reported() -> None:
     assert "serviceAccountName" in note
 
 
-def test_cloud_identity_is_not_reported_if_the_job_has_its_own_account() -> None:
-    plan = a_plan(home=identity_home(), serviceAccountName="agents")
+def test_cloud_identity_is_dropped_without_a_note_if_the_job_has_its_own_account() -> None:
+    plan = a_plan(home=home_with_cloud_identity(), serviceAccountName="agents")
     assert not {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} & plan.environment.names
     assert not [note for note in plan.notes if "cloud identity" in note]
 
@@ -103,7 +106,7 @@ def test_role_without_a_token_file_is_inherited() -> None:
     assert not [note for note in plan.notes if "cloud identity" in note]
 
 
-def test_certificate_on_a_volume_that_is_not_inherited_is_reported() -> None:
+def test_certificate_is_reported_only_if_its_volume_is_not_inherited() -> None:
     env = [{"name": "NODE_EXTRA_CA_CERTS", "value": "/certs/ca.pem"}]
     plan = a_plan(home=home(env=env, not_inherited=[NotInherited("/certs", "certs", "emptyDir")]))
     assert any(note.endswith("NODE_EXTRA_CA_CERTS") for note in plan.notes)

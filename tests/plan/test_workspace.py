@@ -1,4 +1,4 @@
-"""The decision how the project's files come into the Pod."""
+"""How the project's files come into the Pod: the strategy that is chosen for a setting and a context."""
 
 from dataclasses import replace
 
@@ -15,7 +15,9 @@ from paperclip_claude_k8s.plan.workspace import (
     choose_workspace,
 )
 
-SOURCE = GitSource("https://host/app.git", "app", "https", "host", refs=("refs/heads/main",))
+SOURCE = GitSource(
+    url="https://host/app.git", name="app", scheme="https", host="host", refs=("refs/heads/main",)
+)
 ON_VOLUME = WorkspaceFacts(
     quoted_folder="/data/ws", path_in_pod="/paperclip/ws", folder_state=FolderState.FILLED
 )
@@ -42,7 +44,7 @@ NOTHING = WorkspaceFacts()
         (replace(NOTHING, fallback="/srv"), "none", "/srv", False),
     ],
 )
-def test_auto_takes_what_is_there(
+def test_auto_chooses_by_folder_and_repository(
     facts: WorkspaceFacts,
     strategy: str,
     workdir: str,
@@ -72,7 +74,7 @@ def test_only_a_clone_that_auto_chose_without_git_settings_may_fail() -> None:
     assert not choose_workspace("auto", configured).may_fail
 
 
-def test_folder_that_this_host_cannot_see_is_examined_in_the_pod() -> None:
+def test_folder_in_unknown_state_is_marked_as_unseen() -> None:
     assert choose_workspace("auto", replace(ON_VOLUME, folder_state=FolderState.UNKNOWN)).is_unseen
     assert not choose_workspace("auto", ON_VOLUME).is_unseen
 
@@ -95,14 +97,14 @@ def test_configured_strategy_without_what_it_needs_is_unavailable(
 
 
 @pytest.mark.parametrize("setting", ["shared", "git", "none"])
-def test_configured_strategy_is_used_whatever_else_is_there(setting: str) -> None:
+def test_configured_strategy_is_used_even_if_others_are_possible(setting: str) -> None:
     chosen = choose_workspace(setting, replace(ON_VOLUME, source=SOURCE))
     assert chosen.strategy == setting
     assert (chosen.source is not None) == (setting == "git")
 
 
-def test_excludes_that_no_container_could_get_are_refused() -> None:
-    plan = a_plan(uploadExcludes=["ü" * 999] * 70)
+def test_upload_excludes_are_too_long_only_if_a_folder_is_uploaded() -> None:
+    plan = a_plan(uploadExcludes=["ü" * 999] * 70)  # more than one environment variable can hold
     assert settings_too_long(plan) == ()
     uploaded = replace(plan, workspace=Workspace("upload", "/workspace/app", "why", folder="/app"))
     assert settings_too_long(uploaded) == ("uploadExcludes",)

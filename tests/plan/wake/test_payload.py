@@ -123,7 +123,7 @@ def test_ids_are_trimmed_and_bodies_are_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_counts", "counts"),
+    ("given_counts", "requested_included_missing"),
     [
         ({}, (1, 1, 0)),
         ({"commentWindow": {"requestedCount": 5, "includedCount": 1, "missingCount": 4}}, (5, 1, 4)),
@@ -132,10 +132,11 @@ def test_ids_are_trimmed_and_bodies_are_not() -> None:
     ],
 )
 def test_comment_counts_come_from_host_or_from_comments(
-    given_counts: dict[str, Any], counts: tuple[int, int, int]
+    given_counts: dict[str, Any], requested_included_missing: tuple[int, int, int]
 ) -> None:
     found = as_json({"comments": [{"body": "x"}, {"body": " "}], "commentIds": ["a", "b"], **given_counts})
-    assert (found["requestedCount"], found["includedCount"], found["missingCount"]) == counts
+    counts = (found["requestedCount"], found["includedCount"], found["missingCount"])
+    assert counts == requested_included_missing
 
 
 def test_requested_count_is_that_of_ids_if_there_are_no_comments() -> None:
@@ -150,7 +151,7 @@ def test_long_answers_and_branch_names_are_cut() -> None:
         }
     )
     assert found["questionResponse"] == {"summary": "x" * 12_000, "answers": [1]}
-    assert found["executionWorkspace"] == {"branchName": "ab" + "c" * 298}
+    assert found["executionWorkspace"] == {"branchName": "ab" + "c" * 298}  # 300 characters
 
 
 def test_json_is_compact_and_in_the_order_of_the_fields() -> None:

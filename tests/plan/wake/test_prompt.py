@@ -1,4 +1,4 @@
-"""The wake prompt: which sections it has for which payload, and that quoted texts stay quoted."""
+"""The wake prompt: which sections it has for which payload, and that hostile texts stay in code blocks."""
 
 import re
 from pathlib import Path
@@ -139,7 +139,7 @@ def test_resumed_session_gets_description_when_task_is_handed_over(wake: dict[st
 def test_suppressed_description_is_neither_shown_nor_mentioned() -> None:
     text = rendered({"issue": ISSUE}, suppress_issue_description=True)
     assert "Do *this*." not in text
-    assert "escription" not in text
+    assert "description" not in text.lower()
 
 
 @pytest.mark.parametrize(
@@ -172,13 +172,13 @@ def test_execution_contract_is_included_if_resumed_or_requested(
     ],
 )
 def test_recovery_contract_depends_on_cause(cause: str) -> None:
-    other = rendered({"issue": ISSUE, "recovery": {"cause": "another"}})
+    text_for_unknown_cause = rendered({"issue": ISSUE, "recovery": {"cause": "another"}})
     text = rendered({"issue": ISSUE, "recovery": {"cause": cause}}, resumed=True)
     assert "### Recover an earlier run" in text
     assert f"- recovery cause: {cause}" in text
     assert "### How to end this run" not in text
     sentence = text.split("### Recover an earlier run\n\n")[1].split(". ")[0]
-    assert (sentence in other) is (cause == "something_new")
+    assert (sentence in text_for_unknown_cause) is (cause == "something_new")
 
 
 def test_chat_turn_has_chat_contract() -> None:
@@ -238,7 +238,7 @@ def test_all_sections_are_in_order() -> None:
     assert "branch `feat/x`" not in rendered(EVERYTHING, resumed=True)
 
 
-def test_continuation_is_whole_for_fresh_and_delta_for_resumed_session() -> None:
+def test_fresh_session_gets_the_whole_continuation_and_resumed_one_its_delta() -> None:
     envelope = {
         "version": 1,
         "objective": "paint",
