@@ -16,7 +16,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "head", ["ref: refs/heads/main\n", "ref:refs/heads/x", "0" * 40, "link to refs/heads/main"]
+    "head", ["ref: refs/heads/main\n", "ref:refs/heads/x", "aA" * 20, "link to refs/heads/main"]
 )
 def test_no_file_of_a_bare_repository_is_changed(folder: Path, head: str) -> None:
     """Git runs programs that the file `config` of a repository names."""

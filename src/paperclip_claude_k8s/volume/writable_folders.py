@@ -12,7 +12,7 @@ from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, open_at, open_folders
 
 HEAD = "HEAD"
-_HEAD_TEXT = re.compile(rb"ref:\s*refs/|[0-9a-f]{40}")
+_HEAD_TEXT = re.compile(rb"ref:\s*refs/|[0-9a-fA-F]{40}")
 """How the file `HEAD` of a git repository begins."""
 
 
