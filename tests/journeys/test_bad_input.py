@@ -59,7 +59,7 @@ async def test_image_pull_failure_quotes_the_kubelet(site: Site) -> None:
     assert image in (result.error_message or "")
     # The development cluster reports that there is no such image;
     # the real cluster cannot reach the registry in the image's name.
-    spent = "imagePullTimeoutSec" if site.name == "real" else "missingImageTimeoutSec"
-    assert f"{spent} is {seconds}" in (result.error_message or "")
+    exceeded_limit = "imagePullTimeoutSec" if site.name == "real" else "missingImageTimeoutSec"
+    assert f"{exceeded_limit} is {seconds}" in (result.error_message or "")
     assert "ErrImagePull" in host_log.status or "ImagePullBackOff" in host_log.status
     assert await site.leftovers() == []

@@ -1,8 +1,8 @@
 """Runs in a queue of Kueue on a real cluster: held, drained and preempted.
 
-Skipped unless `KUEUE_RUNS` is set: Kueue runs, and namespace `paperclip` has a local queue `agents` of 2 CPUs
-and a priority class `urgent`. Whether its custom resources exist does not show that,
-because they outlive Kueue.
+Skipped unless `KUEUE_RUNS` is set, which says that Kueue runs, and that the namespace `paperclip` has a local
+queue `agents` of 2 CPUs and a priority class `urgent`. Custom resources of Kueue do not show that Kueue runs:
+they outlive it.
 """
 
 import asyncio

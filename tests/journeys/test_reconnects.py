@@ -37,7 +37,7 @@ async def test_long_lines_arrive_whole_across_reconnects(
 ) -> None:
     """The connection is cut within lines, even within the runtime's records of 16 KiB.
 
-    `cuts`: after how many bytes each connection is cut.
+    `cuts`: numbers of bytes, after each of which one connection is cut.
     """
     body = f"head -c {line_bytes - 10} /dev/zero | tr '\\0' a"
     line = f"printf %010d $i; {body}; echo; i=$((i+1)); sleep 0.05"

@@ -1,4 +1,7 @@
-"""Slots, Leases and adoption with two host processes that stop, disconnect or compete, on virtual time."""
+"""Slots, Leases and adoption with two host processes that stop, disconnect or compete, on virtual time.
+
+A wake is what the Paperclip host starts an agent for: the task, and the text in the context of the run.
+"""
 
 import asyncio
 import json

@@ -16,9 +16,9 @@ EVENTS = (
 )
 OUT_OF_TURNS = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS)
 CONTINUED, FAILED = "max_turns_exhausted", "claude_max_turns"
-"""Error codes: the host continues a run with the first, and does not continue a run with the second.
+"""Error codes: the host continues a run that has the first one, and no run that has the second one.
 
-A run that retries an earlier failure gets the second, because the host would continue it again and again.
+A retry of a failed run gets the second one, because the host would continue such a run again and again.
 """
 
 

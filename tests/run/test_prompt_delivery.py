@@ -117,7 +117,7 @@ async def test_init_delivery_without_leases_is_refused(tmp_path: Path) -> None:
         assert home.fake.calls.count("create", "jobs") == 0
 
 
-async def test_init_delivery_because_secrets_are_denied_is_refused_on_an_old_server(tmp_path: Path) -> None:
+async def test_init_delivery_in_place_of_a_denied_secret_needs_kubernetes_1_29(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
         home.fake.faults.replaces_terminating_pods = True  # as servers before 1.29 do
         home.fake.faults.denied.add(("create", "secrets"))
