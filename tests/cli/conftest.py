@@ -10,6 +10,6 @@ from paperclip_claude_k8s.devcluster import DevCluster
 
 @pytest.fixture
 async def dev(tmp_path: Path) -> AsyncIterator[DevClusterCli]:
-    """Commands on a development cluster of its own for each test."""
+    """Commands whose runs are on a development cluster, which is started for each test."""
     async with DevCluster.start() as cluster:
         yield DevClusterCli(cluster, CommandRunner(tmp_path))

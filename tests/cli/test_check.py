@@ -25,18 +25,18 @@ async def test_check_of_a_usable_cluster_exits_0_with_table_and_json(tmp_path: P
     config.write_text(json.dumps({"env": {"ANTHROPIC_API_KEY": "canary-key"}}), encoding="utf-8")
     code, reply, err = await run_check("--devcluster", "--config", str(config))
     assert (code, reply["status"]) == (0, "pass")
-    assert [c["code"] for c in reply["checks"] if c["level"] != "info"] == []
+    assert [check["code"] for check in reply["checks"] if check["level"] != "info"] == []
     assert all(check["code"] in err for check in reply["checks"])
     assert err.rstrip().endswith("environment test: pass")
     assert "\x1b[" not in err
     assert "canary" not in err + json.dumps(reply)
 
 
-async def test_probe_is_started_only_with_the_option() -> None:
+async def test_probe_is_started_only_with_the_option_probe() -> None:
     _, reply, _ = await run_check("--devcluster", "--quiet")
-    assert not [c for c in reply["checks"] if c["code"].startswith("k8s_probe")]
+    assert not [check for check in reply["checks"] if check["code"].startswith("k8s_probe")]
     _, reply, err = await run_check("--devcluster", "--probe", "--quiet")
-    assert [c["level"] for c in reply["checks"] if c["code"] == "k8s_probe_passed"] == ["info"]
+    assert [check["level"] for check in reply["checks"] if check["code"] == "k8s_probe_passed"] == ["info"]
     assert err == ""
 
 
@@ -63,14 +63,15 @@ async def test_rbac_prints_yaml_with_the_account() -> None:
 
 async def test_rbac_adds_the_network_policy_with_the_option() -> None:
     _, out, _ = await claude_k8s("rbac", "-n", "agents", "--network-policy")
-    assert [doc["kind"] for doc in yaml.safe_load_all(out)] == ["Role", "RoleBinding", "NetworkPolicy"]
+    objects = yaml.safe_load_all(out)
+    assert [each["kind"] for each in objects] == ["Role", "RoleBinding", "NetworkPolicy"]
 
 
 @pytest.mark.parametrize("heavy", ["kubernetes_asyncio", "aiohttp", "pydantic", "rich"])
-async def test_rbac_does_not_import_heavy_modules(heavy: str) -> None:
-    check = (
+async def test_access_objects_are_made_without_heavy_modules(heavy: str) -> None:
+    program = (
         "import sys; from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml;"
         f"to_yaml(access_objects('n', Account('n', 's'))); sys.exit({heavy!r} in sys.modules)"
     )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", check)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
     assert await process.wait() == 0

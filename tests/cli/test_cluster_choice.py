@@ -1,4 +1,4 @@
-"""Which kubeconfig and context the commands use: option, KUBECONFIG, ~/.kube/config; several files merged."""
+"""Which kubeconfig and context the commands use: from options, KUBECONFIG, or ~/.kube/config."""
 
 import asyncio
 import json
@@ -17,18 +17,18 @@ async def reply_of(*args: str, **env: str) -> dict[str, Any]:
     return reply
 
 
-def split(dev: DevClusterCli, folder: Path) -> tuple[str, str]:
-    """The development cluster's kubeconfig as two files: contexts in the first, the rest in the second.
+def write_split_kubeconfig(dev: DevClusterCli, folder: Path) -> tuple[str, str]:
+    """Write the development cluster's kubeconfig as two files: contexts, and clusters with users.
 
-    Its contexts are `here`, the current one, and `gone`, whose server does not answer.
+    The contexts are `here`, the current one, and `down`, whose server does not answer.
     """
     whole = yaml.safe_load(dev.cluster.kubeconfig.read_text(encoding="utf-8"))
     context = whole["contexts"][0]["context"]
     contexts = [
         {"name": "here", "context": {**context, "namespace": "of-context"}},
-        {"name": "gone", "context": {**context, "cluster": "gone"}},
+        {"name": "down", "context": {**context, "cluster": "down"}},
     ]
-    clusters = [*whole["clusters"], {"name": "gone", "cluster": {"server": "http://127.0.0.1:1"}}]
+    clusters = [*whole["clusters"], {"name": "down", "cluster": {"server": "http://127.0.0.1:1"}}]
     first = {"apiVersion": "v1", "kind": "Config", "contexts": contexts, "current-context": "here"}
     second = {"apiVersion": "v1", "kind": "Config", "clusters": clusters, "users": whole["users"]}
     paths = folder / "contexts", folder / "clusters"
@@ -37,10 +37,10 @@ def split(dev: DevClusterCli, folder: Path) -> tuple[str, str]:
     return str(paths[0]), str(paths[1])
 
 
-async def test_files_of_kubeconfig_are_merged_and_the_contexts_namespace_counts(
+async def test_files_in_kubeconfig_are_merged_and_the_contexts_namespace_is_used(
     dev: DevClusterCli, tmp_path: Path
 ) -> None:
-    first, second = split(dev, tmp_path)
+    first, second = write_split_kubeconfig(dev, tmp_path)
     merged = f"{first}::/nowhere/config:{second}"
     assert await reply_of("jobs", KUBECONFIG=merged) == {"namespace": "of-context", "jobs": []}
     named = await reply_of("jobs", "-n", "paperclip", KUBECONFIG=merged)
@@ -48,15 +48,15 @@ async def test_files_of_kubeconfig_are_merged_and_the_contexts_namespace_counts(
 
 
 async def test_context_option_chooses_another_cluster(dev: DevClusterCli, tmp_path: Path) -> None:
-    merged = ":".join(split(dev, tmp_path))
-    reply = await reply_of("jobs", "--context", "gone", KUBECONFIG=merged)
+    merged = ":".join(write_split_kubeconfig(dev, tmp_path))
+    reply = await reply_of("jobs", "--context", "down", KUBECONFIG=merged)
     assert "no connection to 127.0.0.1:1" in reply["detail"]
     reply = await reply_of("jobs", "--context", "absent", KUBECONFIG=merged)
-    assert "has no context 'absent': its contexts are 'here', 'gone'" in reply["detail"]
+    assert "has no context 'absent': its contexts are 'here', 'down'" in reply["detail"]
     assert "--context" in reply["detail"]
 
 
-async def test_default_kubeconfig_is_used_last(dev: DevClusterCli, tmp_path: Path) -> None:
+async def test_kubeconfig_in_the_home_is_used_if_none_is_named(dev: DevClusterCli, tmp_path: Path) -> None:
     folder = tmp_path / ".kube"
     folder.mkdir()
     (folder / "config").write_bytes(dev.cluster.kubeconfig.read_bytes())
@@ -86,7 +86,7 @@ async def test_default_kubeconfig_where_agents_can_write_is_not_used(
     assert "no kubeconfig is set" in (await reply_of("jobs", **home))["detail"]
 
 
-async def test_no_kubeconfig_at_all_names_every_place(tmp_path: Path) -> None:
+async def test_error_without_a_kubeconfig_names_every_place_where_one_may_be(tmp_path: Path) -> None:
     detail = (await reply_of("jobs", HOME=str(tmp_path)))["detail"]
     for name in ("--kubeconfig", "KUBECONFIG", "~/.kube/config", "this is not a Pod"):
         assert name in detail
@@ -95,17 +95,17 @@ async def test_no_kubeconfig_at_all_names_every_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["run", "-p", "x"], ["check"], ["jobs"], ["spawn", "-p", "x"]])
 @pytest.mark.parametrize("option", ["--context", "--kubeconfig"])
-async def test_other_cluster_beside_devcluster_is_refused(command: list[str], option: str) -> None:
+async def test_devcluster_together_with_another_cluster_is_refused(command: list[str], option: str) -> None:
     reply = await reply_of(*command, "--devcluster", option, "x")
     assert reply["error"] == "usage"
-    if command[0] != "spawn":  # which refuses --devcluster itself while that cluster is not running
+    if command[0] != "spawn":  # `spawn` reports first that the development cluster is not running
         assert f"{option} names another cluster than --devcluster" in reply["detail"]
 
 
-async def test_run_is_continued_in_its_context_after_another_became_current(
+async def test_resumed_run_uses_the_context_that_was_current_at_its_start(
     dev: DevClusterCli, tmp_path: Path
 ) -> None:
-    first, second = split(dev, tmp_path)
+    first, second = write_split_kubeconfig(dev, tmp_path)
     env = dev.cli.environment() | {"KUBECONFIG": f"{first}:{second}"}
     config = tmp_path / "settings.json"
     config_of_dev = json.loads(_config_of(dev))
@@ -115,7 +115,7 @@ async def test_run_is_continued_in_its_context_after_another_became_current(
     assert code == 0, out + err
     content = yaml.safe_load(await asyncio.to_thread(Path(first).read_text, "utf-8"))
     await asyncio.to_thread(
-        Path(first).write_text, yaml.safe_dump({**content, "current-context": "gone"}), "utf-8"
+        Path(first).write_text, yaml.safe_dump({**content, "current-context": "down"}), "utf-8"
     )
     code, out, err = await claude_k8s("run", "--run-id", out.strip(), "-q", env=dev.cli.environment())
     assert (code, json.loads(out)["status"]) == (0, "succeeded"), out + err
@@ -127,11 +127,13 @@ def _config_of(dev: DevClusterCli) -> str:
     return (dev.cli.folder / "config.json").read_text(encoding="utf-8")
 
 
-async def test_run_of_another_context_is_one_of_another_cluster(dev: DevClusterCli, tmp_path: Path) -> None:
-    first, second = split(dev, tmp_path)
+async def test_resume_with_the_context_of_another_cluster_is_refused(
+    dev: DevClusterCli, tmp_path: Path
+) -> None:
+    first, second = write_split_kubeconfig(dev, tmp_path)
     env = dev.cli.environment() | {"KUBECONFIG": f"{first}:{second}"}
     _, out, _ = await claude_k8s(*dev.new_run_args("--submit-only", "-n", "paperclip"), env=env)
-    code, reply, _ = await claude_k8s("run", "--run-id", out.strip(), "--context", "gone", "-q", env=env)
+    code, reply, _ = await claude_k8s("run", "--run-id", out.strip(), "--context", "down", "-q", env=env)
     assert code == 1
     assert json.loads(reply)["error"] == "other_cluster"
     assert "--context with which the run was started" in json.loads(reply)["detail"]

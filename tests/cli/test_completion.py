@@ -1,4 +1,4 @@
-"""What Tab offers: never an error, and nothing that takes long."""
+"""Shell completion: the words that it offers; and that a kubeconfig that cannot be read does not delay it."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cli.shell_completion import TIME_LIMIT
 
 
 async def offered(*words: str, env: dict[str, str]) -> list[str]:
-    """What is offered for the last word."""
+    """The words that bash would offer for the last one of `words`."""
     completion = {"_CLAUDE_K8S_COMPLETE": "complete_bash", "COMP_CWORD": str(len(words))}
     code, out, err = await claude_k8s(
         env={**env, **completion, "COMP_WORDS": " ".join(["claude-k8s", *words])}
@@ -31,14 +31,14 @@ async def test_namespaces_contexts_runs_and_jobs_are_offered(dev: DevClusterCli)
     assert await offered("attach", job[:6], env=env) == [job]
 
 
-async def test_words_of_explain_are_offered(tmp_path: Path) -> None:
+async def test_settings_and_error_codes_are_offered_for_explain(tmp_path: Path) -> None:
     env = CommandRunner(tmp_path).environment()
     assert await offered("explain", "imagePullT", env=env) == ["imagePullTimeoutSec"]
     assert "k8s_pod_disrupted" in await offered("explain", "k8s_pod_d", env=env)
 
 
 @pytest.mark.parametrize("words", [("jobs", "-n", "a"), ("check", "--context", "a"), ("logs", "a")])
-async def test_kubeconfig_that_cannot_be_read_offers_nothing_in_time(
+async def test_completion_ends_without_a_word_if_reading_the_kubeconfig_blocks(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
     fifo = tmp_path / "kubeconfig"
@@ -46,4 +46,4 @@ async def test_kubeconfig_that_cannot_be_read_offers_nothing_in_time(
     env = CommandRunner(tmp_path).environment({"KUBECONFIG": str(fifo)})
     started = time.monotonic()
     assert await offered(*words, env=env) == []
-    assert time.monotonic() - started < TIME_LIMIT + 10
+    assert time.monotonic() - started < TIME_LIMIT + 10  # s, for the start of Python on a busy machine

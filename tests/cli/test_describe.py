@@ -1,4 +1,4 @@
-"""`describe` of runs that were started here, and what a host has annotated on a Job that is kept."""
+"""`describe` of a run in the state folder, and malformed result annotations of Jobs."""
 
 import pytest
 from tests.support.dev_cluster_cli import DevClusterCli
@@ -8,7 +8,7 @@ from paperclip_claude_k8s.cli.job_end import noted_result, noted_verdict
 from paperclip_claude_k8s.cluster.labels import RESULT_ANNOTATION
 
 
-async def test_describe_of_an_ended_run_proposes_its_log(dev: DevClusterCli) -> None:
+async def test_describe_of_an_ended_run_proposes_the_logs_command(dev: DevClusterCli) -> None:
     _, run, _ = await dev.cli.run(*dev.new_run_args("-q"))
     code, reply, _ = await dev.cli.run("describe", run["run_id"])
     assert (code, reply["state"]) == (0, "Succeeded")
@@ -16,6 +16,6 @@ async def test_describe_of_an_ended_run_proposes_its_log(dev: DevClusterCli) -> 
 
 
 @pytest.mark.parametrize("text", ["[" * 9999, '{"a":' * 1600, "{", "[1]", "x" * 20_000])
-def test_annotation_that_the_adapter_did_not_write_has_no_verdict(text: str) -> None:
+def test_job_with_a_malformed_result_annotation_has_no_verdict(text: str) -> None:
     job = a_job(annotations={RESULT_ANNOTATION: text})
     assert (noted_result(job), noted_verdict(job)) == ({}, None)

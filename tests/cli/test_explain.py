@@ -1,4 +1,4 @@
-"""`claude-k8s explain` explains every word of the tables of which the documentation is made."""
+"""`claude-k8s explain` explains every word in the tables from which the documentation is generated."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`-o`: text and tables for people, one object for programs; errors are one line on stderr."""
+"""The option `-o`: text and tables for people, one object for programs; errors are one line on stderr."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_table_cuts_only_its_last_column() -> None:
     assert lines[2].split() == ["b", "-"]
 
 
-def test_long_cell_is_whole_and_makes_no_other_row_long() -> None:
+def test_long_cell_is_not_cut_and_other_rows_are_not_padded_to_it() -> None:
     rows = [{**ROWS[0], "id": "x" * 100_000}, *ROWS]
     header, long, *others = table(rows, COLUMNS, Format.WIDE, width=None).splitlines()
     assert long.startswith("x" * 100_000)
@@ -73,11 +73,11 @@ def test_facts_leave_out_what_is_unknown() -> None:
     ("seconds", "text"),
     [(0.25, "0.2s"), (42.4, "42s"), (192, "3m12s"), (18_120, "5h02m"), (530_000, "6d")],
 )
-def test_span_has_at_most_two_units(seconds: float, text: str) -> None:
+def test_time_span_has_at_most_two_units(seconds: float, text: str) -> None:
     assert span(seconds) == text
 
 
-def test_error_is_on_stderr_whatever_the_format_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_is_on_stderr_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
     for output in (Format.TEXT, Format.JSON):
         assert print_reply(REPLY, 1, output) == 1
         captured = capsys.readouterr()
@@ -89,8 +89,8 @@ def test_error_is_on_stderr_whatever_the_format_is(capsys: pytest.CaptureFixture
 
 
 @pytest.fixture
-def answered(tmp_path: Path) -> CommandRunner:
-    """A state folder with one run, whose answer is longer than a screen."""
+def cli_of_answered_run(tmp_path: Path) -> CommandRunner:
+    """Commands whose state folder has one run, with an answer that is longer than a screen."""
     runner = CommandRunner(tmp_path)
     request = {"agent": {"id": "ada"}, "config": {}, "context": {"prompt": "Write forty lines."}}
     result = {"exitCode": 0, "errorMessage": None, "summary": ANSWER, "costUsd": 0.25}
@@ -100,39 +100,44 @@ def answered(tmp_path: Path) -> CommandRunner:
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30)])
-def test_answer_stands_whole_at_the_end_of_a_terminal(
-    answered: CommandRunner, width: int, height: int
+def test_output_on_a_terminal_ends_with_the_whole_answer(
+    cli_of_answered_run: CommandRunner, width: int, height: int
 ) -> None:
     args = ("run", "--run-id", "0123abcd-run")
-    shown = on_a_terminal(*args, env=answered.environment(), width=width, height=height).decode()
+    shown = on_a_terminal(*args, env=cli_of_answered_run.environment(), width=width, height=height).decode()
     assert "{" not in shown
     lines = [line.rstrip() for line in shown.splitlines() if line.strip()]
     assert [line.split()[-2:] for line in lines[-41:-1]] == [["line", str(number)] for number in range(40)]
     assert lines[-1] == "succeeded · $0.2500 · run 0123abcd-run"
 
 
-def test_history_on_a_terminal_is_a_table_without_json(answered: CommandRunner) -> None:
-    shown = on_a_terminal("history", env=answered.environment()).decode().splitlines()
+def test_history_on_a_terminal_is_a_table_without_json(cli_of_answered_run: CommandRunner) -> None:
+    shown = on_a_terminal("history", env=cli_of_answered_run.environment()).decode().splitlines()
     assert [line.split()[0] for line in shown if line] == ["RUN", "0123abcd"]
     assert "$0.2500" in shown[1]
     assert shown[1].endswith("Write forty lines.")
 
 
-async def test_history_filters_by_agent_status_age_and_prompt(answered: CommandRunner) -> None:
-    filters = [
-        ("--agent", "ada"), ("--agent", "bob"), ("--status", "failed"), ("--since", "1d"), ("--grep", "FORTY")
-    ]  # fmt: skip
-    counts = [len((await answered.run("history", *options))[1]["runs"]) for options in filters]
-    assert counts == [1, 0, 0, 0, 1]
+async def test_history_filters_by_agent_status_age_and_prompt(cli_of_answered_run: CommandRunner) -> None:
+    expected_counts = {
+        ("--agent", "ada"): 1,
+        ("--agent", "bob"): 0,
+        ("--status", "failed"): 0,
+        ("--since", "1d"): 0,
+        ("--grep", "FORTY"): 1,
+    }
+    for options, count in expected_counts.items():
+        _, reply, _ = await cli_of_answered_run.run("history", *options)
+        assert len(reply["runs"]) == count, options
 
 
-async def test_beginning_of_an_id_continues_the_run(answered: CommandRunner) -> None:
-    code, reply, _ = await answered.run("query", "--run-id", "0123abcd")
+async def test_query_accepts_the_beginning_of_a_run_id(cli_of_answered_run: CommandRunner) -> None:
+    code, reply, _ = await cli_of_answered_run.run("query", "--run-id", "0123abcd")
     assert (code, reply["run_id"]) == (0, "0123abcd-run")
 
 
-async def test_name_format_prints_ids_alone(answered: CommandRunner) -> None:
-    _, out, _ = await claude_k8s("history", "-o", "name", env=answered.environment())
+async def test_name_format_prints_ids_alone(cli_of_answered_run: CommandRunner) -> None:
+    _, out, _ = await claude_k8s("history", "-o", "name", env=cli_of_answered_run.environment())
     assert out == "0123abcd-run\n"
 
 
@@ -149,20 +154,22 @@ def test_replay_on_a_terminal_ends_with_the_answer(tmp_path: Path) -> None:
     "args",
     [("logs", "nope"), ("rbac", "-n", "Bad NS"), ("report", "nope"), ("manifests", "-n", "a", "-s", "a:b:c")],
 )
-async def test_text_for_other_programs_has_no_error_in_it(args: tuple[str, ...], tmp_path: Path) -> None:
+async def test_error_of_a_command_that_prints_text_for_programs_is_on_stderr_only(
+    args: tuple[str, ...], tmp_path: Path
+) -> None:
     code, out, err = await claude_k8s(*args, env=CommandRunner(tmp_path).environment())
     assert (out, err.count("\n")) == ("", 1)
     assert code != 0
     assert err.startswith("error: ")
 
 
-# A state folder that cannot be used, and readers that leave ----------------------------------------------
+# A state folder that cannot be used, and readers that close the pipe --------------------------------------
 
 
 @pytest.mark.parametrize(
     "args", [("metrics", "--once"), ("history",), ("prune",), ("stats",), ("spawn", "-p", "x")]
 )
-async def test_state_that_cannot_be_used_is_one_line_without_traceback(
+async def test_error_of_an_unusable_state_folder_is_one_line_without_traceback(
     args: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
@@ -172,7 +179,7 @@ async def test_state_that_cannot_be_used_is_one_line_without_traceback(
     assert err.startswith("error: state_unwritable: ")
 
 
-async def test_completion_that_cannot_be_installed_is_one_line_without_traceback(tmp_path: Path) -> None:
+async def test_error_of_installing_completion_is_one_line_without_traceback(tmp_path: Path) -> None:
     (tmp_path / ".bashrc").mkdir()
     env = {"HOME": str(tmp_path), "SHELL": "/bin/bash", "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     code, _, err = await claude_k8s("--install-completion", "bash", env=env)
@@ -180,8 +187,12 @@ async def test_completion_that_cannot_be_installed_is_one_line_without_traceback
     assert err.startswith("error: not_written: ")
 
 
-async def test_reply_whose_reader_has_left_is_not_repeated_on_stderr(answered: CommandRunner) -> None:
+async def test_reply_is_not_repeated_on_stderr_if_its_reader_closed_the_pipe(
+    cli_of_answered_run: CommandRunner,
+) -> None:
     prefix = ["sh", "-c", '{ "$@"; echo "exit code $?" >&2; } | true', "-"]
-    _, out, err = await claude_k8s("history", "-o", "json", env=answered.environment(), prefix=prefix)
+    _, out, err = await claude_k8s(
+        "history", "-o", "json", env=cli_of_answered_run.environment(), prefix=prefix
+    )
     assert out == ""
     assert err == "Cannot write the reply to stdout (Broken pipe)\nexit code 1\n"

@@ -1,4 +1,4 @@
-"""What `jobs`, `describe` and `attach` show on terminals of 80x24 and 100x30: no line is wider than that."""
+"""`jobs`, `describe` and `attach` on terminals of 80x24 and 100x30: no line is wider than the terminal."""
 
 import asyncio
 import re
@@ -13,14 +13,14 @@ AGENT = "5b1b1c9e-0f0e-4a6a-9a3c-0f2b7d9c8e11"
 """An agent of a Paperclip server, whose ids are UUIDs."""
 SIZES = [(80, 24), (100, 30)]
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-"""First characters of the footer, which is erased at the end."""
+"""The footer begins with one of these characters. It is erased when the command ends."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 pytestmark = pytest.mark.parametrize(("width", "height"), SIZES)
 
 
-async def frame(dev: DevClusterCli, width: int, height: int, *args: str) -> list[str]:
-    """The lines that a command shows on a terminal, none of which is wider than the terminal."""
+async def terminal_lines(dev: DevClusterCli, width: int, height: int, *args: str) -> list[str]:
+    """The lines that a command shows on a terminal. Asserts that no line is wider than the terminal."""
     env = dev.cli.environment({"KUBECONFIG": str(dev.cluster.kubeconfig)})
     written = await asyncio.to_thread(partial(on_a_terminal, *args, env=env, width=width, height=height))
     lines = [line.rstrip() for line in re.split(r"[\r\n]+", _ESCAPES.sub("", written.decode()))]
@@ -31,7 +31,7 @@ async def frame(dev: DevClusterCli, width: int, height: int, *args: str) -> list
 
 async def test_jobs_on_a_terminal_show_whole_run_ids(dev: DevClusterCli, width: int, height: int) -> None:
     run = await dev.submit("--agent", AGENT)
-    lines = await frame(dev, width, height, "jobs", "-A")
+    lines = await terminal_lines(dev, width, height, "jobs", "-A")
     assert lines[0].split()[:5] == ["NAMESPACE", "RUN", "STATE", "AGE", "AGENT"]
     assert lines[1].split()[1] == run
     assert lines[1].split()[4].startswith(AGENT[:12])
@@ -42,7 +42,7 @@ async def test_describe_on_a_terminal_wraps_events_between_words(
 ) -> None:
     run = await dev.submit("--agent", AGENT)
     await dev.wait_for_job_end()
-    lines = await frame(dev, width, height, "describe", run[:8])
+    lines = await terminal_lines(dev, width, height, "describe", run[:8])
     (job,) = await dev.job_names()
     assert ["Run", run] in [line.split() for line in lines]
     assert any(re.search(rf"Created pod: {job}-\w{{5}}$", line) for line in lines), "the name is not cut"
@@ -53,7 +53,7 @@ async def test_attach_on_a_terminal_ends_with_the_verdict(
     dev: DevClusterCli, width: int, height: int
 ) -> None:
     run = await dev.submit("--agent", AGENT, CLAUDE_LINE_DELAY="0.05")
-    lines = [line for line in await frame(dev, width, height, "attach", run[:8]) if line]
+    lines = [line for line in await terminal_lines(dev, width, height, "attach", run[:8]) if line]
     assert lines[0].startswith(f"Run {run}, which was started here")
     assert "│ ● Second part: alpha and beta." in lines
     assert any("lines" in line and "context" in line for line in lines), "the footer"

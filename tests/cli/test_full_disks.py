@@ -1,4 +1,7 @@
-"""Commands on disks that are really full, read-only or gone: stdout is still one JSON object."""
+"""Commands whose output or state folder is on a full or read-only disk, or deleted: stdout is still JSON.
+
+The disk is real: a small file system that a test mounts and fills.
+"""
 
 import asyncio
 import json
@@ -45,13 +48,13 @@ def resume_args(reply: dict[str, Any]) -> list[str]:
 # --output ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("free", range(5))
+@pytest.mark.parametrize("free_pages", range(5))
 async def test_output_without_room_is_reported_and_completed_by_a_resume(
-    dev: DevClusterCli, disk: SmallDisk, free: int
+    dev: DevClusterCli, disk: SmallDisk, free_pages: int
 ) -> None:
-    """`free`: free pages. The transcript takes three pages; the log and the result take one page each."""
+    """The transcript takes three pages of the disk; the log and the result take one page each."""
     out = disk.folder / "out"
-    disk.fill(free)
+    disk.fill(free_pages)
     code, reply, err = await dev.cli.run(*dev.new_run_args("-q", "--output", str(out)))
     assert (code, reply["status"], reply["error"]) == (1, "failed", "output_unwritable")
     assert NO_ROOM in reply["detail"]
@@ -68,7 +71,7 @@ async def test_output_without_room_is_reported_and_completed_by_a_resume(
     assert_output_whole(out, resumed)
 
 
-async def test_output_without_room_of_an_embedded_run_is_reported_and_completed(
+async def test_output_without_room_of_a_run_with_devcluster_is_completed_by_a_resume(
     tmp_path: Path, disk: SmallDisk
 ) -> None:
     cli, out = CommandRunner(tmp_path), disk.folder / "out"
@@ -82,7 +85,7 @@ async def test_output_without_room_of_an_embedded_run_is_reported_and_completed(
     assert (out / "transcript.ndjson").read_bytes() == cli.transcript()
 
 
-async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
+async def test_output_disk_that_fills_up_is_reported_and_does_not_end_the_run(
     dev: DevClusterCli, disk: SmallDisk
 ) -> None:
     out = disk.folder / "out"
@@ -94,7 +97,9 @@ async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
     assert dev.cli.transcript() == TRANSCRIPT
 
 
-async def test_output_is_complete_if_room_is_made_before_the_end(dev: DevClusterCli, disk: SmallDisk) -> None:
+async def test_output_is_complete_if_room_is_made_before_the_run_ends(
+    dev: DevClusterCli, disk: SmallDisk
+) -> None:
     out = disk.folder / "out"
     args = dev.new_run_args("--output", str(out), **SLOW)
     code, reply, _ = await dev.run_with_steps_at_shares(args, (0.2, disk.fill), (0.7, disk.make_room))
@@ -149,15 +154,15 @@ async def test_read_only_output_fails_the_call_before_it_submits_the_run(
 # State ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("free", range(8))
+@pytest.mark.parametrize("free_pages", range(8))
 async def test_state_without_room_is_reported_and_the_run_can_be_resumed(
-    dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner, free: int
+    dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner, free_pages: int
 ) -> None:
-    """`free`: free pages. A record takes one page (two while it is replaced), the log one, output three."""
-    disk.fill(free)
+    """A record takes one page of the disk (two while it is replaced), the log one, the transcript three."""
+    disk.fill(free_pages)
     code, reply, err = await small_disk_cli.run(*dev.new_run_args("-q"))
     if reply["status"] == "succeeded":
-        assert free > 5
+        assert free_pages > 5, "a run needs six pages"
         return
     status = "polling" if reply["run_status"] == "polling" else "failed"
     assert (code, reply["status"], reply["error"]) == (1, status, "state_unwritable")
@@ -177,11 +182,11 @@ async def test_state_without_room_is_reported_and_the_run_can_be_resumed(
     assert resumed["result"]["resultJson"]["log"]["complete"] is True
 
 
-@pytest.mark.parametrize("free", range(6))
-async def test_state_without_room_of_an_embedded_run_is_reported(
-    small_disk_cli: CommandRunner, disk: SmallDisk, free: int
+@pytest.mark.parametrize("free_pages", range(6))
+async def test_state_without_room_of_a_run_with_devcluster_is_reported(
+    small_disk_cli: CommandRunner, disk: SmallDisk, free_pages: int
 ) -> None:
-    disk.fill(free)
+    disk.fill(free_pages)
     code, reply, err = await small_disk_cli.run("run", "--devcluster", "-q", "-p", "Go.")
     assert (code, reply["error"]) == (1, "state_unwritable")
     assert NO_ROOM in reply["detail"]
@@ -190,7 +195,7 @@ async def test_state_without_room_of_an_embedded_run_is_reported(
     assert "Traceback" not in err
 
 
-async def test_state_that_fills_up_keeps_the_job_for_a_resume(
+async def test_job_is_kept_for_a_resume_if_the_disk_of_the_state_fills_up(
     dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner
 ) -> None:
     args = dev.new_run_args("-q", **SLOW)
@@ -205,7 +210,7 @@ async def test_state_that_fills_up_keeps_the_job_for_a_resume(
     assert small_disk_cli.transcript() == TRANSCRIPT
 
 
-async def test_state_folder_that_is_deleted_keeps_the_job_for_a_resume(dev: DevClusterCli) -> None:
+async def test_job_is_kept_for_a_resume_if_the_state_folder_is_deleted(dev: DevClusterCli) -> None:
     args = dev.new_run_args("-q", **SLOW)
     code, reply, _ = await dev.run_with_steps_at_shares(args, (0.2, lambda: shutil.rmtree(dev.cli.state)))
     assert (code, reply["error"]) == (1, "state_unwritable")
@@ -216,7 +221,7 @@ async def test_state_folder_that_is_deleted_keeps_the_job_for_a_resume(dev: DevC
     assert dev.cli.transcript() == TRANSCRIPT
 
 
-async def test_read_only_state_can_be_read_and_starts_nothing(
+async def test_read_only_state_can_be_read_but_starts_no_run(
     dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner
 ) -> None:
     code, reply, _ = await small_disk_cli.run(*dev.new_run_args("-q"))
@@ -272,13 +277,13 @@ async def test_full_or_closed_stderr_does_not_affect_the_run(dev: DevClusterCli,
     assert dev.cli.transcript() == TRANSCRIPT
 
 
-@pytest.mark.parametrize("ended", [False, True])
-async def test_logs_with_full_stdout_ends_with_one_line_on_stderr(
+@pytest.mark.parametrize("run_ended", [False, True])
+async def test_logs_command_with_full_stdout_ends_with_one_line_on_stderr(
     dev: DevClusterCli,
-    ended: bool,  # noqa: FBT001
+    run_ended: bool,  # noqa: FBT001
 ) -> None:
-    run_id = await dev.submit(CLAUDE_LINE_DELAY="0.01" if ended else "1")
-    if ended:
+    run_id = await dev.submit(CLAUDE_LINE_DELAY="0.01" if run_ended else "1")
+    if run_ended:
         code, _, _ = await dev.cli.run("run", "--run-id", run_id, "-q")
         assert code == 0
     prefix = ["sh", "-c", 'exec "$@" >/dev/full', "-"]
@@ -288,7 +293,7 @@ async def test_logs_with_full_stdout_ends_with_one_line_on_stderr(
     assert (code, err) == (1, f"Cannot write the log to stdout ({NO_ROOM})\n")
 
 
-async def test_logs_whose_reader_closes_the_pipe_ends_silently(dev: DevClusterCli) -> None:
+async def test_logs_command_ends_silently_if_its_reader_closes_the_pipe(dev: DevClusterCli) -> None:
     run_id = await dev.submit(CLAUDE_LINE_DELAY="0.3")
     prefix = ["sh", "-c", '"$@" | head -n 1', "-"]
     async with asyncio.timeout(30):

@@ -1,4 +1,4 @@
-"""States and ages of runs in tables, and label selectors."""
+"""Rows of the tables of Jobs: state and age of a run, and its whole id; and label selectors."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +27,15 @@ RUN = "0f4e3c2a-5a8e-4f63-9d5e-2b7f0c8e1a11"
 
 def a_pod(state: ContainerState | None, **more: object) -> PodSnapshot:
     container = ContainerSnapshot("claude", state)
-    return PodSnapshot("ns", "p", "pu", job_uid="u1", phase="Pending", containers=(container,), **more)  # type: ignore[arg-type]
+    return PodSnapshot(
+        "ns",
+        name="p",
+        uid="pod-uid",
+        job_uid=REF.uid,
+        phase="Pending",
+        containers=(container,),
+        **more,  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,7 +57,7 @@ def a_pod(state: ContainerState | None, **more: object) -> PodSnapshot:
     ],
 )
 def test_state_follows_from_job_and_pod(job: dict[str, object], pod: PodSnapshot | None, state: str) -> None:
-    snapshot = JobSnapshot(REF, "1", NOON, **job)  # type: ignore[arg-type]
+    snapshot = JobSnapshot(REF, resource_version="1", created=NOON, **job)  # type: ignore[arg-type]
     row = row_of(snapshot, [pod] if pod is not None else [], NOON)
     assert row["state"] == state
 
@@ -87,11 +95,11 @@ def test_selector_that_cannot_be_read_is_refused(selector: str) -> None:
 
 
 @pytest.mark.parametrize("width", [30, 80, 100, None])
-def test_run_ids_are_never_cut(width: int | None) -> None:
+def test_run_id_and_state_are_not_cut_at_any_width(width: int | None) -> None:
     job = JobSnapshot(REF, "1", NOON, labels={RUN_LABEL: RUN})
     rows = [row_of(job, [a_pod(Waiting("CreateContainerConfigError"))], NOON)]
     for output in (Format.TEXT, Format.WIDE):
         lines = jobs_table(rows, output, namespaces=True, width=width).split("\n")
         assert RUN in lines[1]
         assert "CreateContainerConfigError" in lines[1]
-    assert lines[0].startswith("NAMESPACE  RUN ")
+        assert lines[0].startswith("NAMESPACE  RUN ")

@@ -1,4 +1,4 @@
-"""`claude-k8s jobs --watch`: what is printed again, and how many Jobs are kept in memory."""
+"""`claude-k8s jobs --watch`: which changes of a Job are printed, and that its memory is bounded."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -20,11 +20,13 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-def test_deleted_job_is_printed_once_and_not_kept(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_job_is_printed_when_created_and_when_deleted_but_not_in_between(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
     printer = ChangePrinter(JobsOptions(output_format=Format.TEXT), lambda _: True)
     job = replace(a_job(), created=NOON)
-    for jobs in ([job], [job], [], [], [job]):
-        printer.show(jobs, [])
+    for jobs_on_cluster in ([job], [job], [], [], [job]):
+        printer.show(jobs_on_cluster, [])
     lines = capsysbinary.readouterr().out.decode().splitlines()
     assert [line.split()[1] for line in lines] == ["STATE", "Pending", "Gone", "Pending"]
 
@@ -33,7 +35,7 @@ def test_deleted_job_is_printed_once_and_not_kept(capsysbinary: pytest.CaptureFi
 class EndlessCluster:
     """Reports new Jobs without end."""
 
-    bytes_each: int
+    bytes_per_job: int
 
     async def list_jobs(self, *_: object) -> Listing[JobSnapshot]:
         return Listing((), "1")
@@ -45,15 +47,15 @@ class EndlessCluster:
         job = a_job()
         for number in count():
             ref = JobRef("ns", f"j{number}", f"u{number}")
-            yield WatchEvent(replace(job, ref=ref), size=self.bytes_each)
+            yield WatchEvent(replace(job, ref=ref), size=self.bytes_per_job)
 
     async def watch_pods(self, *_: object) -> AsyncGenerator[WatchEvent[PodSnapshot] | Bookmark, None]:
         await asyncio.Event().wait()
         yield Bookmark("1")
 
 
-@pytest.mark.parametrize("bytes_each", [0, 4 * 1024 * 1024])
-async def test_server_that_reports_ever_new_jobs_ends_the_watch(bytes_each: int) -> None:
-    cluster: Any = EndlessCluster(bytes_each)
+@pytest.mark.parametrize("bytes_per_job", [0, 4 * 1024 * 1024], ids=["too many Jobs", "too many bytes"])
+async def test_watch_fails_if_the_server_reports_new_jobs_without_end(bytes_per_job: int) -> None:
+    cluster: Any = EndlessCluster(bytes_per_job)
     with pytest.raises(ClusterError, match="more Jobs or Pods than can be watched"):
         await watch_jobs(cluster, "ns", lambda *_: None)

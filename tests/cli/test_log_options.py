@@ -1,4 +1,4 @@
-"""`-v`, `-vv` and `--log-format`, which stand before the command."""
+"""The options `-v`, `-vv` and `--log-format`, which are given before the command; and `metrics`."""
 
 import json
 import re
@@ -39,12 +39,12 @@ async def test_run_without_verbose_logs_nothing(dev: DevClusterCli) -> None:
     assert "paperclip_claude_k8s." not in stderr
 
 
-async def test_misuse_of_run_after_options_has_its_own_exit_code(dev: DevClusterCli) -> None:
+async def test_invalid_option_of_run_after_global_options_exits_with_1(dev: DevClusterCli) -> None:
     code, reply, _ = await dev.cli.run("-v", "run", "--no-such-option")
     assert (code, reply["error"]) == (1, "usage")
 
 
-async def test_metrics_equal_the_results_of_the_runs(dev: DevClusterCli) -> None:
+async def test_metrics_of_one_run_equal_its_result(dev: DevClusterCli) -> None:
     _, reply, _ = await dev.cli.run(*dev.new_run_args("-q"))
     _, text, _ = await claude_k8s("metrics", "--once", env={"CLAUDE_K8S_STATE_DIR": str(dev.cli.state)})
     assert re.search(r'(?m)^claude_k8s_runs_total\{.*outcome="succeeded"\} 1\.0$', text)

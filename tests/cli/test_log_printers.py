@@ -1,4 +1,4 @@
-"""Which part of the output `logs` prints."""
+"""Which part of a run's output `logs --tail` prints."""
 
 import pytest
 

@@ -70,7 +70,7 @@ async def test_poll_once_exits_1_if_the_run_failed(dev: DevClusterCli) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "query"])
-async def test_run_id_and_query_resume_the_wait(dev: DevClusterCli, command: str) -> None:
+async def test_run_and_query_with_a_run_id_resume_the_wait(dev: DevClusterCli, command: str) -> None:
     run_id = await dev.submit(CLAUDE_SLEEP="1")
     out = dev.cli.folder / "out"
     args = ["--run-id", run_id, "--poll-interval", "0.5", "--timeout", "50", "--output", str(out)]
@@ -116,7 +116,7 @@ async def test_consecutive_poll_errors_abort_the_wait_but_not_the_run(dev: DevCl
     async with asyncio.TaskGroup() as group:
         running = group.create_task(dev.cli.run(*args, env=env))
         await dev.cli.wait_until(lambda: len(dev.cli.transcript()) > 0)
-        await dev.cluster.go_down(3)
+        await dev.cluster.go_down(seconds=3)
     code, reply, _ = running.result()
     assert (code, reply["error"]) == (1, "poll_aborted")
     assert "3 polls in a row failed" in reply["detail"]
@@ -148,7 +148,7 @@ async def test_history_lists_runs_and_unreadable_records(dev: DevClusterCli) -> 
     assert sorted(run["status"] for run in reply["runs"]) == ["failed", "succeeded", "succeeded"]
     assert first in [run["run_id"] for run in reply["runs"]]
     (newest,) = (await dev.cli.run("history", "--limit", "1"))[1]["runs"]
-    assert newest["run_id"] == "broken"
+    assert newest["run_id"] == "broken"  # an unreadable record counts as changed when its folder changed
 
 
 async def test_run_whose_job_was_deleted_ends_with_result_lost(dev: DevClusterCli) -> None:
@@ -269,7 +269,7 @@ async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
         (["last-run"], "unknown_run", "no run has been started yet by this user"),
     ],
 )
-async def test_bad_input_is_a_json_reply_with_exit_code_1(
+async def test_bad_input_is_reported_in_json_with_exit_code_1(
     tmp_path: Path, args: list[str], error: str, detail: str
 ) -> None:
     code, reply, _ = await CommandRunner(tmp_path).run(*args)
@@ -286,7 +286,7 @@ async def test_unwritable_folder_fails_the_call_before_it_submits_a_run(dev: Dev
     assert await dev.job_names() == []
 
 
-async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -> None:
+async def test_no_line_is_lost_if_the_transcript_reaches_the_file_size_limit(dev: DevClusterCli) -> None:
     args = dev.new_run_args("-q", CLAUDE_LINE_DELAY="0.05")
     # 6 KiB: records fit, the transcript does not
     small_files = ["bash", "-c", 'ulimit -f 6; exec "$@"', "-"]

@@ -12,6 +12,7 @@ from paperclip_claude_k8s.cli.app import app
 CLI = CliRunner()
 FILE = Path(__file__).parents[2] / "fixtures" / "claude" / "streams.json"
 STREAMS = json.loads(FILE.read_text(encoding="utf-8"))
+"""Each with its arguments for `replay`, and with expectations in `want`. What `want` lacks is not checked."""
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=[stream["name"] for stream in STREAMS])

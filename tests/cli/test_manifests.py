@@ -24,11 +24,12 @@ async def printed(*options: str) -> dict[tuple[str, str], dict[str, Any]]:
     return {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(out)}
 
 
-def names(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 async def kustomized(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The objects that `kubectl kustomize` makes of the folder, by kind and name."""
     process = await asyncio.create_subprocess_exec(
         program("kubectl"), "kustomize", str(folder), stdout=PIPE, stderr=PIPE
     )
@@ -54,7 +55,7 @@ async def test_manifests_print_namespace_account_role_claim_and_policy() -> None
     assert spec == {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "10Gi"}}}
 
 
-async def test_manifests_leave_out_what_is_switched_off() -> None:
+async def test_manifests_do_not_contain_objects_that_options_switch_off() -> None:
     objects = await printed("--pod-security", "none", "--claim", "", "--no-network-policy")
     kinds = [kind for kind, _ in objects]
     assert kinds == ["Namespace", "ServiceAccount", "Role", "RoleBinding"]
@@ -62,7 +63,7 @@ async def test_manifests_leave_out_what_is_switched_off() -> None:
 
 
 async def test_manifests_of_a_host_in_another_namespace_put_its_account_there() -> None:
-    objects = await printed("-s", "host:clip", "--storage-class", "nfs", "--storage", "1Ti")
+    objects = await printed("--service-account", "host:clip", "--storage-class", "nfs", "--storage", "1Ti")
     assert objects["ServiceAccount", "clip"]["metadata"]["namespace"] == "host"
     spec = objects["PersistentVolumeClaim", "agents-home"]["spec"]
     assert (spec["storageClassName"], spec["resources"]["requests"]["storage"]) == ("nfs", "1Ti")
@@ -96,7 +97,7 @@ async def test_server_mounts_the_agents_claim_and_keeps_its_state_elsewhere() ->
     assert pod["serviceAccountName"] == "paperclip"
 
 
-async def test_overlays_add_up_to_what_is_printed(tmp_path: Path) -> None:
+async def test_kustomize_of_each_written_folder_equals_the_printed_objects(tmp_path: Path) -> None:
     options = ("--server", "paperclip:1", "--metrics", "mon:9464")
     code, out, _ = await claude_k8s("manifests", "-n", "agents", *options, "--out", str(tmp_path / "setup"))
     reply = json.loads(out)
@@ -114,7 +115,7 @@ async def test_folder_with_files_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
     code, out, _ = await claude_k8s("manifests", "-n", "agents", "--out", str(tmp_path))
     assert (code, json.loads(out)["error"]) == (2, "usage")
-    assert names(tmp_path) == ["mine"]
+    assert file_names(tmp_path) == ["mine"]
 
 
 async def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
@@ -130,10 +131,10 @@ async def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
         (["--server", "i", "--metrics", "9464"], "NAMESPACE:PORT"),
         (["--server", "i", "--metrics", "mon:0"], "NAMESPACE:PORT"),
         (["--server", "i", "--metrics", "mon:x"], "NAMESPACE:PORT"),
-        (["--server", "i", "-s", "host:paperclip"], "agents' namespace"),
+        (["--server", "i", "--service-account", "host:paperclip"], "agents' namespace"),
     ],
 )
-async def test_options_that_do_not_fit_are_usage_errors(options: list[str], text: str) -> None:
+async def test_malformed_or_contradictory_options_are_usage_errors(options: list[str], text: str) -> None:
     code, out, err = await claude_k8s("manifests", "-n", "agents", *options)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: usage: ")

@@ -1,4 +1,7 @@
-"""An operator reads, watches, describes and cancels a run that a host started, which has no record here."""
+"""Commands of an operator (`jobs`, `logs`, `attach` and others) on a run that a host process works on.
+
+The operator's state folder has no record of the run.
+"""
 
 import asyncio
 import json
@@ -22,12 +25,12 @@ RUN = "2f00aa11-5a8e-4f63-9d5e-2b7f0c8e1a11"
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Somebody with kubectl's rights and a state folder in which nothing is recorded."""
+    """A person with the rights that kubectl needs, and with an empty state folder."""
 
     cli: CommandRunner
-    hosts_run: asyncio.Task[ExecutionResult]
+    run_of_host: asyncio.Task[ExecutionResult]
 
-    async def text(self, *args: str) -> str:
+    async def stdout_of(self, *args: str) -> str:
         code, out, err = await claude_k8s(*args, env=self.cli.environment())
         assert code == 0, err
         return out
@@ -35,7 +38,7 @@ class Operator:
 
 @asynccontextmanager
 async def operator_beside_host(dev: DevClusterCli, folder: Path) -> AsyncIterator[Operator]:
-    """A host whose agent has printed `TRANSCRIPT` and works on."""
+    """An operator, beside a host with a run whose agent has printed `TRANSCRIPT` and does not exit yet."""
     adapter = Adapter(ProcessSettings())
     config = {
         "kubeconfig": str(dev.cluster.kubeconfig),
@@ -57,27 +60,31 @@ async def operator_beside_host(dev: DevClusterCli, folder: Path) -> AsyncIterato
             await adapter.shutdown()
 
 
-async def test_operator_sees_a_host_s_run(dev: DevClusterCli, tmp_path: Path) -> None:
+async def test_jobs_logs_and_describe_show_a_run_of_a_host(dev: DevClusterCli, tmp_path: Path) -> None:
     async with operator_beside_host(dev, tmp_path) as operator:
-        listed = json.loads(await operator.text("jobs"))["jobs"]
+        listed = json.loads(await operator.stdout_of("jobs"))["jobs"]
         assert [(row["run_id"], row["state"]) for row in listed] == [(RUN, "Running")]
-        assert await operator.text("jobs", "-A", "-o", "name", "-l", "paperclip.io/agent-id") == f"{RUN}\n"
-        assert await operator.text("logs", RUN[:4]) == TRANSCRIPT.decode()
-        tail = await operator.text("logs", listed[0]["job"], "--rendered", "--tail", "3", "--timestamps")
+        assert (
+            await operator.stdout_of("jobs", "-A", "-o", "name", "-l", "paperclip.io/agent-id") == f"{RUN}\n"
+        )
+        assert await operator.stdout_of("logs", RUN[:4]) == TRANSCRIPT.decode()
+        tail = await operator.stdout_of("logs", listed[0]["job"], "--rendered", "--tail", "3", "--timestamps")
         assert len(tail.splitlines()) == 3
-        assert await operator.text("logs", RUN, "--since", "2999-01-01") == ""
-        page = await operator.text("describe", RUN[:4], "-o", "text")
+        assert await operator.stdout_of("logs", RUN, "--since", "2999-01-01") == ""
+        page = await operator.stdout_of("describe", RUN[:4], "-o", "text")
         assert "Who works on it  process " in page
         assert "agent started" in page
-        assert "FailedMount" not in page
+        assert "FailedMount" not in page, "no Event reports a problem"
         assert "tokens out" in page
         assert f"claude-k8s attach {RUN} -n {dev.cluster.namespace}  #" in page
 
 
-async def test_host_and_operator_get_the_result_cancelled(dev: DevClusterCli, tmp_path: Path) -> None:
+async def test_cancel_of_a_hosts_run_is_reported_to_the_operator_and_the_host(
+    dev: DevClusterCli, tmp_path: Path
+) -> None:
     async with operator_beside_host(dev, tmp_path) as operator:
         code, reply, _ = await operator.cli.run("cancel", RUN[:6])
-        result = await operator.hosts_run
+        result = await operator.run_of_host
         assert (code, reply["status"], reply["agent_stopped"]) == (0, "cancelled", True)
         assert "reports the run as cancelled" in reply["detail"]
         assert result.error_code == "cancelled"
@@ -98,7 +105,7 @@ async def read_until(part: bytes, stream: asyncio.StreamReader | None) -> bytes:
     return shown
 
 
-async def test_attached_operator_sees_the_run_to_its_end(dev: DevClusterCli, tmp_path: Path) -> None:
+async def test_attach_shows_a_run_of_a_host_until_it_has_ended(dev: DevClusterCli, tmp_path: Path) -> None:
     async with operator_beside_host(dev, tmp_path) as operator:
         async with running_command("attach", RUN[:6], env=operator.cli.environment()) as process:
             shown = await read_until(b"Bash", process.stdout)
@@ -111,7 +118,7 @@ async def test_attached_operator_sees_the_run_to_its_end(dev: DevClusterCli, tmp
         assert text.count("→ Bash") == 1
 
 
-async def test_second_shell_shows_what_the_first_one_works_on(dev: DevClusterCli) -> None:
+async def test_second_command_with_the_same_run_id_shows_the_run_of_the_first(dev: DevClusterCli) -> None:
     run_id = await dev.submit(**dev.env_of_waiting_agent())
     args = ["run", "--run-id", run_id]
     async with running_command(*args, "-q", env=dev.cli.environment()) as first:
@@ -128,14 +135,14 @@ async def test_second_shell_shows_what_the_first_one_works_on(dev: DevClusterCli
     assert f"lines={len(TRANSCRIPT.splitlines())}" in text
 
 
-async def test_cancel_does_not_guess_between_a_record_and_a_run_on_the_cluster(
+async def test_cancel_refuses_an_id_prefix_of_both_a_record_and_a_run_on_the_cluster(
     dev: DevClusterCli, tmp_path: Path
 ) -> None:
     async with operator_beside_host(dev, tmp_path) as operator:
         recorded = f"{RUN[:8]}-beef"
         state = State(operator.cli.state)
         state.write(
-            Record(recorded, "2026-11-01T12:00:00Z", {"agent": {"id": "cli"}, "config": {}}, "reserved")
+            Record(recorded, "2026-11-01T12:00:00Z", {"agent": {"id": "cli"}, "config": {}}, phase="reserved")
         )
         code, reply, _ = await operator.cli.run("cancel", RUN[:6])
         assert (code, reply["error"]) == (1, "ambiguous_run")

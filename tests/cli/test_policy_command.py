@@ -1,4 +1,4 @@
-"""`claude-k8s policy`, and what the person at the shell may use beyond the policy."""
+"""`claude-k8s policy`, and what the options --kubeconfig and --config allow beyond the policy."""
 
 from pathlib import Path
 
@@ -39,9 +39,9 @@ def test_unusable_policy_is_an_error(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "imagse is not a field of the policy" in captured.err
 
 
-def test_kubeconfig_of_an_option_may_run_exec_plugins(tmp_path: Path) -> None:
+def test_kubeconfig_named_by_an_option_may_run_exec_plugins(tmp_path: Path) -> None:
     file = tmp_path / "kubeconfig"
-    settings = with_grants(ProcessSettings(), grants(str(file), None))
+    settings = with_grants(ProcessSettings(), grants(kubeconfig=str(file), config_file=None))
     assert settings.policy.allows_exec_plugin("aws")
     assert settings.policy.allows_plugin_variable("AWS_SECRET_ACCESS_KEY")
     assert settings.folders.kubeconfigs.allows(str(file))
@@ -49,7 +49,8 @@ def test_kubeconfig_of_an_option_may_run_exec_plugins(tmp_path: Path) -> None:
 
 
 def test_config_file_may_name_instructions_beside_it_but_no_exec_plugin(tmp_path: Path) -> None:
-    settings = with_grants(ProcessSettings(), grants(None, tmp_path / "config.json"))
+    granted = grants(kubeconfig=None, config_file=tmp_path / "config.json")
+    settings = with_grants(ProcessSettings(), granted)
     assert settings.folders.instructions(None).allows(str(tmp_path / "AGENTS.md"))
     assert settings.folders.skills(None).allows(str(tmp_path / "skills" / "one"))
     assert not settings.folders.instructions(None).allows("/etc/shadow")
@@ -58,6 +59,6 @@ def test_config_file_may_name_instructions_beside_it_but_no_exec_plugin(tmp_path
 
 def test_grants_do_not_lift_other_limits_of_the_policy() -> None:
     strict = ProcessSettings(policy=Policy(docker=False, kubeconfigs=("/srv/k",)))
-    granted = with_grants(strict, grants("/home/me/kubeconfig", None)).policy
+    granted = with_grants(strict, grants(kubeconfig="/home/me/kubeconfig", config_file=None)).policy
     assert granted.kubeconfigs == ("/srv/k", "/home/me/kubeconfig")
     assert granted.docker is False

@@ -1,4 +1,4 @@
-"""What the Jobs of a held task prove about its run, and what the settings of its agent may do."""
+"""`claude-k8s recover`: what the Jobs of a held task show about its run, and which programs it may start."""
 
 import json
 import threading
@@ -17,14 +17,14 @@ from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import Condition, JobRef, JobSnapshot
 
 
-def a_job(run: str, end: str = "", *, taken: bool = False) -> JobSnapshot:
+def a_job(run: str, condition: str = "", *, result_taken: bool = False) -> JobSnapshot:
     return JobSnapshot(
         JobRef("agents", f"ac-{run}", f"uid-{run}"),
-        "1",
-        None,
+        resource_version="1",
+        created=None,
         labels={labels.RUN_LABEL: run},
-        annotations={labels.TAKEN_ANNOTATION: "2026-01-01T00:00:00Z"} if taken else {},
-        conditions=(Condition(end, "True"),) if end else (),
+        annotations={labels.TAKEN_ANNOTATION: "2026-01-01T00:00:00Z"} if result_taken else {},
+        conditions=(Condition(condition, "True"),) if condition else (),
     )
 
 
@@ -37,10 +37,10 @@ def a_job(run: str, end: str = "", *, taken: bool = False) -> JobSnapshot:
         ([a_job("run-1", "Complete"), a_job("other")], "running", False),
         ([a_job("run-1", "Complete")], "finished", True),
         ([a_job("run-1", "Failed")], "finished", False),
-        ([a_job("run-1", "Complete", taken=True)], "collected", True),
+        ([a_job("run-1", "Complete", result_taken=True)], "collected", True),
     ],
 )
-def test_jobs_of_a_task_prove_how_its_run_ended(
+def test_state_of_a_run_follows_from_the_jobs_of_its_task(
     jobs: list[JobSnapshot],
     state: str,
     completed: bool,  # noqa: FBT001
@@ -52,7 +52,7 @@ def test_jobs_of_a_task_prove_how_its_run_ended(
 
 
 class _Server(ThreadingHTTPServer):
-    """Answers as a Paperclip server that holds one task, of an agent with these settings."""
+    """Answers as a Paperclip server that holds one task. The agent of the task has the settings `config`."""
 
     config: dict[str, str]
     cause: str = "legacy_execution_requires_reconciliation"
@@ -100,8 +100,8 @@ def server() -> Iterator[_Server]:
     thread.join()
 
 
-def a_kubeconfig_with_a_program(folder: Path) -> Path:
-    """A kubeconfig that runs a program, which leaves the file `mark`."""
+def write_kubeconfig_with_program(folder: Path) -> Path:
+    """Write a kubeconfig with an exec plugin: a program that creates the file `mark`."""
     program = folder / "program"
     program.write_text(f"#!/bin/sh\ntouch {folder}/mark\nexit 1\n")
     program.chmod(0o755)
@@ -117,22 +117,28 @@ def a_kubeconfig_with_a_program(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("is_option", [False, True])
-def test_program_of_a_kubeconfig_runs_only_if_the_command_line_names_the_file(
+@pytest.mark.parametrize("named_by_option", [False, True])
+def test_exec_plugin_runs_only_if_an_option_names_its_kubeconfig(
     tmp_path: Path,
     server: _Server,
-    is_option: bool,  # noqa: FBT001
+    named_by_option: bool,  # noqa: FBT001
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    kubeconfig = a_kubeconfig_with_a_program(tmp_path)
+    kubeconfig = write_kubeconfig_with_program(tmp_path)
     server.config = {"kubeconfig": str(kubeconfig)}
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    named = kubeconfig if is_option else None
-    recover(RecoverOptions(server=url, dry_run=True, kubeconfig=named, kubeconfig_from_option=is_option))
+    recover(
+        RecoverOptions(
+            server=url,
+            dry_run=True,
+            kubeconfig=kubeconfig if named_by_option else None,
+            kubeconfig_from_option=named_by_option,
+        )
+    )
     (task,) = json.loads(capsys.readouterr().out)["tasks"]
     assert (task["job_state"], task["outcome"]) == ("unknown", "held")
-    assert ("execPlugins" in task["evidence"]) is not is_option
-    assert (tmp_path / "mark").exists() is is_option
+    assert ("execPlugins" in task["evidence"]) is not named_by_option
+    assert (tmp_path / "mark").exists() is named_by_option
 
 
 @pytest.mark.parametrize(
@@ -144,7 +150,7 @@ def test_program_of_a_kubeconfig_runs_only_if_the_command_line_names_the_file(
         ("http://192.0.2.1", "http://me:hunter2@[::1"),
     ],
 )
-async def test_unusable_address_is_reported_without_its_password(url: str, proxy: str) -> None:
+async def test_unusable_server_or_proxy_url_is_reported_without_its_password(url: str, proxy: str) -> None:
     code, out, err = await claude_k8s("recover", "--server", url, env={"HTTP_PROXY": proxy})
     assert (code, json.loads(out)["error"]) == (1, "task_failed")
     assert err.startswith("error: task_failed: ")

@@ -1,4 +1,4 @@
-"""`claude-k8s replay` of captured outputs: the transcript on stderr, the result on stdout."""
+"""`claude-k8s replay` of recorded output of the Claude CLI: transcript on stderr, result on stdout."""
 
 import gzip
 import json
@@ -24,11 +24,11 @@ def replayed(tmp_path: Path, stdout: bytes, *args: str) -> tuple[int, dict[str, 
 
 
 @pytest.mark.parametrize("name", NAMES[::7])  # a sample: every seventh capture
-def test_replay_of_a_recorded_run_has_its_result(name: str, tmp_path: Path) -> None:
+def test_replay_of_a_recorded_run_has_the_status_of_the_run(name: str, tmp_path: Path) -> None:
     stdout, sidecar = recorded(name)
     code, reply, _ = replayed(tmp_path, stdout, "--exit-code", str(sidecar["exit_code"] or 0))
-    good = sidecar["facts"]["expected_class"].startswith("ok")
-    assert (code, reply["status"]) == ((0, "succeeded") if good else (1, "failed"))
+    succeeded = sidecar["facts"]["expected_class"].startswith("ok")
+    assert (code, reply["status"]) == ((0, "succeeded") if succeeded else (1, "failed"))
 
 
 def test_transcript_is_readable_and_quiet_omits_it(tmp_path: Path) -> None:
@@ -78,19 +78,22 @@ CUMULATIVE = (
     b'{"type":"result","subtype":"success","is_error":false,"result":"x","total_cost_usd":1.5,'
     b'"usage":{"input_tokens":7},"modelUsage":{"m":{"inputTokens":90}}}\n'
 )
-"""Output of a CLI version that counts cost and tokens over all runs of a session."""
+"""Output of a version of the Claude CLI that counts cost and tokens over all runs of a session."""
+
+
+UNKNOWN = None
 
 
 @pytest.mark.parametrize(
-    ("args", "cost", "tokens"), [([], None, 7), (["--resumed"], None, 7), (["--fresh"], 1.5, 90)]
+    ("args", "cost", "tokens"), [([], UNKNOWN, 7), (["--resumed"], UNKNOWN, 7), (["--fresh"], 1.5, 90)]
 )
-def test_cost_of_the_session_is_not_reported_as_the_run_s(
+def test_cost_of_a_whole_session_is_not_reported_as_cost_of_the_run(
     args: list[str], cost: float | None, tokens: int, tmp_path: Path
 ) -> None:
     _, reply, _ = replayed(tmp_path, CUMULATIVE, "-q", *args)
     result = reply["result"]
     assert (result.get("costUsd"), result["usage"]["inputTokens"]) == (cost, tokens)
-    assert ("2.1.300" in str(result["resultJson"].get("warnings"))) is (cost is None)
+    assert ("2.1.300" in str(result["resultJson"].get("warnings"))) is (cost is UNKNOWN)
 
 
 def test_prompt_that_is_too_long_clears_a_resumed_session(tmp_path: Path) -> None:
@@ -105,7 +108,7 @@ def test_prompt_that_is_too_long_clears_a_resumed_session(tmp_path: Path) -> Non
     ]
 
 
-def test_lone_surrogate_in_the_output_leaves_the_reply_valid(tmp_path: Path) -> None:
+def test_reply_is_valid_json_although_the_output_has_a_lone_surrogate(tmp_path: Path) -> None:
     file = tmp_path / "captured.ndjson"
     file.write_bytes(
         rb'{"type":"result","subtype":"success","session_id":"\udc00","result":"a\ud800b"}' + b"\n"
@@ -128,24 +131,35 @@ LINES = [INIT_LINE, ANSWER_LINE, RESULT_LINE]
 
 
 def server_line(stream: str, chunk: bytes) -> bytes:
+    """A line of the log that the Paperclip server keeps of a run."""
     entry = {"ts": "2026-01-01T10:00:00.000Z", "stream": stream, "chunk": chunk.decode()}
     return json.dumps(entry).encode()
 
 
 RECORDINGS = {
-    "stdout": LINES,
-    "host": [b"[paperclip] Created K8s Job: j", *LINES, b"[paperclip] Job deleted"],
-    "timestamps": [b"2026-01-01T10:00:00.%09dZ %s" % (number, line) for number, line in enumerate(LINES)],
-    "prefix": [b"[pod/ac-1-x/claude] " + line for line in LINES],
-    "prefix and timestamps": [b"[pod/ac-1-x/claude] 2026-01-01T10:00:00+00:00 " + line for line in LINES],
-    "container": [INIT_LINE, b"\x1e0badc0de e a warning", ANSWER_LINE, RESULT_LINE, b"\x1e0badc0de b 9 3"],
-    "server": [
+    "stdout of the CLI": LINES,
+    "received by a host": [b"[paperclip] Created K8s Job: j", *LINES, b"[paperclip] Job deleted"],
+    "kubectl logs --timestamps": [
+        b"2026-01-01T10:00:00.%09dZ %s" % (number, line) for number, line in enumerate(LINES)
+    ],
+    "kubectl logs --prefix": [b"[pod/ac-1-x/claude] " + line for line in LINES],
+    "kubectl logs --prefix --timestamps": [
+        b"[pod/ac-1-x/claude] 2026-01-01T10:00:00+00:00 " + line for line in LINES
+    ],
+    "container log with marks of the relay": [
+        INIT_LINE,
+        b"\x1e0badc0de e a warning",
+        ANSWER_LINE,
+        RESULT_LINE,
+        b"\x1e0badc0de b 9 3",
+    ],
+    "log of the Paperclip server": [
         server_line("stdout", b"[paperclip] Pod running: p\n"),
         server_line("stdout", INIT_LINE + b"\n" + ANSWER_LINE[:50]),
         server_line("stderr", b"a warning\n"),
         server_line("stdout", ANSWER_LINE[50:] + b"\n" + RESULT_LINE + b"\n"),
     ],
-    "timestamps of a host": [
+    "received by a host, with timestamps": [
         b"2026-01-01T10:00:00Z [paperclip] Created K8s Job: j",
         *(b"2026-01-01T10:00:00Z " + line for line in LINES),
     ],
@@ -163,7 +177,7 @@ def test_agent_output_is_found_in_every_kind_of_recording(kind: str, tmp_path: P
 
 
 def test_timestamp_is_removed_only_if_the_first_line_has_one(tmp_path: Path) -> None:
-    """In other files, the agent has printed the timestamps."""
+    """A timestamp in a file whose first line has none was printed by the agent."""
     line = b"2026-01-01T10:00:00Z it began"
     _, _, shown = replayed(tmp_path, b"it starts\n" + line + b"\n", "--exit-code", "1")
     assert line.decode() in shown
@@ -172,7 +186,7 @@ def test_timestamp_is_removed_only_if_the_first_line_has_one(tmp_path: Path) -> 
     assert line.decode() not in shown
 
 
-def test_line_of_a_server_that_the_agent_prints_is_plain_output(tmp_path: Path) -> None:
+def test_server_log_line_that_the_agent_prints_is_plain_output(tmp_path: Path) -> None:
     forged = server_line("stdout", RESULT_LINE.replace(b"Hello.", b"forged") + b"\n")
     _, reply, _ = replayed(tmp_path, b"\n".join([*LINES[:2], forged, RESULT_LINE]))
     assert reply["result"]["summary"] == "Hello."
@@ -180,7 +194,7 @@ def test_line_of_a_server_that_the_agent_prints_is_plain_output(tmp_path: Path) 
     assert reply["result"]["errorCode"] is not None
 
 
-def test_cost_of_events_with_blanks_is_shown(tmp_path: Path) -> None:
+def test_cost_is_shown_if_events_have_blanks_between_their_fields(tmp_path: Path) -> None:
     lines = [json.dumps(json.loads(line)).encode() for line in LINES]
     _, reply, shown = replayed(tmp_path, b"\n".join(lines))
     assert reply["result"]["costUsd"] == 0.5
@@ -195,7 +209,7 @@ def test_stdin_is_replayed(compressed: bool) -> None:  # noqa: FBT001
 
 
 @pytest.mark.parametrize("args", [(), ("--dedup",)])
-def test_files_that_overlap_are_one_output(args: tuple[str, ...], tmp_path: Path) -> None:
+def test_files_that_overlap_are_replayed_as_one_output(args: tuple[str, ...], tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("first", "second", "third")]
     for file, lines in zip(files, (LINES[:2], LINES[1:], LINES), strict=True):
         file.write_bytes(b"\n".join(lines) + b"\n")
@@ -205,14 +219,14 @@ def test_files_that_overlap_are_one_output(args: tuple[str, ...], tmp_path: Path
     assert result["usage"]["inputTokens"] == 7
 
 
-@pytest.mark.parametrize("uuid", [b',"uuid":"a"', b""])
+@pytest.mark.parametrize("uuid", [b',"uuid":"a"', b""], ids=["with uuid", "without uuid"])
 def test_repeated_stream_without_a_result_has_each_text_and_token_once(uuid: bytes, tmp_path: Path) -> None:
     stdout = (INIT_LINE + b"\n" + ANSWER_LINE.replace(b',"uuid":"a"', uuid) + b"\n") * 3
     _, reply, _ = replayed(tmp_path, stdout, "-q", "--exit-code", "137")
     assert (reply["result"]["summary"], reply["result"]["usage"]["inputTokens"]) == ("Hello.", 7)
 
 
-def test_container_that_was_lost_is_not_reported_as_out_of_memory(tmp_path: Path) -> None:
+def test_exit_code_137_of_a_container_of_unknown_status_is_not_out_of_memory(tmp_path: Path) -> None:
     state = json.dumps({"exitCode": 137, "reason": "ContainerStatusUnknown"})
     _, reply, _ = replayed(tmp_path, b"\n".join(LINES[:2]), "-q", "--pod-state", state)
     assert reply["result"]["errorCode"] == "k8s_pod_disrupted"

@@ -1,4 +1,4 @@
-"""`claude-k8s report`: of recorded output, of a run of this user, as text and as a page."""
+"""`claude-k8s report` of recorded output and of a run in the state folder, as text and as an HTML page."""
 
 import gzip
 import json
@@ -14,8 +14,8 @@ from paperclip_claude_k8s.cli.runs.state import State
 CAPTURE = CAPTURES / NEW / "05c-max-budget.ndjson"
 
 
-def stored_run(folder: Path) -> None:
-    """Write the state of the run `r1`, which has ended."""
+def write_ended_run(folder: Path) -> None:
+    """Write the record and the transcript of a run `r1`, which has ended."""
     state = State(folder)
     result = {
         "summary": "Done.",
@@ -31,7 +31,7 @@ def stored_run(folder: Path) -> None:
     state.files("r1").transcript.write_bytes(CAPTURE.read_bytes())
 
 
-async def test_text_of_recorded_output_has_header_and_transcript() -> None:
+async def test_text_report_of_recorded_output_has_header_and_transcript() -> None:
     code, out, err = await claude_k8s("report", str(CAPTURE))
     assert (code, err) == (0, "")
     head, _, transcript = out.partition("\n\n")
@@ -43,13 +43,13 @@ async def test_text_of_recorded_output_has_header_and_transcript() -> None:
     assert "\x1b" not in out
 
 
-async def test_page_of_a_gzipped_recording_is_written(tmp_path: Path) -> None:
+async def test_html_report_of_a_gzipped_recording_is_written(tmp_path: Path) -> None:
     packed = tmp_path / "run.ndjson.gz"
     packed.write_bytes(gzip.compress(CAPTURE.read_bytes()))
     target = tmp_path / "page.html"
     code, out, _ = await claude_k8s("report", str(packed), "--html", "-o", str(target))
     assert (code, json.loads(out)) == (0, {
-        "status": "succeeded",
+        "status": "succeeded",  # of the command: the recorded run failed
         "report": str(target),
         "bytes": target.stat().st_size,
     })  # fmt: skip
@@ -59,7 +59,7 @@ async def test_page_of_a_gzipped_recording_is_written(tmp_path: Path) -> None:
 
 async def test_report_of_a_run_has_the_facts_of_its_record(tmp_path: Path) -> None:
     runner = CommandRunner(tmp_path)
-    stored_run(runner.state)
+    write_ended_run(runner.state)
     code, out, _ = await claude_k8s("report", "r1", env=runner.environment())
     assert code == 0
     for line in (
@@ -72,7 +72,9 @@ async def test_report_of_a_run_has_the_facts_of_its_record(tmp_path: Path) -> No
     ):
         assert f"{line}\n" in out
     assert "→ Bash  echo turn 1\n" in out
-    assert (await claude_k8s("report", "r", env=runner.environment()))[1] == out, "a beginning is enough"
+    assert (await claude_k8s("report", "r", env=runner.environment()))[1] == out, (
+        "the beginning of the id is enough"
+    )
     _, page, _ = await claude_k8s("report", "r1", "--html", env=runner.environment())
     assert "<h1>Run r1</h1>" in page
 
@@ -81,7 +83,7 @@ async def test_report_of_a_run_has_the_facts_of_its_record(tmp_path: Path) -> No
     ("args", "error"),
     [(["no-such-run"], "unknown_run"), ([str(CAPTURE), "-o", "/no/such/folder/x"], "output_unwritable")],
 )
-async def test_what_cannot_be_read_or_written_is_reported(
+async def test_unknown_run_and_unwritable_file_are_reported(
     args: list[str], error: str, tmp_path: Path
 ) -> None:
     code, out, err = await claude_k8s("report", *args, env=CommandRunner(tmp_path).environment())

@@ -122,8 +122,8 @@ async def modules_of(lines: str) -> set[str]:
 async def test_help_imports_no_more_than_it_needs() -> None:
     """Help imports only what `typer` needs for any help text, and the modules that define our commands.
 
-    With that, help takes about 0.3 s on a development machine. Counting modules does not depend on the
-    machine.
+    Then help takes about 0.3 s on a development machine. The test does not measure time, because that
+    depends on the machine.
     """
     ours = await modules_of(OUR_HELP) - await modules_of(ANY_HELP)
     cli = "paperclip_claude_k8s.cli"

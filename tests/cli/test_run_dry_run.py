@@ -16,14 +16,14 @@ async def test_dry_run_prints_job_and_secret_without_secret_values(dev: DevClust
     job, secret = yaml.safe_load_all(out)
     assert (job["kind"], secret["kind"]) == ("Job", "Secret")
     assert job["metadata"]["name"] == secret["metadata"]["name"]
-    assert secret["stringData"]["prompt.txt"] == "(3 characters)"
+    assert secret["stringData"]["prompt.txt"] == "(3 characters)"  # the prompt is "Go."
     assert secret["stringData"]["env.MY_TOKEN"] == f"({len(SECRET)} characters)"
     assert SECRET not in out + err
     assert await dev.job_names() == []
     assert dev.cli.record() is None
 
 
-async def test_dry_run_of_an_invalid_config_says_why(dev: DevClusterCli) -> None:
+async def test_dry_run_of_an_invalid_config_names_the_setting(dev: DevClusterCli) -> None:
     args = dev.new_run_args("--dry-run")
     path = dev.cli.folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ async def test_dry_run_of_an_invalid_config_says_why(dev: DevClusterCli) -> None
 
 
 async def test_dry_run_reads_the_prompt_from_a_file(dev: DevClusterCli) -> None:
-    command, _, _, *rest = dev.new_run_args("--dry-run")
+    command, _prompt_option, _prompt, *rest = dev.new_run_args("--dry-run")
     prompt = dev.cli.folder / "prompt.txt"
     prompt.write_text("Go on.", encoding="utf-8")
     code, out, err = await claude_k8s(command, "--prompt-file", str(prompt), *rest, env=dev.cli.environment())
@@ -42,7 +42,7 @@ async def test_dry_run_reads_the_prompt_from_a_file(dev: DevClusterCli) -> None:
     assert "(6 characters)" in out
 
 
-async def test_dry_run_of_a_known_run_is_refused(dev: DevClusterCli) -> None:
+async def test_dry_run_with_a_run_id_is_refused(dev: DevClusterCli) -> None:
     code, out, err = await claude_k8s("run", "--dry-run", "--run-id", "x", env=dev.cli.environment())
     assert (code, out) == (1, "")
     assert "--dry-run prints the objects of a new run" in err

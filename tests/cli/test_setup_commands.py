@@ -1,4 +1,4 @@
-"""`config init`, `config check`, `prune`, and options that cannot be honoured."""
+"""`config init`, `config check`, `prune`, and options that are refused."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from paperclip_claude_k8s.ports import utc_now
 REQUEST = {"agent": {"id": "ada"}, "config": {}, "context": {}}
 
 
-def checked(
+def check_reply(
     file: Path, capsys: pytest.CaptureFixture[str], *, strict: bool = False
 ) -> tuple[int, dict[str, object]]:
     code = config_command.check(ConfigCheckOptions(file, strict=strict, output_format=Format.JSON))
@@ -44,8 +44,8 @@ def test_config_init_has_every_setting_and_is_valid(
         setting.key for setting in SETTINGS if not any(f"# {setting.key}:" in line for line in lines)
     ] == []
     capsys.readouterr()
-    assert checked(file, capsys)[0] == 0
-    assert config_command.init(ConfigInitOptions(file)) == 1, "an existing file stays"
+    assert check_reply(file, capsys)[0] == 0
+    assert config_command.init(ConfigInitOptions(file)) == 1, "an existing file is not overwritten"
 
 
 def test_config_check_suggests_settings_and_names_wrong_values(
@@ -54,8 +54,8 @@ def test_config_check_suggests_settings_and_names_wrong_values(
     file = tmp_path / "agent.yaml"
     file.write_text("modle: x\nimage: y\n")
     unknown = "unknown setting modle (did you mean model?)"
-    assert checked(file, capsys)[1]["warnings"] == [unknown]
-    assert checked(file, capsys, strict=True) == (
+    assert check_reply(file, capsys)[1]["warnings"] == [unknown]
+    assert check_reply(file, capsys, strict=True) == (
         1,
         {
             "status": "failed",
@@ -67,7 +67,7 @@ def test_config_check_suggests_settings_and_names_wrong_values(
         },
     )
     file.write_text("timeoutSec: [soon]\n")
-    code, reply = checked(file, capsys)
+    code, reply = check_reply(file, capsys)
     assert code == 1
     assert "config.timeoutSec: expected a number" in str(reply["detail"])
 
@@ -82,7 +82,9 @@ def test_config_check_suggests_settings_and_names_wrong_values(
         ("a: " + "[" * 20_000, "nested too deeply"),
     ],
 )
-def test_config_file_that_is_no_plain_object_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_config_file_that_is_not_one_plain_object_is_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text(content)
     with pytest.raises(OptionsInvalid, match=message):
@@ -108,7 +110,7 @@ def test_endless_config_file_is_refused() -> None:
         "\tPW: hunter2",
     ],
 )
-def test_error_of_a_file_of_settings_quotes_no_value(tmp_path: Path, line: str) -> None:
+def test_error_in_a_config_file_is_reported_without_values_from_the_file(tmp_path: Path, line: str) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text(f"image: x\nenv:\n  {line}\n")
     with pytest.raises(OptionsInvalid) as raised:
@@ -117,7 +119,7 @@ def test_error_of_a_file_of_settings_quotes_no_value(tmp_path: Path, line: str) 
     assert "cannot be read: line " in str(raised.value)
 
 
-def test_config_may_be_yaml(tmp_path: Path) -> None:
+def test_config_file_may_be_yaml(tmp_path: Path) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text(yaml.safe_dump({"image": "x:1", "env": {"A": "b"}, "timeoutSec": 30}))
     assert merge_config(file, {"image": None}) == {"image": "x:1", "env": {"A": "b"}, "timeoutSec": 30}
@@ -134,7 +136,7 @@ class BusyState(State):
         return records
 
 
-def test_prune_keeps_a_run_that_was_submitted_meanwhile(tmp_path: Path) -> None:
+def test_prune_keeps_a_run_that_is_submitted_while_prune_runs(tmp_path: Path) -> None:
     old = "2020-01-01T00:00:00.000Z"
     State(tmp_path).write(Record("r1", old, REQUEST, "reserved"))
     file = State(tmp_path).files("r1").record
@@ -148,16 +150,17 @@ def test_prune_removes_ended_and_abandoned_records_only(tmp_path: Path) -> None:
     for name, phase in (("waits", "polling"), ("unknown", "submitting"), ("abandoned", "reserved")):
         state.write(Record(name, old, REQUEST, phase))  # type: ignore[arg-type]
     state.write(Record("ended", old, REQUEST).ended(failure("task_failed", "x", "ended"), cleaned_up=True))
-    state.write(Record("left", old, REQUEST).ended(failure("task_failed", "x", "left"), cleaned_up=False))
+    job_left = failure("task_failed", "x", "job-left")
+    state.write(Record("job-left", old, REQUEST).ended(job_left, cleaned_up=False))
     for file in tmp_path.glob("runs/*/record.json"):
         record = json.loads(file.read_text("utf-8"))
         file.write_text(json.dumps({**record, "updated": old}))
-    with state.files("abandoned").try_lock() as locked:  # as by a command that works on the run
+    with state.files("abandoned").try_lock() as locked:  # like a command that works on the run
         assert locked
         assert remove_old(state, utc_now(), dry_run=False)["removed"] == ["ended"]
     reply = remove_old(state, utc_now(), dry_run=True)
     assert (reply["removed"], reply["kept"]) == (["abandoned"], 3)
-    assert sorted(os.listdir(tmp_path / "runs")) == ["abandoned", "left", "unknown", "waits"]  # noqa: PTH208
+    assert sorted(os.listdir(tmp_path / "runs")) == ["abandoned", "job-left", "unknown", "waits"]  # noqa: PTH208
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ def test_options_without_effect_on_the_development_cluster_are_refused(
     check_place("paperclip", None, devcluster=True)
 
 
-def test_names_and_sizes_that_the_server_would_refuse_are_refused() -> None:
+def test_options_with_names_and_sizes_illegal_in_kubernetes_are_refused() -> None:
     for check, bad, good in (
         (check_namespace, "Bad NS", "agents-1"),
         (check_account, "a:b:c", "team:paperclip.x"),
@@ -189,7 +192,7 @@ def test_names_and_sizes_that_the_server_would_refuse_are_refused() -> None:
             check("--option", bad)
 
 
-def test_interpreter_that_does_not_exist_is_refused(
+def test_node_shim_refuses_a_python_that_does_not_exist(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert node_shim(tmp_path / "shim", "/nope") == 2
@@ -197,7 +200,7 @@ def test_interpreter_that_does_not_exist_is_refused(
     assert not (tmp_path / "shim").exists()
 
 
-async def test_strict_refuses_unknown_settings_before_the_run(tmp_path: Path) -> None:
+async def test_run_with_strict_is_not_started_if_a_setting_is_unknown(tmp_path: Path) -> None:
     file, cli = tmp_path / "agent.yaml", CommandRunner(tmp_path)
     file.write_text("modle: x\n")
     code, reply, _ = await cli.run("run", "--devcluster", "-p", "x", "--config", str(file), "--strict")

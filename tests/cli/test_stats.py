@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,14 +19,23 @@ from paperclip_claude_k8s.cluster.labels import RESULT_ANNOTATION
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
-def run(agent: str = "ada", *, cost: float | None = 1.0, code: str = "", days: int = 0) -> RunCost:
-    return RunCost(NOW - timedelta(days=days), agent, "sonnet", code, cost, 10, 5, 100, 2.5)
+def a_run(agent: str = "ada", *, cost: float | None = 1.0, code: str = "", days_ago: int = 0) -> RunCost:
+    return RunCost(
+        ended=NOW - timedelta(days=days_ago),
+        agent=agent,
+        model="sonnet",
+        code=code,
+        cost_usd=cost,
+        input_tokens=10,
+        output_tokens=5,
+        cached_input_tokens=100,
+        seconds=2.5,
+    )
 
 
 def test_rows_are_summed_by_agent_and_dearest_first() -> None:
-    rows = rows_of(
-        [run("ada"), run("bob", cost=5.0), run("ada", cost=None, code="timeout")], GroupBy.AGENT, None
-    )
+    runs = [a_run("ada"), a_run("bob", cost=5.0), a_run("ada", cost=None, code="timeout")]
+    rows = rows_of(runs, GroupBy.AGENT, since=None)
     assert [(row.key, row.runs, row.failed, row.cost_usd) for row in rows] == [
         ("bob", 1, 0, 5.0),
         ("ada", 2, 1, 1.0),
@@ -45,11 +55,13 @@ def test_rows_are_summed_by_agent_and_dearest_first() -> None:
     ],
 )
 def test_rows_are_grouped(by: GroupBy, keys: list[str]) -> None:
-    assert [row.key for row in rows_of([run(days=2, cost=9.0), run(code="timeout")], by, None)] == keys
+    runs = [a_run(days_ago=2, cost=9.0), a_run(code="timeout")]
+    assert [row.key for row in rows_of(runs, by, since=None)] == keys
 
 
-def test_since_leaves_earlier_runs_out() -> None:
-    (row, total) = rows_of([run(days=3), run()], GroupBy.AGENT, NOW - timedelta(days=1))
+def test_since_excludes_earlier_runs() -> None:
+    since = NOW - timedelta(days=1)
+    (row, total) = rows_of([a_run(days_ago=3), a_run()], GroupBy.AGENT, since)
     assert (row.runs, total.runs) == (1, 1)
 
 
@@ -67,14 +79,14 @@ def test_since_is_a_span_or_a_time(text: str, expected: datetime) -> None:
 
 
 @pytest.mark.parametrize("text", ["yesterday", "7", "-3d", "99999999d"])
-def test_other_since_is_refused(text: str) -> None:
+def test_since_in_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a span"):
         parse_moment(text, NOW)
 
 
-def test_csv_is_harmless_in_a_spreadsheet() -> None:
-    hostile = RunCost(NOW, "a", '=HYPERLINK("http://x","\x1b[2J")', "", 1.0, 1, 1, 1, None)
-    text = as_csv(rows_of([hostile], GroupBy.MODEL, None), GroupBy.MODEL)
+def test_csv_has_no_formula_and_no_control_character() -> None:
+    hostile = replace(a_run(), model='=HYPERLINK("http://x","\x1b[2J")')
+    text = as_csv(rows_of([hostile], GroupBy.MODEL, since=None), GroupBy.MODEL)
     header, row, total = csv.reader(io.StringIO(text))
     assert header[:3] == ["model", "runs", "failed"]
     assert row[0].startswith("'=")
@@ -82,7 +94,7 @@ def test_csv_is_harmless_in_a_spreadsheet() -> None:
     assert total[0] == "total"
 
 
-def test_result_without_usage_counts_as_unknown() -> None:
+def test_cost_of_a_result_without_usage_is_unknown() -> None:
     cost = RunCost.of(
         {"errorCode": "k8s_x", "usage": 7, "resultJson": {"phases": {"run": "long"}}}, "a", None
     )
@@ -92,7 +104,7 @@ def test_result_without_usage_counts_as_unknown() -> None:
 @pytest.mark.parametrize(
     "text", ["[" * 9999, '{"a":' * 1600, '{"usage":{"inputTokens":Infinity}}', '{"costUsd":1e400}', "[1]", ""]
 )
-def test_annotation_that_the_adapter_did_not_write_has_no_cost(text: str) -> None:
+def test_job_with_a_malformed_result_annotation_has_no_cost(text: str) -> None:
     cost = cost_of_job(a_job(annotations={RESULT_ANNOTATION: text}))
     assert cost is None or (cost.cost_usd, cost.input_tokens) == (None, 0)
 
@@ -115,9 +127,9 @@ async def test_stats_equal_the_results_of_the_runs(dev: DevClusterCli) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 9999, '{"costUsd":1%s}' % ("0" * 400), '{"costUsd":true}'])
-def test_odd_annotation_of_a_job_ends_no_command(text: str) -> None:
+def test_malformed_result_annotation_raises_no_error_and_shows_no_cost(text: str) -> None:
     job = a_job(annotations={RESULT_ANNOTATION: text})
     noted = noted_result(job)
-    noted_verdict(job)  # does not raise
+    noted_verdict(job)
     page = {"run_id": "r", "state": "Failed", "agent": "a", "usage": noted}
     assert "$" not in description_text(page, NOW, None, Format.TEXT)

@@ -53,7 +53,7 @@ def test_next_step_of_an_ended_run_returns_its_outcome() -> None:
     )
 
 
-def test_old_run_without_a_job_is_lost() -> None:
+def test_old_run_without_a_job_is_reported_as_lost() -> None:
     old = a_record("submitting", timedelta(days=2))
     assert not may_create(old, NOW)
     assert next_step(old, NO_JOB, NOW, no_wait=False) == ReportLost()

@@ -24,10 +24,12 @@ from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript, capt
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)
 WHOLE = b"".join(LINES)
+LINE_DELAY = 0.7
+"""Seconds between two lines. In this time the position in the record is updated."""
 SLOW_SCRIPT = PodScript(
-    output=tuple((n * 0.7, line) for n, line in enumerate(LINES)), ends_at=len(LINES) * 0.7 + 1
+    output=tuple((number * LINE_DELAY, line) for number, line in enumerate(LINES)),
+    ends_at=len(LINES) * LINE_DELAY + 1,
 )
-"""Lines are 0.7 s apart, so that the position in the record is updated between them."""
 SESSION_ID = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 OTHER_FAULTS = (errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT)
 
@@ -157,11 +159,11 @@ class RunKind(NamedTuple):
     """How many Jobs the run creates."""
 
 
-ONE_ATTEMPT = RunKind(SLOW_SCRIPT, None, 1)
-TWO_ATTEMPTS = RunKind(script_of_lost_session, SESSION_ID, 2)
+ONE_ATTEMPT = RunKind(SLOW_SCRIPT, session=None, attempts=1)
+TWO_ATTEMPTS = RunKind(script_of_lost_session, session=SESSION_ID, attempts=2)
 
 
-async def good_operations(folder: Path, kind: RunKind) -> list[str]:
+async def operations_without_failure(folder: Path, kind: RunKind) -> list[str]:
     """All operations on the disk in a run without failures."""
     async with open_harness(folder, kind.pod_script) as harness:
         harness.session = kind.session
@@ -175,15 +177,16 @@ async def good_operations(folder: Path, kind: RunKind) -> list[str]:
 async def test_run_with_a_failing_write_is_reported_and_can_be_resumed(
     tmp_path: Path, kind: RunKind, reach: Reach
 ) -> None:
-    operations = await good_operations(tmp_path / "good", kind)
+    operations = await operations_without_failure(tmp_path / "good", kind)
     assert len(operations) > 40
-    errors = {await assert_reported_and_resumed(tmp_path, kind, n, reach) for n in range(len(operations))}
+    numbers = range(len(operations))
+    errors = {await assert_reported_and_resumed(tmp_path, kind, number, reach) for number in numbers}
     assert errors >= {"state_unwritable", "output_unwritable"}
 
 
 @pytest.mark.parametrize("fault", OTHER_FAULTS, ids=lambda fault: errno.errorcode[fault])
 async def test_other_disk_errors_are_reported_like_a_full_disk(tmp_path: Path, fault: int) -> None:
-    operations = await good_operations(tmp_path / "good", ONE_ATTEMPT)
+    operations = await operations_without_failure(tmp_path / "good", ONE_ATTEMPT)
     for number in range(0, len(operations), 7):  # a sample: every seventh operation
         await assert_reported_and_resumed(tmp_path, ONE_ATTEMPT, number, "folder", fault=fault)
 
@@ -203,18 +206,14 @@ async def assert_reported_and_resumed(
     async with open_harness(folder / str(number), kind.pod_script) as harness:
         harness.session = kind.session
         disk = harness.disk
-        disk.fails_at, disk.reach, disk.fault, disk.folders = (
-            number,
-            reach,
-            fault,
-            (harness.out, harness.state),
-        )
+        disk.fails_at, disk.reach, disk.fault = number, reach, fault
+        disk.folders = (harness.out, harness.state)
         reply = await harness.run()
         assert disk.failed
         assert_reported(harness, reply, os.strerror(fault))
         disk.make_room()
-        again = await harness.run(reply.get("run_id"))
-        harness.assert_whole(again)
+        resumed = await harness.run(reply.get("run_id"))
+        harness.assert_whole(resumed)
         assert harness.count_created_jobs() == kind.attempts, "a failed write must not submit the run again"
         return reply.get("error")
 

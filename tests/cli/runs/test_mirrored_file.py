@@ -18,7 +18,7 @@ def blocks(stream: bytes, lines_each: int) -> list[bytes]:
 
 
 def mirror(path: Path, stream: bytes, lines_each: int = 3, start: int = 0) -> bytes:
-    """Feed the whole stream, which begins at byte `start` of the file; return what `feed` returns as new."""
+    """Feed the whole stream, which begins at byte `start` of the file; return what `feed` returns."""
     with closing(MirroredFile(path)) as file:
         file.rewind(start)
         return b"".join(file.feed(block) for block in blocks(stream, lines_each))
@@ -31,7 +31,7 @@ def test_file_has_each_line_once_after_any_interruptions(
     path = tmp_path_factory.mktemp("mirror") / "transcript"
     for cut in cuts:
         mirror(path, STREAM, lines_each)
-        with path.open("r+b") as file:  # what a killed process had not written yet
+        with path.open("r+b") as file:  # like a process that was killed before it had written the rest
             file.truncate(cut)
     mirror(path, STREAM, lines_each)
     assert path.read_bytes() == STREAM
@@ -46,23 +46,23 @@ def test_feed_returns_lines_that_the_file_lacks_or_has_in_part(
     assert mirror(path, STREAM) == STREAM[STREAM.rfind(b"\n", 0, cut) + 1 :]
 
 
-def test_nul_bytes_of_a_power_cut_are_overwritten(tmp_path: Path) -> None:
+def test_nul_bytes_left_by_a_power_cut_are_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
-    path.write_bytes(STREAM[:400] + bytes(300))
+    path.write_bytes(STREAM[:400] + b"\0" * 300)
     mirror(path, STREAM)
     assert path.read_bytes() == STREAM
 
 
-@pytest.mark.parametrize("lost", [1, 5, 12])
-def test_lines_that_the_cluster_has_dropped_stay_in_the_file(tmp_path: Path, lost: int) -> None:
+@pytest.mark.parametrize("dropped", [1, 5, 12])
+def test_first_lines_that_the_stream_no_longer_has_stay_in_the_file(tmp_path: Path, dropped: int) -> None:
     path = tmp_path / "transcript"
     lines = STREAM.splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:20]))
-    mirror(path, b"".join(lines[lost:]))
+    mirror(path, b"".join(lines[dropped:]))
     assert path.read_bytes() == STREAM
 
 
-def test_log_that_starts_after_the_file_s_end_is_appended(tmp_path: Path) -> None:
+def test_stream_that_starts_after_the_end_of_the_file_is_appended(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
     lines = STREAM.splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:5]) + lines[5][:-4])
@@ -70,7 +70,7 @@ def test_log_that_starts_after_the_file_s_end_is_appended(tmp_path: Path) -> Non
     assert path.read_bytes() == b"".join(lines[:5]) + lines[5][:-4] + b"\n" + b"".join(lines[20:])
 
 
-def test_gap_in_the_stream_removes_nothing_from_the_file(tmp_path: Path) -> None:
+def test_lines_missing_in_the_middle_of_the_stream_stay_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
     lines = STREAM.splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:9]))
@@ -81,8 +81,8 @@ def test_gap_in_the_stream_removes_nothing_from_the_file(tmp_path: Path) -> None
 def test_output_of_a_second_job_follows_the_first(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
     mirror(path, b"one\n")
-    mirror(path, STREAM, start=4)
-    mirror(path, STREAM, start=4)
+    mirror(path, STREAM, start=len(b"one\n"))
+    mirror(path, STREAM, start=len(b"one\n"))
     assert path.read_bytes() == b"one\n" + STREAM
 
 
@@ -90,11 +90,11 @@ def test_repeated_equal_lines_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
     line = b'{"same":true}\n'
     mirror(path, line * 7)
-    mirror(path, line * 20, 1)
+    mirror(path, line * 20, lines_each=1)
     assert path.read_bytes() == line * 20
 
 
-def test_cut_rest_removes_what_follows_a_complete_stream(tmp_path: Path) -> None:
+def test_cut_rest_truncates_the_file_to_the_length_of_the_stream(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
     path.write_bytes(STREAM + b"left over\n")
     with closing(MirroredFile(path)) as file:

@@ -26,7 +26,9 @@ def test_output_files_are_readable_by_their_owner_only(files: RunFiles, tmp_path
 
 
 @pytest.mark.parametrize("existing", [b"", b"one\n", b"one\ntwo\n", b"one\nother\n", b"one\ntwo\nthree\n"])
-def test_copy_becomes_equal_to_the_original(files: RunFiles, tmp_path: Path, existing: bytes) -> None:
+def test_copied_transcript_becomes_equal_to_the_one_in_the_state_folder(
+    files: RunFiles, tmp_path: Path, existing: bytes
+) -> None:
     copy = tmp_path / "out" / "transcript.ndjson"
     copy.parent.mkdir()
     copy.write_bytes(existing)
@@ -38,7 +40,7 @@ def test_copy_becomes_equal_to_the_original(files: RunFiles, tmp_path: Path, exi
     assert copy.read_bytes() == b"one\ntwo\nthree\n"
 
 
-def test_output_folder_that_cannot_be_created_ends_the_command(files: RunFiles, tmp_path: Path) -> None:
+def test_output_folder_that_cannot_be_created_raises_stop(files: RunFiles, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Stop, match=r"--output .*file/out cannot be written"):
         Output(tmp_path / "file" / "out", files)

@@ -8,15 +8,16 @@ from paperclip_claude_k8s.cli.runs.poller import PollSettings, extend_pauses, is
 from paperclip_claude_k8s.cli.runs.replies import Stop
 
 HOUR_MS = 3_600_000
+DEFAULT_INTERVAL = 15.0
 
 
 def test_default_schedule_polls_every_15_seconds_for_600_seconds() -> None:
-    schedule = read_schedule(None, 15.0, None, PollSettings())
+    schedule = read_schedule(None, DEFAULT_INTERVAL, timeout=None, settings=PollSettings())
     assert list(itertools.islice(schedule.waits(), 3)) == [15.0, 15.0, 15.0]
     assert (schedule.timeout, schedule.count) == (600.0, None)
 
 
-def test_schedule_below_an_hour_is_extended_to_an_hour() -> None:
+def test_schedule_shorter_than_an_hour_is_extended_to_an_hour() -> None:
     pauses = extend_pauses((5_000, 10_000), PollSettings())
     assert pauses[:2] == (5_000, 10_000)
     assert set(pauses[2:]) == {30_000}
@@ -28,8 +29,8 @@ def test_schedule_of_an_hour_is_not_extended() -> None:
 
 
 def test_poll_schedule_has_no_timeout_unless_one_is_given() -> None:
-    assert read_schedule("5000", 15.0, None, PollSettings()).timeout is None
-    assert read_schedule("5000", 15.0, 40.0, PollSettings()).timeout == 40.0
+    assert read_schedule("5000", DEFAULT_INTERVAL, timeout=None, settings=PollSettings()).timeout is None
+    assert read_schedule("5000", DEFAULT_INTERVAL, timeout=40.0, settings=PollSettings()).timeout == 40.0
 
 
 @pytest.mark.parametrize("off", ["0", "false"])
@@ -58,7 +59,7 @@ def test_progress_0_or_false_disables_progress_lines(given: str, shown: bool) ->
     assert PollSettings.read({"CLAUDE_K8S_PROGRESS": given}).progress is shown
 
 
-def test_first_every_third_and_last_poll_are_reported() -> None:
+def test_first_and_last_poll_and_every_third_poll_are_reported() -> None:
     reported = [poll for poll in range(1, 12) if is_reported(poll, last=poll == 11)]
     assert reported == [1, 3, 6, 9, 11]
 
@@ -66,11 +67,12 @@ def test_first_every_third_and_last_poll_are_reported() -> None:
 @pytest.mark.parametrize("given", ["", "x", "0", "-1", "1.5", "5000,,abc"])
 def test_invalid_schedule_is_refused(given: str) -> None:
     with pytest.raises(Stop, match="expected milliseconds"):
-        read_schedule(given, 15.0, None, PollSettings())
+        read_schedule(given, DEFAULT_INTERVAL, timeout=None, settings=PollSettings())
 
 
 def test_trailing_comma_in_a_schedule_is_ignored() -> None:
-    assert read_schedule("5,", 15.0, None, PollSettings()).pauses[0] == 0.005
+    schedule = read_schedule("5,", DEFAULT_INTERVAL, timeout=None, settings=PollSettings())
+    assert schedule.pauses[0] == 0.005  # 5 ms, in seconds
 
 
 @pytest.mark.parametrize("name", ["CLAUDE_K8S_POLL_MIN_TOTAL_MS", "CLAUDE_K8S_POLL_EXTEND_STEP_MS"])

@@ -1,4 +1,4 @@
-"""The quota gate gets one request before a new run, and every response but a clear approval is a refusal."""
+"""The quota gate, which is asked once before a new run: any response but a clear approval is a refusal."""
 
 import asyncio
 import json
@@ -162,7 +162,9 @@ def test_link_in_the_detail_is_the_pricing_url(detail: str, url: str | None) -> 
     assert stop.detail == detail
 
 
-async def test_request_is_posted_once_with_the_run_id_and_follows_no_redirect(service: QuotaService) -> None:
+async def test_request_is_posted_once_with_the_run_id_without_following_a_redirect(
+    service: QuotaService,
+) -> None:
     service.response = (307, "")
     response = await request_approval(service.url, "r1", {"agent_id": "ada"})
     assert (response.status, service.requests, service.idempotency_keys) == (
@@ -182,7 +184,7 @@ async def test_response_in_many_pieces_is_read_completely(service: QuotaService)
 async def test_response_that_is_too_long_is_a_refusal(service: QuotaService) -> None:
     service.response = (200, '{"code": 0, "pad": "' + "x" * 2 * quota_gate.MAX_BODY_BYTES + '"}')
     response = await request_approval(service.url, "r1", {})
-    assert len(response.body) == quota_gate.MAX_BODY_BYTES + 1
+    assert len(response.body) == quota_gate.MAX_BODY_BYTES + 1  # one more shows that it is too long
     assert find_refusal(response) is not None
 
 
@@ -237,7 +239,7 @@ async def test_refusal_is_the_outcome_of_the_run_and_the_gate_gets_one_request(
     assert len(service.requests) == 1
 
 
-async def test_run_whose_command_was_killed_during_the_request_is_refused(
+async def test_resume_is_refused_if_the_command_was_killed_during_the_request(
     cli: CommandRunner, service: QuotaService
 ) -> None:
     service.delay = 60.0

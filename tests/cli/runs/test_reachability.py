@@ -1,4 +1,4 @@
-"""Whether an API server that does not answer is found out before a run is submitted."""
+"""`find_outage`: before a run is submitted, it finds out that the API server cannot be reached."""
 
 import asyncio
 import io
@@ -15,20 +15,20 @@ from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 
 REFUSED = ClusterError(None, "Unreachable", "no connection to 127.0.0.1:1: Connection refused")
 FORBIDDEN = ClusterError(403, "Forbidden", "ada cannot list jobs")
+JOBS = "a list of Jobs"
+NO_RESPONSE = None
+NO_OUTAGE = None
 
 
 @dataclass
-class Answers:
-    """A cluster that gives these answers in turn, and the last of them again and again.
-
-    An answer of None means that the cluster does not answer.
-    """
+class AnsweringCluster:
+    """A cluster that gives these answers in turn, and the last of them again and again."""
 
     answers: list[ClusterError | str | None] = field(default_factory=list)
 
     async def list_jobs(self, _namespace: str, _labels: Any) -> str:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer is None:
+        if answer is NO_RESPONSE:
             await asyncio.Event().wait()
         if isinstance(answer, ClusterError):
             raise answer
@@ -40,10 +40,10 @@ class Answers:
     ("answers", "cause"),
     [
         ([REFUSED], "Connection refused"),
-        ([None], f"no response within {REACH_TIMEOUT:g} s"),
-        ([REFUSED, REFUSED, "jobs"], None),
-        ([FORBIDDEN], None),
-        (["jobs"], None),
+        ([NO_RESPONSE], f"no response within {REACH_TIMEOUT:g} s"),
+        ([REFUSED, REFUSED, JOBS], NO_OUTAGE),
+        ([FORBIDDEN], NO_OUTAGE),
+        ([JOBS], NO_OUTAGE),
     ],
 )
 async def test_outage_is_found_within_its_time_limit(
@@ -52,8 +52,8 @@ async def test_outage_is_found_within_its_time_limit(
     shown, loop = io.StringIO(), asyncio.get_running_loop()
     live = LiveView(Console(file=shown), quiet=False)
     began = loop.time()
-    outage = await find_outage(cast("Cluster", Answers([*answers])), "agents", Timings(), live)
-    assert (outage is None) is (cause is None)
+    outage = await find_outage(cast("Cluster", AnsweringCluster([*answers])), "agents", Timings(), live)
+    assert (outage is None) is (cause is NO_OUTAGE)
     assert (cause or "") in (outage or "")
     assert loop.time() - began <= REACH_TIMEOUT
     assert ("trying again" in shown.getvalue()) == (answers[0] is REFUSED)

@@ -1,4 +1,7 @@
-"""Replies of calls that could not write the state or --output: what failed, and what became of the run."""
+"""`write_failed_reply`: the reply of a command that could not write its state or --output.
+
+It says what could not be written, and what became of the run.
+"""
 
 import asyncio
 from typing import Any

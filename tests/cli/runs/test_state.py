@@ -23,7 +23,7 @@ REQUEST: dict[str, Any] = {
     },
     "context": {"prompt": "Say hello."},
 }
-"""A request with secrets in all places where they are masked, and with texts that are kept."""
+"""A request with secrets in all places where they are masked, and with texts that are no secrets."""
 CANARIES = ("canary-1", "canary-2", "canary-3", TOKEN)
 
 
@@ -59,16 +59,16 @@ def test_existing_folder_below_home_is_used_until_one_in_xdg_state_home_exists(t
     assert state_folder(env) == new
 
 
-def test_record_keys_are_those_of_earlier_versions(tmp_path: Path) -> None:
+def test_record_has_the_json_keys_that_earlier_versions_wrote(tmp_path: Path) -> None:
     written = State(tmp_path).write(a_record()).to_json()
-    assert {"place", "gate", "tidied"} <= written.keys()
+    assert {"place", "gate", "tidied"} <= written.keys()  # of the attributes target, quota and cleaned_up
 
 
 def test_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     state = State(tmp_path)
     record = a_record(
-        jobs=(JobPart("u", "j", 5, 0),),
-        target=RunTarget("https://a:1", "d", "ns"),
+        jobs=(JobPart("u", "j", stdout=5, stderr=0),),
+        target=RunTarget(server="https://a:1", digest="d", namespace="ns"),
         quota="granted",
         position=9,
     )
@@ -138,7 +138,7 @@ def test_unknown_run_is_reported(tmp_path: Path, run_id: str) -> None:
     assert stop.value.error == "unknown_run"
 
 
-def test_all_lists_the_newest_run_first(tmp_path: Path) -> None:
+def test_state_lists_the_newest_run_first(tmp_path: Path) -> None:
     state = State(tmp_path)
     for day in ("19", "21", "20"):
         state.write(replace(a_record(), run_id=f"r{day}", created=f"2026-11-{day}T00:00:00.000Z"))
