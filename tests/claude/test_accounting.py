@@ -1,4 +1,4 @@
-"""A run's own tokens and cost, from the results of every version of the CLI."""
+"""Tokens and cost of one run, from the results that each version of the Claude CLI prints."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from paperclip_claude_k8s.claude.accounting import RunUsage, TokenUsage, UsageTracker
 
 STARTS_AT_ZERO, CUMULATIVE, SINCE_LAST_RESULT = "2.1.197", "2.1.300", "2.1.332"
-"""Versions of the CLI. The first counts totals from 0 in each process, the second over all runs of a session;
+"""Versions of the CLI. The first counts totals from 0 in each process, the others over all runs of a session;
 the third also reports the usage since its last result.
 """
 
@@ -53,7 +53,10 @@ def test_totals_of_an_old_version_start_at_zero(resumed: bool | None) -> None:  
 
 @pytest.mark.parametrize("version", [CUMULATIVE, "2.1.285", "2.1.271", "2.2.0", "3.0.1"])
 @pytest.mark.parametrize("resumed", [True, None])
-def test_totals_with_unknown_start_yield_turn_tokens_and_no_cost(version: str, resumed: bool | None) -> None:  # noqa: FBT001
+def test_totals_with_an_unknown_start_give_tokens_of_the_turns_and_no_cost(
+    version: str,
+    resumed: bool | None,  # noqa: FBT001
+) -> None:
     usage = usage_of_run(version, result(5, 100, 1.0), result(7, 120, 1.2), resumed=resumed)
     assert (usage.usage, usage.cost_usd) == (tokens(12), None)
     assert version in str(usage.warning)
@@ -65,7 +68,7 @@ def test_totals_of_a_new_session_start_at_zero_in_every_version() -> None:
     assert usage_of_run("", result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
 
 
-def test_totals_equal_to_the_sum_of_the_turns_are_those_of_the_run() -> None:
+def test_totals_equal_to_the_sum_of_the_turns_are_totals_of_the_run() -> None:
     assert usage_of_run(CUMULATIVE, result(5, 5, 0.1), resumed=True) == RunUsage(tokens(5), 0.1)
 
 
@@ -95,7 +98,7 @@ def test_run_without_a_result_has_unknown_usage() -> None:
     assert usage_of_run(SINCE_LAST_RESULT, resumed=True) == RunUsage()
 
 
-def test_total_cost_of_a_lost_result_raises_the_cost() -> None:
+def test_total_cost_of_a_result_that_is_not_in_the_log_is_used() -> None:
     """The relay noted the total cost of a result that the log does not contain."""
     tracker = UsageTracker()
     tracker.take_version({"claude_code_version": SINCE_LAST_RESULT})

@@ -1,4 +1,7 @@
-"""Every capture (recorded run of the CLI): the parser finds the facts that the capture's sidecar lists."""
+"""In every capture (recorded run of the Claude CLI), the parser finds the facts that the sidecar lists.
+
+The sidecar is the JSON file beside a capture.
+"""
 
 from datetime import UTC, datetime
 
@@ -65,7 +68,7 @@ def test_capture_facts_are_found(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None:
+def test_usage_and_cost_of_a_capture_are_those_of_its_run_alone(folder: str, name: str) -> None:
     stdout, sidecar = recorded(name, folder)
     facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
     usage_of_run = read(stdout, sidecar["stderr"]).reported_usage.for_run(resumed=resumed)
@@ -133,7 +136,7 @@ def test_capture_failure_is_classified(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_reply_is_empty_exactly_if_the_sidecar_says_so(folder: str, name: str) -> None:
+def test_reply_is_empty_if_and_only_if_the_sidecar_says_so(folder: str, name: str) -> None:
     stdout, sidecar = recorded(name, folder)
     transcript, expected = read(stdout), sidecar["facts"]["expected_class"]
     assert transcript.empty_reply is (expected == "empty_response")

@@ -1,4 +1,4 @@
-"""Lines with an event beside other text: an event of the CLI is read, an event quoted by the text is not."""
+"""Lines with text beside an event of the Claude CLI: the event is read, but a quoted event is not."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ MESSAGE = line(
 )
 RESULT = {"type": "result", "subtype": "success", "is_error": False, "result": "Hello", **IDS}
 NEWER_RESULT = {"duration_api_ms": 7, **{key: RESULT[key] for key in reversed(RESULT)}}
-"""The order of the fields since version 2.1.243: `type` is near the end of the line."""
+"""The order of the fields since version 2.1.243 of the CLI: `type` is near the end of the line."""
 CONTROL = {
     "clear screen": b"\x1b[2J\x1b[3J\x1b[H",
     "cursor": b"\x1b[?25h",
@@ -84,13 +84,16 @@ def test_terminal_control_beside_an_event_is_removed(
 
 @pytest.mark.parametrize("plain_text", PLAIN_TEXTS)
 @pytest.mark.parametrize("event", [INIT, line(RESULT), line(NEWER_RESULT)], ids=["init", "older", "newer"])
-def test_event_with_text_on_one_side_is_read_but_not_on_both(plain_text: bytes, event: bytes) -> None:
+def test_event_with_text_on_one_side_is_read_but_not_with_text_on_both_sides(
+    plain_text: bytes, event: bytes
+) -> None:
     expected = [json.loads(event)]
     assert [found for found, _ in events_on(plain_text + b" " + event)] == expected
     assert [found for found, _ in events_on(event + b" " + plain_text)] == expected
     assert list(events_on(b"it printed " + event + b" and went on")) == []
-    wrapped = b'{"level": "info", "message": ' + event
-    assert list(events_on(wrapped)) == list(events_on(wrapped[5:])) == list(events_on(wrapped + b"}")) == []
+    nested = b'{"level": "info", "message": ' + event
+    for piece in (nested, nested[5:], nested + b"}"):
+        assert list(events_on(piece)) == []
 
 
 def test_events_without_newline_between_them_are_all_read() -> None:
@@ -154,7 +157,9 @@ def test_quoted_event_is_not_read_wherever_the_line_is_truncated(kind: str) -> N
 
 @given(st.binary(max_size=40), st.binary(max_size=40), st.sampled_from(sorted(QUOTED)))
 @settings(max_examples=200)
-def test_quoted_event_is_not_read_whatever_surrounds_it(before: bytes, after: bytes, kind: str) -> None:
+def test_quoted_event_is_not_read_whatever_is_printed_before_and_after_it(
+    before: bytes, after: bytes, kind: str
+) -> None:
     transcript = read(INIT, *before.split(b"\n")[:1], line(QUOTED[kind] | IDS), *after.split(b"\n")[:1])
     assert transcript.summary != "forged"
     assert transcript.result is None or transcript.result.get("result") != "forged"

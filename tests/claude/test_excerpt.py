@@ -1,4 +1,4 @@
-"""The excerpt keeps the first 4 KiB and the last 60 KiB of an output, in chunks of any size."""
+"""`Excerpt` keeps the first 4 KiB and the last 60 KiB of an output that is added in chunks of any size."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What a failure says and concludes: signals, crashes, noise, torn lines, retries, limits, lost sessions."""
+"""Message, code and retry time of failed runs: crashes, torn lines, API retries, limits, refused sessions."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ FIRST_RESET, LAST_RESET = 1_893_456_000, 1_893_900_000
 """2030-01-01, and five days later, in seconds since 1970."""
 INIT: Event = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 DEPRECATED = "(node:7) [DEP0040] DeprecationWarning: The `punycode` module is deprecated."
-RESULT_STARTS = [
+TORN_RESULTS = [
     '{"type":"result","subtype":"success","is_err',
     '{"duration_api_ms":127,"stop_reason":"end_tu',
     '{"is_error":false,"duration_api_ms":0,"num_',
@@ -73,20 +73,20 @@ def test_noise_is_not_quoted_as_the_cause() -> None:
     assert "punycode" not in failure_at_exit(read(INIT, *noise), 1).message
 
 
-@pytest.mark.parametrize("start", RESULT_STARTS)
+@pytest.mark.parametrize("torn_result", TORN_RESULTS)
 @pytest.mark.parametrize("events", [[INIT], [INIT, answer()]], ids=["init", "answer"])
-def test_torn_result_is_named_in_both_orders_of_keys(start: str, events: list[Event]) -> None:
-    failure = failure_at_exit(read(*events, start), 0)
+def test_torn_result_is_named_whatever_its_first_key_is(torn_result: str, events: list[Event]) -> None:
+    failure = failure_at_exit(read(*events, torn_result), 0)
     assert failure.code == "claude_truncated"
     assert "the result event was cut off" in failure.message
 
 
-def test_torn_line_is_named_by_its_type() -> None:
+def test_torn_line_is_named_with_the_type_of_its_event() -> None:
     message = failure_at_exit(read(INIT, answer(), '{"type":"user","message":{"role":"us'), 137).message
     assert "the last line is the beginning of an event of type user" in message
 
 
-def test_complete_answer_without_a_result_is_not_truncated() -> None:
+def test_run_without_a_result_is_truncated_unless_its_answer_is_complete_and_it_exits_with_0() -> None:
     failure = failure_at_exit(read(INIT, answer("end_turn")), 0)
     assert failure.code == "claude_no_result"
     assert "mid-stream" not in failure.message
@@ -112,7 +112,7 @@ def test_complete_answer_without_a_result_is_not_truncated() -> None:
     ],
 )
 @pytest.mark.parametrize("events", [[INIT], [INIT, answer()]], ids=["init", "answer"])
-def test_retries_before_a_kill_are_named(events: list[Event], fields: Event, text: str) -> None:
+def test_api_retries_before_a_kill_are_named(events: list[Event], fields: Event, text: str) -> None:
     retry = {"type": "system", "subtype": "api_retry", **fields}
     message = failure_at_exit(read(*events, retry), 137).message
     assert f"attempt {fields['attempt']} of 10" in message
@@ -159,7 +159,9 @@ def window(kind: str, status: str, resets: int | None) -> Event:
         ([window("seven_day", "rejected", None)], None),
     ],
 )
-def test_rejected_window_that_resets_last_decides(events: list[Event], resets: int | None) -> None:
+def test_retry_time_is_the_reset_of_the_rejected_window_that_resets_last(
+    events: list[Event], resets: int | None
+) -> None:
     error = answer(error="rate_limit")
     result = {
         "type": "result",
@@ -185,16 +187,16 @@ def test_limit_in_the_error_parameters_sets_the_retry_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "failure_class"),
+    ("error_params", "failure_class"),
     [
         ({"cut": "context_window"}, FailureClass.CONTEXT_WINDOW),
         ({"cut": "output_limit"}, FailureClass.MAX_OUTPUT),
     ],
 )
-def test_full_context_window_is_distinguished_from_a_long_answer(
-    fields: Event, failure_class: FailureClass
+def test_full_context_window_is_distinguished_from_an_answer_that_is_too_long(
+    error_params: Event, failure_class: FailureClass
 ) -> None:
-    error = answer(error="max_output_tokens", api_error="max_output_tokens", api_error_params=fields)
+    error = answer(error="max_output_tokens", api_error="max_output_tokens", api_error_params=error_params)
     result = {"type": "result", "subtype": "success", "is_error": True, "result": "odd"}
     assert classify(read(INIT, error, result), NOW).failure_class is failure_class
 
@@ -230,7 +232,9 @@ def test_full_context_window_is_distinguished_from_a_long_answer(
         ("There's an issue with the selected model (x).", "invalid_request", "model_not_found"),
     ],
 )
-def test_text_narrows_what_the_fields_say(text: str, error: str | None, code: str) -> None:
+def test_text_of_an_error_decides_its_code_where_the_error_field_is_not_specific(
+    text: str, error: str | None, code: str
+) -> None:
     events = [answer(error=error)] if error else []
     result = {"type": "result", "subtype": "success", "is_error": True, "result": text}
     failure = failure_of(read(INIT, *events, result))
@@ -240,7 +244,7 @@ def test_text_narrows_what_the_fields_say(text: str, error: str | None, code: st
         assert failure.family is None
 
 
-def test_error_of_a_sub_agent_or_before_another_answer_does_not_classify_the_run() -> None:
+def test_error_of_a_sub_agent_and_error_before_another_answer_do_not_classify_the_run() -> None:
     sub_agent = answer(error="rate_limit") | {"parent_tool_use_id": "toolu_1"}
     result = {"type": "result", "subtype": "success", "is_error": True, "result": "odd"}
     assert failure_of(read(INIT, sub_agent, answer(), result)).code == "claude_failed"
@@ -257,7 +261,7 @@ def test_session_refused_by_the_usage_policy_is_cleared(resumed: bool | None) ->
     assert not failure_of(blocked, resumed=resumed).clear_session
 
 
-def test_id_minted_for_a_dead_session_is_not_kept() -> None:
+def test_session_id_of_a_run_whose_session_was_not_found_is_not_kept() -> None:
     error = {"type": "result", "subtype": "error_during_execution", "is_error": True, "session_id": "new"}
     transcript = read(
         INIT | {"session_id": "new"}, error | {"errors": ["No conversation found with session ID: old"]}

@@ -1,4 +1,4 @@
-"""Known error texts of the CLI: the class of the failure, and the error that the host gets."""
+"""Known error texts of the Claude CLI: the class of the failure, and the error that the host gets."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -68,12 +68,12 @@ POISONED = [
     *(api_error(text) for text in IMAGE_ERRORS + BLOCK_ERRORS),
     *(f"API Error: 400 {text}" for text in IMAGE_ERRORS + BLOCK_ERRORS),
 ]
-"""Texts for a session that the API rejects again in every run that resumes it."""
+"""Error texts after which the API would reject every run that resumes the session."""
 
 
 @pytest.mark.parametrize("text", POISONED)
 @pytest.mark.parametrize("resumed", [True, False, None])
-def test_poisoned_session_is_cleared(text: str, resumed: bool | None) -> None:  # noqa: FBT001
+def test_session_that_the_api_would_reject_again_is_cleared(text: str, resumed: bool | None) -> None:  # noqa: FBT001
     failure = failure_of(failed_run(text, api_error_status=400), resumed=resumed)
     assert failure.code == "claude_poisoned_previous_message_id"
     assert failure.clear_session
@@ -123,7 +123,7 @@ REFUSED_SESSION = [
 
 
 @pytest.mark.parametrize("text", REFUSED_SESSION)
-def test_refused_session_is_found_in_stdout_stderr_and_errors(text: str) -> None:
+def test_refusal_of_a_session_is_found_on_stdout_on_stderr_and_in_errors(text: str) -> None:
     error = {
         "type": "result",
         "subtype": "error_during_execution",
@@ -143,7 +143,7 @@ def test_refused_session_is_found_in_stdout_stderr_and_errors(text: str) -> None
 
 
 @pytest.mark.parametrize("text", REFUSED_SESSION)
-def test_session_text_after_the_first_message_or_inside_a_line_is_ignored(text: str) -> None:
+def test_refusal_text_after_the_first_message_or_inside_a_line_is_ignored(text: str) -> None:
     message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": "Hello"}]}
     message_event = {"type": "assistant", "parent_tool_use_id": None, "message": message}
     assert failure_of(read(INIT, message_event, text, stderr=text)).code == "claude_truncated"
@@ -220,7 +220,7 @@ def test_reset_time_is_parsed(text: str, moment: datetime | None) -> None:
     assert classify(failed_run(text), NOW, recorded=True).retry_at == moment
 
 
-def test_throttling_is_not_a_quota() -> None:
+def test_throttling_is_not_classified_as_a_quota() -> None:
     text = "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited"
     event = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "isUsingOverage": False}}
     message_event = {"type": "assistant", "error": "rate_limit", "message": {"content": []}}

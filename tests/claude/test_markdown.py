@@ -49,11 +49,11 @@ def test_line_has_its_styles(line: str, spans: list[Span]) -> None:
 @pytest.mark.parametrize(
     ("line", "block"),
     [
-        ("# One", Block("heading", (("", "One"),), 1)),
-        ("### Three ###", Block("heading", (("", "Three"),), 3)),
+        ("# One", Block("heading", (("", "One"),), level=1)),
+        ("### Three ###", Block("heading", (("", "Three"),), level=3)),
         ("#hashtag", Block("text", (("", "#hashtag"),))),
-        ("- a", Block("item", (("", "a"),), 0, "•")),
-        ("  12. b", Block("item", (("", "b"),), 2, "12.")),
+        ("- a", Block("item", (("", "a"),), level=0, marker="•")),
+        ("  12. b", Block("item", (("", "b"),), level=2, marker="12.")),
         ("-a", Block("text", (("", "-a"),))),
         ("> a", Block("quote", (("", "a"),))),
         ("* * *", Block("rule", (("dim", "─" * 20),))),
@@ -61,7 +61,7 @@ def test_line_has_its_styles(line: str, spans: list[Span]) -> None:
         ("<b>a</b> <!-- b -->", Block("text", (("", "<b>a</b> <!-- b -->"),))),
     ],
 )
-def test_line_is_a_block(line: str, block: Block) -> None:
+def test_line_becomes_a_block_of_its_kind(line: str, block: Block) -> None:
     assert blocks(line) == [block]
 
 
@@ -89,7 +89,7 @@ def test_table_has_rows_of_cells() -> None:
 
 
 @given(st.text(st.sampled_from("ab *_`~[]()#>|-\\\n1.")))
-def test_no_letter_is_lost(text: str) -> None:
+def test_spans_have_every_letter_of_the_text(text: str) -> None:
     shown = "".join(
         span
         for block in blocks(text)
@@ -99,13 +99,15 @@ def test_no_letter_is_lost(text: str) -> None:
     assert [char for char in shown if char in "ab"] == [char for char in text if char in "ab"]
 
 
-MARKS = ["*", "**a", "`", "[", "[a](", "~~", "# #", "|-", "|a", "- ", "> ", "\\"]
-MARKS += ["```\n", "a|b\n-|-\n", " ", "1. \n"]
+MARKS = [
+    *("*", "**a", "`", "[", "[a](", "~~", "# #", "|-", "|a", "- ", "> ", "\\"),
+    *("```\n", "a|b\n-|-\n", " ", "1. \n"),
+]
 
 
 @pytest.mark.parametrize("piece", MARKS)
-@pytest.mark.parametrize("line_chars", [MAX_STYLED_CHARS - 1, 10**9])  # styled lines, and one long line
-def test_megabytes_of_marks_are_read_in_linear_time(piece: str, line_chars: int) -> None:
+@pytest.mark.parametrize("line_chars", [MAX_STYLED_CHARS - 1, 10**9], ids=["styled lines", "one long line"])
+def test_a_megabyte_of_marks_is_read_in_linear_time(piece: str, line_chars: int) -> None:
     line = (piece * (1_000_000 // len(piece)))[:line_chars]
     text = (line + "\n") * (1_000_000 // len(line))
     begin = time.process_time()

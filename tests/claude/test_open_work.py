@@ -1,6 +1,6 @@
-"""Open work keeps the CLI running after a result.
+"""Open work, such as a background task, keeps the Claude CLI running after it has printed a result.
 
-Open work is found in captures, whole or cut, and in synthetic runs.
+It is looked for in captures (recorded runs), whole or cut, and in synthetic runs.
 `allowed_silence()` is 0 if the last result is final, and None if the CLI may be silent for any time.
 """
 
@@ -18,7 +18,7 @@ Event = dict[str, Any]
 INIT: Event = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 RESULT: Event = {"type": "result", "subtype": "success", "is_error": False, "num_turns": 1, "result": "done"}
 NOTIFIED: Event = {"origin": {"kind": "task-notification"}}
-"""This field is in a result that the CLI prints because of a notification about an ended task."""
+"""Field of a result that the CLI prints because of a notification that a task has ended."""
 
 
 def message(*blocks: Event, parent: str | None = None) -> Event:
@@ -99,7 +99,9 @@ def test_complete_capture_has_no_open_work(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_result_in_a_cut_capture_is_final_by_both_implementations_or_by_none(folder: str, name: str) -> None:
+def test_both_implementations_agree_whether_a_result_in_a_cut_capture_is_final(
+    folder: str, name: str
+) -> None:
     lines = recorded(name, folder)[0].split(b"\n")
     reader = StreamReader()
     for count, line in enumerate(lines[:-1], start=1):
@@ -147,7 +149,7 @@ def test_background_task_is_open_until_its_end(end: Event) -> None:
     assert read(*begin, end).allowed_silence() == 0.0
 
 
-def test_foreground_task_is_open_after_it_is_moved_to_the_background() -> None:
+def test_foreground_task_is_open_only_after_a_move_to_the_background() -> None:
     begin = (INIT, message(call("Agent")), task_event("task_started", is_backgrounded=False), RESULT)
     assert read(*begin).allowed_silence() == 0.0
     moved = task_event("task_updated", patch={"is_backgrounded": True})
@@ -164,7 +166,7 @@ def test_list_of_background_tasks_replaces_the_known_tasks() -> None:
     assert read(*begin, malformed).allowed_silence() is None
 
 
-def test_ambient_tasks_are_not_waited_for() -> None:
+def test_ambient_task_is_not_open() -> None:
     started = task_event("task_started", ambient=True)
     assert read(INIT, message(), started, RESULT).allowed_silence() == 0.0
 
@@ -215,7 +217,7 @@ def test_quoted_tool_result_does_not_end_a_sub_agent() -> None:
         assert read(*begin, event).allowed_silence() == SUB_AGENT_SILENCE
 
 
-def test_sub_agent_with_task_events_is_tracked_by_them_only() -> None:
+def test_sub_agent_with_task_events_is_open_until_they_report_its_end() -> None:
     begin = (INIT, message(call("Agent")), task_event("task_started"), tool_result("toolu_1"), RESULT)
     late = message(parent="toolu_1")
     assert read(*begin, late).allowed_silence() is None
@@ -242,7 +244,7 @@ def test_wake_up_delay_is_clamped(arguments: dict[str, Any], delay: float) -> No
     assert reader.open_work.take_wake_up() is None
 
 
-def test_wake_up_that_is_due_last_counts_and_can_be_cancelled() -> None:
+def test_latest_of_several_wake_ups_counts_until_it_is_cancelled() -> None:
     long, short = (call("ScheduleWakeup", delaySeconds=seconds) for seconds in (900, 60))
     assert read(INIT, message(long), message(short)).open_work.take_wake_up() == 900 + WAKE_UP_LATENESS
     stop = call("ScheduleWakeup", stop=True)

@@ -1,4 +1,4 @@
-"""The page of a run: no text becomes an element, nothing is loaded, and a call contains its tool's result."""
+"""The HTML page of a run: no text becomes an element, nothing is loaded, and a call contains its result."""
 
 import json
 import re
@@ -33,8 +33,8 @@ ATTRIBUTES = {
 """Attributes of the page: none that runs a script, has a style, or names an address."""
 
 
-class Reader(HTMLParser):
-    """Elements and texts of a page. Fails at an element or attribute that the page does not use."""
+class PageReader(HTMLParser):
+    """Elements and texts of a page. Asserts that each element and attribute is in `TAGS` or `ATTRIBUTES`."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -74,11 +74,11 @@ class Reader(HTMLParser):
         return "".join(self.texts)
 
 
-def read_page(*lines: str, header: PageHeader | None = None) -> Reader:
+def read_page(*lines: str, header: PageHeader | None = None) -> PageReader:
     reader = ItemReader()
     items = [item for line in lines for item in reader.read(line)]
     items += reader.finish(RunUsage())
-    return Reader("".join(page(header or PageHeader("t", "succeeded"), items)))
+    return PageReader("".join(page(header or PageHeader("t", "succeeded"), items)))
 
 
 def message(kind: str, *blocks: Any, **fields: Any) -> str:
@@ -143,7 +143,7 @@ def test_no_text_of_an_agent_becomes_an_element(attack: str) -> None:
             {"type": "result", "subtype": attack, "is_error": True, "result": attack, "errors": [attack]}
         ),
     ]
-    header = PageHeader(attack, attack, attack, ((attack, attack),), ((attack, 5),))
+    header = PageHeader(attack, attack, attack, facts=((attack, attack),), phases=((attack, 5),))
     parsed = read_page(*lines, header=header)
     assert parsed.open == []
     if "<" in attack:
@@ -157,7 +157,7 @@ def test_attribute_values_are_escaped_and_names_checked() -> None:
         element("p", {"a onload": "x"})
 
 
-def test_only_the_page_s_own_style_and_script_are_allowed() -> None:
+def test_policy_allows_only_the_style_and_script_of_the_page() -> None:
     parsed = read_page(answer("x"))
     for kind in ("style", "script"):
         digest = b64encode(sha256(parsed.inline[kind].encode()).digest()).decode()
@@ -205,7 +205,7 @@ def test_results_and_sub_agents_are_nested_in_their_calls() -> None:
     assert parsed.text.index("listing") < parsed.text.index("report") < parsed.text.index("End.")
 
 
-def test_failures_and_changes_are_unfolded() -> None:
+def test_failed_calls_and_changes_of_files_are_unfolded() -> None:
     failed = {"type": "tool_result", "tool_use_id": "a", "content": "no", "is_error": True}
     lines = [call("a", "Bash", {}), message("user", failed), call("b", "Bash", {}), output("b", "yes")]
     reader = ItemReader()
@@ -220,11 +220,19 @@ def test_failures_and_changes_are_unfolded() -> None:
 
 def test_header_shows_facts_phases_and_the_reason_of_a_failure() -> None:
     header = PageHeader(
-        "Run r", "failed", "It broke.", (("cost", "$1"), ("none", "")), (("start", 10), ("run", 990))
+        "Run r",
+        "failed",
+        "It broke.",
+        facts=(("cost", "$1"), ("empty-fact", "")),
+        phases=(("start", 10), ("run", 990)),
     )
-    text = read_page(header=header).text.removeprefix("Run r")  # the element `title`
-    assert "Run rfailedIt broke.cost$1start10 msrun990 ms" in text
-    assert "none" not in text
+    texts = [text for text in read_page(header=header).texts if text.strip()]
+    assert texts[:9] == [
+        *("Run r", "Run r", "failed", "It broke."),  # the first is the element `title`
+        *("cost", "$1", "start", "10 ms", "run"),
+    ]
+    assert texts[9] == "990 ms"
+    assert "empty-fact" not in texts
 
 
 def test_long_page_is_made_of_chunks() -> None:
@@ -235,7 +243,7 @@ def test_long_page_is_made_of_chunks() -> None:
     assert plain.text.count("line") == PLAIN_LINES * 2 + 1
 
 
-def test_long_output_is_cut_in_its_middle_and_the_answer_is_not() -> None:
+def test_long_output_is_cut_in_its_middle_but_a_long_answer_is_not_cut() -> None:
     text = "a" * MAX_PRE_CHARS + "middle" + "b" * MAX_PRE_CHARS
     shown = read_page(call("a", "Bash", {}), output("a", text)).text
     assert f"… {MAX_PRE_CHARS + len('middle'):,} characters left out …" in shown

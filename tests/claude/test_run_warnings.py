@@ -1,4 +1,4 @@
-"""Warnings about runs that succeed: each kind of notice of the CLI, and what is no reason for a warning."""
+"""Warnings about runs that succeed: which events of the Claude CLI cause a warning, and which do not."""
 
 from typing import Any
 
@@ -30,13 +30,13 @@ SUCCESS: Event = {
     "stop_reason": "end_turn",
     "terminal_reason": "completed",
 }
-STARTED: Event = {
+TASK_STARTED: Event = {
     "type": "system",
     "subtype": "task_started",
     "task_id": "t1",
     "description": "watch the build",
 }
-LOST: Event = {
+WRITES_LOST: Event = {
     "type": "system",
     "subtype": "session_writes_lost",
     "error_code": "ENOSPC",
@@ -75,57 +75,66 @@ def warnings_of(*events: Event | str, stderr: str = "", exit_code: int = 0) -> l
 
 UNKNOWN_MODEL = '[claude-code:unrecognized_model] {"model":"glm-4.7","query_source":"sdk"}'
 WARNED: dict[str, tuple[list[Event | str], str, str]] = {
-    "stopped": (
-        [INIT, STARTED, ANSWER, task_ended("stopped"), SUCCESS],
+    "task stopped": (
+        [INIT, TASK_STARTED, ANSWER, task_ended("stopped"), SUCCESS],
         "background_task_stopped",
         "watch the build",
     ),
-    "killed": (
-        [INIT, STARTED, ANSWER, SUCCESS, task_ended("killed")],
+    "task killed": (
+        [INIT, TASK_STARTED, ANSWER, SUCCESS, task_ended("killed")],
         "background_task_stopped",
         "watch the build",
     ),
-    "unfinished": ([INIT, STARTED, ANSWER, SUCCESS], "background_task_unfinished", "watch the build"),
-    "hook": (
+    "task unfinished": (
+        [INIT, TASK_STARTED, ANSWER, SUCCESS],
+        "background_task_unfinished",
+        "watch the build",
+    ),
+    "blocked by a hook": (
         [INIT, blocked(content="Stop: no\n\n\nOriginal prompt: x"), SUCCESS],
         "hook_stopped_run",
         "Stop: no",
     ),
-    "hook, reason": (
+    "blocked by a hook with a reason": (
         [INIT, blocked(content="x", prompt_submit_outcome={"reason": "forbidden"}), SUCCESS],
         "hook_stopped_run",
         "forbidden",
     ),
-    "hook, result": (
+    "stopped by a hook": (
         [INIT, ANSWER, SUCCESS | {"terminal_reason": "hook_stopped"}],
         "hook_stopped_run",
         "a hook",
     ),
-    "MCP failed": (
+    "MCP server failed": (
         [servers("connected", "failed"), ANSWER, SUCCESS],
         "mcp_server_unavailable",
         "server-failed",
     ),
-    "MCP login": ([servers("needs-auth"), ANSWER, SUCCESS], "mcp_server_unavailable", "(needs-auth)"),
-    "model": ([INIT, UNKNOWN_MODEL, ANSWER, SUCCESS], "model_unknown", "glm-4.7"),
-    "empty": ([INIT, ANSWER, SUCCESS | {"result": ""}], "result_empty", "(stop_reason: end_turn)"),
-    "cut": ([INIT, ANSWER, SUCCESS | {"stop_reason": None}], "result_truncated", "null"),
-    "denied": (
+    "MCP server needs a login": (
+        [servers("needs-auth"), ANSWER, SUCCESS],
+        "mcp_server_unavailable",
+        "(needs-auth)",
+    ),
+    "unknown model": ([INIT, UNKNOWN_MODEL, ANSWER, SUCCESS], "model_unknown", "glm-4.7"),
+    "empty result": ([INIT, ANSWER, SUCCESS | {"result": ""}], "result_empty", "(stop_reason: end_turn)"),
+    "result cut off": ([INIT, ANSWER, SUCCESS | {"stop_reason": None}], "result_truncated", "null"),
+    "permission denied": (
         [INIT, ANSWER, SUCCESS | {"permission_denials": [{"tool_name": "mcp__x__y"}]}],
         "permission_denied",
         "mcp__x__y",
     ),
-    "command": (
+    "prompt is a command": (
         [INIT, SUCCESS | {"result": "Unknown slash command: deploy", "duration_api_ms": 0, "num_turns": 0}],
         "prompt_was_command",
         "deploy",
     ),
-    "disk full": ([INIT, ANSWER, SUCCESS, LOST], "session_not_saved", "disk was full"),
+    "disk full": ([INIT, ANSWER, SUCCESS, WRITES_LOST], "session_not_saved", "disk was full"),
 }
+"""The events of a run, the code of its warning, and a part of the warning's text."""
 
 
 @pytest.mark.parametrize("kind", WARNED)
-def test_notice_is_a_warning_with_its_code(kind: str) -> None:
+def test_run_with_an_unusual_event_has_a_warning_with_its_code(kind: str) -> None:
     events, code, text = WARNED[kind]
     (warning,) = warnings_of(*events)
     assert warning.startswith(f"{code}: ")
@@ -133,26 +142,32 @@ def test_notice_is_a_warning_with_its_code(kind: str) -> None:
 
 
 NOT_WARNED: dict[str, list[Event | str]] = {
-    "completed task": [INIT, STARTED, ANSWER, task_ended("completed"), SUCCESS],
+    "completed task": [INIT, TASK_STARTED, ANSWER, task_ended("completed"), SUCCESS],
     "task of an earlier run": [task_ended("stopped", "t0"), INIT, ANSWER, SUCCESS],
     "stopped by the agent": [
         INIT,
-        STARTED,
+        TASK_STARTED,
         stop_call("TaskStop", "task_id"),
         task_ended("stopped"),
         ANSWER,
         SUCCESS,
     ],
-    "killed by the agent": [INIT, STARTED, stop_call("KillShell", "shell_id"), SUCCESS, task_ended("killed")],
-    "agent went on": [INIT, STARTED, task_ended("stopped"), ANSWER, SUCCESS],
-    "ambient task": [INIT, STARTED | {"ambient": True}, ANSWER, SUCCESS],
+    "killed by the agent": [
+        INIT,
+        TASK_STARTED,
+        stop_call("KillShell", "shell_id"),
+        SUCCESS,
+        task_ended("killed"),
+    ],
+    "answer after the task stopped": [INIT, TASK_STARTED, task_ended("stopped"), ANSWER, SUCCESS],
+    "ambient task": [INIT, TASK_STARTED | {"ambient": True}, ANSWER, SUCCESS],
     "pending server": [servers("pending", "connected", "disabled"), ANSWER, SUCCESS],
     "reconnected server": [servers("failed"), ANSWER, SUCCESS, INIT, ANSWER, SUCCESS],
-    "information": [INIT, blocked() | {"prevent_continuation": False}, ANSWER, SUCCESS],
+    "information that blocks nothing": [INIT, blocked() | {"prevent_continuation": False}, ANSWER, SUCCESS],
     "answer like a command": [INIT, ANSWER, SUCCESS | {"result": "Unknown command: x", "duration_api_ms": 0}],
-    "global config lost": [INIT, ANSWER, SUCCESS, LOST | {"lost": ["global_config"]}],
-    "structured": [INIT, ANSWER, SUCCESS | {"result": "", "structured_output": {"a": 1}}],
-    "new event": [
+    "global config lost": [INIT, ANSWER, SUCCESS, WRITES_LOST | {"lost": ["global_config"]}],
+    "structured output": [INIT, ANSWER, SUCCESS | {"result": "", "structured_output": {"a": 1}}],
+    "unknown events": [
         INIT,
         {"type": "system", "subtype": "brand_new", "is_error": True},
         {"type": "x"},
@@ -163,24 +178,24 @@ NOT_WARNED: dict[str, list[Event | str]] = {
 
 
 @pytest.mark.parametrize("kind", NOT_WARNED)
-def test_ordinary_event_is_no_warning(kind: str) -> None:
+def test_run_with_ordinary_events_has_no_warning(kind: str) -> None:
     assert warnings_of(*NOT_WARNED[kind]) == []
 
 
-def test_unknown_model_on_stderr_is_named_once() -> None:
+def test_unknown_model_on_stdout_and_stderr_causes_one_warning() -> None:
     (warning,) = warnings_of(INIT, UNKNOWN_MODEL, ANSWER, SUCCESS, stderr=f"{UNKNOWN_MODEL}\n")
     assert warning.startswith("model_unknown: ")
 
 
 @pytest.mark.parametrize(("code", "text"), [(1, "exit code 1"), (143, "exit code 143 (SIGTERM)")])
-def test_exit_code_after_a_whole_success_is_a_warning(code: int, text: str) -> None:
+def test_exit_code_other_than_0_after_a_success_result_is_a_warning(code: int, text: str) -> None:
     (warning,) = warnings_of(INIT, ANSWER, SUCCESS, exit_code=code)
     assert warning.startswith("exit_code: ")
     assert text in warning
 
 
-def test_session_that_could_not_be_saved_is_not_offered() -> None:
-    wire = wire_of(read(INIT, ANSWER, SUCCESS, LOST))
+def test_session_that_could_not_be_saved_is_not_in_the_result() -> None:
+    wire = wire_of(read(INIT, ANSWER, SUCCESS, WRITES_LOST))
     assert wire["clearSession"] is True
     assert "sessionId" not in wire
     assert "sessionParams" not in wire

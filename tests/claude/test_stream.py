@@ -1,4 +1,4 @@
-"""The reader of the CLI's output: what it finds, what it ignores, and that it accepts any input."""
+"""The reader of the Claude CLI's output: what it finds, what it ignores, and that it accepts any input."""
 
 import json
 from datetime import UTC, datetime
@@ -86,8 +86,9 @@ INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "reques
 SUCCESS = {"type": "result", "subtype": "success", "is_error": False, "session_id": "s", "result": "done"}
 
 
-def assistant(text: str, message: str = "m1", **more: Any) -> dict[str, Any]:
-    body = {"id": message, "model": "used", "content": [{"type": "text", "text": text}], "usage": {}}
+def assistant(text: str, message_id: str = "m1", **more: Any) -> dict[str, Any]:
+    """An event with a message of the agent. The text is also the event's `uuid`."""
+    body = {"id": message_id, "model": "used", "content": [{"type": "text", "text": text}], "usage": {}}
     return {"type": "assistant", "message": body, "parent_tool_use_id": None, "uuid": text, **more}
 
 
@@ -96,7 +97,7 @@ def test_transcript_does_not_depend_on_the_chunks(name: str) -> None:
     stdout, _ = recorded(name)
     whole, pieces = StreamReader(), StreamReader()
     whole.feed(stdout)
-    size = 1 if len(stdout) < 100_000 else 61  # byte by byte, a large recording takes half a minute
+    size = 1 if len(stdout) < 100_000 else 61  # with chunks of 1 byte, a large capture takes half a minute
     for at in range(0, len(stdout), size):
         pieces.feed(stdout[at : at + size])
     assert pieces.finish() == whole.finish()
@@ -120,13 +121,13 @@ def test_dedup_filter_removes_replayed_events(data: st.DataObject) -> None:
     assert [line for line in out.split("\n") if line.startswith("{")] == list(dict.fromkeys(events))
 
 
-def test_dedup_filter_passes_equal_plain_lines_and_all_events_of_a_message() -> None:
+def test_dedup_filter_removes_neither_equal_plain_lines_nor_events_of_one_message() -> None:
     one, two = (json.dumps(assistant(text) | {"uuid": None}) for text in ("one", "two"))
     dedup = LogLineDedupFilter()
     assert dedup.filter(f"{one}\n{two}\n{one}\nplain\nplain\n") == f"{one}\n{two}\nplain\nplain\n"
 
 
-def test_summary_is_the_last_message_if_it_ends_with_the_result() -> None:
+def test_summary_is_the_whole_last_message_if_the_result_is_its_end() -> None:
     transcript = read(
         INIT, assistant("First.", "m1"), assistant("Second.", "m2"), assistant("done", "m2"), SUCCESS
     )
@@ -160,7 +161,7 @@ def test_model_is_that_of_the_last_message_and_a_change_is_reported() -> None:
     assert any("used instead of requested (overloaded)" in str(warning) for warning in transcript.warnings)
 
 
-def test_session_id_of_a_failed_result_alone_is_ignored() -> None:
+def test_session_id_of_a_failed_result_without_other_events_is_ignored() -> None:
     transcript = read(
         {"type": "result", "subtype": "error_during_execution", "is_error": True, "session_id": "requested"}
     )
@@ -236,7 +237,7 @@ def test_error_text_of_the_model_does_not_classify_a_failure() -> None:
         ({"result": "x", "stop_reason": "refusal"}, "invalid_request", FailureClass.REFUSAL),
     ],
 )
-def test_failure_without_a_capture_is_classified(
+def test_failure_that_no_capture_has_is_classified(
     result: dict[str, Any], error: str | None, failure_class: FailureClass
 ) -> None:
     synthetic = [assistant("x", error=error)] if error else []
@@ -256,7 +257,7 @@ def test_any_input_is_read_and_succeeds_only_with_a_success_result(
 
 
 def _ends_with_a_success(raw: bytes) -> bool:
-    """The last of all `init`, main agent messages and results is a result without an error."""
+    """Whether the last of all `init` events, main agent messages and results is a result without an error."""
     deciding = [event for event in _events_of(raw) if _is_deciding(event)]
     last = deciding[-1] if deciding else {}
     failed = last.get("is_error") or str(last.get("subtype") or "").startswith("error")
@@ -270,7 +271,7 @@ def _is_deciding(event: dict[str, Any]) -> bool:
 
 
 def _events_of(raw: bytes) -> list[dict[str, Any]]:
-    """The events of a complete output. `events_on` reads lines with several events; it has its own tests."""
+    """The events of a complete output. Lines that are not JSON are read by `events_on`."""
     return [event for line in raw.split(b"\n") for event in _events_on_line(line)]
 
 
@@ -284,7 +285,7 @@ def _events_on_line(line: bytes) -> list[dict[str, Any]]:
 
 
 def _truncated_event(line: bytes) -> list[dict[str, Any]]:
-    """The beginning of an `init` or of a main agent message also shows that the CLI went on."""
+    """An event that stands for the line, if it is the beginning of an `init` or of a main agent message."""
     if line.startswith(b'{"type":"system","subtype":"init"'):
         return [{"type": "system", "subtype": "init"}]
     of_sub_agent = b'"parent_tool_use_id"' in line and b'"parent_tool_use_id":null' not in line
@@ -298,16 +299,16 @@ def test_mutated_capture_succeeds_only_with_a_success_result(data: st.DataObject
     lines = [line for line in stdout.split(b"\n") if line]
     for _ in range(data.draw(st.integers(0, 4))):
         at = data.draw(st.integers(0, max(len(lines) - 1, 0)))
-        match data.draw(st.sampled_from(("drop", "cut", "twice", "swap", "flip"))):
+        match data.draw(st.sampled_from(("drop", "cut", "repeat", "swap", "change bytes"))):
             case "drop":
                 del lines[at : at + 1]
             case "cut" if lines:
                 lines[at] = lines[at][: data.draw(st.integers(0, len(lines[at])))]
-            case "twice" if lines:
+            case "repeat" if lines:
                 lines.insert(at, lines[at])
             case "swap" if lines:
                 lines[0], lines[at] = lines[at], lines[0]
-            case "flip" if lines and lines[at]:
+            case "change bytes" if lines and lines[at]:
                 position = data.draw(st.integers(0, len(lines[at]) - 1))
                 lines[at] = (
                     lines[at][:position]

@@ -1,4 +1,4 @@
-"""The table of the CLI's texts: each is recognised in every form, and only where the CLI itself wrote it."""
+"""The table of texts of the Claude CLI: each is recognised in every form, but not in a quotation."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ OTHER_TEXTS = [known for known in known_texts() if isinstance(known.text_class, 
 
 
 def example_of(known: KnownText) -> str:
-    """A text as the CLI may print it."""
+    """A text that matches the entry of the table."""
     start, rest = ("Some words: ", known.text[1:]) if known.is_anywhere else ("", known.text)
     return start + rest.replace("<word>", "abc-1").replace("*", "xyz")
 
@@ -36,11 +36,12 @@ def test_text_of_the_table_has_its_class_in_every_form(known: KnownText) -> None
     for form in forms:
         assert class_of_text(form) is known.text_class, form
     assert class_of_text(f"Something was wrong\n{text}") is known.text_class
-    assert known.seen_in in {"API", "cloud", "reported"} or known.seen_in.replace(".", "").isdecimal()
+    is_version = known.seen_in.replace(".", "").isdecimal()
+    assert is_version or known.seen_in in {"API", "cloud", "reported"}
 
 
 @pytest.mark.parametrize("known", OTHER_TEXTS, ids=lambda known: known.text)
-def test_line_of_the_table_has_its_kind(known: KnownText) -> None:
+def test_line_with_a_text_of_the_table_has_its_kind(known: KnownText) -> None:
     assert kind_of_line(example_of(known), list(LineKind)) is known.text_class
 
 
@@ -50,7 +51,7 @@ def test_unknown_text_has_no_class() -> None:
     assert kind_of_line("an unknown line", list(LineKind)) is None
 
 
-def test_text_in_errors_counts_only_in_an_answer_of_the_api() -> None:
+def test_text_in_errors_of_a_result_counts_only_after_api_error() -> None:
     """`errors` of a result may repeat what MCP servers and other programs wrote."""
 
     def class_of(*errors: str) -> FailureClass:

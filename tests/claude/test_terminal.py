@@ -1,4 +1,4 @@
-"""How stdout lines are rendered on a terminal, and that the agent's output cannot control the terminal."""
+"""How lines of the agent's stdout are rendered on a terminal, and that they cannot control the terminal."""
 
 import json
 import re
@@ -20,7 +20,7 @@ ESCAPE = re.compile(r"\x1b\[(?:[1239]|3[1-6])m|\x1b\[0m")
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that control a terminal, except for the tab."""
 PLAIN = Screen()
-COLOURED = Screen(100, styles=True, colours=True)
+COLOURED = Screen(width=100, styles=True, colours=True)
 USAGE = RunUsage(TokenUsage(3412, 17), 0.0123)
 
 
@@ -111,7 +111,7 @@ def test_line_is_rendered_readably(line: str, lines: list[str]) -> None:
         ]),
     ],
 )  # fmt: skip
-def test_run_ends_with_one_line(result: dict[str, Any], lines: list[str]) -> None:
+def test_last_line_of_a_run_has_its_result_tokens_and_cost(result: dict[str, Any], lines: list[str]) -> None:
     assert shown_run(json.dumps(result)) == lines
 
 
@@ -125,11 +125,11 @@ def test_error_that_was_just_shown_is_not_repeated_at_the_end() -> None:
     ]
 
 
-def test_unknown_cost_is_shown() -> None:
+def test_unknown_cost_of_a_run_is_named() -> None:
     assert shown_run(json.dumps(RESULT), usage=RunUsage()) == ["✓ done · cost unknown"]
 
 
-def test_several_turns_have_one_end_and_no_second_session_line() -> None:
+def test_run_of_several_turns_has_one_last_line_and_one_session_line() -> None:
     init = '{"type":"system","subtype":"init","model":"m","session_id":"s"}'
     turn = json.dumps({**RESULT, "result": "Answer.", "duration_ms": 5})
     assert shown_run(init, assistant_line("Answer."), turn, init, assistant_line("More."), turn) == [
@@ -141,17 +141,17 @@ def test_several_turns_have_one_end_and_no_second_session_line() -> None:
     ]
 
 
-def test_output_without_a_result_says_so() -> None:
+def test_end_of_events_without_a_result_is_named() -> None:
     init = '{"type":"system","subtype":"init","model":"m","session_id":"s"}'
     assert shown_run(init) == ["· session s · m", "· the output ends without a result"]
     assert shown_run("no event") == ["▪ no event"]
 
 
-def test_result_stands_under_its_call() -> None:
+def test_tool_result_is_shown_under_its_call() -> None:
     assert shown(tool_call_line({"command": "ls"}), tool_result_line("a")) == ["→ Bash  ls", "    a"]
 
 
-def test_results_of_parallel_calls_name_their_calls() -> None:
+def test_tool_result_that_does_not_follow_its_call_names_the_call() -> None:
     def call(call_id: str) -> str:
         block = {"type": "tool_use", "id": call_id, "name": "Bash", "input": {"command": f"run {call_id}"}}
         return line_of("assistant", block)
@@ -211,7 +211,7 @@ AGENT_STARTED = system_line(
 )
 
 
-def test_start_of_a_task_is_not_shown_beside_its_call() -> None:
+def test_start_of_a_background_task_is_not_shown_in_addition_to_its_call() -> None:
     started = system_line("task_started", task_id="1", tool_use_id="t", task_type="local_bash")
     changed = system_line("background_tasks_changed", tasks=[{"task_id": "1"}])
     lines = [tool_call_line({"command": "make", "run_in_background": True}), changed, started]
@@ -298,7 +298,7 @@ def test_text_that_the_cli_wrote_is_not_repeated_as_the_result(
     assert shown_run(line, result) == [*lines, "✓ done · 3,412 tokens in, 17 out · $0.0123"]
 
 
-def test_background_task_keeps_its_name_to_its_end() -> None:
+def test_end_of_a_background_task_has_the_name_from_its_start() -> None:
     started = {"type": "system", "subtype": "task_started", "task_id": "t", "task_type": "local_bash"}
     ended = {"type": "system", "subtype": "task_notification", "task_id": "t", "status": "completed"}
     assert shown(json.dumps({**started, "description": "sleep 5"}), json.dumps(ended)) == [
@@ -307,13 +307,13 @@ def test_background_task_keeps_its_name_to_its_end() -> None:
     ]
 
 
-def test_colour_does_not_change_the_text() -> None:
+def test_text_is_the_same_with_and_without_colours() -> None:
     for _, line in recorded_lines():
         coloured = [ESCAPE.sub("", text) for text in shown(line, screen=COLOURED)]
-        assert coloured == shown(line, screen=Screen(100))
+        assert coloured == shown(line, screen=Screen(width=100))
 
 
-def test_failures_are_red_and_results_green() -> None:
+def test_failed_results_are_red_and_successful_results_green() -> None:
     red = shown(tool_result_line("no", is_error=True), screen=COLOURED)[-1]
     assert red == "\x1b[31m  ✗ \x1b[0m\x1b[31mno\x1b[0m"
     assert shown_run(json.dumps(RESULT), screen=COLOURED)[0].startswith("\x1b[32m✓ ")
@@ -323,7 +323,7 @@ def test_failures_are_red_and_results_green() -> None:
 
 def test_without_colours_only_bold_and_dim_are_used() -> None:
     for _, line in recorded_lines():
-        for text in shown(line, screen=Screen(100, styles=True)):
+        for text in shown(line, screen=Screen(width=100, styles=True)):
             assert re.search(r"\x1b\[3[0-9]m", text) is None
 
 
@@ -343,7 +343,7 @@ def test_deltas_are_not_shown() -> None:
 
 def test_answer_of_the_agent_is_never_cut() -> None:
     assert len(shown(assistant_line("line\n" * 1000))) == 1000
-    assert len("".join(shown(assistant_line("x" * 100_000), screen=Screen(80)))) > 100_000
+    assert "".join(shown(assistant_line("x" * 100_000), screen=Screen(width=80))).count("x") == 100_000
 
 
 def test_long_output_is_cut_in_the_middle() -> None:
@@ -355,7 +355,7 @@ def test_long_output_is_cut_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize("count", [100, 1_000_000])
-def test_long_output_of_a_failure_shows_its_end(count: int) -> None:
+def test_long_output_of_a_failed_call_is_cut_after_its_first_line(count: int) -> None:
     text = "Exit code 1\n" + "\n".join(f"{number}" for number in range(count))
     lines = [line.strip() for line in shown(tool_result_line(text, is_error=True))[1:]]
     assert lines[0] == "✗ Exit code 1"
@@ -371,11 +371,13 @@ def test_long_line_of_an_output_is_cut_in_its_middle() -> None:
 
 
 def test_wrapped_lines_keep_their_indentation() -> None:
-    lines = shown(assistant_line("word " * 30), screen=Screen(40))
+    lines = shown(assistant_line("word " * 30), screen=Screen(width=40))
     assert all(len(line) <= 40 for line in lines)
     assert lines[0].startswith("● word")
     assert all(line.startswith("  word") and not line.endswith(" ") for line in lines[1:])
-    assert shown(assistant_line("あ" * 30), screen=Screen(22)) == ["● " + "あ" * 10, *["  " + "あ" * 10] * 2]
+    ten_wide = "あ" * 10  # each of these characters takes two columns
+    wrapped = shown(assistant_line(ten_wide * 3), screen=Screen(width=22))
+    assert wrapped == [f"● {ten_wide}", f"  {ten_wide}", f"  {ten_wide}"]
 
 
 @pytest.mark.parametrize(
@@ -386,10 +388,10 @@ def test_wrapped_lines_keep_their_indentation() -> None:
         "\x1bP+q544e\x1b\\",  # makes the terminal write its reply to stdin
         "\x9b31m",  # a colour sequence with an 8-bit start
         "\x1b]52;c;ZWNobyBoaQ==\x07",  # sets the clipboard
-        "harmless\rrm -rf /",
-        "a\x08b\x7fc\x0cd",
-        "\u202egnp.exe",
-        "\U000e0041hidden",
+        "harmless\rrm -rf /",  # overwrites the beginning of the line
+        "a\x08b\x7fc\x0cd",  # backspace, delete and form feed
+        "\u202egnp.exe",  # reverses the direction of the text
+        "\U000e0041hidden",  # an invisible character
     ],
 )
 @pytest.mark.parametrize("screen", [PLAIN, COLOURED])
@@ -418,7 +420,13 @@ def test_control_sequences_are_neutralised(attack: str, screen: Screen) -> None:
         assert "\U000e0041" not in line
 
 
-SCREENS = st.builds(Screen, st.none() | st.integers(1, 120), st.booleans(), st.booleans(), st.booleans())
+SCREENS = st.builds(
+    Screen,
+    width=st.none() | st.integers(1, 120),
+    styles=st.booleans(),
+    colours=st.booleans(),
+    times=st.booleans(),
+)
 
 
 @given(st.lists(ANY_LINE, max_size=5), SCREENS)

@@ -1,4 +1,7 @@
-"""Beginnings of events whose end is missing: recognised with their fields in any order, in both languages."""
+"""Torn lines: the Python and the JavaScript parser recognise the beginning of an event whose end is missing.
+
+The fields of the event may have any order.
+"""
 
 import json
 import random
@@ -33,28 +36,36 @@ def compact(event: dict[str, Any]) -> str:
 
 
 def in_any_order(event: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The event, with its fields and the fields of all objects in it in another order."""
+    """The event with another order of its fields, and of the fields of all objects in it."""
     items = list(event.items())
     random.Random(seed).shuffle(items)  # noqa: S311
     return {key: in_any_order(value, seed) if isinstance(value, dict) else value for key, value in items}
 
 
 def torn_lines() -> list[tuple[str, str]]:
-    """Type and beginning of each event with fields in several orders, cut at three places after its type."""
+    """Type and beginning of each event, with the recorded order of its fields and with two others.
+
+    Each is cut at three places after the field `type`.
+    """
+    reordered = [in_any_order(event, seed) for seed, event in enumerate([*EVENTS, *EVENTS])]
     lines = []
-    for seed, event in enumerate([*EVENTS, *EVENTS, *EVENTS]):
-        line = compact(in_any_order(event, seed) if seed >= len(EVENTS) else event)
-        at_type = line.index(f'"type":"{event["type"]}"') + len(f'"type":"{event["type"]}"')
-        lines += [(event["type"], line[:end]) for end in {at_type, (at_type + len(line)) // 2, len(line) - 1}]
+    for event in [*EVENTS, *reordered]:
+        line, type_field = compact(event), f'"type":"{event["type"]}"'
+        type_end = line.index(type_field) + len(type_field)
+        cuts = {type_end, (type_end + len(line)) // 2, len(line) - 1}
+        lines += [(event["type"], line[:cut]) for cut in cuts]
     return lines
 
 
-def test_torn_event_is_recognised_whatever_the_order_of_its_fields() -> None:
+UNKNOWN_TYPE = ""
+
+
+def test_type_of_a_torn_event_is_found_whatever_the_order_of_its_fields() -> None:
     for kind, line in torn_lines():
         assert torn_event(line.encode()) == kind, line[:200]
 
 
-def test_torn_event_in_any_order_is_shown_as_such_in_both_languages() -> None:
+def test_torn_event_is_not_shown_as_plain_text_by_either_parser() -> None:
     lines = [line for _, line in torn_lines()]
     for line, theirs in zip(lines, parsed_by_javascript(lines), strict=True):
         ours = parse_stdout_line(line, TIMESTAMP)
@@ -67,17 +78,17 @@ def test_torn_event_in_any_order_is_shown_as_such_in_both_languages() -> None:
     [
         ('{"type":"system","subtype":"in', "system"),
         ('{"type":"unheard_of","a":', "unheard_of"),
-        ('{"', ""),
-        ('{"ty', ""),
-        ('{"duration_api', ""),
-        ('{"is_error":', ""),
-        ('{"type":"assist', ""),
-        ('{"type":"', ""),
+        ('{"', UNKNOWN_TYPE),
+        ('{"ty', UNKNOWN_TYPE),
+        ('{"duration_api', UNKNOWN_TYPE),
+        ('{"is_error":', UNKNOWN_TYPE),
+        ('{"type":"assist', UNKNOWN_TYPE),
+        ('{"type":"', UNKNOWN_TYPE),
         ('{"is_error":f', "result"),
         ('{"duration_api_ms":57,"stop_', "result"),
         ('{"session_id":"s","uuid":"u","total_cost_usd":0', "result"),
         ('{"subtype":"success","session_id":"s', "result"),
-        ('{"subtype":"init","session_id":"s', ""),
+        ('{"subtype":"init","session_id":"s', UNKNOWN_TYPE),
         ('{"uuid":"u","type":"assistant","mess', "assistant"),
         ('{"message":{"id":"m","role":"user","content":[{"type":"tool_result","content":"x', "user"),
         (
@@ -85,10 +96,10 @@ def test_torn_event_in_any_order_is_shown_as_such_in_both_languages() -> None:
             "assistant",
         ),
         ('{ "uuid" : "u" , "type" : "user" , "me', "user"),
-        ('{"session_id":"bdb1fdb6-58', ""),
+        ('{"session_id":"bdb1fdb6-58', UNKNOWN_TYPE),
     ],
 )
-def test_beginning_of_an_event_has_its_type(line: str, kind: str) -> None:
+def test_type_of_a_torn_event_is_found_or_unknown(line: str, kind: str) -> None:
     assert torn_type(line) == kind
     assert parsed_by_javascript([line])[0] == as_json(parse_stdout_line(line, TIMESTAMP))
     assert parse_stdout_line(line, TIMESTAMP)[0]["kind"] != "stdout"
@@ -119,7 +130,7 @@ def test_other_broken_json_is_plain_text(line: str) -> None:
 
 
 def test_end_of_a_long_result_is_not_shown_as_raw_json() -> None:
-    """The host shortens a long chunk to its first and its last part."""
+    """The Paperclip host shortens a long chunk to its first and its last part."""
     lines = recorded("13f-200k-result", NEW)[0].decode().split("\n")
     result = next(line for line in lines if '"type":"result"' in line)
     [shown] = parse_stdout_line(result[-16_000:], TIMESTAMP)
@@ -127,7 +138,7 @@ def test_end_of_a_long_result_is_not_shown_as_raw_json() -> None:
     assert parsed_by_javascript([result[-16_000:]])[0] == as_json([shown])
 
 
-def test_torn_message_with_its_fields_in_another_order_is_content() -> None:
+def test_torn_message_counts_as_content_whatever_the_order_of_its_fields() -> None:
     reader = StreamReader()
     reader.feed(b'{"message":{"role":"assistant","content":[{"type":"text","text":"Hel')
     transcript = reader.finish()
@@ -135,7 +146,7 @@ def test_torn_message_with_its_fields_in_another_order_is_content() -> None:
 
 
 @pytest.mark.parametrize("piece", ['{"a":', "{", '"', "\\", '{"message":{"role":', ",", "[]"])
-def test_torn_line_of_megabytes_is_read_quickly(piece: str) -> None:
+def test_torn_line_of_megabytes_is_read_within_a_second(piece: str) -> None:
     began = time.process_time()
     torn_type(("{" + piece * 2_000_000)[:2_000_000])
     assert time.process_time() - began < 1

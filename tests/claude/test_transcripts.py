@@ -1,4 +1,4 @@
-"""The transcripts of recorded runs, as a terminal of 100 columns without colours shows them after the bar.
+"""The transcripts of recorded runs, as a terminal of 100 columns without colours shows them beside the bar.
 
 `UPDATE_TRANSCRIPTS=yes` writes the files in `transcripts/` again. Read the difference before you commit it.
 """
@@ -60,10 +60,10 @@ def assert_equals_file(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), RUNS)
-def test_transcript_of_a_recorded_run_is_as_written(folder: str, name: str) -> None:
+def test_transcript_of_a_recorded_run_equals_its_file(folder: str, name: str) -> None:
     version = "2.1.332" if folder == NEW else "2.1.197"
     assert_equals_file(f"{name}-{version}", transcript(recorded(name, folder)[0]))
 
 
-def test_transcript_of_the_made_up_run_is_as_written() -> None:
+def test_transcript_of_the_made_up_run_equals_its_file() -> None:
     assert_equals_file(MADE_UP, transcript((FOLDER / f"{MADE_UP}.ndjson").read_bytes()))

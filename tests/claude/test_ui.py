@@ -1,4 +1,4 @@
-"""The entries that the host's page shows for a line of stdout: an example of every event of the CLI."""
+"""Entries that Paperclip's page shows for a line of stdout: an example of every event of the Claude CLI."""
 
 import json
 from typing import Any
@@ -271,11 +271,9 @@ SILENT = [
     event("command_lifecycle"),
     event("stream_event", event={"type": "message_start", "message": {}}),
     event("stream_event", event={"type": "content_block_delta", "delta": {"type": "signature_delta"}}),
-    *(event(kind) for kind, subtype in TABLE if kind in {"keep_alive", "api_metrics", "tombstone"}),
-    *(event(kind) for kind, subtype in TABLE if kind in {"attachment", "active_goal", "stream_mode"}),
-    *(event(kind) for kind, subtype in TABLE if kind == "compact_progress"),
-    *(event(kind) for kind, subtype in TABLE if kind in {"control_cancel_request", "control_response"}),
-    *(event(kind) for kind, subtype in TABLE if kind in {"response_length", "transcript_mirror"}),
+    *(event(kind) for kind in ("keep_alive", "api_metrics", "tombstone", "attachment", "active_goal")),
+    *(event(kind) for kind in ("stream_mode", "compact_progress", "control_cancel_request")),
+    *(event(kind) for kind in ("control_response", "response_length", "transcript_mirror")),
     message("assistant", {"type": "text", "text": ""}),
     "",
     "  \t\r\n",
@@ -550,7 +548,7 @@ def test_line_gives_its_entries(line: str, entries: list[dict[str, Any]]) -> Non
     assert parsed(line) == entries
 
 
-def test_every_known_event_has_an_example_with_javascript_parity() -> None:
+def test_every_known_event_has_an_example_with_equal_entries_in_javascript() -> None:
     lines = [*(line for line, _ in LINES), *SILENT, *(line for line, _ in ENTRIES)]
     for line, theirs in zip(lines, parsed_by_javascript(lines), strict=True):
         assert as_json(parse_stdout_line(line, TIMESTAMP)) == theirs
@@ -580,14 +578,12 @@ def test_every_init_and_result_of_a_run_is_shown() -> None:
     assert kinds.count("init") == kinds.count("result") == 2
 
 
-def test_truncated_line_shows_its_beginning_and_describes_its_end() -> None:
-    """The host shortens a long chunk to its beginning (60 % of its limit of 60 KiB) and a part of its end."""
-    spaced = message("assistant", {"type": "text", "text": "word " * 30_000})
-    # as the CLI writes it: without blanks between the fields
-    line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + spaced.split('"text": "')[1]
+def test_beginning_of_a_cut_line_is_shown_and_its_end_is_described() -> None:
+    """The Paperclip host shortens a long chunk to its beginning (here 36 KiB) and a part of its end."""
+    event_fields = json.loads(message("assistant", {"type": "text", "text": "word " * 30_000}))
+    line = json.dumps(event_fields, separators=(",", ":"))  # without blanks, as the CLI writes it
     head, tail = line[: 60 * 1024 * 6 // 10], line[-16_000:]
     [first] = parsed(head)
     assert first["kind"] == "assistant"
     assert first["text"].startswith("word word ")
-    [last] = parsed(tail.replace('": "', '":"'))
-    assert last == entry("system", "a piece of a broken line (15,998 characters)")
+    assert parsed(tail) == [entry("system", "a piece of a broken line (16,000 characters)")]

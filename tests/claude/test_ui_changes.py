@@ -1,4 +1,4 @@
-"""The entries of calls that change files or the list of tasks, and outputs without the CLI's additions."""
+"""Entries of calls that change files or todos, and of tool outputs, without additions of the Claude CLI."""
 
 import json
 from typing import Any
@@ -25,14 +25,14 @@ def output_line(content: Any) -> str:
 
 
 def changes(name: str, tool_input: Any) -> list[tuple[str, str]]:
-    """`changeType` and text of each entry after the call's, which must have the id of the call."""
+    """`changeType` and text of each entry that follows the entry of the call, and that has its id."""
     call, *found = parse_stdout_line(call_line(name, tool_input), TIMESTAMP)
     assert call["kind"] == "tool_call"
     assert all(entry["toolUseId"] == "c1" for entry in found)
     return [(str(entry.get("changeType", entry["kind"])), str(entry["text"])) for entry in found]
 
 
-def test_edit_shows_changed_lines_with_two_lines_around() -> None:
+def test_edit_shows_changed_lines_between_two_lines_of_context() -> None:
     old = "a\nb\nc\nd\ne\nf\ng\n"
     new = "a\nb\nc\nD\ne\nf\ng\n"
     shown = changes("Edit", {"file_path": "/x.py", "old_string": old, "new_string": new})
@@ -120,7 +120,7 @@ def test_todos_are_a_checklist() -> None:
     assert text.endswith(f"\n... {len(todos) * 100 - MAX_TODOS} more")
 
 
-def test_diff_of_a_sub_agent_is_not_prefixed() -> None:
+def test_diff_of_a_sub_agent_has_no_prefix_with_its_name() -> None:
     line = call_line(
         "Write", {"file_path": "f", "content": "a"}, parent_tool_use_id="p", subagent_type="Plan"
     )
@@ -155,7 +155,7 @@ OUTPUTS = [
     ("press ctrl+o to save", "press ctrl+o to save"),
     ("  kept \n", "  kept \n"),
 ]
-"""Outputs of tools, and what is shown of them."""
+"""Outputs of tools, and the text that is shown for each."""
 
 
 @pytest.mark.parametrize(("content", "shown"), OUTPUTS)
@@ -175,7 +175,7 @@ LINES_OF_TEXT = st.lists(st.sampled_from(["a", "b", "c", "", "  x"]) | TEXTS, ma
 PIECES = st.sampled_from(
     [USAGE, AGENT, "<usage>", "</usage>", "<system-reminder>", "\n", " ", "ctrl+o to see"]
 )
-EDITED = st.builds(
+CHANGE_LINES = st.builds(
     lambda name, old, new, flag: call_line(
         name,
         {
@@ -193,11 +193,11 @@ EDITED = st.builds(
     LINES_OF_TEXT,
     st.booleans(),
 )
-OUTPUT = st.lists(PIECES | TEXTS, max_size=8).map("".join).map(output_line)
+OUTPUT_LINES = st.lists(PIECES | TEXTS, max_size=8).map("".join).map(output_line)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(EDITED | OUTPUT, min_size=20, max_size=60))
+@given(st.lists(CHANGE_LINES | OUTPUT_LINES, min_size=20, max_size=60))
 def test_changes_and_outputs_have_parity(lines: list[str]) -> None:
     lines = [*lines, call_line("Edit", {"old_string": "a\n" * 150, "new_string": "b\n" * 150})]
     for line, theirs in zip(lines, parsed_by_javascript(lines), strict=True):
@@ -215,7 +215,7 @@ def test_diff_leaves_as_many_old_as_new_lines_unchanged(old: str, new: str) -> N
 
 
 @given(LINES_OF_TEXT, LINES_OF_TEXT)
-def test_diff_is_a_shortest_one(old: str, new: str) -> None:
+def test_diff_has_as_few_changed_lines_as_possible(old: str, new: str) -> None:
     shown = changes("Edit", {"old_string": old, "new_string": new})[1:]
     old_lines, new_lines = (text.removesuffix("\n").split("\n") if text else [] for text in (old, new))
     # number of lines in the longest common subsequence of the first `row` and the first `column` lines

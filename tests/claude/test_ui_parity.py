@@ -62,7 +62,7 @@ def test_recorded_lines_have_parity() -> None:
 
 
 def test_truncated_recorded_lines_have_parity() -> None:
-    """A killed CLI, or a host that shortens a chunk, truncates lines anywhere."""
+    """A line may be cut anywhere if the CLI is killed, or if the host shortens a chunk."""
     lines = [line for _, line in recorded_lines() if len(line) < 100_000]
     cut = [line[: len(line) * part // 12] for line in lines for part in range(1, 12)]
     cut += [line[len(line) * part // 12 :] for line in lines for part in range(1, 12)]
@@ -92,7 +92,7 @@ def test_every_recorded_line_has_well_formed_entries() -> None:
             assert_well_formed(entry)
 
 
-def test_no_entry_of_a_recorded_run_holds_a_raw_event() -> None:
+def test_no_entry_of_a_recorded_run_contains_an_event_as_json() -> None:
     for name, line in recorded_lines():
         for entry in parsed(line):
             texts = [value for value in entry.values() if isinstance(value, str)]
