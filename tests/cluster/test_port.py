@@ -18,6 +18,7 @@ RBAC = 'jobs.batch is forbidden: User "u" cannot create resource "jobs"'
     ("status", "reason", "message", "retryable", "later", "maybe_done"),
     [
         (None, "Timeout", "", True, True, True),
+        # without a status, it is never known that the request was not done
         (None, UNUSABLE_CREDENTIALS, "", False, False, True),
         (None, PROXY_REFUSED, "", False, False, True),
         (None, "ProxyFailed", "", True, True, True),

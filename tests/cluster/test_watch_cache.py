@@ -1,4 +1,4 @@
-"""The limits of the last known objects: what is present or has departed counts, once."""
+"""The limits of a `WatchCache`: an object counts once, whether it is present or has departed."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -30,20 +30,20 @@ def cache_of(limits: Limits) -> WatchCache[PodSnapshot]:
     )
 
 
-def test_object_that_returns_to_a_full_cache_is_counted() -> None:
+def test_departed_object_that_is_put_again_counts_towards_the_limit() -> None:
     cache = cache_of(Limits(list_bytes=100))
-    cache.put(ONE, 40)
-    cache.put(TWO, 50)
+    cache.put(ONE, size=40)
+    cache.put(TWO, size=50)
     cache.drop(ONE, "missing")
     with pytest.raises(ClusterError, match="more Jobs or Pods than can be watched"):
-        cache.put(ONE, 60)
+        cache.put(ONE, size=60)
 
 
-def test_object_that_returns_has_not_departed_any_more() -> None:
+def test_departed_object_that_is_put_again_is_present() -> None:
     cache = cache_of(Limits())
-    cache.put(ONE, 40)
+    cache.put(ONE, size=40)
     cache.drop(ONE, "missing")
-    cache.put(ONE, 40)
+    cache.put(ONE, size=40)
     assert list(cache.objects_of(ONE.job_uid)) == [(ONE, "present")]
 
 

@@ -80,7 +80,7 @@ def test_form_shows_each_setting_in_one_section() -> None:
     sections = [set(shown_fields({FORM_SECTION: name})) - always for name in SECTIONS if name != EVERYTHING]
     assert set().union(*sections) | always == everything
     assert sum(map(len, sections)) == len(everything - always)
-    assert max(map(len, sections)) <= 20
+    assert max(map(len, sections)) <= 20  # few enough to be read at once
 
 
 @pytest.mark.parametrize(

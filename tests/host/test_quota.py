@@ -19,7 +19,7 @@ USAGE: dict[str, Any] = {
 }
 
 
-def test_windows_have_percent_and_reset_time() -> None:
+def test_quota_windows_have_percent_and_reset_time() -> None:
     reply = quota_reply(USAGE)
     assert reply["ok"] is True
     assert reply["provider"] == "anthropic"
@@ -32,13 +32,13 @@ def test_windows_have_percent_and_reset_time() -> None:
     ]
 
 
-def test_windows_of_disabled_extra_usage_have_no_percent() -> None:
+def test_quota_window_of_disabled_extra_usage_has_no_percent() -> None:
     (window,) = quota_reply({"extra_usage": {"is_enabled": False, "utilization": None}})["windows"]
     assert (window["usedPercent"], window["valueLabel"]) == (None, "not enabled")
 
 
 @pytest.mark.parametrize("seconds", [1767383999, 1767383999.0])
-def test_windows_read_a_reset_time_in_seconds(seconds: float) -> None:
+def test_quota_window_has_a_reset_time_from_seconds(seconds: float) -> None:
     (window,) = quota_reply({"five_hour": {"utilization": 1, "resets_at": seconds}})["windows"]
     assert window["resetsAt"] == "2026-01-02T19:59:59.000Z"
 
@@ -58,7 +58,7 @@ def test_windows_read_a_reset_time_in_seconds(seconds: float) -> None:
         )
     )
 )
-def test_windows_of_any_json_are_valid_or_an_error(body: object) -> None:
+def test_quota_windows_of_any_json_are_valid_or_an_error(body: object) -> None:
     reply = quota_reply(body)
     assert reply["ok"] is bool(reply["windows"])
     assert reply["ok"] or reply["error"]

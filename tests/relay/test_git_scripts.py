@@ -215,7 +215,7 @@ def test_damaged_cache_is_replaced(pod: GitPod, server: GitServer, tmp_path: Pat
     assert cloned(pod)["cached"] is True
 
 
-def test_kept_objects_that_take_long_to_read_leave_time_for_the_clone(pod: GitPod, tmp_path: Path) -> None:
+def test_cache_that_takes_long_to_read_leaves_time_for_the_clone(pod: GitPod, tmp_path: Path) -> None:
     pod.volume = str(tmp_path / "volume")
     cloned(pod)
     slow = tmp_path / "slow"
@@ -243,12 +243,14 @@ def replaced_program(pod: GitPod, name: str, before: str) -> None:
     pod.programs = str(folder)
 
 
-def test_pipe_in_place_of_kept_objects_that_were_examined_takes_little_time(tmp_path: Path, url: str) -> None:
+def test_pipe_that_replaces_the_cache_after_its_check_does_not_block_the_clone(
+    tmp_path: Path, url: str
+) -> None:
     """Another agent of the volume can replace the file at any time."""
     pod = GitPod(tmp_path / "pod", url, volume=str(tmp_path / "volume"))
     cloned(pod)
     pack, calls = tmp_path / "volume" / "key" / "pack", tmp_path / "calls"
-    # the first time is read at the beginning, the second one just before the file is opened
+    # the script calls `date` at its beginning, and again just before it opens the file
     replaced_program(
         pod, "date", f'echo >>{calls}; [ "$(wc -l <{calls})" -ne 2 ] || {{ rm {pack}; mkfifo {pack}; }}'
     )
@@ -256,8 +258,8 @@ def test_pipe_in_place_of_kept_objects_that_were_examined_takes_little_time(tmp_
     assert git("status", "--porcelain", cwd=pod.clone_folder) == ""
 
 
-def test_kept_objects_are_not_written_through_a_link(tmp_path: Path, url: str) -> None:
-    """An agent with another user can make links on the volume, but may not be able to write to the target."""
+def test_cache_is_not_written_through_a_link(tmp_path: Path, url: str) -> None:
+    """An agent of another user can make links on the volume, but may not be able to write to the target."""
     pod = GitPod(tmp_path / "pod", url, volume=str(tmp_path / "volume"))
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -791,7 +793,7 @@ def test_push_ends_if_the_agents_container_never_starts(pod: GitPod) -> None:
 def test_time_limits_use_sigkill_because_programs_may_ignore_sigterm() -> None:
     lines = [line for line in script("git_push.sh").splitlines() if "#" not in line]
     limits = re.findall(r"\btimeout (\S+ \S+) ", "\n".join(lines))
-    assert len(limits) > 5
+    assert len(limits) > 5  # the pattern finds the limits of the script
     assert set(limits) == {"-s KILL"}
     busybox = program("busybox")
     ignoring = f"trap '' TERM; {busybox} timeout -s KILL 1 sleep 30"

@@ -50,7 +50,7 @@ def unpack(top: Path, shell: str, archive: SkillArchive, sha256: str = "") -> tu
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_skills_arrive_as_they_are(tmp_path: Path, shell: str) -> None:
+def test_skills_arrive_unchanged(tmp_path: Path, shell: str) -> None:
     assert unpack(tmp_path, shell, an_archive()) == (0, "")
     skill = tmp_path / "skills" / ".claude" / "skills" / "helper"
     found = {str(p.relative_to(skill)): p.read_bytes() for p in skill.rglob("*") if p.is_file()}

@@ -81,7 +81,7 @@ async def test_jobs_that_cannot_be_listed_are_an_error(run_agent: AgentRunner) -
         ),
     ],
 )
-async def test_job_of_an_earlier_process_that_does_not_fit_blocks_the_run(
+async def test_unfitting_job_of_an_earlier_process_blocks_the_run(
     left: dict[str, Any],
     fields: dict[str, Any],
     code: str,
@@ -96,7 +96,7 @@ async def test_job_of_an_earlier_process_that_does_not_fit_blocks_the_run(
 
 
 @pytest.mark.parametrize("run", ["run-2", "prior-run"])
-async def test_job_of_an_earlier_process_that_fits_is_adopted(
+async def test_fitting_job_of_an_earlier_process_is_adopted(
     run: str, fake_cluster: FakeCluster, run_agent: AgentRunner
 ) -> None:
     await leave_job(fake_cluster)
@@ -107,7 +107,7 @@ async def test_job_of_an_earlier_process_that_fits_is_adopted(
     assert_typescript_adapter_differs("re-attaching to a Job without a Pod fails at once")
 
 
-async def test_job_that_the_server_refuses_is_an_error_with_its_words(run_agent: AgentRunner) -> None:
+async def test_refused_job_is_an_error_with_the_words_of_the_server(run_agent: AgentRunner) -> None:
     result, _ = await run_agent(fault="job_refused")
     assert result.error_code == "k8s_job_create_failed"
     assert "exceeded quota" in (result.error_message or "")

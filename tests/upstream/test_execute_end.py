@@ -43,7 +43,7 @@ async def test_log_that_ends_with_its_container_does_not_delay_the_result(run_ag
     result, host_log = await run_agent()
     assert host_log.stdout == WHOLE
     assert result.error_code is None
-    assert elapsed() < 65
+    assert elapsed() < 65  # the agent works for a minute
 
 
 @pytest.mark.parametrize("second", [20.0, 30.0])
@@ -64,7 +64,7 @@ async def test_silence_after_a_dropped_log_stream_does_not_end_the_run(
     assert_typescript_adapter_differs("the log stream gives up after 50 reconnects")
 
 
-async def test_end_of_a_log_that_was_cut_before_its_result_is_read(
+async def test_result_after_a_cut_of_the_log_stream_is_read(
     fake_cluster: FakeCluster, run_agent: AgentRunner
 ) -> None:
     fake_cluster.pod_script = PodScript(
@@ -106,10 +106,10 @@ async def test_condition_that_never_arrives_does_not_delay_the_result(
 async def test_condition_that_arrives_with_the_end_does_not_delay_the_result(run_agent: AgentRunner) -> None:
     result, _ = await run_agent()
     assert (result.exit_code, result.error_message) == (0, None)
-    assert elapsed() < 65
+    assert elapsed() < 65  # the agent works for a minute
 
 
-async def test_job_that_vanishes_after_the_result_does_not_change_it(
+async def test_deletion_of_the_job_after_the_result_does_not_change_the_result(
     fake_cluster: FakeCluster, run_agent: AgentRunner
 ) -> None:
     fake_cluster.faults.status_delay = 20.0
@@ -152,7 +152,7 @@ async def test_run_that_the_host_has_cancelled_is_stopped() -> None:
             await ctx.signal.wait()
 
 
-async def test_error_of_the_host_cancels_no_run() -> None:
+async def test_error_response_of_the_host_cancels_no_run() -> None:
     api = HostApi(CANCELLED, status=500)
     async with (
         serving(api) as url,

@@ -97,7 +97,7 @@ def test_run_that_printed_only_init_is_described_without_json(stdout: str) -> No
         ("MiniMax-M2.7", f"{INIT}\n{ANSWER}"),
     ],
 )
-def test_run_with_events_of_another_model_names_the_model_and_no_event(model: str, stdout: str) -> None:
+def test_missing_result_is_described_with_the_model_and_without_events(model: str, stdout: str) -> None:
     message = helpers.build_partial_run_error(None, model, stdout)
     assert f"did not produce a result (model: {model})" in message
     for word in ("{", "type", "system", "rate_limit_event", "063ad603", "output_tokens", "thinking"):

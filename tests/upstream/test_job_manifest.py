@@ -95,7 +95,7 @@ def test_job_has_no_deadline_without_a_time_limit() -> None:
 
 
 def test_deadline_of_the_job_includes_all_budgets() -> None:
-    assert job(timeoutSec=300)["spec"]["activeDeadlineSeconds"] > 300
+    assert job(timeoutSec=300)["spec"]["activeDeadlineSeconds"] > 300  # and the budgets before the start
     assert_typescript_adapter_differs("`activeDeadlineSeconds` is `timeoutSec`")
 
 

@@ -62,7 +62,7 @@ def test_session_and_model_come_from_init() -> None:
         (["some raw output", assistant_event(text("JSON output")), "more raw output"], "JSON output"),
     ],
 )
-def test_answer_is_made_of_the_texts_if_there_is_no_result(lines: list[Any], summary: str) -> None:
+def test_summary_consists_of_the_texts_if_there_is_no_result(lines: list[Any], summary: str) -> None:
     found = parse(*lines)
     assert found.summary == summary
     assert found.result is None
@@ -76,7 +76,7 @@ def test_result_has_cost_and_usage() -> None:
     assert (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens) == (100, 200, 50)
 
 
-def test_result_without_a_finite_cost_has_none() -> None:
+def test_result_without_a_finite_cost_has_no_cost() -> None:
     assert parse({"type": "result", "total_cost_usd": None, "result": "Done"}).cost_usd is None
     assert parse('{"type":"result","total_cost_usd":Infinity,"result":"Done"}').cost_usd is None
 

@@ -63,7 +63,7 @@ def test_line_has_these_entries(event: dict[str, Any] | str, entries: list[dict[
     assert shown(event) == entries
 
 
-def test_init_without_a_model_has_an_unknown_one() -> None:
+def test_init_without_a_model_has_an_unknown_model() -> None:
     (entry,) = shown({"type": "system", "subtype": "init"})
     assert (entry["kind"], entry["model"]) == ("init", "unknown")
 

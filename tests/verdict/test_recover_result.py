@@ -1,4 +1,4 @@
-"""A result is used only if it is not overtaken: an `init` event or an answer of the model after it does that.
+"""A result is used only if no `init` event and no answer of the model follows it. Otherwise it is overtaken.
 
 `recover_result` applies this rule to the relay's summary if the log lacks the end of the output.
 """
@@ -52,6 +52,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "tool output": {"type": "user", "message": {"content": []}, "parent_tool_use_id": None},
     "success": {"type": "result", "subtype": "success", "is_error": False, "result": "done", "usage": USAGE},
     "zero turn": {"type": "result", "subtype": "success", "result": "", "num_turns": 0, "usage": {}},
+    # the CLI reports an error of the API as a result of subtype success with is_error
     "failure": {"type": "result", "subtype": "success", "is_error": True, "result": "odd", "usage": USAGE},
 }
 MORE_BYTES = 10_000
@@ -63,13 +64,13 @@ ENDINGS: dict[str, tuple[Ending, str | None]] = {
     # the ending, and the error code that it causes if there is no result
     "exit 0": (Exited(Terminated(0)), None),
     "exit 1": (Exited(Terminated(1)), None),
-    "killed": (Exited(Terminated(137, "OOMKilled")), None),
-    "terminated": (Exited(Terminated(143)), None),
+    "out of memory": (Exited(Terminated(137, "OOMKilled")), None),
+    "SIGTERM": (Exited(Terminated(143)), None),
     "stopped after its result": (StoppedAfterResult(300, Terminated(143)), None),
-    "unknown": (Exited(Terminated(None)), None),
+    "exit unknown": (Exited(Terminated(None)), None),
     "evicted": (Disrupted("pod", "Evicted", ""), "k8s_pod_disrupted"),
     "deleted": (JobGone("watch"), "k8s_job_deleted_externally"),
-    "lost": (PodLost(failures.pod_reattach_failed("gone")), "k8s_pod_reattach_failed"),
+    "Pod lost": (PodLost(failures.pod_reattach_failed("gone")), "k8s_pod_reattach_failed"),
 }
 EVENT_ORDERS = st.lists(st.sampled_from(sorted(EVENTS)), max_size=10)
 
@@ -117,9 +118,9 @@ def test_outcome_follows_the_last_decisive_event_in_any_order_of_events(names: l
     assert wire.get("usage", {}).get("inputTokens") == (3 * turns if has_usage else None)
 
 
-@given(EVENT_ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "killed", "evicted", "deleted")))
+@given(EVENT_ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "out of memory", "evicted", "deleted")))
 @settings(max_examples=400)
-def test_outcome_follows_the_relay_summary_if_the_log_lost_its_tail(
+def test_outcome_follows_the_relay_summary_if_the_log_lacks_the_last_events(
     names: list[str], read_count: int, end: str
 ) -> None:
     """The log lacks the last events; the relay saw all events, and its summary follows the same rule."""
@@ -230,7 +231,7 @@ def test_relay_summary_is_ignored_if_the_log_is_complete() -> None:
 @pytest.mark.parametrize(
     ("relay_subtype", "warning"), [("success", RESULT_FROM_RELAY), (None, RESULT_NOT_LAST)]
 )
-def test_lost_tail_adds_a_warning(relay_subtype: str | None, warning: RunWarning) -> None:
+def test_output_that_the_log_lacks_adds_a_warning(relay_subtype: str | None, warning: RunWarning) -> None:
     names = ["init", "answer"] if relay_subtype else ["init", "answer", "success"]
     error = None if relay_subtype is None else False
     last = "result" if relay_subtype else "answer"
@@ -251,7 +252,7 @@ def test_lost_tail_adds_a_warning(relay_subtype: str | None, warning: RunWarning
 
 
 def test_result_of_the_relay_replaces_the_one_in_the_log_only_if_its_cost_differs() -> None:
-    for total, cost in ((None, 0.1), (0.1, 0.1), (0.3, 0.3)):
+    for relay_cost, cost in ((None, 0.1), (0.1, 0.1), (0.3, 0.3)):
         reader = StreamReader()
         event = EVENTS["success"] | {"total_cost_usd": 0.1}
         reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
@@ -262,14 +263,14 @@ def test_result_of_the_relay_replaces_the_one_in_the_log_only_if_its_cost_differ
             exit_code=0,
             subtype="success",
             is_error=False,
-            cost_usd=total,
+            cost_usd=relay_cost,
         )
         transcript = recover_result(reader.finish(), relay)
         assert transcript.cost_usd == cost
-        assert (RESULT_FROM_RELAY in transcript.warnings) is (total == 0.3)
+        assert (RESULT_FROM_RELAY in transcript.warnings) is (relay_cost == 0.3)
 
 
-def test_lost_result_without_a_subtype_is_recovered() -> None:
+def test_result_of_the_relay_without_a_subtype_is_recovered() -> None:
     relay = RelaySummary(bytes=MORE_BYTES, lines=9, sha256=None, exit_code=0, is_error=False)
     transcript = recover_result(read(["init", "answer"]), relay)
     assert (

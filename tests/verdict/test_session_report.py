@@ -19,7 +19,7 @@ def test_session_that_was_resumed_and_is_kept_gives_no_warning() -> None:
     assert warnings(KEPT, SUMMARY) == []
 
 
-def test_volume_that_the_relay_could_not_use_is_a_warning() -> None:
+def test_volume_that_the_relay_could_not_use_gives_a_warning() -> None:
     assert session_fields(KEPT, TROUBLE)["kept"] is False
     assert session_fields(KEPT, TROUBLE)["whyNotKept"] == TROUBLE.session_trouble
     assert warnings(KEPT, TROUBLE) == [
@@ -27,13 +27,13 @@ def test_volume_that_the_relay_could_not_use_is_a_warning() -> None:
     ]
 
 
-def test_session_that_the_config_does_not_keep_is_no_warning() -> None:
+def test_session_that_the_config_does_not_keep_gives_no_warning() -> None:
     report = SessionReport("none", why_lost="sessionVolume is none")
     assert session_fields(report, None)["whyNotKept"] == "sessionVolume is none"
     assert warnings(report, None) == []
 
 
-def test_session_that_was_not_resumed_is_a_warning() -> None:
+def test_session_that_was_not_resumed_gives_a_warning() -> None:
     assert warnings(SessionReport("shared", why_fresh="the prompt bundle changed"), None) == [
         "session_not_resumed: the host's session was not resumed: the prompt bundle changed"
     ]

@@ -156,7 +156,7 @@ SESSIONS = ("s1", "s2", None)
 def test_orphan_of_same_task_is_adopted_unless_sessions_differ(theirs: str | None, ours: str | None) -> None:
     labels = {RUN_LABEL: "other", TASK_LABEL: "task-1"} | ({SESSION_LABEL: theirs} if theirs else {})
     job = a_job(labels=labels)
-    verdict = judge_slot([job], Claimant("run-1", "task-1", ours))
+    verdict = judge_slot([job], Claimant("run-1", "task-1", session=ours))
     if theirs and ours and theirs != ours:
         assert isinstance(verdict, Blocked)
         assert verdict.failure.code == "k8s_orphan_session_mismatch"
