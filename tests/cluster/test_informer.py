@@ -175,7 +175,7 @@ async def test_pod_missing_from_a_list_has_no_final_state() -> None:
     cluster = ScriptedCluster(POD)
     async with running_informer(cluster) as informer, informer.job_watch(JOB) as job_watch:
         cluster.pods, cluster.read_result = (), None
-        cluster.events.put_nowait(ClusterError(None, "", "away"))
+        cluster.events.put_nowait(ClusterError(None, "", "away"))  # ends the watch, so that a list follows
         known = await known_after(30, job_watch)
         assert (known.pod_gone, known.pod_is_final) == (True, False)
 

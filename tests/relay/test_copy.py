@@ -259,7 +259,7 @@ async def test_folder_in_place_of_the_copy_is_kept(runner: RelayRunner, shared: 
     assert_trouble_reported_once(await runner.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}), 0)
 
 
-def pids_with_open(file: Path) -> list[int]:
+def pids_that_opened(file: Path) -> list[int]:
     """The processes that have this file open."""
     found = []
     for link in map(Path, glob.iglob("/proc/[0-9]*/fd/*")):  # noqa: PTH207  # skips processes that end meanwhile
@@ -280,11 +280,10 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
     env = {relay.OUT: str(shared), relay.COPY_SEC: "1"}
     async with runner.started("sh", "-c", f"cd {runner.folder}; {STEPS_SCRIPT}", env=env) as process:
         await first_bytes(shared)
-        stopped = pids_with_open(shared)
+        stopped = pids_that_opened(shared)
         for pid in stopped:
-            with suppress(
-                ProcessLookupError
-            ):  # a short command of the copying process, which has ended meanwhile
+            # a short command of the copying process may have ended meanwhile
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
         (runner.folder / "two").touch()
         log = await output_of(process)
@@ -299,5 +298,5 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
     assert summary(ended).copied == 4
     assert any(b"ends after 4 bytes" in line for line in ended.stderr)
     assert "in time" in (summary(ended).copy_trouble or "")
-    for pid in set(stopped) & set(pids_with_open(shared)):  # The relay could not end stopped processes.
+    for pid in set(stopped) & set(pids_that_opened(shared)):  # The relay could not end stopped processes.
         os.kill(pid, signal.SIGKILL)

@@ -49,27 +49,27 @@ STATUS = "[paperclip] keepalive — job foo running\n"
     ],
 )
 def test_event_passes_once(chunks: list[str], passed: list[str]) -> None:
-    repeats = LogLineDedupFilter()
-    assert [repeats.filter(chunk) for chunk in chunks] == passed
+    dedup = LogLineDedupFilter()
+    assert [dedup.filter(chunk) for chunk in chunks] == passed
 
 
 def test_last_line_without_newline_passes_if_it_is_new() -> None:
-    repeats = LogLineDedupFilter()
-    assert repeats.filter(answer("m1", "a")[:-1]) == ""
-    assert repeats.flush() == answer("m1", "a")[:-1]
-    repeats.filter(answer("m1", "a")[:-1])
-    assert repeats.flush() == ""
+    dedup = LogLineDedupFilter()
+    assert dedup.filter(answer("m1", "a")[:-1]) == ""
+    assert dedup.flush() == answer("m1", "a")[:-1]
+    dedup.filter(answer("m1", "a")[:-1])
+    assert dedup.flush() == ""
 
 
 def test_repeated_json_that_is_no_event_passes_every_time() -> None:
-    repeats, other = LogLineDedupFilter(), line({"foo": "bar", "baz": 1})
-    assert [repeats.filter(other), repeats.filter(other)] == [other, other]
+    dedup, other = LogLineDedupFilter(), line({"foo": "bar", "baz": 1})
+    assert [dedup.filter(other), dedup.filter(other)] == [other, other]
     assert_typescript_adapter_differs("JSON that is no event passes the filter of repeated lines once")
 
 
 def test_two_events_with_one_message_id_both_pass() -> None:
-    repeats = LogLineDedupFilter()
-    assert repeats.filter(answer("m1", "one") + answer("m1", "two")).count("\n") == 2
+    dedup = LogLineDedupFilter()
+    assert dedup.filter(answer("m1", "one") + answer("m1", "two")).count("\n") == 2
     assert_typescript_adapter_differs("assistant events are told apart by message id")
 
 
@@ -77,12 +77,12 @@ def test_two_events_with_one_message_id_both_pass() -> None:
 def test_chunks_of_bytes_pass_like_text_wherever_they_are_cut(size: int) -> None:
     words = json.dumps({"type": "assistant", "uuid": "u1", "text": "Grüße 🙂"}, ensure_ascii=False)
     log = f"{words}\nnö\n{words}\n→".encode()
-    repeats = LogLineDedupFilter()
-    passed = "".join(repeats.filter(log[at : at + size]) for at in range(0, len(log), size))
-    assert passed + repeats.flush() == f"{words}\nnö\n→"
+    dedup = LogLineDedupFilter()
+    passed = "".join(dedup.filter(log[at : at + size]) for at in range(0, len(log), size))
+    assert passed + dedup.flush() == f"{words}\nnö\n→"
 
 
 def test_character_that_is_cut_at_the_end_of_the_log_is_replaced() -> None:
-    repeats = LogLineDedupFilter()
-    assert repeats.filter("é".encode()[:1]) == ""
-    assert repeats.flush() == "\ufffd"
+    dedup = LogLineDedupFilter()
+    assert dedup.filter("é".encode()[:1]) == ""
+    assert dedup.flush() == "\ufffd"

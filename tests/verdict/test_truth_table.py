@@ -357,7 +357,7 @@ def test_timeout_or_cancellation_after_a_final_result_keeps_its_fields(output: s
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_deleted_job_that_had_finished_is_reported_with_its_ttl(*, finished: bool) -> None:
+def test_deleted_job_is_reported_with_its_ttl_only_if_it_had_finished(*, finished: bool) -> None:
     facts = RunFacts("job", "ns", conditions=(Condition("Complete", "True"),) if finished else ())
     failure = classify_end(
         replace(observe(OUTPUTS["cut short"], JobGone("direct read")), facts=facts), OutcomeInputs(NOW)

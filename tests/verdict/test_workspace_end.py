@@ -49,7 +49,7 @@ def test_agent_without_its_repository_is_reported_with_the_next_step(why: str, s
     assert end.to_wire()["cloned"] is False
 
 
-def test_report_of_another_nonce_says_nothing() -> None:
+def test_report_of_another_nonce_is_ignored() -> None:
     pod = a_pod_after_clone(failed="x")
     assert (describe_clone(pod, "ffffffff"), why_not_cloned(pod, "ffffffff")) == ("", "")
 
