@@ -23,8 +23,8 @@ PROMPT = "PAPERCLIP_RELAY_PROMPT"
 """File that becomes the agent's stdin."""
 OUT = "PAPERCLIP_RELAY_OUT"
 """File on the shared volume for a copy of stdout; empty or not set: no copy. Missing folders are created with
-mode 0700. If POD is set, the first characters of
-that uid are inserted into the file's name, as by `plan.run_log.path_of_pod`."""
+mode 0700. If POD is set, the first characters of that uid are inserted into the file's name, as by
+`plan.run_log.path_of_pod`."""
 STARTED = "PAPERCLIP_RELAY_STARTED"
 """Folder on the shared volume for start marks: when the agent has started, the relay creates an empty file
 there, whose name is the Pod's uid."""
@@ -68,8 +68,8 @@ NOT_ONLY_POD_CODE = 67
 FILES_CHANGED_CODE = 68
 """Exit code of the relay if it did not start the agent because a file on the shared volume was changed."""
 ABOVE_LIMIT = 16 * 1024 * 1024
-"""Upper bound of the bytes above `LIMIT` that the relay copies: 8 MiB, and as
-much again that one pass of the copying loop may add before the limit is checked."""
+"""Upper bound of the bytes above `LIMIT` that the relay copies: 8 MiB, and as much again that one pass of the
+copying loop may add before the limit is checked."""
 COPIES = "volume"
 """Folder in `DIR` with the verified copies, which have the same relative paths as on the shared volume."""
 

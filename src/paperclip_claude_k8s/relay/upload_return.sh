@@ -24,8 +24,8 @@ fail() {
 }
 
 # Waits until the Pod has to end, or until the changes have to be printed again: then `repeat_in` is 0. A host that has the
-# changes deletes the Job. If none takes them, the Pod ends after keep_seconds. A Pod that is being deleted stays for three seconds,
-# so that the host can still open its log.
+# changes deletes the Job. If none takes them, the Pod ends after keep_seconds. A Pod that is being deleted stays for three
+# seconds, so that the host can still open its log.
 wait_for_host() {
   [ -z "$stopped" ] || sleep 3
   while [ -z "$stopped" ] && [ "$keep_seconds" -gt 0 ]; do
