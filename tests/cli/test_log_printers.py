@@ -12,5 +12,5 @@ def test_tail_counts_lines_and_not_carriage_returns(capsysbinary: pytest.Capture
     assert capsysbinary.readouterr().out == b"three\nno newline"
     printer = RawPrinter(LogPart(tail=1))
     printer.print(b"one\n10%\r50%\r100%\n")
-    printer.caught_up()
+    printer.print_held()
     assert capsysbinary.readouterr().out == b"10%\r50%\r100%\n"

@@ -11,7 +11,7 @@ from tests.support.cli_commands import claude_k8s
 
 from paperclip_claude_k8s.cli.command_options import RecoverOptions
 from paperclip_claude_k8s.cli.held_jobs import judge
-from paperclip_claude_k8s.cli.paperclip_server import HOLDS
+from paperclip_claude_k8s.cli.paperclip_server import HOLD_CAUSES
 from paperclip_claude_k8s.cli.recover_command import recover
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import Condition, JobRef, JobSnapshot
@@ -157,7 +157,7 @@ async def test_unusable_server_or_proxy_url_is_reported_without_its_password(url
     assert "hunter2" not in out + err
 
 
-@pytest.mark.parametrize("cause", sorted(HOLDS))
+@pytest.mark.parametrize("cause", sorted(HOLD_CAUSES))
 def test_task_is_found_for_each_cause_of_a_hold(
     cause: str, server: _Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

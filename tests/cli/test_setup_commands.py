@@ -11,7 +11,7 @@ from tests.support.cli_commands import CommandRunner
 
 from paperclip_claude_k8s.cli import config_command
 from paperclip_claude_k8s.cli.formats import Format
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_place
+from paperclip_claude_k8s.cli.kubeconfig_choice import check_namespace_and_image
 from paperclip_claude_k8s.cli.node_shim import node_shim
 from paperclip_claude_k8s.cli.object_names import check_account, check_namespace, check_size
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config
@@ -175,8 +175,8 @@ def test_options_without_effect_on_the_development_cluster_are_refused(
     namespace: str | None, image: str | None, message: str
 ) -> None:
     with pytest.raises(OptionsInvalid, match=message):
-        check_place(namespace, image, devcluster=True)
-    check_place("paperclip", None, devcluster=True)
+        check_namespace_and_image(namespace, image, devcluster=True)
+    check_namespace_and_image("paperclip", None, devcluster=True)
 
 
 def test_options_with_names_and_sizes_illegal_in_kubernetes_are_refused() -> None:

@@ -18,20 +18,21 @@ from paperclip_claude_k8s.claude.rendering.items import Item
 from paperclip_claude_k8s.claude.rendering.terminal_lines import Screen, terminal_lines
 
 BAR = "│ "
-"""Before each line of the agent's output."""
+"""Stands before each line of the agent's output."""
 MAX_TEXT_BYTES = 16 * 1024
 """Largest number of bytes shown of a line on stderr, or of a line on stdout that is too long for an event."""
 _ESCAPES = re.compile("\x1b\\[[0-9]*m")
 _USAGE_MARKERS = tuple(
     b'"%s":%s"%s"' % (key, blank, value)
-    for blank in (b"", b" ")  # the CLI writes no blank
+    for blank in (b"", b" ")  # after the colon; the Claude CLI writes none, other programs do
     for key, value in ((b"type", b"assistant"), (b"type", b"result"), (b"subtype", b"init"))
 )
 """Tokens and cost are read only from lines that contain one of these texts.
 
 Text in a JSON string never matches, because its quotes are escaped.
 """
-_CONTEXT_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_CONTEXT_TOKEN_KEYS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""Keys of a request's usage. The sum of their values is the number of tokens in the context."""
 
 
 class AgentOutput:
@@ -41,7 +42,7 @@ class AgentOutput:
         self.context_tokens = 0
         """Input tokens of the main agent's latest request, which contains the whole context."""
         self.activity = ""
-        """The first line of the item that was shown last, except for results of calls."""
+        """First line of the item that was shown last. Results of tool calls do not count as items here."""
         self._usage = UsageTracker()
         self._answers = AnswerUsage()
         self._reader = ItemReader()
@@ -50,7 +51,7 @@ class AgentOutput:
     def total_tokens(self) -> int:
         """Input and output tokens of all requests of this run so far.
 
-        The output tokens of an answer that is not finished are those that the CLI has reported so far.
+        The output tokens of an answer that is not finished are those that the Claude CLI has reported so far.
         """
         reported = replace(self._usage.reported, unfinished=self._answers.total)
         usage = reported.for_run(resumed=None).usage
@@ -77,17 +78,17 @@ class AgentOutput:
                     if get_text(event, "parent_tool_use_id"):
                         continue  # a sub-agent has a context of its own
                     usage = get_object(get_object(event, "message"), "usage")
-                    tokens = sum(count(usage, name) for name in _CONTEXT_TOKENS)
+                    tokens = sum(count(usage, name) for name in _CONTEXT_TOKEN_KEYS)
                     self.context_tokens = tokens or self.context_tokens
 
     def skip(self, line: bytes) -> None:
-        """Read a line of stdout that was shown before, because later lines refer to it."""
+        """Read a line of stdout without showing it, because later lines refer to it."""
         self._reader.read(_text_of(line))
 
     def shown(self, lines: Iterable[bytes], screen: Screen, *, now: str = "") -> str:
         """The text to show for lines of stdout.
 
-        `now`: the present time in ISO 8601 if the lines have just arrived; "" for times of their own.
+        `now`: the time in ISO 8601 that all these lines get; "": each line gets the time of its event.
         """
         items = (item for line in lines for item in self._reader.read(_text_of(line)))
         return self._show_items(items, screen, now)
@@ -96,7 +97,7 @@ class AgentOutput:
         return self._show_items((Item("error", _beginning(line)) for line in lines), screen, now)
 
     def shown_end(self, screen: Screen, *, resumed: bool | None, now: str = "") -> str:
-        """The lines that show how the agent ended.
+        """The lines that show how the agent ended. Another agent's output may follow.
 
         `resumed`: whether the run resumed an earlier session; None if unknown.
         """
@@ -115,7 +116,7 @@ class AgentOutput:
 
 
 def screen_of(console: Console, *, times: bool) -> Screen:
-    """How the agent's output is written to the console: wrapped and painted if it is a terminal."""
+    """How the agent's output is written to the console: wrapped and coloured on a terminal."""
     if not console.is_terminal:
         return Screen(times=times)
     styles = console.color_system is not None
@@ -124,7 +125,7 @@ def screen_of(console: Console, *, times: bool) -> Screen:
 
 
 def with_bars(lines: str) -> str:
-    """Lines of the agent as a text file shows them: neutral and with a bar, without a newline at the end."""
+    """Lines of the agent for a text file: each with a bar, no control characters, no newline at the end."""
     return "\n".join(f"{BAR}{line}" for line in neutral(lines).removesuffix("\n").split("\n"))
 
 

@@ -38,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cluster_app = typer.Typer(
+devcluster_app = typer.Typer(
     help="A development cluster that keeps running in the background.", no_args_is_help=True
 )
 volumes_app = typer.Typer(
@@ -226,10 +226,10 @@ def logs(options: LogsOptions) -> int:
     return implementation.logs(options)
 
 
-app.add_typer(cluster_app, name="devcluster")
+app.add_typer(devcluster_app, name="devcluster")
 
 
-@cluster_app.command()
+@devcluster_app.command()
 def up(claude: Claude = None) -> None:
     """Start the cluster unless it is running; `--devcluster` uses it from then on."""
     from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415
@@ -237,7 +237,7 @@ def up(claude: Claude = None) -> None:
     raise typer.Exit(devcluster_commands.up(claude))
 
 
-@cluster_app.command()
+@devcluster_app.command()
 def down() -> None:
     """Stop the cluster and delete everything in it."""
     from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415
@@ -245,7 +245,7 @@ def down() -> None:
     raise typer.Exit(devcluster_commands.down())
 
 
-@cluster_app.command()
+@devcluster_app.command()
 def status() -> None:
     """Print whether the cluster is up. Exit code 0: up. 1: down."""
     from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415
@@ -253,7 +253,7 @@ def status() -> None:
     raise typer.Exit(devcluster_commands.status())
 
 
-@cluster_app.command(hidden=True)
+@devcluster_app.command(hidden=True)
 def serve(claude: Claude = None) -> None:
     """Run the cluster in the foreground (used by `up`)."""
     from paperclip_claude_k8s.cli import devcluster_commands  # noqa: PLC0415

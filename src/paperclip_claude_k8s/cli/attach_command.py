@@ -42,7 +42,7 @@ PROGRESS_INTERVAL = 15.0
 
 
 def attach(options: AttachOptions) -> int:
-    """Show the run until it ends or the person leaves. Exit code 0: the run succeeded. 1: it did not."""
+    """Show the run until it ends or a signal arrives. Exit code 0: the run succeeded. 1: it did not."""
     verdicts = list[Verdict]()
 
     async def work() -> Reply:
@@ -54,12 +54,12 @@ def attach(options: AttachOptions) -> int:
             verdicts.append(verdict)
         return {}
 
-    reply = run_to_reply(work, CallProgress())
+    error_reply = run_to_reply(work, CallProgress())
     if SIGNAL_HANDLER.received is not None:
         _print_detached(options.run)
         reraise_signal(SIGNAL_HANDLER.received)
-    if reply:
-        return print_failure(reply)
+    if error_reply:
+        return print_failure(error_reply)
     return DONE if verdicts[0].succeeded else FAILED
 
 
@@ -100,7 +100,7 @@ async def _show_recorded(record: Record, part: LogPart, live: LiveView) -> Verdi
         with files.try_lock() as locked:
             pass
         if locked:  # no process of this machine works on the run
-            return await _show_left_run(record, part, live, watched)
+            return await _show_run_without_process(record, part, live, watched)
         watched.show_new()
         live.writer.release()
         check_writable(live)
@@ -111,7 +111,9 @@ async def _show_recorded(record: Record, part: LogPart, live: LiveView) -> Verdi
     return Verdict.of_reply(record.outcome)
 
 
-async def _show_left_run(record: Record, part: LogPart, live: LiveView, watched: WatchedFiles) -> Verdict:
+async def _show_run_without_process(
+    record: Record, part: LogPart, live: LiveView, watched: WatchedFiles
+) -> Verdict:
     """Show a run that was started here and that no process works on now. Raises `Stop`."""
     resume = f"`claude-k8s run --run-id {record.run_id}`"
     if record.phase != "polling":
@@ -150,7 +152,7 @@ class JobView:
         return verdict or Verdict(f"Run {run_id_of(job)} goes on", succeeded=False)
 
     def _receive(self, stream: Literal["stdout", "stderr"], block: bytes, written: datetime | None) -> None:
-        new = self._since.new(block, written) if stream == "stdout" else block
+        new = self._since.shown_part(block, written) if stream == "stdout" else block
         self._live.show_agent_output(stream, block, new)
         check_writable(self._live)
 
@@ -168,7 +170,7 @@ class JobView:
 def check_writable(live: LiveView) -> None:
     """Raises `StdoutUnwritable` if the view could not be written.
 
-    The reason is written to stderr, unless the reader of stdout has ended.
+    The reason is written to stderr, unless the reader of stdout has closed the pipe.
     """
     if live.writer.error is not None:
         closed = isinstance(live.writer.error, BrokenPipeError)
@@ -184,7 +186,7 @@ async def _show_progress(live: LiveView) -> None:
 
 
 async def _with_progress(live: LiveView, work: Coroutine[Any, Any, Verdict]) -> Verdict:
-    """The verdict of `work`; progress lines are printed meanwhile. An error of `work` is raised ungrouped."""
+    """The verdict of `work`; progress lines are printed meanwhile. Raises what `work` raises, in no group."""
     async with asyncio.TaskGroup() as group:
         showing = group.create_task(_show_progress(live))
         outcome = await exception_as_value(work)

@@ -25,7 +25,7 @@ from paperclip_claude_k8s.run.cancel_job import cancel_job, wait_until_stopped
 
 
 def cancel(options: CancelOptions) -> int:
-    """Cancel the run and print its reply. Exit code 0 if the run was cancelled.
+    """Cancel the run and print a reply. Exit code 0 if the run was cancelled.
 
     For a run that was started here, the request is written to the state folder, where the process that works
     on the run finds the request. If no process works on the run, the call of `run` below takes the run's lock
@@ -44,7 +44,7 @@ def cancel(options: CancelOptions) -> int:
         progress.state = state = State(state_folder(os.environ))
         if record.outcome is None:
             state.request_cancel(record.run_id)
-        return {}
+        return {}  # no reply yet: the call of `run` below prints one
 
     reply = run_to_reply(work, progress)
     if not reply:
@@ -71,22 +71,22 @@ def _run_options(options: CancelOptions, run_id: str) -> RunOptions:
 async def _cancel_on_cluster(options: CancelOptions) -> Reply:
     """Cancel a run by its Job. Raises `Stop`."""
     async with job_on_cluster(options) as (ports, job):
-        about = _about(job)
+        fields = _fields_of(job)
         if job.finished is not None:
             end = f"its Job {job.ref} has ended ({job.finished.type}), so there is nothing to cancel"
-            raise Stop("task_failed", f"run {run_id_of(job)} cannot be cancelled: {end}", **about)
+            raise Stop("task_failed", f"run {run_id_of(job)} cannot be cancelled: {end}", **fields)
         holder = await holder_of_job(job, ports)
         if not await cancel_job(job.ref, person(), ports.cluster):
-            raise Stop("task_failed", f"Job {job.ref} ended before it could be cancelled", **about)
-        stopped = await _is_stopped(job, ports, options.timeout)
+            raise Stop("task_failed", f"Job {job.ref} ended before it could be cancelled", **fields)
+        stopped = await _stops_within(job, ports, options.timeout)
         detail = "the agent has stopped" if stopped else f"the agent still works after {options.timeout:g}s"
         report = (
             f"{holder.text} reports the run as cancelled" if holder.works else "no process works on the run"
         )
-        return {**about, "status": "cancelled", "agent_stopped": stopped, "detail": f"{detail}; {report}"}
+        return {**fields, "status": "cancelled", "agent_stopped": stopped, "detail": f"{detail}; {report}"}
 
 
-async def _is_stopped(job: JobSnapshot, ports: Ports, seconds: float) -> bool:
+async def _stops_within(job: JobSnapshot, ports: Ports, seconds: float) -> bool:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await wait_until_stopped(job.ref, ports.cluster)
@@ -94,7 +94,7 @@ async def _is_stopped(job: JobSnapshot, ports: Ports, seconds: float) -> bool:
     return False
 
 
-def _about(job: JobSnapshot) -> dict[str, Any]:
+def _fields_of(job: JobSnapshot) -> dict[str, Any]:
     agent = job.labels.get(labels.AGENT_LABEL)
     return {"run_id": run_id_of(job), "agent": agent, "job": job.ref.name, "namespace": job.ref.namespace}
 

@@ -15,7 +15,11 @@ from paperclip_claude_k8s.cli.command_options import CheckOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.formats import is_terminal
 from paperclip_claude_k8s.cli.grants import grants, with_grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
+from paperclip_claude_k8s.cli.kubeconfig_choice import (
+    check_cluster_options,
+    check_namespace_and_image,
+    chosen_kubeconfig,
+)
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
 from paperclip_claude_k8s.cli.text_tables import drawn
 from paperclip_claude_k8s.host.checkup import Check, Checkup
@@ -36,6 +40,7 @@ def check(options: CheckOptions) -> int:
         reply = {"status": "fail", "error": "usage", "detail": str(error)}
         return print_reply(reply, USAGE, options.output_format)
     if not options.quiet and options.output_format is None and not is_terminal():
+        # stdout gets JSON, without the table
         show(checkup, Console(stderr=True, highlight=False))
     code = FAILED if checkup.status == "fail" else DONE
     draw = partial(show, checkup)
@@ -43,7 +48,7 @@ def check(options: CheckOptions) -> int:
 
 
 async def _test_environment(options: CheckOptions) -> Checkup:
-    check_place(options.namespace, options.image, devcluster=options.devcluster)
+    check_namespace_and_image(options.namespace, options.image, devcluster=options.devcluster)
     chosen = chosen_kubeconfig(options.kubeconfig, options.config, devcluster=options.devcluster)
     overrides = {
         "kubeconfig": chosen,

@@ -6,7 +6,11 @@ from contextlib import asynccontextmanager
 
 from paperclip_claude_k8s.cli.command_options import ClusterOptions
 from paperclip_claude_k8s.cli.grants import grants, with_grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
+from paperclip_claude_k8s.cli.kubeconfig_choice import (
+    check_cluster_options,
+    check_namespace_and_image,
+    chosen_kubeconfig,
+)
 from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.runs.replies import Stop, cluster_unreachable
 from paperclip_claude_k8s.cluster import labels
@@ -18,14 +22,14 @@ from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.prepare import job_namespace
 
 ALL_NAMESPACES = ""
-"""In place of a namespace in calls that list objects."""
+"""Stands for all namespaces in calls that list objects."""
 
 
 @asynccontextmanager
 async def chosen_cluster(
     options: ClusterOptions, journal: RunJournal | None = None
 ) -> AsyncIterator[tuple[str, Ports] | None]:
-    """The namespace and a connection, for the block; None if the development cluster is not running.
+    """The namespace and a connection, for the block; None if --devcluster is given and no such cluster runs.
 
     Raises:
         Stop: an option or the policy does not allow this cluster.
@@ -33,7 +37,7 @@ async def chosen_cluster(
     """
     chosen = chosen_kubeconfig(options.kubeconfig, None, devcluster=options.devcluster)
     typed = options.kubeconfig_from_option
-    check_place(options.namespace, devcluster=options.devcluster)
+    check_namespace_and_image(options.namespace, devcluster=options.devcluster)
     check_cluster_options(chosen, options.context, devcluster=options.devcluster, typed=typed)
     settings = {"kubeconfig": chosen, "kubeContext": options.context, "namespace": options.namespace}
     config = running_cluster_settings(settings, devcluster=options.devcluster)
@@ -64,7 +68,9 @@ def names_cluster(options: ClusterOptions) -> bool:
 async def jobs_of_adapter(
     options: ClusterOptions, *, all_namespaces: bool = False
 ) -> tuple[str | None, tuple[JobSnapshot, ...]]:
-    """The namespace, and the adapter's Jobs in it. A development cluster that is not running has none.
+    """The namespace, and the adapter's Jobs in it or in all namespaces.
+
+    A development cluster that is not running has no Jobs.
 
     Raises:
         Stop: the Jobs could not be listed.
@@ -80,9 +86,12 @@ async def jobs_of_adapter(
         raise cluster_stop("cannot list the Jobs", error) from None
 
 
-def cluster_stop(what: str, error: ClusterError, run_id: str | None = None) -> Stop:
-    """The `Stop` of a command that failed to do `what`, because the API server does not answer or refuses."""
-    about = {"run_id": run_id} if run_id is not None else {}
+def cluster_stop(problem: str, error: ClusterError, run_id: str | None = None) -> Stop:
+    """The `Stop` of a command whose API server refuses or does not answer.
+
+    `problem`: beginning of the message, such as "cannot list the Jobs".
+    """
+    fields = {"run_id": run_id} if run_id is not None else {}
     if error.no_response or error.foreign:
-        return cluster_unreachable(f"{what}: {error}", **about)
-    return Stop("task_failed", f"{what}: {error}", **about)
+        return cluster_unreachable(f"{problem}: {error}", **fields)
+    return Stop("task_failed", f"{problem}: {error}", **fields)

@@ -139,7 +139,7 @@ class RunOptions:
     quiet: Quiet = False
     times: Times = False
     kubeconfig_from_option: bool = False
-    """`--kubeconfig` was typed, so it replaces the kubeconfig in a run's record. KUBECONFIG never does."""
+    """Whether `--kubeconfig` was typed. Unlike KUBECONFIG, it replaces the kubeconfig in a run's record."""
     expects_cancelled: bool = False
     """True for `cancel`: exit code 0 means that the run was cancelled."""
 
@@ -168,6 +168,7 @@ QUERY_OPTIONS = (
     "quiet",
     "times",
 )
+"""Fields of `RunOptions` that are options of `query`."""
 SPAWN_OPTIONS = (
     "prompt",
     "prompt_file",
@@ -183,7 +184,7 @@ SPAWN_OPTIONS = (
     "session",
     "config",
 )
-"""Fields of `RunOptions` that `query` and `spawn` have as options."""
+"""Fields of `RunOptions` that are options of `spawn`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ class CheckOptions:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table on stderr.")] = False
     output_format: OutputFormat = None
     kubeconfig_from_option: bool = False
-    """`--kubeconfig` was typed; it does not come from KUBECONFIG."""
+    """Whether `--kubeconfig` was typed. False if the value comes from KUBECONFIG."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ Options = TypeVar("Options")
 def takes_options(
     options: type[Options], names: tuple[str, ...] = (), required: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
-    """Turn a function, which takes options and returns an exit code, into a typer command.
+    """A decorator that turns a function, which takes options and returns an exit code, into a typer command.
 
     `names`: the fields that are options of this command; all if empty. `required`: the options that must be
     given.
@@ -29,6 +29,7 @@ def takes_options(
             annotation=hints[field.name],
         )
         for field in fields(options)  # type: ignore[arg-type]  # a dataclass
+        # only fields whose type is `Annotated` are options
         if (field.name in names or not names) and hasattr(hints[field.name], "__metadata__")
     ]
 

@@ -1,4 +1,4 @@
-"""`claude-k8s config`: begin a file for `--config`, and check one without a cluster."""
+"""`claude-k8s config`: write a template of a file for `--config`, or check such a file without a cluster."""
 
 import os
 import textwrap
@@ -83,7 +83,7 @@ def check(options: ConfigCheckOptions) -> int:
         settings = merge_config(options.file, {})
     except OptionsInvalid as invalid:
         return print_reply(failure("usage", str(invalid)), USAGE, options.output_format)
-    warnings = [f"unknown setting {key}" for key in describe_unknown_keys(_without_gate(settings))]
+    warnings = [f"unknown setting {key}" for key in describe_unknown_keys(_without_quota_gate(settings))]
     errors = list(_errors(settings))
     errors += warnings if options.strict else []
     reply: Reply = {
@@ -97,7 +97,7 @@ def check(options: ConfigCheckOptions) -> int:
     return print_reply(reply, FAILED if errors else DONE, options.output_format, partial(_text, reply))
 
 
-def _without_gate(settings: dict[str, object]) -> dict[str, object]:
+def _without_quota_gate(settings: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in settings.items() if key not in quota_gate.URL_KEYS}
 
 
@@ -108,7 +108,7 @@ def _errors(settings: dict[str, object]) -> Iterator[str]:
     except Stop as stop:
         yield stop.detail
     try:
-        config = AdapterConfig.read(_without_gate(settings))
+        config = AdapterConfig.read(_without_quota_gate(settings))
     except ConfigInvalid as invalid:
         yield str(invalid)
         return

@@ -53,23 +53,23 @@ async def _describe(options: DescribeOptions) -> Reply:
     journal = OutputJournal(lambda *_: None)
     if record is None:
         async with job_on_cluster(options, journal) as (ports, job):
-            return await _of_job(job, ports, journal, None)
+            return await _reply_from_job(job, ports, journal, None)
     try:
         async with job_of_record(record, journal) as (ports, found):
             if found is not None:
-                return await _of_job(found, ports, journal, record)
+                return await _reply_from_job(found, ports, journal, record)
     except Stop as stop:
-        return {**_of_record(record), "cluster": stop.detail}
-    return _of_record(record)
+        return {**_reply_from_record(record), "cluster": stop.detail}
+    return _reply_from_record(record)
 
 
-def _of_record(record: Record) -> Reply:
+def _reply_from_record(record: Record) -> Reply:
     """What the record alone shows of a run."""
     agent = record.request["agent"].get("id")
     outcome = record.outcome or {}
     usage = get_object(get_object(dict(outcome), "result"), "usage")
     verdict = Verdict.of_reply(outcome) if outcome else None
-    about = {
+    known = {
         "run_id": record.run_id,
         "state": record.status.capitalize(),
         "agent": agent,
@@ -84,10 +84,12 @@ def _of_record(record: Record) -> Reply:
     }
     has_result = bool(outcome)
     commands = next_commands(record.run_id, ended=has_result, may_continue=not has_result, is_held=False)
-    return {**about, "next": commands}
+    return {**known, "next": commands}
 
 
-async def _of_job(job: JobSnapshot, ports: Ports, journal: OutputJournal, record: Record | None) -> Reply:
+async def _reply_from_job(
+    job: JobSnapshot, ports: Ports, journal: OutputJournal, record: Record | None
+) -> Reply:
     """What the cluster, and the record if there is one, show of a run. Raises `ClusterError`."""
     pods = (await ports.cluster.list_pods(job.ref.namespace, labels.ALL_OURS)).items
     row = row_of(job, pods, utc_now())
@@ -96,7 +98,7 @@ async def _of_job(job: JobSnapshot, ports: Ports, journal: OutputJournal, record
     holder = await holder_of_job(job, ports)
     verdict = _verdict(job, followed, record)
     ended = verdict is not None or job.finished is not None
-    known = _of_record(record) if record is not None else {}
+    known = _reply_from_record(record) if record is not None else {}
     return {
         **known,
         **row,
@@ -114,6 +116,10 @@ async def _of_job(job: JobSnapshot, ports: Ports, journal: OutputJournal, record
 
 
 def _verdict(job: JobSnapshot, followed: FollowedJob, record: Record | None) -> Verdict | None:
+    """The verdict of the record, else of the host's annotation on the Job, else of Job and output.
+
+    If Job and output show the annotation's error, their verdict is used, because it has a message, too.
+    """
     if record is not None and record.outcome is not None:
         return Verdict.of_reply(record.outcome)
     judged = verdict_of(job, followed)

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cli.job_rows import age
 from paperclip_claude_k8s.cli.text_tables import Column, facts, table, table_with_text, wrapped
 
 INDENT = "  "
-"""Before the lines of a section."""
+"""Stands before each line of a section."""
 _PHASES = {
     "created": "Job created",
     "pod_created": "Pod created",
@@ -50,30 +50,30 @@ def description_text(reply: Mapping[str, Any], now: datetime, width: int | None,
 
 
 def _sections(reply: Mapping[str, Any], now: datetime, width: int | None) -> Iterator[str]:
-    inner = width - len(INDENT) if width is not None else None
+    text_width = width - len(INDENT) if width is not None else None
     yield facts(_head(reply, now), width)
     if phases := reply.get("phases"):
         yield f"Phases\n{_indented(facts(_phase_rows(phases)))}"
     if containers := reply.get("containers"):
         yield f"Containers\n{_indented(table(containers, _CONTAINERS, Format.TEXT, width=None))}"
     if conditions := reply.get("conditions"):
-        yield f"Conditions\n{_indented(table_with_text(conditions, _CONDITIONS, _MESSAGE, width=inner))}"
+        yield f"Conditions\n{_indented(table_with_text(conditions, _CONDITIONS, _MESSAGE, width=text_width))}"
     if reply.get("phases"):
         events, columns = reply.get("events") or [], _event_columns(reply, now)
-        listed = table_with_text(events, columns, _MESSAGE, width=inner) if events else "none"
+        listed = table_with_text(events, columns, _MESSAGE, width=text_width) if events else "none"
         yield f"Events\n{_indented(listed)}"
     if usage := reply.get("usage"):
         yield f"Usage\n{_indented(facts(_usage_rows(usage)))}"
     if verdict := reply.get("verdict"):
-        yield f"Verdict\n{_indented(wrapped(verdict, inner))}"
+        yield f"Verdict\n{_indented(wrapped(verdict, text_width))}"
     if commands := reply.get("next"):
         yield "Next\n" + "\n".join(f"  {command}" for command in commands)
 
 
 def _head(reply: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, object]]:
     created = parse_time(reply.get("created"))
-    named = reply.get("agent_name")
-    agent = f"{reply['agent']} ({named})" if named and named != reply.get("agent") else reply.get("agent")
+    name = reply.get("agent_name")
+    agent = f"{reply['agent']} ({name})" if name and name != reply.get("agent") else reply.get("agent")
     yield "Run", reply["run_id"]
     yield "State", reply["state"]
     yield "Agent", agent
@@ -92,25 +92,25 @@ def _head(reply: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, object
 
 
 def _phase_rows(phases: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-    before: datetime | None = None
+    previous: datetime | None = None
     for name, label in _PHASES.items():
         time = parse_time(phases.get(name))
         if time is None:
             continue
-        later = f"  +{(time - before).total_seconds():.0f}s" if before is not None else ""
-        yield label, f"{phases[name]}{later}"
-        before = time
+        since_previous = f"  +{(time - previous).total_seconds():.0f}s" if previous is not None else ""
+        yield label, f"{phases[name]}{since_previous}"
+        previous = time
 
 
 def _event_columns(reply: Mapping[str, Any], now: datetime) -> tuple[Column, ...]:
-    own = {f"Job/{reply.get('job')}": "Job", f"Pod/{reply.get('pod')}": "Pod"}
+    short_names = {f"Job/{reply.get('job')}": "Job", f"Pod/{reply.get('pod')}": "Pod"}
 
     def seen(row: Mapping[str, Any]) -> object:
         ago = age(parse_time(row["seen"]), now)
         return f"{ago} (x{row['count']})" if row["count"] > 1 else ago
 
     def about(row: Mapping[str, Any]) -> object:
-        return own.get(row["about"], row["about"])
+        return short_names.get(row["about"], row["about"])
 
     names = ("type", "reason")
     return (Column("age", seen), *(Column(name, itemgetter(name)) for name in names), Column("about", about))

@@ -29,7 +29,7 @@ from paperclip_claude_k8s.cli.runs.state import devcluster_folder, state_error
 START_STOP_TIMEOUT = 20.0
 """Seconds within which the cluster must start, or stop with all its Pods."""
 STAND_IN = "a stand-in, which replays a recorded session whatever the prompt is"
-"""What runs in Pods in place of the Claude CLI unless --claude is given."""
+"""Describes what runs in Pods in place of the Claude CLI unless --claude is given."""
 LOCK_CHECK_INTERVAL = 0.05
 """Seconds between two checks of whether the cluster is up."""
 
@@ -61,12 +61,12 @@ def up(claude: Path | None) -> int:
 def _start_serving(folder: Path, claude: Path | None) -> None:
     command = [
         sys.executable,
-        "-P",
+        "-P",  # imports no modules from the working folder
         "-m",
         "paperclip_claude_k8s",
         "devcluster",
         "serve",
-    ]  # no modules of the cwd
+    ]
     with open(folder / "log", "ab", opener=private_opener) as log:  # Path has no opener
         subprocess.Popen(  # noqa: S603  # this package
             [*command, *(["--claude", str(claude.absolute())] if claude else [])],
@@ -127,11 +127,11 @@ def _make_private_folder(folder: Path) -> None:
 async def _serve(folder: Path, claude: Path | None) -> None:
     from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # slow to import, and only needed here
 
-    ended = asyncio.Event()
+    stop_requested = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, ended.set)
+        asyncio.get_running_loop().add_signal_handler(signum, stop_requested.set)
     async with DevCluster.start(claude=claude, folder=folder):
-        await ended.wait()
+        await stop_requested.wait()
 
 
 async def _wait_until(*, up: bool) -> None:
@@ -154,7 +154,7 @@ def _up_reply(folder: Path) -> Reply:
 
 
 def agent_of_cluster(folder: Path) -> str:
-    """What runs in Pods of the running cluster: the Claude CLI of --claude, or `STAND_IN`."""
+    """What runs in Pods of the running cluster: the path that --claude gave, or `STAND_IN`."""
     with suppress(OSError):
         arguments = Path(f"/proc/{_pid(folder)}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
         if "--claude" in arguments:

@@ -1,4 +1,4 @@
-"""From a command line to an exit code.
+"""Runs a command: from its arguments to its reply and exit code.
 
 Every command has one *reply*, an object. It is printed as JSON if stdout is no terminal, else as text; `-o`
 chooses another format. Only the commands in `TEXT_COMMANDS`, `run --submit-only` and help print text in any
@@ -65,7 +65,7 @@ class ReportedError(Exception):
 
 
 class StdoutUnwritable(Exception):
-    """Stdout is closed or full. A reply that it did not accept has been written to stderr; a log has not."""
+    """Stdout is closed or full. A reply is then on stderr instead; the output of an agent is not."""
 
 
 def run_cli(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
@@ -145,7 +145,7 @@ def _content(reply: Mapping[str, Any], output: Format, text: Callable[[Format], 
 def print_failure(reply: Mapping[str, Any], code: int = FAILED, *, file: object = None) -> int:
     """Report an error of a command whose stdout is a text: only as one line on stderr. Returns the code.
 
-    `file`: the file to which an option sends the text, so that stdout has the reply; None without the option.
+    `file`: the file that an option names for the text; then the reply is on stdout. None without the option.
     """
     if file is not None:
         return print_reply(reply, code)
@@ -200,7 +200,7 @@ def _discard(stream: TextIO) -> None:
 
 
 def print_traceback(error: Exception) -> None:
-    """Print the exception on stderr, neutralised: its message may quote what an agent or a server wrote."""
+    """Print the exception on stderr without control characters: it may quote an agent or a server."""
     print(neutral("".join(traceback.format_exception(error))), end="", file=sys.stderr)  # noqa: T201
 
 

@@ -1,4 +1,4 @@
-"""`claude-k8s explain`: explains a word, from the tables of which the documentation is made.
+"""`claude-k8s explain`: explains a word, from the tables of the documentation.
 
 Error codes, settings and fields of the policy have a table each (`docs/errors.toml`, `host/settings.toml`,
 `host/policy.toml`). Everything else is found in the first column of the tables of the pages in `docs/`:
@@ -28,14 +28,14 @@ from paperclip_claude_k8s.host.policy_fields import POLICY_FIELDS
 
 MAX_WIDTH = 100
 """Longest line of an explanation, in characters."""
-NOT_TERMS = frozenset(
+SKIPPED_PAGES = frozenset(
     {"cli-events.md", "configuration.md", "differences.md", "policy.md", "security-attempts.md"}
 )
 """Pages whose tables explain no terms, or only terms that another table explains."""
 _DOCS = files("paperclip_claude_k8s.docs")
-_CODE = re.compile(r"`([^`]+)`")
+_CODE_SPAN = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
-_CELLS = re.compile(r"(?<!\\)\|")
+_CELL_BORDER = re.compile(r"(?<!\\)\|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def explain(word: str, output: Format | None) -> int:
 
 
 def known_words() -> list[str]:
-    """All words of which a completion can offer the rest: codes, settings, labels."""
+    """All terms that a shell can complete: codes, settings, labels; no phrases, and no terms with `…`."""
     terms = {term for item in _all_explanations() for term in item.terms}
     return sorted(term for term in terms if not term.endswith("…") and len(term.split()) == 1)
 
@@ -113,32 +113,32 @@ def _policy_fields() -> Iterator[Explanation]:
 def _table_rows() -> Iterator[Explanation]:
     """Rows of all tables in the pages, whose first cell has the terms."""
     for page in sorted(_DOCS.iterdir(), key=lambda page: page.name):
-        if page.name.endswith(".md") and page.name not in NOT_TERMS:
+        if page.name.endswith(".md") and page.name not in SKIPPED_PAGES:
             yield from _rows_of(page.name, page.read_text(encoding="utf-8"))
 
 
 def _rows_of(page: str, text: str) -> Iterator[Explanation]:
-    heading, names = "", list[str]()
+    heading, columns = "", list[str]()
     for line in text.splitlines():
         if line.startswith("#"):
-            heading, names = line.lstrip("# "), []
+            heading, columns = line.lstrip("# "), []
         elif not line.startswith("|"):
-            names = []
-        elif not names:
-            names = _cells(line)
+            columns = []
+        elif not columns:
+            columns = _cells(line)
         elif not set(line) <= set("|-: ") and (terms := _terms_of(_cells(line)[0])):
-            cells = zip(names[1:], _cells(line)[1:], strict=False)
-            plain = [cell if len(names) == 2 else f"{name}: {cell}" for name, cell in cells if cell]
+            cells = zip(columns[1:], _cells(line)[1:], strict=False)
+            plain = [cell if len(columns) == 2 else f"{name}: {cell}" for name, cell in cells if cell]
             yield Explanation(terms, heading, "\n".join(plain), page)
 
 
 def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in _CELLS.split(line.strip().strip("|"))]
+    return [cell.strip() for cell in _CELL_BORDER.split(line.strip().strip("|"))]
 
 
 def _terms_of(cell: str) -> tuple[str, ...]:
     """The terms that a first cell explains: its code spans, else the cell if it is short."""
-    return tuple(_CODE.findall(cell) or ([cell] if 0 < len(cell.split()) <= 3 else []))
+    return tuple(_CODE_SPAN.findall(cell) or ([cell] if 0 < len(cell.split()) <= 3 else []))
 
 
 def _text(found: Iterable[Explanation], output: Format) -> str:
@@ -151,7 +151,7 @@ def _paragraphs(item: Explanation) -> Iterator[str]:
     yield f"{', '.join(item.terms)}: {item.kind}"
     width = min(terminal_width() or MAX_WIDTH, MAX_WIDTH)
     for paragraph in (*item.text.split("\n"), f"See {item.page} in {_DOCS}"):
-        plain = _CODE.sub(r"\1", _LINK.sub(r"\1 (\2)", paragraph)).replace("\\|", "|")
+        plain = _CODE_SPAN.sub(r"\1", _LINK.sub(r"\1 (\2)", paragraph)).replace("\\|", "|")
         yield from textwrap.wrap(
             plain,
             width,

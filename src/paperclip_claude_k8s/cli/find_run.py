@@ -30,15 +30,16 @@ from paperclip_claude_k8s.ports import NullJournal, Ports, ProcessSettings, RunJ
 from paperclip_claude_k8s.process import Process
 
 MAX_NAMED = 5
-"""How many matching runs a message names."""
+"""Largest number of matching runs that a message names."""
 LOOK_TIME = 5.0
-"""Seconds for a look at the cluster that a command can do without."""
+"""Seconds that a command waits for a cluster whose answer it can do without."""
 
 
 def find_record(word: str, state: State | None = None, *, namespace: str | None = None) -> Record | None:
     """The record that `word` means; None if there is none here, or the state folder cannot be used.
 
-    `namespace`: what `--namespace` names. Then a beginning means only runs that may be in this namespace.
+    `namespace`: the value of `--namespace`. If given, the beginning of an id or of a Job's name matches only
+    runs that may be in this namespace.
 
     Raises:
         Stop: several runs match, or the record cannot be read.
@@ -51,18 +52,19 @@ def find_record(word: str, state: State | None = None, *, namespace: str | None 
     ids = state.run_ids()
     if word in ids:
         return state.read(word)
-    by_id = [run_id for run_id in ids if word and run_id.startswith(word)]
-    if word and (namespace or not by_id):
+    matching = [run_id for run_id in ids if word and run_id.startswith(word)]
+    if word and (namespace or not matching):
         readable = [record for record in state.all() if isinstance(record, Record)]
         elsewhere = {record.run_id for record in readable if not _may_be_in(namespace, record, word)}
-        by_id = by_id or [record.run_id for record in readable if _names_job(word, record)]
-        by_id = [run_id for run_id in by_id if run_id not in elsewhere]
-    if not by_id:
+        matching = matching or [record.run_id for record in readable if _begins_job_name(word, record)]
+        matching = [run_id for run_id in matching if run_id not in elsewhere]
+    if not matching:
         return None
-    return state.read(_single_match(word, by_id))
+    return state.read(_single_match(word, matching))
 
 
 def _may_be_in(namespace: str | None, record: Record, word: str) -> bool:
+    """False if the record names another namespace, unless `word` is the run's whole id or Job name."""
     return not namespace or record.target.namespace in {"", namespace} or word in names_of(record)
 
 
@@ -72,7 +74,7 @@ def names_of(record: Record) -> set[str]:
 
 
 async def check_only_run(record: Record, options: LookupOptions) -> None:
-    """Raises `Stop` if `options.run` is also the beginning of another run, which works on the cluster.
+    """Raises `Stop` if a run on the cluster that has not ended has an id that also begins with `options.run`.
 
     A cluster that does not answer within `LOOK_TIME` is taken for one without such a run.
     """
@@ -80,14 +82,14 @@ async def check_only_run(record: Record, options: LookupOptions) -> None:
     with suppress(ClusterError, OptionsInvalid, Stop, TimeoutError):
         if names_cluster(options):
             async with asyncio.timeout(LOOK_TIME), chosen_cluster(options) as cluster:
-                others = await _running(cluster, options) if cluster is not None else others
+                others = await _unfinished_runs(cluster, options) if cluster is not None else others
     own = {label_value(record.run_id) or "", *names_of(record)}
     if found := sorted(others - own):
         raise _ambiguous(options.run, [record.run_id, *found])
 
 
-async def _running(cluster: tuple[str, Ports], options: LookupOptions) -> set[str]:
-    """The runs on the cluster that have not ended and begin with `options.run`. Raises `ClusterError`."""
+async def _unfinished_runs(cluster: tuple[str, Ports], options: LookupOptions) -> set[str]:
+    """Ids of unfinished runs whose id or Job name begins with `options.run`. Raises `ClusterError`."""
     namespace, ports = cluster
     where = ALL_NAMESPACES if options.all_namespaces else namespace
     jobs = (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
@@ -99,7 +101,7 @@ async def _running(cluster: tuple[str, Ports], options: LookupOptions) -> set[st
     }
 
 
-def _names_job(word: str, record: Record) -> bool:
+def _begins_job_name(word: str, record: Record) -> bool:
     return any(job.name.startswith(word) for job in record.jobs)
 
 
@@ -117,21 +119,23 @@ def _ambiguous(word: str, names: Sequence[str]) -> Stop:
 
 def matching_job(word: str, jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
     """The newest Job of the run that `word` means; None if no run matches. Raises `Stop` for several runs."""
-    of_run: dict[tuple[str, str], list[JobSnapshot]] = {}
+    jobs_of: dict[tuple[str, str], list[JobSnapshot]] = {}  # (namespace, run id) → its Jobs
     for job in jobs:
-        of_run.setdefault((job.ref.namespace, run_id_of(job)), []).append(job)
-    exact = [run for run, own in of_run.items() if word == run[1] or any(word == job.ref.name for job in own)]
-    begins = [
+        jobs_of.setdefault((job.ref.namespace, run_id_of(job)), []).append(job)
+    exact = [
+        run for run, own in jobs_of.items() if word == run[1] or any(word == job.ref.name for job in own)
+    ]
+    starting = [
         run
-        for run, own in of_run.items()
+        for run, own in jobs_of.items()
         if word and (run[1].startswith(word) or any(job.ref.name.startswith(word) for job in own))
     ]
-    found = exact or begins
+    found = exact or starting
     if not found:
         return None
     if len(found) > 1:
         raise _ambiguous(word, [f"{run} (namespace {namespace})" for namespace, run in found])
-    return newest_job(of_run[found[0]])
+    return newest_job(jobs_of[found[0]])
 
 
 def newest_job(jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
@@ -140,13 +144,13 @@ def newest_job(jobs: Iterable[JobSnapshot]) -> JobSnapshot | None:
 
 
 def recorded_job(record: Record, jobs: Sequence[JobSnapshot]) -> JobSnapshot | None:
-    """The Job that the record names; if none of these is, the newest one. `jobs`: with the run's label."""
+    """The newest of the Jobs that the record names, else the newest Job. `jobs`: all with the run's label."""
     recorded = {part.uid for part in record.jobs}
     return newest_job([job for job in jobs if job.ref.uid in recorded] or jobs)
 
 
 def run_id_of(job: JobSnapshot) -> str:
-    """The run's id as the Job's label has it, perhaps shortened; the name of the Job without such a label."""
+    """The run's id as the Job's label has it, perhaps shortened; the Job's name if it has no such label."""
     return job.labels.get(labels.RUN_LABEL) or job.ref.name
 
 
@@ -154,7 +158,7 @@ def run_id_of(job: JobSnapshot) -> str:
 async def job_on_cluster(
     options: LookupOptions, journal: RunJournal | None = None
 ) -> AsyncIterator[tuple[Ports, JobSnapshot]]:
-    """The Job that `options.run` means, and a connection to its cluster, for the block.
+    """A connection to the cluster, and the Job there that `options.run` means, for the block.
 
     Raises:
         Stop: no run matches, several runs match, or the cluster cannot be read.
@@ -187,7 +191,7 @@ async def job_on_cluster(
 async def job_of_record(
     record: Record, journal: RunJournal | None = None
 ) -> AsyncIterator[tuple[Ports, JobSnapshot | None]]:
-    """The Job of a recorded run, None if the run has no Job any more; and a connection to its cluster.
+    """A connection to a recorded run's cluster, and the run's Job or None if it is deleted, for the block.
 
     Raises:
         Stop: the cluster cannot be read.

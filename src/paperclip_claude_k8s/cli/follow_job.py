@@ -20,7 +20,7 @@ from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
 from paperclip_claude_k8s.verdict.observation import recover_result
 
 START_TIMEOUT = 0.5
-"""Without `follow`, the wait for the agent's start ends after so many seconds without a change of the Job."""
+"""Seconds without a change of the Job after which, without `follow`, the wait for the agent's start ends."""
 Receive = Callable[[Literal["stdout", "stderr"], bytes, datetime | None], None]
 """Function that gets the stream, whole lines of the agent's output, and the time at which they were written.
 
@@ -34,7 +34,7 @@ class OutputJournal(NullJournal):
     def __init__(self, receive: Receive, skip: int = 0) -> None:
         self.receive = receive
         self.skip = skip
-        self.passed = 0
+        self.bytes_read = 0
         """Bytes of stdout that were read, including skipped bytes."""
         self.clock: Callable[[], datetime | None] = lambda: None
         """Returns the time at which the lines that arrive now were written; None if unknown."""
@@ -42,16 +42,16 @@ class OutputJournal(NullJournal):
 
     def read_again(self) -> None:
         """Skip what was passed on, because the output is going to be read from its beginning once more."""
-        self.skip, self.passed = max(self.passed, self.skip), 0
+        self.skip, self.bytes_read = max(self.bytes_read, self.skip), 0
 
     async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
         if self.unwritable.is_set():
             return
         if stream == "stdout":
-            skipped_bytes = min(max(self.skip - self.passed, 0), len(block))
-            self.passed += len(block)
+            skipped_bytes = min(max(self.skip - self.bytes_read, 0), len(block))
+            self.bytes_read += len(block)
             block = block[skipped_bytes:]
-        elif self.passed < self.skip:
+        elif self.bytes_read < self.skip:
             return
         try:
             if block:
@@ -77,9 +77,9 @@ async def follow_job(
     follow: bool,
     on_change: Callable[[Known], None] | None = None,
 ) -> FollowedJob:
-    """Read the agent's output, to its end or, without `follow`, as far as it is written.
+    """Read the agent's output: all until the run ends or, without `follow`, what is written so far.
 
-    `ports` must have `journal`. `on_change` is called with each change of Job and Pod.
+    `ports` must pass the output to `journal`. `on_change` is called with each change of Job and Pod.
     Raises `StdoutUnwritable` as soon as stdout is closed or full.
     """
     async with asyncio.TaskGroup() as group:
@@ -105,7 +105,7 @@ async def _follow(
         job_watch.on_change = on_change
         if on_change is not None:
             on_change(job_watch.known)
-        agent_log = AgentLog(ports, Narrator(_silent_context()), job_watch, None)
+        agent_log = AgentLog(ports, Narrator(_silent_context()), job_watch, volume=None)
         journal.clock = lambda: agent_log.line_time
         pod = await _wait_for_start(job_watch, follow=follow)
         if pod is None:

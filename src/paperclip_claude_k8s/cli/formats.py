@@ -15,7 +15,7 @@ from paperclip_claude_k8s.base.text import neutral
 
 
 class Format(StrEnum):
-    """How the reply of a command is printed."""
+    """How the reply of a command is printed. wide: text with more columns. name: only the ids or names."""
 
     TEXT = "text"
     WIDE = "wide"
@@ -25,7 +25,7 @@ class Format(StrEnum):
 
     @property
     def is_for_programs(self) -> bool:
-        """Whether the whole reply is printed, even if it reports an error."""
+        """Whether programs read it: then the whole reply is printed, even if it reports an error."""
         return self in {Format.JSON, Format.YAML}
 
 
@@ -50,7 +50,7 @@ def serialized(reply: Mapping[str, Any], output: Format) -> bytes:
     import yaml  # noqa: PLC0415  # help has to be fast
 
     text = content.decode()
-    has_escapes = "\\u" in text  # characters that control a terminal, which YAML then escapes as well
+    has_escapes = "\\u" in text  # of characters that control a terminal: the YAML must escape them as well
     written: str = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=not has_escapes, width=100)
     return written.rstrip("\n").encode()
 

@@ -1,4 +1,4 @@
-"""Looks up the Jobs of the tasks that a Paperclip server holds, and what the Jobs prove about the runs."""
+"""Looks up the Jobs of the tasks that a Paperclip server holds, and judges how the tasks' runs ended."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from paperclip_claude_k8s.process import Connect, Process, connect
 from paperclip_claude_k8s.run.prepare import job_namespace
 
 JobState = Literal["running", "finished", "collected", "absent", "unknown"]
+"""finished: the result was not collected. absent: no Job. unknown: the cluster cannot be read."""
 Target: TypeAlias = tuple[str | None, str | None, str | None]
 """Kubeconfig, context and namespace; each is None if nothing names it."""
 
@@ -56,11 +57,12 @@ class HeldJobs:
     async def look_up(self, task: HeldTask) -> Finding:
         """What the cluster of the task's agent shows about the task's run."""
         target = _target(task.config, self.options)
+        kubeconfig, _, namespace = target
         if target in self._unreadable:
             return self._unreadable[target]
         try:
             ports = self._ports(target)
-            where = await job_namespace(target[2], target[0], ports)
+            where = await job_namespace(namespace, kubeconfig, ports)
             return judge(task.run, where, await _jobs_of(task, where, ports))
         except RunFailure as failure:
             finding = Finding("unknown", failure.failure.message)
@@ -71,12 +73,12 @@ class HeldJobs:
 
     def _ports(self, target: Target) -> Ports:
         kubeconfig, context, _ = target
-        own = _chosen(kubeconfig, self.options)
-        if own not in self._processes:
-            granted = grants(own, None, self.options.context)
+        chosen = _chosen(kubeconfig, self.options)
+        if chosen not in self._processes:
+            granted = grants(chosen, None, self.options.context)
             settings = with_grants(ProcessSettings.read(os.environ), granted)
-            self._processes[own] = Process(settings, self.connect)
-        return self._processes[own].ports(kubeconfig, context)
+            self._processes[chosen] = Process(settings, self.connect)
+        return self._processes[chosen].ports(kubeconfig, context)
 
 
 def _target(config: Mapping[str, Any], options: RecoverOptions) -> Target:
@@ -106,7 +108,7 @@ async def _jobs_of(task: HeldTask, namespace: str, ports: Ports) -> Sequence[Job
 
 
 def judge(run: str, namespace: str, jobs: Sequence[JobSnapshot]) -> Finding:
-    """What the Jobs of a task prove about its run. `jobs`: all Jobs of the task in this namespace."""
+    """What the Jobs of a task show about its run. `jobs`: all Jobs of the task in this namespace."""
     stopped = f"The server that observed run {run} has stopped."
     live = [job for job in jobs if job.finished is None and not job.deleting]
     if live:

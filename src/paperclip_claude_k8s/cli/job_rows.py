@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running
 from paperclip_claude_k8s.cluster.watch_cache import oldest_first
 
 _AGE_STEPS = ((120, 1, "s"), (3 * 3600, 60, "m"), (48 * 3600, 3600, "h"), (float("inf"), 86400, "d"))
-"""Upper limit of an age in seconds, then the seconds and the letter of the unit in which it is given."""
+"""(Upper limit of the age in seconds, unit for such ages in seconds, letter of the unit.)"""
 _REQUIREMENT = re.compile(
     r"\s*(?:(?P<key>[^\s!=,()]+)\s*(?:(?P<op>==|=|!=)\s*(?P<value>[^\s,()]*)"
     r"|\s(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?|!\s*(?P<absent>[^\s!=,()]+))\s*(?:,|$)"
@@ -21,6 +21,7 @@ _REQUIREMENT = re.compile(
 PENDING = "Pending"
 """The state of a run whose Job has no Pod."""
 Requirement = Callable[[Mapping[str, str]], bool]
+"""Tests the labels of a Job."""
 
 
 class SelectorInvalid(ValueError):
@@ -36,7 +37,7 @@ def row_of(job: JobSnapshot, pods: Iterable[PodSnapshot], now: datetime) -> dict
         "run_id": run_id_of(job),
         "job": job.ref.name,
         "agent": job.labels.get(labels.AGENT_LABEL),
-        "status": _phase_of(job),
+        "status": _status_of_job(job),
         "state": state_of(job, pod),
         "age": age(job.created, now),
         "task": job.labels.get(labels.TASK_LABEL),
@@ -49,8 +50,8 @@ def row_of(job: JobSnapshot, pods: Iterable[PodSnapshot], now: datetime) -> dict
     }
 
 
-def _phase_of(job: JobSnapshot) -> str:
-    """The state of the Job alone: live, deleting, complete or failed."""
+def _status_of_job(job: JobSnapshot) -> str:
+    """The status of the Job alone: live, deleting, complete or failed."""
     ended = job.finished.type.lower() if job.finished is not None else None
     return "deleting" if job.deleting else ended or "live"
 
@@ -80,12 +81,12 @@ def _state_of_pod(pod: PodSnapshot) -> str:
         case Waiting(reason=reason) if reason:
             return reason
     scheduled = pod.condition("PodScheduled")
-    unscheduled = scheduled is not None and not scheduled.is_true and scheduled.reason
-    return unscheduled or pod.phase or PENDING
+    reason_unscheduled = scheduled is not None and not scheduled.is_true and scheduled.reason
+    return reason_unscheduled or pod.phase or PENDING
 
 
 def age(since: datetime | None, now: datetime) -> str | None:
-    """The time since then as `kubectl` writes ages: 45s, 12m, 5h, 3d. None if unknown."""
+    """The time from `since` to `now` as `kubectl` writes ages: 45s, 12m, 5h, 3d. None if unknown."""
     if since is None:
         return None
     seconds = max((now - since).total_seconds(), 0.0)
@@ -98,26 +99,26 @@ def read_selector(text: str) -> Requirement:
 
     Raises `SelectorInvalid`.
     """
-    requirements, at = list[Requirement](), 0
-    while at < len(text):
-        found = _REQUIREMENT.match(text, at)
+    requirements, position = list[Requirement](), 0
+    while position < len(text):
+        found = _REQUIREMENT.match(text, position)
         if found is None:
             raise SelectorInvalid(
-                f"{text[at:].strip()!r} is no requirement: expected a=b, a!=b, a in (b, c), a or !a"
+                f"{text[position:].strip()!r} is no requirement: expected a=b, a!=b, a in (b, c), a or !a"
             )
         requirements.append(_requirement(found))
-        at = found.end()
-    return lambda given: all(requirement(given) for requirement in requirements)
+        position = found.end()
+    return lambda job_labels: all(requirement(job_labels) for requirement in requirements)
 
 
 def _requirement(found: re.Match[str]) -> Requirement:
     key, absent = found["key"], found["absent"]
     if absent:
-        return lambda given: absent not in given
+        return lambda job_labels: absent not in job_labels
     if found["op"]:
         value, equal = found["value"], found["op"] != "!="
-        return lambda given: (given.get(key) == value) is equal
+        return lambda job_labels: (job_labels.get(key) == value) is equal
     if found["set"]:
         values, wanted = {value.strip() for value in found["values"].split(",")}, found["set"] == "in"
-        return lambda given: (given.get(key) in values) is wanted
-    return lambda given: key in given
+        return lambda job_labels: (job_labels.get(key) in values) is wanted
+    return lambda job_labels: key in job_labels

@@ -11,9 +11,9 @@ from paperclip_claude_k8s.cli.formats import Format
 from paperclip_claude_k8s.cli.text_tables import Column, table
 
 ALIGNED_ROWS = 200
-"""Rows that were shown last, with which the next ones of a watch are aligned."""
+"""The last rows that a watch has shown, up to this number, determine the column widths of the next rows."""
 WIDEST_ROW: Mapping[str, Any] = defaultdict(str, state="Terminating", age="119s")
-"""The longest of the ordinary states, for which every watch leaves room."""
+"""A row with the longest ordinary state and age. Every watch makes its columns wide enough for them."""
 _NAMESPACE = Column("namespace", itemgetter("namespace"))
 _COLUMNS = (
     Column("run", itemgetter("run_id")),
@@ -32,7 +32,7 @@ _COLUMNS = (
 def jobs_table(
     rows: Sequence[Mapping[str, Any]], output: Format, *, namespaces: bool, width: int | None = None
 ) -> str:
-    """The rows as a table. Ids of runs are never cut: a narrow terminal shows no Jobs.
+    """The rows as a table. Ids of runs are never cut: on a narrow terminal, the column `job` is left out.
 
     `namespaces`: whether there is a column for the namespace. `width`: columns of the terminal; None for no
     limit.
@@ -52,7 +52,7 @@ def _fitting_columns(
 
 
 class GrowingTable:
-    """A table whose rows come one after the other: all rows have the columns of the first ones."""
+    """A table that gets more rows later. All rows have the columns that were chosen for the first rows."""
 
     def __init__(self, output: Format, *, namespaces: bool, width: int | None) -> None:
         self._output = output
@@ -62,7 +62,7 @@ class GrowingTable:
         self._shown: deque[Mapping[str, Any]] = deque([WIDEST_ROW], maxlen=ALIGNED_ROWS)
 
     def lines_of(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The lines of more rows; above the first ones the line with the names of the columns."""
+        """The lines of more rows. The first call also returns a line with the names of the columns."""
         is_first = not self._columns
         if is_first:
             measured = [WIDEST_ROW, *rows]

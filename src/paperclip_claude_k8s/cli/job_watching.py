@@ -56,7 +56,7 @@ class _KnownObjects:
         self._sizes: dict[str, int] = {}
         """Object's uid → size of its last event, in bytes."""
         self._bytes = 0
-        """Their sum."""
+        """Sum of `_sizes`."""
 
     async def show_changes(self) -> None:
         while True:
@@ -87,9 +87,9 @@ class _KnownObjects:
                 self._count(uid, 0 if event.gone else event.size, len(known))
                 self._changed.set()
 
-    def _count(self, uid: str, size: int, number: int) -> None:
+    def _count(self, uid: str, size: int, objects: int) -> None:
         self._bytes += size - self._sizes.pop(uid, 0)
         if size:
             self._sizes[uid] = size
-        if self._bytes > LIMITS.list_bytes or number > LIMITS.list_objects:
+        if self._bytes > LIMITS.list_bytes or objects > LIMITS.list_objects:
             raise ClusterError(None, "TooLarge", "the server sends more Jobs or Pods than can be watched")

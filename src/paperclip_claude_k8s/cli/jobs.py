@@ -98,7 +98,7 @@ async def _watch(options: JobsOptions) -> None:
             except ClusterError as error:
                 if not (error.retryable or error.gone):
                     raise cluster_stop("cannot watch the Jobs", error) from None
-                if not error.gone:  # gone: changes were missed that the next list has
+                if not error.gone:  # gone: the watch missed changes, which the next list has
                     printer.show_outage(error)
             await asyncio.sleep(RETRY_PAUSE)
 

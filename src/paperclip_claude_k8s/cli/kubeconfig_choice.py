@@ -13,7 +13,7 @@ from paperclip_claude_k8s.cli.object_names import check_namespace, is_image
 from paperclip_claude_k8s.cli.options import DEV_NAMESPACE, OptionsInvalid, merge_config
 from paperclip_claude_k8s.ports import ProcessSettings
 
-DEFAULT = "~/.kube/config"
+DEFAULT_KUBECONFIG = "~/.kube/config"
 
 
 def chosen_kubeconfig(option: Path | None, config_file: Path | None, *, devcluster: bool) -> str | None:
@@ -32,8 +32,8 @@ def chosen_kubeconfig(option: Path | None, config_file: Path | None, *, devclust
 
 def _default_kubeconfig() -> str | None:
     """~/.kube/config; None if it does not exist, or is where agents may write, as on the shared volume."""
-    path = absolute_files(DEFAULT)
-    if not os.environ.get("HOME") or not os.path.isfile(path):  # noqa: PTH113  # as kubectl, without the user's entry
+    path = absolute_files(DEFAULT_KUBECONFIG)
+    if not os.environ.get("HOME") or not os.path.isfile(path):  # noqa: PTH113  # as kubectl: not via /etc/passwd
         return None
     settings = ProcessSettings.read(os.environ)
     unlisted = replace(settings, policy=settings.policy.model_copy(update={"kubeconfigs": None}))
@@ -41,7 +41,7 @@ def _default_kubeconfig() -> str | None:
     return path if rule.allows(path) and rule.allows(os.path.realpath(path)) else None
 
 
-def check_place(namespace: str | None, image: str | None = None, *, devcluster: bool) -> None:
+def check_namespace_and_image(namespace: str | None, image: str | None = None, *, devcluster: bool) -> None:
     """Check a namespace and an image.
 
     Raises:
@@ -61,9 +61,7 @@ def check_place(namespace: str | None, image: str | None = None, *, devcluster: 
         )
 
 
-def check_cluster_options(
-    kubeconfig: object, context: str | None, *, devcluster: bool, typed: bool, known_run: bool = False
-) -> None:
+def check_cluster_options(kubeconfig: object, context: str | None, *, devcluster: bool, typed: bool) -> None:
     """Raises `OptionsInvalid` for options that contradict each other, or `--context` without a kubeconfig.
 
     `kubeconfig`: the kubeconfig that will be used. `typed`: whether `--kubeconfig` is on the command line.
@@ -71,8 +69,8 @@ def check_cluster_options(
     if devcluster and (typed or context is not None):
         name = "--kubeconfig" if typed else "--context"
         raise OptionsInvalid(f"{name} names another cluster than --devcluster: leave one of them out")
-    if context is not None and not kubeconfig and not known_run:
+    if context is not None and not kubeconfig:
         raise OptionsInvalid(
-            f"--context needs a kubeconfig: neither --kubeconfig nor KUBECONFIG is given, and {DEFAULT} is "
-            "missing or where agents can write"
+            f"--context needs a kubeconfig: neither --kubeconfig nor KUBECONFIG is given, and "
+            f"{DEFAULT_KUBECONFIG} is missing or where agents can write"
         )

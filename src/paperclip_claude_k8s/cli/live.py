@@ -52,9 +52,9 @@ class _Writer:
         self._held: deque[str] | None = None
         """The last lines, while lines are held back; None while each line is written at once."""
 
-    def hold_back(self, lines: int) -> None:
-        """Keep only the last lines of the agent's output until `release` is called."""
-        self._held = deque(maxlen=lines)
+    def hold_back(self, count: int) -> None:
+        """Until `release` is called, only keep the agent's last `count` lines instead of writing them."""
+        self._held = deque(maxlen=count)
 
     def release(self) -> None:
         """Write the lines that were held back. Later lines are written at once."""
@@ -95,7 +95,8 @@ class LiveView:
             quiet: nothing is shown.
             times: each item of the transcript has its time in UTC.
             recorded: the output was recorded earlier, so its own times are shown, not the present time.
-            may_move: false if the console's file is no terminal. With FORCE_COLOR, rich takes it for one.
+            may_move: false if the console's file is no terminal, although `rich` takes it for one, as it does
+                with FORCE_COLOR.
         """
         self._may_move = may_move
         self._recorded = recorded
@@ -227,7 +228,7 @@ def _lines_of(block: bytes) -> list[bytes]:
 
 
 def _one_line(text: str) -> str:
-    """The text without line ends: it may quote an agent, and what follows one would have no bar."""
+    """The text in one line: it may quote an agent, whose second line would look like one of the adapter."""
     return neutral(text.replace("\n", " "))
 
 

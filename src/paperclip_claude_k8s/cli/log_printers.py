@@ -25,7 +25,7 @@ class LogPart:
     since: datetime | None = None
     """Only lines that were written from this time on; None for all."""
     tail: int | None = None
-    """How many of the lines that exist at the beginning are printed; None for all."""
+    """Only the last so many of the lines that exist when the command begins are printed; None for all."""
     times: bool = False
 
     @property
@@ -47,9 +47,9 @@ class TimedLines:
 
     def feed(self, content: bytes, written: datetime | None) -> Iterator[tuple[bytes, datetime | None]]:
         """The lines that this content completes, without newlines. `written`: None if unknown."""
-        *ends, rest = content.split(b"\n")
-        for end in ends:
-            self._partial.add(end)
+        *pieces, rest = content.split(b"\n")
+        for piece in pieces:
+            self._partial.add(piece)
             line = self._partial.take()
             self._last = written or _time_of_event(line) or self._last
             yield line, self._last
@@ -76,8 +76,8 @@ class SinceFilter:
         self._lines = TimedLines()
         self._reached = since is None
 
-    def new(self, block: bytes, written: datetime | None = None) -> bytes:
-        """The part of the block that is shown, which reaches to its end. Blocks consist of whole lines."""
+    def shown_part(self, block: bytes, written: datetime | None = None) -> bytes:
+        """The part of the block that is shown: its lines from one on. Blocks consist of whole lines."""
         if self._reached:
             return block
         start = 0
@@ -96,11 +96,11 @@ class RawPrinter:
         self._part = part or LogPart()
         self._lines = TimedLines()
         self._held: deque[bytes] | None = None if self._part.tail is None else deque(maxlen=self._part.tail)
-        """The last of the lines that exist at the beginning; None once they are printed."""
+        """The last of the lines that exist when the command begins; None once they are printed."""
 
     @property
     def holds_back(self) -> bool:
-        """Whether nothing is printed before `caught_up` is called."""
+        """Whether nothing is printed before `print_held` is called."""
         return self._held is not None
 
     def print(self, content: bytes, written: datetime | None = None) -> None:
@@ -117,17 +117,17 @@ class RawPrinter:
             else:
                 self._emit(self._format_line(line, time))
 
-    def caught_up(self) -> None:
-        """Print the held lines: everything that existed at the beginning was passed to `print`."""
+    def print_held(self) -> None:
+        """Print the held lines. The caller has passed all output to `print` that existed at the beginning."""
         held, self._held = self._held, None
         if held:
             write_stdout(b"".join(held))
 
     def finish(self, *, resumed: bool | None) -> None:  # noqa: ARG002  # for a transcript
-        """Print what is left: the run has ended. `resumed`: whether it resumed a session; None if unknown."""
+        """Print the rest: the run has ended. `resumed`: whether it had resumed a session; None if unknown."""
         if rest := self._lines.rest():
             self._emit(rest)
-        self.caught_up()
+        self.print_held()
 
     def _write_unfiltered(self, content: bytes) -> None:
         write_stdout(content)
@@ -174,7 +174,7 @@ class TranscriptPrinter(RawPrinter):
         if rest := self._lines.rest():
             self._emit(self._format_line(rest, None))
         self._emit(self._agent.shown_end(self._screen, resumed=resumed).encode())
-        self.caught_up()
+        self.print_held()
 
 
 def write_stdout(content: bytes) -> None:

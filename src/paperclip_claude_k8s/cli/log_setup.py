@@ -26,7 +26,7 @@ class MaskingFormatter(logging.Formatter):
         self._json = log_format is LogFormat.JSON
 
     def format(self, record: logging.LogRecord) -> str:
-        from paperclip_claude_k8s.instrumentation.json_formatter import json_line  # noqa: PLC0415  # as `_mask`
+        from paperclip_claude_k8s.instrumentation.json_formatter import json_line  # noqa: PLC0415  # see `_mask`
 
         return json_line(record, _mask) if self._json else _mask(super().format(record))
 

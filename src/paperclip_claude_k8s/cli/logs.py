@@ -1,8 +1,9 @@
 """`claude-k8s logs`: print the agent's output without taking part in the run.
 
-While another process works on a run that was started here, and after its end, its output is read from the
-state folder. Otherwise the part that the folder does not have is read from the Pod, and nothing is written to
-the folder. Every other run of the adapter is found by its Job, and its output is read from the Pod.
+The output of a run that was started here is read from the state folder while another process works on the
+run, and after the run's end. Otherwise the part that the folder does not have is read from the Pod, and
+nothing is written to the folder. Every other run of the adapter is found by its Job, and its output is read
+from the Pod.
 
 A file or pipe gets the output byte for byte. A terminal gets a transcript, with control characters made
 visible, unless `--raw` is given.
@@ -49,16 +50,16 @@ def logs(options: LogsOptions) -> int:
         await (while_stdout_is_read(output) if options.follow else output)
         return {}
 
-    reply = run_to_reply(work, CallProgress())
+    error_reply = run_to_reply(work, CallProgress())
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
-    return print_failure(reply) if reply else DONE
+    return print_failure(error_reply) if error_reply else DONE
 
 
 def log_part(since: str | None, tail: int | None, *, times: bool) -> LogPart:
     """The part of the output that the options name. Raises `Stop` for a time that cannot be read."""
     try:
-        return LogPart(parse_moment(since, utc_now()) if since else None, tail, times)
+        return LogPart(since=parse_moment(since, utc_now()) if since else None, tail=tail, times=times)
     except ValueError as error:
         raise Stop("usage", f"--since: {error}") from None
 
@@ -85,7 +86,7 @@ async def _print_recorded(record: Record, printer: RawPrinter, *, follow: bool) 
         if locked:  # no other process works on the run
             await _print_rest(record, offset, printer, follow=follow)
             return
-        printer.caught_up()
+        printer.print_held()
         if not follow:
             return
         await asyncio.sleep(FILE_CHECK_INTERVAL)
@@ -107,13 +108,13 @@ def _print_file(path: Path, offset: int, printer: RawPrinter) -> int:
 async def _print_rest(record: Record, offset: int, printer: RawPrinter, *, follow: bool) -> None:
     """Print the Pod's output from where the file ended."""
     if record.phase != "polling":  # the record has no Job yet
-        printer.caught_up()
+        printer.print_held()
         return
     job_start = record.jobs[-1].stdout if record.jobs else 0
     journal = OutputJournal(_stdout_to(printer), skip=offset - job_start)
     async with job_of_record(record, journal) as (ports, job):
         if job is None:
-            printer.caught_up()
+            printer.print_held()
         else:
             await _print_job(job, ports, journal, printer, follow=follow)
 
@@ -122,14 +123,15 @@ async def _print_job(
     job: JobSnapshot, ports: Ports, journal: OutputJournal, printer: RawPrinter, *, follow: bool
 ) -> None:
     """Print the Pod's log, and with `follow` also what is added until the run ends."""
-    if follow and printer.holds_back:  # nothing in the log separates old from new lines: read it to its end
+    if follow and printer.holds_back:
+        # first read the log to its present end, because nothing in it separates old from new lines
         await follow_job(job, ports, journal, follow=False)
         journal.read_again()
-        printer.caught_up()
+        printer.print_held()
     followed = await follow_job(job, ports, journal, follow=follow)
     if judge_ending(followed.known) is not None:
         printer.finish(resumed=None)
-    printer.caught_up()
+    printer.print_held()
 
 
 def _stdout_to(printer: RawPrinter) -> Receive:

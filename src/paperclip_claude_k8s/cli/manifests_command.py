@@ -110,16 +110,16 @@ def _read_server(options: ManifestsOptions) -> Server | None:
     check_namespace("--metrics", namespace or None)
     if not (namespace and port.isdecimal() and port.isascii() and int(port) in _PORTS):
         raise OptionsInvalid(f"--metrics {options.metrics}: expected NAMESPACE:PORT, such as monitoring:9464")
-    return Server(options.server, int(port), namespace)
+    return Server(options.server, metrics_port=int(port), metrics_namespace=namespace)
 
 
 def yaml_stream(setup: Setup, server: Server | None) -> str:
     """All objects as YAML documents, after a comment about the API key, which is not among them."""
     objects = agents_objects(setup) + (server_objects(setup, server) if server else ())
-    return f"{_about_the_key(setup)}{to_yaml(objects)}"
+    return f"{_api_key_comment(setup)}{to_yaml(objects)}"
 
 
-def _about_the_key(setup: Setup) -> str:
+def _api_key_comment(setup: Setup) -> str:
     return (
         "# The API key is not among these objects. Create its Secret once:\n"
         f"#   kubectl --namespace {setup.namespace} create secret generic {API_KEY_SECRET} "
@@ -129,21 +129,21 @@ def _about_the_key(setup: Setup) -> str:
 
 def kustomize_files(setup: Setup, server: Server | None) -> dict[str, str]:
     """Path → content of the files of a kustomize base and its overlays, and the Dockerfile."""
-    base = agents_objects(replace(setup, pod_security="none"))
-    written = {
-        "base/agents.yaml": _about_the_key(setup) + to_yaml(base),
+    base = agents_objects(replace(setup, pod_security="none"))  # an overlay adds the labels
+    contents = {
+        "base/agents.yaml": _api_key_comment(setup) + to_yaml(base),
         "base/kustomization.yaml": _kustomization(["agents.yaml"]),
         "agent-image/Dockerfile": dockerfile(),
     }
     parent = "../../base"
     if setup.pod_security != "none":
         labelled = namespace_object(setup.namespace, setup.pod_security)
-        written[f"overlays/{setup.pod_security}/kustomization.yaml"] = _kustomization([parent], [labelled])
+        contents[f"overlays/{setup.pod_security}/kustomization.yaml"] = _kustomization([parent], [labelled])
         parent = f"../{setup.pod_security}"
     if server is not None:
-        written["overlays/server/server.yaml"] = to_yaml(server_objects(setup, server))
-        written["overlays/server/kustomization.yaml"] = _kustomization([parent, "server.yaml"])
-    return written
+        contents["overlays/server/server.yaml"] = to_yaml(server_objects(setup, server))
+        contents["overlays/server/kustomization.yaml"] = _kustomization([parent, "server.yaml"])
+    return contents
 
 
 def _kustomization(resources: Iterable[str], patches: Iterable[JsonObject] = ()) -> str:
@@ -173,8 +173,8 @@ def _write(folder: Path, contents: Mapping[str, str]) -> int:
         return print_failure(
             {"status": "failed", "error": "not_written", "detail": str(error)}, FAILED, file=folder
         )
-    overlays = [
+    folders = [
         str(folder / Path(name).parent) for name in contents if Path(name).name == "kustomization.yaml"
     ]
-    apply = f"kubectl apply -k {overlays[-1]}"
+    apply = f"kubectl apply -k {folders[-1]}"  # the last one builds on the others
     return print_reply({"status": "written", "files": sorted(contents), "apply": apply}, DONE)

@@ -109,7 +109,7 @@ def read_settings_text(content: bytes) -> object:
 
 
 def _check_yaml(text: str) -> None:
-    """Raises `ValueError` for a text that is short and takes long to read."""
+    """Raises `ValueError` for YAML that could take very long to read: with aliases, or nested deeply."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -129,9 +129,9 @@ def check_known(settings: Mapping[str, Any]) -> None:
 def running_cluster_settings(
     settings: dict[str, Any], *, devcluster: bool, claude: Path | None = None
 ) -> dict[str, Any] | None:
-    """The settings of a cluster that is running; None if a development cluster must be started first.
+    """The settings, with a cluster that is running; None if a development cluster must be started first.
 
-    With `devcluster`, the settings point at the development cluster. Raises `OptionsInvalid`.
+    With `devcluster`, that is the development cluster, whatever `settings` names. Raises `OptionsInvalid`.
     """
     if not devcluster:
         return settings
@@ -149,7 +149,7 @@ def running_cluster_settings(
 async def on_cluster(
     settings: dict[str, Any], *, devcluster: bool, claude: Path | None = None
 ) -> AsyncIterator[dict[str, Any]]:
-    """The settings of a cluster that runs at least for the duration of the block.
+    """The settings, with a cluster that runs at least for the duration of the block.
 
     With `devcluster`, that is the development cluster of `devcluster up`, or else a development cluster that
     is embedded in this process and ends with the block. Raises `OptionsInvalid`.

@@ -17,7 +17,9 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """Longest response that is read: the runs of one agent, with their results."""
 RUNS_PER_AGENT = 100
 """Newest runs of each agent that are examined."""
-HOLDS = frozenset({"legacy_execution_requires_reconciliation", "execution_finalization_deadline_exceeded"})
+HOLD_CAUSES = frozenset(
+    {"legacy_execution_requires_reconciliation", "execution_finalization_deadline_exceeded"}
+)
 """The server's causes for holding a task: it gave up the task's run without a record of how the run ended, or
 was killed after it had received the run's result and before it had stored the result."""
 ENDED_WITHOUT_RESULT = frozenset({"failed", "interrupted", "timed_out", "cancelled"})
@@ -29,7 +31,10 @@ class ServerRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HeldTask:
-    """A task that the server holds because it has no record of how the task's last run ended."""
+    """A task that the server holds because it has no record of how the task's last run ended.
+
+    `company`, `issue` (the task), `agent` and `run` are ids.
+    """
 
     company: str
     issue: str
@@ -64,7 +69,7 @@ class PaperclipServer:
         return found
 
     async def release(self, task: HeldTask, evidence: str, *, completed: bool) -> None:
-        """Report to the server how the run ended, so that it starts the next run. Raises `ServerRefused`."""
+        """Report how the run ended, so that the server starts the task's next run. Raises `ServerRefused`."""
         decision = {
             "runId": task.run,
             "providerStopped": True,
@@ -87,7 +92,7 @@ class PaperclipServer:
         for run in as_objects(await self._call("GET", path)):
             issue = as_trimmed(as_object(run.get("contextSnapshot")).get("issueId"))
             if issue:
-                newest.setdefault(issue, run)
+                newest.setdefault(issue, run)  # the server lists the newest run first
         held = [
             await self._held_task(company, agent, issue, _id(run))
             for issue, run in newest.items()
@@ -99,7 +104,7 @@ class PaperclipServer:
         self, company: str, agent: Mapping[str, Any], issue: str, run_id: str
     ) -> HeldTask | None:
         run = as_object(await self._call("GET", f"/heartbeat-runs/{run_id}"))
-        if as_object(run.get("execution")).get("cause") not in HOLDS:
+        if as_object(run.get("execution")).get("cause") not in HOLD_CAUSES:
             return None
         task = as_object(await self._call("GET", f"/issues/{quote(issue, safe='')}"))
         if task.get("status") in {"done", "cancelled"}:
@@ -122,14 +127,14 @@ class PaperclipServer:
         """The id of the recovery action. After the server has closed the action, only events have its id."""
         actions = as_object(await self._call("GET", f"/issues/{quote(issue, safe='')}/recovery-actions"))
         active = as_object(actions.get("active"))
-        if active.get("cause") in HOLDS:
+        if active.get("cause") in HOLD_CAUSES:
             return _id(active)
         events = as_objects(await self._call("GET", f"/heartbeat-runs/{run_id}/events?limit=1000"))
         payloads = [as_object(event.get("payload")) for event in events]
         ids = [
             as_trimmed(payload.get("recoveryActionId"))
             for payload in payloads
-            if payload.get("cause") in HOLDS
+            if payload.get("cause") in HOLD_CAUSES
         ]
         return next((action_id for action_id in reversed(ids) if action_id), "")
 

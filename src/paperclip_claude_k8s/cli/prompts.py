@@ -28,7 +28,7 @@ def with_prompt(options: RunOptions) -> RunOptions:
     if options.prompt is not None:
         _check_not_a_file_name(options.prompt)
         return options
-    if options.run_id is None and _stdin_has_data():
+    if options.run_id is None and _stdin_is_pipe_or_file():
         return replace(options, prompt=_stdin_text("stdin"))
     return options
 
@@ -72,7 +72,7 @@ def _text(source: BinaryIO, name: str) -> str:
     return text
 
 
-def _stdin_has_data() -> bool:
+def _stdin_is_pipe_or_file() -> bool:
     """Whether stdin is a pipe or a file. Anything else, such as a terminal, is not read as a prompt."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode if sys.stdin is not None else 0

@@ -18,8 +18,8 @@ from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.setup_options import PruneRecordsOptions
 from paperclip_claude_k8s.ports import utc_now
 
-NEVER_STARTED = timedelta(days=1)
-"""Age from which a run that was reserved, and not submitted, is removed like an ended run."""
+RESERVED_AGE = timedelta(days=1)
+"""Age from which a run that was reserved and never submitted is removed, too."""
 
 
 def prune(options: PruneRecordsOptions) -> int:
@@ -66,20 +66,22 @@ def remove_old(state: State, before: datetime, *, dry_run: bool) -> Reply:
 
 
 def _old(records: list[Record | Stop], before: datetime) -> Iterator[Record]:
-    # an unreadable record stands in the list as its error, and stays
+    # an unreadable record is a `Stop` in the list, and its folder is kept
     return (record for record in records if isinstance(record, Record) and _is_old(record, before))
 
 
 def _is_old(record: Record | None, before: datetime) -> bool:
+    """Whether the run ended before this time. A run without a Job must also be older than `RESERVED_AGE`."""
     if record is None:
         return False
     changed = parse_time(record.updated) or parse_time(record.created)
     ended = record.outcome is not None and record.cleaned_up
-    limit = before if ended else min(before, utc_now() - NEVER_STARTED)
+    limit = before if ended else min(before, utc_now() - RESERVED_AGE)
     return (ended or record.phase == "reserved") and changed is not None and changed < limit
 
 
 def _read(state: State, run_id: str) -> Record | None:
+    """The record; None if it cannot be read."""
     try:
         return state.read(run_id)
     except Stop:

@@ -54,8 +54,8 @@ async def _recover(options: RecoverOptions) -> Reply:
         try:
             held = await server.held_tasks()
         except ServerRefused as refused:
-            step = f"; a server with logins needs the key of a board member in {TOKEN_VARIABLE}"
-            raise Stop("task_failed", f"{refused}{step}") from None
+            hint = f"; a server with logins needs the key of a board member in {TOKEN_VARIABLE}"
+            raise Stop("task_failed", f"{refused}{hint}") from None
         async with HeldJobs(options) as jobs:
             tasks = [await _release(task, server, await jobs.look_up(task), options) for task in held]
         return {"server": mask_credentials(url), "tasks": tasks}

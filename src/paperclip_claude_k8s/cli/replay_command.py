@@ -59,7 +59,7 @@ def _read(options: ReplayOptions) -> Transcript:
     live = LiveView(console, quiet=options.quiet, times=options.times, recorded=True)
     for stream, block in _recorded(options):
         if stream == "status":
-            # with a bar: the agent may have printed this line, which a recording does not show
+            # it gets a bar, because a recording does not show whether the agent printed this line
             live.show_agent_lines("stdout", [STATUS_START + block])
             continue
         (reader.feed_stderr if stream == "stderr" else reader.feed)(block)
@@ -70,28 +70,28 @@ def _read(options: ReplayOptions) -> Transcript:
 
 def _recorded(options: ReplayOptions) -> Iterator[tuple[Stream, bytes]]:
     """The agent's output in all files, one after another. Raises `ReplayInvalid`."""
-    repeats = LogLineDedupFilter() if options.dedup else None
+    dedup_filter = LogLineDedupFilter() if options.dedup else None
     for file in options.files:
         try:
             with open_recording(file) as source:
                 for stream, block in agent_output(source):
-                    yield stream, _once(block, repeats) if stream == "stdout" else block
+                    yield stream, _without_repeats(block, dedup_filter) if stream == "stdout" else block
         except (OSError, EOFError, zlib.error) as error:
             raise ReplayInvalid(f"{file} cannot be read: {error}") from None
         yield "stdout", b"\n"  # the last line of a file may have no newline
-    if repeats is not None:
-        yield "stdout", repeats.flush().encode("utf-8", "surrogateescape")
+    if dedup_filter is not None:
+        yield "stdout", dedup_filter.flush().encode("utf-8", "surrogateescape")
 
 
-def _once(block: bytes, repeats: LogLineDedupFilter | None) -> bytes:
+def _without_repeats(block: bytes, dedup_filter: LogLineDedupFilter | None) -> bytes:
     """The block without the events that the filter has passed already."""
-    if repeats is None:
+    if dedup_filter is None:
         return block
-    return repeats.filter(block.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    return dedup_filter.filter(block.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def _ending(options: ReplayOptions) -> Ending:
-    """How the container ended, by --pod-state and --exit-code. Raises `ReplayInvalid`."""
+    """How the container ended, from --pod-state and --exit-code. Raises `ReplayInvalid`."""
     if options.pod_state is None:
         return ending_of(options.exit_code)
     try:

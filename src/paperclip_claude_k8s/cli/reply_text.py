@@ -38,7 +38,7 @@ def _end_lines(reply: Mapping[str, Any]) -> Iterator[str]:
     if reply["status"] == "polling" and "error" not in reply:
         yield f"the run goes on in Job {reply.get('job')}, namespace {reply.get('namespace')}"
     if result:
-        known = " · ".join(_costs(RunCost.of(result, "", None)))
+        known = " · ".join(_costs(RunCost.of(result, agent="", ended=None)))
         end = f"{reply['status']}{f' · {known}' if known else ''}"
         whole, width = f"{end} · run {run_id}", terminal_width()
         if run_id and (width is None or len(whole) <= width):

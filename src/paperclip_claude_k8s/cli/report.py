@@ -61,7 +61,7 @@ def _read(source: str) -> tuple[PageHeader, list[Item]]:
     """Header and items of a recorded output, or of a run. Raises `RecordingUnreadable` and `Stop`."""
     if Path(source).is_file():
         transcript, items = _read_output(Path(source), resumed=None)
-        reply = judged(transcript, ending_of(), resumed=None)
+        reply = judged(transcript, ending_of(), resumed=None)  # as if the container exited with 0
         return _header(Path(source).name, reply, {}), items
     state = State(state_folder(os.environ))
     record = find_record(source, state) or state.read(source)

@@ -18,7 +18,11 @@ from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
 from paperclip_claude_k8s.cli.find_run import find_record
 from paperclip_claude_k8s.cli.formats import chosen_format
 from paperclip_claude_k8s.cli.grants import grants
-from paperclip_claude_k8s.cli.kubeconfig_choice import check_cluster_options, check_place, chosen_kubeconfig
+from paperclip_claude_k8s.cli.kubeconfig_choice import (
+    check_cluster_options,
+    check_namespace_and_image,
+    chosen_kubeconfig,
+)
 from paperclip_claude_k8s.cli.live import LiveView, open_live_view
 from paperclip_claude_k8s.cli.options import (
     OptionsInvalid,
@@ -281,18 +285,18 @@ def new_record(options: RunOptions, config: dict[str, Any]) -> Record:
         "context": {"prompt": options.prompt},
     }
     run_id, created = str(uuid.uuid4()), format_time(utc_now())
-    chosen = config["kubeconfig"] if options.devcluster else _chosen(options)
+    chosen = config["kubeconfig"] if options.devcluster else _kubeconfig_of(options)
     granted = grants(chosen, options.config, options.context)
-    return Record(run_id, created, request, "reserved", embedded=is_embedded(options), grants=granted)
+    return Record(run_id, created, request, phase="reserved", embedded=is_embedded(options), grants=granted)
 
 
 def new_config(options: RunOptions) -> dict[str, Any]:
     """The adapter's config: the keys of the file, overridden by the options. Raises `OptionsInvalid`."""
-    check_place(options.namespace, options.image, devcluster=options.devcluster)
+    check_namespace_and_image(options.namespace, options.image, devcluster=options.devcluster)
     overrides = {
         # a value that was inserted into a template is not rendered again, so braces in the prompt are kept
         "promptTemplate": "{{context.prompt}}",
-        "kubeconfig": _chosen(options),
+        "kubeconfig": _kubeconfig_of(options),
         "kubeContext": options.context,
         "namespace": options.namespace,
         "image": options.image,
@@ -310,5 +314,5 @@ def new_config(options: RunOptions) -> dict[str, Any]:
     return config
 
 
-def _chosen(options: RunOptions) -> str | None:
+def _kubeconfig_of(options: RunOptions) -> str | None:
     return chosen_kubeconfig(options.kubeconfig, options.config, devcluster=options.devcluster)

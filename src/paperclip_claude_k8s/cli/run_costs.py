@@ -15,7 +15,7 @@ from paperclip_claude_k8s.base.times import parse_time
 
 _SPAN = re.compile(r"(\d{1,5})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet executes a text that begins with one of these. Agents choose the names of models."""
 
 
@@ -52,15 +52,15 @@ class RunCost:
         phases = [get_number(get_object(extra, "phases"), name) for name in ("start", "run", "complete")]
         known = [phase for phase in phases if phase is not None]
         return cls(
-            ended,
-            agent,
-            get_text(given, "model"),
-            get_text(given, "errorCode"),
-            get_number(given, "costUsd"),
-            int(get_number(usage, "inputTokens") or 0),
-            int(get_number(usage, "outputTokens") or 0),
-            int(get_number(usage, "cachedInputTokens") or 0),
-            sum(known) / 1000 if known else None,
+            ended=ended,
+            agent=agent,
+            model=get_text(given, "model"),
+            code=get_text(given, "errorCode"),
+            cost_usd=get_number(given, "costUsd"),
+            input_tokens=int(get_number(usage, "inputTokens") or 0),
+            output_tokens=int(get_number(usage, "outputTokens") or 0),
+            cached_input_tokens=int(get_number(usage, "cachedInputTokens") or 0),
+            seconds=sum(known) / 1000 if known else None,
         )
 
     def key(self, by: GroupBy) -> str:
@@ -119,7 +119,7 @@ def rows_of(runs: Iterable[RunCost], by: GroupBy, since: datetime | None) -> lis
 
 
 def as_csv(rows: Iterable[CostRow], by: GroupBy) -> str:
-    """The rows as CSV with a header. Texts that a spreadsheet would execute get a quote in front."""
+    """The rows as CSV with a header. Texts that a spreadsheet would execute get an apostrophe in front."""
     out = io.StringIO()
     names = list(asdict(CostRow("")))
     writer = csv.writer(out, lineterminator="\n")
@@ -127,7 +127,7 @@ def as_csv(rows: Iterable[CostRow], by: GroupBy) -> str:
     for row in rows:
         key, *numbers = asdict(row).values()
         shown = neutral(key)
-        writer.writerow([f"'{shown}" if shown.startswith(_FORMULA) else shown, *numbers])
+        writer.writerow([f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown, *numbers])
     return out.getvalue().rstrip("\n")
 
 

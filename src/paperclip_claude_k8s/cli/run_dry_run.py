@@ -32,7 +32,7 @@ NO_UID = "(uid of the Job)"
 
 def dry_run(options: RunOptions) -> int:
     """Print Job and run Secret as YAML, without the values of secrets."""
-    printed = list[str]()
+    yaml_texts = list[str]()
 
     async def work() -> Reply:
         given = with_prompt(options)
@@ -40,13 +40,13 @@ def dry_run(options: RunOptions) -> int:
         config, claude = new_config(given), check_claude(given.claude)
         async with on_cluster(config, devcluster=given.devcluster, claude=claude) as cluster_config:
             record = new_record(given, cluster_config)
-            printed.append(to_yaml(objects_of(await _plan(record, quiet=given.quiet))))
+            yaml_texts.append(to_yaml(objects_of(await _plan(record, quiet=given.quiet))))
         return {}
 
-    reply = run_to_reply(work, CallProgress())
-    if reply:
-        return print_failure(reply)
-    print_text(printed[0].removesuffix("\n"))
+    error_reply = run_to_reply(work, CallProgress())
+    if error_reply:
+        return print_failure(error_reply)
+    print_text(yaml_texts[0].removesuffix("\n"))
     return DONE
 
 
@@ -77,7 +77,7 @@ async def _show_line(_stream: str, text: str) -> None:
 
 
 def objects_of(plan: RunPlan) -> list[dict[str, Any]]:
-    """The Job, and its run Secret if the plan has one, with the length of each value in place of a value."""
+    """The Job, and its run Secret if the plan has one, with the length of each value instead of the value."""
     job = mask_tree(job_manifest(plan), plan.secret_values)
     if not plan.secret_data:
         return [job]

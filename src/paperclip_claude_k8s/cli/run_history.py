@@ -50,7 +50,7 @@ def last_run(output: Format | None = None) -> int:
         return summary(newest)
 
     reply = sync_to_reply(work)
-    return _print(reply, output, lambda form: _facts(reply, form))
+    return _print(reply, output, lambda chosen: _facts(reply, chosen))
 
 
 def history(options: HistoryOptions) -> int:
@@ -62,7 +62,7 @@ def history(options: HistoryOptions) -> int:
         return {"runs": list(islice((row for row in found if _selects(options, since, row)), options.limit))}
 
     reply = sync_to_reply(work)
-    return _print(reply, options.output_format, lambda form: _table(reply.get("runs", ()), form))
+    return _print(reply, options.output_format, lambda chosen: _table(reply.get("runs", ()), chosen))
 
 
 def _row(found: Record | Stop) -> Reply:
@@ -103,7 +103,7 @@ def spawn(options: RunOptions) -> int:
         return spawn_reply(state.write(new_record(given, config)))
 
     reply = sync_to_reply(work)
-    return _print(reply, options.output_format, lambda form: spawn_text(reply, form))
+    return _print(reply, options.output_format, lambda chosen: spawn_text(reply, chosen))
 
 
 def spawn_text(reply: Reply, output: Format) -> str:
@@ -236,7 +236,7 @@ def _unreadable(stop: Stop) -> Reply:
 
 
 def _print(reply: Reply, output: Format | None, text: Callable[[Format], str] | None = None) -> int:
-    """Print the reply. Exit code 1 if this command failed. A reply with `created` describes a run instead."""
+    """Print the reply. Exit code 1 if this command failed. A reply with `created` has the error of a run."""
     if "created" in reply and "error" in reply:  # the run failed, and this command did not
         chosen = chosen_format(output)
         if text is not None and not chosen.is_for_programs:

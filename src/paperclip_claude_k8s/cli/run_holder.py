@@ -26,7 +26,7 @@ SEEN_WITHIN = timedelta(seconds=180)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that works on a run, or that none does. `text`: a phrase for messages."""
+    """Which process works on a run, or that none does. `text`: a phrase for messages."""
 
     text: str
     works: bool = True
@@ -57,7 +57,7 @@ def judge_holder(job: JobSnapshot, leases: tuple[LeaseSnapshot, ...], now: datet
     noted = job.annotations.get(labels.HOLDER_ANNOTATION)
     if noted is not None:
         seen = parse_time(job.annotations.get(labels.HOLDER_SEEN_ANNOTATION))
-        return _holder(read_process(noted, ""), seen, now)
+        return _holder(read_process(noted, uuid=""), seen, now)
     if labels.DETACHED_ANNOTATION in job.annotations:
         resume = f"`claude-k8s run --run-id {run}`"
         text = f"no process; `claude-k8s run` has started the run, and {resume} continues it"
@@ -66,6 +66,7 @@ def judge_holder(job: JobSnapshot, leases: tuple[LeaseSnapshot, ...], now: datet
 
 
 def _renewed(process: ProcessId, leases: tuple[LeaseSnapshot, ...]) -> datetime | None:
+    """When the process last renewed its own Lease; None without such a Lease."""
     own = (lease for lease in leases if is_process_lease(lease) and lease.holder == process.uuid)
     return next((lease.renewed for lease in own), None)
 
@@ -76,4 +77,4 @@ def _holder(process: ProcessId, seen: datetime | None, now: datetime) -> Holder:
         return Holder(name)
     alive = now - seen < SEEN_WITHIN
     ended = "" if alive else ", so it has probably ended"
-    return Holder(name, alive, f"last seen {age(seen, now)} ago{ended}")
+    return Holder(name, works=alive, seen=f"last seen {age(seen, now)} ago{ended}")

@@ -1,8 +1,8 @@
 """Completes words for the shell: runs, Jobs, namespaces, contexts and the words of `explain`.
 
 The functions print nothing and raise nothing. If something cannot be read, the shell offers fewer words.
-Files and the cluster have `TIME_LIMIT` seconds, so that a disk or a cluster that is gone does not block the
-prompt.
+Files and the cluster have `TIME_LIMIT` seconds, so that a disk or a cluster that does not answer does not
+block the prompt.
 
 Shells evaluate what they get: zsh would run commands in it. So only words of harmless characters are offered.
 """
@@ -21,27 +21,28 @@ TIME_LIMIT = 1.5
 MAX_RECORDS = 100
 """Largest number of records that are read for a completion, newest first."""
 MAX_KUBECONFIG_BYTES = 1024 * 1024
-MAX_ABOUT = 200
+MAX_DESCRIPTION = 200
 """Largest number of characters that are shown beside a word."""
 T = TypeVar("T")
 Suggestion = tuple[str, str]
 """A word, and the description that the shell shows beside the word."""
 _WORD = re.compile(r"[\w.@:/+][\w.@:/+=%,-]{0,252}", re.ASCII)
 """Names of objects, ids, and the names that tools of cloud providers give to contexts."""
-_OTHERS = re.compile(r"[^\w .,:@/+-]", re.ASCII)
+_UNSAFE = re.compile(r"[^\w .,:@/+-]", re.ASCII)
+"""A character that is replaced in descriptions."""
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[Suggestion]:
     """Ids of recorded runs, then ids and names of Jobs on the cluster."""
     found = dict(_or_nothing(_recorded_runs))
-    for word, about in _or_nothing(lambda: _read_cluster(ctx, _cluster_runs)):
-        found.setdefault(word, about)
-    return _starting(incomplete, list(found.items()))
+    for word, description in _or_nothing(lambda: _read_cluster(ctx, _cluster_runs)):
+        found.setdefault(word, description)
+    return _suggestions(incomplete, list(found.items()))
 
 
 def complete_recorded_run(incomplete: str) -> list[Suggestion]:
     """Ids of recorded runs, which `run --run-id` continues."""
-    return _starting(incomplete, _or_nothing(_recorded_runs))
+    return _suggestions(incomplete, _or_nothing(_recorded_runs))
 
 
 def complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -58,7 +59,7 @@ def complete_word(incomplete: str) -> list[str]:
     """Words that `explain` knows: settings, error codes, codes of `check`, labels, ..."""
 
     def known() -> list[str]:
-        from paperclip_claude_k8s.cli.explain_command import known_words  # noqa: PLC0415  # only for this one
+        from paperclip_claude_k8s.cli.explain_command import known_words  # noqa: PLC0415  # only needed here
 
         return known_words()
 
@@ -66,13 +67,17 @@ def complete_word(incomplete: str) -> list[str]:
 
 
 def _offered(incomplete: str, found: list[str]) -> list[str]:
-    """The words that begin so and that a shell takes as words."""
+    """The words that begin with `incomplete` and consist of harmless characters."""
     return [word for word in found if word.startswith(incomplete) and _WORD.fullmatch(word)]
 
 
-def _starting(incomplete: str, found: list[Suggestion]) -> list[Suggestion]:
+def _suggestions(incomplete: str, found: list[Suggestion]) -> list[Suggestion]:
     offered = set(_offered(incomplete, [word for word, _ in found]))
-    return [(word, _OTHERS.sub("?", about[:MAX_ABOUT])) for word, about in found if word in offered]
+    return [
+        (word, _UNSAFE.sub("?", description[:MAX_DESCRIPTION]))
+        for word, description in found
+        if word in offered
+    ]
 
 
 def _or_nothing(work: Callable[[], list[T]]) -> list[T]:
@@ -90,7 +95,7 @@ def _or_nothing(work: Callable[[], list[T]]) -> list[T]:
 
 
 def _recorded_runs() -> list[Suggestion]:
-    import os  # noqa: PLC0415  # as below: the completion of options needs none of it
+    import os  # noqa: PLC0415  # imported here, because the completion of options needs none of these
 
     from paperclip_claude_k8s.cli.runs.record import Record  # noqa: PLC0415
     from paperclip_claude_k8s.cli.runs.state import State, state_folder  # noqa: PLC0415
@@ -128,10 +133,10 @@ async def _cluster_runs(ports: Any, namespace: str, params: Any) -> list[Suggest
 
     where = "" if params.get("all_namespaces") else namespace
     jobs = (await ports.cluster.list_jobs(where, labels.ALL_OURS)).items
-    about = [f"agent {job.labels.get(labels.AGENT_LABEL, '')}" for job in jobs]
+    agents = [f"agent {job.labels.get(labels.AGENT_LABEL, '')}" for job in jobs]
     runs = [job.labels.get(labels.RUN_LABEL, "") for job in jobs]
     names = [job.ref.name for job in jobs]
-    return [(word, agent) for word, agent in zip([*runs, *names], [*about, *about], strict=True) if word]
+    return [(word, agent) for word, agent in zip([*runs, *names], [*agents, *agents], strict=True) if word]
 
 
 async def _namespaces(ports: Any, _namespace: str, _params: Any) -> list[str]:  # noqa: ANN401

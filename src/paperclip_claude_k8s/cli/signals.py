@@ -47,7 +47,7 @@ class SignalHandler:
             self._listener = None
 
     def ignore_signals(self) -> None:
-        """Ignore signals from now on, because the reply is being printed. `received` is still set."""
+        """Ignore signals from now on, because the reply is being printed. They still set `received`."""
         self._ignoring = True
 
     def _handle(self, signum: int, _frame: FrameType | None) -> None:

@@ -31,32 +31,32 @@ from paperclip_claude_k8s.ports import utc_now
 
 def stats(options: StatsOptions) -> int:
     """Print one row for each agent, day, model or code, and the total; as JSON or CSV."""
-    found: list[CostRow] = []
+    cost_rows: list[CostRow] = []
     by = GroupBy(options.by)
 
-    def rows(runs: Iterable[RunCost]) -> Reply:
+    def reply_about(runs: Iterable[RunCost]) -> Reply:
         try:
             since = parse_moment(options.since, utc_now()) if options.since else None
         except ValueError as error:
             raise Stop("usage", f"--since: {error}") from None
-        found.extend(rows_of(runs, by, since))
-        return {"by": by.value, "rows": [asdict(row) for row in found]}
+        cost_rows.extend(rows_of(runs, by, since))
+        return {"by": by.value, "rows": [asdict(row) for row in cost_rows]}
 
-    async def of_jobs() -> Reply:
-        _, found = await jobs_of_adapter(options)
-        return rows([cost for job in found if (cost := cost_of_job(job)) is not None])
+    async def reply_about_jobs() -> Reply:
+        _, jobs = await jobs_of_adapter(options)
+        return reply_about([cost for job in jobs if (cost := cost_of_job(job)) is not None])
 
     if options.jobs:
-        reply = run_to_reply(of_jobs, CallProgress())
+        reply = run_to_reply(reply_about_jobs, CallProgress())
     else:
-        reply = sync_to_reply(lambda: rows(costs_of_records()))
+        reply = sync_to_reply(lambda: reply_about(costs_of_records()))
     if "rows" not in reply:
         return print_reply(reply, FAILED)
     if options.output == "csv":
-        print_text(as_csv(found, by))
+        print_text(as_csv(cost_rows, by))
         return DONE
     output = Format(options.output) if options.output is not None else None
-    draw = partial(_show_table, found, by.value)
+    draw = partial(_show_table, cost_rows, by.value)
     return print_reply(reply, DONE, output, lambda _: drawn(draw))
 
 
@@ -77,7 +77,10 @@ def cost_of_record(record: Record) -> RunCost | None:
 
 
 def cost_of_job(job: JobSnapshot) -> RunCost | None:
-    """The cost in the annotation of a retained Job; None without a readable annotation."""
+    """The cost in the annotation of a retained Job; None without a readable annotation.
+
+    The time at which the result was taken stands for the end of the run.
+    """
     result = noted_result(job)
     ended = parse_time(job.annotations.get(labels.TAKEN_ANNOTATION))
     return RunCost.of(result, job.labels.get(labels.AGENT_LABEL, ""), ended) if result else None

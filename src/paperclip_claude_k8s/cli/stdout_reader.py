@@ -1,6 +1,6 @@
 """Ends a command that follows something as soon as nobody reads its stdout, as in `jobs -w | head -1`.
 
-Without it, the command would notice at its next line, which may never come.
+Without this check, the command would notice it only when it prints its next line, which may never come.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 async def while_stdout_is_read(work: Awaitable[T]) -> T:
-    """The result of `work`. Raises what it raises, and `StdoutUnwritable` if the reader of stdout ends."""
+    """The result of `work`. Raises what it raises, and `StdoutUnwritable` if nobody reads stdout any more."""
     async with asyncio.TaskGroup() as group:
         working = group.create_task(exception_as_value(work))
         watching = group.create_task(_wait_for_readers_end())
@@ -35,7 +35,7 @@ async def while_stdout_is_read(work: Awaitable[T]) -> T:
 
 
 async def _wait_for_readers_end() -> None:
-    """Return when the pipe, socket or terminal that stdout is has no reader any more. A file needs none."""
+    """Return when stdout is a pipe, socket or terminal that nobody reads any more. A file needs no reader."""
     while _has_reader():  # noqa: ASYNC110  # the kernel tells an event loop only of what can be read or written
         await asyncio.sleep(CHECK_INTERVAL)
 

@@ -15,9 +15,9 @@ from paperclip_claude_k8s.cli.formats import Format, is_terminal
 GAP = 2
 """Spaces between two columns of a table."""
 MAX_PADDED = 300
-"""Width up to which cells are padded: one very long cell, whoever wrote it, makes no other row long."""
-BELOW = " " * 6
-"""Before the text below a row."""
+"""Width up to which cells are padded, so that one very long cell does not make every row as long."""
+BELOW_INDENT = " " * 6
+"""Stands before text that is written below a row."""
 MIN_LAST_COLUMN = 12
 """Width in characters that the last column of a table keeps on a narrow terminal, whose lines then wrap."""
 
@@ -55,9 +55,9 @@ def table(
 def table_with_text(
     rows: Sequence[Mapping[str, Any]], columns: Iterable[Column], text: Column, *, width: int | None
 ) -> str:
-    """A table with sentences in its last column, `text`: what does not fit into `width` is below its row.
+    """A table with sentences in its last column, `text`.
 
-    It is wrapped there and never cut.
+    A sentence that does not fit into `width` is written below its row, wrapped and never cut.
     """
     left = table(rows, columns, Format.TEXT, width=None).split("\n")
     indent = max(map(cell_len, left)) + GAP
@@ -65,7 +65,7 @@ def table_with_text(
     lines = [
         f"{set_cell_size(beginning, indent)}{cell}"
         if width is None or indent + cell_len(cell) <= width
-        else f"{beginning}\n{BELOW}{wrapped(cell, width, len(BELOW))}"
+        else f"{beginning}\n{BELOW_INDENT}{wrapped(cell, width, len(BELOW_INDENT))}"
         for beginning, cell in zip(left, cells, strict=True)
     ]
     return "\n".join(lines)
@@ -104,7 +104,7 @@ def _text(value: object) -> str:
 def facts(pairs: Iterable[tuple[str, object]], width: int | None = None) -> str:
     """Names and values, each pair on a line of its own; pairs without a value are left out.
 
-    `width`: long values are wrapped to it.
+    `width`: columns of the terminal, for which long values are wrapped.
     """
     known = [(name, _text(value)) for name, value in pairs if value not in (None, "")]
     indent = max((len(name) for name, _ in known), default=0) + GAP

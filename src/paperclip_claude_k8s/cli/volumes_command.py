@@ -34,14 +34,14 @@ _AUTO_CLAIM_LABELS: Mapping[str, str] = {
 def volumes(options: VolumesOptions) -> int:
     """Print `{namespace, volumes: [{claim, agent, company, size, …, last_used, used_by}]}`."""
 
-    async def listed(namespace: str, ports: Ports) -> Reply:
+    async def list_claims(namespace: str, ports: Ports) -> Reply:
         uses = await _read(namespace, ports.cluster)
         return {"namespace": namespace, "volumes": [_row(use) for use in uses]}
 
-    reply = run_to_reply(lambda: _on_cluster(options, listed), CallProgress())
+    reply = run_to_reply(lambda: _on_cluster(options, list_claims), CallProgress())
     code = DONE if "volumes" in reply else FAILED
     rows = reply.get("volumes", ())
-    return print_reply(reply, code, options.output_format, lambda form: _table(rows, form))
+    return print_reply(reply, code, options.output_format, lambda chosen: _table(rows, chosen))
 
 
 def prune(options: PruneOptions) -> int:
@@ -51,10 +51,10 @@ def prune(options: PruneOptions) -> int:
     """
     unused = timedelta(days=options.unused_days)
 
-    async def pruned(namespace: str, ports: Ports) -> Reply:
+    async def remove_unused(namespace: str, ports: Ports) -> Reply:
         return await prune_unused(namespace, ports, unused, dry_run=options.dry_run)
 
-    reply = run_to_reply(lambda: _on_cluster(options, pruned), CallProgress())
+    reply = run_to_reply(lambda: _on_cluster(options, remove_unused), CallProgress())
     code = DONE if "removed" in reply and not reply.get("failed") else FAILED
     return print_reply(reply, code, options.output_format)
 

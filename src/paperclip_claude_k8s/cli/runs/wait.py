@@ -1,8 +1,8 @@
 """Waiting for the end of a run, while other calls may wait for the same run.
 
 Of all calls about one run on this machine, one call holds the run's lock and works on the run (`worker`). The
-other calls read the run's record every half second, and take over the lock if its holder ends. So each call
-returns the same outcome.
+other calls read the run's record every half second, and take over the lock if its holder ends. Thus each
+call returns the same outcome.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ async def _find_reply(call: RunCall) -> Reply:
     while True:
         with files.try_lock() as locked:
             if locked:
-                watched.give_way()
+                watched.show_rest_and_restart()
             # read again under the lock, because its last holder may have written the record
             record = call.state.read(call.run_id)
             if locked:

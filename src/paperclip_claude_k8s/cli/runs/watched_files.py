@@ -73,10 +73,10 @@ class WatchedFiles:
                 self._show_log_line(line)
         while block := self._stdout.read():
             self.has_shown = True
-            self._live.show_agent_output("stdout", block, self._since.new(block))
+            self._live.show_agent_output("stdout", block, self._since.shown_part(block))
 
-    def give_way(self) -> None:
-        """Show the rest, and set the view's counters to zero: the caller is going to read the output."""
+    def show_rest_and_restart(self) -> None:
+        """Show the rest, and set the view's counters to zero: the caller is going to read all output."""
         if self.has_shown:
             self.show_new()
             self._live.restart()
