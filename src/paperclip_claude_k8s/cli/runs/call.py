@@ -1,7 +1,7 @@
 """One call: an execution of a command about a run.
 
-`RunOptions` are the options of the command. `RunCall` adds the objects that the call works with. Both do not
-change during the call. `CallProgress` changes: if the call is interrupted, the reply is built from it.
+`RunOptions` are the options of the command. `RunCall` adds the objects that the call works with. Neither
+changes during the call. `CallProgress` changes: if the call is interrupted, the reply is built from it.
 """
 
 import os

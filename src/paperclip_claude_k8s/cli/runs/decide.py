@@ -36,7 +36,7 @@ class ReturnOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReportLost:
-    """The run had or may have had a Job, which is gone, and its result was not collected."""
+    """The run had or may have had a Job that does not exist any more, and its result was not collected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """All file writes of commands about runs. A test replaces `Disk` to make any single write fail.
 
 Files and folders belong to this user and are readable by this user only, whatever the umask. A file is never
-reached through a link at its place, which another user may have put there.
+opened through a link, which another user may have put in its place.
 """
 
 import errno
@@ -33,7 +33,7 @@ class Disk:
             folder.chmod(PRIVATE_FOLDER)
 
     def open(self, path: Path, *, new: bool = False) -> int:
-        """A file descriptor for reading and writing. With `new`, raises if the file exists.
+        """A file descriptor for reading and writing; creates the file. With `new`, raises if the file exists.
 
         It also raises if the file is a link, no regular file, or another user's.
         """
@@ -117,4 +117,4 @@ def open_own_folder(path: Path) -> int:
 def check_not_deleted(handle: int) -> None:
     """Raises `FileNotFoundError` if the open file was deleted: writes to it would be lost."""
     if os.fstat(handle).st_nlink == 0:
-        raise FileNotFoundError(2, "files of the run were deleted while it was running")
+        raise FileNotFoundError(errno.ENOENT, "files of the run were deleted while it was running")

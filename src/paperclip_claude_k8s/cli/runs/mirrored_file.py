@@ -81,11 +81,11 @@ class MirroredFile:
         line = block[:SEARCHED_BYTES].partition(b"\n")[0]
         with mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) as content:
             found = content.find(b"\n" + line, self._offset)
-            only_zeros_left = not content[self._offset + same :].strip(b"\0")
+            rest_is_nul_bytes = not content[self._offset + same :].strip(b"\0")
             ends_in_partial_line = content[-1:] != b"\n"
         if found >= 0:
             return found + 1
-        if only_zeros_left:
+        if rest_is_nul_bytes:
             self._disk.cut(self._handle, self._offset + same)
             return self._offset
         if ends_in_partial_line:

@@ -53,7 +53,7 @@ class Output:
         try:
             self._synchronize()
             for _, name in self._copies:
-                self._sync(self._opened / name)
+                self._fsync(self._opened / name)
             text = strict_json(reply, indent=2) + b"\n"
             write_atomically(self._opened / "result.json", text, self._disk)
         except OSError as error:
@@ -81,7 +81,7 @@ class Output:
         finally:
             os.close(handle)
 
-    def _sync(self, target: Path) -> None:
+    def _fsync(self, target: Path) -> None:
         handle = self._disk.open(target)
         try:
             self._disk.sync(handle)

@@ -80,7 +80,8 @@ def read_schedule(
     if timeout is not None and timeout <= 0:
         raise Stop("usage", f"--timeout {timeout:g}: expected seconds above 0")
     if schedule is None:
-        return PollSchedule((), interval, DEFAULT_TIMEOUT if timeout is None else timeout, settings)
+        limit = DEFAULT_TIMEOUT if timeout is None else timeout
+        return PollSchedule(interval=interval, timeout=limit, settings=settings)
     pauses = tuple(ms / 1000 for ms in extend_pauses(_read_milliseconds(schedule), settings))
     return PollSchedule(pauses, interval, timeout, settings)
 

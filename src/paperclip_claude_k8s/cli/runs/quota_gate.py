@@ -73,12 +73,12 @@ def refusal_without_response() -> Stop:
 
 
 def _refusal(error: Error, detail: str, code: int, **fields: str) -> Stop:
-    of_every_refusal = {
+    common_fields = {
         "failure_stage": "consume_quota",
         "api_code": code,
         "agent_instruction": _AGENT_INSTRUCTION[error],
     }
-    return Stop(error, detail, **of_every_refusal, **fields)
+    return Stop(error, detail, **common_fields, **fields)
 
 
 async def request_approval(

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 
 REACH_TIMEOUT = 15.0
-"""Seconds within which the API server must answer. A restart of one of its replicas is shorter."""
+"""Seconds within which the API server must answer. A restart of one of its replicas takes less time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ def polling_reply(record: Record) -> Reply:
 
 
 def continuing(record: Record) -> Reply:
-    """Fields for the reply of a wait that was cut short, such as `status` and `detail`: what goes on now."""
+    """Fields for the reply of a wait that was cut short: what the run does now, and how to cancel it."""
     if record.run_status == "not_submitted":
         return {"status": "failed", "run_status": "not_submitted", "detail": "nothing was submitted"}
     known: Reply = {"status": "polling", "run_status": record.run_status}
@@ -190,7 +190,7 @@ def _natural_end(record: Record) -> str:
 
 
 def lost_reply(record: Record) -> Reply:
-    """The reply about a run whose Job is gone and whose result is not in the record."""
+    """The reply about a run whose Job does not exist any more and whose result is not in the record."""
     reason = "the run's result was never collected: its Job was deleted or its TTL expired"
     if record.embedded:
         reason = "the development cluster of this run was embedded in the command and ended with it"
@@ -198,7 +198,7 @@ def lost_reply(record: Record) -> Reply:
 
 
 _ENV_KEYS = frozenset({"env", FORM_ENV})
-"""Keys of variables in a config, whose text is JSON or lines NAME=value."""
+"""Settings that contain environment variables. If they are texts, they are JSON or lines NAME=value."""
 _WITH_VARIABLES = frozenset({"mcpServers", "podTemplate"})
 """Settings whose text is the JSON of an object that may contain variables."""
 _CLUSTER_KEYS = ("kubeconfig", "kubeContext", "namespace")
@@ -210,8 +210,8 @@ _SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off"})
 def redact_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """The request without the values of variables and headers, and without other secrets.
 
-    The other secrets are recognised by their name, their shape, or the option before them. The prompt
-    stays.
+    The other secrets are recognised by their name, their shape, or the command-line option in front of
+    them. The prompt stays.
     """
     config = {
         key: _read_text(key, value) if isinstance(value, str) else value
@@ -236,7 +236,7 @@ def _read_text(key: str, text: str) -> Any:  # noqa: ANN401  # the setting, as t
 
 
 def _redact(value: Any, name: str = "", *, hidden: bool = False) -> Any:  # noqa: ANN401  # any JSON
-    """`hidden`: each text in the value is a secret."""
+    """`name`: the key that has the value. `hidden`: each text in the value is a secret."""
     if is_reference(value):
         return mask_tree(dict(value), ())  # a continued run compares the reference's names with the policy
     if isinstance(value, Mapping):

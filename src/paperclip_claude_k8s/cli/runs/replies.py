@@ -81,7 +81,7 @@ def find_stop(error: BaseException) -> Stop | None:
 
 
 def cluster_unreachable(reason: str, **fields: Any) -> Stop:  # noqa: ANN401  # any JSON
-    """The `Stop` of a call to whose API server there is no way."""
+    """The `Stop` of a call whose API server cannot be reached."""
     return Stop("cluster_unreachable", reason, **fields)
 
 

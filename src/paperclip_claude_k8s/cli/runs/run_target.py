@@ -16,11 +16,11 @@ from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.plan.identity import label_value
 
 _ADDRESS_ONLY = KubeconfigRules(trusted=True)
-"""Rules for reading only the server's address: no plugin runs, and no credential is read."""
+"""Rules for reading only the server's address. Any file is trusted: no plugin runs, no credential is read."""
 
 
 async def resolve_target(source: ClusterSource, namespace: str) -> tuple[RunTarget, str | None]:
-    """The target to which the kubeconfig points, and the name of its context, None without a kubeconfig.
+    """The target to which the kubeconfig points, and its context's name, or None without a kubeconfig.
 
     Raises `ClusterError` if the kubeconfig cannot be used.
     """
@@ -53,7 +53,9 @@ async def read_job_status(cluster: Cluster, namespace: str, run_id: str) -> JobS
     jobs = (await cluster.list_jobs(namespace, run_labels(run_id))).items
     unfinished = [job for job in jobs if job.finished is None]
     pods = (await cluster.list_pods(namespace, run_labels(run_id))).items if unfinished else ()
-    return JobStatus(bool(jobs), finished=bool(jobs) and not unfinished, running=any(map(_agent_runs, pods)))
+    return JobStatus(
+        present=bool(jobs), finished=bool(jobs) and not unfinished, running=any(map(_agent_runs, pods))
+    )
 
 
 def _agent_runs(pod: PodSnapshot) -> bool:

@@ -89,7 +89,7 @@ class RunFiles:
             os.close(handle)
 
     def _open_lock(self) -> int:
-        """Open the lock file, else read-only, so that calls that only read work on a full disk."""
+        """Open the lock file, read-only if need be: calls that only read must work on a full disk."""
         path = self.folder / "lock"
         try:
             return self.disk.open(path)

@@ -157,7 +157,7 @@ class Worker:
             cause = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
             return early_failure(cause, ResultInputs(utc_now()))
         check_target(run.record, current)
-        # later commands use this context too, even if another one is the current context then
+        # later commands use this context even if the kubeconfig has another current context by then
         run.journal.record = replace(run.record.with_cluster(None, context), target=current)
         return None
 
@@ -171,7 +171,7 @@ class Worker:
         """The outcome of a new run whose API server does not answer; None if the server answers.
 
         `execute` would repeat its calls for longer, because an agent may be working by then. Raises `Stop` if
-        an earlier call may have submitted the run, or the quota gate has approved the run, as it does once.
+        an earlier call may have submitted the run, or the quota gate, asked only once, has approved the run.
         """
         run = self._run
         target, timings = run.record.target, run.call.dependencies.settings.timings
