@@ -22,9 +22,9 @@ from paperclip_claude_k8s.claude.next_steps import NEXT_STEPS, SESSION_LOST
 from paperclip_claude_k8s.cluster.error_texts import (
     INHERITS,
     describe_error,
-    guard_step,
     home_pod_step,
     refusal_step,
+    unread_objects_step,
 )
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
@@ -197,7 +197,7 @@ def daily_budget_spent(spent: float, limit: float, next_day: datetime) -> Failur
 
 def guard_unreachable(error: ClusterError) -> Failure:
     """Built when Jobs, Pods or Leases of the slot cannot be read, so a second run cannot be excluded."""
-    step = f"no Job was created; {guard_step(error)}"
+    step = f"no Job was created; {unread_objects_step(error)}"
     text = f"Concurrency guard unreachable: {describe_error(error)}"
     return _bootstrap(ErrorCode.GUARD_UNREACHABLE, text, step, retryable=not error.foreign)
 

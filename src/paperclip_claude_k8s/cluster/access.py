@@ -1,8 +1,8 @@
-"""What it takes to reach an API server: from a Pod's service account, or from a kubeconfig.
+"""Reads what is needed to reach an API server, from a Pod's service account or from a kubeconfig.
 
 kubernetes_asyncio reads these too, but it blocks the event loop while it reads files. It also runs plugins
-without limits, and sends any file of the host as a token. It is only used for `auth-provider`
-(`credentials`).
+without limits, and sends any file of the host that a kubeconfig names as the token file. So it is used only
+for `auth-provider`, by `credentials`.
 """
 
 import base64
@@ -34,10 +34,10 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_REREAD_SECONDS = 60.0
-"""Seconds after which a token's file is read again. The kubelet renews it long before it expires."""
+"""Seconds after which a token's file is read again. The kubelet renews a token long before it expires."""
 EXPIRY_MARGIN_SECONDS = 60.0
-"""How long before its expiry a plugin's credential is renewed, and the shortest time between two runs of the
-plugin."""
+"""A plugin's credential is renewed this long before it expires, but not sooner than this long after it was
+made."""
 SERVICE_ACCOUNT_FILE_BYTES = 1024 * 1024
 MAX_TOKEN_CHARS = 16 * 1024
 """Servers accept headers of this size at most; tokens have up to 4 KiB."""
@@ -71,7 +71,7 @@ class ServerAccess:
     renew_after: float | None = None
     """Seconds after which everything has to be read again, because a plugin's credential expires."""
     by_program: bool = False
-    """A program or a login made the credentials: they are not renewed without need."""
+    """Whether a program or a login made the credentials. If so, a TLS error does not make them read again."""
 
 
 async def service_account_access(
@@ -108,17 +108,17 @@ async def service_account_access(
 
 
 class TokenFile:
-    """A token in a file that is renewed while we run; `read` returns the file's text, or raises."""
+    """A token in a file that is renewed while we run; `read_text` returns the file's text, or raises."""
 
-    def __init__(self, read: Callable[[], Awaitable[str]]) -> None:
-        self._read = read
+    def __init__(self, read_text: Callable[[], Awaitable[str]]) -> None:
+        self._read_text = read_text
         self._header = ""
         self._read_at = 0.0
 
     async def read(self) -> None:
-        """Raises what the reader raises, and `LookupError` if the file contains no token."""
-        self._read_at = loop_time()  # before the read, so that others do not read too
-        self._header = bearer(await self._read())
+        """Raises what `read_text` raises, and `LookupError` if the file contains no token."""
+        self._read_at = loop_time()  # set first, so that concurrent requests do not read the file too
+        self._header = bearer(await self._read_text())
 
     async def authorization(self) -> str:
         if loop_time() - self._read_at >= TOKEN_REREAD_SECONDS:
@@ -138,7 +138,7 @@ def bound_pod(header: str) -> str:
 
 
 def bearer(token: object) -> str:
-    """The header for a token. Raises `LookupError`, which does not quote it, for any other text."""
+    """The header for a token. Raises `LookupError` for any other text, without quoting it."""
     text = token.strip() if isinstance(token, str) else ""
     if len(text) > MAX_TOKEN_CHARS or not _TOKEN.fullmatch(text):
         raise LookupError("contains something that is not a token")
@@ -218,9 +218,9 @@ def fixed_authorization(header: str) -> Authorization:
 async def _authorization(
     user: KubeconfigPart, reader: KubeconfigReader, rules: KubeconfigRules
 ) -> Authorization | None:
-    """The header of a token's file, a token or a password, in kubectl's order; None without these.
+    """What makes the header from `tokenFile`, `token` or a password, in kubectl's order; None without these.
 
-    A token is used beside a `tokenFile` only if that file cannot be read.
+    If there are both a `tokenFile` and a `token`, the `token` is used only if the file cannot be read.
     """
     fields = user.fields
     try:
@@ -255,6 +255,7 @@ async def _with_plugin(
         header = fixed_authorization(bearer(credential.token)) if credential.token else _no_authorization
     except LookupError as error:
         raise kubeconfig.user.unusable(f"has an exec plugin whose token {error}") from None
-    left = None if credential.expires is None else (credential.expires - datetime.now(UTC)).total_seconds()
-    renew_after = None if left is None else max(left - EXPIRY_MARGIN_SECONDS, EXPIRY_MARGIN_SECONDS)
+    expires = credential.expires
+    seconds = None if expires is None else (expires - datetime.now(UTC)).total_seconds()
+    renew_after = None if seconds is None else max(seconds - EXPIRY_MARGIN_SECONDS, EXPIRY_MARGIN_SECONDS)
     return replace(access, authorization=header, client_text=client, renew_after=renew_after, by_program=True)

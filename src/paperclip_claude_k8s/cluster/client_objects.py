@@ -1,4 +1,4 @@
-"""Reads the objects of Kubernetes clients: of `kubernetes_asyncio` and `kubernetes`, and plain dicts.
+"""Converts objects to Kubernetes' JSON: those of `kubernetes_asyncio` and `kubernetes`, and plain dicts.
 
 The fields of a plain dict may be named as in JSON (`exitCode`) or as in Python (`exit_code`).
 """
@@ -16,7 +16,7 @@ _MAX_DEPTH = 32
 
 
 def json_of(value: object) -> dict[str, Any]:
-    """The object in Kubernetes' JSON; {} if the value is no object. Unknown types in it become None."""
+    """The object in Kubernetes' JSON, with None for values of unknown types; {} for any other value."""
     found = _json_of(value, 0)
     return found if isinstance(found, dict) else {}
 

@@ -43,7 +43,7 @@ LOGIN_ERRORS = (
     *(ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError),
     *(ArithmeticError, RecursionError, aiohttp.ClientError),
 )
-"""Raised by kubernetes_asyncio: bad base64, missing keys, failed asserts, no connection."""
+"""What kubernetes_asyncio raises if a login fails: bad base64, missing keys, failed asserts, no network."""
 
 
 class Credentials:
@@ -63,8 +63,8 @@ class Credentials:
     ) -> None:
         self._kubeconfig = kubeconfig
         self.context = context
-        """The context in use: the kubeconfig's current one is kept when it is read again, because someone may
-        have chosen another one since."""
+        """The context in use. When the kubeconfig is read again, this context is kept, even if its current
+        context has changed."""
         self._rules = rules
         self._timings = timings
         self._reader = KubeconfigReader(rules, limits, timings)
@@ -84,13 +84,13 @@ class Credentials:
 
         Raises:
             ClusterError: status None, reason "Kubeconfig" or "PolicyRefused"; the message names the cause and
-                any kubeconfig.
+                the kubeconfig, if there is one.
         """
         if self.version == 0:
             await self.renew(0)
 
     async def address(self) -> str:
-        """The server's URL, read again, without credentials: no plugin runs for it. Raises `ClusterError`."""
+        """Read the server's URL again. No credentials are read, so no plugin runs. Raises `ClusterError`."""
         if self._kubeconfig is not None:
             return server_of(await self._read_kubeconfig(self._kubeconfig)).server.rstrip("/")
         return (await self._service_account()).server
@@ -121,14 +121,14 @@ class Credentials:
                 self.version += 1
 
     async def headers(self) -> list[tuple[str, str]]:
-        """The headers that authenticate a request, and those of `impersonation`. A name may repeat.
+        """The headers that authenticate a request, and those of `impersonation`. A name may occur repeatedly.
 
-        A credential that expires soon is renewed, or else kept if that fails.
+        A credential that expires soon is renewed first; if that fails, the old one is used.
         """
         now = loop_time()
         if self._renew_at is not None and now >= self._renew_at:
             self._renew_at = None
-            with suppress(ClusterError):  # after it expires the server sends 401
+            with suppress(ClusterError):  # once the old credential has expired, the server sends 401
                 await self.renew(self.version)
         if self._access is None:
             return []
@@ -157,7 +157,7 @@ class Credentials:
         before, server = self._access, access.server.rstrip("/")
         proxy = _proxy_of_environment(server) if access.proxy is None else Proxy(access.proxy, "proxy-url")
         uses_tls = any(url.startswith("https") for url in (server, proxy.url if proxy else ""))
-        # a new TLS context is made only for new input: connections that exist cannot be reused with it
+        # a new TLS context is made only if its inputs changed: with it, open connections cannot be reused
         if before is None or (uses_tls and self.tls is None) or _tls_inputs(before) != _tls_inputs(access):
             try:
                 self.tls = _tls_context(access) if uses_tls else None
@@ -192,9 +192,9 @@ def _proxy_of_environment(server: str) -> Proxy | None:
 async def _oidc_access(
     kubeconfig: Kubeconfig, reader: KubeconfigReader, rules: KubeconfigRules
 ) -> ServerAccess:
-    """The access with a token of an OpenID Connect provider, which kubernetes_asyncio renews.
+    """The access with a token of an OpenID Connect provider; kubernetes_asyncio renews the token.
 
-    The file is never written: a provider that replaces refresh tokens needs an exec plugin.
+    The kubeconfig is never written, so a provider that replaces refresh tokens works only by an exec plugin.
     """
     user = kubeconfig.user
     provider = get_object(user.fields, "auth-provider")
@@ -213,7 +213,7 @@ async def _oidc_access(
 
 
 async def _oidc_token(provider: dict[str, object]) -> str:
-    """The token of an OpenID Connect provider. The library gets nothing else of the kubeconfig."""
+    """The token of an OpenID Connect provider. kubernetes_asyncio gets nothing else of the kubeconfig."""
     from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes 0.2 s and 25 MB
 
     configuration: Any = client.Configuration()
@@ -241,13 +241,13 @@ def _tls_context(access: ServerAccess) -> ssl.SSLContext:
     if not access.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    # certificates from before 2020 often fail OpenSSL's strict reading of RFC 5280
+    # without OpenSSL's strict checks (RFC 5280), which many certificates from before 2020 do not pass
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 
 def _load_client(context: ssl.SSLContext, pem: str) -> None:
-    """Load certificate and key from memory, since OpenSSL reads a path only. Never prompts for a password."""
+    """Load certificate and key by a file in memory: OpenSSL needs a path. Never asks for a password."""
     descriptor = os.memfd_create("client")
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem.encode())

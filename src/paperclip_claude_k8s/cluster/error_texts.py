@@ -3,7 +3,7 @@
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 _POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
-"""Parts of the messages of refusals by a policy. Their status is 403 too, but RBAC rights do not help."""
+"""Texts that occur in refusals by an admission policy. Their status is 403 too, but no RBAC right helps."""
 
 
 RENEW_CREDENTIALS = "renew the credentials of this process: the API server does not accept them"
@@ -31,7 +31,7 @@ def refusal_step(error: ClusterError) -> str:
     return RENEW_CREDENTIALS if rejects_credentials else "retrying may succeed"
 
 
-def guard_step(error: ClusterError) -> str:
+def unread_objects_step(error: ClusterError) -> str:
     """What a person can do about Jobs, Pods or Leases that could not be read."""
     if error.exceeds_quota:
         return "free some of the namespace's quota, or have it raised"
@@ -59,7 +59,7 @@ INHERITS = "without them, Jobs inherit image, volume and env from the host's Pod
 
 
 def home_pod_step(error: ClusterError | None) -> str:
-    """What a person can do about a home pod that could not be read; None: no call failed."""
+    """What a person can do about a home pod that could not be read. `error`: None if no call failed."""
     if error is not None and error.may_succeed_later:
         return "no Job was created; check the API server, and run the agent again when it responds"
     if error is not None and error.unauthorized:

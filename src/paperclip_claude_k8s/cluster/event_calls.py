@@ -1,4 +1,4 @@
-"""Kubernetes calls for Events."""
+"""The calls for Events on a real API server."""
 
 from typing import Literal
 

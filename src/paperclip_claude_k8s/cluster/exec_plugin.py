@@ -1,4 +1,4 @@
-"""Runs the exec plugin of a kubeconfig: a program that prints the credentials of its user.
+"""Runs the exec plugin of a kubeconfig: a program that prints the credentials of the kubeconfig's user.
 
 The program runs only if the policy allows it, in a process group of its own, with few variables of this
 process, without stdin, and with limits on time and output. If it does not end in time, or nobody waits for it
@@ -30,8 +30,8 @@ from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cluster.kubeconfig import Kubeconfig, KubeconfigPart, KubeconfigRules
 
 MAX_OUTPUT_BYTES = 1024 * 1024
-"""Largest number of bytes that a plugin may print to stdout, and to stderr; a credential has less than 20
-KiB."""
+"""Largest number of bytes that a plugin may print to each of stdout and stderr; a credential has less than
+20 KiB."""
 MAX_STDERR_CHARS = 500
 """How much of stderr is quoted in an error."""
 MAX_HINT_CHARS = 300
@@ -66,7 +66,7 @@ CODE_VARIABLES = (
     *("OPENSSL_", "DOTNET_", "CORECLR_", "GIT_", "SHELLOPTS", "BASHOPTS", "PS4", "CLOUDSDK_PYTHON"),
 )
 """Prefixes of variables that make a program load other code. Only a kubeconfig that the administrator named
-may set them, PATH or ENV."""
+may set such variables, or PATH or ENV."""
 
 _POLL_SECONDS = 0.1
 """How soon it is noticed that nobody waits for a plugin any more."""
@@ -121,7 +121,11 @@ _NEEDS_TERMINAL = (
 
 
 def _arguments(user: KubeconfigPart, spec: Mapping[str, Any], command: str) -> list[str]:
-    """The program, found like kubectl finds it but only on the PATH of this process, and its arguments."""
+    """The path of the program, and its arguments.
+
+    As with kubectl, a command with a slash is relative to the kubeconfig's folder. Any other is searched on
+    the PATH of this process, even if the kubeconfig sets another PATH for the plugin.
+    """
     searched = str(user.folder / command) if "/" in command else command
     program = shutil.which(searched, path=os.environ.get("PATH"))
     if program is None:
@@ -162,14 +166,14 @@ def _is_inherited(name: str, rules: KubeconfigRules) -> bool:
 
 
 def _withheld_note(rules: KubeconfigRules) -> str:
-    """A note on a plugin that failed: it may lack variables that it has in a shell."""
+    """A note for the error of a plugin: it may lack variables that it has in a shell. "" if it gets all."""
     if all(_is_inherited(name, rules) for name in os.environ):
         return ""
     return " (it gets few of this host's variables; `execPluginVariables` of the policy names more)"
 
 
 class _Plugin:
-    """One process group, run from a thread: finding and starting it can take long on a network volume."""
+    """Runs a plugin from a thread, because finding and starting it can take long on a network volume."""
 
     def __init__(self, arguments: Callable[[], list[str]], environment: dict[str, str]) -> None:
         self._arguments = arguments
@@ -222,7 +226,7 @@ class _Plugin:
             for descriptor in read:
                 selector.register(descriptor, selectors.EVENT_READ)
             while selector.get_map():
-                self._check(deadline)
+                self._check_in_time(deadline)
                 for ready, _ in selector.select(_POLL_SECONDS):
                     block = os.read(ready.fd, 65536)
                     read[ready.fd] += block
@@ -235,12 +239,13 @@ class _Plugin:
 
     def _wait(self, process: "subprocess.Popen[bytes]", deadline: float) -> None:
         while True:
-            self._check(deadline)
+            self._check_in_time(deadline)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
                 return
 
-    def _check(self, deadline: float) -> None:
+    def _check_in_time(self, deadline: float) -> None:
+        """Raise `PluginFailed` after the deadline, or if nobody waits for the plugin any more."""
         if time.monotonic() >= deadline or self._abandoned.is_set():
             raise PluginFailed("did not end in time and was killed")
 

@@ -2,7 +2,7 @@
 
 The error says which of the two it was, and names the address that the answer points to, without credentials
 and query. Before a run has a Job, requests are not repeated after such an answer: a login page does not go
-away within a minute. (`Retrier` explains why they are repeated afterwards.)
+away within a minute. (`Retrier` explains why they are repeated once there is a Job.)
 """
 
 import re
@@ -15,7 +15,7 @@ from paperclip_claude_k8s.cluster.port import NOT_KUBERNETES, ClusterError
 
 REDIRECTS = range(300, 400)
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
-"""Statuses of troubles that may pass. A page with one of them is an ordinary error, not a foreign answer:
+"""Statuses of failures that may be short. A page with one of them is an ordinary error, not a foreign answer:
 gateways send such pages while the API server restarts."""
 _SEARCHED_BYTES = 16 * 1024
 """How much of a page is searched for its title and for the address that it points to."""
@@ -43,7 +43,7 @@ def redirect(request: str, url: URL, status: int, location: str | None) -> Clust
 
 
 def page(request: str, url: URL, status: int, body: bytes, *, confidential: bool) -> ClusterError:
-    """The error for a web page. `confidential`: it may contain what was sent, so it is not quoted."""
+    """The error for a web page. `confidential`: the page may contain what was sent, so it is not quoted."""
     text = "" if confidential else body[:_SEARCHED_BYTES].decode("utf-8", "replace")
     title, targets = _TITLE.search(text), [pattern.search(text) for pattern in _TARGETS]
     named = f" titled {_shown(title[1])!r}" if title and title[1].strip() else ""

@@ -51,15 +51,15 @@ from paperclip_claude_k8s.instrumentation.event_hub import EventHub
 
 S = TypeVar("S")
 HOME_POD_CACHED = 60.0
-"""Seconds the home pod is cached. Of what Jobs inherit from it, only image and tolerations can change while
-it runs."""
+"""Seconds for which the home pod, the Pod of this process, is cached. Of what Jobs inherit from it, only
+image and tolerations can change while it runs."""
 
 VERSION_CACHED = 600.0
-"""Seconds the server's version is cached: control planes are rarely upgraded."""
+"""Seconds for which the server's version is cached: control planes are rarely upgraded."""
 
 
 class Gateway(ClaimCalls, EventCalls, NamespaceCalls):
-    """Kubernetes over HTTP. Nothing is opened before the first call."""
+    """Kubernetes over HTTP. No file and no connection is opened before the first call."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Gateway(ClaimCalls, EventCalls, NamespaceCalls):
         http: HttpClient | None = None,
         events: EventHub | None = None,
     ) -> None:
-        """`source`: the path of a kubeconfig, credentials, or None for those of the Pod."""
+        """`source`: the path of a kubeconfig, or credentials; None: the service account of this Pod."""
         self._timings = timings or Timings()
         self._http = observed(http or Transport(source, self._timings), events)
         self._rest = Rest(self._http, self._timings, LIMITS)

@@ -1,4 +1,4 @@
-"""What Jobs inherit from the home pod: its container's image, environment and volumes, read from its JSON.
+"""Reads what Jobs inherit from the home pod, the Pod of this process: its image, environment and volumes.
 
 Jobs inherit the claim that is mounted at `/paperclip`, Secrets, ConfigMaps, and projected volumes of these
 and of the downward API, with every mount of the container: path, `subPath`, `readOnly`. Other volumes have no
@@ -77,14 +77,14 @@ def _mounts(
         for mount in get_objects(container, "volumeMounts")
         if get_text(mount, "name") in volumes and _path(mount) != TOKEN_MOUNT
     ]
-    shared = next(
+    shared_claim = next(
         (_claim(volume) for mount, volume, unknown in given if _path(mount) == SHARED_MOUNT and not unknown),
         "",
     )
     inherited: list[HomeMount] = []
     left_out: list[NotInherited] = []
     for mount, volume, unknown in given:
-        why = _why_not_inherited(volume, shared)
+        why = _why_not_inherited(volume, shared_claim)
         if unknown:
             why = f"the value of {', '.join(unknown)} in its subPathExpr is unknown"
         if why:

@@ -1,7 +1,7 @@
 """The headers by which a kubeconfig's user acts as another user, so that RBAC applies to that identity.
 
-A kubeconfig with `as` whose headers are missing would act with the rights of its own user, which usually has
-more of them. So a field that cannot be sent makes the kubeconfig unusable.
+If the headers for `as` were left out, requests would have the rights of the kubeconfig's own user, which are
+usually wider. So a field that cannot be sent makes the kubeconfig unusable.
 """
 
 import re
@@ -17,7 +17,7 @@ _VALUE = re.compile(r"[ -~]{1,1024}")
 _NAME_CHARS = "!#$&'*+-.^_`|~"
 """Characters besides letters and digits that a header's name may contain; others are escaped as in URLs."""
 MAX_HEADERS = 200
-"""Headers in all: servers refuse a request whose headers are larger than about 1 MiB."""
+"""Largest number of headers: servers refuse a request whose headers are larger than about 1 MiB."""
 
 
 def impersonation(part: KubeconfigPart) -> Headers:

@@ -33,7 +33,7 @@ FROM_CACHE = "0"
 """A watch from this version first sends the existing objects, then every change. The existing ones come from
 the server's cache, which may be slightly behind: harmless here, because the missing changes follow."""
 QUICK_WATCH = 1.0
-"""Seconds: after a watch that ends sooner than this there is a pause."""
+"""Seconds. After a watch that lasted less than this, there is a pause before the next one."""
 MAX_POLLS = 20
 """Largest number of objects of one run that are read by name at a time: its Job and its few Pods. A faulty
 server could report any number of Pods that have left the selection."""
@@ -199,7 +199,7 @@ class _Outages:
             self._publish()
 
     def note_failure(self, cache: WatchCache[S], error: ClusterError) -> None:
-        """Record the failure. If refusals last, set `JobWatch.refused`: the runs see no further changes."""
+        """Record the failure. After refusals for `Timings.retry_budget` seconds, set `JobWatch.refused`."""
         now = loop_time()
         if cache.failing_since is None:
             cache.failing_since = now
@@ -249,7 +249,7 @@ class _Polls:
         self._group = group
 
     def stop(self) -> None:
-        """Start no more tasks. The caller cancels the group of the running ones."""
+        """Start no more tasks. The caller cancels the group in which the running ones are."""
         self._group = None
         self._tasks.clear()
 
@@ -259,12 +259,12 @@ class _Polls:
     def start(self, watch: JobWatch, uid: str, work: Coroutine[Any, Any, None]) -> None:
         """Run `work`, the coroutine of `poll`, and cancel an earlier poll of the same object."""
         of_run = self._tasks.get(watch, {})
-        before = of_run.get(uid)
-        if self._group is None or (before is None and len(of_run) >= MAX_POLLS):
+        earlier = of_run.get(uid)
+        if self._group is None or (earlier is None and len(of_run) >= MAX_POLLS):
             work.close()
             return
-        if before is not None:
-            before.cancel()
+        if earlier is not None:
+            earlier.cancel()
         task = self._group.create_task(work, name=f"read {uid}")
         self._tasks.setdefault(watch, {})[uid] = task
         task.add_done_callback(partial(self._on_done, watch, uid))
@@ -288,9 +288,9 @@ class _Polls:
     ) -> None:
         """Read the object by name until it is gone, or is in the selection again, or its run stops watching.
 
-        `first_update` is called instead of `update` if the object is found gone without having changed since
-        `last`. After a failed read this is certain only for an object that was being deleted: another one may
-        have lost just its label, and have changed unseen before it was gone.
+        `first_update` is called instead of `update` if the object is gone and has not changed since `last`.
+        After a failed read that is certain only for an object that was being deleted: any other may have
+        lost only its label then, and have changed unseen before it was deleted.
         """
         while self._is_watched(watch) and not cache.has(last):
             try:

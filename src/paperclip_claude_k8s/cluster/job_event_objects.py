@@ -12,7 +12,7 @@ COMPONENT = "paperclip-claude-k8s"
 MAX_MESSAGE_CHARS = 1000
 """Longest message. The API server refuses more than 1,024 bytes; here each character is one byte of ASCII."""
 MAX_NAME_CHARS = 200
-"""Number of characters of the Job's name that begin the name of its Event, which may have 253 in all."""
+"""Largest part of the Job's name with which the name of its Event begins; an Event's name may have 253."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class JobWatch:
     def update_pod(self, pod: PodSnapshot, *, gone: bool, final: bool = False) -> None:
         """Apply a Pod if it is ours, or if we have none yet. Other Pods of the Job are ignored.
 
-        `final`: if the Pod is gone, `pod` is its state at its end.
+        `final`: whether `pod` is the last state of the Pod; it only matters if the Pod is gone.
         """
         ours = self.known.pod
         if pod.uid in self._replaced_pods or not self._may_be_ours(pod):
@@ -113,7 +113,7 @@ class JobWatch:
         return uid in {"", pod.uid}
 
     def _stopped_by(self, job: JobSnapshot) -> Literal["", "suspended", "parallelism"]:
-        """The field of the Job that makes its controller delete our Pod; "" if none, or if we set it."""
+        """The field that makes the Job controller delete our Pod; "" if none does, or the adapter set it."""
         if self.known.pod is None or AGENT_POD_ANNOTATION in job.annotations:
             return ""
         return "suspended" if job.suspended else "parallelism" if job.parallelism == 0 else ""

@@ -54,7 +54,7 @@ class KubeconfigRules:
     """What kubeconfigs may do on this machine. The defaults allow no programs."""
 
     may_be_read: Allows = anywhere
-    """Whether a kubeconfig may be used, by its path with all links resolved."""
+    """Whether the kubeconfig at this path, in which all links are resolved, may be used."""
     may_run: Callable[[str], bool] = allow_nothing
     """Whether a kubeconfig may run this exec plugin, spelled as in the file; or use this `auth-provider`."""
     may_inherit: Callable[[str], bool] = allow_nothing
@@ -62,9 +62,9 @@ class KubeconfigRules:
     may_use: Callable[[str], bool] = allow_any
     """Whether the context of this name may be used, whether it was chosen or is the current one."""
     trusted: bool = False
-    """The administrator named the kubeconfigs that may be used. So several may be merged, and the token files
-    that they name may be anywhere. Any other kubeconfig could send a token of the host, such as that of its
-    service account, or of another kubeconfig's user, to a server of its author."""
+    """Whether the administrator named the kubeconfigs that may be used. If so, several may be merged, and the
+    token files that they name may be anywhere. A kubeconfig of somebody else could send a token of the host,
+    such as that of its service account, or a token from a merged kubeconfig, to a server of its author."""
     mask: Callable[[str], str] = unchanged
     """Masks credentials in what a plugin writes to stderr."""
 
@@ -101,7 +101,7 @@ class KubeconfigPart:
     fields: Mapping[str, Any] = field(repr=False)
 
     def contains(self, real_path: str) -> bool:
-        """Whether another file is in the folder of this one, or below it. Blocks."""
+        """Whether a path without links is in the folder of this kubeconfig, or below it. Blocks."""
         return Path(real_path).is_relative_to(os.path.realpath(self.folder))
 
     def unusable(self, why: str) -> ClusterError:
@@ -179,7 +179,7 @@ class KubeconfigReader:
         return KubeconfigPart(definition.path, Path(definition.folder), definition.fields)
 
     async def _load(self, path: str) -> Definition | None:
-        """One kubeconfig, whole; None if there is no such file. Raises `ClusterError`, which names it."""
+        """Read one kubeconfig; None if there is no such file. Raises `ClusterError`, which names the file."""
         try:
             file = await self._file(path, self._rules.may_be_read)
             parsing = partial(parse_kubeconfig, file.content)
@@ -201,10 +201,10 @@ class KubeconfigReader:
     def _folder(self, path: str, file: HostFile) -> str:
         """The folder to which paths in the file are relative. Blocks, because it resolves links.
 
-        kubectl takes the folder of the path as it is spelled, even if the path is a link. But whoever can put
-        a link into a folder that the rules do not allow must not thereby add files to a kubeconfig of someone
-        else. So, for such a link, it is the folder of the file that the link leads to. Whether the folder is
-        allowed is judged by its name and by its real path.
+        kubectl uses the folder of the path as it is spelled, even if the path is a link. It is used here too
+        if the rules allow it, both by its name and by its real path. Otherwise the folder of the file to
+        which the link leads is used: whoever can put a link into a folder that the rules do not allow must
+        not be able to add files to a kubeconfig of someone else.
         """
         spelled = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  # links are not resolved
         folder, name = os.path.split(spelled)
@@ -212,7 +212,7 @@ class KubeconfigReader:
         return folder if all(map(self._rules.may_be_read, places)) else os.path.dirname(file.path)  # noqa: PTH120
 
     async def value(self, part: KubeconfigPart, key: str) -> str | None:
-        """The text of `KEY-data`, in base64, or of the file that `KEY` names; None if neither is set.
+        """The text in `KEY-data`, decoded from base64, or in the file that `KEY` names; None without both.
 
         Raises:
             ClusterError: it cannot be read or is not text.

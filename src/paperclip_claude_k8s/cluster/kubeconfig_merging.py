@@ -70,7 +70,7 @@ def select_context(files: Sequence[Definition], name: str | None) -> Selection:
 
 
 def _find(files: Sequence[Definition], plural: str, name: object) -> Definition | None:
-    """The entry in the first file that has this name; None if no file has it, or that file has it twice."""
+    """The entry of this name in the first file that has any; None without one, or if this file has two."""
     for file in files:
         found = [entry for entry in get_objects(file.fields, plural) if entry.get("name") == name]
         if len(found) == 1:

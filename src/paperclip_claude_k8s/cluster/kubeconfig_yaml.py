@@ -1,7 +1,7 @@
 """Parses the YAML of a kubeconfig with limits, because a short text can describe billions of values.
 
 Aliases and tags are refused, and every scalar is a text, a boolean or null: a kubeconfig needs nothing else,
-and numbers and times of YAML take long to read.
+and YAML's numbers and times take long to parse.
 """
 
 import re
@@ -12,9 +12,10 @@ from yaml.constructor import SafeConstructor
 from yaml.resolver import BaseResolver
 
 MAX_DEPTH = 16
-"""Levels of nesting; the deepest ordinary value, an argument of a plugin, has six."""
+"""Largest number of nested levels; the deepest ordinary value, an argument of a plugin, has six."""
 MAX_EVENTS = 50_000
-"""Values, keys and structure marks; a kubeconfig with a hundred clusters has fewer than 10,000."""
+"""Largest number of parser events: each scalar, and each beginning and end of a list or mapping. A kubeconfig
+with a hundred clusters has fewer than 10,000."""
 
 if TYPE_CHECKING:
     _Parser = yaml.CBaseLoader
@@ -29,7 +30,7 @@ else:
 
 
 class KubeconfigInvalid(ValueError):
-    """A kubeconfig cannot be used. The text is a phrase that follows the file's name, and quotes nothing."""
+    """A kubeconfig cannot be used. The text is a phrase that follows the file's name and quotes no values."""
 
 
 class _Loader(_Parser, SafeConstructor, BaseResolver):
@@ -62,7 +63,7 @@ def parse_kubeconfig(text: bytes) -> dict[str, Any]:
         loaded = yaml.load(text, _Loader)  # noqa: S506  # reads texts, booleans and null only
     except (yaml.YAMLError, UnicodeError):
         raise KubeconfigInvalid("is not YAML") from None
-    if loaded is None:  # kubectl too reads an empty file
+    if loaded is None:  # an empty file, which kubectl accepts too
         return {}
     if not isinstance(loaded, dict):
         raise KubeconfigInvalid("is not a kubeconfig: it has no clusters, users and contexts")

@@ -55,7 +55,7 @@ def slot_lease_name(slot: str) -> str:
 
 
 def process_lease(namespace: str, process: ProcessId, now: datetime, seconds: int) -> dict[str, Any]:
-    """The manifest. `seconds`: `leaseDurationSeconds`, by which other tools consider the Lease expired."""
+    """The manifest. `seconds`: `leaseDurationSeconds`, after which other tools consider the Lease expired."""
     lease = _lease(namespace, process_lease_name(process.uuid), "process", process, now)
     lease["spec"] |= {"holderIdentity": process.uuid, "leaseDurationSeconds": seconds}
     return lease
@@ -68,7 +68,7 @@ def slot_lease(namespace: str, slot: str, run: str, process: ProcessId, now: dat
 
 
 def at_version(lease: dict[str, Any], version: str) -> dict[str, Any]:
-    """The manifest with this resourceVersion, so that it only replaces that version."""
+    """The manifest with this resourceVersion, so that it can replace only that version of the Lease."""
     return {**lease, "metadata": {**lease["metadata"], "resourceVersion": version}}
 
 
@@ -102,7 +102,7 @@ def holder_of(lease: LeaseSnapshot) -> tuple[ProcessId, str]:
 
 
 def read_process(text: str, uuid: str) -> ProcessId:
-    """Read a process from the text of an annotation, which others can edit: any text is read.
+    """Read a process from the text of an annotation. Others can edit it, so no text is an error.
 
     A non-empty `uuid` overrides the uuid in the text.
     """

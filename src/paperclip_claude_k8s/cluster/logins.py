@@ -1,4 +1,4 @@
-"""Removes the credentials of a request from what answers it, which may quote the request's headers."""
+"""Removes the credentials of a request from its response, which may quote the request's headers."""
 
 import base64
 
@@ -10,7 +10,7 @@ _HEADERS = ("Authorization", "Proxy-Authorization")
 
 
 def without_login(answer: bytes, request: aiohttp.RequestInfo) -> bytes:
-    """A part of the answer without the tokens and passwords for server and proxy that the request had."""
+    """`answer`, a part of the response, without the tokens and passwords that the request contained."""
     for header in _HEADERS:
         scheme, _, secret = request.headers.get(header, "").partition(" ")
         if len(secret) < MIN_SECRET_CHARS:

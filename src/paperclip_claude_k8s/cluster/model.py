@@ -59,7 +59,7 @@ class JobSnapshot:
     replacement_policy: str = ""
     """`podReplacementPolicy` as the server stored it; "" from a server that drops the field (before 1.29)."""
     warnings: tuple[str, ...] = ()
-    """The server's warnings in its response to a create; not part of the object."""
+    """The server's warnings in its response to the create call; not part of the object."""
 
     @property
     def created_or_earliest(self) -> datetime:
@@ -177,14 +177,14 @@ class PodSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The last known state of one Job and its Pod. `*_gone`: a read or a watch showed that it is gone."""
+    """The last known state of one Job and its Pod. `*_gone`: a read or a watch showed that object gone."""
 
     job: JobSnapshot | None = None
     pod: PodSnapshot | None = None
     job_gone: bool = False
     pod_gone: bool = False
     pod_is_final: bool = False
-    """`pod` is its state at its end: the watch reported the deletion, and no event before it was missed."""
+    """`pod` is the Pod's last state: the watch reported the deletion, and missed no event before it."""
     seen_by: str = "watch"
     """How `job_gone` was observed, for messages: "watch" or "direct read"."""
     log_opened: bool = False
@@ -202,7 +202,7 @@ class Known:
     def agent_began(self) -> bool:
         """Whether the agent's container was seen running or terminated, or its log could be opened.
 
-        A runtime that could not start the container may have created its log before.
+        If the runtime could not start the container, an opened log does not count: it may exist all the same.
         """
         agent = self.pod.agent if self.pod is not None else None
         state = agent.state if agent is not None else None
@@ -221,7 +221,7 @@ class EventSnapshot:
     reason: str
     message: str
     about: str = ""
-    """Kind and name of the object, as KIND/NAME."""
+    """Kind and name of the object that the Event is about, as KIND/NAME."""
     seen: datetime | None = None
     count: int = 1
 
@@ -251,7 +251,8 @@ class ClaimSnapshot:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotated: bool = False
-    """Whether it has any annotations, also those of others. If not, a patch must create the field first."""
+    """Whether it has any annotations, even ones that `annotations` leaves out because they are not the
+    adapter's. If not, a patch must first create the field."""
     access_modes: tuple[str, ...] = ()
     storage_class: str | None = None
     """None: the claim names no class, and the cluster has no default one."""
@@ -294,7 +295,7 @@ class HomePod:
 
 @dataclass(frozen=True, slots=True)
 class HomeMount:
-    """One mount of the home container. `volume` is an entry of the Pod's `volumes`."""
+    """One mount of the home pod's container. `volume` is an entry of the Pod's `volumes`."""
 
     path: str
     volume: JsonObject
@@ -304,7 +305,7 @@ class HomeMount:
 
 @dataclass(frozen=True, slots=True)
 class NotInherited:
-    """A mount of the home container that Jobs do not get. `why` names the kind of volume or the reason."""
+    """A mount of the home pod's container that Jobs do not get. `why`: its kind of volume, or the reason."""
 
     path: str
     volume: str

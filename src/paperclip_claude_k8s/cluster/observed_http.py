@@ -35,7 +35,7 @@ def observed(http: HttpClient, events: EventHub | None) -> HttpClient:
 
 
 class ObservedHttp:
-    """An HTTP client that passes everything to another one."""
+    """An HTTP client that passes every call to another one, and emits an event for each request."""
 
     def __init__(self, http: HttpClient, events: EventHub) -> None:
         self._http = http

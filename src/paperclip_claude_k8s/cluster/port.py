@@ -1,8 +1,8 @@
 """`Cluster`, the interface for all access to Kubernetes: the calls the adapter makes, and their errors.
 
-`gateway.Gateway` implements it on a real API server. `tests/contract` tests the Gateway with the in-memory
-cluster of the unit tests, with the development cluster, and, if one is given, with a real cluster. The first
-two share the code behind the Gateway; only a real cluster is an independent test.
+`gateway.Gateway` implements it on a real API server. `tests/contract` tests the Gateway against the in-memory
+cluster of the unit tests, the development cluster, and, if one is given, a real cluster. The first two are
+the same code behind the Gateway; only a real cluster is an independent test.
 
 Rules for every call:
 
@@ -55,17 +55,17 @@ NOT_KUBERNETES = "NotKubernetes"
 answered, by a redirect or a web page, such as the login page of a gateway."""
 MAX_REASON_CHARS = 200
 MAX_MESSAGE_CHARS = 8192
-"""How much is kept of a text of the API server. The longest usual ones list every wrong field of an object; a
-termination message, which is read by the program, has 4 KiB."""
+"""How much is kept of a text of the API server. The longest usual texts list every wrong field of an object;
+a container's termination message, which the adapter parses, has at most 4 KiB."""
 _NO_NAMESPACE = re.compile(r'namespaces? "[^"]*" not found')
 
 
 class ClusterError(Exception):
     """A call that failed.
 
-    `status` is the HTTP status, or None if no complete response arrived. `message` is the API server's, if it
-    sent a message, cut and without control characters; values of a Secret that was to be created are masked
-    in it, unless they are shorter than `logins.MIN_SECRET_CHARS`. `retry_after` is in seconds.
+    `status` is the HTTP status, or None if no complete response arrived. `message` is that of the API server,
+    if it sent one, shortened and without control characters. Values of a Secret that was to be created are
+    masked in it, unless they are shorter than `logins.MIN_SECRET_CHARS`. `retry_after` is in seconds.
     """
 
     def __init__(
@@ -172,7 +172,10 @@ class ClusterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
-    """Which log to read, and from when. `since`: nanoseconds since 1970; the server ignores the fraction."""
+    """Which log to read, and from when.
+
+    `since`: nanoseconds since 1970; the server ignores the fraction of a second.
+    """
 
     namespace: str
     pod: str
@@ -180,7 +183,7 @@ class LogRequest:
     since: int | None = None
     follow: bool = True
     tail: int | None = None
-    """Number of records to read from the end; None for all. Lines above 16 KiB are several records."""
+    """Number of the log's last records to read; None for all. A line above 16 KiB is several records."""
 
 
 class LogBytes(Protocol):
@@ -260,7 +263,7 @@ class Cluster(ClaimPort, NamespacePort, Protocol):
     # Pods ---------------------------------------------------------------------------------------
 
     async def try_pod(self, namespace: str, manifest: JsonObject) -> tuple[str, ...]:
-        """Create a Pod as a dry run, which passes admission and is not stored. Returns warnings."""
+        """Create a Pod as a dry run: admission examines it, but it is not stored. Returns the warnings."""
         ...
 
     async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None: ...

@@ -1,4 +1,4 @@
-"""The proxy on the way to an API server, and the errors for what it answers itself."""
+"""The proxy on the way to an API server, and the errors for responses that come from the proxy itself."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ _SHOWN_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """`named_by`: what names the proxy, `proxy-url` of the kubeconfig or a variable."""
+    """`named_by`: what names the proxy, either `proxy-url` (of the kubeconfig) or an environment variable."""
 
     url: str = field(repr=False)
     named_by: str
@@ -53,7 +53,7 @@ class Proxy:
 
     @contextmanager
     def errors_translated(self, request: object) -> Iterator[None]:
-        """Raises errors of the proxy as `ClusterError`: it cannot be reached, or refuses to make a tunnel."""
+        """Raise `ClusterError` instead, if the proxy cannot be reached or refuses to open a tunnel."""
         try:
             yield
         except aiohttp.ClientHttpProxyError as error:

@@ -195,7 +195,7 @@ def _decoded(data: str) -> str:
 
 
 def _name(meta: Json, key: str) -> str:
-    """A name, a namespace or a uid; "" if it cannot be one."""
+    """A name, a namespace or a uid; "" if the text cannot be one."""
     text = get_text(meta, key)
     return text if _NAME.fullmatch(text) else ""
 
@@ -206,7 +206,7 @@ def _shown(source: Json, key: str) -> str:
 
 
 def _labels(meta: Json) -> dict[str, str]:
-    """The labels. A value that is too long for a label is cut: a table's column is as wide as the longest."""
+    """The labels. Values that are too long for a label are cut, because they would make a table too wide."""
     return {name: neutral(text[:MAX_LABEL_CHARS]) for name, text in get_text_map(meta, "labels").items()}
 
 

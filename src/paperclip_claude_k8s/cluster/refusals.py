@@ -1,4 +1,4 @@
-"""Turns failed requests into `ClusterError`: responses that are refused or foreign, and network errors."""
+"""Makes a `ClusterError` of a network error, of a refusal, and of a response that no API server gave."""
 
 import os
 import re
@@ -22,7 +22,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.proxies import LOGINS, NEEDS_LOGIN, Proxy
 
 QUOTED_CHARS = 256
-"""How much is quoted of a body that is not a Status: enough to recognise a proxy's page."""
+"""How much is quoted of a body that is not a Kubernetes `Status`: enough to recognise a proxy's page."""
 MAX_BODY_BYTES = 1024 * 1024
 """How much is read of a refusal; the longest real one names every field of one object."""
 BAD_REQUEST = 400
@@ -104,7 +104,10 @@ def _host_and_port(host: str, port: object) -> str:
 
 
 def _os_message(error: OSError) -> str:
-    """The system's message, which asyncio has replaced; resolvers use negative numbers and other messages."""
+    """The system's message for the error's number, because asyncio puts another text into the exception.
+
+    Errors of name resolution have negative numbers and a message of their own.
+    """
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
@@ -116,8 +119,8 @@ async def read_refusal(
 
     Its message is that of the `Status` in the body, or else the beginning of the body (e.g. a proxy's page),
     without the credential that was sent.
-    `confidential` is the body of the request if it must not be quoted, else None. `proxy`: one that may have
-    answered itself, because it reads the requests; those to an https server it passes on unread.
+    `confidential` is the body of the request if it must not be quoted, else None. `proxy`: a proxy that may
+    have answered itself; None for an https server, because a proxy cannot read requests to it.
     """
     return _masked(await _refusal(request, response, confidential, proxy), response)
 
@@ -130,7 +133,7 @@ def page_error(request: str, response: aiohttp.ClientResponse, body: bytes, *, h
 
 
 def _masked(error: ClusterError, response: aiohttp.ClientResponse) -> ClusterError:
-    """The error without the credential that was sent: addresses and JSON may have spelled it differently."""
+    """The error with the sent credential masked once more: JSON or an address may have escaped it before."""
     reason, message = (
         without_login(text.encode("utf-8", "replace"), response.request_info).decode()
         for text in (error.reason, error.message)

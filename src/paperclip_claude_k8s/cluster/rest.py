@@ -24,7 +24,7 @@ from paperclip_claude_k8s.cluster.transport import (
 
 S = TypeVar("S")
 PAGE_DIVISOR = 8
-"""If a page of a list is too large, it is requested again with its number of objects divided by this."""
+"""If a page of a list is too large, it is requested again with the number of objects divided by this."""
 
 
 class Rest:
@@ -96,7 +96,7 @@ class Rest:
         raise ClusterError(None, TOO_LARGE, f"the list of {path} is too large or does not end")
 
     async def _page(self, path: str, labels: Labels, token: str, size: int) -> Response | None:
-        """One page of a list; None if it is too large, and a page of fewer objects may not be."""
+        """One page of a list; None if it is too large, and a page of fewer objects may be small enough."""
         query = {"labelSelector": _selector(labels), "limit": str(size)}
         query |= {"continue": token} if token else {}
         try:
@@ -137,9 +137,9 @@ def core_path(namespace: str, plural: str, name: str = "") -> str:
 
 
 def object_path(root: str, namespace: str, plural: str, name: str) -> str:
-    """Names are percent-encoded: they come from the configuration, and none may lead to another path.
+    """The path of an object; without `name`, of all objects in a namespace; without both, of all objects.
 
-    Without `namespace` and `name`: the objects of all namespaces.
+    Names are percent-encoded: they come from the configuration, and none may lead to another path.
     """
     if not (namespace or name):
         return f"{root}/{plural}"

@@ -27,8 +27,9 @@ class Retrier:
     def __init__(self, timings: Timings, reporter: WarningSink, *, foreign_too: bool = False) -> None:
         """`foreign_too`: also repeat a call that a proxy or a web page answered, in place of the server.
 
-        Before a run has a Job, such an answer ends it at once, with the next step for a person. Afterwards
-        an agent would work on if its Job were not deleted because of a page that is shown for a moment.
+        It is off before a run has a Job: such an answer then ends the run at once, with the next step for a
+        person. It is on afterwards: an agent would go on working if a page that is shown for a moment
+        prevented the deletion of its Job.
         """
         self._timings = timings
         self._reporter = reporter

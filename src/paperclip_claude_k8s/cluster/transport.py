@@ -220,7 +220,7 @@ class Transport:
         if response.status in SUCCESS and response.content_type != "text/html":
             _check_encoding(request, response)
             return response
-        # a proxy passes requests to an https server on unread, so it cannot have answered one itself
+        # a proxy cannot read requests to an https server, so it cannot have answered one itself
         proxy = None if self._credentials.server.startswith("https") else self._credentials.proxy
         async with asyncio.timeout(self._timings.request), response:
             body = request.body if request.confidential else None
@@ -231,7 +231,8 @@ class Transport:
     ) -> aiohttp.ClientResponse:
         """Send; if certificates may have been refused and have changed in their files, send once more.
 
-        A change is not sent again unless TLS failed: the server may have carried it out.
+        A request that changes something is sent again only after a TLS error. After any other error the
+        server may have carried it out.
         """
         used = self._credentials.version
         try:
@@ -266,14 +267,14 @@ class Transport:
             )
 
     def _get_session(self) -> aiohttp.ClientSession:
-        """The session, opened at the first request without a proxy: each request names its own."""
+        """The session, which the first request opens. It has no proxy: each request names its own proxy."""
         if self._session is None:
             self._session = open_session()
         return self._session
 
 
 def _check_encoding(request: Request, response: aiohttp.ClientResponse) -> None:
-    """Raise `ClusterError` for a compressed response: inflated, a short one could become very long."""
+    """Raise `ClusterError` for a compressed response: a short one can become very long when decompressed."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
         response.close()
         raise ClusterError(

@@ -1,6 +1,6 @@
 """`$(NAME)` in values, arguments and paths of a container, expanded by Kubernetes' rules.
 
-`$(NAME)` is an earlier variable of the container, `$$` is one dollar, and an unknown name stays as it is.
+`$(NAME)` stands for an earlier variable of the container, `$$` for one dollar. Unknown names stay unchanged.
 """
 
 import re

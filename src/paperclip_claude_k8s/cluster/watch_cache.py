@@ -156,12 +156,12 @@ class WatchCache(Generic[S]):
     def assign(self, job_uid: str, snapshot: S) -> None:
         """File a released object, whose owner reference is gone, under the Job that created it."""
         uid = self.uid(snapshot)
-        before, self._job_of[uid] = self._job_of.get(uid, ""), job_uid
-        found = self.present.get(before, {}).pop(uid, None)
+        earlier_job, self._job_of[uid] = self._job_of.get(uid, ""), job_uid
+        found = self.present.get(earlier_job, {}).pop(uid, None)
         if found is not None:
             self.present.setdefault(job_uid, {})[uid] = found
-        if self.present.get(before) == {}:
-            del self.present[before]
+        if self.present.get(earlier_job) == {}:
+            del self.present[earlier_job]
 
     def clear(self) -> None:
         self.present.clear()
