@@ -34,13 +34,13 @@ class CheckupContext(BaseModel):
     company_id: MaybeText = None
     """Company of the agent; becomes a label of the Jobs that the test creates."""
     probe: Annotated[bool, BeforeValidator(lambda given: given is True)] = False
-    """Whether to run a Job with `claude --version` as well, which is then deleted. Only `true` means yes."""
+    """Whether to also run a Job with `claude --version`, and delete it afterwards. Only `true` means yes."""
 
     execution_target: JsonMap | None = None
     """`{"kind": "remote", ...}` if the host would run the agent in an environment of its own."""
     setup_may_follow: Annotated[bool, BeforeValidator(lambda given: given is True)] = False
-    """Whether the host creates agents before their settings can be entered. Then it is a warning, and not an
-    error, if nothing names a cluster yet."""
+    """Whether the host creates agents before their settings can be entered. If so, it is only a warning if
+    nothing names a cluster yet, and not an error."""
 
     @classmethod
     def read(cls, given: "CheckupContext | Mapping[str, Any]") -> "CheckupContext":

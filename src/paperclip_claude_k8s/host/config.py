@@ -309,7 +309,7 @@ def _without_unset(given: JsonMap) -> JsonMap:
 
 def _is_unset(key: str, value: object) -> bool:
     if key == "runAsUser" and value is None:
-        return False  # leaves the user to the cluster
+        return False  # null is a value of this setting: the cluster chooses the user id
     if value is None or (isinstance(value, str) and not value.strip()):
         return True
     return key in ZERO_MEANS_DEFAULT and value == 0 and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Which settings of a config the administrator's policy does not allow, as far as the settings alone tell."""
+"""Finds the settings that the administrator's policy does not allow, without looking at files of the host."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,7 +16,7 @@ _SENSITIVE_LABELS = {
     "kueue.x-k8s.io/queue-name": "queues",
     "kueue.x-k8s.io/priority-class": "priorityClasses",
 }
-"""Label that does the same as a setting → field of the policy."""
+"""Label that does the same as a setting → field of the policy that governs both."""
 UNLIMITED = float("inf")
 Number: TypeAlias = float | Decimal
 _SHOWN_CHARS = 100
@@ -24,7 +24,7 @@ _SHOWN_CHARS = 100
 
 
 def config_refusals(config: AdapterConfig, policy: Policy) -> tuple[Refusal, ...]:
-    """What the policy does not allow. Paths of the host are not examined here, see `run/admit.py`."""
+    """What the policy does not allow, except paths of the host, which `run/admit.py` examines."""
     rules = (_names, _labels, _tolerations, _flags, _budgets, _env, _template)
     return tuple(refusal for rule in rules for refusal in rule(config, policy))
 
@@ -33,11 +33,11 @@ def field_refusal(field: SensitiveField, policy: Policy, key: str) -> Refusal | 
     """Why the policy does not allow this field of a Pod; None if it does."""
     if policy.allows(field.policy_field, field.name):
         return None
-    return Refusal(key, refused_name(field.policy_field, field.name, policy), field.policy_field)
+    return Refusal(key, why_refused(field.policy_field, field.name, policy), field.policy_field)
 
 
-def refused_name(policy_field: str, name: str, policy: Policy) -> str:
-    """Say why a name is refused by a list of patterns, or that a flag is off."""
+def why_refused(policy_field: str, name: str, policy: Policy) -> str:
+    """Return why a name is refused: no pattern in the policy's list matches it, or a flag is off."""
     allowed = policy.to_wire()[policy_field]
     if isinstance(allowed, bool):
         return f"{policy_field} is false"
@@ -64,25 +64,25 @@ def _names(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
     )
     for key, policy_field, name in named:
         if name is not None and not policy.allows(policy_field, name):
-            yield Refusal(key, refused_name(policy_field, name, policy), policy_field)
+            yield Refusal(key, why_refused(policy_field, name, policy), policy_field)
 
 
 def _labels(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
     for label in config.labels:
         if not policy.allows("labels", label):
-            yield Refusal(f"labels.{shorten(label)}", refused_name("labels", label, policy), "labels")
+            yield Refusal(f"labels.{shorten(label)}", why_refused("labels", label, policy), "labels")
     template = get_object(get_object(config.pod_template or {}, "metadata"), "labels")
     for key, labels in (("labels", config.labels), (f"{TEMPLATE}.metadata.labels", template)):
         for label, policy_field in _SENSITIVE_LABELS.items():
             name = str(labels.get(label) or "")
             if name and not policy.allows(policy_field, name):
-                yield Refusal(f"{key}.{label}", refused_name(policy_field, name, policy), policy_field)
+                yield Refusal(f"{key}.{label}", why_refused(policy_field, name, policy), policy_field)
 
 
 def _tolerations(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:
     for name in toleration_names(config.tolerations):
         if not policy.allows("tolerations", name):
-            yield Refusal("tolerations", refused_name("tolerations", name, policy), "tolerations")
+            yield Refusal("tolerations", why_refused("tolerations", name, policy), "tolerations")
 
 
 def _flags(config: AdapterConfig, policy: Policy) -> Iterator[Refusal]:

@@ -50,7 +50,7 @@ def _text_or_none(value: object) -> object:
 
 
 def _id_or_none(value: object) -> object:
-    """Return what `_text_or_none` returns, but refuse blank text: a lost id must not count as no id."""
+    """Return what `_text_or_none` returns, but refuse blank text: a host may have lost the id."""
     if isinstance(value, str) and not value.strip():
         raise ValueError("expected an id, not blank text; leave the field out if there is none")
     return _text_or_none(value)
@@ -71,7 +71,7 @@ _TRACESTATE = re.compile(r"[!-~]{1,512}(?:[ ,!-~]{0,511}[!-~])?")
 
 
 def _matching(pattern: re.Pattern[str], limit: int) -> BeforeValidator:
-    """Return a validator that returns None for what does not match: a broken trace context ends no run.
+    """Return a validator that turns what does not match into None: a bad trace context must not fail a run.
 
     `limit`: the most characters that are examined.
     """
@@ -159,7 +159,7 @@ class ExecutionContext(_HostModel):
     """What the host's page can show: `text`: lines for people; `events` (or None): the CLI's JSON lines.
     The setting `logFormat` may override it."""
     log_chunk_bytes: Annotated[int, Field(gt=0)] | None = None
-    """Bytes of the largest chunk of several lines that `on_log` gets. None, or more than 60 KiB: 60 KiB."""
+    """Largest size in bytes of a chunk of several lines for `on_log`; by default, and at most, 60 KiB."""
 
     on_log: OnLog
     """`await on_log(stream, text)`: whole lines of the agent's output and of the adapter, except that a line

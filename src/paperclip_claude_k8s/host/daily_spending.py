@@ -20,7 +20,7 @@ class DailySpending:
         self._spent: dict[AgentKey, float] = {}
 
     def add(self, agent: AgentKey, cost: float, now: datetime) -> None:
-        """Count a run that has just ended."""
+        """Add the cost, in US dollars, of a run that has just ended."""
         self._forget_other_days(now)
         if agent in self._spent or len(self._spent) < LIMITS.remembered_ids:
             self._spent[agent] = self._spent.get(agent, 0.0) + cost

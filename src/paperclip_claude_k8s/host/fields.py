@@ -31,9 +31,9 @@ class Setting:
     details: str = ""
     """Further sentences, Markdown, for configuration.md only."""
     form: Literal["basic", "folded", "none"] = "folded"
-    """Where the host's form shows it: first and always, in the section of its group, or nowhere."""
+    """Where the host's form shows it. `basic`: first and always; `folded`: in the section of its group."""
     needs: str = ""
-    """Another field of `AdapterConfig`. While it is off or empty, this one has no effect and is hidden."""
+    """Another field of `AdapterConfig`. While that is off or empty, this one has no effect and is hidden."""
 
     @property
     def key(self) -> str:

@@ -26,7 +26,7 @@ SECTIONS = {
     "extras": "Extras",
     EVERYTHING: "Everything",
 }
-"""Value and label of each option of the select."""
+"""Value and label of each option of the select that chooses what the form shows."""
 _SECTION_OF = {
     "Agent": "agent",
     "Workspace": "workspace",

@@ -9,8 +9,6 @@ CONFIG_NUMBERS = 2**64
 CONTEXT_NUMBERS = 10**308
 """Limit of whole numbers in a context: one of this size or larger cannot become a floating-point number.
 Contexts may contain larger numbers than configs, because JavaScript writes 1e20 as a whole number."""
-
-
 VALUE_CHARS = 32
 """What `count_chars` counts for each key and each value, in addition to the characters of a text."""
 
@@ -31,10 +29,10 @@ def count_chars(value: object) -> int:
 
 
 def find_excess(value: object, too_large: int = CONFIG_NUMBERS) -> str | None:
-    """Why a value is too deep, too numerous or too large, as a phrase; None if it is within the limits.
+    """A phrase if a value is nested too deeply or has too many values or too large numbers; else None.
 
-    `too_large`: the limit for whole numbers. A tuple counts as a list, and a value that is not JSON
-    counts as one value.
+    `too_large`: the smallest whole number that is too large. A tuple counts as a list, and a value that is
+    not JSON counts as one value.
     """
     level: list[object] = [value]
     count = 0

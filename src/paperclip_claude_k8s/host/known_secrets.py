@@ -1,4 +1,4 @@
-"""Finds and masks secrets whose values are known. No choice of values and texts makes a search slow."""
+"""Finds and masks secrets whose values are known, within a limited time for any values and texts."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -15,12 +15,12 @@ _TEXT_COST = 64
 """To search one more text costs as much time as to search this many more characters."""
 
 _PADDING = "\0" * 30_000
-"""Makes a text so long that CPython searches it in linear time. In a shorter text it may compare many
-characters of a value at each place."""
+"""Appended to a text, it makes the text so long that CPython searches it in linear time. In a shorter text
+CPython may compare many characters of a value at each place."""
 _SLOW_SEARCH = 200_000
 """If the length of a value times the length of a text is larger, the text is searched with padding."""
 _SHORT_TEXT_CHARS = 200
-"""A text that takes little time even without padding."""
+"""A text of at most this length is searched fast even without padding."""
 
 
 def would_be_masked(text: str, secrets: Collection[str]) -> bool:
@@ -31,7 +31,7 @@ def would_be_masked(text: str, secrets: Collection[str]) -> bool:
 def contain_secrets(texts: Sequence[str], secrets: Collection[str]) -> list[bool]:
     """Return for each text whether it contains a known secret.
 
-    That is assumed of all texts if the search would take longer than `Limits.secret_search` allows.
+    If the search would take longer than `Limits.secret_search` allows, each text counts as containing one.
     """
     known = _searchable(secrets)
     if _is_too_long_a_search(known, texts):
@@ -57,7 +57,7 @@ class _Joined:
         self._padded = self._text + _PADDING
 
     def containing(self, value: str) -> list[int]:
-        """The numbers, by the order of `texts`, of the texts that contain the value."""
+        """The numbers of the texts that contain the value: their places in the list given to `__init__`."""
         is_slow = len(value) * len(self._text) > _SLOW_SEARCH
         searched, found, start = self._padded if is_slow else self._text, [], 0
         while (place := searched.find(value, start)) >= 0:

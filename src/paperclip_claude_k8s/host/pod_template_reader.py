@@ -31,7 +31,7 @@ _MAPS_WITH_FREE_KEYS = frozenset(
 _EXPECTED = "a Pod template: an object with metadata and spec, a Pod spec alone, or its JSON text"
 _TEMPLATE_KEYS = frozenset({"metadata", "spec"})
 _IGNORED_KEYS = frozenset({"apiVersion", "kind", "template"})
-"""Other keys of a whole manifest, which are ignored."""
+"""Other keys of a whole manifest; they are accepted and ignored."""
 
 
 def read_pod_template(value: object) -> JsonMap:

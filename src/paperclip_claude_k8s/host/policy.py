@@ -26,7 +26,8 @@ EVERYTHING = ("*",)
 DEFAULT_REPOSITORIES = ("https://*", "ssh://*")
 """Repositories by protocol. Over other protocols, everyone on the way can read and change what is sent."""
 _WORKSPACES = (f"{PAPERCLIP_INSTANCE}/workspaces", f"{PAPERCLIP_INSTANCE}/projects", SHARED_VOLUME)
-"""Where the host's agents work. Beside these folders, the server keeps its keys and its database."""
+"""Folders in which the host's agents work. The server keeps its keys and its database next to them, so the
+folder above them is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Refusal:
     rule: str
     """Why it is not allowed, as a phrase without secrets."""
     field: str
-    """The field of the policy, in camelCase, by which the administrator can allow it; "" if none can."""
+    """The field of the policy, in camelCase, by which the administrator can allow it; "" if no field can."""
 
 
 class PolicyInvalid(ValueError):
@@ -161,7 +162,7 @@ class Policy(BaseModel):
         return matches(name, self.exec_plugin_variables)
 
     def extended(self, more: Mapping[str, Sequence[str]]) -> "Policy":
-        """The policy with more entries in the lists that `more` names. None counts as an empty list."""
+        """The policy with more entries in the lists that `more` names; a list of None counts as empty."""
         added = {to_snake(key): tuple(entries) for key, entries in more.items()}
         lists = {name: (*(getattr(self, name) or ()), *entries) for name, entries in added.items()}
         return self.model_copy(update=lists)

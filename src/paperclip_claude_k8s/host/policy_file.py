@@ -30,7 +30,7 @@ def read_policy(env: Mapping[str, str]) -> Policy:
 
 
 def _parse(content: bytes) -> dict[str, Any]:
-    """Read JSON or YAML. To the YAML parser, JSON with tabs is an error."""
+    """Read JSON, or else YAML: the YAML parser alone would refuse JSON with tabs."""
     try:
         parsed: dict[str, Any] = json.loads(content)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The folders of this host in which files that a config names may be, by the administrator's policy.
+"""The folders of this host from which a config may use files, as the administrator's policy defines them.
 
 In the policy's lists of folders, `$PAPERCLIP_INSTANCE` is the server's folder for this instance
 (PAPERCLIP_HOME or `~/.paperclip`, then `instances` and PAPERCLIP_INSTANCE_ID or `default`), `$SHARED_VOLUME`
@@ -19,12 +19,12 @@ _INSTANCES = f"{PAPERCLIP_INSTANCE}/.."
 """The folder with the folders of all instances of the server."""
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib*", "/root", "/run", "/sbin", "/usr", "/var")
 _HIDDEN = ("/home/*/.*", "/home/*/*/.*", "~/.*")
-"""`_SYSTEM` and `_HIDDEN`: folders that are no shared volume unless the policy names them."""
+"""`_SYSTEM` and `_HIDDEN`: folders that no config may name as the shared volume, unless the policy does."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostFolders:
-    """The rules for paths that a config names. `mount`: where Pods of the host have the shared volume."""
+    """The rules for paths that a config names. `mount`: where the host's own Pod has the shared volume."""
 
     policy: Policy
     env: Mapping[str, str]
@@ -39,18 +39,19 @@ class HostFolders:
         return FolderRule(refused=self._resolve(written, self.mount))
 
     def instructions(self, volume: str | None) -> FolderRule:
-        """Where an agent's instructions may be. `volume`: that of `trusted_volume`; None if there is none."""
+        """Where instructions of agents may be. `volume`: what `trusted_volume` returned; None without one."""
         return self._rule(self.policy.instruction_roots, volume)
 
     def skills(self, volume: str | None) -> FolderRule:
-        """Where the folders of skills may be. `volume`: that of `trusted_volume`; None if there is none."""
+        """Where the folders of skills may be. `volume`: what `trusted_volume` returned; None without one."""
         return self._rule(self.policy.skill_roots, volume)
 
     def uploads(self, volume: str | None) -> FolderRule:
-        """Where uploaded folders may be. `volume`: that of `trusted_volume`; None if there is none.
+        """Where uploaded folders may be. `volume`: what `trusted_volume` returned; None without one.
 
-        The host writes there what an agent changes. So hidden folders of the volume, with settings of its
-        agents, are private, and so is its top, where the host's `.mcp.json` would be used by all of them.
+        The host writes what an agent changes into these folders. So the hidden folders of the volume, which
+        hold settings of its agents, are private. Its top is private too: all agents would use a `.mcp.json`
+        that the host writes there.
         """
         return self._rule(self.policy.upload_roots, volume, f"{SHARED_VOLUME}/.*")
 
@@ -68,8 +69,8 @@ class HostFolders:
     def trusted_volume(self, configured: str | None) -> str:
         """The folder of this host in which the rules expect the shared volume, whether there is one or not.
 
-        `configured` is `sharedVolumeDir`. It is returned only if the policy names it, else `mount`: a config
-        could otherwise make any folder the shared volume, and read the files in it.
+        `configured`, the setting `sharedVolumeDir`, is returned only if the policy names it, else `mount`: a
+        config could otherwise make any folder the shared volume, and read the files in it.
         """
         named = FolderRule(self._resolve(self.policy.shared_volume_dirs or (), self.mount))
         chosen = None if configured is None else normal_path(configured)
@@ -80,7 +81,7 @@ class HostFolders:
         return FolderRule(self._resolve(roots, volume), private=self._resolve((_INSTANCES, *private), volume))
 
     def _resolve(self, folders: Iterable[str], volume: str | None) -> tuple[str, ...]:
-        """The folders as absolute paths; a folder is left out if its word stands for nothing here."""
+        """The folders as absolute paths, without those that begin with a word that has no value here."""
         home = self.env.get("PAPERCLIP_HOME", "").strip() or "~/.paperclip"
         instance = self.env.get("PAPERCLIP_INSTANCE_ID", "").strip() or "default"
         values = {

@@ -20,7 +20,7 @@ _PROVIDER = "anthropic"
 _SHARED_LIMITS = {"five_hour": "Current session (5 hours)", "seven_day": "Current week (all models)"}
 """Limits that all models share: key in the usage API's response → label."""
 _MODEL_LIMIT_PREFIX = "seven_day_"
-"""Begins the keys of weekly limits for one model, such as `seven_day_opus`."""
+"""Keys of weekly limits for one model begin with this, for example `seven_day_opus`."""
 _NO_LOGIN = (
     "no Claude login on the host's machine: set CLAUDE_CODE_OAUTH_TOKEN, or log in with `claude` as the "
     "host's user; API keys have no such limits"

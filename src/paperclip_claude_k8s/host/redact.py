@@ -1,8 +1,8 @@
 """Masks secrets in text for people. A secret is recognized by the name before it or by its shape.
 
-`SECRET_WORDS` and `SHAPES` are the tables of names and shapes. `mask_credentials` masks shapes that no prose
-has. `redact_text` is for command lines and errors: it masks too much rather than too little. Secrets whose
-values are known are the subject of `known_secrets.py`.
+`SECRET_WORDS` and `SHAPES` are the tables of names and shapes. `mask_credentials` masks shapes that do not
+occur in prose. `redact_text` is for command lines and errors: it masks too much rather than too little.
+`known_secrets.py` masks secrets whose values are known.
 """
 
 import json
@@ -48,7 +48,7 @@ SECRET_PARTS = (
 
 
 def _any_whole_word(parts: Collection[str]) -> str:
-    """A pattern for a part with no letter before and after it, or with a capital in a camelCase name."""
+    """A pattern for one of the words: with no letter beside it, or capitalized inside a camelCase name."""
     lower = "|".join(f"[{part[0]}{part[0].upper()}]{part[1:]}" for part in parts)
     upper, title = "|".join(parts).upper(), "|".join(part.title() for part in parts)
     alone = rf"(?<![A-Za-z])(?:(?:{lower})(?![a-z])|(?:{upper})(?![A-Za-z]))"
@@ -98,7 +98,7 @@ SHAPES: tuple[tuple[str, str], ...] = (
         r"\b[Bb]asic\s{1,4}(?=[A-Za-z+/]*?(?:[a-z][A-Z]|[0-9=]))(?:[A-Za-z0-9+/]{4}){2,}+(?:[A-Za-z0-9+/]{2,3}=?=)?(?![\w+/=-])",
     ),
 )
-"""Credentials that no prose has: what it is, and its pattern. Each pattern takes linear time."""
+"""What kind of credential it is, and a pattern that matches no prose. Each pattern takes linear time."""
 
 _SECRET_NAME_AHEAD = rf"(?=[\w.-]*?{_NAME_PATTERN})"
 """Lookahead: the name that begins here contains a secret word. Tried once per name, for linear time."""
@@ -122,7 +122,7 @@ _PROSE_MASKS = (
     (_USERINFO, rf"\1{MASK}"),
     *((shape, MASK) for shape in _KNOWN_SHAPES),
 )
-"""Pattern and replacement for what cannot be prose.
+"""Pattern and replacement for credentials that do not occur in prose.
 
 In this order: bearer tokens of 12 characters or more, URL credentials, well-known shapes.
 """
@@ -196,9 +196,9 @@ def redact_command(argv: Iterable[str]) -> list[str]:
 
 
 def secret_texts(value: object) -> Iterator[str]:
-    """Yield each text of a JSON value that is secret by its key, by its shape, or as an argument.
+    """Yield each text in a JSON value that is secret by its key, by its shape, or as an argument in a list.
 
-    All values of `env` and `headers` are secret too. Works at any depth.
+    All values of `env` and `headers` are secret too. The nesting may have any depth.
     """
     waiting: list[tuple[str, object, bool]] = [("", value, False)]
     while waiting:

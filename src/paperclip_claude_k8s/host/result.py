@@ -49,7 +49,7 @@ class ExecutionResult(WireModel):
     retry_not_before: datetime | None = None
     """Earliest useful retry, if the provider named a time."""
     error_meta: JsonMap | None = None
-    """`{"loginUrl": ...}` if the agent must log in."""
+    """`{"loginUrl": ...}` if a person must log the agent in."""
     execution_recovery: JsonMap | None = None
     """Evidence that the agent never started (`{"kind": "bootstrap", "providerWorkStarted": false}`) or was
     stopped cleanly (`{"kind": "interrupted", ...}`)."""

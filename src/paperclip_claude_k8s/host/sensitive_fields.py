@@ -1,6 +1,6 @@
 """Finds the fields of a Pod template that give access to more than the Pod.
 
-They are about the node, other objects, root, and rights in the cluster. A field of the policy governs each of
+They concern the node, other objects, root, and rights in the cluster. A field of the policy governs each of
 them. The log of a run names those that are in use.
 """
 
@@ -50,7 +50,7 @@ _NAMES_IN = {
     ("secretRef", "name"): "secrets",
 }
 _VALUES_IN = {
-    # field, and field in it → values that do not matter, field of the policy
+    # field, and field in it → harmless values, field of the policy
     ("appArmorProfile", "type"): (frozenset({"RuntimeDefault", "Localhost"}), "privileged"),
     ("httpGet", "host"): (frozenset({""}), "hostNamespaces"),
     ("seccompProfile", "type"): (frozenset({"RuntimeDefault", "Localhost"}), "privileged"),
@@ -85,12 +85,10 @@ class SensitiveField:
     policy_field: str
     """The field of the policy that governs it, in camelCase."""
     name: str = ""
-    """What a list of patterns is compared with; "" if a flag governs it."""
+    """The name that the policy's list of patterns must allow; "" if a flag of the policy governs it."""
     part: tuple[str, ...] = ()
-    """Which part of a Secret or ConfigMap the Pod gets; empty: all, or it is another kind of field.
-
-    These are its keys, or the prefix that `envFrom` puts before the names of all its keys.
-    """
+    """Which part of a Secret or ConfigMap the Pod gets: its keys, or the prefix that `envFrom` puts before
+    the names of all its keys. Empty: all of it, or the field names no Secret or ConfigMap."""
 
 
 def sensitive_fields(template: Mapping[str, object]) -> Iterator[SensitiveField]:
@@ -165,10 +163,10 @@ def _annotation(path: str, key: str, value: object) -> Iterator[SensitiveField]:
 
 
 def _env_from(path: str, item: Mapping[str, object]) -> Iterator[SensitiveField]:
-    """The objects that an item of `envFrom` names. Its prefix counts as the part of them that the Pod gets.
+    """The objects that an item of `envFrom` names. The item's prefix counts as the part that the Pod gets.
 
-    If `podTemplate` changes the prefix of an inherited item, its variables get other names. The empty entries
-    of `env` that hide the host's secrets then hide nothing, so such an item counts as one that was added.
+    So an inherited item whose prefix `podTemplate` changes counts as a new one. Its variables get other
+    names, and the empty entries of `env` that should hide the host's secrets no longer hide them.
     """
     prefix = item.get("prefix")
     for key, policy_field in _ENV_FROM.items():

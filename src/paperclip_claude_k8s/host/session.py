@@ -117,9 +117,9 @@ def decide_resume(
 
     The CLI keeps transcripts per working directory, and a changed prompt bundle or set of MCP servers would
     not reach a resumed conversation. So directory, bundle, servers and session volume must be those of the
-    stored session. A stored session without a bundle key or cwd fits any. A stored session without an MCP
-    identity had no servers. If the host passes only the session id, as it does for a run that follows at
-    once, nothing is compared.
+    stored session. A stored session without a bundle key or cwd fits any bundle or directory. A stored
+    session without an MCP identity had no servers. If the host passes only the session id, as it does for a
+    run that follows another at once, nothing is compared.
     """
     params = deserialize(ctx.runtime.session_params) or {}
     session = params.get("sessionId") or ctx.runtime.session_id

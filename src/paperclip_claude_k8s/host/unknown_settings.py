@@ -15,7 +15,7 @@ MAX_KEY_CHARS = 64
 
 
 def describe_unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """The unknown keys, sorted. One that resembles a setting has a hint: `modle (did you mean model?)`."""
+    """The unknown keys, sorted, with a hint if a key resembles a setting: `modle (did you mean model?)`."""
     unknown = unknown_keys(given)
     return (*map(_described, unknown[:MAX_SUGGESTED]), *unknown[MAX_SUGGESTED:])
 

@@ -91,7 +91,7 @@ def read_variables(value: object) -> Variables:
     """Return environment variables, given as for `read_text_map`.
 
     An object may also have, as the value of a variable, a reference to a Secret or ConfigMap of the
-    namespace, as Kubernetes spells it. `valueFrom` may be left out, and the returned reference has none.
+    namespace, as Kubernetes spells it, with or without `valueFrom`. The returned reference is without it.
     """
     expected = (
         'an object of strings, its JSON text, or key=value lines; a value may be {"valueFrom": '
@@ -150,7 +150,7 @@ def _read_objects(value: object) -> object:
 def _read_servers(value: object) -> object:
     """Return MCP servers by name, also from a whole `.mcp.json`.
 
-    A null stays: it removes an inherited server.
+    A server that is null stays null: it removes an inherited server.
     """
     expected = "an object of MCP servers by name, each an object with command or url, or null"
     value = _parse_json(value, expected) if isinstance(value, str) else value

@@ -46,7 +46,7 @@ def _read_upload_limit(value: object) -> str:
 
 
 def _read_excludes(value: object) -> tuple[str, ...]:
-    """Patterns in lines, or in a list."""
+    """Read patterns from a text with one a line, or from a list."""
     lines = value.splitlines() if isinstance(value, str) else value
     entries = list(lines) if isinstance(lines, (list, tuple)) else [None]  # None is refused below
     texts = [entry for entry in entries if isinstance(entry, str) and _is_line(entry)]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from paperclip_claude_k8s.base.json_readers import get_list, get_object, get_objects
-from paperclip_claude_k8s.host.config_admission import TEMPLATE, field_refusal, refused_name
+from paperclip_claude_k8s.host.config_admission import TEMPLATE, field_refusal, why_refused
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.policy import Policy, Refusal
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
@@ -105,7 +105,7 @@ def reach_notes(plan: RunPlan) -> Iterator[str]:
 
 def _namespace(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:
     if plan.config.namespace is None and not policy.allows("namespaces", plan.namespace):
-        why = refused_name("namespaces", plan.namespace, policy)
+        why = why_refused("namespaces", plan.namespace, policy)
         yield Refusal("namespace", f"without this setting, {why}", "namespaces")
 
 
@@ -153,7 +153,7 @@ def _capabilities(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusa
     dropping = {subject for subject, drops in _drop_all(own) if drops}
     for subject, drops in _drop_all(pod):
         if subject in dropping and not drops:
-            why = f"{subject} no longer drops ALL: {refused_name('capabilities', refused, policy)}"
+            why = f"{subject} no longer drops ALL: {why_refused('capabilities', refused, policy)}"
             yield Refusal(f"{TEMPLATE}.spec", why, "capabilities")
 
 
