@@ -22,9 +22,9 @@ from paperclip_claude_k8s.instrumentation.event_types import Event, RunInfo
 
 Subscriber: TypeAlias = Callable[[Event], object]
 BATCH_PAUSE = 0.25
-"""Seconds that a subscription collects events before it passes them on: fewer switches between threads."""
+"""Seconds for which a subscription collects events before it passes them on, to switch threads less often."""
 FLUSH_LIMIT = 1.0
-"""Seconds that `EventHub.flush` waits for each subscriber that is behind."""
+"""Longest time in seconds that `EventHub.flush` waits for each subscriber that is behind."""
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +33,7 @@ class Tracer(Protocol):
     """Begins the trace of a run, before its first event; `open_telemetry` implements it."""
 
     def begin(self, run: RunInfo, at: datetime, traceparent: str, tracestate: str) -> tuple[str, str]:
-        """Return `traceparent` and `tracestate` for the Pod. The arguments are the host's, or empty.
+        """Return `traceparent` and `tracestate` for the Pod. The given ones are the host's, or empty.
 
         Called on the event loop, so it must not block. An exception is logged, and the run goes on.
         """
@@ -83,7 +83,7 @@ class Subscription:
             self._urgent.set()  # passes the events on at once, before the queue is full
 
     def flush(self, seconds: float) -> bool:
-        """Block until the callback has returned for every event that is queued now. False: not in time."""
+        """Block until the callback has returned for each event that is queued now; False if time runs out."""
         done = threading.Event()
         self._queue.append(done)
         self._urgent.set()
@@ -154,7 +154,7 @@ class EventHub:
             subscription.put(event)
 
     async def flush(self) -> None:
-        """Wait until each subscriber has got all events so far, at most `FLUSH_LIMIT` seconds for each."""
+        """Wait until each subscriber has got all earlier events, at most `FLUSH_LIMIT` seconds for each."""
         for subscription in self._subscriptions:
             try:
                 await call_in_thread(partial(subscription.flush, FLUSH_LIMIT), 2 * FLUSH_LIMIT, "subscribers")

@@ -19,7 +19,7 @@ _logger = cache(logging.getLogger)
 
 
 def is_logged(kind: type[Event]) -> bool:
-    """Whether an event of this class might be logged. Fast: called for every event, also for unused ones."""
+    """Whether an event of this class might be logged. Fast, because it is also called for unused events."""
     return _logger(kind.LOGGER).isEnabledFor(kind.LEVEL)
 
 

@@ -14,10 +14,11 @@ Outcome: TypeAlias = Literal["succeeded", "failed", "cancelled", "submitted", "d
 """How a call of `execute` ended. `cancelled`: the host stopped the run. `submitted`: the command line created
 the Job and does not wait. `detached`: the host cancelled the task, and the Job stays. `crashed`: a bug."""
 StartPhase: TypeAlias = Literal["schedule", "pull", "start"]
-"""What a Pod that has not started is waiting for: a node; images and volumes; init containers and Secrets."""
+"""What a Pod that has not started is waiting for. `schedule`: a node. `pull`: images and volumes. `start`:
+init containers and Secrets."""
 StopCause: TypeAlias = Literal["cancel", "deadline", "no_exit", "budget"]
-"""Why the adapter stops an agent: the host asks for it; `timeoutSec` is over; the agent did not exit after
-its result; its cost has passed `maxCostUsdPerRun`."""
+"""Why the adapter stops an agent. `cancel`: the host asks for it. `deadline`: `timeoutSec` is over.
+`no_exit`: the agent did not exit after its result. `budget`: its cost has passed `maxCostUsdPerRun`."""
 WatchChange: TypeAlias = Literal["failing", "recovered", "refused"]
 LeaseChange: TypeAlias = Literal["acquired", "taken_over", "released", "lapsed", "unavailable"]
 
@@ -125,9 +126,9 @@ class RunAdopted(RunEvent):
     job_uid: str
     """Uid of the Job."""
     prior_run: str
-    """The run that the Job named before; "" if unknown."""
+    """The run to which the Job belonged before; "" if unknown."""
     finished: bool
-    """The Job had already finished, and only its result is read."""
+    """Whether the Job had already finished, so that only its result is read."""
     prior_traceparent: str
     """The trace context of the call that created the Job; "" if it had none."""
 
@@ -137,7 +138,7 @@ class RunAdopted(RunEvent):
 
 @dataclass(frozen=True, slots=True)
 class StartPhaseBegan(RunEvent):
-    """The agent's container has not started, and from now on waits for something else."""
+    """The agent's container has not started yet, and what it waits for has changed."""
 
     phase: StartPhase
     """What it waits for."""
@@ -183,7 +184,7 @@ class LogGap(RunEvent):
     missing_lines: int | None
     """Lines of the part; None if unknown."""
     restored: bool
-    """The part was read from the copy on the shared volume, and nothing is lost."""
+    """Whether the part was read from the copy on the shared volume, so that nothing is lost."""
 
     LEVEL: ClassVar[int] = logging.WARNING
     TEXT: ClassVar[str] = "gap in the agent's log: {missing_lines} lines, restored: {restored}"
@@ -221,7 +222,7 @@ class RunStatus(RunEvent):
     text: str
     """The line. It may quote Kubernetes."""
     warning: bool
-    """It is a warning."""
+    """Whether the line is a warning."""
 
     TEXT: ClassVar[str] = "{text}"
 
@@ -237,9 +238,9 @@ class LogTotals:
     reconnects: int = 0
     """Streams that replaced one that broke, or that continued one that had ended too early."""
     gaps: int = 0
-    """Parts that are lost."""
+    """Parts of the log that are lost."""
     complete: bool | None = None
-    """Whether the counts equal those of the Pod; None if those are unknown."""
+    """Whether the delivered log matches the Pod's counts; None if the Pod's counts are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,7 @@ class RunEnded(RunEvent):
     tokens: TokenTotals | None
     """Tokens; None if the agent reported none."""
     log: LogTotals | None
-    """None if no log was read."""
+    """How much of the log was delivered; None if no log was read."""
 
     LEVEL: ClassVar[int] = logging.WARNING
 

@@ -11,6 +11,7 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
     "asctime",
     "taskName",
 }
+"""Attributes that a log record has without `extra`."""
 
 
 def json_line(record: logging.LogRecord, mask: Callable[[str], str]) -> str:

@@ -20,7 +20,7 @@ class Metric:
 
     @property
     def prometheus_name(self) -> str:
-        """The name that OpenTelemetry's exporter for Prometheus makes of it."""
+        """The name that OpenTelemetry's exporter for Prometheus gives the metric."""
         unit = {"s": "_seconds", "By": "_bytes"}.get(self.unit, "")
         return self.name.replace(".", "_") + unit + ("_total" if self.kind == "counter" else "")
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 MAX_CONNECTIONS = 8
-"""Connections at the same time; more are closed at once. Each has a thread and a descriptor of the host."""
+"""Largest number of open connections; a further one is closed immediately. Each needs a thread and a file
+descriptor of the host."""
 SILENCE = 5.0
-"""Seconds for which a connection may send or take nothing."""
+"""Seconds after which a connection is closed that neither sends nor receives anything."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -52,10 +53,11 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Report nothing: a client that went away or was too slow does not concern the host."""
 
 
-def _names_no_site(host: str) -> bool:
+def _is_localhost_or_address(host: str) -> bool:
     """Whether a request's Host header is `localhost` or an address, each with or without a port.
 
-    A web site can give its own name the address of this machine, and so let a browser here read the page.
+    Any other name is refused, because a web site could let its own name resolve to this machine (DNS
+    rebinding), and a browser on this machine would then read the page for that site.
     """
     with suppress(ValueError):
         name = urlsplit(f"//{host}").hostname or ""
@@ -64,7 +66,7 @@ def _names_no_site(host: str) -> bool:
 
 
 def _page(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-    if not _names_no_site(environ.get("HTTP_HOST", LOOPBACK)):
+    if not _is_localhost_or_address(environ.get("HTTP_HOST", LOOPBACK)):
         start_response("403 Forbidden", [("Content-Type", "text/plain")])
         return [b"The Host header is neither localhost nor an address.\n"]
     return _metrics(environ, start_response)

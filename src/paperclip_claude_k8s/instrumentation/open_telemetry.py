@@ -33,7 +33,7 @@ from paperclip_claude_k8s.instrumentation.run_metrics import RunMetrics
 
 SCOPE = "paperclip_claude_k8s"
 PROVIDERS = {"anthropic": "anthropic", "aws_bedrock": "aws.bedrock"}
-"""Biller of a result → `gen_ai.provider.name`."""
+"""`RunEnded.provider` → `gen_ai.provider.name`."""
 SPAN_EVENTS: Mapping[type[Event], str] = {
     RunAdopted: "run.adopted",
     LogReconnecting: "log.reconnecting",
@@ -46,16 +46,16 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class OpenTelemetry:
-    """A subscriber that makes spans and metrics of events."""
+    """A subscriber that turns events into spans and metrics."""
 
     def __init__(
         self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
     ) -> None:
-        """Without providers, the global ones are used."""
+        """A provider that is None is replaced by OpenTelemetry's global one."""
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
         self._metrics = RunMetrics(metrics.get_meter(SCOPE, meter_provider=meter_provider))
         self._traces: dict[int, _RunTrace] = {}
-        """Execution → its trace."""
+        """`RunInfo.execution` → the trace of that call."""
 
     def begin(self, run: RunInfo, at: datetime, traceparent: str, tracestate: str) -> tuple[str, str]:
         """Begin the run's span; its parent is the host's context, else the current span, if there is one."""

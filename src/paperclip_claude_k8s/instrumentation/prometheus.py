@@ -18,7 +18,7 @@ def prometheus_provider() -> MeterProvider:
 
 
 def prometheus_meter() -> Meter:
-    """A meter of such a provider."""
+    """A meter of `prometheus_provider`."""
     return prometheus_provider().get_meter(SCOPE)
 
 

@@ -22,9 +22,10 @@ from paperclip_claude_k8s.instrumentation.event_types import (
 from paperclip_claude_k8s.instrumentation.metric_table import Metric
 
 MAX_MODELS = 100
-"""Models that are distinguished in attributes. The agents' output names them, so there may be any number."""
+"""Number of models that have an attribute value of their own. Their names come from the agents' output, which
+may contain any number of names."""
 MAX_MODELS_OF_AGENT = 20
-"""Models that one agent can add to these, so that its inventions do not use up the room of all others."""
+"""How many of these one agent can add, so that an agent that invents names does not use them all up."""
 OTHER = "other"
 STATUSES = range(100, 600)
 Record: TypeAlias = Callable[..., None]
@@ -36,9 +37,9 @@ class RunMetrics:
     def __init__(self, meter: Meter) -> None:
         self._record = {metric.name: _instrument(meter, metric) for metric in table.METRICS}
         self._active: set[int] = set()
-        """Executions that have not ended."""
+        """Calls of `execute` that have not ended, by `RunInfo.execution`."""
         self._queued: set[int] = set()
-        """Executions whose turn to launch has not come."""
+        """Those of them whose turn to launch has not come."""
         self._models: set[str] = set()
         self._added: Counter[str] = Counter()
         """Agent → how many models its runs were the first to name."""
