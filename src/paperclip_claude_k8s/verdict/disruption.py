@@ -21,7 +21,7 @@ CAUSES = frozenset(
     {
         # about the Pod
         *("TaintManagerEviction", "Preempted", "Preempting", "Evicted", "NodeNotReady", "NodeShutdown"),
-        *("ScaleDown", "Descheduled", "EvictedByVPA"),  # the same, of autoscalers and the descheduler
+        *("ScaleDown", "Descheduled", "EvictedByVPA"),  # also about the Pod, by autoscalers or descheduler
         *("Suspended", "Stopped"),  # about the Job; the second is Kueue's
         *("SystemOOM", "Rebooted", "Shutdown"),  # about the node
     }
@@ -54,20 +54,20 @@ JOB_SUSPENDED = Disruption("JobSuspended", "the Job was suspended, so the Job co
 def named_disruption(pod: PodSnapshot) -> Disruption | None:
     """Why the Pod was taken away, if its status names a reason."""
     target = pod.condition("DisruptionTarget")
-    # Such a Pod has a reason only if it was ended as a whole: Evicted, Preempting, Terminated, NodeLost.
+    # In these phases, a reason means that the Pod was ended as a whole: Evicted, Preempting, NodeLost, ...
     ended_as_a_whole = pod.phase in {"Failed", "Unknown"} and pod.reason not in {"", DEADLINE_EXCEEDED}
-    named = [pod.reason] if ended_as_a_whole else []
+    reasons = [pod.reason] if ended_as_a_whole else []
     details = pod.message
     if target is not None and target.is_true:
-        named.append(target.reason or "DisruptionTarget")
+        reasons.append(target.reason or "DisruptionTarget")
         details = details or target.message
-    return Disruption(", ".join(named), details, named=True) if named else None
+    return Disruption(", ".join(reasons), details, named=True) if reasons else None
 
 
 def disruption(known: Known) -> Disruption | None:
     """Why our Pod is being or was taken away; None if it is not.
 
-    Servers before 1.26 name only evictions by the kubelet in the Pod's status.
+    Before Kubernetes 1.26, the status of a Pod names no cause except an eviction by the kubelet.
     """
     pod = known.pod
     if pod is None:
@@ -89,7 +89,7 @@ def disruption(known: Known) -> Disruption | None:
 
 
 def lost_container(end: Terminated) -> Disruption | None:
-    """Why a container ended that was gone when the kubelet looked for it; None for any other container."""
+    """The disruption of a container whose end the kubelet did not see; None if it saw the end."""
     if end.reason not in LOST_CONTAINER:
         return None
     text = "the container was gone when the kubelet looked for it, as after a restart of its node or runtime"
@@ -98,14 +98,15 @@ def lost_container(end: Terminated) -> Disruption | None:
 
 
 def is_killed(end: Terminated) -> bool:
-    """Whether the container was ended by a signal that also ends containers from outside."""
+    """Whether SIGTERM or SIGKILL ended the container: the kubelet sends them, but others may do so too."""
     return end.exit_code in {_SIGTERM_CODE, _SIGKILL_CODE}
 
 
 def disruption_by_event(events: Iterable[EventSnapshot], since: datetime | None) -> Disruption | None:
-    """Why a container was killed that no status explains: the last Event that names a cause since its start.
+    """The disruption that the last Event with a reason in `CAUSES` reports; None if there is no such Event.
 
-    `events`: of Pod, Job and node, oldest first.
+    For a container that was killed, if no status says why. `events`: of Pod, Job and node, oldest first.
+    `since`: the start of the container; earlier Events are ignored.
     """
     causes = [event for event in events if event.reason in CAUSES and not _older(event, since)]
     return Disruption(causes[-1].reason, causes[-1].message) if causes else None
@@ -124,7 +125,10 @@ def _was_refused_by_relay(pod: PodSnapshot) -> bool:
 def with_events(
     found: Disruption, events: Iterable[EventSnapshot], since: datetime | None = None
 ) -> Disruption:
-    """`found` with the last Event of each reason about Pod and Job; Events before `since` are ignored."""
+    """`found`, with the message of the last Event of each reason in `CAUSES` added to its details.
+
+    `events`: of Pod and Job, oldest first; those before `since` are ignored.
+    """
     causes = [event for event in events if event.reason in CAUSES and not _older(event, since)]
     newest = {event.reason: event.message for event in causes}
     added = "; ".join(f"{reason}: {message}" for reason, message in newest.items())
@@ -146,7 +150,7 @@ def may_be_replaced(known: Known) -> bool:
     pod, job = known.pod, known.job
     if pod is None:
         return False
-    # old controllers are recognised by the missing `podReplacementPolicy`, which is newer than the finalizer
+    # A Job that has kept `podReplacementPolicy: Failed` has a newer controller, with that finalizer.
     uncounted = pod.phase == "Failed" and (job is None or job.replaces_terminating_pods)
     return known.pod_gone or pod.deleting or uncounted or is_released(known)
 
@@ -154,5 +158,5 @@ def may_be_replaced(known: Known) -> bool:
 def is_released(known: Known) -> bool:
     """Whether the Job controller has released the Pod, or is about to because the Pod's labels changed."""
     labels = known.pod.labels if known.pod is not None else {}
-    counted = any(label in labels for label in CONTROLLER_UID_LABELS)
-    return known.pod is not None and (known.pod_released or not counted)
+    has_label = any(label in labels for label in CONTROLLER_UID_LABELS)
+    return known.pod is not None and (known.pod_released or not has_label)

@@ -31,7 +31,7 @@ from paperclip_claude_k8s.verdict.not_executable import start_error
 from paperclip_claude_k8s.verdict.start import BACKOFF_LIMIT_EXCEEDED
 
 MAX_CANCELLER_CHARS = 200
-"""How much is shown of the annotation that names who cancelled a run."""
+"""Maximum characters that are shown of the annotation that names who cancelled a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class JobGone:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The time limit has passed: `timeoutSec`, or the Job's own deadline, which backs it up."""
+    """The time limit has passed: `timeoutSec`, or the later `activeDeadlineSeconds` of the Job."""
 
     terminated: Terminated | None = None
 
@@ -84,7 +84,7 @@ class StopReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The host cancelled the run. `proven`: the Pod is known to be gone."""
+    """The agent was stopped because the host cancelled the run. `proven`: the Pod is known to be gone."""
 
     proven: bool
     terminated: Terminated | None = None
@@ -92,7 +92,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class OverBudget:
-    """The agent worked on after its known cost had passed `limit`, and was stopped. In US dollars."""
+    """The agent was stopped because its known cost exceeded `limit`. Both amounts are in US dollars."""
 
     cost: float
     limit: float
@@ -117,7 +117,7 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class PodLost:
-    """The Pod is gone, and with it the log and the container's exit code, and its end was not observed."""
+    """The Pod is gone, with its log and the container's exit code, and nobody observed how it ended."""
 
     failure: Failure
     """The failure to report, unless the run log on the shared volume still holds a result."""
@@ -126,7 +126,7 @@ class PodLost:
 
 @dataclass(frozen=True, slots=True)
 class Untrackable:
-    """The end could not be observed; nothing may be deleted."""
+    """The end could not be observed. The agent may still work, so nothing may be deleted."""
 
     why: str
     terminated: Terminated | None = None
@@ -191,7 +191,7 @@ def judge_ending(known: Known) -> Ending | None:
     named = named_disruption(known.pod) if known.pod is not None else None
     if named is not None:
         return Disrupted(name, named.reason, named.details, terminated)
-    # The order matters: after a deadline or with its Job, the Pod is deleted too, so the Pod is judged last.
+    # The deletion of the Pod is judged last: a deadline, and the deletion of the Job, delete the Pod too.
     if _deadline_exceeded(known):
         return DeadlinePassed(terminated)
     if known.job_gone or (known.job is not None and known.job.deleting):
@@ -205,7 +205,7 @@ def judge_ending(known: Known) -> Ending | None:
 def _unexplained_ending(
     pod: str, snapshot: PodSnapshot | None, terminated: Terminated | None
 ) -> Exited | Disrupted | NotStarted:
-    """The ending of a Pod and its container that neither Pod nor Job explain."""
+    """The ending if neither the Pod's status nor the Job's explains it: the container's status decides."""
     if terminated is None:
         return Disrupted(pod, "PodFailed", _pod_message(snapshot))
     lost = lost_container(terminated)

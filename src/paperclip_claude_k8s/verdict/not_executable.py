@@ -1,7 +1,7 @@
-"""Why a program could not be executed: read from the words of shells, dynamic loaders and container runtimes.
+"""Why a program could not be executed, according to shells, dynamic loaders and container runtimes.
 
 Shells end with exit code 127 if they do not find a program, and with 126 if they cannot execute it. Only
-their words say which program that is; often it is not `claude` itself, but the interpreter that it needs.
+their messages name the program, which often is not `claude` itself, but the interpreter that it needs.
 """
 
 import re
@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cluster.model import Terminated
 
 NOT_FOUND_CODE, NOT_EXECUTABLE_CODE = 127, 126
 """Exit codes of a shell that could not execute a program."""
-COMPLETE_IMAGE = (
+COMPLETE_IMAGE_STEP = (
     "use an `image` that has `claude` and all that it needs on its PATH (`check --probe` tries it), or set "
     "PATH in `env`"
 )
@@ -22,7 +22,7 @@ _LINE_CHARS = 2000
 """Maximum characters of a line that are searched."""
 _QUOTES = r"'\"`\u2018\u2019"
 _NAME = rf"(?<![^\s:{_QUOTES}\[\]])([^\s:{_QUOTES}\[\]]+)"
-"""A whole word. The pattern matches only at the start of a word, so that a long word is searched once."""
+"""A whole word. Matches only at the start of a word, because trying each position of a long word is slow."""
 
 # Pattern of a message → what it means. Patterns of special cases come before general ones.
 _MEANINGS = tuple(
@@ -75,7 +75,7 @@ def missing_command(message: str) -> str:
 
 
 def missing_program(end: Terminated) -> str:
-    """Which program a container's image lacks, according to how the container ended; "" if none is known."""
+    """What a container's image lacks, according to how the container ended; "" if nothing is known."""
     if end.never_ran:
         return missing_command(end.message)
     by_shell = end.exit_code in {NOT_FOUND_CODE, NOT_EXECUTABLE_CODE}

@@ -1,7 +1,7 @@
 """Everything that was observed of one run, collected before its Job is deleted.
 
-`recover_result` completes the transcript if a part of the log was lost: the relay, which starts the agent and
-sees all of its output, leaves a summary in the container's termination message.
+`recover_result` completes the transcript if a part of the log was lost: the relay, which starts the agent
+(the Claude Code CLI) and sees all of its output, leaves a summary in the container's termination message.
 """
 
 from dataclasses import dataclass, field, replace
@@ -120,10 +120,10 @@ def recover_result(
 ) -> Transcript:
     """The transcript, with the end of the run taken from the relay's summary if the log lacks it.
 
-    The summary is only used if no result was read, if bytes are missing that the relay counted, or if some of
-    the output is not the agent's. As in the log itself, a result counts only if the CLI did not continue
-    after it. The session id of a failed result is not used: for an unknown session the CLI prints the id that
-    was requested.
+    The summary is only used if no result was read, if fewer bytes were read than the relay counted, or if
+    some of the output is not the agent's. As in the log itself, a result counts only if the CLI did not
+    continue after it. The session id of a failed result is not used: for an unknown session the CLI prints
+    the id that was requested.
     """
     if relay is None:
         return transcript
@@ -146,8 +146,8 @@ def recover_result(
 def _has_foreign_lines(transcript: Transcript, relay: RelaySummary, log: LogReport | None) -> bool:
     """Whether some of the output, read from the copy on the volume, is not the agent's.
 
-    More was read than the relay counted, or as much with another digest. Unknown if the relay counted
-    nothing: its disk was full, or the agent killed its helper process.
+    More was read than the relay counted, or as much with another digest. If the relay counted nothing, this
+    is unknown, and taken as False: its disk was full, or the agent killed a process of the relay.
     """
     if relay.bytes == 0 or transcript.bytes != relay.bytes:
         return transcript.bytes > relay.bytes > 0
@@ -155,7 +155,7 @@ def _has_foreign_lines(transcript: Transcript, relay: RelaySummary, log: LogRepo
 
 
 def _without_foreign_facts(transcript: Transcript, relay: RelaySummary) -> Transcript:
-    """Take session and cost from the relay, because lines of another program are between the agent's."""
+    """The transcript, with session and cost from the relay, because other programs wrote into the output."""
     return replace(
         transcript,
         session_id=None if relay.is_error else relay.session_id,

@@ -1,10 +1,10 @@
-"""What keeps a Pod from starting, and whether that can pass: read from the texts of Kubernetes.
+"""What keeps a Pod from starting, and whether that may be temporary, read from messages of Kubernetes.
 
-No field of the API says so. Why a Job has no Pod stands only in the Job's Events (`FailedCreate`). Why a
+No field of the API says this. Why a Job has no Pod stands only in the Job's Events (`FailedCreate`). Why a
 volume is not mounted stands in the Pod's Events (`FailedMount`). Why an image is not pulled stands in the
 container's state, but only until the kubelet pauses before its next attempt. `Obstacles` remembers all three.
-The tables below hold the texts of Kubernetes 1.20 to 1.37, of container runtimes, and of registries. A new
-text is one line here, and one in `tests/verdict/obstacle_messages.toml`.
+The tables below hold parts of messages of Kubernetes 1.20 to 1.37, of container runtimes, and of registries.
+To add one, add a line here, and the whole message to `tests/verdict/obstacle_messages.toml`.
 """
 
 import re
@@ -16,7 +16,7 @@ from paperclip_claude_k8s.cluster.model import EventSnapshot, PodSnapshot, Waiti
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
 """Reasons of a container's state: the kubelet could not pull the image and tries again."""
 
-_REFUSAL_PASSES = (
+_TEMPORARY_REFUSALS = (
     "exceeded quota",  # until other Pods end
     "status unknown for quota",  # the quota has just been created
     "retry after the token is automatically created",  # a new service account, before Kubernetes 1.24
@@ -26,7 +26,7 @@ _REFUSAL_PASSES = (
 )
 """Parts of the messages of API servers that refuse a Pod now and may accept the same Pod later."""
 
-_REFUSAL_STAYS = (
+_FINAL_REFUSALS = (
     "is forbidden",  # Pod Security, LimitRange, a quota that needs limits, service account, RuntimeClass
     "denied the request",  # admission webhooks
     "denied request",  # ValidatingAdmissionPolicy
@@ -76,7 +76,7 @@ _VOLUME_MEANINGS = {
 _USER_REFUSED = re.compile(
     "runAsNonRoot and image (?:will run as root|has non-numeric user)|breaks non-root policy"
 )
-"""A kubelet's words about a container that must not run as root, but would, or whose user has no number."""
+"""A kubelet's message: a container must not run as root, but its user is root, or is not a number."""
 
 _MOUNT_TROUBLE = frozenset({"FailedMount", "FailedAttachVolume"})
 
@@ -93,7 +93,7 @@ class Obstacles:
     """Why an image could not be pulled."""
 
     def with_events(self, events: Sequence[EventSnapshot]) -> "Obstacles":
-        """Add what these Events of the Job or Pod say, oldest first."""
+        """A copy with what these Events of the Job or Pod say. They are in order, oldest first."""
         found = self
         for event in events:
             if event.reason == "FailedCreate":
@@ -109,7 +109,7 @@ class Obstacles:
         return found
 
     def with_pod(self, pod: PodSnapshot | None) -> "Obstacles":
-        """Add what the states of the Pod's containers say. A Pod that exists was not refused."""
+        """A copy with what the states of the Pod's containers say. A Pod that exists was not refused."""
         if pod is None:
             return self
         states = [c.state for c in (*pod.init_containers, *pod.containers)]
@@ -122,9 +122,9 @@ NO_OBSTACLES = Obstacles()
 
 def refusal_is_final(message: str) -> bool:
     """Whether an API server that refused a Pod with this message will refuse it again."""
-    if any(text in message for text in _REFUSAL_PASSES):
+    if any(text in message for text in _TEMPORARY_REFUSALS):
         return False
-    return any(text in message for text in _REFUSAL_STAYS)
+    return any(text in message for text in _FINAL_REFUSALS)
 
 
 def image_is_missing(message: str) -> bool:
@@ -138,7 +138,7 @@ def volume_source_is_missing(message: str) -> bool:
 
 
 def refused_user(message: str) -> str:
-    """What to do if a kubelet creates no container because it might run as root; "" for any other message."""
+    """The next step if a kubelet refuses a container that might run as root; "" for any other message."""
     if _USER_REFUSED.search(message) is None:
         return ""
     return "set `runAsUser`, or give the image a user that is a number and not 0"

@@ -1,8 +1,8 @@
 """Which failure, if any, an observed run ended with.
 
-The rules are tried in order, and the first that returns a failure decides. First come endings that decide
-whatever the agent printed: never started, end not observed, timed out, cancelled. Then a successful result
-decides, even if, for example, the Pod was deleted afterwards. A failed result is classified by
+The rules are tried in order, and the first that returns a failure decides. First come the endings for which
+the agent's output does not matter: never started, end not observed, timed out, cancelled. Then a successful
+result decides, even if, for example, the Pod was deleted afterwards. A failed result is classified by
 `claude.classification`. Without a result, the most specific explanation comes first.
 """
 
@@ -46,7 +46,7 @@ from paperclip_claude_k8s.verdict.ending import (
     Untrackable,
 )
 from paperclip_claude_k8s.verdict.not_executable import (
-    COMPLETE_IMAGE,
+    COMPLETE_IMAGE_STEP,
     NOT_EXECUTABLE_CODE,
     NOT_FOUND_CODE,
     RUNTIME_ERRORS,
@@ -66,7 +66,7 @@ class OutcomeInputs:
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
     is_retry: bool = False
-    """Whether this run is the host's retry of a failed run. A continuation after the last turn is none."""
+    """Whether this run is the host's retry of a failed run. A continuation after `max_turns` is no retry."""
     recorded: bool = False
     """The output is replayed from a recording: the agent ended at an unknown time before `now`."""
 
@@ -97,7 +97,7 @@ def classify_end(observation: Observation, inputs: OutcomeInputs) -> Failure | N
 def _cancelled_by_person(observation: Observation, _: OutcomeInputs) -> Failure | None:
     """The failure of a run that a person cancelled by `claude-k8s cancel`.
 
-    An agent that exited with 0 had done its work before.
+    None if the agent exited with 0: then it had finished before it was stopped.
     """
     match observation.ending:
         case JobGone(terminated=end, cancelled_by=person) if person and (end is None or end.exit_code != 0):
@@ -195,7 +195,7 @@ def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | Non
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     line, why = found or (last, "a program was not found, or may not be executed")
     message = no_answer_message(exit_code, "", line, started=transcript.lines > 0, init=False)
-    return failures.no_result(message, f"{why}; {COMPLETE_IMAGE}")
+    return failures.no_result(message, f"{why}; {COMPLETE_IMAGE_STEP}")
 
 
 def _no_answer(observation: Observation, _: OutcomeInputs) -> Failure | None:
@@ -209,9 +209,9 @@ def _no_answer(observation: Observation, _: OutcomeInputs) -> Failure | None:
 
 
 def _next_step(observation: Observation) -> str:
-    """The next step for a container that ended like this, "" if that is unknown.
+    """The next step after the container's end; "" if none is known.
 
-    The memory limit may have been exceeded by a process in the container, whatever its exit code is.
+    The exit code does not matter after `OOMKilled`: the kernel may have killed only a child process.
     """
     terminated = observation.terminated
     if terminated is None or terminated.reason != "OOMKilled":
@@ -260,7 +260,8 @@ def _failed_result(observation: Observation, inputs: OutcomeInputs) -> Failure |
     if classified.failure_class is FailureClass.EMPTY_REPLY and "stop_reason" not in message:
         message = f"{message} (stop_reason: {result.get('stop_reason') or 'null'})"
     # The host has one counter for continuations of `max_turns_exhausted` and one for other retries, and each
-    # kind resets the other's counter. A retry with that code could alternate with continuations for ever.
+    # kind resets the other's counter. Retries with that code could
+    # alternate with continuations for ever.
     if classified.failure_class is FailureClass.MAX_TURNS and inputs.is_retry:
         return failures.max_turns_again(message)
     return failures.reported_by_claude(classified, message, resumed=inputs.resumed is True)

@@ -37,7 +37,7 @@ CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
 
 @dataclass(frozen=True, slots=True)
 class HostFailures:
-    """How many chunks were lost because the host's `onLog` raised, and the masked text of the first error."""
+    """How many chunks of output were lost because the host's `onLog` raised, and the first error, masked."""
 
     chunks: int = 0
     first_error: str = ""
@@ -171,12 +171,12 @@ def _evidence(failure: Failure, inputs: ResultInputs) -> JsonMap:
 def _result_json(
     observation: Observation, run_usage: RunUsage, inputs: ResultInputs, *, failed: bool = False
 ) -> JsonMap:
-    """`resultJson`: the known fields of the CLI's result, and the adapter's own, which no event can set.
+    """`resultJson`: the known fields of Claude's result, and the adapter's own, which no event can set.
 
     A failed run also has excerpts of its output.
     """
     transcript = observation.transcript
-    of_usage = [run_usage.warning] if run_usage.warning is not None else []
+    usage_warnings = [run_usage.warning] if run_usage.warning is not None else []
     warnings = [
         *_copy_warnings(observation),
         *_delivery_warnings(observation, inputs.host_failures),
@@ -184,7 +184,7 @@ def _result_json(
         *transcript.warnings,
         *_end_warnings(observation, is_success=not failed),
         *_workspace_warnings(observation, inputs),
-        *of_usage,
+        *usage_warnings,
     ]
     ours: JsonMap = {
         "containerExitCode": observation.exit_code,
@@ -208,7 +208,7 @@ def _workspace_warnings(observation: Observation, inputs: ResultInputs) -> Itera
 
 
 def _copy_warnings(observation: Observation) -> Iterator[RunWarning]:
-    """Problems with the output's copy on the shared volume: when it was written, and when it was read."""
+    """Problems with the output's copy on the shared volume: those of its writer, then those of its reader."""
     if observation.relay is not None and observation.relay.copy_trouble:
         yield RunWarning(WarningCode.LOG_COPY_UNUSABLE, observation.relay.copy_trouble)
     if observation.log is not None and observation.log.file_trouble:
@@ -231,7 +231,7 @@ def _end_warnings(observation: Observation, *, is_success: bool) -> Iterator[Run
         yield RunWarning(WarningCode.EXIT_CODE, f"{text} ({named})" if named else text)
 
 
-def _delivery_warnings(observation: Observation, host: HostFailures) -> Iterator[RunWarning]:
+def _delivery_warnings(observation: Observation, lost: HostFailures) -> Iterator[RunWarning]:
     """Why the host may lack a part of the output although the cluster had it."""
     log = observation.log
     if log is not None and log.unread:
@@ -240,19 +240,19 @@ def _delivery_warnings(observation: Observation, host: HostFailures) -> Iterator
     if log is not None and log.first_sink_error is not None:
         bug = f"a bug in the adapter, {log.sink_failures} times: {error_text(log.first_sink_error)}"
         yield RunWarning(WarningCode.ADAPTER_BUG, f"{bug}; this result may not cover all of the output")
-    if host.chunks:
-        text = f"the host's onLog raised for {host.chunks} chunks ({host.first_error}); its log lacks them"
+    if lost.chunks:
+        text = f"the host's onLog raised for {lost.chunks} chunks ({lost.first_error}); its log lacks them"
         yield RunWarning(WarningCode.HOST_LOG_INCOMPLETE, text)
 
 
-def with_host_failures(log: JsonMap, host: HostFailures) -> JsonMap:
+def with_host_failures(log: JsonMap, lost: HostFailures) -> JsonMap:
     """`resultJson.log`, which is complete only if the host accepted every chunk."""
-    complete = False if host.chunks else log["complete"]
-    first = {"firstHostError": host.first_error} if host.chunks else {}
-    return {**log, "complete": complete, "hostFailures": host.chunks, **first}
+    complete = False if lost.chunks else log["complete"]
+    first = {"firstHostError": lost.first_error} if lost.chunks else {}
+    return {**log, "complete": complete, "hostFailures": lost.chunks, **first}
 
 
-def _log_fields(observation: Observation, host: HostFailures) -> JsonMap | None:
+def _log_fields(observation: Observation, lost: HostFailures) -> JsonMap | None:
     """`resultJson.log`; None if no log was read.
 
     `complete`: whether the host has every line; null if the relay's counts are unknown and no loss was found.
@@ -266,7 +266,7 @@ def _log_fields(observation: Observation, host: HostFailures) -> JsonMap | None:
         for gap in log.gaps
     ]
     counts: dict[str, Any] = {"bytes": log.bytes, "lines": log.lines, "reconnects": log.reconnects}
-    return with_host_failures({"complete": log.complete, **counts, "gaps": gaps}, host)
+    return with_host_failures({"complete": log.complete, **counts, "gaps": gaps}, lost)
 
 
 def billing_of(

@@ -7,10 +7,9 @@ from paperclip_claude_k8s.cluster.model import Known
 LeaveReason: TypeAlias = Literal[
     "done", "end_unknown", "not_recorded", "taken_over", "shutdown", "detached", "bug"
 ]
-"""Why a run leaves its Job: it ended, its end could not be observed, its result could not be recorded,
-another host process took it over, this process shuts down, its command no longer waits for the run, which
-outlives it, or a bug ended the observation."""
-
+"""Why a run leaves its Job, in the same order: the run ended; its end could not be observed; its result could
+not be recorded; another host process took over the Job; this process shuts down; the command stops waiting,
+and the run goes on; a bug ended the observation."""
 
 _REASONS: dict[LeaveReason, str] = {
     "shutdown": "this host process is shutting down; the next one adopts it",
@@ -28,7 +27,7 @@ def reason_to_keep(
     """Why the Job stays, or None to delete it. The garbage collector deletes the run Secret with it.
 
     `log_unread`: the API server refused to return the end of the log, which the Pod may still have.
-    `changes_pending`: the Pod has changes of an uploaded folder that could not be applied yet.
+    `changes_pending`: the Pod has changes to an uploaded folder that could not be applied yet.
     """
     if reason != "done":
         return _REASONS[reason]

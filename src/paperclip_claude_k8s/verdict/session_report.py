@@ -42,7 +42,7 @@ def session_fields(report: SessionReport, relay: RelaySummary | None) -> JsonMap
 
 
 def session_warnings(report: SessionReport, relay: RelaySummary | None) -> Iterator[RunWarning]:
-    """What was not done as the host or the config asked."""
+    """Warnings if the session was not resumed, or is not kept, although host or config asked for that."""
     if report.why_fresh:
         text = f"the host's session was not resumed: {report.why_fresh}"
         yield RunWarning(WarningCode.SESSION_NOT_RESUMED, text)

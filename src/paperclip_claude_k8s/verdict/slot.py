@@ -1,4 +1,4 @@
-"""May this run create a Job for its slot, adopt one that is there, or must it wait?
+"""May this run create a Job for its slot, or adopt an existing one, or must it wait?
 
 A slot is the unit of mutual exclusion: one agent, or one agent and task. All its Jobs and Pods are listed,
 and `judge_slot` decides, in this order:
@@ -11,7 +11,7 @@ and `judge_slot` decides, in this order:
 5. Otherwise the slot is free.
 
 A Job whose agent has ended counts as finished, even if other containers keep its Pod running: a service mesh
-adds some that never end, and such a Job never gets a condition.
+may add containers that never end, and then the Job never gets a condition.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -36,7 +36,7 @@ from paperclip_claude_k8s.verdict.workspace_end import pushes
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """The run that needs the slot. Ids are label values. `only_task`: the slot is agent and task."""
+    """The run that needs the slot. Ids are label values. `only_task`: the slot is one task of the agent."""
 
     run: str | None
     task: str | None = None
@@ -56,8 +56,8 @@ class Free:
     """No agent works in the slot.
 
     `unclaimed`: finished Jobs whose results were never collected and are not for this run.
-    `endless`: those of them whose Pods go on although the agent has ended, because other containers run. No
-    container pushes the agent's work any more.
+    `endless`: those of them whose Pods go on although the agent has ended, because other containers run, none
+    of which pushes the agent's work.
     """
 
     unclaimed: tuple[JobSnapshot, ...] = ()
@@ -99,8 +99,8 @@ def judge_slot(
 ) -> SlotVerdict:
     """Decide from the slot's Jobs and Pods what the run may do.
 
-    `held`: uids of Jobs whose holder is alive. A finished one is among them until its holder has the result.
-    `detached`: uids of Jobs that are kept for a later call of another run. Finished ones do not block.
+    `held`: uids of Jobs whose holder is alive. A finished Job is held until its holder has the result.
+    `detached`: uids of Jobs that are kept for a later call of another run. A finished one does not block.
     """
 
     def in_slot(labels: Mapping[str, str]) -> bool:
@@ -208,9 +208,9 @@ def other_live_jobs(job: JobSnapshot, jobs: Sequence[JobSnapshot], *, only_task:
 
 
 def _shares_slot(one: str | None, other: str | None) -> bool:
-    """Whether two Jobs exclude each other if the slot is a task: both have the same task, or none.
+    """Whether Jobs with these tasks exclude each other if the slot is a task: the tasks are equal or missing.
 
-    This only keeps Jobs apart. A Job without a task is never adopted: see `classify_orphan`.
+    Only mutual exclusion uses this. A Job without a task is never adopted: see `classify_orphan`.
     """
     return known_equal(one, other) or not (one or other)
 
@@ -248,14 +248,14 @@ def _judge_finished(
         ):
             return Adopt(job, own=own)
     pushing = {pod.job_uid for pod in running if pushes(pod)}
-    left_for_later = {pod.job_uid for pod in running if pushes(pod) and _others_run(pod)}
-    kept_running = {pod.job_uid for pod in running} - pushing
-    endless = tuple(job for job in uncollected if job.finished is None and job.ref.uid in kept_running)
-    return Free(tuple(job for job in uncollected if job.ref.uid not in left_for_later), endless)
+    kept_for_later = {pod.job_uid for pod in running if pushes(pod) and _others_run(pod)}
+    going_on = {pod.job_uid for pod in running} - pushing
+    endless = tuple(job for job in uncollected if job.finished is None and job.ref.uid in going_on)
+    return Free(tuple(job for job in uncollected if job.ref.uid not in kept_for_later), endless)
 
 
 def _others_run(pod: PodSnapshot) -> bool:
-    """Whether a container runs besides the agent's and the pushing one that does not end when these end."""
+    """Whether another container runs that does not end by itself when the agent's and the pushing one end."""
     return any(
         isinstance(container.state, Running) and not container.sidecar
         for container in pod.containers

@@ -1,11 +1,11 @@
 """Can the agent's log be read yet, must the run wait, or will the agent never start?
 
 `judge_start` decides from the last known state of Job and Pod, and from the messages in `Obstacles`. While
-it returns `StillWaiting`, one of four time budgets runs: scheduling, pulling images and mounting volumes, an
-image that the registry does not have, and starting. Each has a setting of its own, so a slow registry does
-not use up the time that a full cluster may take. A cause that does not pass ends the wait at once: a Pod that
-admission refuses, an invalid image name, a failed init container, a Pod that was taken away. What Kubernetes
-retries by itself (image pulls, a missing Secret) only uses up its budget.
+it returns `StillWaiting`, one of four time budgets runs: for scheduling; for pulling images and mounting
+volumes; for an image that the registry does not have; for starting. Each has a setting of its own, so a slow
+registry does not use up the time that a full cluster may take. A permanent cause ends the wait at once: a Pod
+that admission refuses, an invalid image name, a failed init container, a Pod that was taken away. What
+Kubernetes retries by itself (image pulls, a missing Secret) only uses up its budget.
 """
 
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
 """Reason in the condition of a Job that failed because its Pod failed."""
 
 HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-"""Reasons that do not pass: an invalid image name, or a missing image with `imagePullPolicy: Never`."""
+"""Reasons that are permanent: an invalid image name, or a missing image with `imagePullPolicy: Never`."""
 
 CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 """Reasons after which the kubelet tries again: a missing Secret or key may appear within the start budget."""
@@ -81,7 +81,7 @@ class StillWaiting:
     budget: StartBudget
     why: str
     lost_if_spent: "LostBeforeStart | None" = None
-    """Why the Pod is lost if the budget is spent; None: it is only late."""
+    """The verdict when the budget is spent; None: the Pod is late, but not lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def _cause(known: Known) -> Disruption | None:
 
 
 def _verdict_if_suspended_again(known: Known) -> StillWaiting | None:
-    """Wait for a Job that its queue suspended again: until its old Pod is gone, then for the queue."""
+    """Wait if a queue suspended the Job again: until its old Pod is gone, then until the queue admits it."""
     if not queue_took_back(known):
         return None
     if not known.pod_gone:
@@ -210,7 +210,7 @@ def _verdict_if_suspended_again(known: Known) -> StillWaiting | None:
 
 
 def queue_took_back(known: Known) -> bool:
-    """Whether a queue suspended the Job, which deleted its Pod. It may have admitted the Job again since."""
+    """Whether a queue suspended the Job, so that its Pod was deleted. It may have admitted the Job again."""
     job, pod = known.job, known.pod
     if job is None or pod is None or not job.queued or job.finished is not None or known.job_gone:
         return False
@@ -286,7 +286,7 @@ def _verdict_if_waiting(
 
 
 def _verdict_if_not_created(subject: str, waiting: Waiting) -> StartVerdict:
-    """The kubelet could not create a container, and tries again. That may help if its image is right."""
+    """The kubelet could not create a container, and tries again, which cannot help if its image is wrong."""
     wrong = missing_command(waiting.message) or refused_user(waiting.message)
     if wrong:
         return NeverStarts(f"{subject} cannot be created ({waiting.reason}): {waiting.message}; {wrong}")
@@ -346,7 +346,7 @@ def _verdict_while_starting(
 
 
 def _verdict_on_the_node(pod: PodSnapshot, waiting: Waiting, obstacles: Obstacles) -> StartVerdict:
-    """What a Pod waits for that has a node and no trouble with images; `waiting`: the agent's container."""
+    """What a scheduled Pod without an image error waits for. `waiting`: state of the agent's container."""
     if waiting.reason in CONFIG_TROUBLE:
         return _verdict_if_not_created("the container", waiting)
     if any(isinstance(c.state, Running) and not c.sidecar for c in pod.init_containers):
@@ -388,8 +388,8 @@ def never_began(known: Known) -> bool:
       init container that must end first.
 
     A missing Pod alone proves nothing: kubelets before 1.27 remove a Pod that is deleted while it starts
-    without reporting what its containers did. A state before the last proves nothing either, and a
-    phase counts only if the kubelet set it. If the Job is complete, an agent did start.
+    without reporting what its containers did. A state that may not be the Pod's last proves nothing either,
+    and a phase counts only if the kubelet set it. If the Job is complete, an agent did start.
     """
     pod, finished = known.pod, known.job.finished if known.job is not None else None
     if pod is None or known.agent_began or (finished is not None and finished.type == "Complete"):

@@ -1,4 +1,4 @@
-"""Which claims of `sessionVolume` auto may be removed, because no run has used them for some time."""
+"""Which PersistentVolumeClaims of `sessionVolume` auto may be removed: no run has used them for some time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class ClaimUse:
     users: tuple[str, ...] = ()
 
     def why_kept(self, now: datetime, unused: timedelta) -> str:
-        """Why the claim must not be removed, as a clause; "" if it was unused for at least this time."""
+        """Why the claim must not be removed, as a clause; "" if it was idle for at least `unused`."""
         if self.claim.deleting:
             return "it is being deleted already"
         if self.users:

@@ -23,7 +23,7 @@ _LEFT = {
     "odd": "with names that cannot be printed",
     "git": "in .git",
 }
-"""Kind of what stays in the Pod → how it is called. Ignored files are not meant to come back."""
+"""Kind of what stays in the Pod → its name in messages. Ignored files, which are not wanted, have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,24 @@ class UploadEnd:
     """The changes of an uploaded folder. Paths are relative to the folder."""
 
     lost: str = ""
-    """Why none came back and none will, as a clause; "" if they are not lost."""
+    """Why no change came back and none will, as a clause; "" if the changes are not lost."""
     pending: str = ""
-    """Why none came back yet, although the Pod has them; its Job is kept for the next run."""
+    """Why no change came back yet, although the Pod has them; its Job is kept for the next run."""
     by_other: bool = False
-    """An earlier host process has applied them."""
+    """Whether an earlier host process has applied the changes."""
     written: int = 0
     deleted: int = 0
     kept_beside: tuple[str, ...] = ()
-    """At most `UploadLimits.reported_paths` paths, as in the next two fields; `counts` has their numbers."""
+    """Files that were written beside the host's, because the host's had changed since the upload.
+
+    This field and the next two have at most `UploadLimits.reported_paths` paths each, `counts` all numbers.
+    """
     not_deleted: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     counts: JsonMap = field(default_factory=dict)
     """Number of all paths of `kept_beside`, `not_deleted` and `refused`."""
     left: JsonMap = field(default_factory=dict)
-    """Kind → number of what stayed in the Pod."""
+    """Kind (see `_LEFT`) → number of what stayed in the Pod."""
 
     @property
     def line(self) -> str:

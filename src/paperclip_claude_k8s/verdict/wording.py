@@ -1,4 +1,4 @@
-"""Texts for people: notices of the log follower, Kubernetes Events and Pod states that explain a wait."""
+"""Texts for people about notices of the log follower, Kubernetes Events, and states of a Pod."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -89,7 +89,7 @@ def describe_unusable_copy(why: str) -> str:
 
 
 def describe_unproven_end(size: int) -> str:
-    """What it means that the end of the output is from the relay's copy, whose totals are unknown."""
+    """What it means that the last `size` bytes of the output are from the relay's copy, without totals."""
     return (
         f"the last {size} bytes of the output are from its copy on the shared volume, and the Pod's totals, "
         "which would prove them, are lost; other agents of the volume can change this copy"
@@ -97,7 +97,7 @@ def describe_unproven_end(size: int) -> str:
 
 
 def iso_from_nanos(nanos: int | None) -> str | None:
-    """A time in UTC nanoseconds as ISO 8601 with milliseconds; None if it is None or 0, which is unknown."""
+    """Nanoseconds of Unix time as ISO 8601 in UTC with milliseconds; None for None, and for 0 (unknown)."""
     if not nanos:
         return None
     return format_time(datetime.fromtimestamp(nanos / NANO, UTC))
@@ -110,7 +110,7 @@ def _amount(size: int | None, lines: int | None) -> str:
 
 
 def _between(since: int | None, until: int | None) -> str:
-    if 0 in {since, until}:
+    if 0 in {since, until}:  # None: the beginning or the end of the log
         return "at an unknown time, because the log has no timestamps,"
     return f"between {iso_from_nanos(since) or 'the beginning'} and {iso_from_nanos(until) or 'the end'}"
 

@@ -28,7 +28,7 @@ _ADDRESS = (
     "then `gitSecret` has to name a Secret with credentials"
 )
 _SLOW = "raise `startTimeoutSec`, of which a clone may take two thirds, or use `gitDepth` 1"
-_STEPS: tuple[tuple[tuple[str, ...], str, bool], ...] = (
+_STEPS_BY_FRAGMENT: tuple[tuple[tuple[str, ...], str, bool], ...] = (
     (("did not end within",), _SLOW, True),
     (
         ("has no git-lfs", "has no git", "has no ssh"),
@@ -106,7 +106,7 @@ _STEPS: tuple[tuple[tuple[str, ...], str, bool], ...] = (
         True,
     ),
 )
-"""What git's words contain → the next step, and whether another try may succeed. The first match counts."""
+"""Parts of git's message, the next step, and whether another try may succeed. The first match counts."""
 _MEMORY = "the memory limit was exceeded: raise `resources.limits.memory`, or use `gitDepth` 1"
 _OTHER_STEP = "resolve what git says, then run the agent again"
 
@@ -125,15 +125,15 @@ def clone_failure(pod: PodSnapshot | None) -> Failure | None:
 
 
 def _step_after(why: str) -> tuple[str, bool]:
-    """The next step after these words of git, and whether another try may succeed."""
-    for fragments, step, retryable in _STEPS:
+    """The next step after this message of git, and whether another try may succeed."""
+    for fragments, step, retryable in _STEPS_BY_FRAGMENT:
         if any(fragment in why for fragment in fragments):
             return step, retryable
     return _OTHER_STEP, False
 
 
 def why_not_cloned(pod: PodSnapshot | None, nonce: str) -> str:
-    """Why the agent has started without the repository, and the next step; "" if it has a clone."""
+    """Why the agent starts without the repository, with the next step, as a clause; "" if it has a clone."""
     report = _clone_report(pod, nonce)
     if report is None or not report.failed:
         return ""
@@ -142,7 +142,7 @@ def why_not_cloned(pod: PodSnapshot | None, nonce: str) -> str:
 
 
 def describe_clone(pod: PodSnapshot, nonce: str) -> str:
-    """A line about the finished clone; "" if there is none."""
+    """A line for the log about the finished clone; "" if no clone was reported."""
     report = _clone_report(pod, nonce)
     if report is None:
         return ""
@@ -164,7 +164,7 @@ def without_files(why: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceEnd:
-    """The end of a cloned workspace. `report` is None if the pushing container left none."""
+    """What became of a cloned workspace. `report` is None if the pushing container left no report."""
 
     report: PushReport | None
     not_cloned: str = ""
@@ -187,7 +187,7 @@ class WorkspaceEnd:
 
     @property
     def is_fine(self) -> bool:
-        """Whether nothing of the agent's work is lost."""
+        """Whether all of the agent's work is on the git server."""
         return self.report is not None and self.report.is_complete
 
     def warnings(self) -> Iterator[RunWarning]:
@@ -222,7 +222,7 @@ _NEXT_STEP = " — let the agent commit its work, and name a branch in `gitPush`
 
 
 def describe_left(report: PushReport) -> str:
-    """What is only in the Pod, with its size; "" if that is nothing."""
+    """The commits and files that are only in the Pod, with their size; "" if there are none."""
     parts = (
         _amount(report.commits, "commit", "pushed", report.bytes),
         _amount(report.files, "file", "committed", report.file_bytes),
@@ -252,7 +252,7 @@ def push_container(pod: PodSnapshot | None) -> ContainerSnapshot | None:
 
 
 def pushes(pod: PodSnapshot) -> bool:
-    """Whether the pushing container runs."""
+    """Whether the pushing container of this Pod is running."""
     container = push_container(pod)
     return container is not None and isinstance(container.state, Running)
 
