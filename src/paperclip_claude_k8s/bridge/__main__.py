@@ -21,9 +21,9 @@ EXIT_HANDSHAKE_FAILED = 3
 FLUSH_TIMEOUT = 2.0
 """Seconds for writing the last messages; a host that stopped reading must not delay the exit."""
 LOG_LEVEL = "CLAUDE_K8S_LOG_LEVEL"
-"""Variable with the least level of the records on stderr: DEBUG, INFO (the default), WARNING, ERROR."""
+"""Environment variable: the lowest level of log records on stderr, such as DEBUG; INFO by default."""
 METRICS_PORT = "CLAUDE_K8S_METRICS_PORT"
-"""Variable with the port of loopback on which `/metrics` is served for Prometheus."""
+"""Environment variable: the port on the loopback interface on which `/metrics` is served for Prometheus."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _log = logging.getLogger("paperclip_claude_k8s.bridge")
 HOW_TO_START = (
@@ -61,7 +61,7 @@ def _is_pipe(descriptor: int) -> bool:
 
 @contextmanager
 def _protocol_only_stdout() -> Iterator[IO[bytes]]:
-    """Yield the pipe to the host, for the protocol only: what else is printed to stdout goes to stderr."""
+    """Yield the pipe to the host, for the protocol only: all that is printed to stdout goes to stderr."""
     host_pipe = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(host_pipe, "wb", buffering=0) as sink:
@@ -80,7 +80,7 @@ async def _serve(sink: IO[bytes], formatter: RedactingFormatter) -> tuple[int, s
         asyncio.get_running_loop().add_signal_handler(stop_signal, on_signal, stop_signal)
     try:
         channel = await Channel.over(sys.stdin.buffer, sink)
-    except ValueError:  # no pipe; `main` examines both before, so no case of it is known
+    except ValueError:  # a regular file, which `main` should have refused already
         print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person
         return EXIT_USAGE, None
     try:

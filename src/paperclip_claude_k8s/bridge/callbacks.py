@@ -1,8 +1,8 @@
-"""The callbacks of one call: sent in order, each acknowledged by the host.
+"""The callbacks of one call from the host: sent in order, each acknowledged by the host.
 
-The window limits how many bytes of them are unacknowledged. `send` only waits while the window is full, so a
-fast host never delays a run. A slow host slows down the reading of the run's log, but does not fill the pipe
-that all runs share.
+The window limits the bytes of unacknowledged callbacks. `send` only waits while the window is full, so a fast
+host never delays a run. A slow host slows down the reading of the run's log, but the callbacks do not fill
+the pipe that all runs share.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class Callbacks:
         self._changed.set()
 
     def host_gone(self) -> None:
-        """Record that the host's process is gone: everything that waits for it raises HostGone."""
+        """Record that the host's process is gone: every wait for an acknowledgement raises HostGone."""
         self._gone = True
         self._changed.set()
 

@@ -44,10 +44,10 @@ class Channel:
         return cls(reader, asyncio.StreamWriter(transport, protocol, None, loop), reading)
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """Yield every line except blank ones, until the host closes its pipe; an incomplete line is dropped.
+        """Yield every line except blank ones, until the host closes its pipe. Drop an incomplete last line.
 
-        Of a line that is too long, only the first `MAX_LINE_BYTES` + 1 bytes are kept and yielded, by which
-        `read_message` recognises it.
+        Of a line that is too long, only the first `MAX_LINE_BYTES` + 1 bytes are kept and yielded, so that
+        `read_message` still finds it too long.
         """
         line = bytearray()
         while chunk := await self._chunk():

@@ -131,7 +131,7 @@ class HostSession:
                 call.request.callbacks.host_gone()
 
     def _reject_line(self, call: int | None, kind: ErrorKind, reason: str) -> None:
-        # A call has one response; a second line with the id of a running call must not use it up.
+        # An error with the id of a running call would be taken for its response, so such an error has no id.
         self._channel.write(error(None if call in self._calls else call, kind, reason))
 
     def _text_of(self, bug: Exception) -> str:

@@ -55,7 +55,7 @@ async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  
 
 
 async def _final(result: ExecutionResult, callbacks: Callbacks) -> dict[str, Any]:
-    """The result as the server gets it, when all callbacks are acknowledged; it counts the refused ones."""
+    """Wait until all callbacks are acknowledged. The result for the host, with the refused ones counted."""
     await callbacks.all_acknowledged()
     return _for_page(_with_refusals(result.to_wire(), callbacks.take_refusals()))
 
@@ -63,7 +63,8 @@ async def _final(result: ExecutionResult, callbacks: Callbacks) -> dict[str, Any
 def _for_page(result: dict[str, Any]) -> dict[str, Any]:
     """The result without the agent's stdout, and with the end of its stderr only.
 
-    The server's page shows all of `resultJson` of a failed run, above it the transcript.
+    For a failed run, the web page of the Paperclip server shows the transcript, and below it all of
+    `resultJson`.
     """
     result_json = {key: value for key, value in (result.get("resultJson") or {}).items() if key != "stdout"}
     if isinstance(stderr := result_json.get("stderr"), str):
@@ -72,7 +73,7 @@ def _for_page(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_refusals(result: dict[str, Any], late: list[HostRefused]) -> dict[str, Any]:
-    """The result; its `resultJson.log` also counts the refusals that came too late to be raised."""
+    """The result, whose `resultJson.log` also counts the refusals that came too late to be raised."""
     result_json = result.get("resultJson") or {}
     log = result_json.get("log")
     if not late or log is None:

@@ -24,9 +24,9 @@ UI_CONTRACT = "1.0.0"
 MODULES = ("bridge.js", "page.js", "run.js", "server.js", "session.js", "stop.js", "stored.js", "texts.js")
 SOURCE_FILES = ("index.js", *MODULES, "README.md")
 MIN_SERVER = "2026.916.1"
-"""The oldest Paperclip server with which this version was tested."""
+"""The oldest version of the Paperclip server with which this version of the adapter was tested."""
 HELLO_TIMEOUT_MS = 60_000
-"""Milliseconds that Python may take to start: usually a second or two, more on a busy machine."""
+"""Longest time in milliseconds for the start of Python, which usually takes one or two seconds."""
 IDLE_TIMEOUT_MS = 15 * 60_000
 """Milliseconds after which a Python process without calls is ended."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9-]+\.(js|cjs|json|md)")
@@ -45,7 +45,7 @@ DATA_MEMBERS = (
 
 
 class FolderTaken(Exception):
-    """The folder has other files, or others can change it, and is therefore left as it is."""
+    """The folder is not changed, because it has files of something else, or other users can change it."""
 
 
 def write_package(folder: Path, python: str) -> dict[str, Any]:

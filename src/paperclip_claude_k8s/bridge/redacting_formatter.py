@@ -14,13 +14,13 @@ from paperclip_claude_k8s.instrumentation.json_formatter import json_line
 CALLS_REMEMBERED = 200
 """Number of recent calls whose secrets are masked: a log record may come after its call has ended."""
 MAX_SECRET_CHARS = 256 * 1024
-"""Largest number of characters of secrets remembered for one call. Of more, the least nested ones are kept:
-these are the host's own secrets."""
+"""Largest number of characters of secrets remembered for one call. If there are more, the least nested
+secrets are kept: these are the host's own."""
 MAX_SECRETS = 500
 """Largest number of secrets remembered for one call: each of them is searched in every log record."""
 MAX_SECRETS_IN_ALL = 5_000
 """Largest number of different secrets of all calls: beyond it, the oldest calls are forgotten. All runs wait
-while a log record is searched for each of them."""
+while a log record is searched for each of these secrets."""
 MIN_SECRET_CHARS = 8
 """Shorter values occur in ordinary text, and are not masked by value."""
 MAX_TEXT_CHARS = 20_000

@@ -15,8 +15,8 @@ To the host:
 - `result {id, value}`: sent after every callback of the call was acknowledged
 - `error {id, kind, message}`: id is null if the error belongs to no call
 
-A call whose line is too long, has too many values or is no JSON gets an `error` with its id if the line
-begins with `{"type":"call","id":N,` as the lines of the npm package do.
+If the line of a call is too long, has too many values or is no JSON, the `error` has the id of the call,
+provided that the line begins with `{"type":"call","id":N,`. The lines of the npm package do.
 """
 
 import json
@@ -44,7 +44,7 @@ ErrorKind: TypeAlias = Literal["protocol", "version", "method", "params", "bug",
 
 
 class WireInvalid(ValueError):
-    """A line is not a valid message. `call`: id of the call that the line was meant to be, if it has one.
+    """A line is not a valid message. `call`: the id in the line, if the line was meant to be a call.
 
     The text says why and does not quote the line, which may contain tokens.
     """
@@ -106,7 +106,7 @@ def read_message(line: bytes) -> Message:
 
 
 def call_at_start(line: bytes) -> int | None:
-    """Return the id of the call with which the line begins, whatever follows; None if it begins otherwise."""
+    """Return the id if the line begins like a call, even if the rest is invalid; None if it does not."""
     found = _START_OF_CALL.match(line[:200])
     return int(found[1]) if found else None
 
@@ -134,7 +134,7 @@ def _has_more_values(line: bytes, limit: int) -> bool:
     def count(text: bytes) -> int:
         return sum(map(text.count, (b",", b"[", b"{")))
 
-    return count(line) > limit and count(_STRING.sub(b"", line)) > limit
+    return count(line) > limit and count(_STRING.sub(b"", line)) > limit  # the first test is fast
 
 
 def _too_deep() -> WireInvalid:

@@ -5,11 +5,11 @@ import * as nodeModule from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-// Matches the reason of the abort signal if the server could not renew its own lease on a run, for example while it
-// shuts down. Then the agent must not be stopped.
+// Matches the abort signal's reason if the Paperclip server could not renew its own lease on a run, for example while
+// it shuts down. Then the agent must not be stopped.
 const LEASE_LOST = /lease lost/i;
-const STDERR_CHARS = 2_000; // kept of the stderr of Python, for the error message if it exits
-const REASON_CHARS = 300; // kept of the text of an error
+const STDERR_CHARS = 2_000; // at the end of the stderr of Python, kept for the error message if Python exits
+const REASON_CHARS = 300; // at the beginning of the text of an error
 // Environment variables that are not passed to Python: with these secrets an agent could act as the server.
 const SERVER_SECRETS = ["BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"];
 
@@ -28,7 +28,7 @@ export const lost = (message) => new BridgeError(message, { code: "k8s_bridge_lo
 export const serverStopped = (signal) =>
   new BridgeError(`The Paperclip server was stopped (${signal})`, { code: "k8s_server_stopped", retryable: true });
 
-/** Whether the server gave up a run that it could not keep. The agent then continues, and must not be stopped. */
+/** Whether the server gave up a run because it lost its lease on the run. The agent must not be stopped then. */
 export const isLeaseLost = (signal) => Boolean(signal?.aborted) && LEASE_LOST.test(textOf(signal.reason));
 
 /** The text of anything that was thrown or given as a reason. Never throws, whatever its getters do. */
@@ -52,7 +52,7 @@ export class Bridge {
 
   /**
    * Resolves to the method's result. `callbacks`, by name, are awaited one after another. Two abort signals end a run:
-   * `signal` stops its agent, unless `isOver()`; `detach` leaves the agent's Job to a later call.
+   * `signal` stops its agent, unless `isOver()` is true; `detach` leaves the agent's Job to a later call.
    */
   async call(method, params, { callbacks = {}, signal, isOver = () => false, detach } = {}) {
     this.#connection ??= new Connection(this.#facts, (ended) => {
@@ -105,7 +105,7 @@ class Connection {
 
   call(method, params, callbacks, { signal, isOver, detach }) {
     const id = ++this.#lastId;
-    // Whatever the host's objects do when they are read, they do it here, before Python gets the call.
+    // If a getter of the server's objects throws, it does so here, before Python gets the call.
     const line = this.#encode({ type: "call", id, method, params });
     const isStopped = Boolean(signal?.aborted);
     const leave = () => this.#send({ type: "leave", id });
@@ -184,7 +184,7 @@ class Connection {
     clearTimeout(this.#startTimer);
   }
 
-  // An error that names no call may have been the response to any of them.
+  // An error that names no call may have been the response to any call, so all calls end.
   #onError({ kind, message }) {
     if (kind === "version" || !this.peer) this.#end(unavailable(`The shim and the Python package are incompatible: ${message}`));
     else this.#abandon(`the Python bridge did not understand the shim: ${message}`);

@@ -1,5 +1,6 @@
-// Whether the server's page can show the CLI's events by the parser of this package. The page runs parsers in a worker, whose
-// script is part of the page's bundle. Up to now that script ends with an error before it starts any parser.
+// Whether the Paperclip server's web page can show the events of Claude Code with the parser of this package. The page
+// runs parsers in a worker, whose script is part of the page's bundle. In all servers known so far, an error ends that
+// script before it starts any parser.
 import fs from "node:fs/promises";
 import * as nodeModule from "node:module";
 import path from "node:path";
@@ -8,7 +9,7 @@ import { pathToFileURL } from "node:url";
 const TEXT_IN_WORKER = "Parser module exports no usable parseStdoutLine";
 // The script is in strict mode, where the assignment to a property that has only a getter is an error.
 const FATAL = /\bself\.(indexedDB|caches) = /;
-const SCRIPT_CHARS = 8_000; // before that text, in which the script begins
+const SCRIPT_CHARS = 8_000; // searched before that text: the script begins within them
 const ISSUE = "https://github.com/paperclipai/paperclip/pull/8806";
 
 let result; // the promise of the only examination

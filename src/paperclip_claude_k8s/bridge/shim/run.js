@@ -1,18 +1,18 @@
-// One run: sends the server's context to Python as JSON and calls the server's callbacks. A failure of the bridge becomes
-// a result that says whether the agent may have started. It is not thrown, because after an exception the server does
-// not retry. A Python process that ends during a run is replaced; the new one adopts the run's Job.
+// One run: sends the Paperclip server's context to Python as JSON and calls the server's callbacks. A failure of the
+// bridge becomes a result that says whether the agent may have started. It is not thrown, because after an exception the
+// server does not retry. A Python process that ends during a run is replaced; the new one adopts the run's Job.
 
 const CALLBACKS = ["onMeta", "onRuntimeProgress", "onDispatch", "onCancellationReady"];
-const ONCE = ["onMeta", "onDispatch", "onCancellationReady"]; // a new Python process calls these again
+const ONCE = ["onMeta", "onDispatch", "onCancellationReady"]; // called once per run, although a new Python process repeats the call
 const DATA = ["runId", "agent", "runtime", "config", "context", "authToken", "executionTarget", "runtimeTools"];
 const CONTINUE = "continue_conversation_v1"; // lets the server continue the run; accepted from any adapter
 const RESTARTS = 5; // of Python in one run
 const FIRST_PAUSE_MS = 1_000; // before a restart; each pause is twice as long as the one before
-const STORE_MS = 60_000; // the server gives itself as long to store a result
-// Statuses with which the result is stored. With another one it is stored only if the run has the result's error code.
+const STORE_MS = 60_000; // the server's own time limit for storing a result
+// The server has stored the result if the run has one of these statuses, or the error code of the result.
 const STORED = ["succeeded", "cancelled", "timed_out", "unknown"];
-const OWN_LINE = "[paperclip] "; // the beginning of lines of the adapter itself
-const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g; // an agent can print a line that begins as one of the adapter
+const OWN_LINE = "[paperclip] "; // the beginning of the adapter's own lines
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g; // replaced in own lines, because an agent can print a line that looks like one
 const LOG_CHUNK_BYTES = 7 * 1024; // the server's live pages get the last 8 Ki characters of a chunk, after it has masked secrets
 
 export async function executeBy(parts, ctx) {
@@ -32,7 +32,7 @@ export async function executeBy(parts, ctx) {
     return failure(bridge.errorOf(error), run.dispatched, marksContinuation);
   } finally {
     run.ended = true;
-    if (!run.stored) run.detach.abort(); // otherwise Python deletes the Job when the server has the result
+    if (!run.stored) run.detach.abort(); // if there is a result, Python deletes the Job as soon as it is stored
     run.stored ??= run.watch?.end(STORE_MS);
     Promise.resolve(run.stored).then(() => {
       run.watch?.stop();
@@ -73,7 +73,7 @@ async function attempts(parts, ctx, run) {
   }
 }
 
-/** The server's callbacks, which are not called after the run's end, when Python may still detach from the Job. */
+/** The server's callbacks, not called any more after the run's end, while Python may still detach from the Job. */
 function callbacksOf(ctx, run, log) {
   const called = new Set();
   const callback = (name) => (...args) => {
@@ -92,7 +92,7 @@ function callbacksOf(ctx, run, log) {
  */
 class Output {
   #onLog;
-  #lines = 0; // of the agent that the server has
+  #lines = 0; // lines of the agent that the server has received
   #repeated = 0; // lines that are still to be left out
   #inLine = false; // whether the last chunk ended within a line of the agent
 
@@ -113,7 +113,7 @@ class Output {
     }
   }
 
-  /** A warning about the clean-up, when the server has closed the run's log. */
+  /** Prints a warning about the clean-up to the console, because the server has closed the run's log. */
   late(stream, chunk) {
     if (stream === "stderr" && chunk.startsWith(OWN_LINE)) console.warn(chunk.split("\n", 1)[0].replace(CONTROLS, "\ufffd"));
   }
@@ -163,5 +163,5 @@ function failure(error, dispatched, marksContinuation) {
   return result;
 }
 
-/** The text without characters that the server's database refuses: halves of pairs, which cutting leaves, and NUL. */
+/** The text without characters that the server's database refuses: lone surrogates, which cutting leaves, and NUL. */
 const storable = (text) => text.toWellFormed().replaceAll("\0", "\ufffd");

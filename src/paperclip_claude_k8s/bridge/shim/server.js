@@ -1,9 +1,9 @@
-// The version of the server that loads this package.
+// The version of the Paperclip server that loads this package.
 import fs from "node:fs";
 import * as nodeModule from "node:module";
 import { pathToFileURL } from "node:url";
 
-/** The version of the server whose program this is; undefined for another program. */
+/** The version of the Paperclip server to which `program` belongs; undefined if it belongs to none. */
 export function serverVersion(program = process.argv[1]) {
   try {
     const entry = pathToFileURL(fs.realpathSync(program));

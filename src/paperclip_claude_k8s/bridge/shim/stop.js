@@ -1,12 +1,13 @@
-// The stop of the server by SIGTERM or SIGINT while runs are active. The server would mark them as interrupted, which for
-// adapters that are not its own puts a hold on their tasks that only a person can lift. Therefore its handlers of these
-// signals wait, for a few seconds at most, until each run has ended with a result after which the server starts the
-// next run of the task, and that run adopts the Job. They also wait for runs whose result the server is still storing.
+// The stop of the Paperclip server by SIGTERM or SIGINT while runs are active. The server would mark the runs as
+// interrupted. For an adapter that is not part of the server, this puts a hold on the run's task that only a person can
+// lift. Therefore the server's handlers of these signals are delayed, for a few seconds at most, until each run has ended
+// with a result after which the server starts the next run of the task, and that run adopts the Job. They are also
+// delayed while the server is storing the result of a run.
 const SIGNALS = ["SIGTERM", "SIGINT"];
-const MAX_DELAY_MS = 8_000; // the longest time by which the server's own handlers are delayed
-const QUIET_MS = 1_000; // between the last run's end and the server's handlers: the server may be preparing a next run
-const TAKE_OVER_MS = 1_000; // between two searches for handlers that were added while runs are active
-// One for all versions of this module: the server reloads an adapter by importing it again.
+const MAX_DELAY_MS = 8_000; // the longest delay of the server's own handlers
+const QUIET_MS = 1_000; // between the end of the last run and the server's handlers: a next run may begin
+const TAKE_OVER_MS = 1_000; // between two searches for handlers that the server has added while runs are active
+// All versions of this module share one ServerStop under this key: the server reloads an adapter by importing it again.
 const KEY = Symbol.for("paperclip-adapter-claude-k8s.stop");
 
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms).unref(); });
@@ -40,7 +41,7 @@ class ServerStop {
     };
   }
 
-  // An emitter calls all listeners that it has when an event begins, so the server's handlers have to be taken before.
+  // An emitter calls all listeners that it has when an event begins, so the server's must be removed before the signal.
   #takeOver() {
     for (const [name, ours] of this.#ours) {
       if (!process.rawListeners(name).includes(ours)) process.on(name, ours);
@@ -61,7 +62,7 @@ class ServerStop {
     this.#handlers.clear();
   }
 
-  /** Resolves when the server has stored how each run ended, and has passed no further one to the adapter for a moment. */
+  /** Resolves when the server has stored how each run ended, and has started no further run for `QUIET_MS`. */
   async #allStored() {
     do {
       if (this.#runs.size) await new Promise((resolve) => { this.#onEmpty = resolve; });

@@ -1,6 +1,6 @@
-// What the server has stored about the end of a run. The server tells its own parts by events in its process when a run's
-// status has changed in its database. Asking its API instead could end the run: for a request with the run's token the
-// server locks the rows of the run and its task, in another order than when it stores a result (a deadlock).
+// What the Paperclip server has stored about the end of a run. When the status of a run has changed in its database,
+// the server emits an event in its own process. Asking its API instead could end the run: for a request with the run's
+// token the server locks the rows of the run and its task, in another order than when it stores a result (a deadlock).
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -8,8 +8,8 @@ import { pathToFileURL } from "node:url";
 
 const EVENT = "heartbeat.run.status";
 const ENDED = ["succeeded", "failed", "cancelled", "timed_out", "interrupted"];
-const BLIND_MS = 2_000; // given to a server without these events; it stores results within a second
-const UNKNOWN = { status: "unknown", errorCode: null }; // the end of a run of such a server
+const BLIND_MS = 2_000; // waited for a server without these events; it stores results within a second
+const UNKNOWN = { status: "unknown", errorCode: null }; // reported for such a server
 
 const subscribe = await loadSubscribe();
 /** The listeners of the runs that are active, by run id. */
@@ -47,7 +47,7 @@ function onEvent({ type, payload }) {
     watched.get(payload.runId)?.({ status: payload.status, errorCode: payload.errorCode ?? null });
 }
 
-// The same module as the server's own: modules are identified by the real paths of their files.
+// Loads the server's own instance of its module, not a second one: Node identifies modules by their real paths.
 async function loadSubscribe() {
   try {
     const from = createRequire(pathToFileURL(fs.realpathSync(process.argv[1])));

@@ -1,5 +1,5 @@
-// The server's prompt texts, rendered by the server's helper package, so that agents get the same texts as with other
-// adapters. If that package is not found, Python uses its built-in texts.
+// The Paperclip server's prompt texts, rendered by the server's helper package, so that agents get the same texts as with
+// other adapters. If that package is not found, Python uses its built-in texts.
 import fs from "node:fs";
 import * as nodeModule from "node:module";
 import path from "node:path";
