@@ -23,8 +23,8 @@ PROMPT = "PAPERCLIP_RELAY_PROMPT"
 """File that becomes the agent's stdin."""
 OUT = "PAPERCLIP_RELAY_OUT"
 """File on the shared volume for a copy of stdout; empty or not set: no copy. Missing folders are created with
-mode 0700. If POD is set, the first characters of that uid are inserted into the file's name, as by
-`plan.run_log.path_of_pod`."""
+mode 0700. If `POD` is set, the relay inserts the first characters of that uid into the file's name, as
+`plan.run_log.path_of_pod` does."""
 STARTED = "PAPERCLIP_RELAY_STARTED"
 """Folder on the shared volume for start marks: when the agent has started, the relay creates an empty file
 there, whose name is the Pod's uid."""
@@ -47,8 +47,8 @@ SESSION = "PAPERCLIP_RELAY_SESSION"
 XDG_CACHE_HOME; empty or not set: no such volume. If the relay cannot create the folders, the agent gets
 folders in `DIR`."""
 LIMIT = "PAPERCLIP_RELAY_LIMIT"
-"""The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. Output
-beyond the limit is copied to the log up to 8 MiB."""
+"""The agent is stopped when its stdout and its stderr together exceed this many bytes; 0: no limit. Of the
+output beyond the limit, at most 8 MiB are copied to the log."""
 MESSAGE = "PAPERCLIP_RELAY_MESSAGE"
 """Path of the container's termination message."""
 BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"
@@ -59,7 +59,7 @@ COPY_SEC = "PAPERCLIP_RELAY_COPY_SEC"
 ALIVE = "PAPERCLIP_RELAY_ALIVE"
 """Named pipe that the relay holds open as long as the container lives; empty or not set: none."""
 EXPECT = "PAPERCLIP_RELAY_EXPECT"
-"""If set to any text, the relay reports a working directory without files."""
+"""If not empty, the agent should find files in its working directory, and the relay reports an empty one."""
 
 NO_PROMPT_CODE = 66
 """Exit code of the relay if it found no prompt."""
@@ -121,7 +121,7 @@ class RelaySummary:
     session_trouble: str | None = None
     """Why the session volume could not be used; None if it could, or if there is none."""
     changed: str | None = None
-    """The file on the shared volume that was changed, so that the agent was not started; None if none was."""
+    """The changed file on the shared volume because of which the agent was not started; None if none was."""
 
 
 def read_summary(message: str | None, nonce: str) -> RelaySummary | None:

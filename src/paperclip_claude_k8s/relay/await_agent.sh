@@ -1,8 +1,9 @@
-# Waits until the agent has ended: the relay notes that in the file $3. If its container dies, the kernel closes the relay's
-# end of the pipe $1. A container that cannot be started never opens the pipe; without a limit of $2 seconds, this Pod and
-# its Job would never end. After the agent, waits up to $4 seconds for its container, in which other processes may still
-# write. Then sets gone to 1 if no process of that container is left: the agent can make the file $3, and write into the
-# pipe. Needs the folder $tmp.
+# Waits until the agent has ended. Needs the folder $tmp.
+#   $1  the pipe that the relay holds open: when the agent's container ends in whatever way, the kernel closes that end
+#   $2  seconds to wait until the pipe is opened: a container that cannot be started never opens it
+#   $3  the file that the relay creates when the agent has ended; the agent could create it too
+#   $4  seconds to wait after that for the end of the container, in which other processes may still write
+# Sets gone to 1 if no process of that container is left, otherwise to nothing.
 await_agent() {
   gone=
   [ -p "$1" ] || return 0
@@ -11,7 +12,7 @@ await_agent() {
   rounds=$(($2 * 5)) more=$(($4 * 5)) unopened=0
   while kill -0 "$reader" 2>/dev/null; do
     if [ -e "$3" ]; then
-      # a pipe that somebody holds is opened within a second
+      # if the relay holds the pipe, the reader has opened it within a second
       [ "$more" -gt 0 ] && { [ -e "$tmp/opened" ] || [ "$unopened" -lt 5 ]; } || break
       more=$((more - 1)) unopened=$((unopened + 1))
     elif [ ! -e "$tmp/opened" ]; then

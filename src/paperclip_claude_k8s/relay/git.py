@@ -30,7 +30,7 @@ class CloneReport:
     commit: str
     """Id of the commit that was checked out; "" for an empty repository."""
     branch: str
-    """"" if no branch is checked out."""
+    """The branch that is checked out; "" for a detached HEAD."""
     cached: bool
     """Whether objects of an earlier clone were used."""
     kept: bool | None
@@ -51,9 +51,9 @@ class PushReport:
     pushed_branch: str
     """The branch on the server to which the agent's branch was pushed; "" if nothing was pushed."""
     why: str
-    """Why nothing was pushed, if so with git's own words."""
+    """Why nothing was pushed, with git's message if git failed; "" if the branch was pushed."""
     changed: bool
-    """Whether the agent's branch has new commits."""
+    """Whether the agent's HEAD is another commit than the one that was cloned."""
     commits: int | None = None
     """Number of commits of any branch that are not on the server."""
     bytes: int | None = None

@@ -8,7 +8,7 @@ depth=${PAPERCLIP_GIT_DEPTH:-1}
 tab='	'
 # whether the agent starts without the files if they cannot be cloned
 optional=${PAPERCLIP_GIT_OPTIONAL:-}
-# the run waits longer than this for the agent's start
+# the limit for the clone; the run waits longer than this for the agent's start
 seconds=${PAPERCLIP_GIT_SEC:-300}
 end=$(($(date +%s) + seconds))
 [ -z "$optional" ] || limited=limited
@@ -21,7 +21,7 @@ left() {
   echo "$left"
 }
 
-# Runs a command, and kills it if it takes longer than the clone may take.
+# Runs a command, and kills it when the clone's time is over.
 limited() {
   timeout -s KILL "$(left "$seconds")" "$@"
 }
@@ -61,7 +61,8 @@ id_of() {
   done <"$tmp/refs"
 }
 
-# Sets base to the ref from which the clone starts, and start to the existing branch to continue, or else to base.
+# Sets base to the server's ref from which the agent's branch starts. Sets start to the agent's branch if the server has
+# it, else to base.
 choose_refs() {
   base=
   for name in $refs; do
@@ -110,8 +111,8 @@ load_cache() {
   for file in pack tips; do
     [ -f "$cache/$key/$file" ] && [ ! -L "$cache/$key/$file" ] || return 1
   done
-  # No more than save_cache writes, and so early that there is time to clone without it. The limit of time is also for the
-  # opening: an agent may put a pipe in place of the file.
+  # At most the size that save_cache writes, and a third of the time, so that a clone without kept objects is still possible.
+  # The time limit includes opening the file: an agent may have put a pipe in its place.
   timeout -s KILL "$(left $((seconds / 3 + 1)))" sh -c 'exec git -C "$1" index-pack --stdin --max-input-size=4294967296 <"$2"' \
     sh "$dir" "$cache/$key/pack" >/dev/null 2>&1 || return 1
   timeout 10 head -c 65536 "$cache/$key/tips" >"$tmp/tips" || return 1
@@ -133,7 +134,7 @@ load_cache() {
 save_cache() {
   [ -n "$cache" ] || return 0
   kept=true
-  # packing takes longer than fetching what is new since yesterday
+  # packed at most once a day, because packing takes longer than fetching what is new since then
   if [ "$cached_tip" = "$tip" ] || { [ -n "$cached_tip" ] && [ -n "$(find "$cache/$key/pack" -mmin -1440 2>/dev/null)" ]; }; then
     touch "$cache/$key" 2>/dev/null
     return 0
@@ -150,7 +151,7 @@ save_cache() {
     rm -rf "$cache/$key" && mv "$new" "$cache/$key"
   ) 2>"$tmp/err" || kept=false
   rm -rf "$new"
-  # what no run has used for 30 days
+  # remove what no run has used for 30 days
   find "$cache" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} + 2>/dev/null
   return 0
 }

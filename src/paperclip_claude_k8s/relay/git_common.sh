@@ -15,7 +15,7 @@ GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 GIT_LFS_SKIP_SMUDGE=1 GIT_TEMPLATE_DI
 # in the container's own file system, which no other container sees
 tmp=$(mktemp -d) || exit 75
 trap 'rm -rf "$tmp"' EXIT
-# where git finds no repository
+# a folder in which git finds no repository
 cd "$tmp" || exit 75
 HOME=$tmp XDG_CONFIG_HOME=$tmp GIT_CEILING_DIRECTORIES=$tmp
 GIT_ASKPASS=$tmp/askpass SSH_ASKPASS=$tmp/askpass
@@ -47,7 +47,7 @@ git_errors() {
   grep -v -e '^hint:' -e '^ *$' "$tmp/err" | tail -n 6 | plain
 }
 
-# Whether the Secret's credentials may be used for this repository. A key url in the Secret limits them.
+# Whether the Secret's credentials may be used for this repository: if the Secret has a key url, only below that URL.
 may_use_secret() {
   [ -n "$secret" ] || return 1
   [ -f "$secret/url" ] || return 0
@@ -143,7 +143,7 @@ exec ssh "$@"
 END
 }
 
-# Writes the credentials to files that git and ssh read. Credentials are never arguments, which others could see.
+# Writes the credentials to files that git and ssh read, never to arguments, which other processes could see.
 set_up_credentials() {
   printf '#!/bin/sh\nexit 1\n' >"$tmp/askpass"
   ssh=ssh ssh_options="-F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
@@ -160,8 +160,8 @@ set_up_credentials() {
       # with the key url, git names the path too, and a submodule elsewhere on the same server is refused
       [ ! -f "$secret/url" ] || printf '[credential]\n\tuseHttpPath = true\n' >"$tmp/.gitconfig"
       cat >>"$tmp/askpass" <<'END'
-# WORD for 'PROTOCOL://USER@HOST/PATH': older versions of git write the user as it is, so the user in a submodule's URL
-# may look like a host. The path is there with the key url only.
+# git asks: WORD for 'PROTOCOL://USER@HOST/PATH'. Older versions of git do not escape the user, so the user in the URL of a
+# submodule may look like a host. The path is only there if the Secret has the key url.
 limit=$PAPERCLIP_GIT_SCHEME://$PAPERCLIP_GIT_HOST
 [ ! -f "$PAPERCLIP_GIT_SECRET/url" ] || limit=$(cat "$PAPERCLIP_GIT_SECRET/url")
 asked=${1#*"'"}

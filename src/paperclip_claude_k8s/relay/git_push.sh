@@ -5,8 +5,8 @@ push_to=${PAPERCLIP_GIT_PUSH:-}
 ended=$PAPERCLIP_GIT_ENDED
 own=$tmp/own
 branch='' head='' pushed='' why='' commits=null bytes=null files=null file_bytes=null new=null
-# The Pod may be deleted while the agent ends: there is time left until SIGKILL. Programs inherit this from some shells,
-# so that only `timeout -s KILL` ends them.
+# If the Pod is deleted, the time until SIGKILL is used for the push. With some shells, programs inherit the ignored
+# signals, so that only `timeout -s KILL` ends them.
 trap '' TERM INT HUP
 
 # Prints at most $2 bytes of the clone's file $1, unless it is a link or a pipe.
@@ -41,7 +41,7 @@ all_heads() {
   done | commits_of
 }
 
-# Those of the ids in standard input that are commits. With a time limit: an object may have become a pipe.
+# Prints those ids of standard input that are commits. With a time limit: an object may have become a pipe.
 commits_of() {
   timeout -s KILL 30 git --git-dir="$own" cat-file --batch-check 2>/dev/null | while read -r id type _; do
     [ "$type" != commit ] || echo "$id"
@@ -50,7 +50,7 @@ commits_of() {
 
 # Whether the folder $1 has only files and folders: git would follow a link, and wait for a pipe.
 is_plain() {
-  # find reports with 1 what it cannot read or what is gone meanwhile
+  # find exits with 1 if it could not read something, or if something was removed meanwhile
   timeout -s KILL 60 find "$1" ! -type f ! -type d >"$tmp/odd" 2>/dev/null
   [ "$?" -le 1 ] && [ ! -s "$tmp/odd" ]
 }
@@ -162,6 +162,7 @@ count_all_files() {
   file_bytes=$(total <"$tmp/sizes")
 }
 
+# Prints the sum of the numbers in standard input.
 total() {
   awk '{ sum += $1 } END { printf "%.0f", sum }'
 }

@@ -1,4 +1,4 @@
-# Unpacks what the Paperclip host has sent in parts, before the agent starts. The sha256 proves that nothing was changed.
+# Functions to unpack what the Paperclip host has sent in parts, before the agent starts. The sha256 shows any change.
 set -u
 umask 022
 LC_ALL=C

@@ -1,11 +1,11 @@
 # Runs the agent ("$@") with its stdout in a file inside the Pod and copies that file to the container's log,
-# completely: with a pipe as its stdout, the CLI loses at exit whatever the pipe has not accepted yet.
+# completely: with a pipe as its stdout, Claude Code loses at exit whatever the pipe has not accepted yet.
 # Three processes work side by side: this shell supervises and waits; `writer` is the only writer of the log; and
 # `copier` keeps a copy on the shared volume, which may fail or hang at any time without stopping the other two.
 #
 # The log contains stdout unchanged. Between complete lines of stdout it has marked lines: the byte 0x1e, the nonce, and
 #   e TEXT          a line of stderr
-#   b BYTES LINES   how much of stdout has been written so far
+#   b BYTES LINES   a bookmark: bytes and newlines of stdout that are before this line in the log
 # If the last line of stdout has no newline, 0x1e, the nonce and " n" are appended to it.
 #
 # `sleep 0.1`, `head -c`, `grep -a`, `stat -c`, `sha256sum -c` and /proc are not POSIX; coreutils and busybox have them
@@ -71,8 +71,8 @@ at_line_end() {
 }
 
 # Sets ready to the number of bytes of stdout that may be sent to the log: those that the copy already has, so that
-# readers find in the copy what the log loses. "all" if there is no copy, or it has ended; for a minute also after it
-# lagged behind stdout for a second.
+# readers find in the copy what the log loses. Sets ready to "all" if there is no copy, if the copy has ended, or for a
+# minute after the copy has not caught up with stdout for a second.
 set_ready() {
   ready=all
   [ -n "$copy" ] || return 0
@@ -93,7 +93,7 @@ has_room() {
   [ "$limit" -eq 0 ] || [ "$((sent + errors))" -lt "$cap" ]
 }
 
-# Sends what is ready of stdout, at most 4 MiB. Sets moved if anything was sent, and full if there may be more.
+# Sends to the log what is ready of stdout, at most 4 MiB. Sets moved if anything was sent, full if there may be more.
 send() {
   moved= full=
   has_room || return 0
@@ -111,8 +111,8 @@ send() {
   [ "$pos" = "$sent" ] || moved=1 sent=$pos
 }
 
-# Sends at most 1 MiB of stderr. An incomplete last line stays in held, unless it is longer than 64 KiB. Sets more if
-# there may be more.
+# Sends to the log at most 1 MiB of stderr. An incomplete last line stays in held, unless it is longer than 64 KiB. Sets
+# more if there may be more.
 send_stderr() {
   more=
   [ -s "$err" ] && has_room && at_line_end || return 0
@@ -164,7 +164,7 @@ report_trouble() {
   fi
 }
 
-# Adds to lines the newlines since the last call. Fails if more was counted than has been sent.
+# Adds the newlines since the last call to the variable lines. Fails if more was counted than has been sent.
 count() {
   lines=$((lines + $(dd bs=64k <&4 2>/dev/null | wc -l)))
   offset 4
@@ -208,7 +208,7 @@ writer() {
   printf '%s b 0 0\n' "$mark"
   while :; do
     set_ready
-    # tested before the last bytes are sent: if the agent had ended by then, nothing can follow them
+    # tested before sending: if the agent has ended already, nothing can follow the bytes that are sent next
     last=
     [ ! -e "$ended" ] || [ "$ready" != all ] || last=1
     send
@@ -240,7 +240,7 @@ writer() {
   echo "$sent $((lines)) $reported" >"$dir/counts"
 }
 
-# Notes that the copy ends at its present length, for the reason $1.
+# Records that the copy is not continued, for the reason $1.
 give_up() {
   echo "the copy on the shared volume ends after $copied bytes: $1" >"$trouble"
 }
@@ -445,7 +445,7 @@ copy_files() {
   sha256sum -c "$dir/sums"
 }
 
-# Copies small files into the present folder. One process copies many of them, because processes start slowly in some
+# Copies small files into the folder $folder. One process copies many of them, because processes start slowly in some
 # sandboxes. If it fails, each file is tried alone, so that the others do not seem to be missing too.
 copy_small() {
   [ "$#" -ne 0 ] || return 0
@@ -456,7 +456,7 @@ copy_small() {
   return 0
 }
 
-# No copy becomes larger than 64 KiB, whatever the volume has in its place: a block has 512 bytes.
+# Copies at most 64 KiB of each file, because other agents may have enlarged it: 128 blocks of 512 bytes.
 copy_limited() {
   (ulimit -f 128 && exec cp "$@" "$dir/volume/$folder/")
 }
@@ -476,7 +476,7 @@ make_executable() {
 take_files() {
   [ -n "$files" ] || return 0
   copy_files >"$dir/check" 2>&1 &
-  # in the place of the agent, so that a signal stops the copying
+  # so that a signal stops the copying, as it later stops the agent
   pid_of_agent=$!
   (sleep "$files_wait" && kill -KILL "$pid_of_agent") >/dev/null 2>&1 &
   timer=$!
@@ -504,7 +504,7 @@ summarize() {
   fields=$(result_fields)
 }
 
-# Writes the summary, with the present state of the copy, to the termination message, which is kept without the log.
+# Writes the summary, with the present state of the copy, to the termination message, which remains if the log is lost.
 write_summary() {
   copied=null copy_trouble=null
   if [ -n "$copy" ]; then
@@ -521,7 +521,7 @@ write_summary() {
     "$session" "$fields" "$copied" "$copy_trouble" >"$message"
 }
 
-# Waits for the end of the copy for a limited time, so that a hanging volume does not keep the Pod running.
+# Waits until the copy is complete, for a limited time, so that a hanging volume does not keep the Pod running.
 await_copy() {
   rounds=$((copy_wait * 10))
   while copied= state= && [ -s "$dir/copied" ] && read -r copied state <"$dir/copied"; [ "$state" != done ]; do

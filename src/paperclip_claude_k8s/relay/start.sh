@@ -8,7 +8,7 @@ for tool in cat dd head mkdir rm sleep wc; do
 done
 [ -z "$lacks" ] || exit 127
 (umask 077 && mkdir -p "$PAPERCLIP_RELAY_DIR" && echo "$PAPERCLIP_RELAY_NONCE" >"$PAPERCLIP_RELAY_DIR/nonce")
-# Creates the folders of the CLI on the session volume, which no other user may read. If the folders cannot be created or
+# Creates Claude Code's folders on the session volume, unreadable for other users. If the folders cannot be created or
 # written, the agent gets folders in this Pod, and the relay reports the reason.
 : >"$PAPERCLIP_RELAY_DIR/session"
 : >"$PAPERCLIP_RELAY_DIR/note"
@@ -31,7 +31,7 @@ if [ -n "${PAPERCLIP_RELAY_EXPECT:-}" ]; then
   done
   [ -n "$found" ] || echo "paperclip relay: the working directory $PWD is empty" >"$PAPERCLIP_RELAY_DIR/note"
 fi
-# Another container reads this pipe: it ends when the last process of this container has ended, in whatever way.
+# Another container reads this pipe, and reaches its end when this container has ended, in whatever way.
 [ ! -p "${PAPERCLIP_RELAY_ALIVE:-}" ] || exec 8<>"$PAPERCLIP_RELAY_ALIVE"
 unset PAPERCLIP_RELAY_NONCE PAPERCLIP_RELAY_SESSION PAPERCLIP_RELAY_ALIVE PAPERCLIP_RELAY_EXPECT
 # A shell reads a script file while it runs. The relay's shell gets the whole text, so that no process can change it later.

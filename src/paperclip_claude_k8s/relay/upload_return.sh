@@ -14,7 +14,7 @@ repeat_pause=${PAPERCLIP_UPLOAD_PAUSE_SEC:-60}
 tmp=$(mktemp -d) || exit 75
 trap 'rm -rf "$tmp"' EXIT
 stopped=
-# A Pod that is deleted goes on until SIGKILL: there is time to collect and print the changes.
+# If the Pod is deleted, the time until SIGKILL is used to collect and print the changes.
 trap 'stopped=1' TERM INT HUP
 
 fail() {
@@ -37,7 +37,8 @@ wait_for_host() {
   repeat_in=-1
 }
 
-# Prints the paths of regular files, except files in .git, files above the limit, and names with control characters or \.
+# Prints the paths of regular files, except files in .git, files above the limit, and paths with control characters or
+# backslashes.
 regular() {
   find . -name .git -prune -o -type f ! -path '*[[:cntrl:]]*' ! -path '*\\*' ! -size "+$((limit))c" "$@" -print
 }
@@ -91,7 +92,7 @@ collect() {
       print path >kept
       print "f", (path in base) ? base[path] : "-", hash, now, size[path], path
     }' "$sync/sums" "$tmp/x" "$tmp/sizes" "$tmp/sums" >"$tmp/list"
-  # what nobody has looked at: there was no time for it, or the agent made it unreadable
+  # files without a sum: there was no time for it, or the agent made them unreadable
   awk 'FILENAME == ARGV[1] { seen[substr($0, 66)] = 1; next } !($0 in seen)' "$tmp/sums" "$tmp/hashed" >"$tmp/unread"
   tail -n "+$((max_entries * 2 + 1))" "$tmp/ordered" >>"$tmp/unread"
   awk 'FILENAME == ARGV[1] { present[$0] = 1; next } !(substr($0, 68) in present)' "$tmp/all" "$sync/sums" >"$tmp/absent"
@@ -138,7 +139,7 @@ await_agent "$sync/alive" "${PAPERCLIP_UPLOAD_START_SEC:-3600}" "$PAPERCLIP_UPLO
 cd "$dir" 2>/dev/null || fail "the folder is gone"
 collect || fail "they could not be collected"
 if [ "$size" -gt "$most_packed" ]; then
-  # The host does not take so much. Below a smaller limit it fits, even if the files cannot be compressed.
+  # The host refuses so much. With this limit the changes are small enough, even if the files cannot be compressed.
   limit=$((most_packed - most_packed / 8))
   collect || fail "they could not be collected"
 fi

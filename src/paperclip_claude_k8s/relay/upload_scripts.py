@@ -14,7 +14,7 @@ contents of the files of all `f` lines in the same order, one directly after the
 
     f BASE NEW x|- SIZE ./PATH         a new or changed file: sha256 before (`-`: new) and now
     d BASE ./PATH                      a deleted file
-    left KIND COUNT                    what does not come back
+    left KIND COUNT                    number of files of this kind that stay in the Pod
 """
 
 import binascii
@@ -36,9 +36,11 @@ _SCRIPTS = {
 PREFIX = "PAPERCLIP_UPLOAD_"
 """Prefix of the variables that the scripts read."""
 PIPE = "alive"
+"""Name of the pipe in the folder that the containers share, see `relay.ALIVE`."""
 SUMS, LINKS = ".paperclip-sums", ".paperclip-links"
 """Top entries of the packed folder: a line `SHA256 x|- ./PATH` for each file, and the path of each link."""
 LINE_BYTES = 3420
+"""Bytes of the packed changes in each printed line but the last: 60 lines of `base64`, each of 57 bytes."""
 _BEGIN = re.compile(rb"paperclip-changes ([0-9]{1,12}) ([0-9a-f]{64})")
 _FAILED = re.compile(rb"paperclip-changes failed ([ -~]{0,300})")
 _DATA = re.compile(rb"([0-9]{1,9}) ([A-Za-z0-9+/=]{1,4600})")
@@ -51,7 +53,7 @@ def command(container: str) -> list[str]:
 
 @dataclass(slots=True)
 class PrintedChanges:
-    """Assembles the printed lines in a file. Lines may be missing, repeated or cut."""
+    """Assembles the packed changes in a file, from printed lines that may be missing, repeated or cut."""
 
     file: BinaryIO
     limit: int
@@ -62,7 +64,9 @@ class PrintedChanges:
     failure: str = ""
     """Why the container cannot print the changes; "" if it can."""
     _have: bytearray = field(default_factory=bytearray)
+    """For each line: 1 if it was read, else 0."""
     _missing: int = 0
+    """Number of lines that were not read yet."""
     _rest: bytes = b""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while lines are read, because a thread that nobody awaits any more may still call `feed`."""

@@ -8,6 +8,6 @@ rm -rf "$dir" "$sync/alive"
 why=$( (unpack "$top") 2>&1) && [ -d "$dir" ] &&
   why=$(mv "$top/.paperclip-sums" "$sync/sums" 2>&1 && mv "$top/.paperclip-links" "$sync/links" 2>&1) &&
   why=$(mkfifo "$sync/alive" 2>&1) || fail_to_unpack it "$why"
-# Earlier than what the agent writes, by a second because busybox compares whole seconds.
+# A file that is older than all that the agent writes, by a whole second because busybox compares whole seconds.
 : >"$sync/unpacked"
 touch -d "@$(($(date +%s) - 1))" "$sync/unpacked" 2>/dev/null || :
