@@ -32,14 +32,14 @@ class Calls:
     made: list[tuple[str, str, str]] = field(default_factory=list)
 
     def count(self, verb: str, resource: str = "") -> int:
-        """The number of requests with this verb, such as "create", and this resource, such as "jobs"."""
-        return sum(1 for v, r, _ in self.made if v == verb and resource in {"", r})
+        """The number of requests with this verb, such as "create", and this resource; "": any resource."""
+        return sum(1 for made in self.made if made[0] == verb and resource in {"", made[1]})
 
 
 class FakeCluster:
     """A cluster in memory: `async with FakeCluster.start(folder, pod_script) as fake:`.
 
-    `create_adapter` makes an adapter on it. `gateway` is the `Cluster` for code that uses one itself.
+    `create_adapter` makes an adapter on it. `gateway` is for code that needs a `Cluster` without an adapter.
     """
 
     def __init__(self, folder: Path, pod_script: Callable[[Object], PodScript]) -> None:
@@ -61,8 +61,8 @@ class FakeCluster:
     ) -> AsyncIterator["FakeCluster"]:
         """Run a cluster for the duration of the block.
 
-        `folder`: for the logs of its Pods. `pod_script`: what each Pod does, or a function of the Pod; None:
-        it prints nothing and succeeds.
+        `folder`: for the logs of its Pods. `pod_script`: what each Pod does, or a function of the Pod that
+        returns it; None: each Pod prints nothing and succeeds.
         """
         fake = cls(folder, _as_function(pod_script or PodScript()))
         try:
@@ -81,7 +81,10 @@ class FakeCluster:
 
     @property
     def pod_script(self) -> Callable[[Object], PodScript]:
-        """What each Pod does, given the Pod as JSON. May be set, also to one `PodScript`, for new Pods."""
+        """The function that returns what a Pod does. Its argument is the Pod as JSON.
+
+        A test may assign another function, or one `PodScript` for all Pods, which counts for new Pods.
+        """
         return self.kubelet.pod_script_of
 
     @pod_script.setter

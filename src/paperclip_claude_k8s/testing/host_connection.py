@@ -35,9 +35,9 @@ class HostConnection:
         """While this is cleared, watches on this connection deliver nothing, not even an error."""
         self.watches_flowing.set()
         self.own_pod_name = ""
-        """Name of the Pod to which the token of this connection is bound."""
+        """Name of the Pod to which the token of this connection is bound; "": it is not bound."""
         self.loses_response_of: tuple[str, str] | None = None
-        """(verb, resource) of one call that is executed and whose response is lost."""
+        """(verb, resource): the next such request is executed, but its response is lost; None: none is."""
 
     def cut(self) -> None:
         """Break all open responses, and refuse all requests until `restore`."""
@@ -146,7 +146,7 @@ def _as_decoded_by_go(body: object) -> Any:  # noqa: ANN401  # any JSON value
 
 
 class _Body:
-    """The body of an open response. A cancelled read loses nothing."""
+    """The body of an open response. If a read is cancelled, no data is lost."""
 
     def __init__(
         self, chunks: AsyncGenerator[bytes, None], broken: asyncio.Event, silence: float | None

@@ -1,4 +1,4 @@
-"""A host in memory: an adapter on a cluster in memory, and runs of agents by it."""
+"""A host in memory: creates adapters on a cluster in memory, and runs agents with them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class FinishedRun(NamedTuple):
 
 
 def virtual_now() -> datetime:
-    """The start of 2026 plus the time of the event loop, so that it passes as fast as virtual time does."""
+    """The start of 2026 plus the time of the event loop: a clock that follows virtual time."""
     return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
 
 
@@ -67,7 +67,7 @@ class AgentRunner:
 
         Raises:
             ValueError: there is no fault of this name.
-            LookupError: no agent ran at that time, or the run ended before.
+            LookupError: no agent ran at the time of the fault, or the run had ended by then.
         """
         host_log = HostLog()
         given = {"onMeta": host_log.on_meta, "onSpawn": host_log.on_spawn, **fields}

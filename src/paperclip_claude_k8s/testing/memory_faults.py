@@ -45,13 +45,13 @@ class MemoryFaults(Faults):
     """Further faults, which only the cluster in memory can have."""
 
     node_lost: bool = False
-    """The kubelet does not see that a Pod is being deleted."""
+    """The kubelet does not notice that a Pod is being deleted, so the Pod goes on."""
     fails_unstarted_pods: bool = False
     """Behave as kubelets from 1.27 on: a deleted Pod that never ran is Failed before it is removed."""
     image_is_missing: bool = False
     """The image of no Pod can be pulled, because the registry does not have it."""
     hanging_watches: set[str] = field(default_factory=set)
-    """Resources whose new watches bring nothing and do not end."""
+    """Resources, such as "pods", whose new watches deliver nothing and do not end."""
 
     def refuse(  # noqa: PLR0913  # the fields of a `Refusal`
         self,

@@ -11,6 +11,7 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, Kind
 from paperclip_claude_k8s.testing.fake_cluster import FakeCluster
 
 Object = dict[str, Any]
+_SUCCESS = None
 EVERY_REQUEST = 1000
 """Number of refusals that no run uses up with its retries."""
 QUOTA_MESSAGE = "exceeded quota: agents, requested: count/jobs.batch=1, used: 5, limited: 5"
@@ -25,11 +26,11 @@ class NamedFault:
     description: str
     """What happens, as a sentence."""
     error_code: str | None
-    """Error code of a run that meets the fault once; None: the run succeeds and its log is complete."""
+    """Error code of a run during which the fault happens once; None: it succeeds, and its log is complete."""
     cause: Callable[[FakeCluster], None]
     """Causes the fault, now."""
     before_the_run: bool = False
-    """The fault has to be caused before the run begins; any other needs a running agent."""
+    """Whether the fault has to be caused before the run begins. If not, it needs a running agent."""
 
 
 def _first(cluster: FakeCluster, kind: Kind) -> Object:
@@ -40,7 +41,7 @@ def _first(cluster: FakeCluster, kind: Kind) -> Object:
 
 
 def _delete_pod(cluster: FakeCluster) -> None:
-    delete_gracefully(cluster.store, _first(cluster, PODS), None)
+    delete_gracefully(cluster.store, _first(cluster, PODS), grace=None)
 
 
 def _evict_pod(cluster: FakeCluster) -> None:
@@ -66,11 +67,11 @@ def _delete_job(cluster: FakeCluster) -> None:
 
 
 def _kill_agent(cluster: FakeCluster) -> None:
-    cluster.kubelet.end_agent(_first(cluster, PODS)["metadata"]["uid"], 137, "OOMKilled")
+    cluster.kubelet.end_agent(_first(cluster, PODS)["metadata"]["uid"], exit_code=137, reason="OOMKilled")
 
 
 def _crash_agent(cluster: FakeCluster) -> None:
-    cluster.kubelet.end_agent(_first(cluster, PODS)["metadata"]["uid"], 1, "Error")
+    cluster.kubelet.end_agent(_first(cluster, PODS)["metadata"]["uid"], exit_code=1, reason="Error")
 
 
 def _lose_image(cluster: FakeCluster) -> None:
@@ -95,12 +96,20 @@ _ALL = (
         "agent_crashed", "The CLI exits with code 1, without a result.", "claude_truncated", _crash_agent
     ),
     NamedFault(
-        "log_dropped", "All open log streams break.", None, lambda cluster: cluster.faults.drop_log_streams()
+        "log_dropped",
+        "All open log streams break.",
+        _SUCCESS,
+        lambda cluster: cluster.faults.drop_log_streams(),
     ),
     NamedFault(
-        "watch_dropped", "All open watches end.", None, lambda cluster: cluster.faults.close_watches()
+        "watch_dropped",
+        "All open watches end.",
+        _SUCCESS,
+        lambda cluster: cluster.faults.close_watches(),
     ),
-    NamedFault("api_down", "The API server is down for 60 s.", None, lambda cluster: cluster.go_down(60.0)),
+    NamedFault(
+        "api_down", "The API server is down for 60 s.", _SUCCESS, lambda cluster: cluster.go_down(60.0)
+    ),
     NamedFault(
         "job_refused",
         "A quota refuses the Job.",
@@ -157,7 +166,7 @@ async def inject(cluster: FakeCluster, name: str, after: float = 20.0) -> AsyncI
 
     Raises:
         ValueError: there is no fault of this name.
-        LookupError: no agent ran at that time, or the block ended before.
+        LookupError: no agent ran at the time of the fault, or the block had ended by then.
     """
     if name not in FAULTS or FAULTS[name].before_the_run:
         cause(cluster, name)

@@ -36,7 +36,8 @@ class PodStart:
     async def _wait_for_secrets(self, pod: Object) -> None:
         """Keep the Pod in ContainerCreating until its Secrets exist."""
         namespace = pod["metadata"]["namespace"]
-        wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
+        volumes = pod["spec"].get("volumes") or []
+        wanted = [volume["secret"]["secretName"] for volume in volumes if "secret" in volume]
         self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
         while True:
             changed = self._store.next_change()

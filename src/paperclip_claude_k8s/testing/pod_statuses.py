@@ -18,7 +18,7 @@ class PodStatuses:
         self._store = store
 
     def set_terminated(self, pod: Object, code: int, reason: str, message: str, pushed: str = "") -> None:
-        """The agent has ended. `pushed`: message of the pushing container, which has ended too; "": none."""
+        """Report the agent's end. `pushed`: message of the pushing container, which ended too; "": none."""
         beside = [{"name": PUSH_CONTAINER, "state": _terminated(0, "Completed", pushed)}] if pushed else []
         self.set_state(pod, "Failed" if code else "Succeeded", _terminated(code, reason, message), beside)
 

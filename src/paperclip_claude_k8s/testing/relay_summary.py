@@ -10,9 +10,9 @@ Object = dict[str, Any]
 
 
 def _result_facts(stdout: bytes) -> Object:
-    """What the relay reports of the last result. All fields are None if an init or an answer came after it.
+    """What the relay reports of the last result: all None if an init or an answer came after it.
 
-    `last`: which kind of event came last: "result", "init" or "answer".
+    Also `last`: which of these kinds of event came last, "result", "init" or "answer".
     """
     facts: Object = {}
     last = None

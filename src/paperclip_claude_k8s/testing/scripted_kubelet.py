@@ -17,6 +17,7 @@ from paperclip_claude_k8s.testing.pod_statuses import PodStatuses
 from paperclip_claude_k8s.testing.relay_summary import relay_summary
 
 RELAY_MARK = b"\x1e"
+"""The byte at the beginning of each line that the relay itself adds to the log."""
 STATUS_SHOWN_SECONDS = 0.1
 """Seconds between the last status of a deleted Pod and its removal, so that watches report the status."""
 Object = dict[str, Any]
@@ -53,7 +54,7 @@ class ScriptedKubelet:
             log.end()
 
     def kill(self, pod_uid: str) -> None:
-        """Not needed: `_run_pod` ends when its Pod is deleted."""
+        """Do nothing. The API calls this when a Pod is deleted, and `_run_pod` sees the deletion itself."""
 
     def end_agent(self, pod_uid: str, exit_code: int, reason: str) -> None:
         """End the agent of a Pod at once, in the middle of its script. Without effect if it has ended."""
@@ -86,7 +87,7 @@ class ScriptedKubelet:
         self._store.remove(PODS, meta["namespace"], meta["name"])
 
     async def _run_until_ended(self, pod: Object, pod_script: PodScript) -> None:
-        """Run the script, unless `end_agent` ends the agent before."""
+        """Run the script to its end, or until `end_agent` ends the agent."""
         uid = pod["metadata"]["uid"]
         end = self._ends[uid] = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
@@ -100,7 +101,7 @@ class ScriptedKubelet:
                 raise
             script.cancel()
             self._end_logs(pod, pod_script)
-            self._statuses.set_terminated(pod, code, reason, "")
+            self._statuses.set_terminated(pod, code, reason, message="")
 
     async def _wait_until_deleted(self, pod: Object) -> None:
         meta = pod["metadata"]
@@ -123,12 +124,12 @@ class ScriptedKubelet:
         await asyncio.sleep(pod_script.stops_in if pod_script.on_sigterm is not None else grace)
         self._end_logs(pod, pod_script)
         code = pod_script.on_sigterm if pod_script.on_sigterm is not None else 137
-        self._statuses.set_terminated(pod, code, "Error", "")
+        self._statuses.set_terminated(pod, code, "Error", message="")
         await asyncio.sleep(STATUS_SHOWN_SECONDS)
 
     async def _run_script(self, pod: Object, pod_script: PodScript) -> None:
         if not await self._start.wait(pod, pod_script):
-            self._statuses.set_terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
+            self._statuses.set_terminated(pod, NOT_ONLY_POD_CODE, "Error", message="")
             return
         path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._faults.rotate_log_at
         log = LogFile(path, rotate_at, clock=_virtual_nanos)
