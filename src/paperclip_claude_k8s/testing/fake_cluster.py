@@ -33,7 +33,8 @@ class Calls:
 
     def count(self, verb: str, resource: str = "") -> int:
         """The number of requests with this verb, such as "create", and this resource; "": any resource."""
-        return sum(1 for made in self.made if made[0] == verb and resource in {"", made[1]})
+        sent = (call for call in self.made if call[0] == verb)
+        return sum(1 for _verb, of_resource, _name in sent if resource in {"", of_resource})
 
 
 class FakeCluster:

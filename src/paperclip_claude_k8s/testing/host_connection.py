@@ -55,7 +55,11 @@ class HostConnection:
     async def call(self, request: HttpRequest) -> Object:
         await self._record_and_check_connection(request)
         api_request = Request(
-            request.method, dict(request.query), _as_decoded_by_go(request.body), request.content_type, ""
+            request.method,
+            dict(request.query),
+            _as_decoded_by_go(request.body),
+            request.content_type,
+            accept="",
         )
         try:
             response, _ = self._fake.api.respond(request.path, parse_target(request.path), api_request)

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, Kind
 from paperclip_claude_k8s.testing.fake_cluster import FakeCluster
 
 Object = dict[str, Any]
-_SUCCESS = None
+_NO_ERROR = None
 EVERY_REQUEST = 1000
 """Number of refusals that no run uses up with its retries."""
 QUOTA_MESSAGE = "exceeded quota: agents, requested: count/jobs.batch=1, used: 5, limited: 5"
@@ -98,17 +98,17 @@ _ALL = (
     NamedFault(
         "log_dropped",
         "All open log streams break.",
-        _SUCCESS,
+        _NO_ERROR,
         lambda cluster: cluster.faults.drop_log_streams(),
     ),
     NamedFault(
         "watch_dropped",
         "All open watches end.",
-        _SUCCESS,
+        _NO_ERROR,
         lambda cluster: cluster.faults.close_watches(),
     ),
     NamedFault(
-        "api_down", "The API server is down for 60 s.", _SUCCESS, lambda cluster: cluster.go_down(60.0)
+        "api_down", "The API server is down for 60 s.", _NO_ERROR, lambda cluster: cluster.go_down(60.0)
     ),
     NamedFault(
         "job_refused",

@@ -28,7 +28,7 @@ def _result_facts(stdout: bytes) -> Object:
 
 
 def _parse_event(line: bytes) -> Object:
-    """The JSON object at the end of a line; {} if there is none."""
+    """The JSON object from the first brace of a line on; {} if there is none."""
     try:
         event = json.loads(line[max(line.find(b"{"), 0) :])
     except ValueError:

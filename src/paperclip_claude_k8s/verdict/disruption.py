@@ -35,7 +35,7 @@ _SIGTERM_CODE, _SIGKILL_CODE = 143, 137
 class Disruption:
     """Why a Pod was taken away.
 
-    `reason`: CamelCase words for messages. `named`: the Pod's own status names the reason.
+    `reason`: CamelCase words for messages. `named`: the Pod's own status shows the reason.
     """
 
     reason: str

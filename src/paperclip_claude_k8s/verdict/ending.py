@@ -36,7 +36,7 @@ MAX_CANCELLER_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The agent's container terminated by itself."""
+    """The agent's container terminated, and not because its Pod was taken away or this process stopped it."""
 
     terminated: Terminated
 
@@ -240,12 +240,12 @@ def end_without_pod(
         why = f"Job {job} has finished ({condition}) and its Pod is gone, with its log and its result"
         return PodLost(failures.pod_reattach_failed(why))
     if finished.reason == BACKOFF_LIMIT_EXCEEDED:  # the limit counts failed Pods, so there was a Pod
-        return PodLost(failures.pod_disrupted("", "PodDeleted", condition, started=None))
+        return PodLost(failures.pod_disrupted(pod="", reason="PodDeleted", details=condition, started=None))
     if finished.type == "Failed":
         why = f"the Job failed before it had a Pod: {finished.reason}: {finished.message}"
         return NotStarted(failures.pod_schedule_failed(why, retryable=False))
     # the Job is complete, so its Pod succeeded and was deleted afterwards
-    return PodLost(failures.pod_disrupted("", "PodDeleted", condition, started=True))
+    return PodLost(failures.pod_disrupted(pod="", reason="PodDeleted", details=condition, started=True))
 
 
 def only_pod_lost(pod: str, details: str) -> PodLost:

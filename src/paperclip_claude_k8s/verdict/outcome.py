@@ -194,7 +194,9 @@ def _not_executable(observation: Observation, _: OutcomeInputs) -> Failure | Non
         return None
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     line, why = found or (last, "a program was not found, or may not be executed")
-    message = no_answer_message(exit_code, "", line, started=transcript.lines > 0, init=False)
+    message = no_answer_message(
+        exit_code, model="", plain_line=line, started=transcript.lines > 0, init=False
+    )
     return failures.no_result(message, f"{why}; {COMPLETE_IMAGE_STEP}")
 
 

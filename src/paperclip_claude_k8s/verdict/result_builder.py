@@ -87,7 +87,7 @@ def build_result(failure: Failure | None, observation: Observation, inputs: Resu
 
 def early_failure(failure: Failure, inputs: ResultInputs) -> ExecutionResult:
     """The result of a run that failed before anything could be observed."""
-    return ExecutionResult(**_failure_fields(failure, inputs, {}, None))
+    return ExecutionResult(**_failure_fields(failure, inputs, extra={}, exit_code=None))
 
 
 def _observed_fields(

@@ -103,7 +103,7 @@ class NeverStarts:
 class LostBeforeStart:
     """The Pod was taken away, or its node refused it, before the agent was seen to start.
 
-    `never_starts`: its container can no longer be created. Otherwise only `never_began` can prove that.
+    `never_starts`: the agent's container can no longer be created. If False, `never_began` may prove that.
     """
 
     pod: str

@@ -28,28 +28,29 @@ _ADDRESS = (
     "then `gitSecret` has to name a Secret with credentials"
 )
 _SLOW = "raise `startTimeoutSec`, of which a clone may take two thirds, or use `gitDepth` 1"
+_RETRYABLE, _FINAL = True, False
 _STEPS_BY_FRAGMENT: tuple[tuple[tuple[str, ...], str, bool], ...] = (
-    (("did not end within",), _SLOW, True),
+    (("did not end within",), _SLOW, _RETRYABLE),
     (
         ("has no git-lfs", "has no git", "has no ssh"),
         "set `gitImage` to an image that has it, for example one with git and openssh-client",
-        False,
+        _FINAL,
     ),
     (
         ("no known_hosts", "host key", "Host key verification failed"),
         "put the server's host keys, as `ssh-keyscan` prints them, into `known_hosts` of that Secret",
-        False,
+        _FINAL,
     ),
     (
         ("No user exists for uid",),
         "ssh needs a user of this id in the image: set `gitImage` to an image that has one, or use https",
-        False,
+        _FINAL,
     ),
-    (("No space left",), "the clone is larger than its volume or the node's disk: use `gitDepth` 1", False),
+    (("No space left",), "the clone is larger than its volume or the node's disk: use `gitDepth` 1", _FINAL),
     (
         ("certificate", "SSL"),
         "use a `gitImage` that trusts the server's certificate",
-        False,
+        _FINAL,
     ),
     (
         (
@@ -61,12 +62,12 @@ _STEPS_BY_FRAGMENT: tuple[tuple[tuple[str, ...], str, bool], ...] = (
             "error: 403",
         ),
         _CREDENTIALS,
-        False,
+        _FINAL,
     ),
     (
         ("has no branch or tag", "not our ref", "unadvertised object", "is not a commit"),
         "correct the workspace's version (repoRef), or push it to the repository",
-        False,
+        _FINAL,
     ),
     (
         (
@@ -77,12 +78,12 @@ _STEPS_BY_FRAGMENT: tuple[tuple[tuple[str, ...], str, bool], ...] = (
             "error: 404",
         ),
         _ADDRESS,
-        False,
+        _FINAL,
     ),
     (
         ("transport '", "not allowed"),
         "use a repository and submodules with https or ssh",
-        False,
+        _FINAL,
     ),
     (
         (
@@ -103,7 +104,7 @@ _STEPS_BY_FRAGMENT: tuple[tuple[tuple[str, ...], str, bool], ...] = (
             "error: 429",
         ),
         "check that Pods of this namespace can reach the repository's server; retrying may succeed",
-        True,
+        _RETRYABLE,
     ),
 )
 """Parts of git's message, the next step, and whether another try may succeed. The first match counts."""
