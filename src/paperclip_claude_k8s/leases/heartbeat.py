@@ -56,13 +56,15 @@ class Heartbeat:
     _renewed: float = inf
     """When the request of the last successful renewal was sent, in loop time; infinity without a Lease."""
     _stale_deleted: bool = False
-    """Whether it was tried to delete the stale Leases of other processes, which is done once."""
+    """Whether we have tried to delete the stale Leases of other processes: we try only once."""
 
     async def ensure_started(self, reporter: StatusReporter) -> None:
-        """Create our Lease and renew it from now on, if it is not being renewed. May set `unavailable`.
+        """Create our Lease and start the task that renews it, unless the task already runs.
+
+        Sets `unavailable` if Leases cannot be used.
 
         Raises:
-            ClusterError: the Lease could not be created for another reason than `unavailable`.
+            ClusterError: the Lease could not be created, for any other reason.
         """
         async with self._starting:
             if self.unavailable or (self._renewing is not None and not self._renewing.done()):
@@ -85,8 +87,9 @@ class Heartbeat:
     def lapsed(self) -> bool:
         """Whether other processes may consider us dead, because the last renewal is too long ago.
 
-        They count from their first read of the Lease's version, which is later than our request for it. The
-        limit is one interval of renewals shorter than theirs, so that a call that follows is still in time.
+        They count from the moment at which they first read the Lease's current version, and we from an
+        earlier moment, when we sent the request that wrote that version. Our limit is one renewal interval
+        shorter than theirs, so that an API call right after a negative answer reaches the server in time.
         """
         return loop_time() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
 
@@ -95,7 +98,7 @@ class Heartbeat:
         version, self._version, self._renewed = self._version, "", inf
         if version and not self.held:
             name = process_lease_name(self.me.uuid)
-            # A run that begins meanwhile gets the old Lease, in a new version. The Lease must then stay.
+            # A run that begins during this call overwrites the old Lease, which then must not be deleted.
             await delete_lease(
                 self.cluster, self.namespace, name, self._timings.cleanup, version, lambda: not self.held
             )
@@ -107,7 +110,7 @@ class Heartbeat:
         except ClusterError as error:
             if not error.conflict:
                 raise
-            await call("write lease", self._overwrite)  # it is ours, from a call whose response was lost
+            await call("write lease", self._overwrite)  # it is our own, from a call whose response was lost
 
     async def _run(self) -> None:
         """Renew the Lease until `LINGER` seconds after the last slot was released, then delete it."""
@@ -128,7 +131,7 @@ class Heartbeat:
         await self.stop()
 
     async def _renew(self) -> None:
-        """Renew once. After an error the next round tries again, well before the Lease expires."""
+        """Renew once. After an error the next round of `_run` tries again, well before the Lease expires."""
         try:
             await (self._write(self._version) if self._version else self._overwrite())
         except ClusterError as error:
@@ -138,7 +141,7 @@ class Heartbeat:
                     await self._overwrite()
 
     async def _overwrite(self) -> None:
-        """Write our Lease whatever its version: a response was lost, or another process deleted the Lease."""
+        """Write our Lease when we do not know its version, or whether another process has deleted it."""
         current = await self.cluster.read_lease(self.namespace, process_lease_name(self.me.uuid))
         await self._write("" if current is None else current.resource_version)
 
@@ -149,7 +152,7 @@ class Heartbeat:
             lease = await self.cluster.replace_lease(self.namespace, at_version(manifest, version))
         else:
             lease = await self.cluster.create_lease(self.namespace, manifest)
-        if self.lapsed:  # judged by the renewal before this one: `_renewed` is set below
+        if self.lapsed:  # `_renewed`, set below, is still that of the renewal before this one
             self._emit("lapsed")
             for lock in self.held.values():
                 lock.may_be_lost = True
@@ -183,11 +186,11 @@ async def delete_lease(  # noqa: PLR0913, PLR0917  # what is deleted, when, and 
     version: str = "",
     is_unneeded: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Delete a Lease, whatever its version. `version`, the probable version, saves a read if it is right.
+    """Delete a Lease. If it has `version`, the version that the caller expects, that takes one request.
 
-    If another version exists than `version`, that one is deleted only if `is_unneeded` returns True.
+    If it has another version, or `version` is "", it is read first, and deleted if `is_unneeded()` is true.
 
-    Takes at most `within` seconds. Errors are ignored: a Lease that stays is deleted later as stale.
+    Takes at most `within` seconds. Errors are ignored: a Lease that remains is later deleted as stale.
     """
     with suppress(ClusterError, TimeoutError):
         async with asyncio.timeout(within):

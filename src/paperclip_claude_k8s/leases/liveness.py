@@ -4,12 +4,12 @@ A process of this machine is looked up in the process table. Any other process i
 
     it changed since we first read it    the holder renews it: alive
     it does not exist                    the holder released it, or died and was cleaned up: dead
-    it is unchanged for the expiry       dead (`Timings.lease_expiry`)
-    it cannot be read                    unknown; the expiry begins again: the holder may be unable to renew
+    it is unchanged for the expiry time  dead (`Timings.lease_expiry`)
+    it cannot be read                    unknown; the time begins again, as the holder may be unable to renew
     otherwise                            unknown: read it again later
 
-The expiry is measured with our own monotonic clock. The times written in the Lease are not used, because the
-clocks of two machines may differ. (`stale_leases` uses them, with a margin of an hour.)
+The expiry time is measured with our own monotonic clock. The times written in the Lease are not used, because
+the clocks of two machines may differ. (`stale_leases` uses them, with a margin of an hour.)
 """
 
 import asyncio
@@ -68,8 +68,8 @@ def lease_liveness(first: ObservedLease, version: str | None, now: float, expiry
 class LivenessProbe:
     """Finds out whether other processes are alive.
 
-    Observations of a process are kept between calls: a caller that stopped waiting and asks again does not
-    start the expiry over.
+    The first read of a Lease is remembered between calls: if a caller stops waiting and asks again later, the
+    expiry time still counts from that read.
     """
 
     cluster: Cluster
@@ -79,7 +79,10 @@ class LivenessProbe:
     _observed: dict[str, ObservedLease] = field(default_factory=dict)
 
     async def liveness_of(self, holder: ProcessId, reporter: StatusReporter) -> Liveness:
-        """`ALIVE` or `DEAD`. May wait for `Timings.lease_expiry`, which begins again after a failed read."""
+        """Wait until it is known whether the holder is `ALIVE` or `DEAD`, and return that.
+
+        This takes up to `Timings.lease_expiry`, counted anew after each failed read.
+        """
         liveness, reported = local_liveness(holder, self.me, start_time), False
         while liveness is Liveness.UNKNOWN:
             liveness = await self._by_lease(holder.uuid)
@@ -98,7 +101,7 @@ class LivenessProbe:
         try:
             lease = await self.cluster.read_lease(self.namespace, process_lease_name(uuid))
         except ClusterError:
-            # perhaps the holder cannot renew it either: the expiry begins again with the next read
+            # perhaps the holder cannot renew it either: the expiry time begins again with the next read
             self._observed.pop(uuid, None)
             return Liveness.UNKNOWN
         version, now = (lease.resource_version if lease is not None else None), loop_time()

@@ -8,8 +8,8 @@ from pathlib import Path
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 
 _STATE, _START_TIME = 0, 19
-"""Indexes of fields of /proc/PID/stat, counted from the first one after the name: numbers 3 and 22 of `man
-proc`."""
+"""Indexes in the list of those fields of /proc/PID/stat that follow the process name. In `man proc` they are
+the fields 3 and 22."""
 
 
 def this_process() -> ProcessId:
@@ -30,9 +30,10 @@ def this_process() -> ProcessId:
 
 def start_time(pid: int) -> str | None:
     """When the process with this pid started, in clock ticks since boot; None if no such process is alive."""
-    _, _, after_name = _read(f"/proc/{pid}/stat").rpartition(")")  # the name before it may contain anything
+    # The name is in parentheses, and may itself contain any character.
+    _, _, after_name = _read(f"/proc/{pid}/stat").rpartition(")")
     fields = after_name.split()
-    if len(fields) <= _START_TIME or fields[_STATE] in {"Z", "X"}:  # a zombie or dead
+    if len(fields) <= _START_TIME or fields[_STATE] in {"Z", "X"}:  # zombie, dead
         return None
     return fields[_START_TIME]
 

@@ -10,8 +10,8 @@ alive (`liveness`), the slot is taken; if that process is dead, the Lease may be
 processes that try this, only one succeeds, because they name the resourceVersion that they replace.
 
 Within a process the locks are kept in memory as well, so that runs of one process exclude each other without
-requests. A Lease keeps other processes from creating Jobs in the slot; it never permits its holder to stop
-another run's Job.
+requests. A Lease keeps other processes from creating Jobs in the slot; it does not give its holder the right
+to stop the Job of another run.
 """
 
 import asyncio
@@ -45,13 +45,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
 """Pauses in seconds between attempts to acquire a slot that another process holds. Each is longer than the
 one before, up to the longest.
 
-While a run of this process holds the slot, no request is sent: the release of the lock wakes the runs that
-wait for it, in their order.
+While a run of this process holds the slot, waiting runs send no requests: the release of the lock wakes them
+in the order in which they came.
 """
 
 
 class SlotTaken(Exception):
-    """A run holds the slot, in this process or another live one."""
+    """Another run holds the slot, in this process or in another live process."""
 
     def __init__(self, holder: str, run: str, job: str = "") -> None:
         """`holder`: uuid of the process. `run`: id of the run. `job`: name of its Job; "" if unknown."""
@@ -171,13 +171,13 @@ class LeaseSlotLocks:
         self.runs.add(run)
         self._heartbeat.idle.clear()
         try:
-            await self._heartbeat.ensure_started(reporter)  # before the slot's Lease, which refers to it
+            await self._heartbeat.ensure_started(reporter)  # first, because the slot's Lease names it
             if not self._heartbeat.unavailable:
                 lock.version = await self._leases.create_or_take_over(lock, reporter)
                 lock.fenced = True
         except BaseException:
             if not self._heartbeat.unavailable:
-                await self._leases.delete_ours(lock)  # it may exist although no response arrived
+                await self._leases.delete_ours(lock)  # it may exist even if no response came
             self._remove_held(slot)
             raise
         return lock
@@ -185,7 +185,8 @@ class LeaseSlotLocks:
     async def _release(self, lock: SlotLock) -> None:
         """Release the lock if it is held.
 
-        Takes limited time: a slot's Lease that could not be deleted expires with the Lease of this process.
+        The time for this is limited. If the slot's Lease cannot be deleted in that time, it counts as expired
+        when the Lease of this process has expired.
         """
         if self._held.get(lock.slot) is not lock:
             return
@@ -210,25 +211,25 @@ class LeaseSlotLocks:
 
 @dataclass(slots=True)
 class _Wait:
-    """The wait of one run for a slot. `patience`: seconds, counted from the first time the slot is taken."""
+    """The wait of one run for a slot. `patience`: its longest duration in seconds, from the first `check`."""
 
     patience: float
     reporter: StatusReporter
-    _ends: float | None = None
+    _deadline: float | None = None
     _pauses: Backoff = field(
         default_factory=lambda: Backoff(FIRST_PAUSE, LONGEST_PAUSE, factor=1.5, jitter=0.0)
     )
 
     async def check(self, taken: SlotTaken) -> None:
-        """Report the wait when it begins.
+        """Note that the slot is held by another run. The first call starts the wait and reports it.
 
         Raises:
             RunFailure: `k8s_concurrent_run_blocked`, if the run has waited long enough.
         """
-        is_new = self._ends is None
-        if self._ends is None:
-            self._ends = loop_time() + self.patience
-        if loop_time() >= self._ends:
+        is_new = self._deadline is None
+        if self._deadline is None:
+            self._deadline = loop_time() + self.patience
+        if loop_time() >= self._deadline:
             raise RunFailure(failures.slot_held(taken.run, taken.job))
         if is_new:
             await self.reporter.status(
@@ -237,13 +238,13 @@ class _Wait:
             )
 
     async def until(self, released: asyncio.Event | None) -> None:
-        """Wait for the event, or for a pause if there is none, but not beyond the end of the wait."""
-        left = max((self._ends or 0.0) - loop_time(), 0.0)
+        """Wait for the event, or for a pause if it is None, but not beyond the deadline."""
+        remaining = max((self._deadline or 0.0) - loop_time(), 0.0)
         if released is None:
-            await asyncio.sleep(min(self._pauses.pause(), left))
+            await asyncio.sleep(min(self._pauses.pause(), remaining))
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(remaining):
                 await released.wait()
 
 
@@ -256,7 +257,7 @@ class _SlotLeases:
     me: ProcessId
     settings: ProcessSettings
     runs: AbstractSet[str]
-    """Ids of the runs that hold slots in this process, by any kubeconfig."""
+    """Ids of the runs that hold slots in this process, whatever their kubeconfig."""
     _probe: LivenessProbe = field(init=False)
 
     def __post_init__(self) -> None:
@@ -290,8 +291,8 @@ class _SlotLeases:
     async def _take_over(self, lease: LeaseSnapshot, lock: SlotLock, reporter: StatusReporter) -> str | None:
         """Overwrite the Lease if no live run holds it; return its new version.
 
-        That is the case if its holder is a dead process, an ended run of this process, or this run itself, by
-        an earlier call whose response was lost. None if another process changed or deleted the Lease first.
+        Its holder is then a dead process, an ended run of this process, or this run itself (if the response
+        to an earlier call was lost). Returns None if another process changed or deleted the Lease first.
         Raises `SlotTaken` or `ClusterError`.
         """
         holder, their_run = holder_of(lease)
@@ -300,7 +301,7 @@ class _SlotLeases:
         if holder.uuid != self.me.uuid:
             if await self._probe.liveness_of(holder, reporter) is Liveness.ALIVE:
                 raise SlotTaken(holder.uuid, their_run)
-            # nobody has to wait again until the Lease of the dead process expires, for another of its slots
+            # deleted, so that nobody waits for its expiry again when another slot of the process is wanted
             name = process_lease_name(holder.uuid)
             await delete_lease(self.cluster, self.namespace, name, self._timings.cleanup)
         manifest = at_version(self._manifest(lock), lease.resource_version)

@@ -12,12 +12,12 @@ from paperclip_claude_k8s.leases.liveness import Liveness, local_liveness
 from paperclip_claude_k8s.leases.process_id import start_time
 
 STALE_AFTER = timedelta(hours=1)
-"""Age from which the Lease of a process that may be dead is stale; much longer than the clocks of two
-machines differ."""
+"""From this age the Lease of a process that may be dead is stale. It is much more than the difference between
+the clocks of two machines."""
 
 
 async def delete_stale_leases(cluster: Cluster, namespace: str, me: ProcessId, now: datetime) -> None:
-    """Delete stale Leases. After an error the rest is left to the next process: no run depends on it."""
+    """Delete stale Leases. After an error the next process deletes the rest: no run depends on it."""
 
     def liveness_of(holder: ProcessId) -> Liveness:
         return local_liveness(holder, me, start_time)
@@ -33,8 +33,8 @@ def find_stale(
 ) -> list[LeaseSnapshot]:
     """The Leases of dead processes, and the old Leases of processes that may be dead.
 
-    A slot's Lease is never renewed, so it is not stale, however old, while its holder's process Lease is
-    kept.
+    A slot's Lease is never renewed, so its age shows nothing as long as the Lease of its holder's process is
+    not stale.
     """
 
     def is_stale(lease: LeaseSnapshot) -> bool:
@@ -51,5 +51,5 @@ def find_stale(
 
 
 def _has_process(lease: LeaseSnapshot) -> bool:
-    """False for the holder `detached:RUN` of early versions, whose Lease lasts as long as the run's Job."""
+    """Whether a process holds the Lease. Early versions also wrote `detached:RUN`, for a Job without one."""
     return ":" not in holder_of(lease)[0].uuid
