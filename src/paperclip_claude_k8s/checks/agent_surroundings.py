@@ -1,4 +1,4 @@
-"""Judges whether the server leaves runs to this adapter, and whether agents can reach the host's API."""
+"""Checks whether the host server lets this adapter run the agents, and whether they can reach its API."""
 
 from collections.abc import Iterator, Mapping
 
@@ -23,7 +23,7 @@ REMOTE_EXECUTION = Check(
 
 
 def forces_own_execution(env: Mapping[str, str]) -> bool:
-    """Whether the server of this process gives every run an environment of its own."""
+    """Whether the host server runs all agents itself. `env`: the variables of its process, which is ours."""
     return env.get("PAPERCLIP_EXECUTION_MODE", "").strip() == "kubernetes"
 
 
@@ -31,7 +31,7 @@ def api_address_checks(run: PlannedRun, *, reached: bool | None) -> Iterator[Che
     """Whether agents can reach the host's API. `reached`: whether the probe's Pod did; None: unknown."""
     url = run.plan.environment.api_url
     if not url or (API_URL not in run.site.process_env and names_own_machine(url)):
-        return  # the address is in a Secret or ConfigMap, or none is set, as without a host (command line)
+        return  # unknown here (from a Secret or ConfigMap), or not set (command line, no host)
     if reached:
         text = f"A Pod has reached the server at {url}"
         yield Check(code="k8s_api_url_reached", level="info", message=text)

@@ -32,7 +32,7 @@ CREDENTIAL_VARIABLES = frozenset(
         "CLAUDE_CODE_USE_VERTEX",
     }
 )
-"""Variables by which the CLI gets credentials. The last two make it use those of a cloud provider."""
+"""Variables by which Claude Code gets credentials. The last two make it use those of a cloud provider."""
 
 
 def failure_check(failure: Failure) -> Check:
@@ -60,7 +60,7 @@ def policy_checks(refusals: tuple[Refusal, ...]) -> Iterator[Check]:
 def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator[Check]:
     """Whether the API server can be reached, and whether it is new enough for the settings in use."""
     if isinstance(version, ClusterError):
-        yield _unreachable(version)
+        yield _unreachable_check(version)
         return
     number = ".".join(map(str, version))
     text = f"Kubernetes API {number} is reachable{_source(config)}"
@@ -85,14 +85,14 @@ def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator
 
 
 def _source(config: AdapterConfig) -> str:
-    """Which kubeconfig leads to the server, for a message."""
+    """How the server's address and credentials are found, for a message."""
     if config.kubeconfig is None:
         return " by this Pod's service account"
     context = f", context {shorten(config.kube_context)}" if config.kube_context else ""
     return f" by kubeconfig {shorten(config.kubeconfig)}{context}"
 
 
-def _unreachable(error: ClusterError) -> Check:
+def _unreachable_check(error: ClusterError) -> Check:
     if error.reason == UNUSABLE_CREDENTIALS:  # the message says what to correct
         return failure_check(config_invalid(error.message))
     hint = (
@@ -111,11 +111,11 @@ def _unreachable(error: ClusterError) -> Check:
 def rights_checks(granted: GrantedRights, namespace: str) -> Iterator[Check]:
     """One check for all granted rights, and one for each right that is missing or could not be determined.
 
-    If no right could be determined, there is one check for all.
+    If none of the rights could be determined, one check says so for all.
     """
     unknown = [response for response in granted.responses.values() if isinstance(response, ClusterError)]
     if unknown and len(unknown) == len(granted.responses):
-        yield _reviews_failed(unknown[0])
+        yield _reviews_failed_check(unknown[0])
         return
     labels = [right.label for right, response in granted.responses.items() if response is True]
     if labels:
@@ -131,7 +131,7 @@ def rights_checks(granted: GrantedRights, namespace: str) -> Iterator[Check]:
             yield _right_check(right, response, namespace)
 
 
-def _reviews_failed(error: ClusterError) -> Check:
+def _reviews_failed_check(error: ClusterError) -> Check:
     level: Level = "warn"
     hint = "the server may not offer access reviews; compare the account's Role with `claude-k8s rbac`"
     if error.unauthorized:
@@ -157,9 +157,9 @@ def _right_check(right: Right, response: ClusterError | Literal[False], namespac
 
 
 def volume_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
-    """Whether there is a shared volume if sessions need one, and whether any node can mount the Pod's claims.
+    """Whether sessions that need a shared volume have one, and whether each claim can be mounted on any node.
 
-    `session_volume_checks` examines the claim of `sessionVolume`.
+    The claim that `sessionVolume` names is left to `session_volume_checks`.
     """
     if not run.references.claims and run.plan.session_volume.kind == "shared":
         yield Check(
@@ -200,6 +200,7 @@ def _claim_check(
 
 
 def _limited_modes(modes: tuple[str, ...]) -> tuple[str, Level]:
+    """What follows from access modes without ReadWriteMany, and the level of the check."""
     if "ReadWriteOnce" in modes:
         return "agents can only run on the node where it is already mounted", "warn"
     if "ReadWriteOncePod" in modes:
@@ -208,7 +209,7 @@ def _limited_modes(modes: tuple[str, ...]) -> tuple[str, Level]:
 
 
 def secret_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
-    """Whether the Secrets exist that the Pod needs to start or to pull its images."""
+    """Whether the Secrets and keys exist that the Pod needs to start, and the Secrets for its images."""
     not_started = "a Pod that refers to it does not start"
     yield from _existence_checks("k8s_secret", "error", not_started, run.secrets, granted)
     yield from _key_checks(run)
@@ -237,11 +238,11 @@ def _key_checks(run: PlannedRun) -> Iterator[Check]:
     for name, key in run.references.secret_keys:
         keys = run.secrets.get(name)
         if isinstance(keys, frozenset) and key not in keys:
-            there = f"it has {', '.join(sorted(keys)[:20])}" if keys else "it is empty"
+            existing = f"it has {', '.join(sorted(keys)[:20])}" if keys else "it is empty"
             yield Check(
                 code="k8s_secret_key_missing",
                 level="error",
-                message=f"Secret {name} has no key {key}, so the Pod does not start; {there}",
+                message=f"Secret {name} has no key {key}, so the Pod does not start; {existing}",
                 hint="correct the reference, or add the key to the Secret",
             )
 
@@ -265,7 +266,7 @@ def reach_checks(run: PlannedRun) -> Iterator[Check]:
 
 
 def credentials_check(run: PlannedRun) -> Check:
-    """Whether the agent would find credentials. This process cannot see those in the shared HOME."""
+    """Whether the agent would find credentials. Those in the shared HOME cannot be seen from here."""
     environment = run.plan.environment
     names = sorted(CREDENTIAL_VARIABLES & agent_variables(job_manifest(run.plan)))
     if names:

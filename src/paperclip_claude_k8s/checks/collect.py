@@ -1,7 +1,7 @@
-"""Collects what the environment test needs from the cluster, and creates nothing.
+"""Collects what the environment test needs to know from the cluster, and creates nothing there.
 
 Independent calls run concurrently, each with its own time limit, so that a server that stops responding
-delays the test by one limit, and not by one for each call.
+delays the test by one such limit, not by the sum of all limits.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from paperclip_claude_k8s.run.session_claim import look_up_session_claim
 T = TypeVar("T")
 K = TypeVar("K")
 TEST_AGENT_ID = "environment-test"
-"""Agent id of the planned Job and of the probe. With the id of a real agent they would wait for its slot."""
+"""Agent id of the planned Job and of the probe Job: with a real agent's id they would wait for its slot."""
 
 
 async def call_within(call: Callable[[], Awaitable[T]], seconds: float) -> Response[T]:
@@ -51,14 +51,14 @@ async def call_within(call: Callable[[], Awaitable[T]], seconds: float) -> Respo
         return ClusterError(None, "Timeout", f"no response within {seconds:g}s")
     except ClusterError as error:
         return error
-    except Exception as error:  # noqa: BLE001  # a bug in one check must not hide the others
+    except Exception as error:  # noqa: BLE001  # a bug in one check must not hide the results of others
         return ClusterError(None, "Bug", f"{type(error).__name__} in the check itself: {error}")
 
 
 async def call_all_within(
     calls: Mapping[K, Callable[[], Awaitable[T]]], seconds: float
 ) -> dict[K, Response[T]]:
-    """What all calls return; they run concurrently, each with its own limit of `seconds`."""
+    """Key → what its call returns; all calls run concurrently, each with its own limit of `seconds`."""
     async with asyncio.TaskGroup() as group:
         tasks = {key: group.create_task(call_within(call, seconds)) for key, call in calls.items()}
     return {key: task.result() for key, task in tasks.items()}
@@ -128,7 +128,7 @@ async def _secret_keys(cluster: Cluster, namespace: str, name: str) -> Keys:
 
 
 def _sample_context(given: CheckupContext, log: list[str]) -> dict[str, object]:
-    """The context of a new run of the test agent, whose log lines are appended to `log`."""
+    """The context of a new run of the test agent; the run's log lines are appended to `log`."""
 
     async def on_log(_stream: str, text: str) -> None:
         log.append(text.removeprefix(PREFIX).strip())
@@ -150,8 +150,8 @@ async def _find_site(
             site = await find_site(config, ports, narrator)
             claim = await look_up_session_claim(config, identity, site.namespace, ports, narrator)
             return replace(site, session_claim=claim)
-    except RunFailure as stop:
-        return stop.failure
+    except RunFailure as failed:
+        return failed.failure
     except TimeoutError:
         why = "; ".join([f"no usable response within {limit:g}s", *log])
         timeout = ClusterError(None, "Timeout", why)
@@ -159,7 +159,7 @@ async def _find_site(
 
 
 async def _try_claim(plan: RunPlan, ports: Ports) -> ClaimSnapshot | None:
-    """Create the claim of `auto` as a dry run: it passes validation, admission and quota."""
+    """Create the claim of `auto` as a dry run, which includes validation, admission and quota."""
     if plan.session_volume.kind != AUTO:
         return None
     manifest = claim_manifest(plan.config, plan.identity, plan.namespace, {})
@@ -167,7 +167,7 @@ async def _try_claim(plan: RunPlan, ports: Ports) -> ClaimSnapshot | None:
 
 
 async def _dry_run(plan: RunPlan, manifest: JsonObject, ports: Ports) -> DryRun:
-    """Create the Job as a dry run: it passes validation, admission and quota, and is not stored."""
+    """Create the Job as a dry run, which includes validation, admission and quota, but stores nothing."""
     requested = ports.settings.now()
     job = await ports.cluster.create_job(plan.namespace, manifest, dry_run=True)
     return DryRun(job, requested, ports.settings.now())

@@ -10,13 +10,13 @@ from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.verdict.obstacles import refusal_is_final
 
 MAX_HEALTHY_SKEW = timedelta(seconds=10)
-"""With more skew, the time limit of an adopted run is noticeably wrong, and tokens may not be valid yet."""
+"""With more, the time limit of an adopted run is noticeably wrong, and a new token may not be valid yet."""
 TIMESTAMP_STEP = timedelta(seconds=1)
 """Kubernetes truncates its timestamps to whole seconds."""
 
 
 def namespace_check(run: PlannedRun, granted: GrantedRights) -> Check:
-    """Whether the namespace exists. Listing does not show it: a missing namespace gives an empty list."""
+    """Whether the namespace exists. Listing Jobs does not show that: the list is empty in both cases."""
     namespace, response, home = run.plan.namespace, run.dry_run, run.site.home
     if isinstance(response, ClusterError):
         if response.namespace_not_found:
@@ -34,7 +34,7 @@ def namespace_check(run: PlannedRun, granted: GrantedRights) -> Check:
 
 
 def dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
-    """Whether the API server accepts the Job. No check if namespace or rights explain a refusal."""
+    """Whether the API server accepts the Job. No check if other checks explain why it was refused."""
     response, name = run.dry_run, run.plan.job_name
     if isinstance(response, DryRun):
         yield Check(
@@ -82,7 +82,8 @@ def pod_dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Chec
 def _warning_check(text: str) -> Check:
     """A check that quotes a warning.
 
-    Pod Security refuses Pods only. For a Job it warns, if the namespace's label `warn` names the level.
+    Pod Security never refuses a Job. It warns of a Job whose Pod violates the level that the label `warn` of
+    the namespace names.
     """
     pod_security = (
         "if the namespace enforces this level, the Pod is refused: lower the level or adapt the Pod"
@@ -113,7 +114,7 @@ def clock_checks(response: Response[DryRun]) -> Iterator[Check]:
 
 
 def skew_of(dry_run: DryRun) -> timedelta | None:
-    """How far the server's clock is ahead of this machine's, at least. Negative: behind; None: unknown.
+    """How far the server's clock is at least ahead of this machine's; negative if behind, None if unknown.
 
     The server stamped the Job between request and response, and truncated the stamp to a second. Only a stamp
     outside that interval proves a difference; otherwise the skew is zero.
@@ -129,6 +130,6 @@ def skew_of(dry_run: DryRun) -> timedelta | None:
 
 
 def _refused_the_job(error: ClusterError) -> bool:
-    """Whether the server refused the Job itself. It examines Jobs in an existing namespace only."""
+    """Whether the server examined the Job and refused it, which it does only in an existing namespace."""
     examined = error.status == 400 or error.conflict or error.invalid
     return examined or "quota" in error.message or "admission webhook" in error.message

@@ -30,7 +30,7 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """The plan of a run with this config, and which objects that its Job refers to exist in the cluster."""
+    """The plan of a run with this config, and what the cluster says of its Job and the objects in it."""
 
     site: RunSite
     plan: RunPlan
@@ -39,13 +39,13 @@ class PlannedRun:
     pod_dry_run: Response[tuple[str, ...]]
     """The server's warnings about the Job's Pod."""
     secrets: Mapping[str, Response[Keys]] = field(default_factory=dict)
-    """Name → keys of the Secret, of those that the Pod needs to start."""
+    """Name of each Secret that the Pod needs to start → its keys."""
     pull_secrets: Mapping[str, Response[Keys]] = field(default_factory=dict)
-    """Name → keys of the Secret, of those with which images are pulled."""
+    """Name of each Secret with which images are pulled → its keys."""
     claim_dry_run: Response[ClaimSnapshot | None] = None
     """The claim that `sessionVolume` auto would create; None if it would create none."""
     claims: Mapping[str, Response[ClaimSnapshot | None]] = field(default_factory=dict)
-    """Name → claim; None if it does not exist."""
+    """Name of each claim that the Pod mounts → the claim; None if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class GrantedRights:
     responses: Mapping[Right, Response[bool]]
 
     def lacks(self, verb: str, resource: str) -> bool:
-        """Whether the account is known to lack this right. The check of the right already reports that."""
+        """Whether the account is known to lack this right, which then has a failed check of its own."""
         return any(
             response is False
             for right, response in self.responses.items()

@@ -1,7 +1,7 @@
 """The probe: a Job like a real run's, but with `claude --version` as the agent.
 
-It finds problems that a dry run cannot: with resource quota, Pod Security enforcement, scheduling, image pull
-and volume mounts, an image without `claude`, and an address of the host that Pods cannot reach.
+It finds problems that a dry run cannot find: with resource quota, Pod Security enforcement, scheduling, image
+pull and volume mounts, an image without `claude`, and an address of the host that Pods cannot reach.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from paperclip_claude_k8s.verdict.ending import (
 
 PROBE_COMMAND = "claude --version"
 _REACHED = "paperclip-api-reached="
-"""Begins the line in which the probe reports whether it reached the host's API: yes, no, or unknown."""
+"""Start of the line in which the probe reports whether it reached the host's API: yes, no, or unknown."""
 _SCRIPT = f"""\
 {PROBE_COMMAND} || exit $?
 url=${{PAPERCLIP_API_URL:-}}; reached=unknown
@@ -49,7 +49,8 @@ fi
 echo "{_REACHED}$reached"
 """
 RELAY_MARK = "\x1e"
-"""First character of the lines that the relay adds to the log. Nonce and kind follow, `e` for stderr."""
+"""First character of each log line that is not stdout of the command. The relay's nonce follows, a blank, and
+the kind of the line, `e` for stderr."""
 LOG_BYTES = 64 * 1024
 """How much of the command's log is read: an image can print any amount, even in one line."""
 STAMPS = re.compile(b"^" + STAMP.pattern, re.MULTILINE)
@@ -60,7 +61,7 @@ OUTPUT_CHARS = 200
 
 @dataclass(slots=True)
 class _LastStatus:
-    """Holds the run's last log line, which explains what a probe that does not end is waiting for."""
+    """Holds the run's last log line. If the probe does not end, the line says what it is waiting for."""
 
     text: str = "its Pod was never observed"
 
@@ -93,7 +94,7 @@ async def probe(plan: RunPlan, ports: Ports) -> ProbeOutcome:
 
 
 def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
-    """The plan with the probe's command and short time limits, without run log, workspace and a new claim.
+    """The plan with the probe's command and short time limits, without run log, workspace or a new claim.
 
     The TTL removes the Job if this process ends before it can delete it.
     """
@@ -138,7 +139,7 @@ async def _remove(job: JobSnapshot, ports: Ports) -> None:
 async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _LastStatus) -> ProbeOutcome:
     narrator = Narrator(_context(plan, status))
     async with ports.informer(plan.namespace).job_watch(job) as job_watch:
-        started = await wait_for_pod(job_watch, plan.config, ports, narrator)
+        started = await wait_for_pod(job_watch, plan.config, ports, narrator)  # the Pod, unless the run ended
         if isinstance(started, NotStarted | PodLost):
             what, hint = started.failure.what, started.failure.next_step
             return ProbeOutcome(
@@ -178,7 +179,7 @@ async def _output(pod: PodSnapshot, ports: Ports) -> str:
     async with ports.cluster.log(request) as log:
         content = await read_beginning(log)
     lines = STAMPS.sub(b"", content).decode("utf-8", "replace").split("\n")
-    return " ".join(line for line in map(_agent_text, lines) if line)
+    return " ".join(line for line in map(_command_text, lines) if line)
 
 
 async def read_beginning(log: LogBytes) -> bytes:
@@ -189,8 +190,8 @@ async def read_beginning(log: LogBytes) -> bytes:
     return bytes(content)
 
 
-def _agent_text(line: str) -> str:
-    """The agent's text in a log line: of its stdout, or of its stderr, which the relay marks; else ""."""
+def _command_text(line: str) -> str:
+    """The command's text in a log line: a line of stdout, or a marked line of stderr; "" for other lines."""
     if not line.startswith(RELAY_MARK):
         return line.strip()
     _, _, marked = line.partition(" ")

@@ -1,4 +1,4 @@
-"""What is read from a Job's manifest: its Pod, variables, and the Secrets and claims that the Pod needs."""
+"""Reads a Job's manifest: its Pod, the agent's variables, and the Secrets and claims that the Pod needs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ class References:
 
 
 def pod_manifest(job: JsonObject) -> JsonObject:
-    """The Job's Pod as the Job controller would create it: owned by the Job, as policies may require."""
+    """The Job's Pod as the Job controller would create it.
+
+    Its owner is the Job, under an invented uid: some admission policies require an owner.
+    """
     template, meta = get_object(get_object(job, "spec"), "template"), get_object(job, "metadata")
     owner = {
         "apiVersion": job["apiVersion"],
@@ -43,9 +46,10 @@ def pod_manifest(job: JsonObject) -> JsonObject:
 
 
 def references(job: JsonObject, own_secret: str) -> References:
-    """The references of this Job, except to its run Secret (`own_secret`) and to the part of an upload.
+    """The references of this Job, except those to its own Secrets.
 
-    The sample workspace of the environment test has one part; real uploads have more.
+    These are its run Secret (`own_secret`) and the Secret with part 0 of an upload: an upload can have more
+    parts, but the sample workspace of the environment test has only this one.
     """
     spec = get_object(get_object(get_object(job, "spec"), "template"), "spec")
 
@@ -63,7 +67,7 @@ def references(job: JsonObject, own_secret: str) -> References:
 
 
 def agent_variables(job: JsonObject) -> frozenset[str]:
-    """Names of the variables of the agent's container that have a value or a source, without `envFrom`."""
+    """Names of the variables in the `env` of the agent's container that have a value or a source."""
     spec = get_object(get_object(get_object(job, "spec"), "template"), "spec")
     return frozenset(
         get_text(entry, "name")

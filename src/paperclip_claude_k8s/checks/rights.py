@@ -1,4 +1,4 @@
-"""Every RBAC right that the adapter uses. The environment test checks them; the printed Role grants them."""
+"""Every RBAC right that the adapter uses: the environment test checks them, `claude-k8s rbac` grants them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -205,16 +205,16 @@ UPLOAD_RIGHT = Right(
     "error",
     "no workspace can be uploaded and no secret passed to the agent, so every run fails",
 )
-"""The right to create Secrets, if `workspace` is upload."""
+"""Stands in `RIGHTS` in place of `create secrets` if `workspace` is upload: then no run works without it."""
 
 
 def rights_of(
     *, auto_claims: bool = False, job_events: bool = False, uploads: bool = False
 ) -> tuple[Right, ...]:
-    """All rights of a host.
+    """All rights that a host needs with these settings.
 
     `auto_claims`: whether `sessionVolume` is auto in any config. `job_events`: whether `jobEvents` is on.
-    `uploads`: whether `workspace` is upload, which changes the consequence of a missing right.
+    `uploads`: whether `workspace` is upload, which makes the right to create Secrets indispensable.
     """
     rights = _with_claims() if auto_claims else RIGHTS
     if uploads:
@@ -223,5 +223,6 @@ def rights_of(
 
 
 def _with_claims() -> tuple[Right, ...]:
-    with_get = next(i for i, right in enumerate(RIGHTS) if right.resource == "persistentvolumeclaims") + 1
-    return (*RIGHTS[:with_get], *CLAIM_RIGHTS, *RIGHTS[with_get:])
+    """`RIGHTS`, with `CLAIM_RIGHTS` after the right to read claims."""
+    after = next(i for i, right in enumerate(RIGHTS) if right.resource == "persistentvolumeclaims") + 1
+    return (*RIGHTS[:after], *CLAIM_RIGHTS, *RIGHTS[after:])

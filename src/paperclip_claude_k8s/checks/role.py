@@ -1,4 +1,4 @@
-"""The minimal rights of the host's service account as Kubernetes objects; `claude-k8s rbac` prints them."""
+"""Kubernetes objects with the minimal rights of the host's service account, as `claude-k8s rbac` prints."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ DEFAULT_HOST_PORT = 3100
 _OTLP_PORTS = (4317, 4318)
 """Ports of an OpenTelemetry collector: metrics and traces by gRPC and HTTP."""
 
-_OUTSIDE = {
+_OUTSIDE_CLUSTER = {
     "0.0.0.0/0": ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"],
     "::/0": ["fc00::/7", "fe80::/10"],
 }
-"""All addresses, and the ranges to exclude: private ones, where the cluster and its API server are, and
+"""All addresses → the ranges in them to exclude: private ones, where the cluster and its API server are, and
 link-local ones, where clouds serve the node's credentials."""
 _NODE_LOCAL_DNS = "169.254.20.10/32"
 """Address of the DNS cache that some clusters have on each node."""
@@ -43,7 +43,7 @@ class Account:
         return cls(account_namespace or namespace, name)
 
 
-def access_objects(  # noqa: PLR0913  # what a host may use
+def access_objects(  # noqa: PLR0913  # each chooses some objects or rights
     namespace: str,
     account: Account,
     *,
@@ -52,9 +52,9 @@ def access_objects(  # noqa: PLR0913  # what a host may use
     network_policy: bool = False,
     telemetry_namespace: str = "",
 ) -> tuple[JsonObject, ...]:
-    """Role and RoleBinding in the Jobs' namespace, and optionally the NetworkPolicy of the agents' Pods.
+    """Role and RoleBinding in `namespace`, where the Jobs are, and on request the agents' NetworkPolicy.
 
-    A host in another namespace also gets the right to read its own Pod there, from which Jobs inherit.
+    A host in another namespace also gets the right to read Pods there: Jobs inherit from its own Pod.
     `auto_claims`: whether the host may create claims. `job_events`: whether it may create Events.
     `telemetry_namespace`: see `agent_policy`.
     """
@@ -112,7 +112,7 @@ def agent_policy(namespace: str, host_namespace: str, telemetry_namespace: str =
         for name in (host_namespace, telemetry_namespace)
     )
     telemetry = {"to": [collector], "ports": [{"protocol": "TCP", "port": port} for port in _OTLP_PORTS]}
-    outside = [{"ipBlock": {"cidr": cidr, "except": excluded}} for cidr, excluded in _OUTSIDE.items()]
+    outside = [{"ipBlock": {"cidr": cidr, "except": excluded}} for cidr, excluded in _OUTSIDE_CLUSTER.items()]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

@@ -37,7 +37,8 @@ from paperclip_claude_k8s.run.admit import find_refusals
 from paperclip_claude_k8s.run.prepare import job_namespace
 
 IN_CLUSTER_VARIABLE = "KUBERNETES_SERVICE_HOST"
-"""Variable that each Pod has. In a Pod, the service account leads to the cluster, without a kubeconfig."""
+"""Variable that each Pod has. A process in a Pod reaches the cluster by the Pod's service account, without a
+kubeconfig."""
 SETUP_NEEDED = Check(
     code="k8s_setup_needed",
     level="warn",
@@ -50,19 +51,19 @@ _LEVELS = ("error", "warn", "info")
 
 
 async def test_environment(given: CheckupContext | Mapping[str, Any], process: Process) -> Checkup:
-    """Check everything that a run needs. Nothing is created, except the probe Job if it is requested.
+    """Check everything that a run needs. Only the probe Job, if requested, creates something.
 
-    Never raises, except on cancellation: errors become checks.
+    Errors become checks: apart from cancellation, nothing is raised.
     """
     started = process.settings.now()
     try:
         checks = tuple(await _examine(given, process))
     except (ContextInvalid, ConfigInvalid) as error:
         checks = (assess.failure_check(failures.config_invalid(str(error))),)
-    except RunFailure as stop:
-        checks = (assess.failure_check(stop.failure),)
-    except Exception as error:  # noqa: BLE001  # even a bug has to become a check, which people see
-        checks = (_bug(error),)
+    except RunFailure as failed:
+        checks = (assess.failure_check(failed.failure),)
+    except Exception as error:  # noqa: BLE001  # a bug must become a check too, so that people see it
+        checks = (_bug_check(error),)
     checks = tuple(sorted(checks, key=lambda check: _LEVELS.index(check.level)))
     return Checkup(adapter_type=ADAPTER_TYPE, status=worst_status(checks), checks=checks, tested_at=started)
 
@@ -152,7 +153,7 @@ async def _probe(
     return await probe(run.plan, ports)
 
 
-def _bug(error: Exception) -> Check:
+def _bug_check(error: Exception) -> Check:
     return Check(
         code="k8s_checks_failed",
         level="error",

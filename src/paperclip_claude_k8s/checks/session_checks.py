@@ -1,4 +1,4 @@
-"""Checks of the session volume: whether sessions outlive their Pods, and whether `auto` can create claims."""
+"""Checks of `sessionVolume`: whether sessions outlive their Pods, and whether `auto` can create claims."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ ONE_NODE = "Pods that use it at the same time run on one node"
 
 
 def session_volume_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
-    """What a run would do with its sessions. Sessions in HOME are part of the checks of the shared volume."""
+    """What a run would do with its sessions. Those on the shared volume are left to `volume_checks`."""
     match run.plan.session_volume.kind:
         case "none":
             yield Check(
@@ -33,7 +33,7 @@ def _existing_claim_check(run: PlannedRun) -> Check:
     name = run.plan.session_volume.claim_name
     claim = run.claims.get(name)
     if not isinstance(claim, ClaimSnapshot):
-        return _unread(name, claim)
+        return _unread_claim_check(name, claim)
     modes = ", ".join(claim.access_modes) or "none"
     if not {"ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"} & set(claim.access_modes):
         text = f"PVC {name} has access modes {modes}: agents cannot keep their sessions on it"
@@ -51,27 +51,28 @@ def _existing_claim_check(run: PlannedRun) -> Check:
     )
 
 
-def _unread(name: str, error: ClusterError | None) -> Check:
+def _unread_claim_check(name: str, error: ClusterError | None) -> Check:
+    """The check for a claim that could not be read, or does not exist (`error` is None)."""
     why = describe_error(error) if error is not None else "it does not exist"
     text = f"PVC {name}, which `sessionVolume` names, could not be read: {why}"
     return Check(code="k8s_session_volume_unread", level="warn", message=text)
 
 
 def _auto_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
-    config, tried = run.plan.config, run.claim_dry_run
+    config, dry_run = run.plan.config, run.claim_dry_run
     if granted.lacks("create", "persistentvolumeclaims"):
         return  # the check of the right says what happens instead
     size, mode = config.session_volume_size, config.session_volume_access_mode
-    if isinstance(tried, ClusterError):
-        inconclusive = tried.no_response or tried.server_error
+    if isinstance(dry_run, ClusterError):
+        inconclusive = dry_run.no_response or dry_run.server_error
         yield Check(
             code="k8s_session_volume_refused",
-            level="warn" if inconclusive or tried.exceeds_quota else "error",
-            message=f"The API server would not create the claim of the session: {describe_error(tried)}",
-            hint=refusal_step(tried),
+            level="warn" if inconclusive or dry_run.exceeds_quota else "error",
+            message=f"The API server would not create the claim of the session: {describe_error(dry_run)}",
+            hint=refusal_step(dry_run),
         )
         return
-    per = config.session_volume_per
+    per = config.session_volume_per  # "agent" or "company"
     yield Check(
         code="k8s_session_volume_auto",
         level="info",

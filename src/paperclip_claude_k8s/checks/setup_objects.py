@@ -1,7 +1,7 @@
 """The Kubernetes objects that a namespace for agents needs, and those of a Paperclip server in it.
 
 `claude-k8s manifests` prints them, as one YAML stream or as a kustomize base with overlays. The Secret with
-the API key is not among them: applying them again would overwrite the key with a placeholder.
+the API key is not among them: each time they are applied, a placeholder would overwrite the key.
 """
 
 from collections.abc import Iterator
@@ -21,24 +21,24 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 PodSecurity = Literal["restricted", "baseline", "none"]
 """The Pod Security Standard that a namespace enforces; `none`: no label is set."""
 API_KEY_SECRET, API_KEY = "claude-api-key", "ANTHROPIC_API_KEY"
-"""Name of the Secret with the API key, and the key in it, which is also the variable of the CLI."""
+"""Name of the Secret with the API key, and name of its entry, which is also the name of Claude's variable."""
 SERVER = "paperclip"
 """Name and label of the Paperclip server's objects."""
 _SERVER_STATE = "/var/lib/paperclip"
-"""Where the server keeps its database and keys: not on the volume that agents can read."""
+"""Where the server keeps its database and keys. It is not on the volume that agents can read."""
 _POD_SECURITY_LABEL = "pod-security.kubernetes.io/"
 _USER = 1000
-"""User and group of the server, as of agents by default, so that they can write to the same volume."""
+"""User and group id of the server. Agents have the same by default, so that both can write to one volume."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The PersistentVolumeClaim that is mounted at /paperclip."""
+    """A PersistentVolumeClaim; by default the one that is mounted at /paperclip."""
 
     name: str = "agents-home"
     size: str = "10Gi"
     storage_class: str = ""
-    """"" is the cluster's default class."""
+    """If empty, the claim gets the cluster's default class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class Server:
 
     image: str
     metrics_port: int = 0
-    """Port of the server's metrics; 0: it serves none."""
+    """Port of the server's metrics; 0 if it serves none."""
     metrics_namespace: str = ""
     """The only namespace whose Pods may connect to that port."""
 
 
 def agents_objects(setup: Setup) -> tuple[JsonObject, ...]:
-    """Namespace, service account, its rights, claim and NetworkPolicy, in the order of their creation."""
+    """Namespace, service account, its rights, NetworkPolicy and claim, in the order to create them."""
     claims = [_claim(setup.claim, setup.namespace, "ReadWriteMany")] if setup.claim else []
     return (
         namespace_object(setup.namespace, setup.pod_security),
@@ -85,7 +85,7 @@ def agents_objects(setup: Setup) -> tuple[JsonObject, ...]:
 
 
 def namespace_object(name: str, pod_security: PodSecurity) -> JsonObject:
-    """The namespace, with the label by which policies select it: servers before 1.21 do not set it."""
+    """The namespace, with the label by which policies select it: Kubernetes before 1.21 does not set it."""
     modes = ("enforce", "warn", "audit") if pod_security != "none" else ()
     security = {f"{_POD_SECURITY_LABEL}{mode}": pod_security for mode in modes}
     labels = {**LABELS, NAMESPACE_LABEL: name, **security}
@@ -130,7 +130,7 @@ def _server_pod(setup: Setup, server: Server, state: Claim) -> JsonObject:
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "PAPERCLIP_HOME", "value": _SERVER_STATE},
         {"name": "PAPERCLIP_API_URL", "value": f"http://{SERVER}.{setup.namespace}.svc:{DEFAULT_HOST_PORT}"},
-        {"name": "HOST", "value": "0.0.0.0"},  # noqa: S104  # of the Pod, whose policy limits who connects
+        {"name": "HOST", "value": "0.0.0.0"},  # noqa: S104  # all addresses of the Pod
         {"name": API_KEY, "valueFrom": api_key},
     ]
     claims = [(state.name, _SERVER_STATE)]

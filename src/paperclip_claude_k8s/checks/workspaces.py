@@ -1,4 +1,4 @@
-"""What the environment test says about workspaces, before there is a run that has one."""
+"""Checks how agents would get the project's files, before there is a run with a workspace."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _SAMPLE = "the environment test plans a sample"
 
 
 def sample_workspace(config: AdapterConfig) -> Workspace | None:
-    """A workspace for the planned Job, if runs may have one, so that its containers are checked."""
+    """A workspace for the planned Job, so that its containers are checked; None if no run can have any."""
     if config.workspace == "upload":
         return Workspace("upload", f"{WORKSPACE_DIR}/project", _SAMPLE, folder="/project")
     if config.workspace != "git" and not (config.workspace == "auto" and config.git_secret):
