@@ -1,4 +1,4 @@
-"""Every RBAC right that the adapter uses: the environment test checks them, `claude-k8s rbac` grants them."""
+"""All RBAC rights that the adapter uses, for the environment test and for the Role of `claude-k8s rbac`."""
 
 from dataclasses import dataclass
 from typing import Literal

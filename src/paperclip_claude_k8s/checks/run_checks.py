@@ -51,7 +51,7 @@ _LEVELS = ("error", "warn", "info")
 
 
 async def test_environment(given: CheckupContext | Mapping[str, Any], process: Process) -> Checkup:
-    """Check everything that a run needs. Only the probe Job, if requested, creates something.
+    """Check everything that a run needs. Creates nothing but the probe Job, if it is requested.
 
     Errors become checks: apart from cancellation, nothing is raised.
     """

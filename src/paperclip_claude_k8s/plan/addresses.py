@@ -1,9 +1,8 @@
 """The host's API address as a Pod can reach it.
 
 A host without a configured address announces a loopback address, which inside a Pod means the Pod itself.
-So any other address is preferred, wherever it is configured, and loopback URLs from the host are moved to it:
-with the API at `https://pc.example`, `http://127.0.0.1:3100/api/mcp` becomes
-`https://pc.example/api/mcp`.
+So any other address is preferred, wherever it is configured. URLs of the host with a loopback address are
+moved to the preferred one: `http://127.0.0.1:3100/api/mcp` becomes `https://pc.example/api/mcp`.
 """
 
 import ipaddress
@@ -51,7 +50,7 @@ def names_own_machine(url: str) -> bool:
 def rebase(url: str, api_url: str) -> str:
     """A path, or a URL of the host's own machine, moved to the API address; any other URL unchanged.
 
-    If the API address is itself one of the host's own machine, such a URL stays unchanged too.
+    If the API address is itself one of the host's own machine, URLs of that machine stay unchanged too.
     """
     if url.startswith("/"):
         return api_url.rstrip("/") + url

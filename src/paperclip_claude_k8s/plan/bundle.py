@@ -1,4 +1,4 @@
-"""The prompt bundle: the agent's instructions and skills, in a folder named by their content.
+"""The prompt bundle: the agent's instructions and skills, in a folder named by a hash of its content.
 
     <shared volume>/…/companies/<company>/claude-prompt-cache/<key>/agent-instructions.md
                                                                     .claude/skills/<skill>/SKILL.md
@@ -26,7 +26,7 @@ from paperclip_claude_k8s.plan.upload_parts import SkillArchive
 
 INSTRUCTIONS = "agent-instructions.md"
 SKILLS = ".claude/skills"
-"""Where the CLI looks for skills in a folder that `--add-dir` names."""
+"""Where the Claude CLI looks for skills in a folder that `--add-dir` names."""
 
 SECRET_BUNDLE = f"{RUN_DIR}/bundle"
 """Folder with the skills that the run Secret holds."""
@@ -35,17 +35,17 @@ UNPACKED_BUNDLE = "/var/run/paperclip/skills"
 SECRET_SKILL_BYTES = 512 * 1024
 """Maximum bytes of skills in the run Secret, in base64: etcd limits the whole Secret to about 1 MiB."""
 SECRET_SKILL_FILES = 500
-"""Maximum number of such files: the Job names the path of each."""
+"""Maximum number of skill files in the run Secret: the Job contains the path of each."""
 CACHE = "claude-prompt-cache"
+"""Name of the folder with all bundles of a company."""
 _HOME_ON_VOLUME = ".paperclip"
 
-
 _archives: WeakValueDictionary[str, SkillArchive] = WeakValueDictionary()
-"""Key of the skills → their archive, while a run has it: equal skills are packed and held in memory once."""
+"""Key of the skills → their archive, as long as a run uses it: equal skills are packed and in memory once."""
 
 
 class PathRefused(ValueError):
-    """A name cannot be a part of a path, or would lead out of its folder; the message quotes it."""
+    """A name that cannot be a part of a path, or would lead out of its folder; the message quotes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class BundleFolder:
-    """The folder of all bundles of one company.
+    """The folder with all bundles of one company.
 
-    `volume` is where this process has the shared volume mounted, `path` the folder's path below that.
+    `volume`: mount point of the shared volume in this process. `path`: the folder's path below that.
     """
 
     volume: str
@@ -121,7 +121,7 @@ def path_part(name: str) -> str:
     Raises:
         PathRefused: `name` is empty, `.` or `..`, or holds a separator or a control character.
     """
-    # Blanks at the ends of an id do no harm within a path. `read_tree` leaves out files with such names.
+    # `is_listable` refuses blanks at the ends of a name, but in an id they do no harm.
     if name in {"", ".", ".."} or "/" in name or not is_listable(name.strip(" ")):
         raise PathRefused(f"{name[:80]!r} cannot be the name of a file or folder")
     return name
@@ -171,7 +171,7 @@ def content_key(files: Files) -> str:
 
 
 def packed_on_volume(bundle: Bundle, bundles: BundleFolder, notes: tuple[str, ...] = ()) -> Packed:
-    """The bundle as it is found in the Pod after it was written below its company's folder."""
+    """The bundle as the agent finds it in the Pod, if it is in its company's folder on the shared volume."""
     key = bundle.key
     folder = f"{bundles.path}/{key}"
     root = path_of_copy(folder)
@@ -211,6 +211,7 @@ def with_archive(packed: Packed) -> Packed:
 
 
 def _packed_skills(skills: Files) -> bytes:
+    """A gzipped tar with these files; equal files always give the same bytes."""
     content = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=content, mode="wb", compresslevel=6, mtime=0, filename="") as zipped,
@@ -224,7 +225,7 @@ def _packed_skills(skills: Files) -> bytes:
 
 
 def secret_keys(skills: Files) -> Mapping[str, str]:
-    """Key of the run Secret → path of a skill's file in the bundle: a key cannot have slashes."""
+    """Key of the run Secret → path of a skill's file in the bundle. A key cannot be a path with slashes."""
     return {f"skill-{number:03}": path for number, path in enumerate(sorted(skills))}
 
 
@@ -239,7 +240,7 @@ def skills_fit(skills: Files) -> bool:
 
 
 def without_skills(packed: Packed, why: str) -> Packed:
-    """The bundle without the skills that only Secrets could hold; it has another key."""
+    """The bundle without the skills that only Secrets could hold. Its key is that of the remaining files."""
     if not packed.skill_files and packed.archive is None:
         return packed
     files = {name: BundleFile(text.encode("utf-8")) for name, text in packed.files.items()}

@@ -37,7 +37,7 @@ SECRET_ENV = "PAPERCLIP_FILES_FROM"  # noqa: S105  # the name of a variable
 """Variables of the init container: where to write the files, and where the run Secret is mounted."""
 _PIECE_PREFIX = "PAPERCLIP_FILE_"
 _NAME_BYTES = 40
-"""Bytes reserved for the variable's name, which is part of the environment string."""
+"""Bytes of the environment string of a piece that are reserved for the name of its variable."""
 
 TextFiles = Mapping[str, str]
 """File name → text."""
@@ -60,7 +60,7 @@ class Delivery:
 
 
 def is_private(name: str, text: str) -> bool:
-    """Whether only a Secret may hold the file: it is a secret variable, or its text contains a credential.
+    """Whether only a Secret may hold the file: it holds a secret variable, or its text contains a credential.
 
     The prompt is not searched.
     """
@@ -75,7 +75,7 @@ class DeliveryOptions:
     route: Literal["secret", "init"]
     """The route of public files that are not staged."""
     limit: int
-    """Maximum bytes in the Secret or the Job."""
+    """Maximum bytes of text in the Secret or in the Job."""
     folder: str = ""
     """Folder on the shared volume for staged files; "" if nothing can be staged."""
     reserved: int = 0

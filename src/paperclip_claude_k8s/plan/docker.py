@@ -20,7 +20,7 @@ _MAX_FAILED_PROBES = 60
 
 
 def sidecars(config: AdapterConfig) -> list[JsonObject]:
-    """The daemon's container, if enabled. The agent starts when its startup probe has succeeded."""
+    """The daemon's container, if enabled. Its startup probe has to succeed before the agent starts."""
     if not config.enable_docker:
         return []
     probe = {"exec": {"command": ["docker", "--host", SOCKET, "version"]}}
@@ -30,7 +30,7 @@ def sidecars(config: AdapterConfig) -> list[JsonObject]:
         "image": config.docker_image,
         "imagePullPolicy": config.image_pull_policy,
         "restartPolicy": "Always",
-        # the group that may use the socket: the agent's, as `manifest` sets it if `runAsUser` is a number
+        # --group: who may use the socket. It is the agent's group if `runAsUser` is set (`manifest.py`).
         "args": ["dockerd", f"--host={SOCKET}", f"--group={config.run_as_user or 1000}"],
         "env": [{"name": "DOCKER_TLS_CERTDIR", "value": ""}],
         "startupProbe": {

@@ -10,9 +10,8 @@ Then each variable gets a route to the Pod. Secret ones go into the run Secret, 
 the Job. These are secret: all variables of the config, because hosts resolve bound secrets into it under any
 name; variables with a secret name; values that contain a credential or another secret; and JSON and headers,
 which may quote one. Values longer than Linux accepts become files, and a variable with the suffix `_FILE`
-holds the path. All other variables are plain values in the Job. `valueFrom` and `envFrom`
-entries of the home pod and references in the config's `env` are passed on, because only the cluster can
-resolve them.
+holds the path. All other variables are plain values in the Job. `valueFrom` and `envFrom` entries of the home
+pod and references in the config's `env` are passed on, because only the cluster can resolve them.
 """
 
 import re
@@ -43,9 +42,9 @@ from paperclip_claude_k8s.plan.templates import encodable
 from paperclip_claude_k8s.plan.wake import WakePayload
 
 ENV_STRING_BYTES = 100 * 1024
-"""Maximum bytes of an environment string, `NAME=value`: exec fails on Linux from 128 KiB on."""
+"""Maximum bytes of an environment string, `NAME=value`. Linux refuses 128 KiB; the rest is a margin."""
 _LEGAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
-"""Names accepted by every shell and every Kubernetes version, and short enough for a key of a Secret."""
+"""Names that every shell and every Kubernetes version accepts, short enough for a key of a Secret."""
 
 _HEADERS_VARIABLE = "ANTHROPIC_CUSTOM_HEADERS"
 FILE_PREFIX = "env-"
@@ -65,7 +64,7 @@ class Environment:
     secrets: Mapping[str, str] = field(repr=False)
     """Values for the run Secret."""
     value_from: tuple[JsonObject, ...] = ()
-    """Entries of `env`, of config and home pod, that only the cluster can resolve."""
+    """Entries of the config's and the home pod's `env` that only the cluster can resolve."""
     env_from: tuple[JsonObject, ...] = ()
     """The home pod's `envFrom`."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -75,7 +74,7 @@ class Environment:
     ordinary: frozenset[str] = frozenset()
     """Names in `secrets` and `oversized` that the config sets and that nothing marks as secret."""
     dropped: tuple[str, ...] = ()
-    """Names of the variables that were left out: useless or harmful in a Pod, or not representable there."""
+    """Names of the variables that were left out, because they are useless, harmful or impossible in a Pod."""
     overruled: tuple[str, ...] = ()
     """Names of the variables in the config that were ignored, because the run sets them."""
 
@@ -91,12 +90,12 @@ class Environment:
 
     @property
     def on_bedrock(self) -> bool:
-        """Whether the agent uses Amazon Bedrock; a switch that only the cluster can read is assumed on."""
+        """Whether the agent uses Amazon Bedrock; a switch that only the cluster can read counts as on."""
         return uses_bedrock({**self.literals, **self.secrets}) or BEDROCK_SWITCH in _names_of(self.value_from)
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of the variables that are not empty, without files and the entries of `env_from`."""
+        """Names of all variables that are not empty, except those from `files` and `env_from`."""
         filled = {name for name, value in {**self.literals, **self.secrets}.items() if value}
         return frozenset({*filled, *(str(entry["name"]) for entry in self.value_from)})
 
@@ -104,7 +103,7 @@ class Environment:
 def layer_environment(
     ctx: ExecutionContext, wake: WakePayload, config: AdapterConfig, site: RunSite, workdir: str
 ) -> Environment:
-    """Resolve all layers. This process's own environment only serves to find the API's address."""
+    """Resolve all layers. This process's own environment is used only to find the API's address."""
     home = site.home
     inherited = inherited_environment(home)
     shared_dir = (config.shared_volume_dir or POD_HOME) if home and home.claim_name else None
@@ -191,7 +190,7 @@ def _with_agent_header(
 def _choose_routes(
     variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str], configured: frozenset[str]
 ) -> Environment:
-    """Choose the route of each variable. The host's own secrets that an `envFrom` may bring become ""."""
+    """Choose the route of each variable. Secrets of the host itself that an `envFrom` may bring become ""."""
     certain = (entry for entry in inherited.value_from if not may_be_missing(entry))
     surely_set = {*variables, *_names_of(certain)}
     hidden = dict.fromkeys(SERVER_SECRETS - surely_set, "") if inherited.env_from else {}
@@ -218,7 +217,7 @@ def _choose_routes(
 
 
 def _secret_variables(variables: Mapping[str, str], tokens: Iterable[str]) -> dict[str, str]:
-    """The variables that are secret by name or value, or contain such a value or a token (except a path)."""
+    """The variables that are secret by name or value, or contain a token or a secret value (no path)."""
     secrets = {name: value for name, value in variables.items() if _is_secret(name, value)}
     known = {*tokens, *secrets.values()}
     known = {value for value in known if not value.startswith("/")}

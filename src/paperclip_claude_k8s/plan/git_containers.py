@@ -1,7 +1,8 @@
 """The containers that clone and push a workspace, their volumes, and the agent's mounts and variables.
 
 The agent's container mounts the clone, and the folder with the pipe by which the pushing container notices
-the agent's end, but not the Secret. The pushing container mounts the clone read-only.
+that the agent has ended. It does not mount the Secret with the credentials. The pushing container mounts the
+clone read-only.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ _WORKSPACE_SIZE = "20Gi"
 _SYNC_SIZE = "1Mi"
 _DAY_SECONDS = 86_400
 _CACHE_DIR = "/var/cache/paperclip/git"
-"""Where the agent's folder for clones on the session volume is mounted; no agent mounts that folder."""
+"""Where the cloning container mounts the agent's folder `git` of the session volume. No agent mounts it."""
 _SHARED_CACHE = f"{POD_HOME}/git-objects"
 """Folder on the shared volume with one folder per agent. Agents can write there."""
 _PROXY_VARIABLES = tuple(
@@ -66,7 +67,7 @@ def agent_mounts(plan: RunPlan) -> list[JsonObject]:
 
 
 def agent_variables(plan: RunPlan) -> dict[str, str]:
-    """Variables of the relay: the pipe to hold open, and whether it reports an empty workspace."""
+    """Variables of the relay: the pipe to hold open, and whether to report that the workspace is empty."""
     pipe = f"{SYNC_DIR}/{git.PIPE}" if plan.workspace.source is not None else upload_pipe(plan)
     return {relay.ALIVE: pipe, relay.EXPECT: "1" if plan.workspace.is_unseen else ""}
 
@@ -74,8 +75,8 @@ def agent_variables(plan: RunPlan) -> dict[str, str]:
 def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[JsonObject]) -> list[JsonObject]:
     """The init container that clones the repository.
 
-    `common`: fields of all containers of the Pod; `home`: the mount of the shared volume, empty without a
-    volume. Objects of a clone are kept for the next clone: on the session volume, else on the shared volume.
+    `common`: fields of all containers of the Pod. `home`: the mount of the shared volume; empty if there is
+    none. Git objects are kept for the next clone on the session volume, else on the shared volume.
     """
     source = plan.workspace.source
     if source is None:
@@ -106,14 +107,14 @@ def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[Json
 def clone_seconds(start_timeout: float) -> int:
     """How many seconds of `startTimeoutSec` the clone may take; the rest is for the agent's container.
 
-    Reading kept objects may take a third of these seconds, and writing them what is left. The clone itself is
-    ended after these seconds only if the agent can start without it.
+    Reading the objects of earlier clones may take a third of these seconds, and storing the new ones whatever
+    remains. The clone is stopped after these seconds only if the agent can start without it.
     """
     return max(1, int(min(start_timeout, _DAY_SECONDS) * 2 / 3))
 
 
 def push_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
-    """The container that pushes what the agent left, and reports what is not pushed."""
+    """The container that pushes the agent's branch, and reports what it does not push."""
     source = plan.workspace.source
     if source is None:
         return []
@@ -141,7 +142,7 @@ def push_target(template: str, identity: Identity) -> str:
     return target
 
 
-def _container(  # noqa: PLR0913, PLR0917  # the parts in which the two containers differ
+def _container(  # noqa: PLR0913, PLR0917  # what differs between the two containers
     plan: RunPlan,
     source: GitSource,
     name: str,
@@ -195,7 +196,7 @@ def _proxy_env(plan: RunPlan) -> list[JsonObject]:
 
 
 def _cache(plan: RunPlan, home: list[JsonObject]) -> tuple[str, list[JsonObject]]:
-    """The folder in which objects are kept, and the mount of its volume; "" and no mount without a volume."""
+    """The folder in which git objects are kept, and the mount for it; "" and no mount without a volume."""
     volume = plan.session_volume
     if volume.claim_name:
         part = posixpath.join(volume.agent_folder, "git")

@@ -1,7 +1,7 @@
-"""The repository of a workspace: what the host's context names, examined before git sees it.
+"""The repository of a workspace: what the host's context names, examined before it is passed to git.
 
-The values come from authors of configs and tasks. A URL must not hold a password, must not be taken for an
-option, a local path or a remote helper (`ext::`), and must be matched by the policy's `repositories`.
+The values come from authors of configs and tasks. A URL must not hold a password. Git must not take it for an
+option, a local path or a remote helper (`ext::`). It must match the policy's `repositories`.
 """
 
 import posixpath
@@ -48,9 +48,9 @@ class GitSource:
     host: str
     """Host name as the URL spells it, with the port if the URL has one; "" for a local repository."""
     refs: tuple[str, ...] = ()
-    """Names to look for in this order, such as `refs/heads/main`; empty: the repository's default branch."""
+    """Refs such as `refs/heads/main`: the first that exists is checked out. Empty: the default branch."""
     commit: str = ""
-    """The id of the commit to check out, in place of `refs`."""
+    """The id of the commit to check out; if it is set, `refs` is empty."""
     branch: str = ""
     """The branch of this workspace, created if the repository does not have it; "" for no branch."""
     note: str = ""
@@ -130,7 +130,7 @@ def _check_parts(parts: SplitResult) -> None:
 
 
 def _check_path(path: str) -> None:
-    """Refuse a path that a server or client would resolve to another path, which no pattern has matched."""
+    """Refuse a path that a server or client would resolve to another path than the patterns match."""
     if any(unquote(part) in {".", ".."} for part in unquote(path).split("/")):
         raise SourceRefused("the path in repoUrl contains . or .. as a part")
     if not path.strip("/"):
@@ -143,13 +143,13 @@ def _check_allowed(url: str, repositories: Sequence[str]) -> None:
 
 
 def folder_name(path: str, default: str = "repository") -> str:
-    """`/group/project.git` → `project`."""
+    """The folder's name for a path: `/group/project.git` → `project`."""
     last = posixpath.basename(path.rstrip("/")).removesuffix(".git")
     return _NOT_IN_NAME.sub("-", last).strip(".-")[:_NAME_CHARS] or default
 
 
 def _read_ref(ref: str) -> tuple[tuple[str, ...], str]:
-    """Full names of refs to look for, and a commit id. `origin/main` also stands for `main`."""
+    """Full names of the refs to look for, and the commit id, if any. `origin/main` also stands for `main`."""
     if not ref or ref == "HEAD":
         return (), ""
     if _COMMIT.fullmatch(ref):

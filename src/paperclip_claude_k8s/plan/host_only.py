@@ -1,4 +1,4 @@
-"""Environment variables whose values are valid on the host's machine only.
+"""Environment variables whose values are valid only on the machine of the host.
 
 Temporary folders, sockets and loopback addresses of the host do not exist in a Pod. Paths on the shared
 volume are translated, loopback addresses are rebased, and the rest is dropped. Variables by which a run
@@ -21,7 +21,7 @@ _TEMP_DIRS_OF_EVERY_POD = frozenset({"/tmp", "/var/tmp"})  # noqa: S108  # compa
 SERVER_SECRETS = frozenset(
     {"BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"}
 )
-"""The host's own secrets: with these an agent could sign any agent's token or read the database."""
+"""The host's own secrets, with which an agent could sign the token of any agent or read the database."""
 
 RUN_VARIABLE = re.compile(
     r"AGENT_HOME$|PAPERCLIP_(AGENT_ID|COMPANY_ID|RUN_ID|TASK_ID|LINKED_ISSUE_IDS)$"
@@ -31,7 +31,7 @@ RUN_VARIABLE = re.compile(
 
 
 def may_be_missing(entry: JsonObject) -> bool:
-    """Whether an entry of `env` may have no value. Then it does not hide the value of an `envFrom`."""
+    """Whether an entry of `env` perhaps has no value, so that it may not hide a value from an `envFrom`."""
     sources = get_object(entry, "valueFrom")
     return any(get_object(sources, kind).get("optional") for kind in sources)
 

@@ -1,4 +1,4 @@
-"""The names and labels of a run's objects, by which this and other host processes and people find them.
+"""The names and labels of a run's objects, by which host processes and people find them.
 
 The host's ids are free text, but Kubernetes names and label values are not. `label_value` keeps the legal
 characters of an id. Two ids may therefore share a label value, so the Job's name also contains a hash of the
@@ -24,7 +24,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.redact import looks_like_credential
 
 LABEL_CHARS = 63
-"""Kubernetes' limit for a label value. Also that of a Job's name, which its Pods' host names begin with."""
+"""Kubernetes' limit for a label value; and for a Job's name, with which the host names of its Pods begin."""
 _SLUG_CHARS = 16
 _HASH_CHARS = 10
 _MAX_ATTEMPTS = 2
@@ -50,8 +50,8 @@ def label_value(text: str | None, max_chars: int = LABEL_CHARS) -> str | None:
 def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The configured labels that a Job can carry, and the keys that were skipped.
 
-    A key is skipped if it is reserved or illegal, or if its value has no ASCII letter or digit, or has a
-    credential.
+    A key is skipped if it is reserved or illegal. It is also skipped if its value looks like a credential, or
+    has no ASCII letter or digit.
     """
     accepted: dict[str, str] = {}
     for key, value in configured.items():
@@ -62,12 +62,12 @@ def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[st
 
 
 def slug(text: str) -> str:
-    """The characters of an id that a name of Kubernetes may have, at most 16 of them."""
+    """The characters of an id that are legal in the name of a Kubernetes object, at most 16 of them."""
     return _ILLEGAL_IN_SLUG.sub("", text.lower())[:_SLUG_CHARS].strip("-")
 
 
 def job_name(agent_id: str, run_id: str, attempt: int = 1) -> str:
-    """`ac-{agent}-{run}-{hash}`. An attempt has one name, so creating it twice gives 409."""
+    """`ac-{agent}-{run}-{hash}`: always the same for one attempt, so creating its Job twice gives 409."""
     whole = f"{agent_id}:{run_id}" + (f":{attempt}" if attempt > 1 else "")
     digest = hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
     return "-".join(part for part in ("ac", slug(agent_id), slug(run_id), digest) if part)

@@ -2,8 +2,8 @@
 
 Plain values are expanded here, by Kubernetes' rules: `$(NAME)` is an earlier variable, `$$` is one dollar. An
 entry with `valueFrom`, for example a reference to a Secret, is passed on to the Job, because only the cluster
-can resolve it. So is a plain value with a `$(NAME)` of such an entry, unless the value looks secret, because
-the Job would show it. A value that looks secret goes into the run Secret, with that `$(NAME)` as it is.
+can resolve it. A plain value that refers to such an entry by `$(NAME)` is passed on in the same way. If it
+looks secret, the Job must not show it: it goes into the run Secret, where `$(NAME)` is not resolved.
 
 A webhook of a cloud provider gives the home pod an identity: a token of its service account as a volume, and
 variables that name it. The agent's Pod has another service account, so these variables are not inherited. If
@@ -32,7 +32,7 @@ _CLOUD_IDENTITIES = {
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """The home container's variables: values, and entries that only Kubernetes can resolve."""
+    """The inherited variables: values (`literals`), and entries that only Kubernetes can resolve."""
 
     literals: Mapping[str, str] = field(default_factory=dict, repr=False)
     value_from: tuple[JsonObject, ...] = ()
@@ -42,7 +42,7 @@ class Inherited:
     identity: tuple[str, ...] = ()
     """Those of the `dropped` names that describe the cloud identity of the home pod's service account."""
     fileless: tuple[str, ...] = ()
-    """Names of inherited variables that contain the path of a file that is not inherited."""
+    """Names of inherited variables with the path of a file on a volume that the agent does not get."""
 
 
 def inherited_environment(home: HomePod | None) -> Inherited:

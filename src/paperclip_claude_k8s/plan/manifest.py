@@ -49,7 +49,7 @@ def job_manifest(plan: RunPlan) -> dict[str, Any]:
     if plan.deadline is not None:
         spec["activeDeadlineSeconds"] = plan.deadline
     if config.queue_name:
-        spec["suspend"] = True
+        spec["suspend"] = True  # until Kueue admits the Job
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -102,7 +102,7 @@ def _owned_secret(name: str, job: JobRef, identity: Identity) -> JsonObject:
 
 
 def _skill_data(plan: RunPlan) -> dict[str, str]:
-    """Key → content of the skills in base64, because they may be no text."""
+    """Key → content of a skill's file in base64, because it may be no text."""
     files = plan.packed.skill_files
     return {key: b64encode(files[path].content).decode() for key, path in secret_keys(files).items()}
 
@@ -179,7 +179,7 @@ def _placement(plan: RunPlan) -> JsonObject:
 
 
 def _affinity(plan: RunPlan) -> JsonObject | None:
-    """The home pod's affinity, and a term that keeps Pods of one session volume on one node, if they must."""
+    """The home pod's affinity. If Pods of one session volume have to be on one node, a term is added."""
     inherited = (plan.home and plan.home.affinity) or {}
     if not plan.session_volume.one_node:
         return dict(inherited) or None
@@ -198,13 +198,13 @@ def _pod_security_context(user: int | None) -> JsonObject:
     context: JsonObject = {"runAsNonRoot": user != 0, "seccompProfile": {"type": "RuntimeDefault"}}
     if user is None:
         return context  # the cluster, or else the image, chooses user and group
-    group = user or 1000
+    group = user or 1000  # never group 0
     ids = {"runAsUser": user, "runAsGroup": group, "fsGroup": group, "fsGroupChangePolicy": "OnRootMismatch"}
     return {**context, **ids}
 
 
 def _workspace_containers(plan: RunPlan) -> list[JsonObject]:
-    """The containers that bring the agent's work out of the Pod."""
+    """The containers that push or return the agent's changes to the workspace."""
     common = _common_container_fields(plan)
     return [*push_container(plan, common), *return_container(plan, common)]
 
@@ -278,14 +278,14 @@ def _plain_variables(plan: RunPlan) -> dict[str, str]:
 
 
 def _session_variables(plan: RunPlan) -> dict[str, str]:
-    """Where the CLI keeps its files. The relay creates these folders with mode 0700."""
+    """Where the Claude CLI keeps its files. The relay creates these folders with mode 0700."""
     if not plan.session_volume.separate:
         return {}
     return {CONFIG_DIR_VARIABLE: CONFIG_DIR, CACHE_VARIABLE: CACHE_DIR, relay.SESSION: SESSION_DIR}
 
 
 def _relay_references(plan: RunPlan) -> dict[str, JsonObject]:
-    """Variables known only in the Pod: its uid, and the uid of the one Pod that may start the agent."""
+    """Variables that the cluster resolves: the Pod's uid, and that of the only Pod that may run the agent."""
     pod_uid: JsonObject = {"fieldRef": {"fieldPath": "metadata.uid"}}
     if not plan.secret_data:
         return {relay.POD: pod_uid}
@@ -304,7 +304,7 @@ def _relay_variables(plan: RunPlan) -> dict[str, str]:
         relay.NONCE: plan.nonce,
         relay.LIMIT: str(plan.config.log_limit_bytes),
         relay.MESSAGE: TERMINATION_LOG,
-        relay.ONLY_POD: "",
+        relay.ONLY_POD: "",  # replaced by a reference if there is a run Secret
         **agent_variables(plan),
         "HOME": POD_HOME,
     }

@@ -1,8 +1,8 @@
-"""The MCP servers of a run, merged into one file for the CLI.
+"""The MCP servers of a run, merged into one file for the Claude CLI.
 
-They come from the baseline file on the shared volume, the host, and the config; of servers with the same name
-the later one counts. A file with tokens is delivered in the run Secret only. With that file the CLI gets
-`--strict-mcp-config` and reads no other, so the baseline is merged in here.
+They come from the baseline file on the shared volume, then from the host, then from the config: a later
+server replaces an earlier one of the same name. A file with tokens is delivered in the run Secret only. With
+the file the CLI gets `--strict-mcp-config` and reads no other file, so the baseline is merged in here.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ MCP_BASELINE = ".mcp.json"
 """The file at the top of the shared volume with the servers that every agent gets."""
 
 _CREDENTIAL_PARTS = ("env", "headers")
-"""Parts of a server that hold credentials; their values change while the server stays the same."""
+"""Parts of a server that hold credentials: their values may differ between two runs with the same server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _secrets(servers: Mapping[str, JsonMap]) -> frozenset[str]:
 
 
 def host_servers(ctx: ExecutionContext, api_url: str) -> dict[str, JsonMap]:
-    """The host's connections in the CLI's form, with addresses that Pods can reach."""
+    """Name → MCP server of the host in the CLI's format, with addresses that Pods can reach."""
     return {
         name: {
             "type": "http",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from paperclip_claude_k8s.cluster.labels import SHARED_MOUNT
 
 POD_HOME = SHARED_MOUNT
-"""Where the shared volume is mounted in the agent's Pod; also its HOME."""
+"""Where the shared volume is mounted in the agent's Pod; also the agent's HOME."""
 
 RUN_DIR = "/var/run/paperclip/run"
 """Folder with the run's files: prompt.txt, mcp.json and others."""
@@ -15,17 +15,17 @@ SESSION_DIR = "/var/lib/paperclip/session"
 """Where the agent's folder of the session volume is mounted, unless sessions are on the shared volume."""
 
 CONFIG_DIR = f"{SESSION_DIR}/claude"
-"""CLAUDE_CONFIG_DIR on the session volume: transcripts, settings and credentials of the CLI."""
+"""CLAUDE_CONFIG_DIR on the session volume: transcripts, settings and credentials of the Claude CLI."""
 
 CACHE_DIR = f"{SESSION_DIR}/cache"
 """XDG_CACHE_HOME on the session volume."""
 
 WORKSPACE_DIR = "/workspace"
-"""Where a cloned workspace is, in a folder named after its repository. The agent owns that folder, but not
-this one, and git refuses to work in folders of other users."""
+"""The mount of a cloned workspace. The clone is in a subfolder with the name of the repository, because git
+refuses to work in folders of other users: the agent owns the subfolder, but not the mount."""
 
 COMPANY_FOLDERS = "companies"
-"""Folder of the shared volume with one folder per company, if the policy separates companies."""
+"""Folder on the shared volume with one folder for each company, if the policy separates companies."""
 
 SCRATCH_DIR = "/var/run/paperclip/scratch"
 """The relay's folder, where it buffers the agent's stdout and stderr."""
@@ -47,7 +47,7 @@ def to_pod_path(path: str, shared_dir: str) -> str | None:
 
 
 def is_in_any(path: str, folders: Iterable[str]) -> bool:
-    """Whether the path is one of these folders, or in one of them; both as they are written."""
+    """Whether the path is one of these folders, or in one of them. Nothing is resolved or normalized."""
     return any(f"{path}/".startswith(f"{folder}/") for folder in folders)
 
 

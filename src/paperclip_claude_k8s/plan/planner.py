@@ -1,4 +1,4 @@
-"""From the host's context, the config and the run's site to a `RunPlan`: every choice is made here, once.
+"""Makes a `RunPlan` from the host's context, the config and the run's site: each choice is made once, here.
 
 `Planner.plan` is pure: it looks nothing up and creates nothing. It first resolves the parts that may hold
 secrets (environment, MCP servers, `podTemplate`), because their values must not appear in the other parts;
@@ -58,15 +58,15 @@ class Planner:
 
         Args:
             fresh: the second attempt, after the session to resume was lost: start a fresh session.
-            session: resume this session, not the one that the host names. It is the session of a finished run
-                of this agent whose result was never collected.
+            session: resume this session, not the one that the host names. It is that of an earlier run of the
+                agent, which has ended without its result being collected.
             secretless: leave out everything that only a Secret may carry.
         """
         ctx, config, site = self.ctx, self.config, self.site
         if secretless or config.prompt_delivery == "init":
             why = "an init container delivers the prompt, and there is no shared volume"
             site = replace(site, packed=without_skills(site.packed, why))
-        workspace = site.workspace or _undecided(ctx, config, site)
+        workspace = site.workspace or _workspace_to_examine(ctx, config, site)
         workdir, attempt = workspace.workdir, 2 if fresh else 1
         wake = read_wake_payload(ctx.context.get("paperclipWake"))
         parts, known_secrets = self._secret_parts(wake, workdir, attempt, secretless=secretless)
@@ -118,13 +118,14 @@ class Planner:
                 **({"sessionVolume": volume.identity} if volume.identity else {}),
             },
             notes=(
-                *_notes(config, resumption, parts),
+                *_notes_on_choices(config, resumption, parts),
                 *site.packed.notes,
                 *session_volume_notes(config, volume, site.session_claim),
                 *tee_run_log_notes(config, claim_name, site.volume_here),
             ),
         )
         if plan.packed.skill_files and plan.object_bytes > OBJECT_BYTES:
+            # The skills do not fit into the run Secret: plan again with the skills in Secrets of their own.
             planner = replace(self, site=replace(site, packed=with_archive(site.packed)))
             return planner.plan(fresh=fresh, session=session, secretless=secretless)
         return replace(plan, notes=(*plan.notes, *_notes_on_inheritance(plan), *_notes_on_the_pod(plan)))
@@ -194,7 +195,8 @@ def _text_of(ctx: ExecutionContext, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _notes(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts) -> Iterator[str]:
+def _notes_on_choices(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts) -> Iterator[str]:
+    """Where session, model, variables and MCP servers differ from the config or need attention."""
     environment, mcp = parts.environment, parts.mcp
     if config.model and not _model_to_pass(config, environment):
         yield f"Model {config.model} is not passed on: Bedrock accepts only its own model ids and ARNs"
@@ -218,19 +220,19 @@ def _notes(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts
         )
 
 
-def _undecided(ctx: ExecutionContext, config: AdapterConfig, site: RunSite) -> Workspace:
-    """The workspace of a plan that is only made to examine it: by its path, without a repository."""
+def _workspace_to_examine(ctx: ExecutionContext, config: AdapterConfig, site: RunSite) -> Workspace:
+    """The workspace of a plan that is only examined: chosen by the folder's path, without a repository."""
     has_volume = site.home is not None and bool(site.home.claim_name)
     return choose_workspace("auto", gather_facts(ctx, config, has_volume=has_volume))
 
 
 def _model_to_pass(config: AdapterConfig, environment: Environment) -> str | None:
-    """The model for the command line; None lets the CLI choose.
+    """The model for the command line; None lets the Claude CLI choose.
 
-    On Bedrock a name that is no Bedrock id is not passed on.
+    If the agent uses Bedrock, a name that is no Bedrock id is not passed on.
     """
-    foreign = config.model and environment.on_bedrock and not is_bedrock_id(config.model)
-    return None if foreign else config.model
+    is_unusable = config.model and environment.on_bedrock and not is_bedrock_id(config.model)
+    return None if is_unusable else config.model
 
 
 def _options(config: AdapterConfig, packed: Packed, parts: SecretParts, resume: str | None) -> CommandOptions:
@@ -252,7 +254,7 @@ def _options(config: AdapterConfig, packed: Packed, parts: SecretParts, resume: 
 
 
 def _runs_as_root(config: AdapterConfig, overlay: Overlay) -> bool:
-    """Whether the agent is root: by its container or the Pod in `podTemplate`, or else by the config."""
+    """Whether the agent is root: by its container in `podTemplate`, else the Pod there, else the config."""
     spec = get_object(overlay.template, "spec")
     agents = [c for c in get_objects(spec, "containers") if c.get("name") == AGENT_CONTAINER]
     for part in (*agents, spec):
@@ -263,7 +265,7 @@ def _runs_as_root(config: AdapterConfig, overlay: Overlay) -> bool:
 
 
 def _session_params(ctx: ExecutionContext, workdir: str, packed: Packed, mcp: McpPlan) -> dict[str, str]:
-    """What is stored with the session id; the next run resumes only if these have not changed."""
+    """What is stored with the session id: the next run resumes the session only if this has not changed."""
     params = {
         "cwd": workdir,
         "promptBundleKey": packed.key,

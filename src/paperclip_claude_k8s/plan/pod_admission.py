@@ -1,7 +1,8 @@
 """Which parts of a planned Job the administrator's policy does not allow.
 
-The settings were admitted before; here the merged Pod is examined, because `podTemplate` can also remove what
-the adapter sets. What the Pod would have without `podTemplate` is the adapter's choice, and allowed.
+`host/config_admission.py` has examined the settings before. Here the merged Pod is examined, because with
+`podTemplate` one can also remove what the adapter sets. `own` is the Pod without `podTemplate`: whatever it
+has is the adapter's choice, and allowed. `pod` is the merged Pod.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -48,27 +49,27 @@ _RUNTIME_CAPABILITIES = (
     "SETUID",
     "SYS_CHROOT",
 )
-"""The capabilities that containers get from usual container runtimes unless they drop them."""
+"""The capabilities that most container runtimes give to a container that does not drop them."""
 
 
 def plan_refusals(plan: RunPlan, policy: Policy) -> tuple[Refusal, ...]:
     """What the policy does not allow in the plan's namespace and Pod."""
     own = pod_template(plan)
     pod = apply_overlay(own, plan.overlay)
-    chosen = _without_own_containers(own, pod)
+    chosen = _without_workspace_containers(own, pod)
     return tuple(
         refusal
         for refusals in (
-            _namespace(plan, policy),
-            _added_fields(plan, policy),
-            _token(own, pod, policy),
-            _root(own, pod, policy),
-            _seccomp(own, pod, policy),
-            _capabilities(own, pod, policy),
-            _grace(own, pod, policy),
-            _other_companies(plan, own, pod, policy),
-            _resources(chosen, policy, "cpu", "maxCpu", parse_cpu),
-            _resources(chosen, policy, "memory", "maxMemory", parse_bytes),
+            _namespace_refusals(plan, policy),
+            _added_field_refusals(plan, policy),
+            _token_refusals(own, pod, policy),
+            _root_refusals(own, pod, policy),
+            _seccomp_refusals(own, pod, policy),
+            _capability_refusals(own, pod, policy),
+            _grace_refusals(own, pod, policy),
+            _company_refusals(plan, own, pod, policy),
+            _resource_refusals(chosen, policy, "cpu", "maxCpu", parse_cpu),
+            _resource_refusals(chosen, policy, "memory", "maxMemory", parse_bytes),
         )
         for refusal in refusals
     )
@@ -80,8 +81,8 @@ def added_fields(plan: RunPlan) -> tuple[SensitiveField, ...]:
         return ()
     own = pod_template(plan)
     pod = apply_overlay(own, plan.overlay)
-    before = set(sensitive_fields(own))
-    added = [field for field in sensitive_fields(pod) if field not in before]
+    already_there = set(sensitive_fields(own))
+    added = [field for field in sensitive_fields(pod) if field not in already_there]
     added += _wider_mounts(own, pod)
     return tuple(
         field for field in added if (field.policy_field, field.name) != ("secrets", plan.secret_name)
@@ -89,7 +90,7 @@ def added_fields(plan: RunPlan) -> tuple[SensitiveField, ...]:
 
 
 def reach_notes(plan: RunPlan) -> Iterator[str]:
-    """What this agent can reach but an ordinary one cannot. `pod_security` reports weaknesses of the Pod."""
+    """What this agent can reach although agents normally cannot; `pod_security.py` finds other weaknesses."""
     found: dict[str, list[str]] = {}
     for field in added_fields(plan):
         found.setdefault(field.policy_field, []).append(field.name)
@@ -103,20 +104,20 @@ def reach_notes(plan: RunPlan) -> Iterator[str]:
             yield text.format(", ".join(sorted(set(found[policy_field]))))
 
 
-def _namespace(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:
+def _namespace_refusals(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:
     if plan.config.namespace is None and not policy.allows("namespaces", plan.namespace):
         why = why_refused("namespaces", plan.namespace, policy)
         yield Refusal("namespace", f"without this setting, {why}", "namespaces")
 
 
-def _added_fields(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:
+def _added_field_refusals(plan: RunPlan, policy: Policy) -> Iterator[Refusal]:
     for field in added_fields(plan):
         refusal = field_refusal(field, policy, f"{TEMPLATE}.{field.path}")
         if refusal is not None:
             yield refusal
 
 
-def _token(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+def _token_refusals(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
     key = "automountServiceAccountToken"
     removed = own["spec"].get(key) is False and pod["spec"].get(key) is not False
     if removed and not policy.service_account_tokens:
@@ -128,8 +129,8 @@ def _token(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
         )
 
 
-def _seccomp(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
-    """Containers whose seccomp profile is removed: without one, most container runtimes use none."""
+def _seccomp_refusals(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+    """Containers that lose their seccomp profile: most container runtimes then apply none at all."""
     if policy.privileged:
         return
     known = set(_without_seccomp(own))
@@ -145,7 +146,7 @@ def _without_seccomp(template: JsonMap) -> Iterator[str]:
             yield subject
 
 
-def _capabilities(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+def _capability_refusals(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
     """Containers of the adapter that keep the container runtime's capabilities because of `podTemplate`."""
     refused = next((name for name in _RUNTIME_CAPABILITIES if not policy.allows("capabilities", name)), None)
     if refused is None:
@@ -163,8 +164,8 @@ def _drop_all(template: JsonMap) -> Iterator[tuple[str, bool]]:
         yield subject, "ALL" in get_list(get_object(context, "capabilities"), "drop")
 
 
-def _grace(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
-    """A grace period above the highest `timeoutSec`: an agent that ignores SIGTERM works until it is over."""
+def _grace_refusals(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+    """A grace period above `maxTimeoutSec`: an agent that ignores SIGTERM works until the period is over."""
     key, most = "terminationGracePeriodSeconds", policy.max_timeout_sec
     grace = pod["spec"].get(key)
     if (
@@ -178,9 +179,9 @@ def _grace(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
 
 
 def _wider_mounts(own: JsonMap, pod: JsonMap) -> Iterator[SensitiveField]:
-    """Mounts of the Pod's own volumes that show or let change more of them than its own mounts do.
+    """Mounts in `pod` that show more of a volume of `own`, or let more of it be changed, than its mounts do.
 
-    The host's own Pod may mount a part of a Secret or of a claim, and Jobs inherit that part only.
+    The home pod may mount only a part of a Secret or of a claim, and Jobs inherit only that part.
     """
     given: dict[str, list[tuple[str | None, bool]]] = {}
     for _, mount in _mounts(own):
@@ -203,7 +204,7 @@ def _wider_mounts(own: JsonMap, pod: JsonMap) -> Iterator[SensitiveField]:
 
 
 def _extent(mount: JsonMap) -> tuple[str | None, bool]:
-    """The part of its volume that a mount shows, None if that is computed, and whether it is read-only."""
+    """The `subPath` of a mount (None if Kubernetes computes it), and whether the mount is read-only."""
     sub_path = None if "subPathExpr" in mount else str(mount.get("subPath") or "")
     return sub_path, mount.get("readOnly") is True
 
@@ -224,18 +225,18 @@ def _mounts(template: JsonMap) -> Iterator[tuple[str, JsonMap]]:
                 yield str(container.get("name")), mount
 
 
-def _other_companies(plan: RunPlan, own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
-    """Mounts by `podTemplate` of more of the shared volume than the company's folder, or of others' sessions.
+def _company_refusals(plan: RunPlan, own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+    """Mounts that `podTemplate` adds, if they show other folders than the company's, or others' sessions.
 
-    If the host's own Pod does not tell which claim the companies share, it can be any that `claims` allows.
+    If the home pod does not show which claim the companies share, it can be any claim that `claims` allows.
     """
     if not policy.company_volumes:
         return
     claim = plan.home.claim_name if plan.home is not None and plan.config.claim_name is None else ""
     if not claim and "*" not in policy.claims:
         return
-    ours = {mounted for _, mounted in _mounts_of_claim(own, "")}
-    for container, mounted in _mounts_of_claim(pod, ""):
+    ours = {mounted for _, mounted in _mounts_of_claims(own)}
+    for container, mounted in _mounts_of_claims(pod):
         mounted_claim, _ = mounted
         if mounted not in ours and claim in {"", mounted_claim}:
             why = f"{container} mounts more than its company's folder: companyVolumes is true"
@@ -250,16 +251,16 @@ def _holds_sessions(claim: str, plan: RunPlan) -> bool:
     return claim.startswith(CLAIM_PREFIX) or claim == plan.session_volume.claim_name
 
 
-def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """Container, claim and `subPath` of each mount of this claim or of a copy of it; "": of every claim.
+def _mounts_of_claims(template: JsonMap) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """Container, claim and `subPath` of each mount of a claim, or of a new claim with a copy of the claim.
 
-    `subPath` is None if it is computed when the Pod starts.
+    `subPath` is None if Kubernetes computes it.
     """
     shared = [
         (volume.get("name"), field.name)
         for volume in get_objects(template["spec"], "volumes")
         for field in sensitive_fields({"volumes": [volume]})
-        if field.policy_field == "claims" and claim in {"", field.name}
+        if field.policy_field == "claims"
     ]
     for container, mount in _mounts(template):
         for volume, name in shared:
@@ -267,8 +268,8 @@ def _mounts_of_claim(template: JsonMap, claim: str) -> Iterator[tuple[str, tuple
                 yield container, (name, _extent(mount)[0])
 
 
-def _root(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
-    """Containers that may run as root or become root because of `podTemplate`."""
+def _root_refusals(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refusal]:
+    """Containers that, because of `podTemplate`, may run as root or become root."""
     if policy.root_user:
         return
     known = set(_possible_roots(own))
@@ -288,10 +289,10 @@ def _possible_roots(template: JsonMap) -> Iterator[str]:
             yield subject
 
 
-def _without_own_containers(own: JsonMap, pod: JsonMap) -> JsonMap:
-    """The Pod without the containers that push or return a workspace, if their limits are the adapter's.
+def _without_workspace_containers(own: JsonMap, pod: JsonMap) -> JsonMap:
+    """The Pod without the containers that push or return a workspace, if they have the adapter's limits.
 
-    Where `maxMemory` is the limit of the agent, no run with such a workspace would be allowed otherwise.
+    If they counted, and `maxMemory` was just the limit of the agent, no such workspace would be allowed.
     """
     fixed = [
         container["resources"]
@@ -306,10 +307,10 @@ def _without_own_containers(own: JsonMap, pod: JsonMap) -> JsonMap:
     return {**pod, "spec": {**pod["spec"], "containers": counted}}
 
 
-def _resources(
+def _resource_refusals(
     pod: JsonMap, policy: Policy, resource: str, policy_field: str, parse: Callable[[object], Decimal | int]
 ) -> Iterator[Refusal]:
-    """Missing limits, and limits above the policy's.
+    """Containers without a limit for the resource, and limits above the policy's.
 
     Limits of containers that run at the same time are added up; an init container runs alone.
     """

@@ -23,7 +23,7 @@ class Pod:
     security_context: JsonMap
     """The security context of the Pod itself."""
     containers: Sequence[tuple[str, JsonMap, JsonMap]]
-    """For each container: what to call it in a sentence, the container, its security context."""
+    """For each container: its name as the subject of a sentence, the container, its security context."""
 
     @classmethod
     def of(cls, template: JsonMap) -> "Pod":
@@ -33,7 +33,7 @@ class Pod:
 
     @property
     def security_contexts(self) -> Iterator[tuple[str, JsonMap]]:
-        """Subject of the sentence and security context, for the Pod and for each container."""
+        """Subject of a sentence and security context, for the Pod itself and for each container."""
         yield "the Pod", self.security_context
         for subject, _, context in self.containers:
             yield subject, context

@@ -40,11 +40,11 @@ _FIXED_VOLUMES = frozenset({"run", "run-secret"})
 
 
 IntoSecret: TypeAlias = Callable[[str, str], JsonMap]
-"""Puts the value of a variable into the run Secret, and returns the reference to it."""
+"""Called with a variable's name and value: puts the value into the run Secret, and returns the reference."""
 _REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*+\$\(")
 """The beginning of `$(NAME)`, which Kubernetes resolves, but not of `$$(NAME)`, which stands for itself."""
 _ARGUMENT = "PAPERCLIP_ARGUMENT_"
-"""Prefix of the names of variables that stand for secret arguments of a container of the overlay."""
+"""Prefix of the names of the variables that replace secret arguments in the overlay's containers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Overlay:
     template: JsonMap = field(default_factory=dict, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     left_out: tuple[str, ...] = ()
-    """Labels and annotations with a credential: they cannot refer to a Secret."""
+    """Labels and annotations with a credential, which were dropped, as they cannot refer to a Secret."""
 
 
 def read_overlay(template: JsonMap | None, secret_name: str) -> Overlay:
@@ -88,10 +88,11 @@ def _without_credentials(metadata: JsonMap) -> tuple[JsonMap, tuple[str, ...]]:
 
 
 def _with_references(container: JsonMap, secret_name: str, secrets: dict[str, str]) -> JsonMap:
+    """The container with secret values replaced by references; the values are added to `secrets`."""
     into_secret = partial(_into_secret, f"pod.{container.get('name', '')}.", secret_name, secrets)
-    env = [_reference(entry, into_secret) for entry in container.get("env") or ()]
+    env = [_with_reference(entry, into_secret) for entry in container.get("env") or ()]
     arguments: JsonMap = {}
-    if container.get("name") != AGENT_CONTAINER:  # whose arguments stay as the adapter sets them
+    if container.get("name") != AGENT_CONTAINER:  # the agent's stay as the adapter sets them
         for part in ("command", "args"):
             if isinstance(given := container.get(part), list):
                 arguments[part], hidden = _hidden_arguments(part, given, into_secret)
@@ -113,7 +114,8 @@ def _hidden_arguments(
     return shown, hidden
 
 
-def _reference(entry: JsonMap, into_secret: IntoSecret) -> JsonMap:
+def _with_reference(entry: JsonMap, into_secret: IntoSecret) -> JsonMap:
+    """The entry of `env` with a secret value replaced by a reference."""
     name, value = str(entry.get("name", "")), entry.get("value")
     if not isinstance(value, str) or not value or _REFERENCE.search(value):
         return dict(entry)
@@ -187,7 +189,7 @@ def _init_container(ours: JsonMap | None, theirs: JsonMap) -> JsonMap:
 
 
 def _without_restart_of_others(container: JsonMap) -> JsonMap:
-    """A container of the overlay without the rules by which its end restarts other containers."""
+    """A container of the overlay without rules that restart other containers when it ends."""
     rules = container.get("restartPolicyRules")
     if not isinstance(rules, list):
         return container
@@ -232,7 +234,7 @@ def _is_fixed_variable(name: str) -> bool:
 
 
 def _with_hidden(ours: list[JsonMap], merged: list[JsonMap]) -> list[JsonMap]:
-    """The variables, with those of `ours` that hide a secret of the host which nothing else hides.
+    """The merged variables, and those of `ours` that hide a secret of the host which no merged one hides.
 
     The hiding variables come first: where `$(NAME)` stands before the variable NAME, Kubernetes resolves it
     to the value of an `envFrom`.
@@ -245,7 +247,7 @@ def _with_hidden(ours: list[JsonMap], merged: list[JsonMap]) -> list[JsonMap]:
 
 
 def _hides(entry: JsonMap) -> bool:
-    """Whether the entry surely hides a value of the same name from an `envFrom`, and does not contain it."""
+    """Whether the entry surely overrides a variable of the same name from an `envFrom` without quoting it."""
     return not may_be_missing(entry) and not _REFERENCE.search(str(entry.get("value") or ""))
 
 

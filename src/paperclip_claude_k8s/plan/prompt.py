@@ -4,8 +4,8 @@
 2. wake: why the agent was woken (`plan/wake`);
 3. handoff: the summary of a session that was closed;
 4. task: the issue's text; its compact form, if a resumed session knows the task already;
-5. template: the standing instructions; left out if there is a wake section and the session is resumed, or the
-   run recovers an earlier one.
+5. template: the standing instructions; left out if there is a wake section, and either the session is resumed
+   or the run recovers an earlier run.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from paperclip_claude_k8s.plan.templates import encodable, join_sections, render
 from paperclip_claude_k8s.plan.wake import WakePayload, WakeView, render_wake_prompt
 
 HOST_TEXTS = "paperclipHostTexts"
-"""Context key of texts that the host provides; each replaces the adapter's.
+"""Context key of texts that the host provides; each replaces the adapter's own text.
 
 `wakePrompt` and `taskMarkdown` are finished texts, or `{"fresh": text, "resumed": text}` if they depend on
 the session, which the adapter chooses. `promptTemplate` and `conversationTemplate` replace the default
@@ -26,7 +26,7 @@ templates; `promptTemplate` of the config has precedence over both.
 """
 
 HIDDEN_KEYS = frozenset({"paperclipRuntimeTools", HOST_TEXTS})
-"""Keys of the context that templates and `onMeta` do not show: the one with a token, and an internal one."""
+"""Keys of the context that templates and `onMeta` do not show: the first has a token, the second no facts."""
 
 _API = (
     "The Paperclip API is at $PAPERCLIP_API_URL; send `Authorization: Bearer $PAPERCLIP_API_KEY`, and with "
@@ -56,7 +56,7 @@ CONVERSATION_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The text, never empty, and in `metrics` the length of each section in characters."""
+    """The text, never empty, and `metrics`: the length of the text and of each section in characters."""
 
     text: str = field(repr=False)
     metrics: Mapping[str, int]
@@ -78,7 +78,7 @@ def assemble_prompt(
             resumed=resumed,
             conversation=_is_conversation(context),
             suppress_issue_description=bool(task.strip()),
-            # a configured template may not say how a run has to end
+            # a configured template perhaps does not say how a run has to end
             include_execution_contract=config.prompt_template is not None,
         )
         wake_text = render_wake_prompt(view)

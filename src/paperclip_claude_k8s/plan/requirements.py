@@ -17,8 +17,8 @@ Version: TypeAlias = tuple[int, int]
 SIDECARS_SINCE: Version = (1, 29)
 """Native sidecars (init containers with `restartPolicy: Always`) are on by default from this version."""
 REPLACEMENT_POLICY_SINCE: Version = (1, 29)
-"""`podReplacementPolicy` is on by default from this version; older servers drop the field, and
-replace a Pod while it is still terminating."""
+"""`podReplacementPolicy` is on by default from this version. Older servers drop the field, and replace a Pod
+while it is still terminating."""
 SUSPEND_SINCE: Version = (1, 24)
 """Suspended Jobs are stable from this version."""
 

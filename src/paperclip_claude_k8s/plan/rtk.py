@@ -1,4 +1,4 @@
-"""`enableRtk`: a hook of the CLI that limits the bytes of a tool's output.
+"""`enableRtk`: a hook of the Claude CLI that limits the bytes of a tool's output.
 
 The hook is defined in a separate settings file, which is passed with `--settings`: the CLI merges it with the
 settings in the shared HOME, which the adapter never edits.
@@ -32,4 +32,5 @@ def rtk_files(config: AdapterConfig) -> dict[str, str]:
 
 
 def rtk_arguments(config: AdapterConfig) -> tuple[str, ...]:
+    """Arguments of the Claude CLI that switch the hook on; empty if it is off."""
     return ("--settings", f"{RUN_DIR}/{SETTINGS}") if config.enable_rtk else ()

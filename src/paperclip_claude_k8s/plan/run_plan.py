@@ -43,7 +43,7 @@ SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 """Prefix of the keys of the run Secret that hold values of variables, not files."""
 
 
-@dataclass(frozen=True)  # no slots: cached properties, because prompts can be large
+@dataclass(frozen=True)  # without slots, for cached properties: prompts can be large
 class RunPlan:
     """What the Job and the run Secret of one attempt are built from. Its repr shows no secret values."""
 
@@ -68,7 +68,7 @@ class RunPlan:
     """Why the session that the host named is not resumed; "" if it is, or if the host named none."""
     retry_of: str | None = None
     retry_reason: str | None = None
-    """`retry_of` is the run that this one retries, and `retry_reason` says why, in the host's words."""
+    """`retry_of` is the id of the run that this run retries, `retry_reason` the host's text that says why."""
     mcp: McpPlan = field(default_factory=McpPlan)
     overlay: Overlay = field(default_factory=Overlay)
     run_log: RunLogPlan | None = None
@@ -76,10 +76,10 @@ class RunPlan:
     volume_here: str | None = None
     """Mount point of the shared volume in this process's file system; None if it is not mounted here."""
     company_folder: str = ""
-    """Folder of the shared volume that is mounted in its place; "" if the whole volume is."""
+    """The only folder of the shared volume that the Pod mounts; "" if it mounts the whole volume."""
     home: HomePod | None = field(default=None, repr=False)
     session_volume: SessionVolume = SHARED_VOLUME
-    """Where the CLI keeps its sessions between Pods."""
+    """Where the Claude CLI keeps its sessions between Pods."""
     packed: Packed = field(default_factory=Packed, repr=False)  # instructions and skills
     attempt: int = 1
     secretless: bool = False
@@ -114,7 +114,7 @@ class RunPlan:
 
     @cached_property
     def values_hidden_in_arguments(self) -> frozenset[str]:
-        """All secret values, and values of config `env`, which may be secrets, except paths."""
+        """All secret values, and those values of config `env` that are not paths, as they may be secrets."""
         ordinary = (self.environment.secrets.get(name, "") for name in self.environment.ordinary)
         return self.secret_values | {value for value in ordinary if not value.startswith("/")}
 
@@ -142,7 +142,7 @@ class RunPlan:
 
     @property
     def by_init(self) -> bool:
-        """Whether an init container writes the files: if so configured, or without a Secret."""
+        """Whether an init container writes the files, because that is configured or there is no Secret."""
         return self.secretless or self.config.prompt_delivery == "init"
 
     @cached_property
@@ -166,13 +166,13 @@ class RunPlan:
             return True
         if name.removeprefix(FILE_PREFIX) in self.environment.ordinary:
             return size(text) <= OBJECT_BYTES  # a longer one has to be staged
-        # An init container's files are part of the Job, except a file that is too large and has to be staged.
+        # Files that an init container writes are part of the Job; files that are too large for it are staged.
         small = size(text) <= OBJECT_BYTES
         return self.by_init and small and would_be_masked(text, self.secret_values)
 
     @cached_property
     def secret_arguments(self) -> Mapping[str, str]:
-        """Name of a variable → argument of the agent that it stands for, which the Job must not show."""
+        """Name of a variable → argument of the agent that the Job must not show and the variable replaces."""
         return secret_arguments(self.argv, self.values_hidden_in_arguments) if not self.secretless else {}
 
     @property

@@ -25,8 +25,8 @@ class RunSite:
     mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
     """MCP servers by name, from the baseline file on the shared volume."""
     session_claim: ClaimFacts = UNKNOWN_CLAIM
-    """What is known of the claim that `sessionVolume` means."""
+    """What is known of the claim that `sessionVolume` names, or creates if it is auto."""
     workspace: Workspace | None = None
     """How the project's files come into the Pod; None: not decided, because the plan is only examined."""
     company_folder: str = ""
-    """Folder of the shared volume that is mounted in its place; "" if the whole volume is."""
+    """The only folder of the shared volume that the Pod mounts; "" if it mounts the whole volume."""

@@ -47,7 +47,7 @@ def run_variables(ctx: ExecutionContext, wake: WakePayload, pod: PodView) -> dic
 
 
 def bearer_tokens(ctx: ExecutionContext) -> frozenset[str]:
-    """Every token that the host passed; no plain variable may contain a token."""
+    """Every token that the host passed for this run; no plain variable may contain one of them."""
     servers = as_objects(as_object(ctx.runtime_mcp).get("servers"))
     tokens = [ctx.auth_token, _tools_of(ctx).get("bearerToken"), *(server.get("token") for server in servers)]
     return frozenset(token for token in tokens if isinstance(token, str) and token)
@@ -74,7 +74,7 @@ def _task(context: JsonMap) -> Mapping[str, str | None]:
 
 
 def _work_mode(context: JsonMap) -> str | None:
-    """`standard`, `planning`, `ask` …: that of the context's issue, else of the wake payload's issue."""
+    """The issue's work mode, such as `planning`: from the context's issue, else from the wake payload's."""
     issues = (context.get("paperclipIssue"), as_object(context.get("paperclipWake")).get("issue"))
     return next((mode for issue in issues if (mode := as_trimmed(as_object(issue).get("workMode")))), None)
 
@@ -100,7 +100,7 @@ def _workspace(context: JsonMap, pod: PodView) -> Mapping[str, str | None]:
 
 
 def _reachable_hint(hint: JsonMap, pod: PodView) -> JsonMap:
-    """A workspace with its path in the Pod, or without a path if it does not exist there."""
+    """A workspace of the host, with its path in the Pod, or without any path if the Pod does not have it."""
     others = {key: value for key, value in hint.items() if key != "cwd"}
     cwd = _pod_path(hint.get("cwd"), pod)
     return {**others, "cwd": cwd} if cwd else others
@@ -116,7 +116,7 @@ def _services(context: JsonMap) -> Mapping[str, str | None]:
 
 
 def _tools_without_server(ctx: ExecutionContext) -> JsonMap:
-    """The host's tools, unless one of its MCP servers offers them: no variable needs their token then."""
+    """The host's tools; empty if an MCP server of the host has their token, so that no variable needs it."""
     tools = _tools_of(ctx)
     servers = as_objects(as_object(ctx.runtime_mcp).get("servers"))
     tokens = {server.get("token") for server in servers if as_trimmed(server.get("url"))}

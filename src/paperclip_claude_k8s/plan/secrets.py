@@ -26,12 +26,12 @@ _ARGUMENT = "PAPERCLIP_ARGUMENT_"
 
 
 def secret_arguments(argv: Sequence[str], secrets: Collection[str]) -> Mapping[str, str]:
-    """Variable → argument, for each argument that shows a secret or follows an option that takes one."""
+    """Variable → argument, for each argument that contains a secret, or follows an option for a secret."""
     masked, quoting = redact_command(argv), contain_secrets(argv, secrets)
     return {
         f"{_ARGUMENT}{number}": argument
-        for number, (argument, shown, quotes) in enumerate(zip(argv, masked, quoting, strict=True))
-        if argument != shown or quotes or would_be_masked(argument, ())
+        for number, (argument, redacted, quotes) in enumerate(zip(argv, masked, quoting, strict=True))
+        if argument != redacted or quotes or would_be_masked(argument, ())
     }
 
 
@@ -48,7 +48,7 @@ def command_with_references(argv: Sequence[str], hidden: Mapping[str, str]) -> l
 class SecretParts:
     """The parts of a plan that may hold secrets.
 
-    `lost` names what was dropped from them, `shown` the variables of the config that the Job shows.
+    `lost`: names of the parts that were dropped. `shown`: names of the config's variables that the Job shows.
     """
 
     environment: Environment
@@ -95,8 +95,9 @@ def public_files(files: Mapping[str, str], secrets: frozenset[str]) -> Mapping[s
 def _public_environment(environment: Environment, secrets: frozenset[str]) -> tuple[Environment, set[str]]:
     """The environment without secrets, and the names of the variables whose files were dropped.
 
-    Secret variables that are set to "" stay as plain ones: they hide a value from the home pod's `envFrom`.
-    Variables of the config that nothing marks as secret become plain ones, because no run works without them.
+    Secret variables that are set to "" become plain ones, to go on overriding values of the home pod's
+    `envFrom`. Variables of the config that nothing marks as secret become plain ones too, because a run
+    without them could not work.
     """
     files = {
         name: text

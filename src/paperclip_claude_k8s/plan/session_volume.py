@@ -1,4 +1,4 @@
-"""The session volume of a run: where the CLI keeps transcripts, credentials and caches between Pods.
+"""The session volume of a run: where the Claude CLI keeps transcripts, credentials and caches between Pods.
 
 Sessions are either in HOME on the shared volume, or on a claim of their own, or in the Pod only. On a claim,
 each agent has one folder, `agents/<company>/<agent>`, with these folders in it:
@@ -6,7 +6,7 @@ each agent has one folder, `agents/<company>/<agent>`, with these folders in it:
     session    mounted at `SESSION_DIR` in the agent's container, which mounts nothing else of the claim
     git        objects of earlier clones, mounted only in the container that clones (`git_containers`)
 
-Folder and claim are named after the whole ids, so that two agents never share one.
+The names of folder and claim contain a hash of the whole ids, so that two agents never share one.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ VolumeKind: TypeAlias = Literal["shared", "claim", "auto", "none"]
 HOME_VOLUME = "home"
 """Name of the Pod's volume that is mounted at HOME."""
 SESSION_VOLUME = "session"
-"""Name of the session volume in the Pod, if it is not that of HOME."""
+"""Name of the Pod's volume for sessions, if they are not in HOME."""
 CONFIG_DIR_VARIABLE = "CLAUDE_CONFIG_DIR"
 """Where the CLI keeps its files; without it, that is the folder `.claude` in HOME."""
 CACHE_VARIABLE = "XDG_CACHE_HOME"
@@ -43,7 +43,7 @@ CLAIM_PREFIX = "ac-sessions-"
 _HASH_CHARS = 10
 _AGENT_FOLDERS = "agents"
 _SESSION_FOLDER = "session"
-_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+_ONE_NODE_MODES = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class SessionVolume:
 
     kind: VolumeKind
     claim_name: str = ""
-    """The claim of `claim` and `auto`; "" for the others."""
+    """The claim, if `kind` is claim or auto; else ""."""
     agent_folder: str = ""
     """The agent's folder on that claim, relative to the claim."""
     why_lost: str = ""
@@ -60,7 +60,7 @@ class SessionVolume:
     why_empty: str = ""
     """Why the volume has no session to resume although it keeps sessions; "" if it may have one."""
     one_node: bool = False
-    """Pods that use the claim at the same time have to be on the same node."""
+    """Whether Pods that use the claim at the same time have to be on the same node."""
 
     @property
     def session_folder(self) -> str:
@@ -69,7 +69,7 @@ class SessionVolume:
 
     @property
     def may_have_sessions(self) -> bool:
-        """Whether it may have a session of an earlier Pod."""
+        """Whether the volume may have a session of an earlier Pod."""
         return not self.why_lost and not self.why_empty
 
     @property
@@ -79,7 +79,7 @@ class SessionVolume:
 
     @property
     def identity(self) -> str:
-        """Stored with a session: it is resumed only on the same volume. "" for the shared volume."""
+        """Stored with a session, which is resumed only if this is unchanged; "" for the shared volume."""
         return self.claim_name or (NONE if self.kind == NONE else "")
 
 
@@ -90,9 +90,9 @@ class ClaimFacts:
     claim: ClaimSnapshot | None = None
     """The claim; None if it does not exist or could not be read."""
     readable: bool = False
-    """Whether the claim could be read, so that None means that it does not exist."""
+    """Whether reading the claim succeeded: if so, a `claim` of None means that it does not exist."""
     forbidden: str = ""
-    """Which right is missing for `auto`, as the API server says it; "" if none is known to be missing."""
+    """Which right is missing for `auto`, in the API server's words; "" if none is known to be missing."""
 
 
 UNKNOWN_CLAIM = ClaimFacts()
@@ -102,7 +102,7 @@ SHARED_VOLUME = SessionVolume(SHARED)
 def choose_session_volume(
     config: AdapterConfig, identity: Identity, home: HomePod | None, facts: ClaimFacts = UNKNOWN_CLAIM
 ) -> SessionVolume:
-    """Where the sessions of this agent are, by the config and what was found in the cluster."""
+    """Where the sessions of this agent are; decided by the config and by what was found in the cluster."""
     folder = agent_folder(identity)
     if config.session_volume == SHARED:
         has_volume = (home is not None and home.claim_name) or _brings_volume(config)
@@ -113,7 +113,7 @@ def choose_session_volume(
     if config.session_volume != AUTO:
         modes = facts.claim.access_modes if facts.claim is not None else ()
         return SessionVolume(
-            "claim", config.session_volume, folder, one_node=bool(modes) and _ONE_NODE.issuperset(modes)
+            "claim", config.session_volume, folder, one_node=bool(modes) and _ONE_NODE_MODES.issuperset(modes)
         )
     if facts.forbidden:
         return SessionVolume(NONE, why_lost=f"sessionVolume is auto, but {facts.forbidden}")
@@ -121,14 +121,14 @@ def choose_session_volume(
     if facts.readable and facts.claim is None:
         empty = f"its volume, claim {claim_name(config, identity)}, no longer exists"
     modes = facts.claim.access_modes if facts.claim is not None else (config.session_volume_access_mode,)
-    # Pods of one agent follow each other; only these settings let Pods use the claim at the same time
+    # Normally the Pods of an agent run one after the other; these settings let several use the claim at once.
     concurrent_pods = config.session_volume_per == "company" or config.concurrency_scope == "task"
     return SessionVolume(
         "auto",
         claim_name(config, identity),
         folder,
         why_empty=empty,
-        one_node=concurrent_pods and bool(modes) and _ONE_NODE.issuperset(modes),
+        one_node=concurrent_pods and bool(modes) and _ONE_NODE_MODES.issuperset(modes),
     )
 
 
@@ -185,8 +185,8 @@ def _bytes(quantity: str) -> int:
 
 def agent_folder(identity: Identity) -> str:
     """The agent's folder on a session volume. Two agents never have the same one."""
-    company = _named(identity.company_id or "none", identity.company_id or "")
-    return posixpath.join(_AGENT_FOLDERS, company, _named(identity.agent_id, identity.agent_id))
+    company = _name_with_hash(identity.company_id or "none", identity.company_id or "")
+    return posixpath.join(_AGENT_FOLDERS, company, _name_with_hash(identity.agent_id, identity.agent_id))
 
 
 def claim_name(config: AdapterConfig, identity: Identity) -> str:
@@ -194,11 +194,11 @@ def claim_name(config: AdapterConfig, identity: Identity) -> str:
     per_agent = config.session_volume_per == "agent"
     shown = identity.agent_id if per_agent else identity.company_id or "none"
     ids = (identity.company_id or "", identity.agent_id) if per_agent else (identity.company_id or "",)
-    return f"{CLAIM_PREFIX}{_named(shown, config.session_volume_per, *ids)}"
+    return f"{CLAIM_PREFIX}{_name_with_hash(shown, config.session_volume_per, *ids)}"
 
 
-def _named(shown: str, *ids: str) -> str:
-    """Legal characters of `shown`, and a hash of the whole ids."""
+def _name_with_hash(shown: str, *ids: str) -> str:
+    """A name of the legal characters of `shown` and a hash of the whole ids."""
     text = "\0".join(f"{len(part)}:{part}" for part in ids)
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
     return "-".join(part for part in (slug(shown), digest) if part)
@@ -207,7 +207,7 @@ def _named(shown: str, *ids: str) -> str:
 def claim_manifest(
     config: AdapterConfig, identity: Identity, namespace: str, last_use: Mapping[str, str]
 ) -> JsonObject:
-    """The claim that `auto` creates. Nothing owns it, so it outlives every Job; `last_use`: annotations."""
+    """The claim that `auto` creates. It has no owner, so it outlives every Job. `last_use`: annotations."""
     accepted, _ = user_labels(config.labels)
     per_agent = config.session_volume_per == "agent"
     labels = {

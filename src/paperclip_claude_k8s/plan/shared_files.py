@@ -1,7 +1,7 @@
-"""The files on the shared volume that an agent gets, with the digests by which its relay verifies them.
+"""The list of the shared volume's files that an agent gets, with digests by which its relay verifies them.
 
 Other agents can write to that volume at any time. So the relay copies each listed file into the Pod's own
-folder, compares the copies with the list, and starts the agent only if all are equal. The agent reads the
+folder, compares the copies with the list, and starts the agent only if all copies match. The agent reads the
 copies. The list itself is in the run Secret, where no agent can write. Its columns are digest, size, `x` for
 an executable file, and name; a `folder` line names the folder of the files after it:
 

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.plan.upload_parts import skill_part_name
 from paperclip_claude_k8s.relay import upload_scripts
 
 _SIZE = "128Mi"
-"""Size limit of the unpacked skills: their largest sum, and a block of a file system for each."""
+"""Size limit of the unpacked skills: the largest allowed sum, and a partly used disk block for each file."""
 
 
 def skill_volumes(plan: RunPlan) -> list[JsonObject]:

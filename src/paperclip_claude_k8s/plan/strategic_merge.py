@@ -1,9 +1,9 @@
 """Strategic merge patch for Pods, as in `kubectl patch`.
 
-Maps merge by key; lists of named items merge by the key in `MERGE_KEYS` (`name`, or `mountPath` for mounts);
-other values are replaced, among them lists without such a key. `null` removes a key. `$patch: delete` removes
-an item of a list, or empties a map. `$patch: replace` replaces a map or list as a whole. Other `$` directives
-have no effect.
+Maps merge by key. The items of a list merge by their merge key (`MERGE_KEYS`: `name`, or `mountPath` for
+mounts). Lists without a merge key, and all other values, are replaced. `null` removes a key. `$patch: delete`
+removes an item of a list, or empties a map. `$patch: replace` replaces a map or list as a whole. Other `$`
+directives have no effect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ DIRECTIVE = "$patch"
 _EXCLUSIVE_KEYS = {"env": frozenset({"value", "valueFrom"})}
 """Field → keys that exclude each other in its items: setting one key removes the others."""
 _KEYS_BESIDE_SOURCE = frozenset({"name"})
-"""Keys of a volume that are not its source. Any other key names the volume's only source."""
+"""Keys of a volume that are not its source. Each other key is a kind of source, of which a volume has one."""
 
 
 def merge(original: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,24 +39,25 @@ def _merged(key: str, old: Any, new: Any) -> Any:  # noqa: ANN401  # any JSON
             return {}
         return merge(old if isinstance(old, Mapping) else {}, new)
     if isinstance(new, (list, tuple)):
-        name = MERGE_KEYS.get(key)
-        return list(new) if name is None else _merge_items(key, name, old or (), new)
+        merge_key = MERGE_KEYS.get(key)
+        return list(new) if merge_key is None else _merge_items(key, merge_key, old or (), new)
     return new
 
 
 def _merge_items(
-    field: str, name: str, old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
+    field: str, merge_key: str, old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The merged list: old items keep their positions, new items follow."""
-    replaces = any(item.get(DIRECTIVE) == "replace" and name not in item for item in new)
-    items = {} if replaces else {item[name]: dict(item) for item in old}
+    replaces = any(item.get(DIRECTIVE) == "replace" and merge_key not in item for item in new)
+    items = {} if replaces else {item[merge_key]: dict(item) for item in old}
     for item in new:
-        if name not in item:
+        if merge_key not in item:
             continue
+        key = item[merge_key]
         if item.get(DIRECTIVE) == "delete":
-            items.pop(item[name], None)
+            items.pop(key, None)
         else:
-            items[item[name]] = merge(_without_replaced_keys(field, items.get(item[name], {}), item), item)
+            items[key] = merge(_without_replaced_keys(field, items.get(key, {}), item), item)
     return list(items.values())
 
 
@@ -71,7 +72,7 @@ def _without_replaced_keys(field: str, old: Mapping[str, Any], new: Mapping[str,
 
 
 def _without_directives(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """The value without directives, and without items of lists that are to be deleted or are a directive."""
+    """The value without directives, and without list items that a directive deletes or that are only one."""
     if isinstance(value, Mapping):
         return {key: _without_directives(item) for key, item in value.items() if not key.startswith("$")}
     if not isinstance(value, (list, tuple)):

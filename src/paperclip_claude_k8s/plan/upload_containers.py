@@ -1,7 +1,8 @@
-"""The containers that unpack an uploaded folder and print its changes, their volumes, and the agent's mounts.
+"""The containers that unpack an uploaded folder and return its changes; their volumes; the agent's mounts.
 
 The agent's container mounts the uploaded folder, and read-only the folder with the pipe by which the
-returning container notices the agent's end. The returning container mounts the uploaded folder read-only.
+returning container notices that the agent has ended. The returning container mounts the uploaded folder
+read-only, and prints the changes to its log.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,13 +17,13 @@ from paperclip_claude_k8s.relay import upload_scripts
 
 SYNC_DIR = "/var/run/paperclip/upload-sync"
 PARTS_DIR = "/var/run/paperclip/upload"
-"""Where a container that unpacks something has its parts."""
+"""Where a container that unpacks parts (`upload_parts.py`) mounts them."""
 _WORKSPACE_SIZE = "20Gi"
 _SYNC_SIZE = "64Mi"
 _KEEP_SECONDS_OF_RETAINED_JOB = 600
-"""Seconds for which changes wait for a host if the Job is kept for its log (`retainJobs`)."""
+"""For how many seconds changes wait for a host to read them if the Job is kept for its log (`retainJobs`)."""
 _KEEP_SECONDS = 24 * 3600
-"""Seconds for which changes wait for a host otherwise."""
+"""The same if the Job is not kept for its log."""
 _RETURN_RESOURCES: JsonObject = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"cpu": "1", "memory": "1Gi"},
@@ -80,7 +81,7 @@ def unpack_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonOb
 
 
 def return_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
-    """The container that prints the changes."""
+    """The container that prints the changes to its log."""
     if not plan.workspace.folder:
         return []
     config = plan.config
@@ -116,7 +117,7 @@ def _container(
 def upload_script_container(
     name: str, common: Mapping[str, object], variables: Mapping[str, str], mounts: list[JsonObject]
 ) -> JsonObject:
-    """A container that runs the script of its name."""
+    """A container that runs the script with the container's name."""
     env = {"MESSAGE": common["terminationMessagePath"], **variables}
     return {
         **common,

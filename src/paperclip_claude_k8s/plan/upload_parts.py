@@ -1,6 +1,6 @@
-"""What is too large for one Secret on its way into the Pod: in parts, each of which is a Secret of the Job.
+"""Content that is too large for one Secret reaches the Pod in parts, each of which is a Secret of the Job.
 
-That is a packed folder of the host, or an archive of skills. The Secrets need no right besides those of every
+It is a packed folder of the host, or an archive of skills. The Secrets need no right besides those of every
 run, the Pod needs no way to the host, and the cluster removes them with the Job. The Pod cannot start until
 all of them exist.
 """
@@ -12,6 +12,7 @@ from typing import Self
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 
 PART_KEY = "part"
+"""The only key of such a Secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +20,15 @@ class Upload:
     """A packed folder."""
 
     parts: int
+    """Number of parts."""
     sha256: str
     """sha256 of all parts together."""
     size: int = 0
     """Bytes of all parts together."""
 
 
-NOT_PACKED = Upload(1, "")
-"""The upload of a plan that is only examined, or whose folder was not packed yet."""
+NOT_PACKED = Upload(parts=1, sha256="")
+"""The upload of a plan that is only examined, or whose folder is not packed yet."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -42,6 +44,7 @@ class SkillArchive:
 
     @property
     def parts(self) -> int:
+        """Number of parts."""
         return -(-len(self.content) // UPLOAD_LIMITS.part_bytes)
 
     def part(self, number: int) -> bytes:

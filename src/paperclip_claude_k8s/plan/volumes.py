@@ -30,15 +30,16 @@ _RUN_SIZE = "16Mi"
 """Size limit of the run's files; more than enough, because they fit into two Kubernetes objects."""
 
 _GROUP_READABLE = 0o440
-"""Mode of the Secret's files, which belong to root and the Pod's fsGroup; the agent is in that group."""
+"""Mode of the Secret's files. They belong to root and to the Pod's fsGroup, which is a group of the agent."""
 _READABLE = 0o444
-"""Mode if the cluster chooses the agent's groups, and may set no fsGroup. Only the agent mounts the files."""
+"""Mode if the cluster chooses the agent's groups, because there may be no fsGroup then. Nobody else gains
+access: only the agent mounts the files."""
 
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
     """All volumes. Every emptyDir has a size limit, because a full node disk would end other runs too."""
-    # More than the output limit, because the agent can exceed it until the relay has stopped the agent. The
-    # copies of shared files are in the same folder.
+    # Above the output limit, because the agent can exceed that until the relay has stopped it. The copies of
+    # shared files are in the same volume.
     copies = sum(file.size for file in plan.delivery.shared)
     scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes + 2 * relay.ABOVE_LIMIT + copies)}
     return [
@@ -55,13 +56,14 @@ def volumes(plan: RunPlan) -> list[JsonObject]:
 
 
 def mounts(plan: RunPlan) -> list[JsonObject]:
+    """All mounts of the agent's container."""
     hidden = set(hidden_mounts(plan))
     inherited = _inherited_volumes(plan)
     from_home_pod = [mount for mount in _mounts_of_home_pod(plan) if mount.path not in hidden]
     shared = [_mount("home", mount) for mount in from_home_pod if _is_shared(mount)]
     if not any(mount["mountPath"] == POD_HOME for mount in shared):
         shared.insert(0, {"name": "home", "mountPath": POD_HOME})
-    if plan.company_folder:  # nothing else of the shared volume
+    if plan.company_folder:  # then the agent gets nothing else of the shared volume
         home = next(mount for mount in shared if mount["mountPath"] == POD_HOME)
         shared = [{**home, "subPath": posixpath.join(str(home.get("subPath", "")), plan.company_folder)}]
     others = [mount for mount in from_home_pod if not _is_shared(mount)]
@@ -103,7 +105,7 @@ def _mounts_of_home_pod(plan: RunPlan) -> Sequence[HomeMount]:
 
 
 def _is_shared(mount: HomeMount) -> bool:
-    """Whether it is a mount of the claim that is mounted at HOME; other claims are not inherited."""
+    """Whether the mount is of the shared volume's claim; the home pod's other claims are not inherited."""
     return "persistentVolumeClaim" in mount.volume
 
 
@@ -119,9 +121,9 @@ def _name_of(mount: HomeMount) -> str:
 
 
 def _inherited_volumes(plan: RunPlan) -> dict[str, JsonObject]:
-    """The home pod's volumes that the agent gets besides the shared one, by their name there.
+    """The volumes of the home pod that the agent gets besides the shared one, by their name in the home pod.
 
-    The prefix keeps their names apart from those of the adapter's own volumes.
+    The prefix `home-` keeps the names in the agent's Pod apart from those of the adapter's own volumes.
     """
     hidden = set(hidden_mounts(plan))
     given = {
@@ -144,7 +146,7 @@ def _run_volumes(plan: RunPlan) -> list[JsonObject]:
     items: list[JsonObject] = [{"key": name, "path": name} for name in sorted(files)]
     mode = _READABLE if plan.config.run_as_user is None else _GROUP_READABLE
     for key, path in secret_keys(plan.packed.skill_files).items():
-        # executable for those who may read it
+        # whoever may read the file may also execute it
         execute = (mode >> 2) & 0o111 if plan.packed.skill_files[path].executable else 0
         relative = posixpath.relpath(f"{SECRET_BUNDLE}/{path}", RUN_DIR)
         items.append({"key": key, "path": relative, "mode": mode | execute})

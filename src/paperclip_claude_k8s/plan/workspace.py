@@ -1,9 +1,9 @@
-"""How the project's files come into the Pod: a pure decision from what is there to a strategy and its reason.
+"""How the project's files come into the Pod: pure functions that choose a strategy, and give the reason.
 
 - `shared`: the host's folder is on the shared volume, which the Pod mounts too;
 - `git`: an init container clones the context's repository;
 - `upload`: the host packs its folder, and the agent's changes come back;
-- `none`: the files do not come into the Pod; the agent starts in `cwd`, or in its HOME.
+- `none`: the files do not come into the Pod; the agent starts in the configured `cwd`, or in its HOME.
 
 A line at the beginning of the run's log names the choice and its reason.
 """
@@ -21,14 +21,14 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, WORKSPACE_DIR, to_pod_path
 from paperclip_claude_k8s.plan.upload_parts import NOT_PACKED, Upload
 
 MAX_QUOTED_PATH = 200
-"""Characters of a path that a line of the log quotes."""
+"""Maximum characters of a path that a line of the log quotes."""
 Strategy: TypeAlias = Literal["shared", "git", "upload", "none"]
 _CONFIGURED = "the setting `workspace` chooses it"
-"""The reason for a strategy that is configured."""
+"""The reason that the log gives for a strategy that is configured."""
 
 
 class FolderState(Enum):
-    """The state of the host's folder on the shared volume, as far as this process has seen it."""
+    """The state of the host's folder on the shared volume, as far as this process knows it."""
 
     UNKNOWN = auto()
     """The volume is not mounted here, does not answer, may not be read, or was not examined."""
@@ -47,7 +47,7 @@ class WorkspaceFacts:
     folder: str = ""
     """Path of the workspace's folder on the host; "" if the context names none."""
     path_in_pod: str | None = None
-    """Path of the folder in the Pod; None unless its path is on the shared volume, which the Pod mounts."""
+    """Path of the folder in the Pod; None if the folder is not on a shared volume that the Pod mounts."""
     folder_state: FolderState = FolderState.UNKNOWN
     source: GitSource | None = None
     """The repository; None if the context names none, or one that cannot be used."""
@@ -77,7 +77,7 @@ class Workspace:
     lacks_files: bool = False
     """Whether the context names a workspace, and the agent gets no file of it."""
     is_unseen: bool = False
-    """Whether this process could not examine the folder, so that the relay reports an empty folder."""
+    """Whether this process could not examine the folder, so that the relay has to tell if it is empty."""
     may_fail: bool = False
     """Whether the agent starts in an empty folder if the repository cannot be cloned."""
     refused: str = ""
@@ -127,12 +127,12 @@ def gather_facts(  # noqa: PLR0913  # each is one fact
     folder = workspace_cwd(ctx)
     path_in_pod = to_pod_path(folder, config.shared_volume_dir or POD_HOME) if folder and has_volume else None
     return WorkspaceFacts(
-        folder[:MAX_QUOTED_PATH],
-        folder,
-        path_in_pod,
-        folder_state,
-        source,
-        refused,
+        quoted_folder=folder[:MAX_QUOTED_PATH],
+        folder=folder,
+        path_in_pod=path_in_pod,
+        folder_state=folder_state,
+        source=source,
+        refused=refused,
         fallback=config.cwd or POD_HOME,
         git_is_configured=bool(config.git_secret or config.git_push),
     )

@@ -1,7 +1,7 @@
 """What is asked of the agent on this wake: a heading, and at most one contract.
 
 A chat turn has the chat contract, and a recovery the recovery contract. Any other run has the general
-contract, unless it answers in a conversation or the prompt's template says the same.
+contract, unless it answers in a conversation, or another part of the prompt says how to end the run.
 """
 
 from paperclip_claude_k8s.base.json_readers import as_trimmed
@@ -86,8 +86,8 @@ def contract(wake: WakeView) -> str:
     if payload.is_recovery:
         cause = as_trimmed((payload.recovery or {}).get("cause")) or ""
         return _RECOVERY_CONTRACT.format(cause=_CAUSES.get(cause, _OTHER_CAUSE))
-    general = not wake.conversation and (wake.resumed or wake.include_execution_contract)
-    return EXECUTION_CONTRACT if general else ""
+    applies = not wake.conversation and (wake.resumed or wake.include_execution_contract)
+    return EXECUTION_CONTRACT if applies else ""
 
 
 def _is_chat_turn(payload: WakePayload) -> bool:

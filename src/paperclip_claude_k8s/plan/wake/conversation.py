@@ -6,7 +6,7 @@ from paperclip_claude_k8s.plan.wake.payload import WakeComment
 from paperclip_claude_k8s.plan.wake.quoting import fenced_json, one_line, quoted, quoted_section
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
-_EVIDENCE = ("interactionOutcomes", "completedActions", "completedWork", "recoveryOutcomes")
+_EVIDENCE_KEYS = ("interactionOutcomes", "completedActions", "completedWork", "recoveryOutcomes")
 
 _INTERRUPTED = (
     "An earlier run was interrupted in the middle of this. What it had begun may be half done: look before "
@@ -30,7 +30,7 @@ def continuation(wake: WakeView) -> str:
     envelope = wake.payload.execution_continuation
     if not envelope:
         return ""
-    evidence = {key: envelope[key] for key in _EVIDENCE if envelope.get(key)}
+    evidence = {key: envelope[key] for key in _EVIDENCE_KEYS if envelope.get(key)}
     parts = [
         _INTERRUPTED if envelope.get("interruptedRunId") else "",
         _request(envelope, resumed=wake.resumed),
@@ -44,7 +44,7 @@ def _request(envelope: JsonMap, *, resumed: bool) -> str:
     delta = as_object(envelope.get("resumeDelta"))
     if resumed and delta:
         return f"{_DELTA}\n\n{fenced_json(delta.get('messages') or [])}"
-    left_out = {*_EVIDENCE, "resumeDelta"}
+    left_out = {*_EVIDENCE_KEYS, "resumeDelta"}
     request = {key: value for key, value in envelope.items() if key not in left_out}
     return f"{_REQUEST}\n\n{fenced_json(request)}"
 

@@ -1,8 +1,8 @@
 """The host's wake payload (`paperclipWake`): any JSON, read once into a `WakePayload`.
 
-A payload may hold anything, so each field has a tolerant reader, which is an annotation of its type and
-treats a value of the wrong shape as absent. Ids and names are trimmed, bodies stay as they are, and an object
-whose fields only the host knows is kept whole. The name in the JSON is the field's name in camelCase, as in
+A payload may hold anything, so each field has a tolerant reader, which treats a value of the wrong shape as
+absent. The reader is an annotation of the field's type. Ids and names are trimmed, bodies stay as they are,
+and an object whose fields only the host knows is kept whole. The JSON has the field's name in camelCase:
 
     {"reason": " issue_assigned ", "issue": {"id": 7, "title": "Fix it"}}
     → WakePayload(reason="issue_assigned", issue=WakeIssue(id=None, title="Fix it", …), …)
@@ -47,6 +47,7 @@ def _anything(value: object) -> object:
 
 
 def _facts(value: object) -> JsonMap | None:
+    """An object as it is; None if it is empty or no object."""
     return as_object(value) or None
 
 
@@ -62,6 +63,7 @@ def _envelope(value: object) -> JsonMap | None:
 
 
 def _question_response(value: object) -> JsonMap | None:
+    """An object whose `summary`, if it is text, has a limited length."""
     answer = as_object(value)
     summary = answer.get("summary")
     return {**answer, "summary": summary[:_SUMMARY_CHARS]} if isinstance(summary, str) else answer or None
@@ -182,7 +184,7 @@ class WakePayload:
     fallback_fetch_needed: Flag
     connector_skill_instructions: Annotated[str, _trimmed_or_empty]
     requested_count: int = 0
-    """Comments that wait for the agent: the host's count, else the number of comments, else of ids."""
+    """Comments that wait for the agent: the host's count, else the length of `comments` or `comment_ids`."""
     included_count: int = 0
     """Comments in this payload."""
     missing_count: int = 0
@@ -190,7 +192,7 @@ class WakePayload:
 
     @property
     def has_content(self) -> bool:
-        """Whether the payload holds more than a reason and flags; else the agent gets no wake prompt."""
+        """Whether the payload holds more than a reason and flags. If not, the agent gets no wake prompt."""
         return any(getattr(self, name) for name in _CONTENT_FIELDS)
 
     @property

@@ -1,4 +1,4 @@
-"""Texts of people and agents in the prompt: fenced, so that the agent does not take them for the adapter's.
+"""Fences texts of people and agents, so that the agent does not take them for the adapter's own text.
 
 A fence is a Markdown code block that its text cannot close: it has more backticks than any sequence of them
 inside. Values within a line of the adapter are put on one line, so that they cannot begin a section.
@@ -44,7 +44,7 @@ def bullets(facts: dict[str, object]) -> str:
 
 
 def quoted(value: object) -> str:
-    """A text, or the text of an object that holds nothing else, fenced; any other value as fenced JSON."""
+    """The value, fenced: a text, or an object with nothing but a text, as that text; other values as JSON."""
     if isinstance(value, str):
         return fence(value)
     if isinstance(value, dict):
