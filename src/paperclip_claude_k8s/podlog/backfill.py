@@ -1,10 +1,10 @@
 """Finds output that the log lacks. The source is the relay's file: it holds exactly the container's stdout.
 
-Other programs write on the same volume: the file may be truncated, replaced or overwritten at any time. So
-output is taken from the file only if it starts after the bytes delivered last, and its end is given by a line
-of the log, by the relay's count, or by the relay's digest. Only the digest proves that it is the agent's. If
-the relay reports no totals, output is taken up to the first line that cannot be the agent's. If another agent
-put lines between the true ones, the relay's totals show it at the end.
+Other programs write on the same volume: the file may be truncated, replaced or overwritten at any time. So a
+part of the file is delivered only if it follows the bytes delivered last. Where that part ends is determined
+by a line of the log, by the relay's count, or by the relay's digest. Only the digest proves that the part is
+the agent's output. If the relay reports no totals, the file is used up to the first line that cannot be the
+agent's. If another agent inserted lines into the file, the comparison with the relay's totals reveals that.
 
 A log loses lines at a rotation, with or without a connected reader. An old kubelet that looks for the new
 file before it exists stays at the old file, until the next rotation or forever (observed with 1.20,
@@ -13,8 +13,8 @@ is silent while the file grows (`Backfill.is_ahead`). A stream that skips lines 
 compared with the file before they are delivered (`Backfill.first_omission`); afterwards the order could not
 be repaired.
 
-What an agent does to the file costs this process no more than `TOTAL_SECONDS` of searching, and the memory of
-one line. This module only reads. `pipeline` delivers what it finds.
+Whatever an agent does to the file, this process searches it for at most `TOTAL_SECONDS`, and keeps at most
+one line, or `KEPT_BYTES`, of it in memory. This module only reads. `pipeline` delivers what it finds.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ COMPARE_TIMEOUT = 3.0
 SLOW_READ = 0.25
 """Seconds. A read that takes longer is followed by `FAILURE_PAUSE` without a comparison."""
 KEPT_BYTES = 16 * 1024 * 1024
-"""Longest end of the output that is kept in memory between its verification and its delivery."""
+"""Largest part of the file that stays in memory while its digest is verified; a larger part is read twice."""
 # Reasons why the file cannot be used, for `Backfill.why_unusable`.
 DIFFERS = "its content differs from the log"
 TOO_SHORT = "it ends before the output does"
@@ -57,7 +57,7 @@ class Omission:
 
 
 class Backfill:
-    """Compares the log with the file, and selects what is missing, starting after what was delivered."""
+    """Compares the log with the file, and selects the part of the file that follows the delivered output."""
 
     def __init__(self, counts: Counts, file: RelayFile) -> None:
         self._counts = counts
@@ -69,16 +69,16 @@ class Backfill:
         """Why text of the file was rejected; None if none was."""
 
     async def first_omission(self, block: bytes) -> Omission | None:
-        """The first point where the file has more than these lines, which come next in the log.
+        """The first point where the log omitted output that the file has.
 
-        None if there is none, if the file does not show these lines yet, or if it is read too slowly.
+        `block`: the next lines of the log. None if nothing was omitted, or the file is late or slow to read.
         """
         start = self._comparable_from()
         if start is None:
             return None
         began = loop_time()
         try:
-            # no limit before the first delivery: a long beginning may be missing
+            # no time limit before the first delivery, because a long beginning may be missing
             async with asyncio.timeout(COMPARE_TIMEOUT if self._counts.bytes else None):
                 seen = await self.reader.read(start, start + len(block), COMPARE_TIMEOUT)
                 if loop_time() - began > SLOW_READ:
@@ -94,7 +94,7 @@ class Backfill:
         return None
 
     async def _locate_omission(self, block: bytes, seen: bytes, start: int) -> Omission | None:
-        """Find in the file what follows an omission. `seen`: what the file has instead of the block."""
+        """Find in the file the line that follows the omission. `seen`: what the file has for `block`."""
         at = _size_of_common_lines(block, seen)
         line = first_line(block[at:])
         rest = _after_common_records(line, seen[at:])
@@ -103,7 +103,7 @@ class Backfill:
         return Omission(at, match) if match and match.offset > start + at else None
 
     async def find(self, text: bytes, rest: bytes | None) -> Match | None:
-        """Find, after what was delivered, a line that starts with `text`, or a line that ends with `rest`."""
+        """Find, in what follows the delivered output, a line that starts with `text` or ends with `rest`."""
         start = self._counts.position
         return None if start is None else await self.reader.find_line(text, rest, start)
 
@@ -130,9 +130,9 @@ class Backfill:
         self._aligned = True
 
     async def missing_until(self, stop: int, lines: int | None) -> AsyncIterator[bytes] | None:
-        """The file from the end of the delivered output to `stop`; None if the file lacks a part of that.
+        """The part of the file from the end of the delivered output to `stop`; None if it is not intact.
 
-        `lines`: the number of newlines that this part has to contain; None if that is unknown.
+        `lines`: the number of newlines that this part must have; None if that number is unknown.
         """
         start = self._counts.position
         if start is None or stop < start or not await self._continues_at(start):
@@ -143,10 +143,10 @@ class Backfill:
         return self.reader.blocks(start, stop)
 
     async def missing_at_end(self, totals: Totals | None) -> AsyncIterator[bytes] | None:
-        """The file from the end of the delivered output to the end of the log; None if it cannot be used.
+        """The part of the file from the end of the delivered output on; None if it cannot be used.
 
-        With totals, it is used only if it completes the output to exactly those: a part in the middle may be
-        missing. Otherwise it is used up to the first line that cannot be the agent's.
+        With totals, it must complete the output to exactly these totals. Without them, or if the relay copied
+        only the beginning, it is used up to the first line that cannot be the agent's.
         """
         start = self._counts.position
         if start is None:
@@ -162,8 +162,8 @@ class Backfill:
     async def why_unusable(self, totals: Totals | None) -> str | None:
         """Why the file cannot be used at the end of the log; None if it can, or if the relay reports why.
 
-        If the log is complete without the file, the end of the file is checked here, because the file may not
-        have been read for a long time. If the relay copied all of the output, the file must also end there.
+        If the log is complete without the file, the end of the output is compared here, because the file may
+        not have been read for a long time. If the relay copied all of the output, no byte may follow it.
         """
         if totals is not None and (totals.in_file is None or totals.in_file < totals.bytes):
             return None
@@ -185,7 +185,7 @@ class Backfill:
         return start >= len(ending) and await self.reader.read(start - len(ending), start) == ending
 
     async def _verified(self, start: int, totals: Totals) -> AsyncIterator[bytes] | None:
-        """The file from `start` on, if the delivered output and that together have the relay's digest."""
+        """The file from `start` on, if the delivered output together with it has the relay's digest."""
         digest = self._counts.copy_digest()
         kept = await _hashed(self.reader.blocks(start, totals.bytes), digest)
         if digest.hexdigest() != totals.sha256:
@@ -248,9 +248,9 @@ def _size_of_common_lines(block: bytes, seen: bytes) -> int:
 
 
 def _after_common_records(line: bytes, seen: bytes) -> bytes:
-    """The line without the records at its start that `seen` has too; the log may lack the next one.
+    """The line without the records at its start that `seen` has too; after those, the log may lack a record.
 
-    A container runtime writes a long line in records of `RECORD_BYTES`, and each of them can be lost.
+    A container runtime stores a long line in records of `RECORD_BYTES`, and the log can lose each of them.
     """
     at = 0
     while at < len(line) and line[at : at + RECORD_BYTES] == seen[at : at + RECORD_BYTES]:

@@ -1,4 +1,4 @@
-"""After the container has terminated: read what is left, fill the end, judge whether the log is complete.
+"""Completes a log after the container has terminated, and judges whether it is complete.
 
 The last stream usually delivered everything, but neither its end nor its silence proves that. In order of
 preference, the proof is
@@ -7,7 +7,7 @@ preference, the proof is
 2. no totals, a normal end of the stream, and a large log whose last lines are those delivered last;
 3. a bounded read that contains everything delivered before and nothing new.
 
-What is still missing then comes from the relay's file, and the rest is reported as a gap.
+What is missing after that is read from the relay's file. What the file lacks too is reported as a gap.
 """
 
 from paperclip_claude_k8s.base.aio import loop_time
@@ -23,13 +23,13 @@ SMALL_LOG = 4 * 1024 * 1024
 EMPTY_READS = 2
 """A log of which nothing was ever seen counts as empty after this many empty responses."""
 AFTER_TIMEOUT = 0.1
-"""Seconds after the last moment of `FollowTimings.completion_timeout` at which the last attempt is made."""
+"""The last attempt is made this many seconds after `FollowTimings.completion_timeout` has passed."""
 GONE_AFTER = 2
-"""After this many consecutive responses with status 404 the log is gone, together with its Pod."""
+"""After this many consecutive responses with status 404 the Pod counts as deleted, with its log."""
 
 
 class Completion:
-    """Reads until nothing new comes, the relay's totals are met, or the log is gone."""
+    """Reads until nothing new comes, the relay's totals are met, or the log was deleted."""
 
     def __init__(
         self, connection: Connection, deliverer: Deliverer, source_info: SourceInfo, timings: FollowTimings
@@ -46,8 +46,8 @@ class Completion:
     async def run(self, *, may_omit_lines: bool, cut_short: bool) -> None:
         """Complete the log, and report if the relay's file was unusable.
 
-        `may_omit_lines`: the last stream may have omitted lines with early times. `cut_short`: it did not end
-        normally, so stderr may be missing even if the totals of stdout are met.
+        `may_omit_lines`: the last stream may have omitted lines with early times. `cut_short`: that stream
+        did not end normally, so lines of stderr may be missing even if the totals of stdout are met.
         """
         await self._complete(may_omit_lines=may_omit_lines, cut_short=cut_short)
         backfill = self._deliverer.backfill
@@ -64,12 +64,12 @@ class Completion:
         if not cut_short:
             connection.reset_backoff()
         totals = self._source_info.expected_totals()
-        only_end_can_prove = totals is None and not cut_short
-        if only_end_can_prove and counts.bytes > SMALL_LOG and await connection.ends_as_delivered():
+        ended_without_totals = totals is None and not cut_short
+        if ended_without_totals and counts.bytes > SMALL_LOG and await connection.ends_as_delivered():
             await self._finish(read_all=True)
             return
-        small = totals is not None and not connection.matches_totals() and totals.bytes <= SMALL_LOG
-        read_all = await self._read_rest(ENTIRE_LOG if small else 0)
+        reread = totals is not None and not connection.matches_totals() and totals.bytes <= SMALL_LOG
+        read_all = await self._read_rest(ENTIRE_LOG if reread else 0)
         may_have_more = totals is not None or (may_omit_lines and counts.bytes <= SMALL_LOG)
         if read_all and not connection.matches_totals() and may_have_more:
             # new lines have early times if the node's clock was set back
@@ -106,7 +106,10 @@ class Completion:
         )
 
     async def _read_rest(self, further_back: int) -> bool:
-        """Read until a whole response has nothing new. False: the log could not be read to its end."""
+        """Read until a whole response has nothing new. False: the log could not be read to its end.
+
+        `further_back`: seconds by which the responses start earlier than usual.
+        """
         progress_at, self._partial_line, self._empty_reads = loop_time(), b"", 0
         while not self._connection.budget.is_used_up:
             read = await self._connection.read_through(further_back)
@@ -114,17 +117,17 @@ class Completion:
                 return True
             if self._source_info.goes_on and read.whole and read.aligned:
                 return True
-            left = progress_at + self._timings.completion_timeout - loop_time()
+            seconds_left = progress_at + self._timings.completion_timeout - loop_time()
             if read.whole and read.new:
                 progress_at = loop_time()
-            elif self._is_gone() or left < 0:
+            elif self._is_deleted() or seconds_left < 0:
                 return False
             else:
-                await self._connection.pause(at_most=left + AFTER_TIMEOUT)
+                await self._connection.pause(at_most=seconds_left + AFTER_TIMEOUT)
         return False
 
     def _is_end(self, read: BoundedRead) -> bool:
-        """Whether a bounded read shows that nothing is left.
+        """Whether a bounded read shows that the log has nothing more. If it is not aligned, force a scan.
 
         An empty log, or a partial last line, must be read twice: the response may have been cut.
         """
@@ -137,5 +140,5 @@ class Completion:
         self._empty_reads += 1
         return self._deliverer.position.beginning is not None or self._empty_reads == EMPTY_READS
 
-    def _is_gone(self) -> bool:
+    def _is_deleted(self) -> bool:
         return self._connection.not_found >= GONE_AFTER

@@ -1,10 +1,11 @@
 """Opens and reads the log streams of one follower, pauses between them, and reports failures.
 
-`follower` uses it while the container runs, `completion` after its end. Both see failures only as results:
+`follower` uses it while the container runs, `completion` after the container's end. These three methods
+return instead of raising if a request fails:
 
-    dial          a stream, or None if it could not be opened
-    read_through  one bounded read from the current position to the end of what the server has
-    pause         the time until the next attempt; `end_pause` cuts it short
+    dial          opens a stream; returns None if it could not be opened
+    read_through  makes one bounded read, from the current position to the end of what the server has
+    pause         waits until the next attempt; `end_pause` cuts the wait short
 
 `RetryPauses` decides how long to wait. `Connection` counts reconnects and reports them, at most one per
 minute.
@@ -53,20 +54,21 @@ class RetryPauses:
         self.unreachable = False
         """The last request had no response at all."""
         self.waiting_since = None if source_info.started else loop_time()
-        """Loop time since which the container's start is awaited; None after its log was opened."""
+        """Loop time since which the container's start is awaited; None if the container has started."""
         self._backoff = Backoff(timings.reconnect, timings.reconnect_cap)
         self._source_info = source_info
         self._timings = timings
         self._announced_at = float("-inf")
         """Loop time of the last call of `end_pause`."""
         self._ended_early: asyncio.Future[None] | None = None
+        """Done as soon as `end_pause` ends the current pause; None if no such pause is in progress."""
 
     def reset_backoff(self) -> None:
         self._backoff.reset()
 
     async def pause(self, ended: Ended | None, at_least: float, at_most: float) -> None:
         """Wait until the pause is over, the container has ended, or `end_pause` is called."""
-        seconds = min(max(self._next(), self.retry_after, at_least), at_most)
+        seconds = min(max(self._next_pause(), self.retry_after, at_least), at_most)
         self.retry_after = 0.0
         if ended is None:
             await asyncio.sleep(seconds)
@@ -85,7 +87,7 @@ class RetryPauses:
         if self._ended_early is not None and not self._ended_early.done():
             self._ended_early.set_result(None)
 
-    def _next(self) -> float:
+    def _next_pause(self) -> float:
         if self.waiting_since is not None and not self.unreachable:
             return self._until_started(loop_time(), self.waiting_since)
         step = self._backoff.pause()
@@ -112,7 +114,7 @@ class Connection:
         self.pauses = RetryPauses(source_info, timings)
         self.pipeline = Pipeline(deliverer, has_relay=source_info.nonce is not None)
         self.reconnects = 0
-        """Streams opened after one that broke, and streams opened after a normal end that returned lines."""
+        """Streams opened after one that broke. A stream after a normal end counts if it has new lines."""
         self.not_found = 0
         """Consecutive responses with status 404."""
         self.last_error = ""
@@ -139,7 +141,7 @@ class Connection:
         return self._deliverer.counts.matches(self._source_info.expected_totals())
 
     async def dial(self, *, follow: bool, further_back: int = 0) -> LogStream | None:
-        """Open the log after what was delivered. None: the request failed (reported if necessary)."""
+        """Open the log at the end of the delivered lines. Returns None if the request failed."""
         await self._check_container()
         try:
             stream = await self._dialer.dial(follow=follow, further_back=further_back)
@@ -192,7 +194,7 @@ class Connection:
             self._counted = True
 
     async def read_through(self, further_back: int = 0) -> BoundedRead:
-        """Read everything that the server has after what was delivered."""
+        """Read everything that the server has beyond the delivered lines."""
         stream = await self.dial(follow=False, further_back=further_back)
         if stream is None:
             return BoundedRead(new=False)

@@ -20,7 +20,7 @@ from paperclip_claude_k8s.podlog.log_report import Gap, Totals
 from paperclip_claude_k8s.podlog.marks import Bookmark
 
 MAX_GAPS = 100
-"""Gaps that are listed separately. Each reconnect causes one at most, unless the agent forges marks."""
+"""Largest number of gaps in the list. Each reconnect causes one at most, unless the agent forges marks."""
 ENDING_BYTES = 256
 """Bytes of the delivered output that are kept to recognise the same position in the relay's file."""
 
@@ -133,7 +133,7 @@ class Counts:
         return gap
 
     def _keep(self, gap: Gap) -> None:
-        """Add the gap to the list; to its last gap, if the list is full."""
+        """Append the gap to the list; if the list is full, merge the gap into the last one of the list."""
         if len(self.gaps) < MAX_GAPS:
             self.gaps.append(gap)
             return
@@ -153,9 +153,9 @@ class Counts:
 
 
 def _is_event(line: bytes) -> bool:
-    """Whether this is a whole JSON object. The end of an object alone never is.
+    """Whether this is a whole JSON object, not only the end of one.
 
-    Of a line that is too large to be parsed, only both ends are examined.
+    Of a line that is too large to be parsed, only the first and the last character are examined.
     """
     if not line.startswith(b"{") or not small_enough_to_parse(line):
         return line.startswith(b"{") and line.rstrip().endswith(b"}")

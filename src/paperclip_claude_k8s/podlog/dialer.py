@@ -64,7 +64,7 @@ class Dialer:
         self._is_reconnect = False
 
     async def dial(self, *, follow: bool, further_back: int = 0) -> LogStream:
-        """Open the log after what was delivered. Raises `LogRefused` or `LogBroken`."""
+        """Open the log at the end of the delivered lines. Raises `LogRefused` or `LogBroken`."""
         plan = self._position.plan(further_back)
         if plan.count is None or (self.must_scan and plan.tail):  # without a tail, a scan has nothing to find
             plan = await self._find_position(plan)
@@ -98,7 +98,7 @@ class Dialer:
         if isinstance(loss, TailInterleaved):
             return loss.plan
         known = frozenset(key for key in (plan.opening, self._position.beginning) if key)
-        return ResumePlan(None, 0, lost=True, first_lines_if_not_lost=known)
+        return ResumePlan(since=None, count=0, lost=True, first_lines_if_not_lost=known)
 
     async def _scan(self, plan: ResumePlan) -> ScanResult:
         """Read everything since the start time of the plan, without keeping it."""
@@ -110,7 +110,7 @@ class Dialer:
 
     async def last_lines(self, records: int) -> Sequence[LineKey] | None:
         """Keys of the lines in the last records; None if the last line is partial. Raises as `dial` does."""
-        stream = await self._open(ResumePlan(None, 0), follow=False, tail=records)
+        stream = await self._open(ResumePlan(since=None, count=0), follow=False, tail=records)
         keys: deque[LineKey] = deque(maxlen=records)  # a server may send more than was asked for
         async for batch in self._batches_of(stream):
             keys.extend(batch.line_keys())

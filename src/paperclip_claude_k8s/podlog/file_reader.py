@@ -1,4 +1,4 @@
-"""Reads the relay's file on the shared volume, in limited time and memory, whatever an agent makes of it."""
+"""Reads the relay's file on the shared volume, in limited time and memory, whatever an agent does to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -35,7 +35,7 @@ SLOW = "reading it took too long in all"
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where the next line of the log is in the file. The log lacks what the file has before it."""
+    """Where the next line of the log is in the file. The log lacks what the file has before that line."""
 
     offset: int
     is_line_start: bool
@@ -129,17 +129,17 @@ class FileReader:
 
     async def find_line(self, text: bytes, rest: bytes | None, start: int) -> Match | None:
         """Find, from `start` on, a line that starts with `text`, or a line that ends with `rest`."""
-        patterns = [(b"\n" + text[:SEARCH_BYTES], 1, True)]
+        patterns = [(b"\n" + text[:SEARCH_BYTES], 1, True)]  # with the distance from its start to the result
         if rest:
             ending = rest[-SEARCH_BYTES:]
             patterns.append((ending, len(ending), False))
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(ATTEMPT_PAUSE)
-            for pattern, length, is_line_start in patterns:
+            for pattern, distance, is_line_start in patterns:
                 found = await self._find(pattern, start)
                 if found is not None:
-                    return Match(found + length, is_line_start)
+                    return Match(found + distance, is_line_start)
                 if self.paused:
                     return None
         return None
@@ -158,7 +158,7 @@ class FileReader:
         return None
 
     async def is_intact(self, start: int, stop: int, lines: int | None) -> bool:
-        """Whether the file has all of [start, stop), without NUL bytes and with the given number of lines."""
+        """Whether the file has all of [start, stop), without NUL bytes, with `lines` newlines if given."""
         if stop > start and not await self.read(stop - 1, stop):
             return False
         at, seen = start, 0

@@ -61,21 +61,21 @@ class FollowTimings:
     start_fast_period: float = 5.0
     """How long after the announcement `start_fast_retry` applies."""
     unreachable_cap: float = 0.9
-    """Longest pause between requests, ± 10 %, while the server does not respond at all. They put no load on
-    it, and lines arrive soon after its return."""
+    """Longest pause between requests, ± 10 %, while the server does not respond at all. Such requests put no
+    load on it, and lines arrive soon after its return."""
     silence_timeout: float = 65.0
     """If the relay writes bookmarks (whenever stdout was silent for 20 s), a stream without any byte for this
     long is replaced."""
     probe_after: float = 30.0
     """Without bookmarks: silence after which a bounded read checks whether the stream missed lines."""
     probe_every: float = 60.0
-    """Without bookmarks: silence between two such checks."""
+    """Without bookmarks: further silence after which this check is repeated."""
     file_check_after: float = 4.0
     """Silence after which the relay's file, if present, is checked for lines that the stream lacks. Together
     with `linger`, which gives such lines time to arrive, a stuck stream is detected after 5 s."""
     replay_timeout: float = 2.0
-    """Longest silence while the response repeats delivered lines. The server has those already, so a silent
-    stream has stalled, and is replaced after a scan."""
+    """Longest silence while the response repeats delivered lines. The server has these lines already, so a
+    silent stream has stalled, and is replaced after a scan."""
     response_timeout: float = 10.0
     """Longest wait for the head of a response, and for the next bytes of a bounded read."""
     stall_timeout: float = 60.0

@@ -29,8 +29,8 @@ from paperclip_claude_k8s.podlog.resume import Misaligned
 DEFAULT_TIMINGS = FollowTimings()
 """One object for all followers, because a thousand may run at once."""
 STEP_BACK = 3600
-"""Seconds by which the first two probes (bounded reads during a silence) may start earlier, to find lines
-after the node's clock was set back."""
+"""Seconds by which the first two probes (bounded reads during a silence) may start earlier than usual, to
+find lines that were written after the node's clock was set back."""
 
 
 class Stop(Enum):
@@ -81,7 +81,7 @@ class LiveReader:
             await self._close_silent()
 
     def _pause_after_end(self, stream: LogStream) -> float:
-        """The pause after a normal end. Several without a line indicate that the container has ended."""
+        """The pause after a stream ended normally. It grows while streams end without a new line."""
         self._empty_ends = 0 if stream.brought_new else self._empty_ends + 1
         timings = self._timings
         return min(timings.end_pause * timings.end_pause_growth**self._empty_ends, timings.end_pause_cap)
@@ -162,7 +162,7 @@ class LiveReader:
         return True
 
     def _silence_limit(self, stream: LogStream, ended: Ended, probes: int) -> float:
-        """How long this stream may be silent before `_on_silence`, seconds."""
+        """Seconds of silence after which `_on_silence` is called for this stream."""
         if ended.done():
             return self._timings.linger
         if not stream.replay.done:

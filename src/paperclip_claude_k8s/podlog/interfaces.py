@@ -31,7 +31,7 @@ class LogBroken(Exception):
 
 
 class ByteStream(Protocol):
-    """An open response. Each line in it starts with the runtime's timestamp, unless the server omits them."""
+    """An open response. Each line starts with the runtime's timestamp, unless the server omits timestamps."""
 
     async def read(self) -> bytes:
         """Return the next bytes as they arrived; b"" after the server has ended the response.

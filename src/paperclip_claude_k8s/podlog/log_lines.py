@@ -35,7 +35,7 @@ LINE_LIMIT = LIMITS.log_line_bytes
 LONG_LINE_BYTES = 1024 * 1024
 """Lines from this size on are not copied more often than necessary."""
 LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
-"""The last time that can be written as text. A zone can make a stamp later."""
+"""The last second of the year 9999, in Unix time. A stamp with a zone can be later, and is then rejected."""
 TRUST_WIDTH_AFTER = 1000
 """After this many lines with stamps of one width the rest of the response is assumed to have the same width:
 one kubelet uses one format."""
@@ -199,6 +199,7 @@ class LineReader:
         self._partial_size = 0
         """Also counts bytes above the limit, which are not kept."""
         self._second = 0
+        """Second of the lines that `_is_uniform` examined last."""
         self._width = 0
         """Length of the stamps of this response."""
         self._width_checked = 0

@@ -109,8 +109,9 @@ class LogReport:
     """True: the delivered output matches the relay's totals. False: it does not, or a gap was found, or the
     sink raised. None: there are no totals to compare with, and no gap was found."""
     bytes: int
-    """Bytes of stdout passed to the sink, including calls that raised. `lines` counts the same calls."""
+    """Bytes of stdout passed to the sink, including calls that raised."""
     lines: int
+    """Lines in these bytes."""
     reconnects: int
     """Streams that replaced one that broke, or that continued one that had ended too early."""
     gaps: tuple[Gap, ...]
@@ -126,4 +127,4 @@ class LogReport:
     unproven: int = 0
     """Bytes at the end of the output that are from the relay's file, without totals that prove them."""
     unread: str = ""
-    """The error because of which the log could not be read to its end; "" if it was, or no longer existed."""
+    """The error because of which the log could not be read to its end; "" if no error prevented that."""

@@ -45,7 +45,7 @@ class LineTimer:
     def is_over(self, chunk: bytes) -> bool:
         """Called after each chunk. If True, `reason` says why.
 
-        Without a line for `stall_timeout`, it depends on the speed whether a very long line may be arriving.
+        If no line came for `stall_timeout`, the speed decides: bytes of a very long line arrive fast.
         """
         now = loop_time()
         if self._since is None or self._stream.lines != self._lines:
@@ -95,7 +95,7 @@ class LogStream:
 
     @property
     def may_start_too_late(self) -> bool:
-        """Whether the start time may hide new lines: no new line came, and node clocks can be set back."""
+        """Whether the start time may hide new lines: none has come, and a node's clock can be set back."""
         return self.plan.since is not None and not self.brought_new
 
     @property

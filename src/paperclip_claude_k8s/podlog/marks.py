@@ -7,7 +7,7 @@ marked lines to the same log. A marked line is the byte 0x1e, the run's nonce, a
     e TEXT           a line of stderr
 
 If the last line of stdout has no newline, the relay appends 0x1e, the nonce and ` n` to it. Everything else
-is stdout; so the log of a container without a relay is read correctly too.
+is stdout. That is why the log of a container without a relay is read correctly too.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Reads the log of a server that ignores `timestamps=true`, such as some virtual kubelets and proxies do.
+"""Reads the log of a server that ignores `timestamps=true`, as some virtual kubelets and proxies do.
 
 Without timestamps, a response is only accepted as a log if it begins with a line of the relay or with an
-event of the CLI: it could also be an error page. Each of its lines then gets the same stamp, with second 0.
+event of Claude Code: it could also be an error page. Each line then gets the same stamp, with second 0.
 Everything that follows works as usual: each request asks for the whole log, all delivered lines count as
 lines of that second, and so their number is the position (see `position`).
 """
@@ -18,7 +18,8 @@ ADDED_STAMP = b"1970-01-01T00:00:00.000000000Z "
 _LONGEST_START = 40
 """Number of bytes that are enough to recognise any beginning: a stamp has up to 36."""
 _EVENT = re.compile(rb'\{\s*"(?:type|is_error|duration_api_ms)"\s*:')
-"""The beginning of an event. A `result` of CLI 2.1.332 has its type near its end."""
+"""The beginning of an event. Claude Code 2.1.332 writes the type of a `result` event near its end, so that
+event is recognised by the keys at its beginning."""
 
 
 class StampsChanged(Exception):

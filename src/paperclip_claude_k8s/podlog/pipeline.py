@@ -27,16 +27,17 @@ from paperclip_claude_k8s.podlog.marks import Bookmark, Marks, Part, Stderr, Std
 from paperclip_claude_k8s.podlog.position import Position
 
 KUBELET_ERROR = b"unable to retrieve container logs for "
-"""Start of the message that the kubelet inserts, without a newline, when a log is gone."""
+"""Start of the message that the kubelet inserts, without a newline, when it no longer finds a log."""
 QUOTED_BYTES = 500
 """Longest quotation of text that is not a log line."""
 OMISSIONS_PER_BLOCK = 30
 """Points of one block at which the file may have more than the log. A log omits lines where it is rotated,
 every 10 MiB or so, and a block is smaller. With more of them, an agent has changed the file."""
 MAX_UNSTAMPED = 100
-"""Texts that no container wrote, and that are reported. A kubelet inserts one for each failure."""
+"""Largest number of texts without timestamps that are reported. A kubelet inserts one for each failure."""
 ITEMS_AT_A_TIME = 100
-"""Items of a chunk after which other tasks have their turn: a server may give each line a time of its own."""
+"""After this many items of a chunk, other tasks have their turn. An item is a batch of lines of one second,
+and a server may give each line a second of its own."""
 _log = logging.getLogger(__name__)
 
 
@@ -167,7 +168,8 @@ class Deliverer:
             if before:
                 await self.sink.stdout(before, before.count(b"\n"))
             match = omission.match
-            if not await self.fill_to(match.offset, None, self.position.last_time, time):
+            since = self.position.last_time
+            if not await self.fill_to(match.offset, lines=None, since=since, until=time):
                 backfill.stop_comparing()
             elif not match.is_line_start:  # the file had the whole line, the log only its end
                 block = block[len(first_line(block)) :]
@@ -178,7 +180,10 @@ class Deliverer:
         await self.fill_to(bookmark.bytes, self.counts.lines_until(bookmark), since, until)
 
     async def fill_to(self, stop: int, lines: int | None, since: int | None, until: int) -> bool:
-        """Deliver the relay's file up to offset `stop`. False if the file does not have all of that part."""
+        """Deliver the relay's file up to offset `stop`. False if the file does not have all of that part.
+
+        `lines`: the number of newlines in that part; None if unknown.
+        """
         start = self.counts.position
         blocks = await self.backfill.missing_until(stop, lines) if self.backfill else None
         if blocks is None or start is None:
@@ -219,13 +224,13 @@ class Pipeline:
         log, error, rest = partial_line.partition(KUBELET_ERROR)
         if error:
             await self._deliverer.sink.report_unstamped(error + rest)
-        end = batch_of(log) if log else None
-        if isinstance(end, UnstampedText):
-            await self._deliverer.sink.report_unstamped(end.text)
-        elif end and self._stream and await self._after_gap(self._stream, end):
-            text = end.text[:-1]
+        last = batch_of(log) if log else None
+        if isinstance(last, UnstampedText):
+            await self._deliverer.sink.report_unstamped(last.text)
+        elif last and self._stream and await self._after_gap(self._stream, last):
+            text = last.text[:-1]
             if text and self._deliverer.marks.none_in(text):
-                await self._deliverer.stdout(text, 1, end.first().time)
+                await self._deliverer.stdout(text, 1, last.first().time)
 
     async def finish(self, totals: Totals | None, *, read_all: bool, unread: str = "") -> None:
         """The log has ended: fill its end from the relay's file, and report what is missing.
@@ -285,7 +290,8 @@ class Pipeline:
         line = first_line(block)
         partial = counts.is_partial(line)
         match = await backfill.find(block, line if partial else None) if backfill else None
-        if match and await self._deliverer.fill_to(match.offset, None, self._gap_since, first.time):
+        since = self._gap_since
+        if match and await self._deliverer.fill_to(match.offset, lines=None, since=since, until=first.time):
             partial = not match.is_line_start
         else:
             counts.add_possible_gap(self._gap_since, first.time)

@@ -193,12 +193,12 @@ class Position:
     def plan(self, further_back: int = 0) -> ResumePlan:
         """How to resume here. `further_back`: start this many seconds earlier than usual."""
         if self._newest_second is None:
-            return ResumePlan(None, 0)
+            return ResumePlan(since=None, count=0)
         since = max(self._newest_second - OVERLAP - further_back, 0)
         request = since or None  # second 0 is that of a log without timestamps
         tail = tuple(key for key in self._recent_keys() if key.time >= since * NANO)
         if self._newest_dropped_second is not None and self._newest_dropped_second >= since:
-            return ResumePlan(request, None, None, tail)
+            return ResumePlan(request, count=None, tail=tail)
         counts = [count for second, count in self._seconds.items() if second >= since]
         first = counts[0].first  # the counts are in the order in which their seconds were first delivered
         return ResumePlan(request, sum(count.lines for count in counts), first, tail)

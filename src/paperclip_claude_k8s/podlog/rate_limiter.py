@@ -16,7 +16,8 @@ class RateLimiter:
         self._step = 1.0 / per_second
         self._slack = (burst - 1) * self._step
         self._next = float("-inf")
-        """Loop time of the next permit at an even rate. In the past: that much of the burst is unused."""
+        """Loop time from which the next permit is due at `per_second`. The longer ago that is, the more
+        permits are granted at once, up to `burst`."""
 
     async def acquire(self) -> None:
         """Wait until another request is allowed."""

@@ -7,8 +7,8 @@ the last ones with what was delivered; a difference raises `Misaligned`. `positi
 has one of four results. Example: the tail is `x y z`, each letter a line.
 
     a b c x y z n    TailFound        skip 6 lines, `n` is new
-    a b ? y z n      TailInterleaved  `?` before `z` was never delivered; skip 5 lines, lost
-    n o              TailMissing      no delivered line: rotated away; everything is new, lost
+    a b ? y z n      TailInterleaved  skip 5 lines; the undelivered line `?` before `z` counts as lost
+    n o              TailMissing      no delivered line: rotated away; all lines are new, some may be lost
     a b x y          ResponseCut      ended before `z` could come: proves nothing, read again
 """
 
@@ -149,7 +149,8 @@ class Scan:
         self._head: list[LineKey] = []
         self._recent: deque[LineKey] = deque(maxlen=CONTEXT)
         self._best_match = (0, 0)
-        """The best line equal to the last delivered one: how many lines up to it match, and its number."""
+        """Of the lines equal to the last delivered one, the best: how many lines up to it match the tail, and
+        its number in the response."""
 
     def feed(self, batch: LineBatch) -> None:
         for key in batch.line_keys():
