@@ -19,7 +19,7 @@ from paperclip_claude_k8s.devcluster.validation import SERVER_FIELDS, admitted, 
 
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 OLD_MINOR = "28"
-"""Minor version of the last server that replaces a Pod before its deletion is complete."""
+"""The last minor version of Kubernetes that replaces a Pod before its deletion is complete."""
 USER = "system:serviceaccount:paperclip:paperclip"
 """The user that error responses name."""
 WITHOUT_CONNECTION = frozenset({"pods/exec", "pods/attach", "pods/portforward"})
@@ -135,8 +135,8 @@ class Api:
             raise problems.Problem(403, "Forbidden", self.faults.pod_refusal)
         if target.kind == JOBS and self.faults.replaces_terminating_pods:
             obj["spec"].pop("podReplacementPolicy", None)
-        taken = self.store.find(target.kind, target.namespace, obj["metadata"]["name"])
-        if taken is not None:
+        existing = self.store.find(target.kind, target.namespace, obj["metadata"]["name"])
+        if existing is not None:
             raise problems.already_exists(target.kind.plural, target.kind.group, obj["metadata"]["name"])
         if request.dry_run:
             obj["metadata"].update(uid="00000000-0000-4000-8000-000000000000", creationTimestamp=now())

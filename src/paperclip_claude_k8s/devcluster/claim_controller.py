@@ -1,7 +1,8 @@
 """PersistentVolumeClaims: what the API server accepts, and the controllers that bind and delete claims.
 
-Every claim is bound at once, whatever its class. A deleted claim stays until no Pod uses it; then its files
-are removed too. In a cluster, the finalizer `kubernetes.io/pvc-protection` has the same effect.
+Every claim is bound at once, whatever its storage class. A deleted claim stays until no Pod uses it; then it
+is removed together with its files. In a real cluster, the finalizer `kubernetes.io/pvc-protection` has the
+same effect.
 """
 
 import shutil
@@ -43,7 +44,7 @@ def claim_faults(spec: Object) -> Iterator[str]:
 
 
 def changed_spec_faults(old: Object, new: Object) -> Iterator[str]:
-    """A claim keeps its spec, except for its size and what the controller fills in."""
+    """What is wrong with a change of a claim's spec: only its size may change, and the name of its volume."""
     old_rest, new_rest = ({**spec, "resources": None, "volumeName": None} for spec in (old, new))
     if old_rest != new_rest:
         why = "spec is immutable after creation except resources.requests for bound claims"
@@ -53,7 +54,7 @@ def changed_spec_faults(old: Object, new: Object) -> Iterator[str]:
 def why_claims_unusable(store: Store, pod: Object) -> str | None:
     """Why a Pod cannot be scheduled because of its claims, in the scheduler's words; None if it can.
 
-    A Pod may name a claim that does not exist, unlike in a cluster: it gets a folder of that name.
+    Unlike in a real cluster, a Pod may name a claim that does not exist, and gets a folder of that name.
     """
     for name in sorted(_claims_of(pod)):
         claim = store.find(CLAIMS, pod["metadata"]["namespace"], name)
@@ -80,7 +81,7 @@ class ClaimController:
     def _remove_if_unused(self, claim: Object) -> None:
         namespace, name = claim["metadata"]["namespace"], claim["metadata"]["name"]
         pods = self._store.list(PODS, namespace)
-        if any(name in _claims_of(pod) for pod in pods if not _is_over(pod)):
+        if any(name in _claims_of(pod) for pod in pods if not _has_ended(pod)):
             return
         self._store.remove(CLAIMS, namespace, name)
         if self._folder is not None:
@@ -98,7 +99,7 @@ def _bind(claim: Object) -> None:
     claim["metadata"].setdefault("annotations", {})["pv.kubernetes.io/bind-completed"] = "yes"
 
 
-def _is_over(pod: Object) -> bool:
+def _has_ended(pod: Object) -> bool:
     return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 

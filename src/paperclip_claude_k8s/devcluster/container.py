@@ -33,10 +33,13 @@ class Container:
         self._pod = pod
         self._process: asyncio.subprocess.Process | None = None
         self._pending_signal: Callable[[], None] | None = None
-        """Called as soon as the process has started."""
+        """`terminate` or `kill`, if it was called before the process started."""
 
     async def run(self, command: Command) -> int:
-        """Run the command, kill what is left of its Pod, return the exit code (128 + n after signal n)."""
+        """Run the command to its end, and kill all other processes of its Pod.
+
+        Returns the exit code; 128 + n if signal n ended the command.
+        """
         try:
             process = await asyncio.create_subprocess_exec(
                 *command.argv,
@@ -68,7 +71,7 @@ class Container:
             group.create_task(_copy_to_log(process.stdout, StreamWriter(self.log, "stdout")))
             group.create_task(_copy_to_log(process.stderr, StreamWriter(self.log, "stderr")))
             await _exited(process.pid)
-            # processes that are left may keep the output open, and in some versions `wait` waits for its end
+            # other processes may keep the output open, and some versions of Python wait until it is closed
             self.kill()
             code = await process.wait()
         return code if code >= 0 else 128 - code

@@ -35,7 +35,7 @@ class Controller:
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
-            changed = self._store.next_change()  # before the pass: its own changes start another pass
+            changed = self._store.next_change()  # called first, so that a change by this pass starts another
             self._claims.reconcile_all()
             for pod in self._store.list(PODS):
                 try:

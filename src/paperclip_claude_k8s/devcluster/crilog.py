@@ -168,7 +168,7 @@ async def read_log(log: LogFile, options: LogOptions) -> AsyncIterator[bytes]:
 
 
 def _tail_offset(content: bytes, lines: int) -> int:
-    """The offset in the file of the last `lines` lines; a line ends with its F record."""
+    """The offset in the file at which the last `lines` lines begin; a line ends with its F record."""
     starts, at, at_start = [], 0, True
     for record in content.split(b"\n")[:-1]:
         if at_start:

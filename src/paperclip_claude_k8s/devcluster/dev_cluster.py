@@ -1,4 +1,4 @@
-"""The whole cluster: API server, controllers and kubelet in this process, its files in one folder."""
+"""The whole cluster: API server, controllers and kubelet in this process, with all files in one folder."""
 
 import asyncio
 import fcntl
@@ -53,8 +53,9 @@ class DevCluster:
     ) -> AsyncIterator["DevCluster"]:
         """Run a cluster for the duration of the block.
 
-        `claude`: a real CLI instead of the stand-in. `folder`: where volumes, logs and kubeconfig are kept;
-        None: in a temporary folder that is deleted at the end. `port`: 0 takes a free port.
+        `claude`: path of a real Claude Code CLI; None: a stand-in plays a recorded run. `folder`: where
+        volumes, logs and kubeconfig are kept; None: in a temporary folder that is deleted at the end.
+        `port`: 0 for a free port.
         """
         with _state_folder(folder) as state:
             async with (
@@ -99,7 +100,10 @@ class DevCluster:
 
 @contextmanager
 def _state_folder(folder: Path | None) -> Iterator[Path]:
-    """The cluster's folder without Pods of an earlier cluster; None: a temporary one, removed at the end."""
+    """The cluster's folder, after the Pods of an earlier cluster were removed from it.
+
+    If `folder` is None, this is a temporary folder, which is removed at the end.
+    """
     if folder is not None:
         state = folder.resolve()
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,7 +111,7 @@ def _state_folder(folder: Path | None) -> Iterator[Path]:
         _remove_pods(state)
         yield state
         return
-    _remove_left_folders()
+    _remove_abandoned_folders()
     state = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX)).resolve()
     try:
         with (state / IN_USE).open("wb") as lock:
@@ -117,10 +121,10 @@ def _state_folder(folder: Path | None) -> Iterator[Path]:
         shutil.rmtree(state, ignore_errors=True)
 
 
-def _remove_left_folders() -> None:
+def _remove_abandoned_folders() -> None:
     """Remove the temporary folders of clusters that were killed together with their watchers."""
     for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"):
-        with suppress(OSError):  # it is another user's, or in use, or its cluster is just starting
+        with suppress(OSError):  # the folder is another user's, or in use, or its cluster is just starting
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
             with (folder / IN_USE).open("rb") as lock:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
-def _new_set_event() -> asyncio.Event:
+def _event_already_set() -> asyncio.Event:
     event = asyncio.Event()
     event.set()
     return event
@@ -27,7 +27,7 @@ class Faults:
     pod_refusal: str = ""
     """Message with which admission refuses every new Pod; empty: no Pod is refused."""
     pod_suffix: str = ""
-    """End of the names of new Pods; empty: a random end."""
+    """Last part of the names of new Pods; empty: a random one."""
     rotate_log_at: int = 0
     """Size at which a container's log is rotated; 0: never."""
     every_record_stamped: bool = False
@@ -42,7 +42,7 @@ class Faults:
     """(verb, resource) pairs that RBAC denies; subresources as "pods/log"."""
     warnings: list[str] = field(default_factory=list)
     """`Warning` headers in the response to every create, as Pod Security sends them."""
-    logs_flowing: asyncio.Event = field(default_factory=_new_set_event)
+    logs_flowing: asyncio.Event = field(default_factory=_event_already_set)
     """If cleared, open log streams deliver nothing and do not end."""
     log_stream_cutters: set[Callable[[], None]] = field(default_factory=set)
     """One function per open log stream; it breaks the connection."""

@@ -113,7 +113,7 @@ class JobController:
                 self._status.set_active(job, 0)  # the Pod is replaced and does not count as failed
 
     def _finish(self, job: Object, pods: list[Object], *, succeeded: bool) -> None:
-        """Write the Job's condition, not before `Faults.condition_delay` seconds after its last Pod ended."""
+        """Write the Job's condition, `Faults.condition_delay` seconds after its last Pod ended."""
         if self._faults.condition_delay:
             finished = max((_finish_time(pod) for pod in pods), default=_now_seconds())
             left = self._faults.condition_delay - (_now_seconds() - finished)
@@ -218,7 +218,7 @@ def delete_gracefully(store: Store, pod: Object, grace: float | None) -> Object:
 
 
 def _pod_for(job: Object, suffix: str) -> Object:
-    """A new Pod from the Job's template. `suffix`: end of the Pod's name; empty: a random end."""
+    """A new Pod from the Job's template. `suffix`: last part of the Pod's name; empty: a random one."""
     meta, template = job["metadata"], copy.deepcopy(job["spec"]["template"])
     suffix = suffix or "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))  # noqa: S311  # a name, no secret
     labels = template.get("metadata", {}).get("labels", {})
@@ -258,12 +258,12 @@ def _is_finished(job: Object) -> bool:
 
 
 def _finish_time(pod: Object) -> float:
-    ends = [
+    times = [
         _seconds(status["state"]["terminated"]["finishedAt"])
         for status in pod["status"].get("containerStatuses") or []
         if "terminated" in status["state"]
     ]
-    return max(ends, default=_now_seconds())
+    return max(times, default=_now_seconds())
 
 
 def _now_seconds() -> float:

@@ -70,13 +70,13 @@ class Kubelet:
     def shut_down(self) -> None:
         """Kill all processes of all Pods."""
         for run in self._runs.values():
-            run.stop(0)
+            run.stop(grace=0)
 
     def kill(self, pod_uid: str) -> None:
         """Kill all processes of a Pod."""
         run = self._runs.get(pod_uid)
         if run is not None:
-            run.stop(0)
+            run.stop(grace=0)
 
     def open_log(self, pod_uid: str, container: str, folder: Path) -> LogFile:
         log = LogFile(folder / f"{container}.log", self.faults.rotate_log_at)
@@ -186,7 +186,8 @@ class PodRun:
     async def _until_present(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401  # what `attempt` returns
         """Repeat `attempt` until every Secret that it needs exists; report what is missing.
 
-        Nothing is reported before `MISSING_GRACE` is over: a real kubelet needs as long to mount anything.
+        Nothing is reported before `MISSING_GRACE` is over: a real kubelet takes about that long to mount
+        anything.
         """
         reported, report_from = "", loop_time() + MISSING_GRACE
         while True:

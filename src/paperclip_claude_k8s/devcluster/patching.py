@@ -10,9 +10,9 @@ _OPERATIONS = ("add", "remove", "replace", "test")
 
 
 def patched(obj: dict[str, Any], patch: Any, content_type: str) -> Any:  # noqa: ANN401  # JSON
-    """The patched object, which may be anything. A strategic merge patch is applied as a merge patch.
+    """The patched object; a patch can turn it into any JSON value.
 
-    Raises a 400 or 422 `Problem`.
+    A strategic merge patch is applied as a merge patch. Raises a 400 or 422 `Problem`.
     """
     if not content_type.startswith("application/json-patch"):
         return _merge(obj, patch)

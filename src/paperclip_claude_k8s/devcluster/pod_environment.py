@@ -77,7 +77,7 @@ class PodEnvironment:
         argv = [*(spec.get("command") or ["sh", "-c", "exit 0"]), *(spec.get("args") or [])]
         cwd = Path(self._paths.local(str(spec.get("workingDir", ""))) or self._folder)
         if not cwd.resolve().is_relative_to(self._state):
-            cwd = self._folder  # it is a folder of the image, which does not exist here
+            cwd = self._folder  # the working directory is in the image, which does not exist here
         cwd.mkdir(parents=True, exist_ok=True)
         return Command([self._paths.local(expand(part, env)) for part in argv], env, cwd)
 
@@ -188,7 +188,8 @@ class Paths:
 
     def add(self, mount_path: str, folder: Path) -> None:
         mount = mount_path.rstrip("/")
-        self._mounts = [pair for pair in self._mounts if pair[0] != mount]  # an earlier container may have it
+        # an earlier container may have another folder at this path
+        self._mounts = [pair for pair in self._mounts if pair[0] != mount]
         self._mounts.append((mount, str(folder)))
         self._mounts.sort(key=lambda pair: -len(pair[0]))
 

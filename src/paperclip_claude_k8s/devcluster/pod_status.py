@@ -95,12 +95,12 @@ def termination_message(spec: Object, code: int, message_file: Path, log: LogFil
     if message or code == 0 or spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
         return message
     pieces = _part_of(log.path, LOG_BYTES).split(b"\n") if log is not None else []
-    records = pieces[-FALLBACK_LINES - 1 : -1]  # nothing follows the last newline
+    records = pieces[-FALLBACK_LINES - 1 : -1]  # without the empty piece after the last newline
     return b"\n".join(record.split(b" ", 3)[-1] for record in records)[-FALLBACK_BYTES:]
 
 
 def _part_of(path: Path, size: int, *, from_start: bool = False) -> bytes:
-    """The first or last `size` bytes of a file. The Pod may have put anything in its place: then b""."""
+    """The first or last `size` bytes of a file; b"" if the Pod has replaced it by a link or the like."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""Faults of a Pod's spec that the API server or the kubelet of a real cluster would refuse."""
+"""Faults in a Pod's spec for which the API server or the kubelet of a real cluster would refuse the Pod."""
 
 from collections.abc import Iterator
 
@@ -17,9 +17,9 @@ _PATH = "must be a relative path without '..'"
 
 
 def pod_faults(spec: Object, where: str) -> Iterator[str]:
-    """Each fault of a Pod's spec, as a text: the path of a field, which begins with `where`, and its fault.
+    """Each fault in a Pod's spec, as a text: the path of the field, and what is wrong with it.
 
-    The spec has the shape `shapes.POD_FIELDS`.
+    `where`: the path of the spec in its object. The spec has the shape `shapes.POD_FIELDS`.
     """
     if not spec.get("containers"):
         yield f"{where}.containers: Required value"
@@ -39,7 +39,7 @@ def pod_faults(spec: Object, where: str) -> Iterator[str]:
 
 
 def _name_faults(obj: Object, seen: set[str], path: str) -> Iterator[str]:
-    """Faults of the name, which must be unique among those `seen`."""
+    """Faults in the object's name, which must not be in `seen`. A valid name is added to `seen`."""
     name = obj.get("name")
     if not name:
         yield f"{path}.name: Required value"

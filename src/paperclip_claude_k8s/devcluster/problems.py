@@ -28,16 +28,16 @@ class Problem(Exception):
 
 
 def not_found(plural: str, group: str, name: str) -> Problem:
-    return Problem(404, "NotFound", f'{_full(plural, group)} "{name}" not found')
+    return Problem(404, "NotFound", f'{_full_name(plural, group)} "{name}" not found')
 
 
 def already_exists(plural: str, group: str, name: str) -> Problem:
-    return Problem(409, "AlreadyExists", f'{_full(plural, group)} "{name}" already exists')
+    return Problem(409, "AlreadyExists", f'{_full_name(plural, group)} "{name}" already exists')
 
 
 def conflict(plural: str, group: str, name: str, why: str) -> Problem:
     return Problem(
-        409, "Conflict", f'Operation cannot be fulfilled on {_full(plural, group)} "{name}": {why}'
+        409, "Conflict", f'Operation cannot be fulfilled on {_full_name(plural, group)} "{name}": {why}'
     )
 
 
@@ -76,5 +76,5 @@ def forbidden(what: str, namespace: str, verb: str, user: str) -> Problem:
     return Problem(403, "Forbidden", message)
 
 
-def _full(plural: str, group: str) -> str:
+def _full_name(plural: str, group: str) -> str:
     return f"{plural}.{group}" if group else plural

@@ -2,7 +2,7 @@
 
 A container's processes inherit the variable `MARK`, whose value is the folder of their Pod. A process that
 clears its environment is not found. As a program, this file waits until the cluster's process has ended in
-any way, and then kills what is left of the cluster's Pods:
+any way, and then kills the processes that remain of the cluster's Pods:
 
     python -I -S processes.py FOLDER [remove]
 
@@ -26,12 +26,15 @@ def kill_marked(folder: Path) -> None:
     mark = f"\0{MARK}={folder}".encode()
     for _ in range(ROUNDS):
         pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        if not any([_kill_if_marked(pid, mark) for pid in pids]):  # noqa: C419  # all of them
+        if not any([_kill_if_marked(pid, mark) for pid in pids]):  # noqa: C419  # a list: kills all of them
             return
 
 
 def _kill_if_marked(pid: int, mark: bytes) -> bool:
-    """Kill the process if it has the mark; return whether it has. The descriptor excludes a reused pid."""
+    """Kill the process if it has the mark, and return whether it has.
+
+    The descriptor ensures that no other process is killed that got the same pid in the meantime.
+    """
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
@@ -51,7 +54,7 @@ def _kill_if_marked(pid: int, mark: bytes) -> bool:
 def main() -> None:
     folder = Path(sys.argv[1])
     with suppress(OSError):
-        sys.stdin.buffer.read()  # ends with the process that holds the other end
+        sys.stdin.buffer.read()  # returns when the process at the other end of the pipe has ended
     kill_marked(folder / "pods")
     if "remove" in sys.argv[2:]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ MAX_DIGITS = 18
 
 
 def number(query: dict[str, str], name: str) -> int | None:
-    """The whole number, not negative; None if the parameter is missing. Raises a 400 `Problem`."""
+    """The value of a parameter; None if it is missing. Raises a 400 `Problem` if it is not a whole number."""
     text = query.get(name)
     if text is None:
         return None

@@ -15,7 +15,7 @@ _BETWEEN_PARTS = re.compile(r",(?![^(]*\))")
 
 
 def label_match(selector: str) -> Match:
-    """A predicate for `a=b,c!=d,e in (f,g),!h,i`: all requirements must hold."""
+    """A predicate for a selector such as `a=b,c!=d,e in (f,g),!h,i`: all requirements must hold."""
     tests = [_requirement(part.strip()) for part in _BETWEEN_PARTS.split(selector) if part.strip()]
     return lambda obj: all(test(obj.get("metadata", {}).get("labels") or {}) for test in tests)
 
@@ -38,7 +38,7 @@ def _requirement(part: str) -> Callable[[dict[str, str]], bool]:
 
 
 def field_match(selector: str) -> Match:
-    """A predicate for `metadata.name=x,involvedObject.uid!=y`: paths through the object."""
+    """A predicate for a selector such as `metadata.name=x,involvedObject.uid!=y`, with paths of fields."""
     tests = [_field(part) for part in selector.split(",") if part]
     return lambda obj: all(test(obj) for test in tests)
 

@@ -136,6 +136,8 @@ def _are_equal(given: str, secret: str) -> bool:
 
 
 def _cutter(request: web.Request) -> Callable[[], None]:
+    """A function that breaks the connection of the request."""
+
     def cut() -> None:
         if request.transport is not None:
             request.transport.abort()

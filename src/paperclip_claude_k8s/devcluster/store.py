@@ -48,7 +48,7 @@ class Store:
         return self._version
 
     def create(self, kind: Kind, obj: Object) -> Object:
-        """Store a new object and fill in uid, creation time and version. Raises 409 if the name is taken."""
+        """Store a new object and fill in uid, creation time and version. Raises 409 if the name is in use."""
         obj = copy.deepcopy(obj)
         meta = obj.setdefault("metadata", {})
         key = (kind, meta.get("namespace", ""), meta["name"])

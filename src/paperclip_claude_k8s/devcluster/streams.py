@@ -34,13 +34,13 @@ def open_log(api: Api, target: Target, query: Query) -> AsyncGenerator[bytes, No
 
 
 async def _log_bytes(api: Api, log: LogFile, options: LogOptions) -> AsyncGenerator[bytes, None]:
-    left = options.limit
+    bytes_left = options.limit
     async for block in read_log(log, options):
         await api.faults.logs_flowing.wait()
-        piece = block if left is None else block[:left]
+        piece = block if bytes_left is None else block[:bytes_left]
         yield piece
-        left = None if left is None else left - len(piece)
-        if left == 0:
+        bytes_left = None if bytes_left is None else bytes_left - len(piece)
+        if bytes_left == 0:
             return
 
 
@@ -75,7 +75,7 @@ def _log_options(api: Api, query: Query) -> LogOptions:
     return LogOptions(
         follow=query.get("follow") in TRUE_VALUES,
         timestamps=query.get("timestamps") in TRUE_VALUES,
-        since=since[:19].encode(),
+        since=since[:19].encode(),  # up to the second
         tail=number(query, "tailLines"),
         limit=number(query, "limitBytes"),
         every_record=api.faults.every_record_stamped,
@@ -85,7 +85,7 @@ def _log_options(api: Api, query: Query) -> LogOptions:
 def open_watch(
     api: Api, target: Target, query: Query, *, as_table: bool = False
 ) -> AsyncGenerator[bytes, None]:
-    """The changes after `resourceVersion`, with bookmarks between them, for `timeoutSeconds`."""
+    """The changes after the query's `resourceVersion`, with bookmarks between them, for `timeoutSeconds`."""
     api.check_access(target, verb_of("GET", target, watch=True))
     if target.name:
         query = {**query, "fieldSelector": f"metadata.name={target.name}"}
@@ -112,18 +112,18 @@ class _Watch:
         self._seconds = WATCH_SECONDS if seconds is None else seconds
         given = {name: text for name, text in query.items() if text}  # an empty version means none
         version = number(given, "resourceVersion") or 0
-        self._from_now = version == 0
+        self._without_version = version == 0
         self._version = version or api.store.version
         self._closing = asyncio.Event()
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         self._api.faults.watch_closers.add(self._closing.set)
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._seconds
+        deadline = loop.time() + self._seconds
         try:
             for event in self._existing_objects():
                 yield event
-            while not self._closing.is_set() and (left := end - loop.time()) > MIN_WAIT:
+            while not self._closing.is_set() and (left := deadline - loop.time()) > MIN_WAIT:
                 changed = self._api.store.next_change()
                 for event in self._new_events():
                     yield event
@@ -139,7 +139,7 @@ class _Watch:
         for obj in self._api.store.list(self._target.kind, self._target.namespace):
             if self._matches(obj):
                 self._shown[obj["metadata"]["uid"]] = obj
-                if self._from_now:
+                if self._without_version:
                     yield self._event("ADDED", obj)
 
     def _new_events(self) -> Iterator[bytes]:

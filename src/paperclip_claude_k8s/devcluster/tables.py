@@ -7,6 +7,7 @@ from typing import Any
 from paperclip_claude_k8s.devcluster.kinds import CLAIMS, EVENTS, JOBS, LEASES, PODS, SECRETS, Kind, Object
 
 Row = Callable[[Object], list[Any]]
+"""Returns the cells of an object's row."""
 
 
 def table(kind: Kind, objects: Iterable[Object], version: str) -> Object:
@@ -38,6 +39,7 @@ def _name(obj: Object) -> str:
 
 
 def _age(obj: Object, since: str | None = None, until: str | None = None) -> str:
+    """The time from `since` to `until`; None: from the object's creation, or until now."""
     begin = since or obj["metadata"].get("creationTimestamp")
     if not begin:
         return "<unknown>"

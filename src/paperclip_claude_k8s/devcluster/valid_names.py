@@ -1,6 +1,6 @@
-"""Forms of names, as the API server checks them.
+"""Which names are valid, as the API server checks them.
 
-Names of objects, containers, volumes and keys never lead out of a folder.
+A valid name of an object, container, volume or key, used as a file name, never leads out of its folder.
 """
 
 import re
@@ -43,7 +43,7 @@ def is_env_name(name: str) -> bool:
 
 
 def is_path_below(path: str) -> bool:
-    """Whether a path is relative, without `..`, and possible as a path."""
+    """Whether a path is relative, without `..`, and possible on Linux."""
     parts = path.split("/")
     is_possible = "\0" not in path and all(len(part.encode("utf-8", "replace")) <= 255 for part in parts)
     return is_possible and ".." not in parts and not path.startswith("/") and len(path) < 2048

@@ -24,6 +24,7 @@ MAX_SECRET_BYTES = 1024 * 1024
 SERVER_FIELDS = ("deletionTimestamp", "deletionGracePeriodSeconds")
 """Fields of the metadata that only the server sets."""
 _COUNTS = ("parallelism", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
+"""Fields of a Job's spec that must not be negative."""
 
 
 def admitted_new(kind: Kind, namespace: str, obj: object) -> Object:
@@ -39,7 +40,10 @@ def admitted_new(kind: Kind, namespace: str, obj: object) -> Object:
 
 
 def admitted(kind: Kind, namespace: str, obj: object) -> Object:
-    """A copy of the object as the server stores it. Raises a 400 or 422 `Problem` if it is invalid."""
+    """A copy of a new or changed object as the server stores it.
+
+    Raises a 400 or 422 `Problem` if it is invalid.
+    """
     copy = decoded_object(kind, obj)
     if kind.namespaced:
         copy["metadata"]["namespace"] = namespace
