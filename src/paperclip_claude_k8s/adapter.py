@@ -45,7 +45,7 @@ class Adapter:
     session_codec = SESSION_CODEC
     """`deserialize`, `serialize` and `get_display_id` for the `sessionParams` that a host stores."""
     session_management = SESSION_MANAGEMENT
-    """States that the host must not compact sessions, because the CLI does it."""
+    """States that the host must not compact sessions, because Claude Code does that."""
     agent_configuration_doc = agent_configuration_doc()
     """Markdown for agents that configure agents: every setting with its type, default and meaning."""
     supports_local_agent_jwt = True
@@ -121,7 +121,10 @@ class Adapter:
         return self._catalogue.models
 
     async def list_models(self) -> list[JsonMap]:
-        """Return `[{id, label}]`; with an ANTHROPIC_API_KEY, it includes the API's, cached for a minute."""
+        """Return `[{id, label}]`, cached for a minute.
+
+        With an ANTHROPIC_API_KEY, the list includes the models that the Anthropic API offers.
+        """
         return await self._catalogue.list_models()
 
     async def refresh_models(self) -> list[JsonMap]:

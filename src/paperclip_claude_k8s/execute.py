@@ -40,7 +40,7 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
     """Run one agent once. Expected failures are results; only cancellation and bugs are raised."""
     with recorded_run(process.settings) as recorded:
         result = await _execute(given, process, recorded, wait=True)
-        assert result is not None  # noqa: S101  # only a run that is not waited for has none
+        assert result is not None  # noqa: S101  # None is possible with `wait=False` only
         recorded.end(result)
     return result
 
@@ -48,7 +48,7 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
 async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult | None:
     """Ensure that the run's Job exists, without waiting for its end. Returns None, or a failed result.
 
-    Only for a process whose journal is `detached`: any other Job would be an orphan at once.
+    Only for a process whose journal is `detached`: otherwise the Job would be an orphan at once.
     """
     with recorded_run(process.settings) as recorded:
         result = await _execute(given, process, recorded, wait=False)

@@ -5,7 +5,7 @@ The text of a failure has two parts: `what` happened, with the message of the cl
 `next_step` for a person. `docs/errors.toml` describes each code for the documentation.
 
     RunFailure                     raised by a step of the run; `execute` turns it into the run's result
-    └── Failure                    the value: code, texts, and evidence for the host (below: the usual one)
+    └── Failure                    the value: code, texts, and evidence for the host (usually the one shown)
         ├── before any Job         config, agent id, prompt size, home pod           evidence: bootstrap
         ├── guard and create       blocked, unreachable, orphans, refused            evidence: bootstrap
         ├── never started          not scheduled, image, init                        evidence: bootstrap
@@ -53,7 +53,7 @@ class Failure:
 
     @property
     def loses_session(self) -> bool:
-        """Whether the session does not exist. The id that the CLI prints then cannot be resumed either."""
+        """Whether the session does not exist. An id that Claude Code prints then names no session either."""
         return self.code == ErrorCode.SESSION_UNAVAILABLE
 
     @property
@@ -72,7 +72,8 @@ class RunFailure(Exception):
 
 def _bootstrap(code: ErrorCode, what: str, next_step: str, *, retryable: bool = False) -> Failure:
     """A failure before the agent's container started: the host may repeat the run."""
-    return Failure(code, what, next_step, "bootstrap", "transient_upstream" if retryable else None)
+    family: ErrorFamily | None = "transient_upstream" if retryable else None
+    return Failure(code, what, next_step, evidence="bootstrap", family=family)
 
 
 def _needs(setting: str, least: tuple[int, int], version: tuple[int, int]) -> str:
@@ -189,7 +190,7 @@ def daily_budget_spent(spent: float, limit: float, next_day: datetime) -> Failur
     """Built when the agent's runs of today have used up the daily budget of the policy."""
     text = f"The agent's runs of today have cost {spent:.2f} USD, and the daily budget is {limit:g} USD"
     step = f"wait until the next day (UTC), or have it raised (maxCostUsdPerAgentPerDay in {POLICY_FILE})"
-    return Failure(ErrorCode.MAX_BUDGET, text, step, "bootstrap", retry_not_before=next_day)
+    return Failure(ErrorCode.MAX_BUDGET, text, step, evidence="bootstrap", retry_not_before=next_day)
 
 
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────
@@ -334,13 +335,13 @@ def pod_disrupted(pod: str, reason: str, details: str, *, started: bool | None) 
         ErrorCode.POD_DISRUPTED,
         f"{subject} was disrupted ({reason}){f': {details}' if details else ''}",
         _AFTER_DISRUPTION[started],
-        "bootstrap" if started is False else "continuation",
-        "transient_upstream",
+        evidence="bootstrap" if started is False else "continuation",
+        family="transient_upstream",
     )
 
 
 def as_possibly_started(failure: Failure) -> Failure:
-    """The failure without proof that the agent did nothing: the host must not simply repeat the run."""
+    """The failure of a run whose agent may have started: the host must not simply repeat the run."""
     if failure.evidence != "bootstrap":
         return failure
     step = f"{failure.next_step}; it is unknown whether its agent had started"
@@ -399,7 +400,10 @@ def timeout(seconds: float) -> Failure:
 
 
 def cancelled(*, proven: bool, by: str = "") -> Failure:
-    """Built when the host, or the person `by`, cancelled the run. `proven`: its Pod is gone, or never was."""
+    """Built when the host, or the person `by`, cancelled the run.
+
+    `proven`: it is known that the run's Pod was deleted, or never existed.
+    """
     text = f"Run cancelled by {by} with `claude-k8s cancel`" if by else "Run cancelled"
     return Failure(ErrorCode.CANCELLED, text, evidence="interrupted" if proven else "continuation")
 

@@ -122,7 +122,8 @@ def build_partial_run_error(
 
     `exit_code`: None if unknown. `model`: "" if unknown. `pod_state`: how the agent's container ended, as a
     `V1ContainerStateTerminated`, `V1ContainerState`, `V1ContainerStatus` or `V1Pod`, or a dict with
-    `exitCode`, `reason`, `message` and `signal`; None if unknown. Only the exit code `exit_code` is shown.
+    `exitCode`, `reason`, `message` and `signal`; None if unknown. The message shows `exit_code`, never the
+    exit code of `pod_state`.
     """
     text = stdout.decode("utf-8", "replace") if isinstance(stdout, bytes) else stdout
     return failure_texts.build_partial_run_error(exit_code, model, text, _container_end(pod_state))
@@ -137,9 +138,9 @@ def describe_truncation_cause(
 ) -> str:
     """Why the output stops in the middle of a message.
 
-    `state`: how the agent's container ended, as in `build_partial_run_error`; None if that was not observed.
-    `pod_missing`: whether the Pod was gone; None if it could not be read. `phase`: the Pod's. The last two
-    may also be in the mapping `lookup`, as `podMissing` and `phase`.
+    `state`: how the agent's container ended, as `pod_state` in `build_partial_run_error`; None if that was
+    not observed. `pod_missing`: whether the Pod no longer existed; None if it could not be read. `phase`: the
+    Pod's. The last two may instead be in the mapping `lookup`, as `podMissing` and `phase`.
     """
     seen = json_of(lookup)
     missing = seen.get("podMissing", pod_missing)
@@ -154,7 +155,7 @@ def describe_pod_terminated_error(pod: str, phase: str, containers: Iterable[obj
     """The message for a Pod that ended before its log could be read.
 
     `pod`: its name. `containers`: the statuses of its containers, as `V1ContainerStatus` or dicts; None if
-    the Pod has none yet. The agent's is named `claude`.
+    the Pod has none yet. The agent's container is named `claude`.
     """
     agent = _agent(_container(container) for container in containers or ())
     text = f"Pod {pod} reached phase={phase}"
@@ -219,12 +220,12 @@ def parse_claude_stream_json(stdout: str | bytes) -> Transcript:
 
 
 def is_claude_max_turns_result(result: Mapping[str, Any] | None) -> bool:
-    """Whether the CLI stopped because `--max-turns` was reached. The host continues such a run."""
+    """Whether Claude Code stopped because `--max-turns` was reached. The host continues such a run."""
     return is_max_turns(result or {})
 
 
 def is_claude_unknown_session_error(result: Mapping[str, Any] | None) -> bool:
-    """Whether the CLI could not resume the requested session."""
+    """Whether Claude Code could not resume the requested session."""
     return reports_unusable_session(result or {})
 
 

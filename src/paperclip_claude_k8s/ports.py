@@ -70,7 +70,7 @@ class ProcessSettings:
 
     @property
     def folders(self) -> HostFolders:
-        """Where on this host the files may be that a config names."""
+        """The folders of this host from which a config may name files."""
         return HostFolders(self.policy, self.env, SHARED_MOUNT)
 
 
@@ -89,12 +89,12 @@ class SlotLock:
     slot: str
     run: str
     fenced: bool = False
-    """A Lease keeps other processes out. False: Leases cannot be used, and only the start gate and the holder
-    annotations on Jobs keep two hosts apart."""
+    """True: a Lease keeps other processes out of the slot. False: Leases cannot be used, and only the start
+    gate and the holder annotations on Jobs keep two hosts from running the same agent."""
     version: str = ""
-    """resourceVersion of the slot's Lease as we wrote it; "" if there is none."""
+    """resourceVersion of the slot's Lease as this process wrote it; "" if there is no Lease."""
     may_be_lost: bool = False
-    """Our process did not renew its own Lease for so long that another process may have taken over the
+    """This process did not renew its own Lease for so long that another process may have taken over the
     slot."""
     job: str = ""
     """Name of the run's Job; "" until it has one."""
@@ -130,7 +130,7 @@ class SlotLocks(Protocol):
         ...
 
     async def still_ours(self, lock: SlotLock) -> bool:
-        """False if another process took the slot over while ours did not renew its Lease."""
+        """False if another process took the slot over while this one did not renew its Lease."""
         ...
 
 
@@ -147,11 +147,11 @@ class StartSignals(Protocol):
 
 
 class RunJournal(Protocol):
-    """Records the progress of a run outside this process; each step is recorded before the next one is taken.
+    """Records the progress of a run outside this process; each step is recorded before the next one begins.
 
-    A caller that has to continue a run after SIGKILL at any moment implements it. Its methods must not
-    raise. Exceptions of `output` are counted, the first is logged, and the run continues with an incomplete
-    log; exceptions of the other methods end the run as a bug.
+    A program that must be able to continue a run after a SIGKILL at any moment implements it. The methods
+    must not raise. Exceptions of `output` are counted, the first is logged, and the run continues with an
+    incomplete log; exceptions of the other methods end the run as a bug.
     """
 
     @property
@@ -164,15 +164,15 @@ class RunJournal(Protocol):
         ...
 
     async def launched(self, job: JobRef) -> None:
-        """The run has this Job, and its Pod can start. Next, `output` gets all of its output."""
+        """Record that the run has this Job, whose Pod can start now. `output` then gets the Pod's output."""
         ...
 
     def status(self, stream: Literal["stdout", "stderr"], text: str) -> None:
-        """One line of the adapter itself, without a newline; on stderr if it is a warning."""
+        """Record a line of the adapter itself, without a newline. `stream`: stderr for a warning."""
         ...
 
     async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
-        """Whole lines of the agent's output, unchanged."""
+        """Record whole lines of the agent's output, unchanged."""
         ...
 
     async def ended(self, result: ExecutionResult | None) -> bool:

@@ -30,7 +30,8 @@ MAX_LAUNCHES = 2
 """Largest number of runs that launch at the same time: more would delay the output of agents that run
 already."""
 LAUNCH_PERMIT_EXPIRY = 0.05
-"""Seconds after which a launch returns its permit and goes on: two permits let at least 40 begin a second."""
+"""Seconds after which a launch returns its permit and goes on, so that with two permits at least 40 launches
+begin each second."""
 Connect: TypeAlias = Callable[[ClusterSource, ProcessSettings], Cluster]
 
 
@@ -42,7 +43,7 @@ def connect(source: ClusterSource, settings: ProcessSettings) -> Cluster:
         may_run=policy.allows_exec_plugin,
         may_inherit=policy.allows_plugin_variable,
         may_use=partial(policy.allows, "kubeContexts"),
-        trusted=policy.kubeconfigs is not None,  # the operator has listed them
+        trusted=policy.kubeconfigs is not None,  # the operator has listed the kubeconfigs
         mask=redact_text,
     )
     credentials = Credentials(

@@ -1,9 +1,9 @@
 """Plugin for pytest: the fixtures `fake_cluster`, `fake_adapter`, `run_agent` and `dev_cluster`.
 
-pytest loads it by its entry point, in every project that has this package. Until a fixture is used it
-therefore imports only pytest, and pytest_asyncio where the extra `testing` is installed; so it is no part of
-`paperclip_claude_k8s.testing`. The fixtures need that extra. Tests that use `fake_cluster` run on virtual
-time: a minute of waiting takes no time.
+pytest loads it by its entry point, in every project that has this package. So, until a fixture is used, it
+imports only pytest, and pytest_asyncio where the extra `testing` is installed. That is why it is no part of
+`paperclip_claude_k8s.testing`, which imports more. The fixtures need that extra. Tests that use
+`fake_cluster` run on virtual time: a minute of waiting takes no time.
 """
 
 from collections.abc import AsyncIterator
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from paperclip_claude_k8s.testing import Adapter, AgentRunner, FakeCluster
 
 VIRTUAL_STEP = 0.01
-"""Largest step, in seconds, by which virtual time advances while a thread runs. With larger ones it would
-jump to the next timer, and a test on a slow machine would not wait for the thread."""
+"""Largest step, in seconds, by which virtual time advances while a thread runs. With larger steps, virtual
+time would jump to the next timer, and a test on a slow machine would not wait for the thread."""
 AGENT_SECONDS = 60.0
-"""How long the agent of `fake_cluster` works, unless a test replaces its script."""
+"""Seconds of virtual time that the agent of `fake_cluster` works, unless a test replaces its script."""
 _INSTALL = "this fixture needs more packages: pip install 'paperclip-adapter-claude-k8s[testing]'"
 _HAS_EXTRA = all(find_spec(name) is not None for name in ("pytest_asyncio", "looptime"))
 
