@@ -1,4 +1,4 @@
-"""The codes by which hosts and people recognize how a run failed.
+"""The codes by which hosts and people recognise how a run failed.
 
 `failures` builds the values that carry a code; `docs/errors.toml` describes each code for people.
 """

@@ -15,7 +15,7 @@ from paperclip_claude_k8s.devcluster.problems import Problem, bad_request
 from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
-OPEN_PATHS = frozenset({"/version", "/healthz", "/livez", "/readyz"})
+PATHS_WITHOUT_TOKEN = frozenset({"/version", "/healthz", "/livez", "/readyz"})
 """Paths that need no token."""
 CREATED = 201
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -72,7 +72,7 @@ class Server:
         if _are_equal(first, self._token):
             return f"/{rest}"
         given = request.headers.get("Authorization", "")
-        if request.path not in OPEN_PATHS and not _are_equal(given, f"Bearer {self._token}"):
+        if request.path not in PATHS_WITHOUT_TOKEN and not _are_equal(given, f"Bearer {self._token}"):
             raise Problem(401, "Unauthorized", "Unauthorized")
         return request.path
 

@@ -187,7 +187,7 @@ class Backfill:
     async def _verified(self, start: int, totals: Totals) -> AsyncIterator[bytes] | None:
         """The file from `start` on, if the delivered output together with it has the relay's digest."""
         digest = self._counts.copy_digest()
-        kept = await _hashed(self.reader.blocks(start, totals.bytes), digest)
+        kept = await _hash_and_keep(self.reader.blocks(start, totals.bytes), digest)
         if digest.hexdigest() != totals.sha256:
             self._mismatch = self._mismatch or DIFFERS
             return None
@@ -207,7 +207,7 @@ class Backfill:
                 return
 
 
-async def _hashed(blocks: AsyncIterator[bytes], digest: "hashlib._Hash") -> list[bytes]:
+async def _hash_and_keep(blocks: AsyncIterator[bytes], digest: "hashlib._Hash") -> list[bytes]:
     """Add the blocks to the digest, and return them; an empty list if they are too large to be kept."""
     kept, size = list[bytes](), 0
     async for block in blocks:
