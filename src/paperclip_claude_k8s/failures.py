@@ -72,8 +72,7 @@ class RunFailure(Exception):
 
 def _bootstrap(code: ErrorCode, what: str, next_step: str, *, retryable: bool = False) -> Failure:
     """A failure before the agent's container started: the host may repeat the run."""
-    family: ErrorFamily | None = "transient_upstream" if retryable else None
-    return Failure(code, what, next_step, evidence="bootstrap", family=family)
+    return Failure(code, what, next_step, "bootstrap", "transient_upstream" if retryable else None)
 
 
 def _needs(setting: str, least: tuple[int, int], version: tuple[int, int]) -> str:
@@ -400,10 +399,7 @@ def timeout(seconds: float) -> Failure:
 
 
 def cancelled(*, proven: bool, by: str = "") -> Failure:
-    """Built when the host, or the person `by`, cancelled the run.
-
-    `proven`: it is known that the run's Pod was deleted, or never existed.
-    """
+    """Built when the host, or the person `by`, cancelled the run. `proven`: the run certainly has no Pod."""
     text = f"Run cancelled by {by} with `claude-k8s cancel`" if by else "Run cancelled"
     return Failure(ErrorCode.CANCELLED, text, evidence="interrupted" if proven else "continuation")
 
