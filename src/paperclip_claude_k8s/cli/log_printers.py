@@ -123,7 +123,7 @@ class RawPrinter:
         if held:
             write_stdout(b"".join(held))
 
-    def finish(self, *, resumed: bool | None) -> None:  # noqa: ARG002  # for a transcript
+    def finish(self, *, resumed: bool | None) -> None:  # noqa: ARG002  # only a transcript needs it
         """Print the rest: the run has ended. `resumed`: whether it had resumed a session; None if unknown."""
         if rest := self._lines.rest():
             self._emit(rest)

@@ -23,6 +23,7 @@ HOLD_CAUSES = frozenset(
 """The server's causes for holding a task: it gave up the task's run without a record of how the run ended, or
 was killed after it had received the run's result and before it had stored the result."""
 ENDED_WITHOUT_RESULT = frozenset({"failed", "interrupted", "timed_out", "cancelled"})
+"""The server's statuses of runs that ended without a result."""
 
 
 class ServerRefused(Exception):

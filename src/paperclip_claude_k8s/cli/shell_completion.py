@@ -109,7 +109,7 @@ def _recorded_runs() -> list[Suggestion]:
 
 
 def _read_cluster(ctx: typer.Context, read: Callable[[Any, str, Any], Awaitable[list[T]]]) -> list[T]:
-    """The words that `read` finds, within `TIME_LIMIT`, in the cluster that the options so far name."""
+    """The words that `read` finds, within `TIME_LIMIT`, in the cluster that the options typed so far name."""
     import asyncio  # noqa: PLC0415  # help has to be fast
 
     from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster  # noqa: PLC0415

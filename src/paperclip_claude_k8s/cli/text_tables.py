@@ -59,14 +59,14 @@ def table_with_text(
 
     A sentence that does not fit into `width` is written below its row, wrapped and never cut.
     """
-    left = table(rows, columns, Format.TEXT, width=None).split("\n")
-    indent = max(map(cell_len, left)) + GAP
+    beginnings = table(rows, columns, Format.TEXT, width=None).split("\n")
+    indent = max(map(cell_len, beginnings)) + GAP
     cells = [text.name.upper(), *(_text(text.cell(row)) for row in rows)]
     lines = [
         f"{set_cell_size(beginning, indent)}{cell}"
         if width is None or indent + cell_len(cell) <= width
         else f"{beginning}\n{BELOW_INDENT}{wrapped(cell, width, len(BELOW_INDENT))}"
-        for beginning, cell in zip(left, cells, strict=True)
+        for beginning, cell in zip(beginnings, cells, strict=True)
     ]
     return "\n".join(lines)
 

@@ -46,6 +46,7 @@ class MirroredFile:
             same = _common_length(existing, block)
             if same == len(existing):  # the file ends here: append the rest of the block
                 self._disk.write_at(self._handle, block[same:], self._offset + same)
+                # what is new begins with the line that was not complete in the file
                 new.append(block[block.rfind(b"\n", 0, same) + 1 :] if same < len(block) else b"")
                 self._offset += len(block)
                 break

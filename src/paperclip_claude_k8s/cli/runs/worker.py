@@ -80,7 +80,7 @@ class LockedRun:
         """Write the result as the run's outcome, and return the outcome."""
         return self.journal.end(outcome_of(self.call.run_id, result.to_wire()))
 
-    def stop(self, reason: str, **fields: Any) -> Stop:  # noqa: ANN401  # any JSON
+    def query_failure(self, reason: str, **fields: Any) -> Stop:  # noqa: ANN401  # any JSON
         """The `Stop` of a call that cannot determine the run's state."""
         hint = resumable({"run_id": self.call.run_id})
         return Stop("poll_aborted", f"cannot query the run: {reason}", **{**hint, **fields})
@@ -103,7 +103,7 @@ class Worker:
         try:
             return await self._work()
         except ClusterError as error:
-            raise self._run.stop(str(error)) from None
+            raise self._run.query_failure(str(error)) from None
         except Stop as stop:
             raise stop.about(self._run.journal.run_status, self._run.journal.outcome) from None
         finally:
@@ -153,7 +153,7 @@ class Worker:
             )
         except (ClusterError, RunFailure) as error:
             if not run.is_new:
-                raise run.stop(str(error)) from None
+                raise run.query_failure(str(error)) from None
             cause = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
             return early_failure(cause, ResultInputs(utc_now()))
         check_target(run.record, current)
@@ -339,4 +339,4 @@ class Execution:
             return None
         if result.error_code == "cancelled":
             return run.end(result)
-        raise run.stop(result.error_message or "", error_code=result.error_code)
+        raise run.query_failure(result.error_message or "", error_code=result.error_code)
