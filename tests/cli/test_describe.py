@@ -4,7 +4,7 @@ import pytest
 from tests.support.dev_cluster_cli import DevClusterCli
 from tests.support.objects import a_job
 
-from paperclip_claude_k8s.cli.job_end import noted_result, noted_verdict
+from paperclip_claude_k8s.cli.job_end import annotated_result, annotated_verdict
 from paperclip_claude_k8s.cluster.labels import RESULT_ANNOTATION
 
 
@@ -18,4 +18,4 @@ async def test_describe_of_an_ended_run_proposes_the_logs_command(dev: DevCluste
 @pytest.mark.parametrize("text", ["[" * 9999, '{"a":' * 1600, "{", "[1]", "x" * 20_000])
 def test_job_with_a_malformed_result_annotation_has_no_verdict(text: str) -> None:
     job = a_job(annotations={RESULT_ANNOTATION: text})
-    assert (noted_result(job), noted_verdict(job)) == ({}, None)
+    assert (annotated_result(job), annotated_verdict(job)) == ({}, None)

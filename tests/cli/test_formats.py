@@ -12,7 +12,7 @@ from tests.support.terminals import on_a_terminal
 
 from paperclip_claude_k8s.cli.entry import print_reply
 from paperclip_claude_k8s.cli.formats import Format, error_line, serialized
-from paperclip_claude_k8s.cli.reply_text import span
+from paperclip_claude_k8s.cli.reply_text import duration_text
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import outcome_of
 from paperclip_claude_k8s.cli.runs.state import State
@@ -74,7 +74,7 @@ def test_facts_leave_out_what_is_unknown() -> None:
     [(0.25, "0.2s"), (42.4, "42s"), (192, "3m12s"), (18_120, "5h02m"), (530_000, "6d")],
 )
 def test_time_span_has_at_most_two_units(seconds: float, text: str) -> None:
-    assert span(seconds) == text
+    assert duration_text(seconds) == text
 
 
 def test_error_is_on_stderr_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:

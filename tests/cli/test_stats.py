@@ -11,7 +11,7 @@ from tests.support.objects import a_job
 
 from paperclip_claude_k8s.cli.describe_text import description_text
 from paperclip_claude_k8s.cli.formats import Format
-from paperclip_claude_k8s.cli.job_end import noted_result, noted_verdict
+from paperclip_claude_k8s.cli.job_end import annotated_result, annotated_verdict
 from paperclip_claude_k8s.cli.run_costs import GroupBy, RunCost, as_csv, parse_moment, rows_of
 from paperclip_claude_k8s.cli.stats_command import cost_of_job
 from paperclip_claude_k8s.cluster.labels import RESULT_ANNOTATION
@@ -129,7 +129,7 @@ async def test_stats_equal_the_results_of_the_runs(dev: DevClusterCli) -> None:
 @pytest.mark.parametrize("text", ["[" * 9999, '{"costUsd":1%s}' % ("0" * 400), '{"costUsd":true}'])
 def test_malformed_result_annotation_raises_no_error_and_shows_no_cost(text: str) -> None:
     job = a_job(annotations={RESULT_ANNOTATION: text})
-    noted = noted_result(job)
-    noted_verdict(job)
-    page = {"run_id": "r", "state": "Failed", "agent": "a", "usage": noted}
+    annotated = annotated_result(job)
+    annotated_verdict(job)
+    page = {"run_id": "r", "state": "Failed", "agent": "a", "usage": annotated}
     assert "$" not in description_text(page, NOW, None, Format.TEXT)

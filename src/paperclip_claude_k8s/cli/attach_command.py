@@ -18,7 +18,7 @@ from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_failure, stdout_unwritable
 from paperclip_claude_k8s.cli.find_run import find_record, job_of_record, job_on_cluster, run_id_of
 from paperclip_claude_k8s.cli.follow_job import OutputJournal, follow_job
-from paperclip_claude_k8s.cli.job_end import Verdict, noted_verdict, verdict_of
+from paperclip_claude_k8s.cli.job_end import Verdict, annotated_verdict, verdict_of
 from paperclip_claude_k8s.cli.job_rows import PENDING, age, state_of
 from paperclip_claude_k8s.cli.live import LiveView, open_live_view
 from paperclip_claude_k8s.cli.log_printers import LogPart, SinceFilter
@@ -148,7 +148,7 @@ class JobView:
         self._live.writer.release()
         followed = await follow_job(job, ports, self.journal, follow=True, on_change=self._show_state)
         self._live.end_agent_output(resumed=None)
-        verdict = noted_verdict(job) or verdict_of(job, followed)
+        verdict = annotated_verdict(job) or verdict_of(job, followed)
         return verdict or Verdict(f"Run {run_id_of(job)} goes on", succeeded=False)
 
     def _receive(self, stream: Literal["stdout", "stderr"], block: bytes, written: datetime | None) -> None:

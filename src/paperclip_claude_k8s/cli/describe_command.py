@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cli.describe_text import description_text
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
 from paperclip_claude_k8s.cli.find_run import find_record, job_of_record, job_on_cluster, run_id_of
 from paperclip_claude_k8s.cli.follow_job import FollowedJob, OutputJournal, follow_job
-from paperclip_claude_k8s.cli.job_end import Verdict, noted_result, noted_verdict, verdict_of
+from paperclip_claude_k8s.cli.job_end import Verdict, annotated_result, annotated_verdict, verdict_of
 from paperclip_claude_k8s.cli.job_rows import row_of
 from paperclip_claude_k8s.cli.next_commands import next_commands
 from paperclip_claude_k8s.cli.run_command import run_to_reply
@@ -123,9 +123,11 @@ def _verdict(job: JobSnapshot, followed: FollowedJob, record: Record | None) -> 
     if record is not None and record.outcome is not None:
         return Verdict.of_reply(record.outcome)
     judged = verdict_of(job, followed)
-    noted = noted_verdict(job)
+    annotated = annotated_verdict(job)
     return (
-        judged if noted is None or (judged is not None and judged.error_code == noted.error_code) else noted
+        judged
+        if annotated is None or (judged is not None and judged.error_code == annotated.error_code)
+        else annotated
     )
 
 
@@ -203,8 +205,8 @@ def _usage(job: JobSnapshot, followed: FollowedJob, known: Reply) -> dict[str, A
     """Tokens and cost: from the record, else from the host's annotation on the Job, else from the output."""
     if known.get("usage"):
         return dict(known["usage"])
-    if noted := noted_result(job):
-        return {**get_object(noted, "usage"), "costUsd": noted.get("costUsd")}
+    if annotated := annotated_result(job):
+        return {**get_object(annotated, "usage"), "costUsd": annotated.get("costUsd")}
     if followed.transcript is None:
         return None
     return _wire_usage(followed.transcript.reported_usage.for_run(resumed=None))

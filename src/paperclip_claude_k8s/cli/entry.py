@@ -115,12 +115,12 @@ def print_reply(
     reply: Mapping[str, Any],
     code: int = FAILED,
     output: Format | None = None,
-    text: Callable[[Format], str] | None = None,
+    to_text: Callable[[Format], str] | None = None,
 ) -> int:
     """Print the reply as the whole of stdout, and its error on stderr; return the code.
 
-    `output`: what `-o` names. `text`: returns the reply as text in this format; without it, text is the
-    reply's fields, or nothing for an error. Raises `StdoutUnwritable`.
+    `output`: what `-o` names. `to_text`: returns the reply as text in this format; without it, the text is
+    the reply's fields, or nothing for an error. Raises `StdoutUnwritable`.
     """
     chosen = chosen_format(output)
     if "error" in reply and code != DONE:  # `cancel` has done its work if the reply says `cancelled`
@@ -128,17 +128,17 @@ def print_reply(
     if chosen.is_for_programs:
         _print_content(serialized(reply, chosen))
         return code
-    if content := _content(reply, chosen, text):
+    if content := _content(reply, chosen, to_text):
         print_text(content)
     return code
 
 
-def _content(reply: Mapping[str, Any], output: Format, text: Callable[[Format], str] | None) -> str:
+def _content(reply: Mapping[str, Any], output: Format, to_text: Callable[[Format], str] | None) -> str:
     """The reply as text. An error has no text, because it is on stderr, except with `-o name`: a run's id."""
     if "error" in reply and output is not Format.NAME:
         return ""
-    if text is not None:
-        return text(output)
+    if to_text is not None:
+        return to_text(output)
     return "" if "error" in reply else plain_text(reply)
 
 

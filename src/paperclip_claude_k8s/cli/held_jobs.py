@@ -73,7 +73,7 @@ class HeldJobs:
 
     def _ports(self, target: Target) -> Ports:
         kubeconfig, context, _ = target
-        chosen = _chosen(kubeconfig, self.options)
+        chosen = _if_chosen(kubeconfig, self.options)
         if chosen not in self._processes:
             granted = grants(chosen, None, self.options.context)
             settings = with_grants(ProcessSettings.read(os.environ), granted)
@@ -92,7 +92,7 @@ def _target(config: Mapping[str, Any], options: RecoverOptions) -> Target:
     )
 
 
-def _chosen(kubeconfig: str | None, options: RecoverOptions) -> str | None:
+def _if_chosen(kubeconfig: str | None, options: RecoverOptions) -> str | None:
     """The kubeconfig if the person at the shell chose it; None if only an agent's settings name it.
 
     A kubeconfig that only settings name may do no more than the policy allows.

@@ -53,7 +53,7 @@ def verdict_of(job: JobSnapshot, followed: FollowedJob) -> Verdict | None:
     return Verdict.of(run_id_of(job), str(result.error_code or ""), result.error_message or "")
 
 
-def noted_result(job: JobSnapshot) -> dict[str, Any]:
+def annotated_result(job: JobSnapshot) -> dict[str, Any]:
     """The result that a host has annotated on a Job that is kept; {} without a readable annotation."""
     text = job.annotations.get(labels.RESULT_ANNOTATION, "")
     try:
@@ -62,7 +62,7 @@ def noted_result(job: JobSnapshot) -> dict[str, Any]:
         return {}
 
 
-def noted_verdict(job: JobSnapshot) -> Verdict | None:
+def annotated_verdict(job: JobSnapshot) -> Verdict | None:
     """The verdict of the result that a host has annotated on a Job; None without such a result."""
-    result = noted_result(job)
+    result = annotated_result(job)
     return Verdict.of(run_id_of(job), get_text(result, "errorCode"), "") if result else None

@@ -88,6 +88,7 @@ class _KnownObjects:
                 self._changed.set()
 
     def _count(self, uid: str, size: int, objects: int) -> None:
+        """Count the size of an event. Raises `ClusterError` if there are too many bytes or objects."""
         self._bytes += size - self._sizes.pop(uid, 0)
         if size:
             self._sizes[uid] = size

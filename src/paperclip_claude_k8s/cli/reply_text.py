@@ -53,14 +53,14 @@ def _end_lines(reply: Mapping[str, Any]) -> Iterator[str]:
 
 def _costs(cost: RunCost) -> Iterator[str]:
     if cost.seconds is not None:
-        yield span(cost.seconds)
+        yield duration_text(cost.seconds)
     if cost.cost_usd is not None:
         yield f"${cost.cost_usd:.4f}"
     if tokens := cost.input_tokens + cost.output_tokens + cost.cached_input_tokens:
         yield f"{tokens:,} tokens"
 
 
-def span(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A duration in at most two units, such as 4.2s, 3m12s, 5h02m or 6d."""
     if seconds < 60:
         return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"

@@ -87,15 +87,15 @@ def _run_facts(record: Record) -> dict[str, str]:
     return {"agent": name, "started": record.created, "job": job, "namespace": record.target.namespace}
 
 
-def _header(title: str, reply: Reply, about: Mapping[str, str]) -> PageHeader:
-    """The header from a reply and its result. `about`: facts that a result does not have."""
+def _header(title: str, reply: Reply, facts: Mapping[str, str]) -> PageHeader:
+    """The header from a reply and its result. `facts`: those that a result does not have."""
     result: Mapping[str, Any] = reply.get("result") or {}
     known = {
         **result,
         "errorMessage": result.get("errorMessage") or reply.get("detail"),
         "errorCode": result.get("errorCode") or reply.get("error"),
     }
-    return page_header(title, str(reply.get("status") or "unknown"), known, about)
+    return page_header(title, str(reply.get("status") or "unknown"), known, facts)
 
 
 def _text(header: PageHeader, items: Iterable[Item]) -> Iterator[str]:

@@ -38,7 +38,7 @@ from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunCall
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.poller import Poller, PollSchedule, PollSettings, read_schedule
-from paperclip_claude_k8s.cli.runs.record import Record, continuing
+from paperclip_claude_k8s.cli.runs.record import Record, cut_short_fields
 from paperclip_claude_k8s.cli.runs.replies import (
     CUT_SHORT,
     DETACHED_TTL,
@@ -131,7 +131,7 @@ def _stop_reply(stop: Stop | OptionsInvalid, progress: CallProgress) -> Reply:
         return record.outcome  # the run ended while the call was being interrupted
     run_id = progress.run_id or stop.fields.get("run_id")
     if record is not None:
-        stop.about(record.run_status, record.outcome)
+        stop.with_run_status(record.run_status, record.outcome)
     reply = failure(stop.error, stop.detail, run_id, **_without_run_id(stop.fields))
     if stop.error in UNWRITABLE and (run_id is not None or stop.run_status is not None):
         reply = write_failed_reply(stop, run_id)
@@ -144,7 +144,7 @@ def _stop_reply(stop: Stop | OptionsInvalid, progress: CallProgress) -> Reply:
     if run_id is None or not is_resumable:
         return reply
     resume = reply.pop("resume", resume_command(run_id))
-    what_goes_on = continuing(record) if record is not None and stop.error in CUT_SHORT else {}
+    what_goes_on = cut_short_fields(record) if record is not None and stop.error in CUT_SHORT else {}
     detail = f"{reply['detail']}; {what_goes_on.pop('detail')}" if what_goes_on else reply["detail"]
     return {**reply, **what_goes_on, "detail": detail, "resume": resume}
 
@@ -199,7 +199,7 @@ async def start_or_resume(options: RunOptions, progress: CallProgress, dependenc
     try:
         progress.state = state = State(state_folder(env), dependencies.disk)
     except Stop as stop:
-        raise stop.about("not_submitted" if options.run_id is None else "unknown") from None
+        raise stop.with_run_status("not_submitted" if options.run_id is None else "unknown") from None
     if options.run_id is not None:
         known = find_record(options.run_id, state)  # the beginning of an id is enough
         progress.run_id = known.run_id if known is not None else state.read(options.run_id).run_id
@@ -211,7 +211,7 @@ async def start_or_resume(options: RunOptions, progress: CallProgress, dependenc
         try:
             state.write(record)
         except Stop as stop:
-            return _stop_reply(stop.about("not_submitted"), progress)
+            return _stop_reply(stop.with_run_status("not_submitted"), progress)
         progress.run_id, progress.embedded = record.run_id, record.embedded
         work = _wait(state, record.run_id, options, schedule, dependencies)
         return await stop_to_reply(

@@ -15,7 +15,7 @@ from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
 from paperclip_claude_k8s.cli.formats import Format, chosen_format, serialized
 from paperclip_claude_k8s.cli.options import running_cluster_settings
 from paperclip_claude_k8s.cli.prompts import with_prompt
-from paperclip_claude_k8s.cli.reply_text import run_text, span
+from paperclip_claude_k8s.cli.reply_text import duration_text, run_text
 from paperclip_claude_k8s.cli.run_command import check_options, new_config, new_record, sync_to_reply
 from paperclip_claude_k8s.cli.run_costs import parse_moment
 from paperclip_claude_k8s.cli.runs import quota_gate
@@ -170,12 +170,12 @@ def shown_status(row: Mapping[str, Any]) -> str:
 
 def _age(row: Mapping[str, Any]) -> str:
     created = parse_time(row.get("created"))
-    return span((utc_now() - created).total_seconds()) if created is not None else ""
+    return duration_text((utc_now() - created).total_seconds()) if created is not None else ""
 
 
 def _duration(row: Mapping[str, Any]) -> str:
     seconds = row.get("duration_sec")
-    return span(seconds) if isinstance(seconds, (int, float)) else ""
+    return duration_text(seconds) if isinstance(seconds, (int, float)) else ""
 
 
 def _dollars(row: Mapping[str, Any]) -> str:
@@ -235,13 +235,13 @@ def _unreadable(stop: Stop) -> Reply:
     return failure(stop.error, stop.detail, stop.fields.get("run_id"))
 
 
-def _print(reply: Reply, output: Format | None, text: Callable[[Format], str] | None = None) -> int:
+def _print(reply: Reply, output: Format | None, to_text: Callable[[Format], str] | None = None) -> int:
     """Print the reply. Exit code 1 if this command failed. A reply with `created` has the error of a run."""
     if "created" in reply and "error" in reply:  # the run failed, and this command did not
         chosen = chosen_format(output)
-        if text is not None and not chosen.is_for_programs:
-            print_text(text(chosen))
+        if to_text is not None and not chosen.is_for_programs:
+            print_text(to_text(chosen))
         else:
             print_text(serialized(reply, chosen).decode())
         return DONE
-    return print_reply(reply, FAILED if "error" in reply else DONE, output, text)
+    return print_reply(reply, FAILED if "error" in reply else DONE, output, to_text)

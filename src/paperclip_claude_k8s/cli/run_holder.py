@@ -54,10 +54,10 @@ def judge_holder(job: JobSnapshot, leases: tuple[LeaseSnapshot, ...], now: datet
         process, of_run = holder_of(lease)
         if is_slot_lease(lease) and of_run == run:
             return _holder(process, _renewed(process, leases), now)
-    noted = job.annotations.get(labels.HOLDER_ANNOTATION)
-    if noted is not None:
+    annotated = job.annotations.get(labels.HOLDER_ANNOTATION)
+    if annotated is not None:
         seen = parse_time(job.annotations.get(labels.HOLDER_SEEN_ANNOTATION))
-        return _holder(read_process(noted, uuid=""), seen, now)
+        return _holder(read_process(annotated, uuid=""), seen, now)
     if labels.DETACHED_ANNOTATION in job.annotations:
         resume = f"`claude-k8s run --run-id {run}`"
         text = f"no process; `claude-k8s run` has started the run, and {resume} continues it"

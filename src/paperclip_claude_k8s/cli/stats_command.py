@@ -16,7 +16,7 @@ from paperclip_claude_k8s.cli.chosen_cluster import jobs_of_adapter
 from paperclip_claude_k8s.cli.command_options import StatsOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
 from paperclip_claude_k8s.cli.formats import Format
-from paperclip_claude_k8s.cli.job_end import noted_result
+from paperclip_claude_k8s.cli.job_end import annotated_result
 from paperclip_claude_k8s.cli.run_command import run_to_reply, sync_to_reply
 from paperclip_claude_k8s.cli.run_costs import CostRow, GroupBy, RunCost, as_csv, parse_moment, rows_of
 from paperclip_claude_k8s.cli.runs.call import CallProgress
@@ -81,7 +81,7 @@ def cost_of_job(job: JobSnapshot) -> RunCost | None:
 
     The time at which the result was taken stands for the end of the run.
     """
-    result = noted_result(job)
+    result = annotated_result(job)
     ended = parse_time(job.annotations.get(labels.TAKEN_ANNOTATION))
     return RunCost.of(result, job.labels.get(labels.AGENT_LABEL, ""), ended) if result else None
 

@@ -116,14 +116,14 @@ def _row(use: ClaimUse) -> dict[str, Any]:
         "storage_class": claim.storage_class,
         "access_modes": list(claim.access_modes),
         "phase": "Terminating" if claim.deleting else claim.phase,
-        "created": _shown(claim.created),
-        "last_used": _shown(use.last_used),
+        "created": _time_text(claim.created),
+        "last_used": _time_text(use.last_used),
         "last_run": claim.annotations.get(labels.LAST_RUN_ANNOTATION),
         "used_by": list(use.users),
     }
 
 
-def _shown(time: datetime | None) -> str | None:
+def _time_text(time: datetime | None) -> str | None:
     return format_time(time) if time is not None else None
 
 

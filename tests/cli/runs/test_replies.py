@@ -25,7 +25,9 @@ CANCELLED = {**RESULT, "errorMessage": "Run cancelled", "errorCode": "cancelled"
 
 
 def reply_about(outcome: Reply | None = None, run_status: RunStatus = "polling") -> Reply:
-    return write_failed_reply(Stop("output_unwritable", "it is full").about(run_status, outcome), "r1")
+    return write_failed_reply(
+        Stop("output_unwritable", "it is full").with_run_status(run_status, outcome), "r1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_write_failed_reply_quotes_the_detail_of_a_lost_result() -> None:
 
 
 def test_stop_keeps_the_run_status_that_was_set_first() -> None:
-    stop = Stop("state_unwritable", "x").about("polling").about("not_submitted")
+    stop = Stop("state_unwritable", "x").with_run_status("polling").with_run_status("not_submitted")
     assert stop.run_status == "polling"
 
 

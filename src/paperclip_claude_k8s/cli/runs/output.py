@@ -57,7 +57,7 @@ class Output:
             text = strict_json(reply, indent=2) + b"\n"
             write_atomically(self._opened / "result.json", text, self._disk)
         except OSError as error:
-            raise self._stop(error).about("unknown", reply) from None
+            raise self._stop(error).with_run_status("unknown", reply) from None
 
     def _synchronize(self) -> None:
         """Make the copies equal to the originals, whatever the files contained before. Raises `OSError`."""

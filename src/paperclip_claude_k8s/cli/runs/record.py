@@ -169,7 +169,7 @@ def polling_reply(record: Record) -> Reply:
     return resumable(reply)
 
 
-def continuing(record: Record) -> Reply:
+def cut_short_fields(record: Record) -> Reply:
     """Fields for the reply of a wait that was cut short: what the run does now, and how to cancel it."""
     if record.run_status == "not_submitted":
         return {"status": "failed", "run_status": "not_submitted", "detail": "nothing was submitted"}

@@ -60,7 +60,7 @@ class Stop(ReportedError):
         self.run_status: RunStatus | None = None
         """None if not known yet: the code that builds the reply takes it from the record."""
 
-    def about(self, run_status: RunStatus, outcome: Reply | None = None) -> "Stop":
+    def with_run_status(self, run_status: RunStatus, outcome: Reply | None = None) -> "Stop":
         """Add what is known of the run, and return self. Values that were set earlier are kept."""
         self.run_status = self.run_status or run_status
         self.outcome = self.outcome or outcome

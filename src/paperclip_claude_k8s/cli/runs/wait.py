@@ -149,7 +149,7 @@ def _finish_output(call: RunCall, reply: Reply) -> None:
         return
     call.output.update()
     if call.output.error is not None:
-        raise call.output.error.about("polling")
+        raise call.output.error.with_run_status("polling")
 
 
 def _with_output_error(call: RunCall, error: BaseException) -> BaseException:

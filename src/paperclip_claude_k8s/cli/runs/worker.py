@@ -105,7 +105,7 @@ class Worker:
         except ClusterError as error:
             raise self._run.query_failure(str(error)) from None
         except Stop as stop:
-            raise stop.about(self._run.journal.run_status, self._run.journal.outcome) from None
+            raise stop.with_run_status(self._run.journal.run_status, self._run.journal.outcome) from None
         finally:
             await self._run.process.shut_down()
             self._run.journal.close()
@@ -135,9 +135,9 @@ class Worker:
             case decide.ReportPolling():
                 return polling_reply(run.record)
             case decide.Submit():
-                return await self._before_submission() or await Execution(run).submit()
+                return await self._outcome_without_job() or await Execution(run).submit()
             case decide.Wait():
-                return await self._before_submission() or await Execution(run).wait()
+                return await self._outcome_without_job() or await Execution(run).wait()
 
     async def _resolve_target(self) -> ExecutionResult | None:
         """Put the target into the record of a new run, or compare it with the record of a known run.
@@ -161,13 +161,13 @@ class Worker:
         run.journal.record = replace(run.record.with_cluster(None, context), target=current)
         return None
 
-    async def _before_submission(self) -> Reply | None:
-        """The outcome of a run that may not or cannot be submitted. A refused run needs no cluster."""
+    async def _outcome_without_job(self) -> Reply | None:
+        """The outcome of a run that may not or cannot be submitted; None otherwise, or if a Job exists."""
         if self._run.record.phase == "polling":
             return None
-        return await self._pass_quota_gate() or await self._reach_cluster()
+        return await self._refusal_of_quota_gate() or await self._outcome_of_outage()
 
-    async def _reach_cluster(self) -> Reply | None:
+    async def _outcome_of_outage(self) -> Reply | None:
         """The outcome of a new run whose API server does not answer; None if the server answers.
 
         `execute` would repeat its calls for longer, because an agent may be working by then. Raises `Stop` if
@@ -200,7 +200,7 @@ class Worker:
         run.call.poller.report(status.word, last=True)
         return status
 
-    async def _pass_quota_gate(self) -> Reply | None:
+    async def _refusal_of_quota_gate(self) -> Reply | None:
         """None if the run may be submitted; otherwise the outcome of the refused run.
 
         "asking" is written before the request: even after a killed process, a run sends no second request.
