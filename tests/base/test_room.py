@@ -88,10 +88,10 @@ async def test_share_that_is_taken_now_does_not_wait_and_may_exceed_the_limit() 
 async def test_share_that_was_handed_over_outlives_its_block() -> None:
     room = Room(limit=10)
     with await room.take(3) as share:
-        kept = share.handed_over()
+        kept = share.hand_over()
     assert room.used == 3
     kept.release()
     with Share() as empty:
         empty.shrink(0)
-        empty.handed_over().release()
+        empty.hand_over().release()
     assert room.used == 0

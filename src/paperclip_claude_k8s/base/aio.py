@@ -45,7 +45,7 @@ class FirstResult(Generic[T]):
 class PeriodicTask:
     """Runs `work` on demand or after a delay, never twice at once; holds no task while idle.
 
-    A timer is cheaper than a task that sleeps, which costs 2 kB and twenty objects for the garbage collector.
+    A sleeping task costs 2 kB and twenty objects for the garbage collector; a timer is cheaper.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class PeriodicTask:
         for pending in (self._task, self._timer):
             if pending is not None:
                 pending.cancel()
-        self._task = self._timer = None  # a cancelled task keeps its frames alive, which refer to this object
+        self._task = self._timer = None  # a cancelled task would keep this object in memory
 
     async def _run(self) -> None:
         pause = await self._work()
@@ -153,7 +153,7 @@ class Nursery:
             self._root = asyncio.create_task(root, name="nursery", context=Context())  # noqa: TID251  # the parent of all others
         await self._opened.wait()
         assert self._group is not None  # noqa: S101  # set before `_opened`
-        child = self._group.create_task(_contained(work, name), name=name, context=Context())
+        child = self._group.create_task(_log_failure(work, name), name=name, context=Context())
         self._children.add(child)
         child.add_done_callback(partial(self._on_child_done, work))
         return child
@@ -179,10 +179,11 @@ class Nursery:
             self._empty.set()
 
 
-async def _contained(work: Coroutine[Any, Any, None], name: str) -> None:
+async def _log_failure(work: Coroutine[Any, Any, None], name: str) -> None:
+    """Await the work. An exception is logged, because in a TaskGroup it would cancel all other tasks."""
     try:
         await work
-    except Exception as error:  # noqa: BLE001  # in a TaskGroup it would cancel all other tasks
+    except Exception as error:  # noqa: BLE001  # logged
         _log.error("A bug in the adapter: the background task %r ended", name, exc_info=error)
 
 
@@ -194,7 +195,7 @@ def jittered(seconds: float, share: float = 0.25) -> float:
 class Backoff:
     """Pauses in seconds, from `first`, multiplied by `factor` each time up to `cap`. `reset` starts over.
 
-    `jitter`: the largest share of a pause that is left out, at random.
+    `jitter`: the largest share by which a pause is shortened at random.
     """
 
     def __init__(self, first: float, cap: float, *, factor: float = 2.0, jitter: float = 0.5) -> None:

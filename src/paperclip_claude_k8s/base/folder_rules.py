@@ -23,8 +23,8 @@ class FolderRule:
     refused_themselves: tuple[str, ...] = ()
     """Without `roots`: the file or folder must not be one of these, but may be in one."""
     private: tuple[str, ...] = ()
-    """With `roots`: the file or folder must not be one of these, be in one or contain one, unless a root that
-    is one of these or in one allows it."""
+    """With `roots`: the file or folder must not be one of these, be in one or contain one. Exception:
+    such a folder refuses nothing if the root that allows the path is this folder or is in it."""
     within: str = ""
     """If it is set, the file or folder must also be in this folder, or be it."""
 
@@ -41,14 +41,14 @@ class FolderRule:
         return FolderRule(roots, refused, _with_real(self.refused_themselves), private).allows_name(path)
 
     def allows_name(self, path: str) -> bool:
-        """As `allows`, but compare the names only: no link is resolved."""
+        """As `allows`, but only the names are compared: no link is resolved."""
         if is_in(path, KERNEL_FOLDERS) or (self.within and not is_in(path, [self.within])):
             return False
         if self.roots is not None:
             roots = [root for root in self.roots if is_in(path, [root])]
             private = [folder for folder in self.private if is_in(path, [folder]) or is_in(folder, [path])]
             return bool(roots) and all(any(is_in(root, [folder]) for root in roots) for folder in private)
-        # of a folder that is itself refused, only what is below it is allowed: one name more at least
+        # in a folder of `refused_themselves`, a path needs at least one name more than the folder
         below = [f"{folder}/*" for folder in self.refused_themselves if is_in(path, [folder])]
         return not is_in(path, self.refused) and all(is_in(path, [pattern]) for pattern in below)
 
@@ -65,6 +65,7 @@ def normal_path(path: str) -> str:
 
 
 def _with_real(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders, and also their paths with all links resolved."""
     return tuple({*folders, *map(os.path.realpath, folders)})
 
 

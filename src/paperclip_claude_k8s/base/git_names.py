@@ -1,4 +1,4 @@
-"""Which names of branches git accepts (`git help check-ref-format`); the rules are the same for tags."""
+"""Which branch names git accepts (`git help check-ref-format`); the rules for tags are the same."""
 
 import re
 
@@ -7,7 +7,7 @@ _ILLEGAL = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{|//")
 
 
 def branch_trouble(name: str) -> str:
-    """Why git would not accept this name of a branch, as a clause; "" if it does.
+    """Why git would not accept this branch name, as a clause; "" if git accepts it.
 
     Names that begin with `-` are refused too, because a program could take them for an option.
     """

@@ -1,4 +1,4 @@
-"""Reads files of the host whose paths a config author chose: kubeconfigs, instructions, credentials.
+"""Reads files of the host server whose paths a config author chose: kubeconfigs, instructions, credentials.
 
 * Only regular files: a FIFO or a device could block the read for ever or never end.
 * The path may contain links, so the rules apply to the real path of the opened file. The caller may allow
@@ -30,7 +30,7 @@ Allows: TypeAlias = Callable[[str], bool]
 
 
 def anywhere(_: str) -> bool:
-    """Allow every file that is not the kernel's."""
+    """Allow every path; files of the kernel are refused all the same."""
     return True
 
 
@@ -74,7 +74,7 @@ async def read_host_file(path: str, *, limit: int, seconds: float, allows: Allow
 def read_host_file_now(path: str, *, limit: int, allows: Allows = anywhere) -> HostFile:
     """Read a regular file of at most `limit` bytes; blocks the calling thread.
 
-    `~` at the beginning of a path is the home of the host's user.
+    `~` at the beginning of a path is the home of the user who runs the host server.
 
     Raises:
         HostFileError: it cannot be read; the subclasses name the reasons that a caller may tell apart.

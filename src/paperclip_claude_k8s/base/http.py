@@ -68,7 +68,7 @@ def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
 
 
 def check_proxy(proxy: str, named_by: str) -> str:
-    """Return the address of an http or https proxy. `named_by`: what names the proxy, for the message.
+    """Return the address of an http or https proxy. `named_by`: the variable or setting that names it.
 
     Raises:
         ProxyUnsupported: it is a SOCKS proxy, or not the address of a proxy.

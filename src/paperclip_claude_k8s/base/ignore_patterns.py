@@ -2,8 +2,8 @@
 
 Named classes such as `[[:alpha:]]` are not supported.
 
-Matching takes time in proportion to pattern times name at most, because agents write such files; a regular
-expression made from a pattern could take exponentially longer.
+Agents write such files, so the time for a comparison has a bound: the length of the pattern times that of the
+name. A regular expression made from a pattern could take exponentially longer.
 """
 
 import re
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_LINE_CHARS = 1000
-"""Longer lines are ignored; a path has 4,096 characters at most, and a name 255."""
-_ANY = "**"
+"""Longer lines are skipped; a path has 4,096 characters at most, and a name 255."""
+_DOUBLE_STAR = "**"
 _PARTS_ANYWHERE = 2
-"""Number of parts of a pattern for a name in any folder, `**/name`. Most patterns have this form, so they are
-matched in a faster way."""
+"""A pattern for a name in any folder has these two parts, `**` and the name. Most patterns have this form, so
+they are compared in a faster way."""
 _WILDCARD = re.compile(r"[*?\[\\]")
 
 
@@ -32,7 +32,7 @@ class IgnorePattern:
         """Whether the pattern matches a path, which is relative to the folder of the pattern's file."""
         if self.only_folders and not is_folder:
             return False
-        if len(self.parts) == _PARTS_ANYWHERE and self.parts[0] == _ANY:
+        if len(self.parts) == _PARTS_ANYWHERE and self.parts[0] == _DOUBLE_STAR:
             return matches_name(self.parts[1], path[-1])
         return _matches_parts(self.parts, path)
 
@@ -50,9 +50,9 @@ def is_ignored(
     is_folder: bool,
     check: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Whether the last pattern that matches the path ignores it.
+    """Whether a path is ignored: of the rules that match it, the last one decides.
 
-    `rules`: the depth of the folder with the pattern's file, and the pattern; the strongest comes last.
+    `rules`: each has a pattern, and the depth of the folder with the pattern's file.
     `check` is called before each rule, and may raise.
     """
     ignored = False
@@ -79,26 +79,26 @@ def _read_line(line: str) -> IgnorePattern | None:
     if not line.strip("/") or not all(parts):
         return None
     if not anchored:
-        parts = (_ANY, *parts)
+        parts = (_DOUBLE_STAR, *parts)
     return IgnorePattern(parts, negated, only_folders)
 
 
 def _matches_parts(patterns: Sequence[str], names: Sequence[str]) -> bool:
-    """Match names one by one. `reached[i]`: whether the first i patterns match the names so far.
+    """Compare the names one by one. `reached[i]`: the first i patterns match all names up to the current one.
 
     `**` stands for any number of names; as the last pattern, for one at least.
     """
     reached = [True] + [False] * len(patterns)
     for index, pattern in enumerate(patterns):
         last = index == len(patterns) - 1
-        reached[index + 1] = reached[index] and pattern == _ANY and not last
+        reached[index + 1] = reached[index] and pattern == _DOUBLE_STAR and not last
     for name in names:
-        before, reached = reached, [False] * (len(patterns) + 1)
+        previous, reached = reached, [False] * (len(patterns) + 1)
         for index, pattern in enumerate(patterns):
-            if pattern == _ANY:
+            if pattern == _DOUBLE_STAR:
                 last = index == len(patterns) - 1
-                reached[index + 1] = before[index + 1] or before[index] or (reached[index] and not last)
-            elif before[index]:
+                reached[index + 1] = previous[index + 1] or previous[index] or (reached[index] and not last)
+            elif previous[index]:
                 reached[index + 1] = matches_name(pattern, name)
     return reached[-1]
 
@@ -112,10 +112,10 @@ def matches_name(pattern: str, name: str) -> bool:
     if tokens is None:
         return False
     at = in_name = 0  # the positions in `tokens` and in `name` that are compared next
-    star = -1
+    star = -1  # the position in `tokens` of the last `*`; none yet
     while in_name < len(name):
         if at < len(tokens) and tokens[at] == "*":
-            star, star_end = at, in_name  # at first, the `*` stands for nothing
+            star, star_end = at, in_name  # at first, the `*` stands for no characters
             at += 1
         elif at < len(tokens) and _matches_char(tokens[at], name[in_name]):
             at, in_name = at + 1, in_name + 1
@@ -132,7 +132,7 @@ _Token = str | tuple[bool, tuple[tuple[str, str], ...]]
 
 
 def _tokens(pattern: str) -> list[_Token] | None:
-    """The parts of a pattern; None if it has an open class, which matches nothing."""
+    """The parts of a pattern; None if it matches nothing: a class is not closed, or a backslash is last."""
     tokens: list[_Token] = []
     at = 0
     while at < len(pattern):
@@ -157,7 +157,7 @@ def _tokens(pattern: str) -> list[_Token] | None:
 
 
 def _read_class(pattern: str, at: int) -> tuple[_Token, int] | None:
-    """The class that begins after `[`, and the position after it."""
+    """The class whose `[` is before `at`, and the position after its `]`; None if no `]` follows."""
     negated = pattern[at : at + 1] in {"!", "^"}
     at += negated
     ranges: list[tuple[str, str]] = []
@@ -170,13 +170,13 @@ def _read_class(pattern: str, at: int) -> tuple[_Token, int] | None:
         if char == "\\":
             at += 1
             char = pattern[at : at + 1]
-        end = char
+        high = char
         if pattern[at + 1 : at + 2] == "-" and pattern[at + 2 : at + 3] not in {"", "]"}:
             at += 2
             if pattern[at] == "\\":
                 at += 1
-            end = pattern[at : at + 1]
-        ranges.append((char, end))
+            high = pattern[at : at + 1]
+        ranges.append((char, high))
         at += 1
     return None
 

@@ -61,7 +61,7 @@ def as_objects(value: object) -> list[dict[str, Any]]:
 
 
 def as_trimmed(value: object) -> str | None:
-    """A trimmed string, such as an id or a name; None if nothing is left of it."""
+    """A trimmed string, such as an id or a name; None if it is empty or no string."""
     return value.strip() or None if isinstance(value, str) else None
 
 

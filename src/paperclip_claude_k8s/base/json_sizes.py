@@ -1,4 +1,4 @@
-"""Which lines of an agent are parsed as JSON. Each parsed value may take 100 bytes of memory."""
+"""Which lines of an agent's output are parsed as JSON. Each parsed value may take 100 bytes of memory."""
 
 from paperclip_claude_k8s.base.settings import LIMITS
 

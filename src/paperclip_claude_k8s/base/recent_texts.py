@@ -1,4 +1,4 @@
-"""A set of texts whose size has a bound."""
+"""A set that keeps a limited number of texts."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator

@@ -14,7 +14,7 @@ class Room:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> "Share":
-        """Wait until `size` bytes are free. A share above the limit is granted when nothing else is used."""
+        """Wait until `size` bytes are free. A share above the limit is granted if it is the only one."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (size, turn)
         self._waiting.append(entry)
@@ -31,7 +31,7 @@ class Room:
         return Share(self, size)
 
     def take_now(self, size: int) -> "Share":
-        """A share of what exists already, whether there is room for it or not."""
+        """Take a share at once, even above the limit: its bytes are in use already."""
         self.used += size
         return Share(self, size)
 
@@ -70,8 +70,8 @@ class Share:
             surplus, self._size = self._size - size, size
             self._room.give_back(surplus)
 
-    def handed_over(self) -> "Share":
-        """The same bytes as another share: the end of this one no longer gives them back."""
+    def hand_over(self) -> "Share":
+        """Move the bytes to a new share and return it: this one no longer gives them back at its end."""
         other = Share(self._room, self._size)
         self._room = None
         return other

@@ -63,17 +63,17 @@ class Timings:
     """Interval at which the Paperclip host is asked whether a run was cancelled, if it passes no `signal`."""
 
     stop_proof: float = 45.0
-    """How long a cancel waits for proof that the Pod is gone: the host kills this process after 60 s."""
+    """How long a cancel waits for certainty that the Pod is gone: the host kills this process after 60 s."""
 
     stop_log: float = 5.0
     """How long a stopped run searches and reads the run log, whatever an agent did to that file."""
 
     poll_by_name: float = 2.0
-    """Interval at which a Job or Pod is read by name after it left the selection of the shared watch."""
+    """Interval at which a Job or Pod is read by name once the shared watch no longer selects it."""
 
     workspace_push: float = 240.0
-    """How long after the agent's end the Pod may push its workspace and count what is left; git itself gets
-    150 s for the push."""
+    """How long after the agent's end the Pod may push its workspace and count what was not pushed; git itself
+    gets 150 s for the push."""
 
     workspace_packing: float = 300.0
     """Time limit for packing a folder that is uploaded, and for applying the changes that come back: a slow
@@ -180,9 +180,9 @@ class Limits:
     take 4 s. A Job can have 1.5 MiB, one argument 128 KiB."""
 
     secret_search: int = 80_000_000
-    """Largest number of characters of texts, times number of secrets, for which secrets are searched in
-    texts. The longest real context and 30 secrets are 70 million. One search may take 0.2 s, and 1 s
-    if texts and secrets repeat one character, in which all runs wait."""
+    """Limit for one search of secrets in texts: the characters of the texts, times the number of secrets. The
+    longest real context and 30 secrets make 70 million. All runs wait during a search, for 0.2 s at most; for
+    1 s, if texts and secrets repeat one character."""
 
     queued_events: int = 10_000
     """Largest number of events that wait for one subscriber, 5 MB at most: those of some 300 runs."""
@@ -195,7 +195,7 @@ class Limits:
     quarter of what etcd holds by default. Further runs wait until others have ended."""
 
     launch_rounds: int = 3
-    """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""
+    """Attempts to launch a run's Job. If the last one finds another Job in the slot, it deletes its own."""
 
     # ── the agent's output: see "Bounds" in docs/security.md ──────────────────────────────────────────
 
@@ -207,8 +207,8 @@ class Limits:
     large in memory."""
 
     readable_line_bytes: int = 256 * 1024
-    """Of a longer line, only the beginning becomes text for people in the host's log. Reading one takes up to
-    0.3 s, if it consists of edits."""
+    """Of a longer line, only the beginning becomes text for people in the host's log. To convert a line takes
+    up to 0.3 s, if it consists of edits."""
 
     event_bytes: int = 4 * 1024 * 1024
     """Longest line that is parsed. A model's message has at most 0.5 MB, a result with denied calls 2 MB."""
@@ -224,7 +224,7 @@ class Limits:
     """Longest line in which events are searched beside terminal control sequences and other text."""
 
     events_per_line: int = 100
-    """Largest number of events that are read from one line: a lost newline joins two."""
+    """Largest number of events that are read from one line: a lost newline joins two lines."""
 
     answer_chars: int = 2 * 1024 * 1024
     """Longest answer (`summary`), four times as long as the longest message of a model."""
@@ -285,7 +285,7 @@ class UploadLimits:
     """Deepest nesting of folders that are uploaded or come back."""
 
     path_bytes: int = 4000
-    """Longest path below the folder; the kernel takes 4,096 bytes at once."""
+    """Longest path below the folder; the kernel accepts paths of 4,096 bytes."""
 
     list_bytes: int = 32 * 1024 * 1024
     """Largest list of all paths; it is held in memory. With 20,000 files, 1,600 bytes for each."""
@@ -294,7 +294,8 @@ class UploadLimits:
     """Largest number of paths of one kind that a report about changes names."""
 
     ignore_patterns: int = 2000
-    """Largest number of patterns in the `.gitignore` files above one file; each is compared with the path."""
+    """Largest number of patterns that are compared with one path: those of the `.gitignore` files in all
+    folders above it."""
 
 
 LIMITS = Limits()

@@ -1,19 +1,20 @@
-r"""Makes text of others safe to show: replaces characters that control a terminal or that nobody sees.
+r"""Makes text from outside safe to show: replaces characters that control a terminal or that nobody sees.
 
 These are control characters (Unicode's category Cc, except tab and newline), format characters (Cf, such as
 zero-width spaces and changes of the reading order), line separators that are not a newline, other invisible
 characters, and halves of surrogate pairs.
 
-`neutral` is for people: a visible character replaces each. `escape_in_json` is for programs: the JSON stays
-equal, with `\u` and four digits in place of each.
+`neutral` is for people: a visible character replaces each of them. `escape_in_json` is for programs: the
+JSON stays equal, with `\u` and four digits in place of each of them.
 """
 
 import re
 
 _JOINERS = "\u00ad\u200c\u200d"
-"""Soft hyphen, non-joiner and joiner. Ordinary text contains them, so `neutral` drops them without a trace.
+"""Soft hyphen, non-joiner and joiner. `neutral` removes them and puts nothing in their place: a visible
+character would disfigure words of ordinary text.
 
-The price: without its joiners, the emoji of a family is shown as one emoji for each person.
+As a consequence, the emoji of a family, which contains joiners, is shown as one emoji for each person.
 """
 
 _UNSAFE_CHARS = (
@@ -23,7 +24,7 @@ _UNSAFE_CHARS = (
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"
-    "\ud800-\udfff"  # cannot be encoded
+    "\ud800-\udfff"  # halves of surrogate pairs, which cannot be encoded
 )
 _UNSAFE = re.compile(f"[{_UNSAFE_CHARS}]")
 _CONTROL_PICTURES = 0x2400

@@ -2,7 +2,7 @@
 
 The threads of `asyncio.to_thread` are few, and the process waits for them when it ends. System calls that
 hang would therefore block other calls and the end of the process. `call_in_thread` starts a daemon thread for
-each call, and no longer waits for a thread that hangs. `DaemonThreads` is for frequent calls.
+each call, and stops waiting for it after a time limit. `DaemonThreads` is for frequent calls.
 """
 
 import asyncio
@@ -45,14 +45,14 @@ async def call_in_thread(work: Callable[[], T], seconds: float, place: str) -> T
     does not jump to the next timer while the thread works.
 
     Raises:
-        TimeoutError: `work` has not returned in time; or too many earlier calls hang, so it was not called.
+        TimeoutError: `work` has not returned in time, or was not called because too many earlier calls hang.
     """
     for ended in [thread for thread in _hanging if not thread.is_alive()]:
         del _hanging[ended]
     in_place = sum(place == other for other in _hanging.values())
     if len(_hanging) >= MAX_HANGING_THREADS or in_place >= MAX_HANGING_IN_PLACE:
         raise TimeoutError
-    executor = _OneThread()
+    executor = _ThreadPerCall()
     try:
         async with asyncio.timeout(seconds):
             return await asyncio.get_running_loop().run_in_executor(executor, work)
@@ -61,7 +61,7 @@ async def call_in_thread(work: Callable[[], T], seconds: float, place: str) -> T
         raise
 
 
-class _OneThread(Executor):
+class _ThreadPerCall(Executor):
     """Calls each function in a daemon thread of its own, for which nobody waits when the process ends."""
 
     def __init__(self) -> None:
@@ -106,6 +106,7 @@ def _run(outcome: Future[T], work: Callable[[], T]) -> None:
 
 
 def _settle(outcome: Future[T], work: Callable[[], T]) -> None:
+    """Call the function, and set `outcome` to its result or exception."""
     try:
         result = work()
     except Exception as error:  # noqa: BLE001  # raised where the call is awaited

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 
 class TakesTooLong(Exception):
-    """The time of the work is over."""
+    """The work has reached its deadline."""
 
 
 @dataclass(slots=True)
 class WorkLimit:
-    """Seconds from now on. Another thread may shorten them while the work goes on."""
+    """A deadline for work, `seconds` from now. Another thread may shorten it while the work goes on."""
 
     seconds: float
     _until: float = field(init=False)
@@ -27,6 +27,7 @@ class WorkLimit:
 
     @property
     def left(self) -> float:
+        """Seconds until the deadline; negative after it."""
         return self._until - time.monotonic()
 
     def check(self) -> None:

@@ -240,7 +240,7 @@ async def _upload_and_create(
         plan, packed = await held.enter_async_context(packed_upload(plan, room, ports, narrator))
         created = await _create(plan, packed, slot_lock, ports, narrator)
         if created.other is None and not ports.journal.detached:
-            created = replace(created, room=room.handed_over())
+            created = replace(created, room=room.hand_over())
     return planner, plan, created
 
 
