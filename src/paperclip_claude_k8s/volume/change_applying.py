@@ -1,11 +1,11 @@
 """Applies what an agent changed in an uploaded folder to the folder of the host.
 
 The rule: a file of the host is replaced or deleted only if its sha256 is that of the uploaded file, and a new
-file is created only where no file exists. Otherwise the agent's file is written beside the host's file and
-reported; to its name, `.agent-` and the beginning of its sha256 are appended. Nothing is written
-outside of the folder, through a link, or in the files of a git repository itself. Each file is written
-completely under a temporary name, and then renamed or linked, so that no program sees a part of a file.
-Applying the same changes again changes nothing.
+file is created only where no file exists. Otherwise the agent's file is written beside the host's file, with
+`.agent-` and the beginning of its sha256 appended to its name, and is reported. Nothing is written outside of
+the folder, through a link, or in git's own files of a repository. Each file is written completely under a
+temporary name, and then renamed or linked, so that no program sees a part of a file. Applying the same
+changes again changes nothing.
 """
 
 import errno
@@ -64,7 +64,7 @@ def apply_changes(  # noqa: PLR0913, PLR0917  # changes, rules, and bounds
     Raises:
         ChangesInvalid: the changes do not have the format that the Pod prints.
         TakesTooLong: the time is over.
-        NotWritable: nothing more can be written. In these three cases, earlier changes were applied.
+        NotWritable: nothing more can be written. In these three cases, earlier changes stay applied.
         OSError: the folder cannot be opened.
         FolderNotAllowed: the policy does not allow the folder.
     """
@@ -100,7 +100,7 @@ class _Applying:
     limit: WorkLimit
 
     def delete(self, change: Change) -> None:
-        """Delete one file, unless it was changed meanwhile, and then those of its folders that are empty."""
+        """Delete one file, unless it was changed meanwhile, and then the folders above it that are empty."""
         self.limit.check()
         *folders, name = change.parts
         try:
@@ -121,9 +121,9 @@ class _Applying:
         _remove_empty(self.top, folders)
 
     def write(self, change: Change, content: Iterator[bytes]) -> None:
-        """Write one file, unless it may not be written.
+        """Write one file, if it may be written.
 
-        Its content is read in any case, because the content of the next file follows.
+        Its content is read in any case, because the content of the next file follows it.
         """
         self.limit.check()
         try:
@@ -157,7 +157,7 @@ class _Applying:
     def _replace_or_write_beside(self, at: int, name: str, change: Change, content: Iterator[bytes]) -> None:
         found = self._examine(at, name)
         if found is not None and found.sha256 == change.sha256:
-            self._set_executable(at, name, found, change)
+            self._count_equal_file(at, name, found, change)
             return
         if (found.sha256 if found is not None else None) != change.base:
             self._write_beside(at, change.parts[:-1], change, content)
@@ -170,10 +170,10 @@ class _Applying:
             else:
                 self._link_beside(at, change.parts[:-1], temporary, change)
 
-    def _set_executable(self, at: int, name: str, found: "_Found", change: Change) -> None:
-        """Count a file that has the agent's content already.
+    def _count_equal_file(self, at: int, name: str, found: "_Found", change: Change) -> None:
+        """Count a host's file that has the agent's content already.
 
-        If the agent changed only the executable bits, they are set as the agent did.
+        If the agent changed only the executable bits, they are set as in the agent's file.
         """
         self.done.written += 1
         if change.base == change.sha256 and bool(found.mode & stat.S_IXUSR) != change.executable:
@@ -207,7 +207,7 @@ class _Applying:
     def _put_in_place(
         self, at: int, temporary: "_Temporary", name: str, found: "_Found | None", *, executable: bool
     ) -> bool:
-        """Rename the temporary file to `name`. False: the entry of this name was changed after `found`."""
+        """Rename the temporary file to `name`. False: the entry of this name was changed meanwhile."""
         if found is None:
             try:
                 os.link(temporary.name, name, src_dir_fd=self.top, dst_dir_fd=at, follow_symlinks=False)
@@ -275,7 +275,7 @@ def _identity(found: os.stat_result) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Temporary:
-    """A complete temporary file. `file`: its descriptor, as agents may have replaced the entry `name`."""
+    """A complete temporary file. `file`: its descriptor, because agents may replace the entry `name`."""
 
     name: str
     file: int
@@ -286,7 +286,7 @@ def _temporary_file(top: int, change: Change, content: Iterator[bytes]) -> Itera
     """A file with the content, which is removed after the block.
 
     None if the content does not have the sha256 of the list. All temporary files are at the top of the
-    folder, where the next process removes those of a killed process.
+    folder, where the next call removes those that a killed process left there.
     """
     name = f".paperclip-{secrets.token_hex(4)}.tmp"
     try:

@@ -16,7 +16,7 @@ from paperclip_claude_k8s.base.work_limit import WorkLimit
 _FILE = re.compile(rb"f ([0-9a-f]{64}|-) ([0-9a-f]{64}) ([x-]) ([0-9]{1,12}) \./(.+)")
 _DELETED = re.compile(rb"d ([0-9a-f]{64}) \./(.+)")
 _LEFT = re.compile(rb"left ([a-z]{1,10}) ([0-9]{1,9})")
-_ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_ODD_CHARACTER = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _MAX_LINE = 4096 + 200
 """Bytes of the longest line: a path, and less than 200 bytes before it."""
 _BLOCK = 256 * 1024
@@ -72,7 +72,7 @@ class ChangeReader:
         self._limit = limit
         self._zip = zlib.decompressobj(wbits=31)  # for gzip
         self._buffer = b""
-        """Bytes that were unpacked and not used yet."""
+        """Bytes that were unpacked, but not used yet."""
 
     def read_list(self) -> ChangeList:
         """Read the list, with which the packed changes begin."""
@@ -121,17 +121,17 @@ class ChangeReader:
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > _MAX_LINE:
                 raise ChangesInvalid("their list has a line that is too long")
-            before = self._buffer
+            beginning = self._buffer
             self._buffer = b""
             more = self._unpack()
             if not more:
                 raise ChangesInvalid("they end too early")
-            self._buffer = before + more
+            self._buffer = beginning + more
         line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
         return line
 
     def _unpack(self) -> bytes:
-        """Fill the empty buffer with at most `_BLOCK` bytes, and return it; b"" at the end."""
+        """Fill the empty buffer with at most `_BLOCK` bytes, and return it; b"" if no more bytes follow."""
         self._limit.check()
         while not self._zip.eof:
             data = self._zip.unconsumed_tail or self._packed.read(64 * 1024)
@@ -151,7 +151,7 @@ class ChangeReader:
         text = raw.decode("utf-8", "surrogateescape")
         if may_write(text.split("/")):
             return text
-        changes.refused.append(_ODD.sub("?", text)[:200])
+        changes.refused.append(_ODD_CHARACTER.sub("?", text)[:200])
         return ""
 
 
@@ -170,7 +170,7 @@ def may_write(path: Sequence[str]) -> bool:
             part not in {"", ".", ".."}
             and part.casefold().rstrip(" .") not in {".git", "git~1"}
             and len(part.encode("utf-8", "surrogateescape")) <= 255
-            and not _ODD.search(part)
+            and not _ODD_CHARACTER.search(part)
             for part in path
         )
     )

@@ -9,7 +9,9 @@ from paperclip_claude_k8s.volume.safefs import make_folders, open_volume
 
 
 def make_company_folder(volume: str, folder: str) -> str:
-    """Make the folder if it is missing, for the same users as the volume itself. Returns its path.
+    """Make the folder if it is missing, with the owner and mode of the volume. Returns its path.
+
+    `folder`: two names below the volume, `PARENT/NAME`.
 
     Raises:
         OSError: the folder cannot be made, or a part of the path is a link.

@@ -1,4 +1,4 @@
-"""Decides which entries of a host's folder are left out: those that git's ignore files or the config name."""
+"""Decides what an upload leaves out of a host's folder: what git's ignore files or the config name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.base.work_limit import WorkLimit
 from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, Budget, open_at, open_folders, read_content
 
-_FILE = ".gitignore"
+_GITIGNORE = ".gitignore"
 _MAX_BYTES = 256 * 1024
 
 
@@ -29,7 +29,7 @@ class IgnoreRules:
         if not self.reads_files:
             return self
         own = _read_pattern_file(at, ".git", "info", "exclude") if depth == 0 else ()
-        own += _read_pattern_file(at, _FILE)
+        own += _read_pattern_file(at, _GITIGNORE)
         if not own:
             return self
         found = (*self.rules, *((depth, pattern) for pattern in own))
@@ -71,14 +71,14 @@ class PathRules:
     """The top folder, and the folders above the last path."""
 
     def leaves_out(self, path: tuple[str, ...]) -> bool:
-        """Whether a file is left out, or one of its folders. Raises `TakesTooLong`."""
+        """Whether the file of this path, or a folder above it, is left out. Raises `TakesTooLong`."""
         folders = path[:-1]
         self._go_to(folders)
         last = self._chain[-1]
         return last.is_left_out or last.rules.ignores(path, self.limit, is_folder=False)
 
     def _go_to(self, folders: tuple[str, ...]) -> None:
-        """Make `_chain` lead to this folder. What it has in common with the last path is kept."""
+        """Make `_chain` lead to this folder. The folders that it shares with the last path are kept."""
         if not self._chain:
             self._chain.append(_FolderRules("", self._read(self.of_config, ()), is_left_out=False))
         same = 0

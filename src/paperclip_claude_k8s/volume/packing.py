@@ -99,7 +99,7 @@ async def pack(inputs: PackInputs) -> Packed:
 
     Raises:
         PathRefused: the company's or the instance's id cannot be the name of a folder.
-        RunFailure: `k8s_policy_refused`, if links lead from instructions or a skill to where none may be.
+        RunFailure: `k8s_policy_refused`, if links lead to instructions or a skill that the policy refuses.
         TimeoutError: packing takes more than `PackInputs.seconds`.
     """
     place = place_of(inputs.volume or inputs.instructions or "/")
@@ -143,7 +143,7 @@ def _packed_somewhere(bundles: BundleFolder, bundle: Bundle, notes: list[str]) -
 
 @dataclass(slots=True)
 class _Collected:
-    """The files that were read; `notes` has the reasons for those that were not."""
+    """The files that were read; `notes` says why others could not be read."""
 
     instructions: str | None
     skill_list: str | None
@@ -221,7 +221,9 @@ def _read_instructions(inputs: PackInputs, notes: list[str]) -> str | None:
         if not PurePosixPath(path).is_absolute():
             raise PathRefused("it is not an absolute path")
         limit, rule = inputs.limits.instructions_bytes, inputs.instruction_rule
-        check = partial(_check_place, rule=rule, key="instructionsFilePath", policy_field="instructionRoots")
+        check = partial(
+            _check_place, rule=rule, subject="instructionsFilePath", policy_field="instructionRoots"
+        )
         return read_file(path, inputs.volume, limit, check).decode("utf-8", "replace")
     except (OSError, ValueError) as error:
         notes.append(f"Instructions file {path} could not be read: {_reason(error)}")
@@ -244,15 +246,17 @@ def _own_homes(volume: int, ours: Collection[int]) -> Iterator[str]:
                     yield name
 
 
-def _check_place(opened: int, rule: FolderRule, key: str, policy_field: str) -> None:
+def _check_place(opened: int, rule: FolderRule, subject: str, policy_field: str) -> None:
     """Compare the real path of an open file with the rule, because links may have changed meanwhile.
+
+    `subject`: what was opened, for the message.
 
     Raises RunFailure `k8s_policy_refused`.
     """
     real = str(Path(f"/proc/self/fd/{opened}").readlink())
     if not rule.allows(real):
         why = f"links lead to {real[:200]}, which {policy_field} does not allow"
-        raise RunFailure(failures.policy_refused(Refusal(key, why, policy_field)))
+        raise RunFailure(failures.policy_refused(Refusal(subject, why, policy_field)))
 
 
 def _write_bundle(bundles: BundleFolder, bundle: Bundle, *, only_ours: bool = True) -> None:

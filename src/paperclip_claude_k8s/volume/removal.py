@@ -33,7 +33,7 @@ class Allowance:
     until: float = field(default_factory=lambda: time.monotonic() + SECONDS)
 
     def take(self) -> bool:
-        """Count one entry. False: nothing is left."""
+        """Count one entry. False: the allowance is used up."""
         self.entries -= 1
         return self.entries >= 0 and time.monotonic() < self.until
 
@@ -59,7 +59,7 @@ def temporary_name(name: str) -> str:
 
 
 def remove_tree(at: int, name: str) -> None:
-    """Remove a folder, if it exists, atomically: it is renamed, then deleted as far as possible.
+    """Remove a folder, if it exists: it is renamed, so that its name is free, and deleted as far as possible.
 
     Raises:
         OSError: it could not be renamed, or `name` is a path.
@@ -72,7 +72,10 @@ def remove_tree(at: int, name: str) -> None:
 
 
 def remove_older(at: int, oldest: float, *, only_temporary: bool = False, kept: Collection[str] = ()) -> None:
-    """Remove what is older than `oldest` in an open folder, as far as possible. Errors are ignored."""
+    """Remove what is older than `oldest` in an open folder, as far as possible. Errors are ignored.
+
+    `only_temporary`: only entries with a temporary name. `kept`: names of entries that stay.
+    """
     allowance = Allowance()
     with suppress(OSError):
         old = [name for name in names_in(at, allowance) if _is_older(at, name, oldest)]
@@ -115,7 +118,7 @@ def _empty(top: int, allowance: Allowance) -> None:
 
 
 def _flatten(top: int, name: str, allowance: Allowance) -> bool:
-    """Empty a folder in `top`, whose folders go into `top`, and delete it. False: nothing was changed."""
+    """Delete a folder in `top`; the folders in it move to `top`. False: nothing was changed."""
     changed = False
     with suppress(OSError):
         with _opened(top, name) as folder:
@@ -128,7 +131,7 @@ def _flatten(top: int, name: str, allowance: Allowance) -> bool:
 
 
 def _move_up(folder: int, name: str, top: int) -> bool:
-    """Move an entry to `top`, under a random name. Always True; raises `OSError`."""
+    """Move an entry to `top`, under a random name. Always returns True; raises `OSError`."""
     os.rename(name, secrets.token_hex(8), src_dir_fd=folder, dst_dir_fd=top)
     return True
 

@@ -1,8 +1,8 @@
 """Read and remove the run log on the shared volume.
 
-The relay in the Pod copies the agent's output to this file, which fills gaps in the container's log. Agents
-can write to the volume, so no symbolic link on it is followed: by a link, an agent could make this process
-read or remove any file.
+The relay in the Pod copies the agent's output to this file, from which gaps in the container's log are
+filled. Agents can write to the volume, so no symbolic link on it is followed: by a link, an agent could make
+this process read or remove any file.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class RunLogFile:
     """The run log that one Pod's relay writes."""
 
     def __init__(self, volume: str, path: str, pod_uid: str | None, limit: int) -> None:
-        """`path`: the annotated path, into which the start of the Pod's uid is inserted.
+        """`path`: the annotated path, into which the first characters of the Pod's uid are inserted.
 
         Without `pod_uid`, the run must have only one file. `limit`: bytes of the file that are read; 0: all.
         """
@@ -85,7 +85,7 @@ async def remove_run_log(
 ) -> None:
     """Remove the run logs of a successful run, and expired files in their folder. Errors are ignored.
 
-    `annotated`: the path in the Job's annotation. (For an adopted Job it is not the path in `plan`.)
+    `annotated`: the path in the Job's annotation. (For an adopted Job, the path in `plan` is another one.)
     """
     if plan.volume_here is None or plan.config.retain_run_logs:
         return

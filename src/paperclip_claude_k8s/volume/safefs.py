@@ -47,7 +47,7 @@ class Budget:
     """Paths of what was left out: links, special files, names with control characters."""
 
     def skip(self, path: str) -> None:
-        """Leave out an entry, which counts too. Raises `TooLarge`."""
+        """Leave out an entry; it is subtracted all the same. Raises `TooLarge`."""
         self.skipped.append(path)
         self.take(0)
 
@@ -78,10 +78,10 @@ def our_uids(volume: int) -> set[int]:
 
 @contextmanager
 def open_path(path: str, volume: str | None, flags: int = FOLDER_FLAGS) -> Iterator[int]:
-    """Open a folder or file by its absolute path; below the volume no part of the path may be a link.
+    """Open a folder or file by its absolute path. If it is below the volume, links in it are refused.
 
     Raises:
-        OSError: it does not exist, may not be read, or the path contains a link.
+        OSError: it does not exist, may not be read, or its path has a link that is refused.
     """
     parts = _parts_below(path, volume)
     if volume is None or parts is None:
@@ -146,7 +146,7 @@ def write_tree(at: int, name: str, files: Files) -> None:
     All users can read it, whatever the umask is, because the agent has another uid.
 
     Raises:
-        FileExistsError: the name is taken.
+        FileExistsError: the name is in use.
         OSError: it could not be written.
     """
     temporary = temporary_name(name)
@@ -285,7 +285,7 @@ def _open_or_make(at: int, name: str) -> int:
 def _rename_to_free(at: int, temporary: str, name: str) -> None:
     """Rename a folder to a free name, or to that of an empty folder, which the rename replaces.
 
-    Raises `FileExistsError` if the name is taken.
+    Raises `FileExistsError` if the name is in use.
     """
     try:
         os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)

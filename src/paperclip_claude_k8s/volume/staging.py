@@ -1,4 +1,4 @@
-"""Puts files that are too large for a Secret on the shared volume before the Job exists, and removes them."""
+"""Writes files that are too large for a Secret to the shared volume before the Job exists; removes them."""
 
 from contextlib import suppress
 from functools import partial
@@ -36,7 +36,7 @@ async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
 
 
 async def unstage(volume: str | None, job_name: str) -> None:
-    """Remove the staged files of a Job. If that fails, a later `stage` removes them when they are old."""
+    """Remove the staged files of a Job. If that fails, a later `stage` removes them once they are old."""
     if volume is not None:
         with suppress(OSError):
             await call_in_thread(partial(_remove, volume, job_name), REMOVAL_TIMEOUT, place_of(volume))

@@ -70,6 +70,7 @@ def _remove_marks(volume: str, pod_uids: tuple[str, ...]) -> list[str]:
 
 
 def _remove_each(folder: int, pod_uids: tuple[str, ...]) -> Iterator[str]:
+    """Yields the uid of each Pod that had a start mark."""
     for uid in pod_uids:
         try:
             check_name(uid)

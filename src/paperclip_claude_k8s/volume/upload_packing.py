@@ -30,10 +30,11 @@ from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, Budget, TooLarge, cop
 
 TEMPORARY = re.compile(r"\.paperclip-[0-9a-f]{8}\.tmp")
 """Names of files that `change_applying` is writing at the top of a folder; they are not packed."""
-_ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_ODD_CHARACTER = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 """Names with these characters are not packed, because programs in the Pod print lists of names."""
-_UPWARDS = re.compile(r"(\.\./)*(?!\.\.(/|$))[^/]+(/+(?!\.\.(/|$))[^/]+)*/?|(\.\./)*\.\.")
-"""A relative target whose `..` come first. A later `..` could lead out of the folder through another link."""
+_DOTS_FIRST = re.compile(r"(\.\./)*(?!\.\.(/|$))[^/]+(/+(?!\.\.(/|$))[^/]+)*/?|(\.\./)*\.\.")
+"""A relative target that has `..` only at its beginning. A later `..` could lead out of the folder through
+another link."""
 _IN_MEMORY = 1024 * 1024
 """Largest file that is held in memory. A larger file is copied to disk first, because it may be growing."""
 _LOCK_INTERVAL = 0.1
@@ -86,6 +87,7 @@ class PackedFolder:
 
     @property
     def parts(self) -> int:
+        """Number of parts."""
         return -(-self.size // UPLOAD_LIMITS.part_bytes)
 
 
@@ -111,10 +113,10 @@ def pack_folder(inputs: UploadInputs) -> PackedFolder:
 
 
 def lock_folder(top: int, kind: int, limit: WorkLimit) -> None:
-    """Lock an open folder, after processes that pack or write it. `kind`: `LOCK_SH` or `LOCK_EX`.
+    """Wait until no other process packs or writes an open folder, and lock it.
 
-    The wait is limited, because agents of a shared volume can lock its folders too. Raises `OSError` and
-    `TakesTooLong`.
+    `kind`: `LOCK_SH` or `LOCK_EX`. The wait is limited, because agents of a shared volume can lock its
+    folders too. Raises `OSError` and `TakesTooLong`.
     """
     while True:
         try:
@@ -128,7 +130,7 @@ def lock_folder(top: int, kind: int, limit: WorkLimit) -> None:
 
 @contextmanager
 def open_folder(folder: str, allowed: FolderRule) -> Iterator[int]:
-    """Open a folder of the host if `allowed` has the path to which it resolves. The path may contain links.
+    """Open a folder of the host, if `allowed` allows its real path. The path itself may contain links.
 
     Raises `OSError`, `FolderNotAllowed`.
     """
@@ -176,7 +178,7 @@ class _Packing:
             raise TooLarge("its folders are nested too deeply")
         rules = ignore.of_folder(at, len(path))
         until = time.monotonic() + self._inputs.limit.left
-        # names that patterns leave out count here too, so there may be more than are packed
+        # names that patterns leave out count here too, so ten times as many may exist as may be packed
         for name in all_names(at, Allowance(UPLOAD_LIMITS.entries * 10, until)):
             self._inputs.limit.check()
             self._add(at, (*path, name), rules)
@@ -192,7 +194,7 @@ class _Packing:
             return
         if rules.ignores(path, self._inputs.limit, is_folder=stat.S_ISDIR(found.st_mode)):
             self._packed.ignored += 1
-        elif _ODD.search(name) or len("/".join(path).encode()) > UPLOAD_LIMITS.path_bytes:
+        elif _ODD_CHARACTER.search(name) or len("/".join(path).encode()) > UPLOAD_LIMITS.path_bytes:
             self._skip(path)
         elif stat.S_ISDIR(found.st_mode):
             self._count_entry(0)
@@ -265,7 +267,7 @@ class _Packing:
 
 
 def all_names(at: int, allowance: Allowance) -> list[str]:
-    """All names in an open folder, sorted. Raises `TooLarge` if there are more than the allowance.
+    """All names in an open folder, sorted. Raises `TooLarge` if there are more than the allowance permits.
 
     If the allowance's time is over, names are missing: the caller has to check the time.
     """
@@ -276,8 +278,11 @@ def all_names(at: int, allowance: Allowance) -> list[str]:
 
 
 def stays_inside(target: str, depth: int) -> bool:
-    """Whether a link at this depth in a folder leads into the folder, whatever other links the folder has."""
-    if len(target) > 1000 or _ODD.search(target) or not _UPWARDS.fullmatch(target):
+    """Whether a link stays in its uploaded folder, whatever other links the folder has.
+
+    `depth`: the number of folders between the uploaded folder and the link.
+    """
+    if len(target) > 1000 or _ODD_CHARACTER.search(target) or not _DOTS_FIRST.fullmatch(target):
         return False
     return target.split("/").count("..") <= depth
 

@@ -13,16 +13,17 @@ from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, open_at, open_folders
 
 HEAD = "HEAD"
 _HEAD_TEXT = re.compile(rb"ref:\s*refs/|[0-9a-fA-F]{40}")
-"""How the file `HEAD` of a git repository begins."""
+"""How the file `HEAD` of a git repository begins: with a reference, or with a commit."""
 
 
 @dataclass(slots=True)
 class WritableFolders:
     """Examines folders below an open folder, each one once.
 
-    A folder with such a file `HEAD` is a repository for git, whatever its name is: in this folder, git reads
-    the file `config` and runs the programs that it names. Only some folders are examined, because an agent
-    can name a million of them, and each new one takes space that `uploadLimit` does not limit.
+    A folder with a file `HEAD` that begins in this way is a repository for git, whatever its name is: in this
+    folder, git reads the file `config` and runs the programs that it names. The number of examined folders is
+    limited, because an agent can name a million of them, and each new one takes space that `uploadLimit` does
+    not limit.
     """
 
     top: int
@@ -45,4 +46,4 @@ class WritableFolders:
                 return True
             with open_at(at, HEAD, FILE_FLAGS) as file:
                 return _HEAD_TEXT.match(os.read(file, 256)) is not None
-        return False  # there is no such folder or file, so no agent can make it a repository
+        return False  # there is no such folder or file, and `may_write` lets no agent create a `HEAD`
