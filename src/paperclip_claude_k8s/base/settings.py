@@ -254,7 +254,7 @@ class Limits:
     """Deepest nesting of the CLI's fields in `resultJson`. Structured output of real agents has about 10."""
 
     cost_usd: float = 1e6
-    """Highest cost that is accepted. A cost below 0 or above this is unknown."""
+    """Highest cost that is accepted. A cost below 0 or above this counts as unknown."""
 
     tokens: int = 10**12
     """Highest number of tokens that is accepted: 1,000 times what the largest known run used."""

@@ -87,7 +87,7 @@ class DaemonThreads(Executor):
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         outcome: Future[T] = Future()
-        self._calls.put(partial(_run, outcome, partial(work, *args, **kwargs)))
+        self._calls.put(partial(_settle_unless_cancelled, outcome, partial(work, *args, **kwargs)))
         if self._not_started and not self._idle.acquire(blocking=False):
             self._not_started -= 1
             threading.Thread(target=self._work, daemon=True).start()
@@ -99,7 +99,7 @@ class DaemonThreads(Executor):
             self._idle.release()
 
 
-def _run(outcome: Future[T], work: Callable[[], T]) -> None:
+def _settle_unless_cancelled(outcome: Future[T], work: Callable[[], T]) -> None:
     """Call the function unless the call was cancelled while it waited for a thread."""
     if outcome.set_running_or_notify_cancel():
         _settle(outcome, work)

@@ -1,10 +1,10 @@
 """Refuses a run that the administrator's policy does not allow.
 
-`admit` comes before anything of the config is used, and `admit_plan` before anything is created, because
-`podTemplate` can also remove what the adapter sets. Later, only the code that opens a file of the host
-examines where the file really is, with the same rule (`HostFolders`): a path can change after it was examined
-here. Two fields of the policy that change what a run gets, `companyVolumes` and `mcpBaseline`, are read where
-they apply.
+`admit` examines the config before anything of it is used. `admit_plan` examines the whole Pod before anything
+is created, because `podTemplate` can also remove what the adapter sets. The code that later opens a file of
+the host examines once more, by the same rule (`HostFolders`), where the file really is: links in its path can
+change meanwhile. Two fields of the policy that change what a run gets, `companyVolumes` and `mcpBaseline`,
+are read where they apply.
 """
 
 import os
@@ -70,10 +70,10 @@ def volume_refusal(folder: str, settings: ProcessSettings) -> Refusal | None:
 
 
 async def volume_is_allowed(folder: str, settings: ProcessSettings) -> bool:
-    """Whether the policy allows a shared volume there; False if the volume hangs."""
-    look = partial(volume_refusal, folder, settings)
+    """Whether the policy allows a shared volume in this folder; False if the volume hangs."""
+    find_refusal = partial(volume_refusal, folder, settings)
     try:
-        return await call_in_thread(look, settings.timings.host_links, place_of(folder)) is None
+        return await call_in_thread(find_refusal, settings.timings.host_links, place_of(folder)) is None
     except TimeoutError:
         return False
 

@@ -44,7 +44,7 @@ async def adopt(
 ) -> JobSnapshot | None:
     """Label the Job as one of this run and return it; without a Lease, name this process as its holder.
 
-    Returns None if the Job has to be changed, but is gone or was changed since it was listed.
+    Returns None if the Job has to be changed, but no longer exists or was changed since it was listed.
 
     Raises:
         RunFailure: `k8s_pod_reattach_failed`.
@@ -79,7 +79,7 @@ async def delete_never_started(
 
     Without the Secret no Pod of the Job starts its agent, and only the Job's holder, which is gone, creates
     the Secret. `owned`: uids of Jobs whose holder is alive. A Job is kept if an annotation names the only Pod
-    that may run its agent, or if the agent of a Pod has started: it had a Secret, which was deleted later.
+    that may run its agent, or if a Pod has started its agent: then it had a Secret, which was deleted later.
     """
     remaining: list[JobSnapshot] = []
     started = {pod.job_uid for pod in pods if pod.agent is not None and _has_started(pod.agent)}
@@ -110,7 +110,10 @@ async def _delete_if_without_secret(job: JobSnapshot, ports: Ports) -> bool:
 async def skip_unclaimed(
     jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, narrator: Narrator
 ) -> str | None:
-    """Annotate finished Jobs of other wakes as taken; return the newest session of our task among them."""
+    """Annotate finished Jobs of other wakes as taken: no run uses their results.
+
+    Returns the newest session of our task among them.
+    """
     session: str | None = None
     for job in sorted(jobs, key=lambda job: job.created_or_earliest):
         task = job.labels.get(TASK_LABEL)

@@ -79,7 +79,7 @@ class AgentLog:
         self._volume = volume
         self._limit = limit
         self._annotated_run_log = annotations.get(RUN_LOG_ANNOTATION)
-        """The run log's path on the volume, without the Pod's part."""
+        """The run log's path on the volume, without the part of the Pod's uid in the file's name."""
         self._run_log_seconds = float("inf")
         self._stopped = False
         self._pod_uid: str | None = None
@@ -101,8 +101,8 @@ class AgentLog:
 
         May be called before the container has started: the log is tried until it can be opened.
         `start_announced`: `container_started` will be called as soon as the container has started.
-        `goes_on`: only what is written so far is read, although the container still writes; `container_ended`
-        is called all the same.
+        `goes_on`: the container still writes, and only what it has written up to now is read;
+        `container_ended` is called all the same.
         """
         self._pod_uid = pod.uid
         info = SourceInfo(
@@ -124,7 +124,7 @@ class AgentLog:
             self._follower.retry_now()
 
     async def recover(self) -> None:
-        """Read the output of a Pod that is gone from the relay's file on the shared volume, if any."""
+        """Read the output of a deleted Pod, from the relay's file on the shared volume if it exists."""
         pod = self._job_watch.known.pod
         pod_uid = pod.uid if pod is not None else None
         relay_file = run_log_of(self._volume, self._annotated_run_log, self._pod_uid or pod_uid, self._limit)
@@ -214,8 +214,8 @@ class OutputSink:
         """Number of blocks that are being passed on; until it is 0, later output may be waiting."""
         self._parser_failed = False
         self._doubtful_result: bytes | None = None
-        """A result before a gap, because later events may be lost in the gap; or one from the relay's file,
-        because another agent of the volume may have put it there. No agent is stopped for such a result."""
+        """A result that is not reliable: later events may be missing in a gap, or it comes from the relay's
+        file, where another agent of the volume may have put it. No agent is stopped for such a result."""
 
     def allowed_silence(self) -> float | None:
         result = self.reader.result
@@ -249,7 +249,7 @@ class OutputSink:
             except Exception as error:  # noqa: BLE001  # raised again below
                 failed.append(("journal", error))
             await self._narrator.output(stream, block)
-        finally:  # also if the log of this Pod is given up: the next Pod's goes to the same sink
+        finally:  # also if the log of this Pod is given up: the log of the next Pod goes to the same sink
             self._busy -= 1
         self.on_output(self.reader)
         if failed:

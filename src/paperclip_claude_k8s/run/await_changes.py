@@ -10,7 +10,7 @@ from paperclip_claude_k8s.run.returned_changes import (
     has_changes,
     has_our_folder,
     mark_if_applied,
-    not_written,
+    timed_out_end,
 )
 from paperclip_claude_k8s.verdict.upload_end import UploadEnd
 
@@ -47,7 +47,7 @@ async def _read_and_apply(run: LiveRun) -> UploadEnd:
         slot_locks = run.ports.slot_locks(run.plan.namespace)
         if not await slot_locks.still_ours(run.slot_lock):
             return UploadEnd(pending="another host process has taken the run over")
-        end = not_written(changes)  # the outcome if the time is over before the changes are applied
+        end = timed_out_end(changes)  # the outcome if the time is over before the changes are applied
         async with limited_wait(run, timings.workspace_packing):
             end = await apply_returned(changes, run.plan, run.ports)
         await mark_if_applied(end, run.launched.job, run.ports)

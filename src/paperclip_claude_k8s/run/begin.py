@@ -131,7 +131,7 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
 async def announce_adoption(
     ctx: ExecutionContext, plan: RunPlan, job: JobSnapshot, prior_run: str | None
 ) -> None:
-    """Report to the host which Job is observed. The run that created it had the prompt."""
+    """Report to the host which Job is observed. `prompt` is empty: the run that created the Job had it."""
     if ctx.on_meta is None:
         return
     meta = {

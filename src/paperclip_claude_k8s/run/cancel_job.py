@@ -1,4 +1,4 @@
-"""Cancel a run that another process may be working on, by its Job alone.
+"""Cancel a run by means of its Job alone, even if another process works on the run.
 
 The name of the person is noted on the Job before the Job is deleted. The process that works on the run sees
 both, and reports the run as cancelled by that person, not as one whose Job somebody deleted.

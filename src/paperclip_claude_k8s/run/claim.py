@@ -27,7 +27,7 @@ from paperclip_claude_k8s.run.adopt import adopt, delete_endless, delete_never_s
 from paperclip_claude_k8s.run.holder_annotations import detached_jobs_of_others, jobs_with_live_holder
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.report_waiting import report_while_waiting
-from paperclip_claude_k8s.run.returned_changes import has_changes, take_left_changes
+from paperclip_claude_k8s.run.returned_changes import apply_earlier_changes, has_changes
 from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.slot import (
     Adopt,
@@ -40,7 +40,7 @@ from paperclip_claude_k8s.verdict.slot import (
 )
 
 POLL_INTERVAL, LONGEST_POLL_INTERVAL = 1.0, 15.0
-"""Seconds between two lists while the slot is taken or Pods in it are terminating.
+"""Seconds between two lists while the slot is in use or Pods in it are terminating.
 
 While another run works, the pauses become longer, because that can take hours.
 """
@@ -133,9 +133,9 @@ class _Guard:
         """The claim that the verdict allows; None: list again after a pause."""
         match verdict:
             case Free(unclaimed, endless):
-                taken = await take_left_changes(self._ended, self.plan, self.ports, self.narrator)
-                # A Job whose changes this run cannot take keeps them for a run in its folder.
-                endless = tuple(job for job in endless if not has_changes(job) or job.ref.uid in taken)
+                done = await apply_earlier_changes(self._ended, self.plan, self.ports, self.narrator)
+                # A Job whose changes this run cannot apply stays, for a run with the Job's folder.
+                endless = tuple(job for job in endless if not has_changes(job) or job.ref.uid in done)
                 session = await skip_unclaimed(unclaimed, self.plan, self.ports, self.narrator)
                 await delete_endless(endless, self.ports, self.narrator)
                 return Fresh(session)
@@ -144,15 +144,22 @@ class _Guard:
                 return None if ours is None else Adopted(ours, own, job.labels.get(RUN_LABEL))
             case Blocked(failure):
                 clears = failures.slot_may_clear(failure)
-                await self._wait("run", failure, self.plan.config.concurrency_wait_sec if clears else 0.0)
+                await self._count_wait(
+                    "run", failure, self.plan.config.concurrency_wait_sec if clears else 0.0
+                )
                 return None
             case PodsRemaining(pods):
                 names = ", ".join(pod.name for pod in pods)
-                await self._wait("Pods", failures.pods_remain(names), self.plan.config.terminating_wait_sec)
+                await self._count_wait(
+                    "Pods", failures.pods_remain(names), self.plan.config.terminating_wait_sec
+                )
                 return None
 
-    async def _wait(self, obstacle: str, failure: Failure, limit: float) -> None:
-        """Count the time for this obstacle, and report a new one. Raises RunFailure after `limit` seconds."""
+    async def _count_wait(self, obstacle: str, failure: Failure, limit: float) -> None:
+        """Count the time for this obstacle; report the obstacle if it is new.
+
+        Raises RunFailure after `limit` seconds.
+        """
         now, is_new = loop_time(), obstacle not in self._waited
         since_last = now - self._listed_at if self._waiting_for == obstacle else 0.0
         waited = self._waited[obstacle] = self._waited.get(obstacle, 0.0) + since_last

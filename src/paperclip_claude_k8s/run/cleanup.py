@@ -16,7 +16,7 @@ from paperclip_claude_k8s.host.context import ResultCallback
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import annotate_as_taken
-from paperclip_claude_k8s.run.host_callbacks import host_errors_contained
+from paperclip_claude_k8s.run.host_callbacks import catch_host_errors
 from paperclip_claude_k8s.run.job_events import JobEvents
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -66,7 +66,7 @@ class JobCleanup:
             await self._report_that_job_stays(why_kept)  # the host may end the run's log with the result
         self.slot_lock.ending = True
         errors: list[Exception] = []
-        with host_errors_contained(errors.append):
+        with catch_host_errors(errors.append):
             async with asyncio.timeout(self.ports.settings.timings.result_storing):
                 await on_result(result)
         if errors:
@@ -120,7 +120,7 @@ class JobCleanup:
                         "delete job", lambda: ports.cluster.delete_job(job.ref, "Background")
                     )
                     if not existed and self.end is not None and self.end.observation.known.pod_released:
-                        await self._delete_left_secret()
+                        await self._delete_orphaned_secret()
                     await self._delete_released_pod()
                 elif reason == "done":
                     await self._annotate()
@@ -150,7 +150,7 @@ class JobCleanup:
         await self.narrator.status(f"Retaining Job {self.launched.job.ref.name}: {reason}")
 
     async def _annotate(self) -> None:
-        """Note on a Job that is kept that its result was taken, and what it was."""
+        """Annotate a kept Job as taken, with a short form of the result that was taken."""
         unfinished = self.end is not None and never_finishes(self.end.observation.known)
         result = self.end.result if self.end is not None else None
         await annotate_as_taken(self.launched.job, self.ports, finish=unfinished, result=result)
@@ -160,13 +160,13 @@ class JobCleanup:
         return isinstance(workspace, UploadEnd) and bool(workspace.pending)
 
     def _log_is_unread(self) -> bool:
-        """Whether the Pod, which stays, may have output that the API server refused to return."""
+        """Whether the Pod stays, and may have output that the API server refused to return."""
         if self.end is None or not self.end.observation.agent_ended:
             return False
         log = self.end.observation.log
         return log is not None and bool(log.unread) and pod_stays(self.end.observation.known)
 
-    async def _delete_left_secret(self) -> None:
+    async def _delete_orphaned_secret(self) -> None:
         """Delete the run Secret of a Job that somebody deleted with `--cascade=orphan`.
 
         Kubernetes does not delete this Secret: it loses its owner, or still names the Job that is gone.

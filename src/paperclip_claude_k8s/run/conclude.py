@@ -33,10 +33,10 @@ def classify_run(observation: Observation, plan: RunPlan, settings: ProcessSetti
     return classify_end(
         observation,
         OutcomeInputs(
-            settings.now(),
-            config.timeout_sec,
-            config.log_size_limit,
-            _is_resumed(plan),
+            now=settings.now(),
+            timeout=config.timeout_sec,
+            log_limit=config.log_size_limit,
+            resumed=_is_resumed(plan),
             is_retry=plan.retry_reason not in {None, MAX_TURNS_RETRY},
         ),
     )

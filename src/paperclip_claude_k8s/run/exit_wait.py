@@ -14,7 +14,7 @@ from paperclip_claude_k8s.claude import StreamReader
 RETRY_INTERVAL = 15.0
 """Seconds until the next check if the API server cannot be reached or no stream of the log is open."""
 MIN_STREAM_SECONDS = 5.0
-"""Seconds that a new stream has to bring what the agent printed while no stream was open."""
+"""Seconds in which a new stream delivers what the agent printed while no stream was open."""
 TIMER_SLACK = 0.01
 """Seconds by which a timer may be early."""
 

@@ -101,7 +101,7 @@ def _missing(names: list[str], namespace: str, *, in_pod: bool) -> Failure:
 
 
 def with_claim(home: HomePod | None, claim: str) -> HomePod:
-    """The home pod with this claim at HOME in place of all its claims.
+    """The home pod with all its claims replaced by this one, which is mounted at HOME.
 
     Without a home pod, an empty one, of which nothing but the claim is inherited.
     """

@@ -15,8 +15,8 @@ class HostCancelled(Exception):
 
 
 @contextmanager
-def host_errors_contained(on_error: Callable[[Exception], None]) -> Iterator[None]:
-    """Wraps one call of a host's callback: an exception is passed to `on_error` and not raised.
+def catch_host_errors(on_error: Callable[[Exception], None]) -> Iterator[None]:
+    """For one call of a host's callback: an exception is passed to `on_error`, and not raised.
 
     This includes a `CancelledError` that was not sent to the current task: it comes from the callback, and
     would silently end the task that reads the agent's log.
@@ -34,11 +34,11 @@ def host_errors_contained(on_error: Callable[[Exception], None]) -> Iterator[Non
 
 async def wait_for_stop(signal: StopSignal) -> None:
     """Wait until the host stops the run. If the host's signal fails, this is logged, and the run goes on."""
-    with host_errors_contained(lambda error: log.warning("signal.wait raised %r; the run goes on", error)):
+    with catch_host_errors(lambda error: log.warning("signal.wait raised %r; the run goes on", error)):
         await signal.wait()
         return
-    # The signal has failed, so no stop ever comes. The exception may have replaced a cancellation of this
-    # task, which must be able to end then.
+    # The signal has failed, so no stop ever comes. If the exception replaced a cancellation of this task,
+    # the task must end.
     task = asyncio.current_task()
     if task is None or not task.cancelling():
         await asyncio.Event().wait()  # never returns
@@ -46,5 +46,5 @@ async def wait_for_stop(signal: StopSignal) -> None:
 
 async def call_safely(name: str, call: Callable[[], Awaitable[None]]) -> None:
     """Call a callback of the host. An exception is logged, and the run goes on."""
-    with host_errors_contained(lambda error: log.warning("%s raised %r; the run goes on", name, error)):
+    with catch_host_errors(lambda error: log.warning("%s raised %r; the run goes on", name, error)):
         await call()

@@ -1,6 +1,6 @@
-"""Signs of life for the host while the agent prints nothing.
+"""Reports to the host that a run goes on while its agent prints nothing.
 
-Hosts give up a run that shows no activity. There are three signs: a keepalive line in the log;
+Hosts give up a run that shows no activity. There are three kinds of reports: a keepalive line in the log;
 `onRuntimeProgress` instead of that line, for hosts that show progress and keep no process id; and `onSpawn`,
 which names a process id.
 """

@@ -57,7 +57,7 @@ BACK_OFF = (1.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class LaunchedJob:
-    """An existing Job of this run. `adopted`: found in the slot, or finished under the same name."""
+    """An existing Job of this run. `adopted`: found in the slot, or finished before under the same name."""
 
     job: JobSnapshot
     plan: RunPlan
@@ -124,7 +124,7 @@ async def launch(
             line = _finished_line(job) if created.finished else _created_line(job, plan)
             secret, seen_at = created.secret, created.listed_at
             return LaunchedJob(
-                job, plan, line, created.finished, room=created.room, secret=secret, seen_at=seen_at
+                job, plan, line, adopted=created.finished, room=created.room, secret=secret, seen_at=seen_at
             )
         await narrator.status(f"Job {other} was created concurrently; backing off")
         await asyncio.sleep(random.uniform(*BACK_OFF))  # noqa: S311  # not for secrets

@@ -31,12 +31,12 @@ async def limited_wait(run: LiveRun, seconds: float) -> AsyncIterator[None]:
             if run.ctx.signal is not None:
                 run.start_task("stop of the wait", _shorten(wait, run.ctx.signal))
             yield
-    # Before anything is awaited: otherwise `_shorten` might reschedule a timeout that was left, which raises.
-    run.cancel_watchers()  # `_shorten` is the only one left
+    # Before anything is awaited: otherwise `_shorten` might reschedule a timeout that is over, which raises.
+    run.cancel_watchers()  # only `_shorten` can still run
 
 
 async def _shorten(wait: asyncio.Timeout, signal: StopSignal) -> None:
-    """End the wait soon after the host has stopped the run. Until it is deleted the Pod may still report."""
+    """End the wait soon after the host has stopped the run. Until the Pod is deleted, it may still report."""
     await wait_for_stop(signal)
     if not wait.expired():
         wait.reschedule(min(wait.when() or math.inf, loop_time() + STOPPED_WAIT))

@@ -25,7 +25,7 @@ from paperclip_claude_k8s.run.start_gate import StartGate
 from paperclip_claude_k8s.run.stop import StopLimits, stop_agent
 from paperclip_claude_k8s.verdict.ending import Ending, StopReason
 
-_REASONS: dict[StopReason, StopCause] = {
+_STOP_CAUSES: dict[StopReason, StopCause] = {
     StopReason.CANCEL: "cancel",
     StopReason.DEADLINE: "deadline",
     StopReason.NO_EXIT: "no_exit",
@@ -126,7 +126,7 @@ class LiveRun:
         """Stop the agent. Only the first request counts, and none after the ending."""
         if self.stop_reason is None and not self.ending.done():
             self.stop_reason = reason
-            self.narrator.events.emit(RunStopping, _REASONS[reason])
+            self.narrator.events.emit(RunStopping, _STOP_CAUSES[reason])
             self.start_task("stop", self._stop(reason))
 
     def read_changes(self) -> None:

@@ -78,7 +78,7 @@ def _read(path: str, volume: str, check: Callable[[int], None], limit: int) -> B
 
 
 def _no_check(_: int) -> None:
-    """The check of a file that the policy trusts."""
+    """The check of a file that the policy trusts: nothing is checked."""
 
 
 def _check_owner(agent: int | None, file: int) -> None:

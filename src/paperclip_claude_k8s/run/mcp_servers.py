@@ -1,4 +1,4 @@
-"""MCP servers of the host."""
+"""Gets the MCP servers that the host offers to a run."""
 
 import asyncio
 import inspect

@@ -16,7 +16,7 @@ from paperclip_claude_k8s.instrumentation.event_types import RunStatus
 from paperclip_claude_k8s.instrumentation.run_emitter import RunEmitter
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
 from paperclip_claude_k8s.ports import NullJournal, RunJournal, utc_now
-from paperclip_claude_k8s.run.host_callbacks import host_errors_contained
+from paperclip_claude_k8s.run.host_callbacks import catch_host_errors
 from paperclip_claude_k8s.run.job_events import JobEvents
 from paperclip_claude_k8s.run.readable_output import ReadableOutput
 from paperclip_claude_k8s.verdict.result_builder import HostFailures
@@ -70,7 +70,7 @@ class Narrator:
         await self._send_own("stderr", _one_line(text))
 
     async def output(self, stream: LogStreamName, block: bytes) -> None:
-        """Send whole lines of the agent in chunks that the host does not truncate unless a line is longer."""
+        """Send whole lines of the agent, in chunks up to the host's limit; one longer line may exceed it."""
         self.last_output = loop_time()
         if stream == "stdout" and self.readable is not None:
             block = await _as_text(self.readable, block)
@@ -93,7 +93,7 @@ class Narrator:
 
     async def _send(self, stream: LogStreamName, text: str) -> None:
         async with self._lock:
-            with host_errors_contained(self._on_error):
+            with catch_host_errors(self._on_error):
                 await self._on_log(stream, text.replace("\0", REPLACEMENT))
 
     def _on_error(self, error: Exception) -> None:
@@ -108,7 +108,7 @@ def _ignore() -> None:
 
 
 async def _as_text(readable: ReadableOutput, block: bytes) -> bytes:
-    """The block as text for people; as it is, if that fails because of a bug: no output may be lost."""
+    """The block as text for people; unchanged, if that fails because of a bug: no output may be lost."""
     try:
         return (await readable.text_of(block)).encode("utf-8", "replace")
     except Exception:  # noqa: BLE001  # a bug

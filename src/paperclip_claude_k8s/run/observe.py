@@ -72,13 +72,13 @@ async def observe(
                 # The ending is known: from now on no watcher may stop the agent or call the host.
                 run.cancel_watchers()
                 run.ended_at = loop_time()
-                # Close the gate first: no second Pod may start while the end is being proven. If we stopped
-                # the agent, its Job is deleted and gets no more Pods, unless the deletion was refused.
+                # Close the gate first: no second Pod may start until the first has ended for certain. If we
+                # stopped the agent, its Job is deleted and gets no more Pods, unless that was refused.
                 if run.stop_reason is None or not (job_watch.known.pod_gone or job_watch.known.job_gone):
                     await run.gate.close()
                 run.gate_task.cancel()
-                # Prove the end before the log is completed: only then is nothing more written to it.
-                ending = await _prove_end(run, ending)
+                # This precedes `_complete_log`: the log is complete only after the Pod has ended.
+                ending = await _end_unstarted_pod(run, ending)
                 await _complete_log(run, ending)
                 await remove_start_mark(run)
                 workspace = await await_push(run) or await await_changes(run)
@@ -106,7 +106,7 @@ def _start_watchers(run: LiveRun) -> None:
         run.start_task("holder", refresh_holder(run.job_watch.ref, run.slot_lock, run.ports))
     if run.ctx.signal is not None:
         run.start_task("signal", _stop_on_signal(run, run.ctx.signal))
-    on_progress = _on_progress(run.ctx)
+    on_progress = _progress_callback(run.ctx)
     if on_progress is not None:
         progress = Progress(on_progress, run.ctx.run_id, run.job_watch, run.ports, run.narrator)
         beat = run.add_periodic("progress", progress.beat)
@@ -209,7 +209,7 @@ def _on_started(run: LiveRun) -> None:
         refresh = timings.spawn_refresh if config.refresh_on_spawn else None
         notice = SpawnNotice(run.ctx.on_spawn, run.ctx.run_id, run.ports, os.getpid(), refresh)
         run.add_periodic("spawn", notice.beat).call()
-    if _on_progress(run.ctx) is None:
+    if _progress_callback(run.ctx) is None:
         keepalive = KeepAlive(run.job_watch, run.ports, run.narrator)
         run.add_periodic("keepalive", keepalive.beat).call_in(keepalive.next_pause())
     if config.timeout_sec:
@@ -218,7 +218,7 @@ def _on_started(run: LiveRun) -> None:
         run.add_timer(left, partial(run.request_stop, StopReason.DEADLINE))
 
 
-def _on_progress(ctx: ExecutionContext) -> ObjectCallback | None:
+def _progress_callback(ctx: ExecutionContext) -> ObjectCallback | None:
     """The host's progress callback, used in place of keepalive lines by hosts that keep no process id."""
     return ctx.on_runtime_progress if ctx.on_spawn is None else None
 
@@ -255,7 +255,7 @@ async def _wait_for_container_end(run: LiveRun) -> None:
             await run.log_ended.wait()
 
 
-async def _prove_end(run: LiveRun, ending: Ending) -> Ending:
+async def _end_unstarted_pod(run: LiveRun, ending: Ending) -> Ending:
     """For a run that is given up before its start: delete its Pod, and wait until the Pod has ended.
 
     Otherwise the agent's next run could begin while that Pod starts an agent. Whether the Pod did start one

@@ -41,8 +41,8 @@ from paperclip_claude_k8s.volume.upload_packing import (
 _CONCURRENT_REQUESTS = 4
 """Parts that are created at the same time; each part has 700 KB."""
 _LARGEST_UPLOAD = UPLOAD_LIMITS.packed_bytes + 2 * LIMITS.bundle_bytes
-"""More than a Job can have in parts."""
-_SIZE_DIGITS = 12
+"""No Job has more bytes in parts, whatever its annotation says."""
+_MAX_DIGITS = 12
 _NEXT_STEP = (
     "correct the agent's workspace or the settings that begin with `upload`, or set `workspace` to auto"
 )
@@ -67,7 +67,7 @@ def upload_ignore_rules(config: AdapterConfig) -> IgnoreRules:
 
 
 async def take_upload_room(plan: RunPlan, ctx: ExecutionContext, ports: Ports, narrator: Narrator) -> Share:
-    """Wait until there is room in the cluster for the archive of skills, and for a packed folder of any size.
+    """Wait until there is room in the cluster for the archive of skills, and for the largest packed folder.
 
     The wait comes before the folder is packed, so that the Pod gets the folder as it is when the Pod starts.
     """
@@ -88,7 +88,7 @@ async def take_upload_room(plan: RunPlan, ctx: ExecutionContext, ports: Ports, n
 def room_of_job(job: JobSnapshot, ports: Ports) -> Share:
     """The room that an adopted Job takes up besides its run Secret; none if it is detached."""
     size = job.annotations.get(UPLOAD_SIZE_ANNOTATION, "")
-    is_size = not ports.journal.detached and size.isascii() and size.isdecimal() and len(size) <= _SIZE_DIGITS
+    is_size = not ports.journal.detached and size.isascii() and size.isdecimal() and len(size) <= _MAX_DIGITS
     return ports.uploads.take_now(min(int(size), _LARGEST_UPLOAD)) if is_size else Share()
 
 
@@ -196,7 +196,7 @@ async def _create_part(  # noqa: PLR0913, PLR0917  # what a call to the cluster 
     except ClusterError as error:
         if not error.conflict:
             raise
-        # an earlier try may have created the Secret, if only its response was lost
+        # an earlier try whose response was lost may have created the Secret
         found = await call("read secret", lambda: ports.cluster.read_secret(plan.namespace, name))
         if found is None or job.ref.uid not in found.owners:
             raise

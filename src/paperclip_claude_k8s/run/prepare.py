@@ -1,4 +1,4 @@
-"""From what the host passed in to a plan. Everything is resolved before anything is created."""
+"""Makes a plan from what the host passed. Everything is resolved before anything is created."""
 
 import os
 import secrets
@@ -95,13 +95,13 @@ async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> 
         volume = await _volume_here(config, home, ports.settings)
     else:
         _admit_other_claim(own_claim, ports.settings.policy)
-        volume = await _volume_here(config, None, ports.settings)  # another claim is at /paperclip here
+        volume = await _volume_here(config, None, ports.settings)  # here, /paperclip is another claim
         home = with_claim(home, config.claim_name)
     return RunSite(namespace, image, home, env, secrets.token_hex(4), volume)
 
 
 def _admit_other_claim(own_claim: str, policy: Policy) -> None:
-    """Refuse a claim in place of the host's own claim, if each company gets one folder of the host's.
+    """Refuse a claim in place of the host's own claim, if each company gets one folder of the host's claim.
 
     With another claim in its place, the host's claim would no longer count as the shared one, and
     `podTemplate` could mount all of it.
@@ -152,8 +152,8 @@ async def _check_server_version(config: AdapterConfig, ports: Ports, narrator: N
         names = ", ".join(setting for setting, _ in requirements(config))
         await narrator.warn(f"Could not read the API server's version ({error}); {names} may have no effect")
         return
-    for setting, least in unmet(config, version):
-        raise RunFailure(failures.server_too_old(setting, least, version))
+    for setting, needed in unmet(config, version):
+        raise RunFailure(failures.server_too_old(setting, needed, version))
 
 
 async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, ports: Ports) -> Packed:
@@ -164,15 +164,15 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
     if site.company_folder:
         trusted = volume  # the company's folder, without those of other companies
     inputs = PackInputs(
-        ctx.config,
-        config.instructions_file_path,
-        ctx.agent.company_id,
-        settings.env,
-        volume,
-        settings.limits,
-        settings.folders.instructions(trusted),
-        settings.folders.skills(trusted),
-        settings.timings.volume_files,
+        config=ctx.config,
+        instructions=config.instructions_file_path,
+        company=ctx.agent.company_id,
+        env=settings.env,
+        volume=volume,
+        limits=settings.limits,
+        instruction_rule=settings.folders.instructions(trusted),
+        skill_rule=settings.folders.skills(trusted),
+        seconds=settings.timings.volume_files,
     )
     try:
         return await pack(inputs)

@@ -68,9 +68,9 @@ async def _events_about(
     Events about the node are in another namespace, which this process may not be allowed to read.
     """
     ref, events = job_watch.ref, list[EventSnapshot]()
-    about = [(ref.namespace, pod.name if pod is not None else ""), (ref.namespace, ref.name)]
-    about.append((NODE_EVENTS_NAMESPACE, pod.node if pod is not None else ""))
-    for namespace, name in about:
+    objects = [(ref.namespace, pod.name if pod is not None else ""), (ref.namespace, ref.name)]
+    objects.append((NODE_EVENTS_NAMESPACE, pod.node if pod is not None else ""))
+    for namespace, name in objects:
         with suppress(ClusterError):
             events += await cluster.list_events(namespace, name, by="name") if name else ()
     return events

@@ -20,7 +20,7 @@ BAR = "│"
 LINE_CHARS = 1500
 """Longer lines are broken at a blank: at most 6 kB, so that a line fits into one chunk of the host's log."""
 BEGINNING_BYTES = 16 * 1024
-"""What is read of a line that is too long."""
+"""Bytes that are read of a line that is too long."""
 LARGE_BLOCK = 16 * 1024
 """Bytes from which on a block is read in a thread. A smaller block takes a few milliseconds; an agent can
 print larger ones, which take much longer."""
@@ -62,12 +62,12 @@ class ReadableOutput:
     def _text(self, items: Iterable[Item]) -> str:
         shown: list[str] = []
         for item in items:
-            self.activity = _after(self.activity, item)
+            self.activity = _activity_after(self.activity, item)
             shown += (part for line in terminal_lines(item, Screen()) for part in _parts(_with_bar(line)))
         return "".join(f"{line}\n" for line in shown)
 
 
-def _after(activity: Activity, item: Item) -> Activity:
+def _activity_after(activity: Activity, item: Item) -> Activity:
     match item.kind:
         case "call":
             return Activity(item.name, _excerpt(item.text), activity.text)

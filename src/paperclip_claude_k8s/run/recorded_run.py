@@ -1,4 +1,4 @@
-"""The first and the last event of a run, and its trace: around all other steps."""
+"""Emits the first and the last event of a run, and begins its trace."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -119,7 +119,7 @@ def emit_launch(launched: LaunchedJob, events: RunEmitter) -> None:
 
 @contextmanager
 def recorded_run(settings: ProcessSettings) -> Iterator[RecordedRun]:
-    """A run for the block, which calls `end`. If the block raises before that, `RunEnded` is emitted."""
+    """A recorded run for a block that calls `end`. If the block raises before that, `RunEnded` is emitted."""
     run = RecordedRun(settings)
     try:
         yield run

@@ -23,7 +23,7 @@ for an hour."""
 async def report_while_waiting(
     waiting: Awaitable[T], what: str, message: str, ctx: ExecutionContext, narrator: Narrator
 ) -> T:
-    """The result of `waiting`. `what` the run waits for is named in its log; the page shows `message`."""
+    """The result of `waiting`. `what` names the wait in the run's log, `message` on the host's page."""
     # as during the run, hosts that keep a process id get no progress: see `keepalive`
     on_progress = ctx.on_runtime_progress if ctx.on_spawn is None else None
     progress = {"phase": "adapter_startup", "message": message}

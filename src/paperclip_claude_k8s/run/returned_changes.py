@@ -100,7 +100,7 @@ class ReturnedChanges:
             held = bytearray()
             while block := await log.read():
                 held += block
-                # this may be the last line; the container then waits, and no later block would come
+                # this may be the last line; after it the container waits, and no more blocks come
                 if len(held) >= _BLOCK or b"paperclip-changes" in block[-4096:]:
                     await self._feed(bytes(held))
                     held.clear()
@@ -143,12 +143,12 @@ async def apply_returned(changes: ReturnedChanges, plan: RunPlan, ports: Ports) 
     try:
         applied = await call_in_thread(work, limit.seconds, place_of(plan.workspace.folder))
     except (TimeoutError, TakesTooLong):
-        return not_written(changes)
+        return timed_out_end(changes)
     except ChangesInvalid as error:
         return UploadEnd(lost=f"they cannot be read: {error}")
     except (OSError, UploadRefused) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return _not_written(changes, f"they cannot be written to the host's folder: {why}")
+        return _failed_end(changes, f"they cannot be written to the host's folder: {why}")
     finally:
         limit.shorten(0)  # ends the thread if it still works
     return upload_end(
@@ -161,12 +161,12 @@ async def apply_returned(changes: ReturnedChanges, plan: RunPlan, ports: Ports) 
     )
 
 
-def not_written(changes: ReturnedChanges) -> UploadEnd:
+def timed_out_end(changes: ReturnedChanges) -> UploadEnd:
     """The end of changes for whose writing there was not enough time."""
-    return _not_written(changes, "writing them to the host's folder takes too long, and not all were written")
+    return _failed_end(changes, "writing them to the host's folder takes too long, and not all were written")
 
 
-def _not_written(changes: ReturnedChanges, why: str) -> UploadEnd:
+def _failed_end(changes: ReturnedChanges, why: str) -> UploadEnd:
     return UploadEnd(lost=why) if changes.gone else UploadEnd(pending=why)
 
 
@@ -201,7 +201,7 @@ async def mark_if_applied(end: UploadEnd, job: JobSnapshot, ports: Ports) -> Non
         await ports.cluster.patch_job(job.ref, [{"op": "add", "path": path, "value": value}])
 
 
-async def take_left_changes(
+async def apply_earlier_changes(
     jobs: Iterable[JobSnapshot], plan: RunPlan, ports: Ports, narrator: Narrator
 ) -> set[str]:
     """Apply the changes of the agent's earlier Jobs that got the same folder, oldest Job first.

@@ -35,12 +35,12 @@ T = TypeVar("T")
 LAST_STATE_WAIT = 2.0
 """Seconds to wait for the watch to report the last state of a Pod that a read no longer found."""
 FIRST_READ, READ_INTERVAL = 0.5, 5.0
-"""Seconds until a Pod whose removal the watch has not reported is read again, at first and at most."""
+"""The first and the longest pause in seconds between two reads of a Pod, until its removal is observed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopLimits:
-    """Limits of a run, and its cost: an ending names them."""
+    """What an ending says about the limits and the cost of a run."""
 
     result_grace: float
     """Seconds that an agent with a final result had to exit."""

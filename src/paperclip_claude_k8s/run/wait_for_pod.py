@@ -129,7 +129,7 @@ async def wait_for_pod(  # noqa: PLR0913  # what a wait depends on
 
 
 async def check_only_pod(job_watch: JobWatch, ports: Ports) -> PodLost | None:
-    """Read the Pod that an adopted Job names as its only one: the watch reports no Pod without labels.
+    """Read the Pod that an adopted Job names as its only one: the watch does not report it without labels.
 
     Returns the ending if the Pod is gone and the Job still exists and has not finished; else None.
     """
@@ -284,7 +284,7 @@ class _Waiting:
         return newest
 
     async def _on_budget_spent(self) -> StartResult | None:
-        """Read Job and Pod once more and judge them. None: the wait goes on, as after a failed read."""
+        """Read Job and Pod once more and judge them. None: the wait goes on, also if a read failed."""
         if not await read_now(self.job_watch, self.ports.cluster):
             return None
         newest = await self._report_events()  # before the judgement, which they may explain

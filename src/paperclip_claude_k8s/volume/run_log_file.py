@@ -24,7 +24,7 @@ from paperclip_claude_k8s.volume.removal import discard, names_in, remove_older
 from paperclip_claude_k8s.volume.safefs import FILE_FLAGS, KEPT_SECONDS, open_at, open_path
 
 _THREADS = DaemonThreads(4)
-"""Separate from the default executor, whose threads a volume that hangs would block for other uses."""
+"""Separate from the default executor: a volume that hangs would block its threads for other uses."""
 REMOVAL_TIMEOUT = 10.0
 """Seconds that removing a run log may take: the run's result must not wait for a volume that hangs."""
 
