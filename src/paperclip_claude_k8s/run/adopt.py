@@ -86,8 +86,8 @@ async def delete_never_started(
     for job in jobs:
         needs_secret = UNGATED_ANNOTATION not in job.annotations
         may_lack_secret = needs_secret and AGENT_POD_ANNOTATION not in job.annotations
-        to_examine = may_lack_secret and is_live(job) and job.ref.uid not in {*owned, *started}
-        if not to_examine or not await _delete_if_without_secret(job, ports):
+        is_candidate = may_lack_secret and is_live(job) and job.ref.uid not in {*owned, *started}
+        if not is_candidate or not await _delete_if_without_secret(job, ports):
             remaining.append(job)
         else:
             text = "its run Secret was never created, so it never started"

@@ -72,7 +72,7 @@ async def hold_slot(
 ) -> AsyncIterator[SlotLock]:
     """Hold the run's slot for the length of the block.
 
-    The block covers both attempts: a second one follows if the session to resume is lost.
+    The block covers both attempts of a run: a second one follows if the session to resume is lost.
 
     Raises:
         RunFailure: `k8s_concurrent_run_blocked`, `k8s_concurrency_guard_unreachable`, `cancelled`.

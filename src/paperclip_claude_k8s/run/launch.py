@@ -1,17 +1,17 @@
-"""Get a Job for the run: adopt one, or create one and its run Secret with rollback.
+"""Get a Job for the run: adopt one, or create one and its run Secret, and delete it if that fails.
 
 No Pod of a Job starts its agent without the run Secret (see `start_gate`), so the Secret is created last:
 
     1. the guard finds the slot free                    (`claim`)
     2. create the Job; its Pod cannot start the agent yet
-    3. list the slot's Jobs again, now with ours in it
+    3. list the slot's Jobs again, now including ours
     4. another live Job is there: delete ours, wait for a random time, start over
     5. else create the run Secret; the agent starts
 
 If two hosts pass step 1 at the same moment, at least the one whose Job was created last sees the other Job in
 step 3. Any failure or cancellation before step 5 has succeeded deletes the Job again.
 
-A run without a Secret (an init container writes its prompt) has no such gate: its Pod starts with step 2. It
+A run without a Secret (an init container writes its prompt) has no such gate: its Pod starts in step 2. It
 is refused unless a Lease keeps other hosts out of the slot.
 """
 
@@ -80,7 +80,7 @@ class _Created:
 
     job: JobSnapshot
     finished: bool = False
-    """The Job is a finished one of an earlier attempt of this run, which had the same name."""
+    """An earlier attempt of this run created this Job under the same name, and the Job has finished."""
     other: str | None = None
     """Name of another live Job in the slot; ours was deleted."""
     secret: SecretSnapshot | None = None
@@ -230,7 +230,8 @@ async def _upload_and_create(
 ) -> tuple[Planner, RunPlan, _Created]:
     """Pack the folder that is uploaded, if any, and create claim, Job and Secrets.
 
-    The wait for room comes before the claim is marked as used, because that has to be soon before the Job.
+    The wait for room comes before the claim is marked as used, because a mark must be recent when the Job
+    is created.
     A detached Job takes up no room, because it may outlive this process.
     """
     async with AsyncExitStack() as held:

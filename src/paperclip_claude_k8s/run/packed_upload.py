@@ -1,4 +1,4 @@
-"""Packs the host's folder of a run whose workspace is an upload; creates the Secrets of folder and skills.
+"""Packs the host's folder of a run whose workspace is an upload; creates the Secrets with it and with skills.
 
 The folder is packed after the slot was found free, so that it has the changes of the agent's last run.
 """

@@ -47,13 +47,13 @@ _ROUNDS = 5
 
 
 class ClaimsForbidden(Exception):
-    """The account may not create the claim of `sessionVolume` auto. Its text is a clause for the log."""
+    """The account may not create the claim of `sessionVolume` auto. The message is a clause for the log."""
 
 
 async def look_up_session_claim(
     config: AdapterConfig, identity: Identity, namespace: str, ports: Ports, narrator: Narrator
 ) -> ClaimFacts:
-    """What is known of the claim that `sessionVolume` means.
+    """What is known of the claim that `sessionVolume` names, or that `auto` stands for.
 
     Raises:
         RunFailure: `k8s_session_volume_unavailable`: the claim that `sessionVolume` names does not exist, or
@@ -83,7 +83,7 @@ async def use_session_claim(plan: RunPlan, ports: Ports, narrator: Narrator) -> 
     Other claims that `auto` once created are marked too if the Pod mounts them.
 
     Raises:
-        ClaimsForbidden: the account may not create it.
+        ClaimsForbidden: the account may not create the claim.
         RunFailure: `k8s_session_volume_unavailable`.
     """
     own = plan.session_volume.claim_name if plan.session_volume.kind == AUTO else ""
