@@ -80,8 +80,8 @@ class Timings:
     network volume needs 10 ms for each of 20,000 files."""
 
     workspace_return: float = 1800.0
-    """How long after the agent's end the host waits for the changes of an uploaded folder. What a rotated log
-    has lost is printed again after pauses of at most 15 minutes."""
+    """How long after the agent's end the host waits for the changes of an uploaded folder. Lines that
+    log rotation removed are printed again after pauses of at most 15 minutes."""
 
     container_end: float = 5.0
     """How long after the grace period of a deleted Pod its containers may still run."""
@@ -149,7 +149,7 @@ class Limits:
 
     response_values: int = 300_000
     """Largest number of commas and opening brackets in one response: all runs wait while it is parsed, 0.1 s
-    at most. A page of a list has 200,000; a short text can describe many more."""
+    at most. A page of a list has 200,000; a short response can contain many more."""
 
     watch_line_bytes: int = 4 * 1024 * 1024
     """Longest line of a watch, which is one object; etcd does not store larger ones than 1.5 MiB."""

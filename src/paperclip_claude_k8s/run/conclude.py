@@ -44,7 +44,7 @@ def classify_run(observation: Observation, plan: RunPlan, settings: ProcessSetti
 
 @cache
 def _note_new_version(version: str) -> None:
-    """Called once for each version in a process."""
+    """Logged only once for each version, because of the cache."""
     _log.debug("Claude Code %s is newer than %s, the newest version that was tested", version, NEWEST_KNOWN)
 
 

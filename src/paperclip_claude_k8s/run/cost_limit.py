@@ -13,7 +13,7 @@ class CostLimit:
     """Looks at the agent's output. Call `check` after each block."""
 
     def __init__(self, limit: float, *, resumed: bool, on_cost: Callable[[float], None]) -> None:
-        """`limit`: in US dollars. `on_cost` gets a cost above it at each check while the agent works on."""
+        """`limit`: in US dollars. `on_cost` gets a higher cost at each check while the agent works on."""
         self._limit = limit
         self._resumed = resumed
         self._on_cost = on_cost
