@@ -55,7 +55,7 @@ async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  
 
 
 async def _final(result: ExecutionResult, callbacks: Callbacks) -> dict[str, Any]:
-    """Wait until all callbacks are acknowledged. The result for the host, with the refused ones counted."""
+    """Wait until all callbacks are acknowledged. The result for the host then counts the refused ones."""
     await callbacks.all_acknowledged()
     return _for_page(_with_refusals(result.to_wire(), callbacks.take_refusals()))
 
@@ -99,7 +99,7 @@ async def _sync_skills(adapter: Adapter, request: Request) -> Any:  # noqa: ANN4
 
 
 def _member(name: str) -> Method:
-    """A member of the adapter without parameters: an attribute, or a method, which may be a coroutine."""
+    """The bridge method that returns an attribute of the adapter, or calls its method without parameters."""
 
     async def call(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
         member = getattr(adapter, name)

@@ -113,6 +113,7 @@ def facts(python: str) -> dict[str, Any]:
 
 
 def _is_taken(folder: Path) -> bool:
+    """Whether there is anything in this place but an empty folder or an earlier version of the package."""
     if not folder.exists():
         return False
     if not folder.is_dir():

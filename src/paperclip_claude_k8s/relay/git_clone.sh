@@ -13,7 +13,7 @@ seconds=${PAPERCLIP_GIT_SEC:-300}
 end=$(($(date +%s) + seconds))
 [ -z "$optional" ] || limited=limited
 
-# The seconds that are left, at least 1 and at most $1.
+# Prints the seconds that are left for the clone, at least 1 and at most $1.
 left() {
   left=$((end - $(date +%s)))
   [ "$left" -lt "$1" ] || left=$1

@@ -22,12 +22,12 @@ GIT_ASKPASS=$tmp/askpass SSH_ASKPASS=$tmp/askpass
 export LC_ALL GIT_TERMINAL_PROMPT GIT_OPTIONAL_LOCKS GIT_LFS_SKIP_SMUDGE GIT_TEMPLATE_DIR GIT_ALLOW_PROTOCOL HOME \
   XDG_CONFIG_HOME GIT_CEILING_DIRECTORIES GIT_ASKPASS SSH_ASKPASS
 
-# The text of standard input in one line that needs no escaping in JSON.
+# Prints standard input as one line that needs no escaping in JSON: at most $1 bytes, or 1200.
 plain() {
   tr '\n\t"\\' "  ''" | tr -c ' -~' '?' | head -c "${1:-1200}" | sed 's/ *$//'
 }
 
-# git without hooks, helpers and background work, whatever the configuration of a repository says.
+# Runs git without hooks, helpers and background work, whatever the configuration of a repository says.
 safe_git() {
   $limited git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c credential.helper= -c gc.auto=0 -c maintenance.auto=false \
     -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=60 -c advice.detachedHead=false -c safe.directory="$dir" \

@@ -58,7 +58,7 @@ offset() {
   done </proc/self/fdinfo/"$1"
 }
 
-# Whether the stdout sent so far ends with a newline. A marked line may be inserted only then.
+# Whether the stdout that was sent to the log ends with a newline. A marked line may be inserted only then.
 at_line_end() {
   if [ "$sent" != "$checked" ]; then
     checked=$sent at_end=
@@ -71,8 +71,9 @@ at_line_end() {
 }
 
 # Sets ready to the number of bytes of stdout that may be sent to the log: those that the copy already has, so that
-# readers find in the copy what the log loses. Sets ready to "all" if there is no copy, if the copy has ended, or for a
-# minute after the copy has not caught up with stdout for a second.
+# readers find in the copy what the log loses. Sets ready to "all" if there is no copy, or if the copy has ended. If the
+# copy has not caught up with stdout for a second, sets ready to "all" for the next minute. stuck and unpaced are in
+# twentieths of a second.
 set_ready() {
   ready=all
   [ -n "$copy" ] || return 0
@@ -88,7 +89,7 @@ set_ready() {
   ready=$copied before=$copied
 }
 
-# Whether the log may still get more.
+# Whether more output may be sent to the log.
 has_room() {
   [ "$limit" -eq 0 ] || [ "$((sent + errors))" -lt "$cap" ]
 }

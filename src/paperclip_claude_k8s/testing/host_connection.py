@@ -37,7 +37,7 @@ class HostConnection:
         self.own_pod_name = ""
         """Name of the Pod to which the token of this connection is bound; "": it is not bound."""
         self.loses_response_of: tuple[str, str] | None = None
-        """(verb, resource): the next such request is executed, but its response is lost; None: none is."""
+        """(verb, resource) of the next request that is executed but gets no response; None: no request."""
 
     def cut(self) -> None:
         """Break all open responses, and refuse all requests until `restore`."""

@@ -64,9 +64,9 @@ class ResultInputs:
     resumed: bool | None = None
     """Whether the run resumed a session; None if unknown."""
     session: SessionReport | None = None
-    """Where the session is kept, and why it was not resumed; None if nothing is known about it."""
+    """What the plan says about the session; None if there is no plan."""
     repository_refused: str = ""
-    """Why the repository that the context names must not be cloned, as a clause; "" if it may be."""
+    """Why the repository in the context must not be cloned, as a clause; "" if it may be cloned."""
     earlier: RunUsage | None = None
     """Usage of an earlier attempt of the same run."""
     host_failures: HostFailures = field(default_factory=HostFailures)

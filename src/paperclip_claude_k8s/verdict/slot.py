@@ -249,8 +249,8 @@ def _judge_finished(
             return Adopt(job, own=own)
     pushing = {pod.job_uid for pod in running if pushes(pod)}
     kept_for_later = {pod.job_uid for pod in running if pushes(pod) and _others_run(pod)}
-    going_on = {pod.job_uid for pod in running} - pushing
-    endless = tuple(job for job in uncollected if job.finished is None and job.ref.uid in going_on)
+    not_pushing = {pod.job_uid for pod in running} - pushing
+    endless = tuple(job for job in uncollected if job.finished is None and job.ref.uid in not_pushing)
     return Free(tuple(job for job in uncollected if job.ref.uid not in kept_for_later), endless)
 
 

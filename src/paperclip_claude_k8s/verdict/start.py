@@ -57,7 +57,7 @@ CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError"
 
 
 class StartBudget(StrEnum):
-    """Which time budget runs. The value is the name of its setting."""
+    """Which time budget runs. The value is the name of its setting; `NONE`: no budget runs."""
 
     SCHEDULE = "scheduleTimeoutSec"
     PULL = "imagePullTimeoutSec"
@@ -151,7 +151,7 @@ def _verdict_before_start(known: Known, pod: PodSnapshot, obstacles: Obstacles) 
 
 
 def _verdict_if_released(pod: PodSnapshot) -> StartVerdict:
-    """A Pod that the Job controller released; its run Secret was deleted.
+    """The verdict on a Pod that the Job controller released; its run Secret was deleted.
 
     The agent can only start if the kubelet was already creating its container, so the kubelet's report
     decides.
@@ -159,7 +159,7 @@ def _verdict_if_released(pod: PodSnapshot) -> StartVerdict:
     lost = LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details)
     if _waits_because(pod, CONFIG_TROUBLE):
         return replace(lost, never_starts=True)
-    return StillWaiting(StartBudget.START, "the Job controller released the Pod", lost)
+    return StillWaiting(StartBudget.START, "the Job controller released the Pod", lost_if_spent=lost)
 
 
 def _waits_because(pod: PodSnapshot, reasons: frozenset[str]) -> bool:
@@ -183,7 +183,7 @@ def _verdict_without_pod(job: JobSnapshot | None, obstacles: Obstacles) -> Start
 
 
 def _verdict_if_gone(known: Known, pod: PodSnapshot) -> StartVerdict:
-    """A Pod that is gone and whose agent was never seen to start."""
+    """The verdict on a Pod that is gone, and whose agent was never seen to start."""
     job = known.job
     if job is not None and job.finished is not None and job.finished.reason == DEADLINE_EXCEEDED:
         return FinishedWithoutPod(job.ref.name, job.finished)
@@ -192,7 +192,7 @@ def _verdict_if_gone(known: Known, pod: PodSnapshot) -> StartVerdict:
 
 
 def _cause(known: Known) -> Disruption | None:
-    """Why the Pod was taken away. If its status does not say so, a suspended Job explains it."""
+    """Why the Pod was taken away. If the Pod's status names no reason, a suspended Job is the reason."""
     cause = disruption(known)
     suspended = known.job is not None and known.job.suspended
     return JOB_SUSPENDED if cause is not None and not cause.named and suspended else cause
@@ -218,7 +218,7 @@ def queue_took_back(known: Known) -> bool:
 
 
 def _verdict_if_over(known: Known, pod: PodSnapshot) -> StartVerdict:
-    """A Pod that ended before its agent started: taken away, refused by its node, or failed during init."""
+    """The verdict on a Pod that ended before its agent started, for example because its init failed."""
     # First comes the loss of the Pod: init containers that are killed with it also exit with an error.
     lost = _loss_from_outside(known, pod)
     if lost is not None:
@@ -255,9 +255,10 @@ def _init_trouble(known: Known, pod: PodSnapshot, obstacles: Obstacles) -> Start
 def _trouble_of(
     container: ContainerSnapshot, known: Known, pod: PodSnapshot, obstacles: Obstacles
 ) -> StartVerdict | None:
-    """A failed init container is final (`restartPolicy: Never`); the kubelet restarts a sidecar.
+    """What keeps this init container from ending or, if it is a sidecar, from running.
 
-    A sidecar whose image lacks its program is final too.
+    A failed init container is final (`restartPolicy: Never`), but the kubelet restarts a sidecar, unless the
+    image lacks its program.
     """
     if isinstance(container.state, Waiting):
         return _verdict_if_waiting(container, container.state, obstacles)

@@ -23,7 +23,7 @@ _LEFT = {
     "odd": "with names that cannot be printed",
     "git": "in .git",
 }
-"""Kind of what stays in the Pod → its name in messages. Ignored files, which are not wanted, have none."""
+"""Kind of what stays in the Pod → its name in messages. Ignored files are missing: nobody needs them."""
 
 
 @dataclass(frozen=True, slots=True)

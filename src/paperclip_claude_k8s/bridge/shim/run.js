@@ -17,6 +17,7 @@ const LOG_CHUNK_BYTES = 7 * 1024; // the server's live pages get the last 8 Ki c
 
 export async function executeBy(parts, ctx) {
   const { bridge, serverStopped, watchRun, whileServerRuns } = parts;
+  // ended: the server has a result or an error; stored: a promise of how the server stored the end of the run
   const run = { dispatched: false, ended: false, detach: new AbortController(), deliver: () => {}, stored: null };
   let marksContinuation = true;
   let release = () => {};
