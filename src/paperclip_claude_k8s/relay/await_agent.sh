@@ -1,6 +1,6 @@
 # Waits until the agent has ended. Needs the folder $tmp.
 #   $1  the pipe that the relay holds open: when the agent's container ends in whatever way, the kernel closes that end
-#   $2  seconds to wait until the pipe is opened: a container that cannot be started never opens it
+#   $2  seconds to wait until the pipe is opened, after which this Pod ends: a container that cannot start never opens it
 #   $3  the file that the relay creates when the agent has ended; the agent could create it too
 #   $4  seconds to wait after that for the end of the container, in which other processes may still write
 # Sets gone to 1 if no process of that container is left, otherwise to nothing.
