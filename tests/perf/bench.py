@@ -1,7 +1,8 @@
 """Loads the rig, runs sessions on its fake API server and formats figures.
 
 The rig is a folder outside this repository. Its probe client, a minimal client of the API server, is measured
-as well, in turns with the adapter: their ratio is comparable between machines, absolute times are not.
+as well, in turns with the adapter: the ratio of both values is comparable between machines, absolute times
+are not.
 """
 
 import importlib
@@ -84,7 +85,7 @@ class Session:
     records: dict[str, Any] = field(repr=False)
     """The driver's record of each run."""
     times: dict[str, dict[str, float]] = field(repr=False)
-    """The server's record of each run: running, exit, status, condition, deleted."""
+    """For each run, the server's times of running, exit, status, condition and deleted, in milliseconds."""
     emitted: dict[str, Any] = field(repr=False)
     """For a single run: `log_bytes`, `lines` and the connections that read its log."""
 
@@ -111,7 +112,7 @@ class Bench:
 
     @contextmanager
     def server(self) -> Iterator[Any]:
-        """Start an API server of the rig and yield it; it is closed at the end of the block."""
+        """Start an API server of the rig and yield it; close it at the end of the block."""
         fake = self.measure.Fake(self.scratch)
         try:
             yield fake
@@ -168,10 +169,11 @@ class Bench:
 
 
 def _spans_ms(
-    times: dict[str, dict[str, float]], records: dict[str, Any], from_time: str, until: str
+    times: dict[str, dict[str, float]], records: dict[str, Any], start: str, end: str
 ) -> list[float]:
+    """For each run: from the time `start` of the server until the time `end` of the driver's record."""
     pairs = ((times[run], record) for run, record in records.items() if run in times)
-    return [record[until] - at[from_time] for at, record in pairs if record[until] and from_time in at]
+    return [record[end] - at[start] for at, record in pairs if record[end] and start in at]
 
 
 def measure_in_turns(times: int, work: Callable[[str], T]) -> tuple[list[T], list[T]]:
@@ -186,8 +188,8 @@ def measure_in_turns(times: int, work: Callable[[str], T]) -> tuple[list[T], lis
     return done[OURS], done[PROBE]
 
 
-def median_of(sessions: Sequence[Session], figure: Callable[[Session], float]) -> float:
-    return statistics.median(figure(session) for session in sessions)
+def median_of(sessions: Sequence[Session], value_of: Callable[[Session], float]) -> float:
+    return statistics.median(value_of(session) for session in sessions)
 
 
 def right_results(name: str, sessions: Sequence[Session]) -> Figure:

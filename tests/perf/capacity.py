@@ -38,30 +38,31 @@ def _busy(bench: Bench) -> Iterator[Figure]:
         REPEATS, lambda client: bench.session(client, bench.scenarios.SCALE, delays)
     )
     yield right_results("500 runs", ours)
-    mine, theirs = (median_of(side, lambda session: p95(session.exit_to_return)) for side in (ours, probe))
-    yield Figure("500 runs: container exit → returned, p95", mine, 200, "ms", f"probe {theirs:.0f}")
-    mine, theirs = (median_of(side, lambda session: p95(session.running_to_first)) for side in (ours, probe))
-    note = f"ours {mine:.0f} ms, probe {theirs:.0f} ms"
-    yield Figure("500 runs: running → first chunk, p95, relative to the probe's", mine / theirs, 2, "x", note)
-    mine, theirs = (median_of(side, _kb_per_run) for side in (ours, probe))
-    yield Figure("500 runs: RSS per run, with the driver's records", mine, 100, "kB", f"probe {theirs:.0f}")
-    mine, theirs = (
-        median_of(side, lambda session: session.cpu / session.runs * 1000) for side in (ours, probe)
+    sides = (ours, probe)
+    our_ms, probe_ms = (median_of(side, lambda session: p95(session.exit_to_return)) for side in sides)
+    yield Figure("500 runs: container exit → returned, p95", our_ms, 200, "ms", f"probe {probe_ms:.0f}")
+    our_ms, probe_ms = (median_of(side, lambda session: p95(session.running_to_first)) for side in sides)
+    ratio, note = our_ms / probe_ms, f"ours {our_ms:.0f} ms, probe {probe_ms:.0f} ms"
+    yield Figure("500 runs: running → first chunk, p95, relative to the probe's", ratio, 2, "x", note)
+    our_kb, probe_kb = (median_of(side, _kb_per_run) for side in sides)
+    yield Figure(
+        "500 runs: RSS per run, with the driver's records", our_kb, 100, "kB", f"probe {probe_kb:.0f}"
     )
-    note = f"ours {mine:.1f} ms, probe {theirs:.1f} ms"
-    yield Figure("500 runs: CPU per run, relative to the probe's", mine / theirs, 2, "x", note)
+    our_ms, probe_ms = (median_of(side, lambda session: session.cpu / session.runs * 1000) for side in sides)
+    ratio, note = our_ms / probe_ms, f"ours {our_ms:.1f} ms, probe {probe_ms:.1f} ms"
+    yield Figure("500 runs: CPU per run, relative to the probe's", ratio, 2, "x", note)
     without_records = {
         client: bench.session(client, bench.scenarios.SCALE, delays, record="count")
         for client in (OURS, PROBE)
     }
-    mine, theirs = (_kb_per_run(without_records[client]) for client in (OURS, PROBE))
+    our_kb, probe_kb = (_kb_per_run(without_records[client]) for client in (OURS, PROBE))
     yield Figure(
-        "500 runs: RSS per run, without the driver's records", mine, 100, "kB", f"probe {theirs:.0f}"
+        "500 runs: RSS per run, without the driver's records", our_kb, 100, "kB", f"probe {probe_kb:.0f}"
     )
 
 
 def _kb_per_run(session: Session) -> float:
-    """Return the growth since the import, as the rig counts it: including the client's own code."""
+    """Return the growth of the RSS since the import, per run. Modules that runs import count as well."""
     return (session.peak_kb - session.imported_kb) / session.runs
 
 
@@ -76,9 +77,10 @@ def _quiet(bench: Bench) -> Iterator[Figure]:
         seen[client] = _cpu_share_and_lag(session, file)
         if client == OURS:
             yield right_results("1,000 quiet runs", [session])
-    (cpu, lag), (their_cpu, their_lag) = seen[OURS], seen[PROBE]
-    yield Figure("1,000 quiet runs: share of one core", cpu * 100, 10, "%", f"probe {their_cpu * 100:.1f}")
-    yield Figure("1,000 quiet runs: loop lag, p99", lag, 50, "ms", f"probe {their_lag:.1f}")
+    (our_share, our_lag), (probe_share, probe_lag) = seen[OURS], seen[PROBE]
+    note = f"probe {probe_share * 100:.1f}"
+    yield Figure("1,000 quiet runs: share of one core", our_share * 100, 10, "%", note)
+    yield Figure("1,000 quiet runs: loop lag, p99", our_lag, 50, "ms", f"probe {probe_lag:.1f}")
 
 
 def _cpu_share_and_lag(session: Session, lags: Path) -> tuple[float, float]:

@@ -2,9 +2,9 @@
 
     KUBECONFIG_FOR_TESTS=FILE [SHARED_VOLUME_FOR_TESTS=FOLDER] python -m tests.perf.first_lines [RUNS]
 
-Acts as the Paperclip host in the Pod `paperclip/paperclip-0`. FOLDER is where the shared volume is mounted on
-this machine. With it, files on the volume report the start of each Pod, and every second run keeps a copy of
-its log there.
+Takes the place of the Paperclip server in the Pod `paperclip/paperclip-0`. FOLDER is where the shared volume
+is mounted on this machine. If it is set, files on the volume report the start of each Pod, and every second
+run keeps a copy of its log there.
 
 Each agent prints the machine's uptime as its first line, so that the delay is measured on one clock.
 """
@@ -43,15 +43,18 @@ class CountingGateway:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self._gateway, name)
 
-        def counted(*args: Any, **more: Any) -> Any:
+        def count_and_call(*args: Any, **kwargs: Any) -> Any:
             self.calls[name] += 1
-            return call(*args, **more)
+            return call(*args, **kwargs)
 
-        return counted
+        return count_and_call
 
 
 async def run(adapter: Adapter, delays: list[float], *, copy_log: bool) -> tuple[str | None, int]:
-    """Do one run, append the delay of its first line, and return its error code and number of reconnects."""
+    """Do one run and append the delay of its first line to `delays`.
+
+    Return the run's error code and its number of reconnects, which is -1 if the result does not contain it.
+    """
 
     async def on_log(_stream: str, text: str) -> None:
         if text.startswith("up "):

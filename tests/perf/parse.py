@@ -2,9 +2,9 @@
 
     python tests/perf/parse.py [FILE] [MB]
 
-FILE is a captured stdout, which is repeated; without FILE, a synthetic run in the shape of long runs is
-used: mostly tool results and messages, a result at the end. Also prints the peak memory after MB megabytes
-and after five times as much.
+FILE is a captured stdout, which is repeated up to MB megabytes. Without FILE, a synthetic run is repeated
+that resembles long runs: mostly messages and tool results, and the event `result` at the end. Also prints the
+peak memory after MB megabytes and after five times as much.
 """
 
 import json
@@ -22,7 +22,7 @@ CHUNK = 256 * 1024
 
 
 def synthetic_run() -> bytes:
-    """Return about 2 MB of output: 1,000 turns of a message, a tool call and its result."""
+    """Return about 2 MB of output: 1,000 turns, each of a message, a tool call and its result."""
 
     def line(kind: str, content: dict[str, object], turn: int) -> bytes:
         message = {"id": f"msg_{turn}", "model": "m", "role": kind, "content": [content], "stop_reason": None}
@@ -54,6 +54,7 @@ def synthetic_run() -> bytes:
 
 
 def chunks(block: bytes, megabytes: int) -> Iterator[bytes]:
+    """Repeat the block up to so many megabytes, in chunks."""
     for _ in range(max(1, megabytes * 1_000_000 // len(block))):
         for at in range(0, len(block), CHUNK):
             yield block[at : at + CHUNK]
@@ -67,7 +68,7 @@ def bare_loop(block: bytes, megabytes: int) -> None:
             orjson.loads(line)
 
 
-def event_reader(block: bytes, megabytes: int) -> None:
+def read_events(block: bytes, megabytes: int) -> None:
     reader = StreamReader()
     for chunk in chunks(block, megabytes):
         reader.feed(chunk)
@@ -85,7 +86,7 @@ def speed(work: Callable[[bytes, int], None], block: bytes, megabytes: int) -> f
     return best
 
 
-def peak() -> float:
+def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -93,12 +94,12 @@ def main() -> None:
     files = [word for word in sys.argv[1:] if not word.isdigit()]
     megabytes = int(next((word for word in sys.argv[1:] if word.isdigit()), "200"))
     block = Path(files[0]).read_bytes() if files else synthetic_run()
-    bare_speed, reader_speed = speed(bare_loop, block, megabytes), speed(event_reader, block, megabytes)
+    bare_speed, reader_speed = speed(bare_loop, block, megabytes), speed(read_events, block, megabytes)
     print(f"bare orjson.loads per line: {bare_speed:6.0f} MB/s")
     print(f"StreamReader:               {reader_speed:6.0f} MB/s   ratio {reader_speed / bare_speed:.2f}")
     for size in (megabytes, 5 * megabytes):
-        event_reader(block, size)
-        print(f"peak memory after {size} MB: {peak():.0f} MB")
+        read_events(block, size)
+        print(f"peak memory after {size} MB: {peak_mb():.0f} MB")
 
 
 if __name__ == "__main__":

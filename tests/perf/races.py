@@ -6,8 +6,8 @@ Without a kubeconfig it starts a development cluster. Each round has a new agent
 the agent, and in every third round one process is killed (SIGKILL) at a random moment. Then another process
 runs the agent once more, which must succeed. Fails if two Pods of an agent ran at the same time, more than
 one run of a round succeeded, none succeeded although no process was killed, a run had an unexpected error
-code, or an object of the agent is left. `--without-leases` denies Leases on the development cluster: then
-only the list of Jobs keeps runs apart, and several may succeed one after another.
+code, or an object of the agent remains. `--without-leases` denies Leases on the development cluster. Then
+runs find each other only in the list of Jobs, and several may succeed one after another.
 """
 
 import argparse
@@ -85,7 +85,7 @@ async def serve_runs(kubeconfig: str, namespace: str) -> None:
 
 @dataclass(slots=True)
 class HostProcess:
-    """The test's handle of a host process."""
+    """The handle of a host process in the process that starts and judges the rounds."""
 
     process: asyncio.subprocess.Process
 
@@ -149,16 +149,16 @@ class PodObserver:
         running = self.running.setdefault(agent, set())
         (running.add if runs else running.discard)(pod.uid)
         if len(running) > 1:
-            self.violations.append(f"{agent}: {len(running)} Pods ran at once")
+            self.violations.append(f"{agent}: {len(running)} Pods ran at the same time")
 
     async def remaining_objects(self, agent: str) -> list[str]:
         """Wait at most `DELETION_TIMEOUT` until the agent's objects are deleted; return those that remain."""
         deadline = time.monotonic() + DELETION_TIMEOUT
-        while (left := await self._existing(agent)) and time.monotonic() < deadline:  # noqa: ASYNC110  # no event
+        while (found := await self._objects_of(agent)) and time.monotonic() < deadline:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.1)
-        return left
+        return found
 
-    async def _existing(self, agent: str) -> list[str]:
+    async def _objects_of(self, agent: str) -> list[str]:
         labels, names = {AGENT_LABEL: agent}, self.jobs.get(agent, ())
         jobs = await self.gateway.list_jobs(self.namespace, labels)
         pods = await self.gateway.list_pods(self.namespace, labels)
@@ -198,23 +198,23 @@ class Race:
 
     async def _round(self, agent: str, hosts: list[HostProcess], *, kill: bool) -> None:
         start = time.monotonic() + 0.3
-        killed = self.rng.randrange(len(hosts)) if kill else None  # its index
+        killed_index = self.rng.randrange(len(hosts)) if kill else None
         async with asyncio.TaskGroup() as group:
             runs = [group.create_task(host.run(agent, start)) for host in hosts]
-            if killed is not None:
-                group.create_task(self._kill(hosts[killed], start))
+            if killed_index is not None:
+                group.create_task(self._kill(hosts[killed_index], start))
         results = [run.result() for run in runs]
         codes = Counter(str(result["code"] or "succeeded") for result in results)
         successes = [result["began_and_ended"] for result in results if result["code"] is None]
         self.tally.update(codes)
-        if killed is not None:
+        if killed_index is not None:
             self.tally["kills"] += 1
-            hosts[killed] = await self._start_host()
-        other_host = hosts[0 if killed != 0 else 1]
+            hosts[killed_index] = await self._start_host()
+        other_host = hosts[0 if killed_index != 0 else 1]
         again = await other_host.run(agent, time.monotonic())
         self.tally["again: " + str(again["code"] or "succeeded")] += 1
-        left = await self.observer.remaining_objects(agent)
-        self._judge(agent, codes, again, left)
+        remaining = await self.observer.remaining_objects(agent)
+        self._judge(agent, codes, again, remaining)
         if codes["succeeded"] > 1 and not self.several_may_succeed:
             self.observer.violations.append(
                 f"{agent}: {codes['succeeded']} runs succeeded, which began and ended at {successes}"
@@ -225,7 +225,7 @@ class Race:
         with suppress(ProcessLookupError):
             host.process.kill()
 
-    def _judge(self, agent: str, codes: Counter[str], again: dict[str, Any], left: list[str]) -> None:
+    def _judge(self, agent: str, codes: Counter[str], again: dict[str, Any], remaining: list[str]) -> None:
         violations = self.observer.violations
         unexpected = set(codes) - BLOCKED_CODES - {"succeeded", "killed"}
         if unexpected:
@@ -234,12 +234,13 @@ class Race:
             violations.append(f"{agent}: no run succeeded: {dict(codes)}")
         if again["code"] is not None:
             violations.append(f"{agent}: the agent could not run once more: {again}")
-        if left:
-            violations.append(f"{agent}: left behind: {left}")
+        if remaining:
+            violations.append(f"{agent}: these objects remain: {remaining}")
 
 
 @asynccontextmanager
 async def cluster(options: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
+    """Yield kubeconfig and namespace of the given cluster, or of a new development cluster."""
     if options.kubeconfig is not None:
         yield options.kubeconfig, options.namespace
         return
@@ -254,7 +255,7 @@ async def main(options: argparse.Namespace) -> int:
         gateway = Gateway(kubeconfig)
         observer = PodObserver(gateway, namespace)
         rng = random.Random(options.seed)  # noqa: S311  # not used for secrets
-        race = Race(kubeconfig, observer, rng, options.without_leases)
+        race = Race(kubeconfig, observer, rng, several_may_succeed=options.without_leases)
         sizes = [int(size) for size in options.processes.split(",")]
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(observer.watch())

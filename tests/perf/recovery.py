@@ -16,7 +16,7 @@ REPEATS = 3
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    ours, probe = (_measured(bench, client, CUT_SCENARIOS) for client in (OURS, PROBE))
+    ours, probe = (_measure_scenarios(bench, client, CUT_SCENARIOS) for client in (OURS, PROBE))
     slowest = max(ours, key=lambda name: float(ours[name]["lat_max"]))
     theirs = max(float(cell["lat_max"]) for cell in probe.values())
     exact = sum(_is_exact(cell) for cell in ours.values())
@@ -24,14 +24,14 @@ def measure(bench: Bench) -> Iterator[Figure]:
     note = f"{slowest}; probe {theirs:.0f}"
     yield Figure("after a cut: slowest line", ours[slowest]["lat_max"], 1000, "ms", note)
     for name, seconds in OUTAGE_SECONDS.items():
-        ours, probe = (_measured(bench, client, f"^{name}$") for client in (OURS, PROBE))
+        ours, probe = (_measure_scenarios(bench, client, f"^{name}$") for client in (OURS, PROBE))
         note = f"probe {probe[name]['lat_max'] / 1000:.1f}"
-        late = ours[name]["lat_max"] / 1000
-        yield Figure(f"after an outage of {seconds} s: slowest line", late, seconds + 1, "s", note)
+        slowest_s = ours[name]["lat_max"] / 1000
+        yield Figure(f"after an outage of {seconds} s: slowest line", slowest_s, seconds + 1, "s", note)
 
 
-def _measured(bench: Bench, client: str, only: str) -> dict[str, dict[str, Any]]:
-    """Return the median measurements of each scenario."""
+def _measure_scenarios(bench: Bench, client: str, only: str) -> dict[str, dict[str, Any]]:
+    """Return the median measurements of each scenario whose name matches the regular expression `only`."""
     options = Namespace(only=only, reps=REPEATS, parallel=REPEATS, scratch=bench.scratch, tls=None)
     cells = bench.measure.ph_faults(bench.driver(client), options)
     return {name: cell for name, cell in cells.items() if not name.startswith("_")}

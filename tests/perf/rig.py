@@ -1,6 +1,6 @@
 """Runs the phases of the rig with this adapter.
 
-    python tests/perf/rig.py faults [REGEX]    every fault scenario once; fails if an output is not exact
+    python tests/perf/rig.py faults [REGEX]    every fault scenario once; fails if a run's output is not exact
     python tests/perf/rig.py PHASE [ARGS...]   one phase, compared with the rig's probe client, as a table
 
 `RIG` names the folder of the rig. Phases: cold, overhead, throughput, faults, scale, quiet, cancel.
@@ -54,11 +54,11 @@ def faults(only: list[str]) -> int:
     return 1 if wrong or code else 0
 
 
-def compare_with_probe(phase: str, more: list[str]) -> int:
+def compare_with_probe(phase: str, phase_arguments: list[str]) -> int:
     drivers = [f"py=py:{sys.executable}", f"probe=py:{sys.executable}:probe_adapter:create"]
     with tempfile.TemporaryDirectory() as folder:
-        named = [word for driver in drivers for word in ("--driver", driver)]
-        return measure(Path(folder) / "results.json", *named, "--phases", phase, *more)
+        options = [word for driver in drivers for word in ("--driver", driver)]
+        return measure(Path(folder) / "results.json", *options, "--phases", phase, *phase_arguments)
 
 
 if __name__ == "__main__":

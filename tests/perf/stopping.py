@@ -1,4 +1,4 @@
-"""Time from a cancel to the deletion of the Job, by the host's signal and by polling the host."""
+"""Time from a cancel until the Job is deleted, by the host's signal and by the adapter's polling."""
 
 import asyncio
 import time
@@ -29,14 +29,14 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 async def _by_signal(bench: Bench) -> tuple[list[float], int]:
-    """Return the milliseconds from signal to deletion for each Job, and the number of cancelled runs."""
+    """Return the milliseconds from signal to deletion of each Job, and the number of cancelled runs."""
     adapter = Adapter(ProcessSettings(env={"HOSTNAME": "paperclip-0"}))
     with bench.server() as fake:
         fake.call("scenario", LONG_RUN)
         runs = [_Run(f"stop-{number}", fake.kubeconfig) for number in range(RUNS)]
         async with asyncio.TaskGroup() as group:
             for number, run in enumerate(runs):
-                group.create_task(run.execute(adapter, stop_after=1 + number * 0.13))
+                group.create_task(run.execute(adapter, stop_after_s=1 + number * 0.13))
         times = await asyncio.to_thread(fake.call, "times")
     await adapter.shutdown()
     spans = [times[run.name]["deleted"] - run.stopped_at for run in runs]
@@ -46,22 +46,23 @@ async def _by_signal(bench: Bench) -> tuple[list[float], int]:
 class _Run:
     def __init__(self, name: str, kubeconfig: str) -> None:
         self.name = name
-        self.stopped_at = 0.0
+        self.stopped_at = 0.0  # milliseconds of the monotonic clock, as in the rig's times
         self.code: str | None = None
         self._kubeconfig = kubeconfig
         self._printing = asyncio.Event()
         self._signal = asyncio.Event()
 
-    async def execute(self, adapter: Any, stop_after: float) -> None:
+    async def execute(self, adapter: Any, stop_after_s: float) -> None:
+        """Do the run, and cancel it so many seconds after its first event."""
         async with asyncio.TaskGroup() as group:
-            stopping = group.create_task(self._stop(stop_after))
+            stopping = group.create_task(self._stop(stop_after_s))
             result = await adapter.execute(self._context())
             stopping.cancel()
         self.code = result.error_code
 
-    async def _stop(self, after: float) -> None:
+    async def _stop(self, after_s: float) -> None:
         await self._printing.wait()
-        await asyncio.sleep(after)
+        await asyncio.sleep(after_s)
         self.stopped_at = time.monotonic_ns() / 1e6
         self._signal.set()
 

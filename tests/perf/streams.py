@@ -10,7 +10,7 @@ REPEATS = 5
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    idle = bench.session(OURS, bench.scenarios.throughput(0.01), [0.0], record="count").peak_kb
+    idle_kb = bench.session(OURS, bench.scenarios.throughput(0.01), [0.0], record="count").peak_kb
 
     def stream(client: str, size: int = LONG_MB) -> Session:
         return bench.session(client, bench.scenarios.throughput(size), [0.0], record="count")
@@ -24,11 +24,11 @@ def measure(bench: Bench) -> Iterator[Figure]:
     ratio, note = our_value / probe_value, f"ours {our_value:.0f}, probe {probe_value:.0f}"
     yield Figure("200 MB: MB/s, relative to the probe's", ratio, 0.8, "x", note, at_least=True)
     yield _growth(
-        "200 MB", median_of(ours, lambda session: session.peak_kb), idle, median_of(probe, _peak_mb)
+        "200 MB", median_of(ours, lambda session: session.peak_kb), idle_kb, median_of(probe, _peak_mb)
     )
     longer = [stream(client, VERY_LONG_MB) for client in (OURS, PROBE)]
     yield Figure("1 GB: right results, all lines", _is_complete(longer[0]), 1, "", at_least=True)
-    yield _growth("1 GB", longer[0].peak_kb, idle, _peak_mb(longer[1]))
+    yield _growth("1 GB", longer[0].peak_kb, idle_kb, _peak_mb(longer[1]))
 
 
 def _growth(name: str, peak_kb: float, idle_kb: float, probe_mb: float) -> Figure:

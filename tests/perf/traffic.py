@@ -48,7 +48,10 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def _requests(runs: int, ours: Session, probe: Session) -> Figure:
-    """Compare the number of requests with the target of `tests/run/test_budget.py` without bookmarks."""
+    """Compare the number of requests with the limit of `tests/run/test_budget.py` for runs without bookmarks.
+
+    That is 5 per minute of the process, one per minute of each run, and 11 per run.
+    """
     minutes_per_run = ours.minutes / runs + START_SPREAD_MS / 60_000
     budget = 5 * minutes_per_run + ours.minutes + 11 * runs
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(ours.stats["requests"].items()))
