@@ -34,7 +34,7 @@ class Page:
         self._socket = socket
         self._calls = 0
         self.errors: list[str] = []
-        """Exceptions of the page and of its workers, and what it logged as an error."""
+        """Exceptions of the page and of its workers, and messages with the level `error`."""
 
     async def call(self, method: str, **params: Any) -> Any:
         """Send a command and return its result."""
@@ -73,7 +73,7 @@ class Page:
         await self.call("Page.navigate", url=url)
 
     async def wait_for_text(self, text: str, limit: float, *more: str) -> str:
-        """Wait until the page shows a text and `more` texts, and return all that it shows."""
+        """Wait at most `limit` seconds until the page shows all these texts; return its whole text."""
         texts = (text, *more)
         what = f"a page that shows {', '.join(map(repr, texts))}"
         shown = await eventually(self.text, lambda shown: all(part in shown for part in texts), what, limit)
@@ -90,7 +90,7 @@ class Page:
             await self.call("Input.dispatchMouseEvent", **event)
 
     async def _position(self, label: str, selector: str) -> Any:
-        """The middle of the element on the screen; None if there is no such element."""
+        """Return the middle of the element on the screen; None if there is no such element."""
         return await self.evaluate(
             f"""(() => {{
               const all = [...document.querySelectorAll({selector!r})];
@@ -148,7 +148,7 @@ async def open_page() -> AsyncIterator[Page]:
 
 
 async def _port(profile: Path) -> int:
-    """The port that Chromium listens on, which it writes to a file."""
+    """Return the port on which Chromium listens. Chromium writes it to a file."""
     file = profile / "DevToolsActivePort"
 
     async def written() -> str:

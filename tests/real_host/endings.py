@@ -1,4 +1,4 @@
-"""Checks of how runs end and begin on the real Paperclip server: none is lost, none repeated for ever.
+"""Checks on the real Paperclip server: the turn limit, a second task, unusual characters, connection tools.
 
 Each check returns a note for the report, or raises `CheckFailed`.
 """
@@ -15,30 +15,30 @@ SESSION = "11111111-2222-4333-8444-555555555555"
 INIT = {"type": "system", "subtype": "init", "session_id": SESSION, "model": "m"}
 CHAIN_TIMEOUT = 300.0
 """Seconds for the server's continuations and retries of one run."""
-QUIET = 45.0
-"""Seconds without a new run after which none follows: the server waits 30 s before a retry."""
+RETRY_WAIT = 45.0
+"""Seconds within which the server would start a retry: it waits 30 s before one."""
 
 
-def _printing(*events: Mapping[str, Any], code: int = 0) -> str:
-    """A shell script for `claude` that prints these events."""
+def _script_that_prints(*events: Mapping[str, Any], code: int = 0) -> str:
+    """Return a shell script for `claude` that prints these events and exits with `code`."""
     lines = (json.dumps(event).replace("'", "'\\''") for event in events)
     return "; ".join([*(f"printf '%s\\n' '{line}'" for line in lines), f"exit {code}"])
 
 
-async def exhausted_turns_are_continued_but_not_for_ever(testbed: Testbed) -> str:
+async def run_at_its_turn_limit_is_continued_three_times(testbed: Testbed) -> str:
     host = testbed.host
     result = {"type": "result", "subtype": "error_max_turns", "is_error": True, "num_turns": 3}
-    config = testbed.config({"CLAUDE_SCRIPT": _printing(INIT, result, code=1)})
+    config = testbed.config({"CLAUDE_SCRIPT": _script_that_prints(INIT, result, code=1)})
     agent = await host.create_agent("Katherine", ADAPTER_TYPE, config)
     await host.assign(agent, "Many turns")
     await host.nth_run(agent, 5, CHAIN_TIMEOUT)
-    await asyncio.sleep(QUIET)
+    await asyncio.sleep(RETRY_WAIT)
     runs = await host.runs(agent)
     codes = [run["errorCode"] for run in runs if run["status"] == "failed"]
     expect(codes[:4] == ["max_turns_exhausted"] * 3 + ["claude_max_turns"], "four failed runs", codes)
-    last = [(run["status"], run.get("scheduledRetryAt")) for run in runs[4:]]
-    expect(len(runs) == 5, "one more run, which the server may delay for minutes", last)
-    return f"three runs with max_turns_exhausted, then claude_max_turns and a last retry: {last}"
+    later = [(run["status"], run.get("scheduledRetryAt")) for run in runs[4:]]
+    expect(len(runs) == 5, "one more run, which the server may delay for minutes", later)
+    return f"three runs with max_turns_exhausted, then claude_max_turns and a last retry: {later}"
 
 
 async def a_second_task_waits_for_the_agent(testbed: Testbed) -> str:
@@ -55,8 +55,8 @@ async def a_second_task_waits_for_the_agent(testbed: Testbed) -> str:
     return "two tasks at once: both succeeded, one after the other"
 
 
-async def no_character_loses_a_run(testbed: Testbed) -> str:
-    """NUL, halves of pairs, and pairs at every place at which the server may cut a text."""
+async def unusual_characters_do_not_fail_a_run(testbed: Testbed) -> str:
+    """The agent prints NUL, halves of surrogate pairs, and emojis wherever the server may cut a text."""
     host = testbed.host
     answer = f"a\0b \ud83d c \udc4d d. {'😀' * 400}. x{'😀' * 900}"
     assistant = {
@@ -70,7 +70,7 @@ async def no_character_loses_a_run(testbed: Testbed) -> str:
         "result": answer,
         "session_id": SESSION,
     }
-    config = testbed.config({"CLAUDE_SCRIPT": _printing(INIT, assistant, result)})
+    config = testbed.config({"CLAUDE_SCRIPT": _script_that_prints(INIT, assistant, result)})
     agent = await host.create_agent("Lynn", ADAPTER_TYPE, config)
     issue = await host.assign(agent, "Characters \U0001f600")
     run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
@@ -86,7 +86,7 @@ async def connection_tools_come_by_mcp(testbed: Testbed) -> str:
     host = testbed.host
     event = '{"type":"result","subtype":"success","is_error":false,"result":"found %s variables"}'
     count = f"printf '{event}\\n' \"$(env | grep -c ^PAPERCLIP_RUNTIME_TOOLS)\""
-    script = f"{_printing(INIT).removesuffix('exit 0')} {count}"
+    script = f"{_script_that_prints(INIT).removesuffix('exit 0')} {count}"
     agent = await host.create_agent("Shafi", ADAPTER_TYPE, testbed.config({"CLAUDE_SCRIPT": script}))
     issue = await host.assign(agent, "Tools")
     run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
@@ -100,8 +100,8 @@ async def connection_tools_come_by_mcp(testbed: Testbed) -> str:
 
 
 ENDINGS = (
-    exhausted_turns_are_continued_but_not_for_ever,
+    run_at_its_turn_limit_is_continued_three_times,
     a_second_task_waits_for_the_agent,
-    no_character_loses_a_run,
+    unusual_characters_do_not_fail_a_run,
     connection_tools_come_by_mcp,
 )

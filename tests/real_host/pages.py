@@ -1,4 +1,4 @@
-"""Checks of the server's pages about the adapter.
+"""Checks of the requests that the pages of the real Paperclip server make about the adapter.
 
 Each check returns a note for the report, or raises `CheckFailed`.
 """
@@ -23,7 +23,7 @@ async def the_adapter_is_loaded(testbed: Testbed) -> str:
 
 
 async def the_package_can_be_reloaded(testbed: Testbed) -> str:
-    """Reload the package while runs of the previously loaded one continue."""
+    """Reload the adapter's package while runs of the previously loaded package continue."""
     response = await testbed.host.call("POST", f"/adapters/{ADAPTER_TYPE}/reload", {})
     models = await testbed.host.call("GET", f"{_adapter_path(testbed)}/models?refresh=1")
     expect(models, "models from the reloaded package", response)
@@ -80,7 +80,7 @@ async def the_config_form_works(testbed: Testbed) -> str:
 async def the_quota_page_works(testbed: Testbed) -> str:
     windows = await testbed.host.call("GET", f"/companies/{testbed.host.company}/costs/quota-windows")
     ours = windows[-1]  # the page shows the last reply for each provider
-    expected = "anthropic" if ours["ok"] else ADAPTER_TYPE
+    expected = "anthropic" if ours["ok"] else ADAPTER_TYPE  # a failure would hide another adapter's reply
     expect(ours["provider"] == expected, "no failure under the name of another adapter's provider", windows)
     return f"{len(windows)} provider(s)"
 

@@ -18,7 +18,7 @@ API_GROUPS = {
     "jobs": "apis/batch/v1",
     "leases": "apis/coordination.k8s.io/v1",
 }
-"""Kinds of objects that runs create, and where the Kubernetes API has them."""
+"""Kind of object that runs create → path of its API group."""
 POLL_INTERVAL = 0.2
 """Seconds between two requests."""
 
@@ -100,7 +100,7 @@ class Paperclip:
         return runs[n - 1]
 
     async def wait_for_end(self, run: str, limit: float) -> Json:
-        """Return the run as soon as it has ended, within `limit` seconds."""
+        """Wait at most `limit` seconds until the run has ended; return it."""
         return await eventually(
             lambda: self.run(run), lambda record: record["status"] in FINAL_STATUSES, "the run's end", limit
         )
@@ -112,7 +112,7 @@ class Paperclip:
 async def eventually(
     read: Callable[[], Any], accept: Callable[[Json], object], what: str, limit: float
 ) -> Json:
-    """Call `read` until its value is accepted, at most for `limit` seconds; then raise `CheckFailed`."""
+    """Call `read` until its value is accepted; raise `CheckFailed` after `limit` seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + limit
     while not accept(value := await read()):
@@ -139,7 +139,7 @@ class Pods:
             return items
 
     async def delete_jobs_of_run(self, run: str) -> None:
-        """Delete the run's Jobs and what belongs to them."""
+        """Delete the run's Jobs and the objects that they own."""
         for job in await self.of_run(run, "jobs"):
             path = f"jobs/{job['metadata']['name']}"
             async with self._request("DELETE", path, {"propagationPolicy": "Background"}) as response:
@@ -148,7 +148,7 @@ class Pods:
     def _request(
         self, method: str, path: str, query: Mapping[str, str] | None
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """A request for `path` below the agents' namespace, which begins with a kind."""
+        """Make a request in the agents' namespace. `path` begins with a key of `API_GROUPS`."""
         config = json.loads(self.kubeconfig.read_text())
         server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
         url = f"{server}/{API_GROUPS[path.partition('/')[0]]}/namespaces/paperclip/{path}"

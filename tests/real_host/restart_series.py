@@ -2,13 +2,13 @@
 
     REAL_HOST=FOLDER python -m tests.real_host.restart_series 10 SIGTERM SIGKILL
 
-Each time three agents work: the Pod of the first runs on, the Pod of the second ends while no server runs,
-and the server is ended at the moment at which the Pod of the third has ended. Each Job's result must be
-taken exactly once, and in the end nothing may be left in the cluster. Ten rounds with both signals take about
-40 minutes.
+The number says how often each signal is sent. Each time three agents work. The Pod of the first works until
+the server runs again, the Pod of the second ends while no server runs, and the server is ended as soon as the
+Pod of the third has ended. The result of each Job must become the result of exactly one run, and afterwards
+the cluster may contain no object of a run. Ten times with both signals take about 40 minutes.
 
-A server that is killed after it has received a result and before it has stored it holds the task for good,
-and refuses what `claude-k8s recover` reports. Then the Job and its result must still be there.
+A server may be killed after it has received a result and before it has stored the result. It then holds the
+task for ever, and refuses what `claude-k8s recover` reports. In this case the Job must still exist.
 """
 
 import asyncio
@@ -25,16 +25,17 @@ from tests.real_host.rig import real_host
 from tests.real_host.runs import EXPECTED_USAGE
 from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
 
-SETTLED = 150.0
-"""Seconds after a restart until all runs have ended and nothing is left."""
+SETTLE_TIMEOUT = 150.0
+"""Seconds after a restart within which all runs must have ended and their objects must be deleted."""
 RECOVER_INTERVAL = 5.0
 """Seconds between two calls of `claude-k8s recover`."""
 ACTIVE = frozenset({"queued", "running", "scheduled_retry"})
-SECONDS = {
-    signal.SIGTERM: {"runs on": 30, "ends meanwhile": 7, "ends before": 4},
-    signal.SIGKILL: {"runs on": 95, "ends meanwhile": 20, "ends before": 4},
+WORK_SECONDS = {
+    signal.SIGTERM: {"ends after": 30, "ends meanwhile": 7, "ends before": 4},
+    signal.SIGKILL: {"ends after": 95, "ends meanwhile": 20, "ends before": 4},
 }
-"""How long each agent works after its last line."""
+"""How long each agent works after its last line. The key says when its Pod ends: before the server's end,
+while no server runs, or after the restart. Before SIGKILL the server is suspended for `LEASE_EXPIRY`."""
 OBJECTS = ("jobs", "pods", "secrets", "leases")
 HELD_FOR_GOOD = "execution_finalization_deadline_exceeded"
 """The server's code for a run whose result it has received and not stored."""
@@ -42,7 +43,7 @@ HELD_FOR_GOOD = "execution_finalization_deadline_exceeded"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One agent and its task. `role`: when its first Pod ends."""
+    """One agent, its task and its first run. `role`: a key of `WORK_SECONDS`."""
 
     role: str
     agent: str
@@ -51,7 +52,7 @@ class Work:
 
 
 async def _begin(testbed: Testbed, signum: signal.Signals, attempt: int, role: str) -> Work:
-    host, seconds = testbed.host, SECONDS[signum][role]
+    host, seconds = testbed.host, WORK_SECONDS[signum][role]
     name = f"{signum.name} {attempt} {role}"
     agent = await host.create_agent(name, ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": str(seconds)}))
     issue = await host.assign(agent, name)
@@ -68,14 +69,14 @@ async def _end_server(testbed: Testbed, signum: signal.Signals, ending: Work) ->
 
     await eventually(lambda: testbed.pods.of_run(ending.run), has_ended, "the Pod's end", RUN_TIMEOUT)
     if signum == signal.SIGKILL:
-        await testbed.rig.restart_server(signum, stopped_for=LEASE_EXPIRY)
+        await testbed.rig.restart_server(signum, suspended_for=LEASE_EXPIRY)
     else:
         await testbed.rig.restart_server(signum)
     await wait_until_ready(testbed)
 
 
 async def _check(testbed: Testbed, work: Work, held_for_good: set[str]) -> str:
-    """Check that each Job's result was taken once, or is kept; return how the agent's runs ended."""
+    """Check that each Job's result was stored for one run, or is kept; return how the agent's runs ended."""
     host = testbed.host
 
     async def runs() -> list[Any]:
@@ -86,32 +87,33 @@ async def _check(testbed: Testbed, work: Work, held_for_good: set[str]) -> str:
             work.run in held_for_good or any(run["status"] == "succeeded" for run in found)
         )
 
-    records = await eventually(runs, have_ended, f"{work.role}: runs that have ended", SETTLED)
+    records = await eventually(runs, have_ended, f"{work.role}: runs that have ended", SETTLE_TIMEOUT)
     records = [await host.run(run["id"]) for run in records]
     logs = [await host.log(run["id"]) if run["logRef"] else "" for run in records]
     created = sum(log.count("Created K8s Job") for log in logs)
     costs = [(run["usageJson"] or {}).get("costUsd") for run in records]
-    taken = [cost for cost in costs if cost]
-    story = ", ".join(f"{run['status']} {run['errorCode'] or ''}".strip() for run in records)
+    stored_costs = [cost for cost in costs if cost]
+    outcomes = ", ".join(f"{run['status']} {run['errorCode'] or ''}".strip() for run in records)
     if work.run in held_for_good:
         (job,) = await testbed.pods.of_run(work.run, "jobs")
         expect(
             job["status"].get("succeeded") == 1,
-            f"{work.role}: the Job keeps its result; {story}",
+            f"{work.role}: the Job keeps its result; {outcomes}",
             job["status"],
         )
-        expect(not taken, f"{work.role}: no run has taken the result; {story}", costs)
+        expect(not stored_costs, f"{work.role}: no run has the result; {outcomes}", costs)
         await testbed.pods.delete_jobs_of_run(work.run)
-        return f"{work.role}: {story}, the server refuses the task, its Job is kept"
-    expect(taken == [EXPECTED_USAGE["cost"]] * created, f"{work.role}: {created} results; {story}", costs)
-    expect(costs[0] or costs[1], f"{work.role}: the first or second run took the first Job's result", story)
-    return f"{work.role}: {story}, {created} Job(s)"
+        return f"{work.role}: {outcomes}, the server refuses the task, its Job is kept"
+    one_cost_per_job = [EXPECTED_USAGE["cost"]] * created
+    expect(stored_costs == one_cost_per_job, f"{work.role}: {created} results; {outcomes}", costs)
+    expect(costs[0] or costs[1], f"{work.role}: the first or second run has the first result", outcomes)
+    return f"{work.role}: {outcomes}, {created} Job(s)"
 
 
 async def _recover_all(testbed: Testbed, held_for_good: set[str]) -> None:
-    """Call `claude-k8s recover` again and again: the server ends its lost runs one after another.
+    """Call `claude-k8s recover` again and again: the server ends interrupted runs one after another.
 
-    `held_for_good` gets the runs whose task the server refuses to release.
+    Runs whose task the server refuses to release are added to `held_for_good`.
     """
     while True:
         reply = await recover(testbed)
@@ -123,7 +125,7 @@ async def _recover_all(testbed: Testbed, held_for_good: set[str]) -> None:
 
 
 async def _attempt(testbed: Testbed, signum: signal.Signals, attempt: int) -> str:
-    roles = SECONDS[signum]
+    roles = WORK_SECONDS[signum]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_begin(testbed, signum, attempt, role)) for role in roles]
     works = [task.result() for task in tasks]
@@ -133,16 +135,18 @@ async def _attempt(testbed: Testbed, signum: signal.Signals, attempt: int) -> st
         recovering = (
             group.create_task(_recover_all(testbed, held_for_good)) if signum == signal.SIGKILL else None
         )
-        stories = [await _check(testbed, work, held_for_good) for work in works]
+        reports = [await _check(testbed, work, held_for_good) for work in works]
         if recovering is not None:
             recovering.cancel()
 
-    async def left() -> list[str]:
+    async def remaining_objects() -> list[str]:
         objects = [(kind, await testbed.pods.all_of(kind)) for kind in OBJECTS]
         return [f"{kind}/{item['metadata']['name']}" for kind, items in objects for item in items]
 
-    await eventually(left, lambda found: not found, "nothing left in the cluster", SETTLED)
-    return "; ".join(stories)
+    await eventually(
+        remaining_objects, lambda found: not found, "no remaining object in the cluster", SETTLE_TIMEOUT
+    )
+    return "; ".join(reports)
 
 
 async def main(folder: Path, times: int, signals: list[signal.Signals]) -> int:
@@ -170,5 +174,5 @@ async def _succeeds(testbed: Testbed, signum: signal.Signals, attempt: int) -> b
 
 
 if __name__ == "__main__":
-    given = [signal.Signals[name] for name in sys.argv[2:]]
-    sys.exit(asyncio.run(main(Path(os.environ["REAL_HOST"]).resolve(), int(sys.argv[1]), given)))
+    signals = [signal.Signals[name] for name in sys.argv[2:]]
+    sys.exit(asyncio.run(main(Path(os.environ["REAL_HOST"]).resolve(), int(sys.argv[1]), signals)))

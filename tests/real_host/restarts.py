@@ -1,4 +1,4 @@
-"""Checks that end the server or the bridge in the middle of a run, which then goes on.
+"""Checks in which the real Paperclip server or the bridge is ended while an agent works, which then works on.
 
 Each check returns a note for the report, or raises `CheckFailed`.
 """
@@ -22,13 +22,13 @@ WITH_LOGINS = {
     "BETTER_AUTH_SECRET": "for-checks-only-not-a-secret-for-checks-only",
 }
 LEASE_EXPIRY = 65.0
-"""Seconds after which the lease of the server on a run has expired."""
-AFTER_RESTART = 120.0
+"""Seconds after which what the server calls its lease on a run has expired. It is not a Kubernetes Lease."""
+RESTART_TIMEOUT = 120.0
 """Seconds until the next run of a task has ended: the server waits 30 s before it, and the Job has to end."""
 
 
 async def _start(testbed: Testbed, name: str, seconds: int) -> tuple[str, str, str]:
-    """Start a run that lasts for so many seconds; return agent, issue and run."""
+    """Start a run that lasts for so many seconds; return the ids of agent, issue and run."""
     host = testbed.host
     agent = await host.create_agent(name, ADAPTER_TYPE, testbed.config({"CLAUDE_SLEEP": str(seconds)}))
     issue = await host.assign(agent, f"Task of {name}")
@@ -47,18 +47,18 @@ async def wait_until_ready(testbed: Testbed) -> None:
     def is_ready(found: Any) -> bool:
         return bool(found) and (found.get("startupRecovery") or {}).get("phase", "ready") == "ready"
 
-    await eventually(health, is_ready, "the server after its restart", AFTER_RESTART)
+    await eventually(health, is_ready, "the server after its restart", RESTART_TIMEOUT)
 
 
-async def _check_result_taken_once(testbed: Testbed, agent: str, issue: str, first: str) -> str:
-    """Check that a later run took the result of the first run's Job, and no other run did; return its id."""
+async def _check_job_is_adopted(testbed: Testbed, agent: str, issue: str, first: str) -> str:
+    """Check that a later run adopted the Job of the run `first` and has its result; return that run's id."""
     host = testbed.host
 
-    async def ended() -> list[Any]:
+    async def succeeded() -> list[Any]:
         return [run for run in await host.runs(agent) if run["status"] == "succeeded"]
 
-    (taken, *_) = await eventually(ended, len, "a run with the result", AFTER_RESTART)
-    run = await host.run(taken["id"])
+    (later, *_) = await eventually(succeeded, len, "a run with the result", RESTART_TIMEOUT)
+    run = await host.run(later["id"])
     expect(run["usageJson"]["costUsd"] == EXPECTED_USAGE["cost"], "the cost of the one Job", run["usageJson"])
     log = await host.log(run["id"])
     expect("Created K8s Job" not in log and first in log, "the first run's Job was adopted", log[:2000])
@@ -87,7 +87,7 @@ async def a_killed_bridge_is_replaced_within_the_run(testbed: Testbed) -> str:
 
 
 async def a_rolling_update_loses_no_run(testbed: Testbed) -> str:
-    """Once, the server may fail to write to its own database while it stops."""
+    """If the stopping server fails to write to its own database, the check is made once more."""
     for name in ("Radia", "Adele"):
         agent, issue, run = await _start(testbed, name, 20)
         await testbed.rig.restart_server(signal.SIGTERM)
@@ -98,30 +98,30 @@ async def a_rolling_update_loses_no_run(testbed: Testbed) -> str:
         if not (ended["error"] or "").startswith("Failed query"):
             break
     expect(ended["errorCode"] == "k8s_server_stopped", "the run's code", ended)
-    taken = await _check_result_taken_once(testbed, agent, issue, run)
-    return f"SIGTERM: run {run[:8]} ended, run {taken} took the result of its Job"
+    later = await _check_job_is_adopted(testbed, agent, issue, run)
+    return f"SIGTERM: run {run[:8]} ended, run {later} has the result of its Job"
 
 
 async def a_killed_server_with_logins_is_recovered(testbed: Testbed) -> str:
     """The server holds the task until `claude-k8s recover` says how the run ended."""
     key = (await testbed.host.call("POST", "/board-api-keys", {"name": "recover"}))["token"]
     agent, issue, run = await _start(testbed, "Frances", 90)  # longer than the server is suspended
-    await testbed.rig.restart_with(WITH_LOGINS, stopped_for=LEASE_EXPIRY)
+    await testbed.rig.restart_with(WITH_LOGINS, suspended_for=LEASE_EXPIRY)
     testbed.host.http.headers["Authorization"] = f"Bearer {key}"
     await wait_until_ready(testbed)
-    ended = await testbed.host.wait_for_end(run, AFTER_RESTART)
+    ended = await testbed.host.wait_for_end(run, RESTART_TIMEOUT)
     expect(ended["errorCode"] == "process_lost", "the run's code", ended)
     refused = await recover(testbed)
     expect(TOKEN_VARIABLE in refused.get("detail", ""), "without a key, a reply that names it", refused)
     expect(key not in json.dumps(refused), "no key in the reply")
-    reply = await _recover(testbed, run, key)
+    reply = await _recover_run(testbed, run, key)
     (task,) = [task for task in reply["tasks"] if task["run"] == run]
     expect(task["outcome"] == "released", "the task is released", reply)
-    taken = await _check_result_taken_once(testbed, agent, issue, run)
-    return f"SIGKILL: Job {task['job_state']}, task released with a key, run {taken} took the result"
+    later = await _check_job_is_adopted(testbed, agent, issue, run)
+    return f"SIGKILL: Job {task['job_state']}, task released with a key, run {later} has the result"
 
 
-async def _recover(testbed: Testbed, run: str, key: str) -> Any:
+async def _recover_run(testbed: Testbed, run: str, key: str) -> Any:
     """Call `claude-k8s recover` until it finds the run; return its reply."""
 
     def has_run(found: Any) -> bool:
@@ -131,7 +131,7 @@ async def _recover(testbed: Testbed, run: str, key: str) -> Any:
 
 
 async def recover(testbed: Testbed, key: str = "") -> Any:
-    """Call `claude-k8s recover` once; return its reply. `key`: of a board member."""
+    """Call `claude-k8s recover` once; return its reply. `key`: API key of a board member."""
     command = ("-m", "paperclip_claude_k8s", "recover", "--server", testbed.rig.url)
     env = {**os.environ, "PYTHONPATH": pythonpath(), TOKEN_VARIABLE: key}
     env.pop("KUBECONFIG", None)

@@ -1,4 +1,4 @@
-"""Runs the real Paperclip server and a development cluster for the checks, both not as root."""
+"""Runs the real Paperclip server and a development cluster for the checks, neither of them as root."""
 
 import asyncio
 import json
@@ -22,11 +22,11 @@ SERVER_UID = 65534
 START_TIMEOUT = 240.0
 """Seconds for installing and starting the server; the first time it downloads 1.5 GB."""
 START_ATTEMPTS = 3
-"""How often the server is started, if it does not come up in time on a busy machine."""
+"""How often the server is started at most: on a busy machine it may not start in time."""
 STOP_TIMEOUT = 30.0
 """Seconds that the server may take to stop."""
 POLL_INTERVAL = 0.1
-"""Seconds between two looks whether the server has ended."""
+"""Seconds between two looks whether the server's process has ended."""
 
 
 class RigFailed(Exception):
@@ -45,18 +45,19 @@ class Rig:
     cache: Path
     """Where `up.sh` keeps the files of the running servers."""
 
-    async def restart_server(self, signum: signal.Signals, *, stopped_for: float = 0.0) -> None:
+    async def restart_server(self, signum: signal.Signals, *, suspended_for: float = 0.0) -> None:
         """End the server with a signal and start it again on its data.
 
-        `stopped_for`: seconds for which it is suspended before, so that its leases on runs expire.
+        `suspended_for`: seconds for which the server is suspended before the signal. After `LEASE_EXPIRY`
+        seconds, what the server calls its leases on runs has expired.
         """
-        await self._suspend(stopped_for)
-        (self._server_folder() / "restart").touch()  # `up.sh` then starts the server again when it has ended
+        await self._suspend(suspended_for)
+        (self._server_folder() / "restart").touch()  # tells `up.sh` to start the server again after its end
         await self._end(signum)
 
-    async def restart_with(self, variables: Mapping[str, str], *, stopped_for: float = 0.0) -> None:
-        """Kill the server and start it with other variables. It cannot be restarted again."""
-        await self._suspend(stopped_for)
+    async def restart_with(self, variables: Mapping[str, str], *, suspended_for: float = 0.0) -> None:
+        """Kill the server and start it with these variables added. It cannot be restarted once more."""
+        await self._suspend(suspended_for)
         folder, proc = self._server_folder(), Path(f"/proc/{self._server_pid()}")
         command = (proc / "cmdline").read_bytes().decode().split("\0")[:-1]
         entries = (proc / "environ").read_bytes().decode().split("\0")
@@ -98,7 +99,7 @@ class Rig:
         return [pid for pid, line in lines.items() if b"paperclip_claude_k8s.bridge" in line]
 
     def _server_folder(self) -> Path:
-        """The folder of this server: several can run on one machine."""
+        """Return the folder of the server with this port, because several can run on one machine."""
         port = urlsplit(self.url).port
         for config in self.cache.glob("run-*/home/pc/instances/default/config.json"):
             if json.loads(config.read_text())["server"]["port"] == port:
@@ -108,8 +109,8 @@ class Rig:
 
 @asynccontextmanager
 async def real_host(folder: Path) -> AsyncIterator[Rig]:
-    """Start a development cluster, and by `up.sh` in `folder` the server, which loads the shim."""
-    public_folder = _public_folder()
+    """Start a development cluster, and with `up.sh` in `folder` the server, which loads the shim."""
+    public_folder = _create_public_folder()
     try:
         python = await _interpreter()
         async with _cluster(public_folder / "cluster", python) as kubeconfig:
@@ -124,7 +125,7 @@ def _is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def _public_folder() -> Path:
+def _create_public_folder() -> Path:
     public_folder = Path(tempfile.mkdtemp(prefix="claude-k8s-real-"))
     public_folder.chmod(0o755)
     return public_folder
@@ -235,7 +236,7 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
 
 
 async def _start_server(folder: Path, env: Mapping[str, str]) -> tuple[asyncio.subprocess.Process, Any]:
-    """Return the process of `up.sh` and its output. It gives up on a server after one minute."""
+    """Start `up.sh`, which waits one minute for the server; return its process and what it printed."""
     for attempt in range(START_ATTEMPTS):
         process = await asyncio.create_subprocess_exec(
             "bash",

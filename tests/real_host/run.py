@@ -1,4 +1,4 @@
-"""Runs the real Paperclip server with the adapter's shim, and prints the result of each check.
+"""Starts the real Paperclip server with the adapter's shim, and prints the result of each check.
 
     REAL_HOST=FOLDER python -m tests.real_host.run [WORD...]
 
@@ -39,7 +39,7 @@ async def run_all_checks(folder: Path) -> list[str]:
                 screens = group.create_task(_run_screens(testbed))
                 checks = group.create_task(_run_checks([*PAGES, *RUNS, *ENDINGS], testbed))
             failed = screens.result() + checks.result()
-            for restart in RESTARTS:  # no other check may run meanwhile
+            for restart in RESTARTS:  # no other check may run while the server is down
                 failed += await _run_checks([restart], testbed)
             return failed
 

@@ -10,8 +10,9 @@ from tests.real_host.paperclip import CheckFailed, eventually, expect
 from tests.real_host.testbed import ADAPTER_TYPE, RUN_TIMEOUT, Testbed
 
 EXPECTED_USAGE = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
+"""Tokens, and the cost in dollars, in the output that the development cluster's `claude` replays."""
 EXPECTED_ANSWER = "Second part: alpha and beta."
-"""Usage (tokens, and the cost in dollars) and answer in the output that the cluster's `claude` replays."""
+"""The agent's answer in the same output."""
 RETRY_TIMEOUT = 90.0
 """Seconds until a retry has ended: the server waits 30 s before it, and checks its timers every 30 s."""
 CANARY = "sk-canary-5f2c8e1b7a904d63"
@@ -59,7 +60,7 @@ async def a_run_succeeds(testbed: Testbed) -> str:
         RUN_TIMEOUT,
     )
     await _check_resume(testbed, agent, issue, run["sessionIdAfter"])
-    stored = json.dumps([await host.run(one["id"]) for one in await host.runs(agent)])
+    stored = json.dumps([await host.run(listed["id"]) for listed in await host.runs(agent)])
     events = json.dumps(await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200"))
     expect(
         CANARY not in stored + events + await host.log(run["id"]),
@@ -72,11 +73,11 @@ async def a_run_succeeds(testbed: Testbed) -> str:
 async def _check_resume(testbed: Testbed, agent: str, issue: str, session: str) -> None:
     """Check that a second run resumes the session.
 
-    The server may start that run by itself; otherwise a comment does.
+    The server may start the second run by itself. If it does not, a comment starts it.
     """
     host = testbed.host
     try:
-        second = await host.nth_run(agent, 2, 5)
+        second = await host.nth_run(agent, 2, limit=5)
     except CheckFailed:
         await host.call("POST", f"/issues/{issue}/comments", {"body": "Please go on."})
         second = await host.nth_run(agent, 2, RUN_TIMEOUT)
@@ -111,7 +112,7 @@ async def stop_is_acknowledged(testbed: Testbed) -> str:
 
 
 async def an_early_failure_is_retried(testbed: Testbed) -> str:
-    """A Pod cannot be scheduled; after the cause is removed, the server retries by itself."""
+    """A Pod cannot be scheduled. The cause is removed, and the server's own retry succeeds."""
     host = testbed.host
     agent = await host.create_agent(
         "Joan", ADAPTER_TYPE, testbed.config(nodeSelector="disk=none", scheduleTimeoutSec=2)
@@ -133,7 +134,7 @@ async def an_early_failure_is_retried(testbed: Testbed) -> str:
     return "k8s_pod_schedule_failed; the server's own retry succeeded"
 
 
-async def a_late_failure_lets_a_comment_wake_the_task(testbed: Testbed) -> str:
+async def a_comment_after_a_late_failure_starts_the_task_again(testbed: Testbed) -> str:
     host = testbed.host
     agent = await host.create_agent("Mary", ADAPTER_TYPE, testbed.config({"CLAUDE_SCRIPT": FAILING_SCRIPT}))
     issue = await host.assign(agent, "Breaks")
@@ -174,8 +175,8 @@ async def the_run_without_an_issue_succeeded(testbed: Testbed) -> str:
     return f"session {run['sessionIdAfter'][:8]}…"
 
 
-async def the_prompt_is_that_of_the_server(testbed: Testbed) -> str:
-    """The agent's prompt has the same content as with the server's own adapters."""
+async def the_prompt_contains_the_text_of_the_server(testbed: Testbed) -> str:
+    """The prompt contains the text that the server's own adapters put into it."""
     host = testbed.host
     agent = await host.create_agent("Edith", ADAPTER_TYPE, testbed.config())
     await host.assign(agent, "Prompted")
@@ -194,8 +195,8 @@ async def the_prompt_is_that_of_the_server(testbed: Testbed) -> str:
 RUNS = (
     the_run_without_an_issue_succeeded,
     a_run_succeeds,
-    the_prompt_is_that_of_the_server,
+    the_prompt_contains_the_text_of_the_server,
     stop_is_acknowledged,
     an_early_failure_is_retried,
-    a_late_failure_lets_a_comment_wake_the_task,
+    a_comment_after_a_late_failure_starts_the_task_again,
 )

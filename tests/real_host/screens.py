@@ -1,4 +1,4 @@
-"""Checks of what the server's pages show in a real browser, all in one tab.
+"""Checks of what the pages of the real Paperclip server show in a browser, all in one tab.
 
 Each check returns a note for the report, or raises `CheckFailed`. If the variable SCREENSHOTS names a folder,
 the pages are saved there as pictures.
@@ -24,7 +24,7 @@ PAGE_TIMEOUT = 30.0
 """Seconds until a page shows what it should, on a busy machine."""
 PARSER_IN_PAGE = Path(__file__).with_name("parser_in_page.js")
 STEPS = 300
-"""Steps of the busy agent: a text, a call and its result in each. Its output is about 2 MB of events."""
+"""Steps of `BUSY_AGENT`, each with a text, a tool call and its result; about 2 MB of output in all."""
 INIT = json.dumps(
     {"type": "system", "subtype": "init", "session_id": "11111111-2222-4333-8444-555555555555", "model": "m"}
 )
@@ -54,9 +54,9 @@ async def url_of(testbed: Testbed, path: str) -> str:
 
 
 async def a_parser_is_started_by_the_page_or_not_needed(testbed: Testbed, page: Page) -> str:
-    """A worker script of the server may be unable to start a parser. Then the log must be text.
+    """The page's worker script of some server versions cannot start a parser: the log must then be text.
 
-    `repaired` is what the parser finds with a script without that defect, see `parser_in_page.js`.
+    `parser_in_page.js` starts the parser with that script (`shipped`), and without its defect (`repaired`).
     """
     await page.open(await url_of(testbed, "dashboard"))
     await page.wait_for_text("Dashboard", PAGE_TIMEOUT)
@@ -68,7 +68,7 @@ async def a_parser_is_started_by_the_page_or_not_needed(testbed: Testbed, page: 
     path = f"/companies/{testbed.host.company}/adapters/{ADAPTER_TYPE}/test-environment"
     checks = (await testbed.host.call("POST", path, {"adapterConfig": testbed.config()}))["checks"]
     (transcript,) = (check for check in checks if check["code"] == "k8s_transcript")
-    starts = isinstance(found["shipped"], list)
+    starts = isinstance(found["shipped"], list)  # otherwise it is an error message
     expect(starts == ("plain text" not in transcript["message"]), "the environment test agrees", transcript)
     return "the page starts it" if starts else f"{found['shipped']}; transcripts are text"
 
@@ -125,7 +125,7 @@ async def the_issue_page_shows_progress(testbed: Testbed, page: Page) -> str:
     return "the tool that runs is named"
 
 
-async def the_form_is_short_and_unfolds(testbed: Testbed, page: Page) -> str:
+async def the_form_is_short_until_a_group_is_selected(testbed: Testbed, page: Page) -> str:
     agent = await testbed.host.create_agent("Annie", ADAPTER_TYPE, testbed.config())
     await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
     # The page replaces the id in its address by the agent's name, and loads everything again.
@@ -151,7 +151,7 @@ async def the_form_is_short_and_unfolds(testbed: Testbed, page: Page) -> str:
 
 
 async def run_environment_test(page: Page) -> None:
-    """Run the test and show its details. A click before the page has loaded everything has no effect."""
+    """Run the test and show its details. Click until it begins: an early click on a page has no effect."""
     await page.wait_for_text("Run test", PAGE_TIMEOUT)
     while "Run test" in await page.text():
         await page.click("Run test")
@@ -160,7 +160,7 @@ async def run_environment_test(page: Page) -> None:
     await page.click("Test details")
 
 
-async def the_test_page_begins_with_what_needs_attention(testbed: Testbed, page: Page) -> str:
+async def the_test_page_shows_warnings_first(testbed: Testbed, page: Page) -> str:
     config = testbed.config(testWithProbe=True, claimName=None)  # a missing claim is a warning
     agent = await testbed.host.create_agent("Dorothy", ADAPTER_TYPE, config)
     await page.open(await url_of(testbed, f"agents/{agent}/runtime"))
@@ -175,7 +175,7 @@ async def the_test_page_begins_with_what_needs_attention(testbed: Testbed, page:
 
 
 async def an_agent_can_be_created_by_the_wizard(testbed: Testbed, page: Page) -> str:
-    """The wizard stores no settings, and only creates an agent whose test has not failed."""
+    """The wizard stores no settings, and refuses to create an agent if the environment test fails."""
     await page.open(await url_of(testbed, f"agents/new?name=Wanda&adapterType={ADAPTER_TYPE}"))
     await run_environment_test(page)
     await page.wait_for_text("nothing names a cluster", PAGE_TIMEOUT)
@@ -192,7 +192,7 @@ async def an_agent_can_be_created_by_the_wizard(testbed: Testbed, page: Page) ->
     return "the page says what to set; the agent is created, and runs with that"
 
 
-async def a_failure_is_short_and_names_the_folder(testbed: Testbed, page: Page) -> str:
+async def failure_details_are_short_and_the_folder_is_named(testbed: Testbed, page: Page) -> str:
     script = "for i in $(seq 400); do echo line $i of the transcript; done; echo it broke >&2; exit 3"
     agent = await testbed.host.create_agent("Evelyn", ADAPTER_TYPE, testbed.config({"CLAUDE_SCRIPT": script}))
     await testbed.host.assign(agent, "Fails")
@@ -228,13 +228,13 @@ async def the_costs_page_shows_what_runs_cost(testbed: Testbed, page: Page) -> s
 
 
 SCREENS: tuple[Screen, ...] = (
-    the_form_is_short_and_unfolds,
-    the_test_page_begins_with_what_needs_attention,
+    the_form_is_short_until_a_group_is_selected,
+    the_test_page_shows_warnings_first,
     an_agent_can_be_created_by_the_wizard,
     a_parser_is_started_by_the_page_or_not_needed,
     a_transcript_is_readable,
     a_busy_run_is_shown_whole,
     the_issue_page_shows_progress,
-    a_failure_is_short_and_names_the_folder,
+    failure_details_are_short_and_the_folder_is_named,
     the_costs_page_shows_what_runs_cost,
 )
