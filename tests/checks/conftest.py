@@ -1,4 +1,4 @@
-"""The fixture `harness`: a host in its home pod on an in-memory cluster."""
+"""The fixture `harness`: a host in its home pod on a cluster in memory."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The environment test of a host whose home pod is on an in-memory cluster."""
+"""Runs the environment test as a host does whose home pod is on a cluster in memory."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ Object = dict[str, Any]
 
 
 def home_spec() -> Object:
-    """The spec of a home pod with image, env, Secrets and volume for Jobs."""
+    """Return the spec of a home pod. Jobs take over its image, env, Secrets and volume."""
     container: Object = {
         "name": "paperclip",
         "image": "home/image:1",
@@ -36,7 +36,7 @@ def home_spec() -> Object:
 
 @dataclass(slots=True)
 class Harness:
-    """An adapter on an in-memory cluster. Tests may change spec and Secrets before `create_objects`."""
+    """An adapter on a cluster in memory. Tests may change `home` and `secrets` before `create_objects`."""
 
     fake: FakeCluster
     adapter: Adapter
@@ -76,12 +76,12 @@ async def open_harness(
             await adapter.shutdown()
 
 
-def found(checkup: Checkup, code: str) -> Check:
-    """The only check with that code."""
+def check_of(checkup: Checkup, code: str) -> Check:
+    """Return the only check with that code."""
     (match,) = (check for check in checkup.checks if check.code == code)
     return match
 
 
 def problems(checkup: Checkup) -> list[Check]:
-    """The checks that are not `info`."""
+    """Return the checks that are warnings or errors."""
     return [check for check in checkup.checks if check.level != "info"]

@@ -18,12 +18,12 @@ from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster
 NEEDED = {(right.access.group, right.resource, right.access.verb) for right in RIGHTS}
 
 
-def documents(*, account: str = "paperclip", network_policy: bool = False) -> list[dict[str, Any]]:
+def manifests(*, account: str = "paperclip", network_policy: bool = False) -> list[dict[str, Any]]:
     objects = access_objects("agents", Account.read(account, "agents"), network_policy=network_policy)
     return list(yaml.safe_load_all(to_yaml(objects)))
 
 
-def granted(role: dict[str, Any]) -> Counter[tuple[str, str, str]]:
+def rights_in(role: dict[str, Any]) -> Counter[tuple[str, str, str]]:
     return Counter(
         (group, resource, verb)
         for rule in role["rules"]
@@ -34,7 +34,7 @@ def granted(role: dict[str, Any]) -> Counter[tuple[str, str, str]]:
 
 
 async def call_everything(gateway: Gateway) -> None:
-    """Call every method of `Gateway` that every host needs a right for, even if it fails."""
+    """Call every method of `Gateway` for which every host needs a right. Ignore errors."""
     job: dict[str, object] = {"metadata": {"name": "x"}}
     manifest: dict[str, object] = {"metadata": {"name": "s"}}
     ref = JobRef(NAMESPACE, "missing", "uid")
@@ -71,7 +71,7 @@ async def call_everything(gateway: Gateway) -> None:
 
 
 @pytest.mark.looptime
-async def test_rights_are_exactly_those_the_gateway_uses(tmp_path: Path) -> None:
+async def test_rights_are_exactly_those_that_calls_of_the_gateway_need(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path) as fake:
         await call_everything(fake.gateway)
         assert {(verb, resource) for verb, resource, _ in fake.calls.made} == {
@@ -97,33 +97,33 @@ def test_right_codes_are_unique_and_contain_those_of_the_typescript_adapter() ->
 
 
 def test_role_grants_exactly_the_rights() -> None:
-    role, _ = documents()
-    assert granted(role) == Counter(NEEDED)
+    role, _ = manifests()
+    assert rights_in(role) == Counter(NEEDED)
 
 
 def test_role_has_no_wildcard_and_no_cluster_scope() -> None:
-    for text in (to_yaml(documents()), to_yaml(documents(account="host:paperclip", network_policy=True))):
+    for text in (to_yaml(manifests()), to_yaml(manifests(account="host:paperclip", network_policy=True))):
         assert "*" not in text
         assert "Cluster" not in text
 
 
 def test_binding_gives_the_role_to_the_account() -> None:
-    role, binding = documents(account="runner")
+    role, binding = manifests(account="runner")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "runner", "namespace": "agents"}]
     assert binding["roleRef"]["name"] == role["metadata"]["name"] == NAME
     assert {doc["metadata"]["namespace"] for doc in (role, binding)} == {"agents"}
 
 
 def test_host_in_another_namespace_may_read_its_own_pod() -> None:
-    _, binding, home_role, home_binding = documents(account="host:runner")
+    _, binding, home_role, home_binding = manifests(account="host:runner")
     assert binding["subjects"][0] == home_binding["subjects"][0]
     assert binding["subjects"][0]["namespace"] == "host"
     assert home_role["metadata"]["namespace"] == "host"
-    assert granted(home_role) == Counter({("", "pods", "get"): 1})
+    assert rights_in(home_role) == Counter({("", "pods", "get"): 1})
 
 
 def test_network_policy_denies_ingress_private_addresses_and_other_dns_servers() -> None:
-    policy = documents(network_policy=True)[-1]
+    policy = manifests(network_policy=True)[-1]
     assert policy["kind"] == "NetworkPolicy"
     spec = policy["spec"]
     assert spec["podSelector"]["matchLabels"] == {"paperclip.io/adapter-type": "claude_k8s"}
@@ -137,4 +137,4 @@ def test_network_policy_denies_ingress_private_addresses_and_other_dns_servers()
 
 
 def test_network_policy_is_optional() -> None:
-    assert [doc["kind"] for doc in documents()] == ["Role", "RoleBinding"]
+    assert [doc["kind"] for doc in manifests()] == ["Role", "RoleBinding"]

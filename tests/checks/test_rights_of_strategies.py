@@ -1,8 +1,8 @@
 """The rights that `claude-k8s rbac` prints for each session volume and workspace suffice, and each is needed.
 
-A run and the environment test get these rights on a cluster in memory, then the same without one of them.
-The environment test must name the missing right, and the run ends as `OUTCOMES` says: most rights cost one
-feature, which only some runs need. `tests/journeys/test_rights_on_real.py` removes them on a real cluster.
+A run and the environment test get all these rights on a cluster in memory, and then all except one. The
+environment test must name the missing right, and the run ends as `OUTCOMES` says: most rights are needed for
+one feature, which only some runs use. `tests/journeys/test_rights_on_real.py` does this on a real cluster.
 """
 
 import json
@@ -72,19 +72,20 @@ STRATEGIES = {
         PodScript(output=GOOD.output, ends_at=2.0, changes=CHANGES),
     ),
 }
-"""By session volume and workspace; each of their values occurs once."""
+"""Session volume and workspace → strategy. Each value of both settings occurs once."""
 
 
 @asynccontextmanager
 async def cluster_with(
     strategy: Strategy, folder: Path, granted: set[tuple[str, str]]
 ) -> AsyncIterator[tuple[FakeCluster, Adapter]]:
-    """A cluster that allows only `granted`, and an adapter on it."""
+    """Yield a cluster that allows only the pairs (verb, resource) in `granted`, and an adapter on it."""
     write_tree(folder / "project", {"README": OLD_README})
     async with FakeCluster.start(folder, strategy.pod_script) as fake:
         await named_claim_created(fake)
         fake.faults.denied |= EVERYTHING - granted
-        adapter = Adapter(ProcessSettings(policy=TEMPORARY_FOLDERS), lambda _k, _t: fake.gateway)
+        settings = ProcessSettings(policy=TEMPORARY_FOLDERS)
+        adapter = Adapter(settings, lambda _kubeconfig, _timings: fake.gateway)
         try:
             yield fake, adapter
         finally:
@@ -99,7 +100,7 @@ async def run(adapter: Adapter, strategy: Strategy, folder: Path) -> tuple[Execu
 
 
 def printed_rights(strategy: Strategy, capsys: pytest.CaptureFixture[str]) -> set[tuple[str, str]]:
-    """(verb, resource) of all that `claude-k8s rbac` grants for the config."""
+    """Return the pairs (verb, resource) that `claude-k8s rbac` grants for the strategy."""
     options = RbacOptions(NAMESPACE, session_volume="auto" if strategy.auto_claims else "shared")
     assert rbac(options) == 0
     roles = [doc for doc in yaml.safe_load_all(capsys.readouterr().out) if doc["kind"] == "Role"]
@@ -108,7 +109,7 @@ def printed_rights(strategy: Strategy, capsys: pytest.CaptureFixture[str]) -> se
 
 
 async def failed_checks(adapter: Adapter, strategy: Strategy) -> list[Check]:
-    """The checks of the environment test that are warnings or errors."""
+    """Run the environment test; return its warnings and errors."""
     config = {"kubeconfig": "fake", "image": "x", **strategy.config}
     checkup = await adapter.test_environment({"config": config})
     return [check for check in checkup.checks if check.level != "info"]
@@ -120,20 +121,19 @@ class Outcome:
 
     error_code: str | None = None
     text: str = ""
-    leaves: bool = False
-    """The Job stays."""
+    job_stays: bool = False
     checks: tuple[str, ...] = ()
-    """Further checks that mention the lack."""
+    """Codes of further checks that report the missing right."""
 
 
-UNREAD = Outcome(text="the log could not be read: HTTP 403", leaves=True)
+LOG_UNREADABLE = Outcome(text="the log could not be read: HTTP 403", job_stays=True)
 OUTCOMES: dict[str, dict[str, Outcome]] = {
     "": {
         "create jobs": Outcome("k8s_job_create_failed", "cannot create resource"),
         "list jobs": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
         "list pods": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
-        "delete jobs": Outcome(text="failed to clean up Job", leaves=True),
-        "get pods/log": UNREAD,
+        "delete jobs": Outcome(text="failed to clean up Job", job_stays=True),
+        "get pods/log": LOG_UNREADABLE,
         "create secrets": Outcome(text="the prompt goes by an init container instead"),
         "create leases": Outcome(text="Leases cannot be used"),
     },
@@ -145,7 +145,7 @@ OUTCOMES: dict[str, dict[str, Outcome]] = {
         "create secrets": Outcome("k8s_prompt_secret_create_failed", "cannot create resource"),
     },
 }
-"""Strategy ("": each) and missing right → outcome. A run without any other right succeeds."""
+"""Strategy ("": every strategy) → missing right → outcome. Runs succeed without a right that is not listed."""
 NAMES_AND_RIGHTS = [
     pytest.param(name, right, id=f"{name}, {right.label}")
     for name, strategy in STRATEGIES.items()
@@ -156,6 +156,7 @@ NAMES_AND_RIGHTS = [
 def test_every_value_of_both_settings_has_a_strategy() -> None:
     volumes, workspaces = zip(*(name.split(", ") for name in STRATEGIES), strict=True)
     assert set(volumes) == {"shared", "claim", "auto", "none"}
+    # the workspace `auto` chooses one of the others
     assert {*workspaces, "auto"} == set(get_args(AdapterConfig.model_fields["workspace"].annotation))
 
 
@@ -177,16 +178,16 @@ async def test_printed_rights_suffice(tmp_path: Path, name: str, capsys: pytest.
 
 
 @pytest.mark.parametrize(("name", "right"), NAMES_AND_RIGHTS)
-async def test_missing_right_is_reported_and_costs_its_feature(
+async def test_missing_right_is_reported_and_only_its_feature_fails(
     tmp_path: Path, name: str, right: Right, capsys: pytest.CaptureFixture[str]
 ) -> None:
     strategy = STRATEGIES[name]
     outcome = OUTCOMES.get(name, {}).get(right.label) or OUTCOMES[""].get(right.label) or Outcome()
     granted = printed_rights(strategy, capsys)
     async with cluster_with(strategy, tmp_path, granted) as (fake, adapter):
-        known = {check.code for check in await failed_checks(adapter, strategy)}
+        known_codes = {check.code for check in await failed_checks(adapter, strategy)}
         fake.faults.denied.add((right.access.verb, right.resource))
-        added = [check for check in await failed_checks(adapter, strategy) if check.code not in known]
+        added = [check for check in await failed_checks(adapter, strategy) if check.code not in known_codes]
         assert {check.code for check in added} == {right.code, *outcome.checks}
         fails = outcome.error_code is not None
         assert not fails or [check.level for check in added] == ["error"]
@@ -194,10 +195,10 @@ async def test_missing_right_is_reported_and_costs_its_feature(
         assert result.error_code == outcome.error_code, result.error_message
         assert outcome.text in log.status + (result.error_message or "")
         assert outcome.text or "forbidden" not in log.status
-        assert bool(list(fake.store.list(JOBS))) is outcome.leaves
+        assert bool(list(fake.store.list(JOBS))) is outcome.job_stays
 
 
-async def test_changes_that_cannot_be_read_stay_in_the_pod(
+async def test_changes_that_one_run_cannot_read_are_applied_by_the_next_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     strategy = STRATEGIES["none, upload"]

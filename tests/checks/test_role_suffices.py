@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.checks.harness import found, open_harness, problems
+from tests.checks.harness import check_of, open_harness, problems
 from tests.support.runs import SMALL_REQUESTS
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -24,7 +24,8 @@ async def strict_cluster() -> AsyncIterator[DevCluster]:
     async with DevCluster.start() as cluster:
         text = to_yaml(access_objects(cluster.namespace, Account(cluster.namespace, "paperclip")))
         (role,) = (doc for doc in yaml.safe_load_all(text) if doc["kind"] == "Role")
-        granted = {(v, r) for rule in role["rules"] for r in rule["resources"] for v in rule["verbs"]}
+        rules = role["rules"]
+        granted = {(verb, name) for rule in rules for name in rule["resources"] for verb in rule["verbs"]}
         everything = {(verb, name) for name in (*(k.plural for k in ALL), "pods/log") for verb in VERBS}
         cluster.faults.denied |= everything - granted
         assert cluster.faults.denied
@@ -58,7 +59,7 @@ async def test_role_suffices_for_the_environment_test(strict_cluster: DevCluster
     finally:
         await adapter.shutdown()
     assert [check.code for check in problems(checkup)] == ["k8s_pvc_not_detected"]
-    assert found(checkup, "k8s_probe_passed")
+    assert check_of(checkup, "k8s_probe_passed")
 
 
 async def test_denied_right_is_reported_over_http(strict_cluster: DevCluster) -> None:
@@ -89,7 +90,7 @@ async def test_server_warnings_are_decoded_over_http(strict_cluster: DevCluster)
 @pytest.mark.parametrize(
     "right", [right for right in RIGHTS if right.level == "warn"], ids=lambda right: right.code
 )
-async def test_run_succeeds_without_a_right_whose_lack_is_a_warning(tmp_path: Path, right: Right) -> None:
+async def test_run_succeeds_although_an_optional_right_is_missing(tmp_path: Path, right: Right) -> None:
     pod_script = PodScript(output=((0.0, capture("02")),), ends_at=2.0)
     async with open_harness(tmp_path, pod_script) as harness:
         harness.fake.faults.denied.add((right.access.verb, right.resource))

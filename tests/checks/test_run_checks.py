@@ -1,4 +1,4 @@
-"""The environment test as hosts see it: each problem is one check, and nothing is created without a probe."""
+"""The environment test as hosts call it: each problem is one check, and no Job is created without a probe."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.checks.harness import Harness, found, open_harness, problems
+from tests.checks.harness import Harness, check_of, open_harness, problems
 from tests.support.any_json import ANY_JSON
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -25,7 +25,7 @@ async def test_healthy_cluster_passes_and_no_job_is_created(harness: Harness) ->
     checkup = await harness.test()
     assert (checkup.status, problems(checkup)) == ("pass", [])
     codes = {check.code for check in checkup.checks}
-    rights = found(checkup, "k8s_rbac_granted")
+    rights = check_of(checkup, "k8s_rbac_granted")
     assert f"all {len(RIGHTS)} rights" in rights.message
     assert (rights.detail or "").split(", ") == [right.label for right in RIGHTS]
     assert {"k8s_api_reachable", "k8s_namespace_exists", "k8s_pvc_rwx", "k8s_job_dry_run"} <= codes
@@ -95,7 +95,7 @@ async def test_unreachable_api_is_one_check(harness: Harness) -> None:
 
 
 async def test_failing_access_reviews_are_one_check(tmp_path: Path) -> None:
-    """On a server without access reviews everything else is still checked."""
+    """On an API server without access reviews everything else is still checked."""
     async with open_harness(tmp_path) as harness:
         gateway = _WithoutReviews(http=harness.fake.connection)
         adapter = Adapter(ProcessSettings(env={}), lambda _kubeconfig, _timings: gateway)
@@ -105,7 +105,7 @@ async def test_failing_access_reviews_are_one_check(tmp_path: Path) -> None:
         check, claim = problems(checkup)
         assert (check.code, check.level) == ("k8s_rbac_check_failed", "warn")
         assert claim.code == "k8s_pvc_not_detected"
-        assert found(checkup, "k8s_job_dry_run").level == "info"
+        assert check_of(checkup, "k8s_job_dry_run").level == "info"
 
 
 class _WithoutReviews(Gateway):
@@ -144,13 +144,14 @@ async def test_silent_server_delays_the_test_by_one_time_limit(tmp_path: Path) -
         loop = asyncio.get_running_loop()
         began = loop.time()
         checkup = await adapter.test_environment({"config": {}})
+        # one time limit, because all requests without a response are sent at the same time
         assert loop.time() - began < 2 * ProcessSettings().timings.check
         assert checkup.status == "warn"
-        assert "no response within 10s" in found(checkup, "k8s_job_dry_run_failed").message
+        assert "no response within 10s" in check_of(checkup, "k8s_job_dry_run_failed").message
 
 
-class _SlowCredentials(Gateway):
-    """Has an exec plugin that takes 20 s. A run waits for it."""
+class _SlowExecPlugin(Gateway):
+    """Has an exec plugin that takes 20 s, as long as a run would wait for it."""
 
     _loaded = False
 
@@ -165,9 +166,9 @@ class _SlowCredentials(Gateway):
         return await super().server_version()
 
 
-async def test_exec_plugin_has_as_much_time_as_in_a_run(tmp_path: Path) -> None:
+async def test_exec_plugin_may_take_longer_than_a_check(tmp_path: Path) -> None:
     async with open_harness(tmp_path) as harness:
-        gateway = _SlowCredentials(http=harness.fake.connection)
+        gateway = _SlowExecPlugin(http=harness.fake.connection)
         adapter = Adapter(ProcessSettings(env={}), lambda *_: gateway)
         checkup = await adapter.test_environment({"config": {"kubeconfig": "x", "image": "x"}})
         assert [check for check in checkup.checks if check.level == "error"] == []
@@ -225,26 +226,26 @@ async def test_missing_claim_is_an_error(harness: Harness) -> None:
 async def test_missing_credentials_are_a_warning(harness: Harness) -> None:
     harness.home = {"containers": [{"name": "paperclip", "image": "x"}]}
     checkup = await harness.test({"kubeconfig": "fake", "image": "x"})
-    assert found(checkup, "claude_credentials_missing").level == "warn"
+    assert check_of(checkup, "claude_credentials_missing").level == "warn"
 
 
-_KEY = {"valueFrom": {"secretKeyRef": {"name": "registry", "key": "k"}}}
+_FROM_SECRET = {"valueFrom": {"secretKeyRef": {"name": "registry", "key": "k"}}}
 
 
 async def test_key_that_a_secret_lacks_is_an_error(harness: Harness) -> None:
-    checkup = await harness.test({"env": {"ANTHROPIC_API_KEY": _KEY}})
+    checkup = await harness.test({"env": {"ANTHROPIC_API_KEY": _FROM_SECRET}})
     (check,) = problems(checkup)
     assert (check.code, check.level) == ("k8s_secret_key_missing", "error")
     assert check.message == "Secret registry has no key k, so the Pod does not start; it is empty"
     harness.fake.store.update(
         SECRETS, NAMESPACE, "registry", lambda secret: secret["data"].update({"other": "eA=="})
     )
-    (check,) = problems(await harness.test({"env": {"ANTHROPIC_API_KEY": _KEY}}))
+    (check,) = problems(await harness.test({"env": {"ANTHROPIC_API_KEY": _FROM_SECRET}}))
     assert check.message.endswith("it has other")
     harness.fake.store.update(
         SECRETS, NAMESPACE, "registry", lambda secret: secret["data"].update({"k": "eA=="})
     )
-    assert problems(await harness.test({"env": {"ANTHROPIC_API_KEY": _KEY}})) == []
+    assert problems(await harness.test({"env": {"ANTHROPIC_API_KEY": _FROM_SECRET}})) == []
 
 
 async def test_optional_key_may_be_missing(harness: Harness) -> None:
@@ -255,10 +256,12 @@ async def test_optional_key_may_be_missing(harness: Harness) -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        {"env": {"ANTHROPIC_API_KEY": _KEY}},
+        {"env": {"ANTHROPIC_API_KEY": _FROM_SECRET}},
         {
             "podTemplate": {
-                "spec": {"containers": [{"name": "claude", "env": [{"name": "ANTHROPIC_API_KEY", **_KEY}]}]}
+                "spec": {
+                    "containers": [{"name": "claude", "env": [{"name": "ANTHROPIC_API_KEY", **_FROM_SECRET}]}]
+                }
             }
         },
     ],
@@ -266,18 +269,18 @@ async def test_optional_key_may_be_missing(harness: Harness) -> None:
 async def test_credential_from_a_secret_is_found(harness: Harness, config: dict[str, Any]) -> None:
     harness.home = {"containers": [{"name": "paperclip", "image": "x"}]}
     checkup = await harness.test(config)
-    assert found(checkup, "claude_credentials_found").message == "The agent gets ANTHROPIC_API_KEY"
-    assert found(checkup, "k8s_secret_exists").message == "Secret registry exists"
+    assert check_of(checkup, "claude_credentials_found").message == "The agent gets ANTHROPIC_API_KEY"
+    assert check_of(checkup, "k8s_secret_exists").message == "Secret registry exists"
 
 
-async def test_unknown_home_pod_has_the_error_code_of_a_run(harness: Harness) -> None:
+async def test_unknown_home_pod_is_an_error_with_a_hint_and_comes_first(harness: Harness) -> None:
     checkup = await Adapter(ProcessSettings(env={}), lambda *_: harness.fake.gateway).test_environment(
         {"config": {}}
     )
-    check = found(checkup, "k8s_home_pod_unavailable")
+    check = check_of(checkup, "k8s_home_pod_unavailable")
     assert (check.level, checkup.status) == ("error", "fail")
     assert check.hint
-    assert found(checkup, "k8s_rbac_granted").level == "info"
+    assert check_of(checkup, "k8s_rbac_granted").level == "info"
     assert checkup.checks[0] == check
 
 
@@ -286,7 +289,7 @@ async def test_unknown_home_pod_has_the_error_code_of_a_run(harness: Harness) ->
 
 async def test_missing_namespace_is_one_check(harness: Harness) -> None:
     checkup = await harness.test({"namespace": "elsewhere"})
-    check = found(checkup, "k8s_namespace_missing")
+    check = check_of(checkup, "k8s_namespace_missing")
     assert check.level == "error"
     assert "elsewhere" in check.message
     assert not [check for check in checkup.checks if check.code.startswith("k8s_job_dry_run")]
@@ -349,14 +352,14 @@ async def test_probe_of_a_refused_pod_fails_within_seconds(harness: Harness) -> 
     harness.fake.faults.denied.add(("create", "pods"))  # else the dry run of the Pod finds the refusal
     harness.fake.faults.pod_refusal = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": root'
     began = asyncio.get_running_loop().time()
-    check = found(await harness.test(probe=True), "k8s_probe_failed")
+    check = check_of(await harness.test(probe=True), "k8s_probe_failed")
     assert asyncio.get_running_loop().time() - began < 6
     assert "violates PodSecurity" in check.message
 
 
 async def test_home_pod_timeout_quotes_the_last_error(harness: Harness) -> None:
     harness.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
-    check = found(await harness.test(), "k8s_home_pod_unavailable")
+    check = check_of(await harness.test(), "k8s_home_pod_unavailable")
     assert "no usable response within 10s" in check.message
     assert "etcd is on fire" in check.message
 
@@ -383,14 +386,14 @@ async def test_setting_of_wrong_type_is_reported_by_one_check(harness: Harness) 
 
 
 async def test_argument_that_linux_refuses_is_reported(harness: Harness) -> None:
-    check = found(await harness.test({"extraArgs": ["--note", "x" * 128 * 1024]}), "k8s_config_invalid")
+    check = check_of(await harness.test({"extraArgs": ["--note", "x" * 128 * 1024]}), "k8s_config_invalid")
     assert check.level == "error"
     assert "extraArgs" in check.message
 
 
 async def test_unknown_settings_are_reported(harness: Harness) -> None:
     checkup = await harness.test({"timeoutSecs": 5, "queueName": "q"})
-    check = found(checkup, "k8s_config_unknown")
+    check = check_of(checkup, "k8s_config_unknown")
     assert (check.level, "timeoutSecs" in check.message) == ("warn", True)
 
 

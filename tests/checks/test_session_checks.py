@@ -11,7 +11,7 @@ from paperclip_claude_k8s.host.checkup import Check, Checkup
 from paperclip_claude_k8s.testing import NAMESPACE
 
 pytestmark = pytest.mark.looptime
-AUTO = {"sessionVolume": "auto"}
+AUTO = {"sessionVolume": "auto"}  # each agent gets a claim
 
 
 def session_checks(checkup: Checkup) -> list[Check]:
@@ -23,7 +23,7 @@ def create_claim(harness: Harness, name: str, *modes: str) -> None:
     harness.fake.store.create(CLAIMS, {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
 
 
-async def test_none_says_that_sessions_are_not_resumed(harness: Harness) -> None:
+async def test_session_volume_none_reports_that_sessions_are_not_resumed(harness: Harness) -> None:
     checkup = await harness.test({"sessionVolume": "none"})
     (check,) = session_checks(checkup)
     assert (check.code, check.level) == ("k8s_session_volume_none", "info")
@@ -31,7 +31,7 @@ async def test_none_says_that_sessions_are_not_resumed(harness: Harness) -> None
     assert checkup.status == "pass"
 
 
-async def test_shared_without_a_claim_says_that_sessions_are_not_resumed(harness: Harness) -> None:
+async def test_missing_shared_claim_reports_that_sessions_are_not_resumed(harness: Harness) -> None:
     harness.home = {"containers": [{"name": "paperclip", "image": "x"}]}
     checkup = await harness.test({"kubeconfig": "fake", "image": "x"})
     (check,) = [check for check in checkup.checks if check.code == "k8s_pvc_not_detected"]
@@ -39,7 +39,7 @@ async def test_shared_without_a_claim_says_that_sessions_are_not_resumed(harness
     assert "`sessionVolume` to auto" in (check.hint or "")
 
 
-async def test_auto_tries_the_claim_and_creates_none(harness: Harness) -> None:
+async def test_claim_of_session_volume_auto_is_tried_without_being_created(harness: Harness) -> None:
     checkup = await harness.test({**AUTO, "sessionVolumeSize": "3Gi"})
     (check,) = session_checks(checkup)
     assert (check.code, check.level) == ("k8s_session_volume_auto", "info")
@@ -49,14 +49,14 @@ async def test_auto_tries_the_claim_and_creates_none(harness: Harness) -> None:
     assert [claim["metadata"]["name"] for claim in harness.fake.store.list(CLAIMS)] == ["paperclip-data"]
 
 
-async def test_probe_with_auto_needs_no_claim(harness: Harness) -> None:
+async def test_probe_with_session_volume_auto_creates_no_claim(harness: Harness) -> None:
     checkup = await harness.test(AUTO, probe=True)
     assert any(check.code.startswith("k8s_probe_") for check in checkup.checks)
     assert [claim["metadata"]["name"] for claim in harness.fake.store.list(CLAIMS)] == ["paperclip-data"]
     assert list(harness.fake.store.list(JOBS)) == []
 
 
-async def test_rights_to_claims_are_examined_only_for_auto(harness: Harness) -> None:
+async def test_rights_to_claims_are_not_examined_for_session_volume_none(harness: Harness) -> None:
     checkup = await harness.test({"sessionVolume": "none"})
     assert "k8s_rbac_pvc_create" not in {check.code for check in checkup.checks}
 

@@ -1,10 +1,10 @@
-"""What an agent finds in its Pod, and a server whose agents have no settings yet."""
+"""Checks of the server's address, of missing settings, and of execution by the server itself."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.checks.harness import HOME_ENV, found, open_harness, problems
+from tests.checks.harness import HOME_ENV, check_of, open_harness, problems
 from tests.checks.test_probe import script_by_pod
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.looptime
 LOOPBACK, SERVICE = "http://127.0.0.1:3100", "http://paperclip.agents.svc:3100"
 
 
-async def checked(folder: Path, url: str, answer: str = "", **config: Any) -> Checkup:
-    """The environment test of a server with this address. The probe's Pod prints `answer` at its end."""
+async def checkup_for(folder: Path, url: str, answer: str = "", **config: Any) -> Checkup:
+    """Run the environment test in a server with the address `url`. The probe's Pod prints `answer` last."""
     script = script_by_pod(PodScript(output=((0.1, f"2.1.332 (Claude Code)\n{answer}\n".encode()),)))
     async with open_harness(folder, script) as harness:
         env = {**HOME_ENV, "PAPERCLIP_API_URL": url}
@@ -29,8 +29,8 @@ async def checked(folder: Path, url: str, answer: str = "", **config: Any) -> Ch
             await adapter.shutdown()
 
 
-async def test_loopback_address_of_the_server_is_a_problem_with_a_next_step(tmp_path: Path) -> None:
-    checkup = await checked(tmp_path, LOOPBACK)
+async def test_loopback_address_of_the_server_is_a_warning_with_a_hint(tmp_path: Path) -> None:
+    checkup = await checkup_for(tmp_path, LOOPBACK)
     (check,) = problems(checkup)
     assert (check.code, check.level) == ("k8s_api_url_loopback", "warn")
     assert LOOPBACK in check.message
@@ -38,10 +38,10 @@ async def test_loopback_address_of_the_server_is_a_problem_with_a_next_step(tmp_
     assert checkup.checks[0] == check
 
 
-async def test_address_that_pods_may_reach_is_no_problem(tmp_path: Path) -> None:
-    checkup = await checked(tmp_path, SERVICE)
+async def test_address_that_is_not_loopback_is_no_problem(tmp_path: Path) -> None:
+    checkup = await checkup_for(tmp_path, SERVICE)
     assert problems(checkup) == []
-    assert "testWithProbe" in (found(checkup, "k8s_api_url").hint or "")
+    assert "testWithProbe" in (check_of(checkup, "k8s_api_url").hint or "")
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ async def test_address_that_pods_may_reach_is_no_problem(tmp_path: Path) -> None
         (LOOPBACK, "paperclip-api-reached=no", "k8s_api_url_loopback", "warn"),
     ],
 )
-async def test_probe_that_the_page_switches_on_tries_the_address(
+async def test_probe_that_a_setting_switches_on_tries_the_servers_address(
     tmp_path: Path, url: str, answer: str, code: str, status: str
 ) -> None:
-    checkup = await checked(tmp_path, url, answer, testWithProbe=True)
-    assert found(checkup, code)
+    checkup = await checkup_for(tmp_path, url, answer, testWithProbe=True)
+    assert check_of(checkup, code)
     assert checkup.status == status
-    assert found(checkup, "k8s_probe_passed").message.endswith(": 2.1.332 (Claude Code)")
+    assert check_of(checkup, "k8s_probe_passed").message.endswith(": 2.1.332 (Claude Code)")
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,14 @@ async def test_probe_that_the_page_switches_on_tries_the_address(
         ({"setupMayFollow": True, "config": {"kubeconfig": "/nowhere"}}, "fail"),
     ],
 )
-async def test_check_without_settings_names_what_to_set(context: dict[str, Any], status: str) -> None:
-    """The server's wizard creates agents before their settings can be entered, unless the test fails."""
+async def test_missing_settings_are_a_warning_if_setup_may_follow_and_else_an_error(
+    context: dict[str, Any], status: str
+) -> None:
+    """The wizard of the Paperclip server creates an agent without settings, but not if the test fails."""
     checkup = await Adapter(ProcessSettings(env={})).test_environment({"config": {}, **context})
     assert checkup.status == status
     if status == "warn":
-        check = found(checkup, "k8s_setup_needed")
+        check = check_of(checkup, "k8s_setup_needed")
         assert all(f"`{key}`" in (check.hint or "") for key in ("kubeconfig", "image", "namespace"))
 
 
@@ -87,7 +89,7 @@ async def test_check_without_settings_names_what_to_set(context: dict[str, Any],
         ({"PAPERCLIP_EXECUTION_MODE": "kubernetes"}, {"executionTarget": {"kind": "local"}}),
     ],
 )
-async def test_servers_own_execution_fails_the_test_with_a_choice(
+async def test_execution_by_the_server_itself_is_an_error_with_a_hint(
     tmp_path: Path, env: dict[str, str], context: dict[str, Any]
 ) -> None:
     async with open_harness(tmp_path) as harness:

@@ -34,6 +34,6 @@ async def test_missing_git_secret_is_found_before_the_first_run(harness: Harness
     assert "k8s_secret_missing" in [check.code for check in checkup.checks]
 
 
-async def test_probe_clones_nothing(harness: Harness) -> None:
+async def test_probe_with_git_workspace_and_no_repository_has_no_error(harness: Harness) -> None:
     checkup = await harness.test({"workspace": "git"}, probe=True)
     assert [check.code for check in checkup.checks if check.level == "error"] == []
