@@ -145,7 +145,7 @@ OUTCOMES: dict[str, dict[str, Outcome]] = {
         "create secrets": Outcome("k8s_prompt_secret_create_failed", "cannot create resource"),
     },
 }
-"""Strategy ("": every strategy) → missing right → outcome. Runs succeed without a right that is not listed."""
+"""Strategy ("": every one) → missing right → outcome. Runs succeed without a right that is not listed."""
 NAMES_AND_RIGHTS = [
     pytest.param(name, right, id=f"{name}, {right.label}")
     for name, strategy in STRATEGIES.items()

@@ -35,7 +35,7 @@ def test_subscriber_gets_events_in_order() -> None:
     assert [event.text for event in log.of(RunStatus)] == [str(number) for number in range(100)]
 
 
-def test_closed_subscription_gets_nothing_more() -> None:
+def test_closed_subscription_gets_no_further_event() -> None:
     hub, log = EventHub(), EventLog()
     with hub.subscribe(log) as subscription:
         emitter(hub).emit(RunReceived)
@@ -79,11 +79,11 @@ def test_blocked_subscriber_loses_events_and_delays_nobody() -> None:
 
 
 async def async_subscriber(_: Event) -> None:
-    """A subscriber whose result nobody would await."""
+    """A coroutine function: the hub would not await its result."""
 
 
 @pytest.mark.parametrize("callback", ["text", None, async_subscriber])
-def test_subscriber_must_be_an_ordinary_function(callback: Any) -> None:
+def test_subscriber_that_is_no_ordinary_function_is_refused(callback: Any) -> None:
     with pytest.raises(TypeError, match="ordinary function"):
         EventHub().subscribe(callback)
 

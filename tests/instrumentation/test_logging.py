@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,12 +19,23 @@ from paperclip_claude_k8s.instrumentation.json_formatter import json_line
 from paperclip_claude_k8s.testing import FakeCluster, PodScript
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-RUN = RunInfo(1, "run-1", "agent-1", "Ada", "co", "ns", "job-1")
-LAUNCHED = RunLaunched(NOW, RUN, "uid", "image:1", "sonnet", "", 1)
+RUN = RunInfo(
+    execution=1,
+    run_id="run-1",
+    agent_id="agent-1",
+    agent_name="Ada",
+    company_id="co",
+    namespace="ns",
+    job="job-1",
+)
+LAUNCHED = RunLaunched(
+    NOW, RUN, job_uid="uid", image="image:1", model="sonnet", resumed_session="", attempt=1
+)
 CANARY = "sk-ant-c4n4ry-0123456789abcdef"
 
 
-def ended(outcome: Outcome, family: str = "") -> RunEnded:
+def run_ended(outcome: Outcome, family: str = "") -> RunEnded:
+    """Return an event with this outcome and error family. Its error message must not be logged."""
     return RunEnded(
         at=NOW,
         run=RUN,
@@ -65,26 +77,26 @@ async def test_debug_log_has_no_secret_and_info_no_text_of_the_agent(
     async with two_hosts(tmp_path, script) as (_, host, _):
         config = {"env": {"MY_KEY": CANARY}, "extraArgs": ["--append-system-prompt", f"use {CANARY}"]}
         await host.run(config=config, authToken=token)
-    logged = "\n".join(json_line(record, str) for record in caplog.records)
+    logged = "\n".join(json_line(record, mask=str) for record in caplog.records)  # `str` masks nothing
     assert "ApiRequest" in logged
     assert CANARY not in logged
     assert token not in logged
-    above_debug = [json_line(record, str) for record in caplog.records if record.levelno > logging.DEBUG]
+    above_debug = [record for record in caplog.records if record.levelno > logging.DEBUG]
     assert above_debug
-    assert "the agent wrote" not in "".join(above_debug)
+    assert "the agent wrote" not in "".join(json_line(record, mask=str) for record in above_debug)
 
 
 @pytest.mark.parametrize(
     ("event", "level"),
     [
         (LAUNCHED, logging.INFO),
-        (ended("succeeded"), logging.INFO),
-        (ended("failed", "transient_upstream"), logging.INFO),
-        (ended("failed"), logging.WARNING),
-        (ended("crashed"), logging.WARNING),
-        (ended("cancelled"), logging.INFO),
-        (LogGap(NOW, RUN, 10, 1, restored=False), logging.WARNING),
-        (LogGap(NOW, RUN, 10, 1, restored=True), logging.DEBUG),
+        (run_ended("succeeded"), logging.INFO),
+        (run_ended("failed", "transient_upstream"), logging.INFO),
+        (run_ended("failed"), logging.WARNING),
+        (run_ended("crashed"), logging.WARNING),
+        (run_ended("cancelled"), logging.INFO),
+        (LogGap(NOW, RUN, missing_bytes=10, missing_lines=1, restored=False), logging.WARNING),
+        (LogGap(NOW, RUN, missing_bytes=10, missing_lines=1, restored=True), logging.DEBUG),
     ],
 )
 def test_event_is_a_warning_if_a_person_must_act(
@@ -99,29 +111,30 @@ def test_event_is_a_warning_if_a_person_must_act(
 
 def test_error_message_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    log_event(ended("failed"))
+    log_event(run_ended("failed"))
     assert CANARY not in caplog.text + str([vars(record) for record in caplog.records])
 
 
-def test_hostile_ids_stay_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_record_with_a_hostile_run_id_is_one_short_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    log_event(RunLaunched(NOW, RunInfo(1, "r\n2026 ERROR forged\x1b[2J" + "x" * 5000), "", "", "", "", 1))
+    hostile = RunInfo(run_id="r\n2026 ERROR forged\x1b[2J" + "x" * 5000)
+    log_event(replace(LAUNCHED, run=hostile))
     assert "\n" not in caplog.records[0].getMessage()
     assert "\x1b" not in caplog.records[0].getMessage()
     assert len(caplog.records[0].getMessage()) <= MAX_CHARS
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: kind.__name__)
-def test_attributes_of_a_record_shadow_no_standard_attribute(kind: type) -> None:
+def test_event_fields_have_other_names_than_standard_attributes_of_records(kind: type) -> None:
     names = set(kind.__dataclass_fields__) - {"at", "run"}  # type: ignore[attr-defined]
     assert not names & set(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
     assert not names & {"time", "level", "logger", "message", "error", "event"}
 
 
-def test_json_line_has_the_attributes() -> None:
+def test_json_line_has_the_masked_attributes() -> None:
     record = logging.LogRecord("paperclip_claude_k8s.runs", logging.INFO, "", 1, "text", (), None)
     vars(record).update(attributes(LAUNCHED))
-    line = json.loads(json_line(record, str.upper))
+    line = json.loads(json_line(record, mask=str.upper))
     assert (line["level"], line["message"], line["event"]) == ("INFO", "TEXT", "RUNLAUNCHED")
     assert (line["run_id"], line["job"], line["attempt"]) == ("RUN-1", "JOB-1", 1)
 

@@ -20,7 +20,7 @@ SUFFIXES = ("_bucket", "_sum", "_count")
 
 
 def _known_labels() -> dict[str, set[str]]:
-    """Name in Prometheus → its labels, of every series."""
+    """Return the labels of every series by its name in Prometheus."""
     known: dict[str, set[str]] = {}
     for metric in METRICS:
         labels = {name.replace(".", "_") for name in metric.attributes}
@@ -47,11 +47,11 @@ def test_every_metric_except_the_log_lines_is_on_the_dashboard() -> None:
     }
 
 
-def test_page_names_every_event_of_a_span() -> None:
+def test_page_names_every_span_event() -> None:
     assert {name for name in SPAN_EVENTS.values() if f"`{name}`" not in PAGE} == set()
 
 
-def test_collector_passes_traces_and_metrics_on() -> None:
+def test_pipelines_of_the_collector_use_components_that_are_configured() -> None:
     (config,) = (block for block in BLOCKS if "receivers" in block)
     for pipeline in config["service"]["pipelines"].values():
         for kind in ("receivers", "processors", "exporters"):

@@ -32,12 +32,12 @@ PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 
 @dataclass
 class Telemetry:
-    """An SDK whose exporters keep everything in memory."""
+    """Providers of the OpenTelemetry SDK whose exporters keep everything in memory."""
 
     spans: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
 
-    def subscriber(self) -> OpenTelemetry:
+    def create_subscriber(self) -> OpenTelemetry:
         self.tracers, self.meters = TracerProvider(), MeterProvider([self.reader])
         self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
         return OpenTelemetry(self.tracers, self.meters)
@@ -46,13 +46,15 @@ class Telemetry:
         return [span for span in self.spans.get_finished_spans() if span.kind is SpanKind.CLIENT]
 
     def children(self, root: ReadableSpan) -> dict[str, float]:
-        """Name of each child span and its seconds, in the order in which they began."""
-        of_root = [span for span in self.spans.get_finished_spans() if _parent(span) == _id(root)]
+        """Return the duration of each child span in seconds by its name, in the order of their starts."""
+        of_root = [
+            span for span in self.spans.get_finished_spans() if _parent_span_id(span) == _span_id(root)
+        ]
         of_root.sort(key=lambda span: (span.start_time or 0, span.end_time or 0))
         return {span.name: ((span.end_time or 0) - (span.start_time or 0)) / 1e9 for span in of_root}
 
     def values(self, metric: str) -> dict[tuple[Any, ...], float]:
-        """Attributes of each data point (sorted pairs) and its value, or the sum of a histogram."""
+        """Return the value of each data point, or the sum of a histogram, by its sorted attributes."""
         data = self.reader.get_metrics_data()
         points = [
             point
@@ -71,12 +73,18 @@ class Telemetry:
         return sum(self.values(metric).values())
 
 
-def _id(span: ReadableSpan) -> int:
+def env_of(job: dict[str, Any]) -> dict[str, Any]:
+    """Return name and value of each variable of the agent's container."""
+    variables = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    return {variable["name"]: variable.get("value") for variable in variables}
+
+
+def _span_id(span: ReadableSpan) -> int:
     context = span.get_span_context()
     return context.span_id if context else 0
 
 
-def _parent(span: ReadableSpan) -> int:
+def _parent_span_id(span: ReadableSpan) -> int:
     return span.parent.span_id if span.parent else 0
 
 
@@ -84,7 +92,7 @@ def _parent(span: ReadableSpan) -> int:
 async def traced_host(folder: Path, script: PodScript) -> AsyncIterator[tuple[FakeCluster, Host, Telemetry]]:
     async with FakeCluster.start(folder, script) as fake:
         host, telemetry = Host(fake, "host-one"), Telemetry()
-        host.adapter.on_event(telemetry.subscriber())
+        host.adapter.on_event(telemetry.create_subscriber())
         yield fake, host, telemetry
         await host.adapter.shutdown()
 
@@ -96,12 +104,12 @@ async def run_once(folder: Path, script: PodScript, **more: Any) -> tuple[Execut
 
 
 @pytest.mark.looptime
-async def test_good_run_has_a_span_with_its_phases_as_children(tmp_path: Path) -> None:
+async def test_successful_run_has_a_span_with_its_phases_as_children(tmp_path: Path) -> None:
     result, telemetry = await run_once(tmp_path, SLOW_START)
     (root,) = telemetry.roots()
     children = telemetry.children(root)
     assert list(children) == ["schedule", "pull", "start", "run", "complete"]
-    assert children["pull"] == pytest.approx(5, abs=0.5)
+    assert children["pull"] == pytest.approx(5, abs=0.5)  # both are in `SLOW_START`
     assert children["start"] == pytest.approx(3, abs=0.5)
     assert result.result_json is not None
     assert children["run"] == pytest.approx(result.result_json["phases"]["run"] / 1000, abs=0.01)
@@ -171,7 +179,7 @@ async def test_requests_are_measured_by_verb_and_resource(tmp_path: Path) -> Non
 
 
 @pytest.mark.looptime
-async def test_failed_run_has_the_status_of_its_code(tmp_path: Path) -> None:
+async def test_span_of_a_failed_run_has_an_error_status_with_the_error_code(tmp_path: Path) -> None:
     script = PodScript(output=((0.0, PARTIAL),), ends_at=1.0, exit_code=1)
     result, telemetry = await run_once(tmp_path, script)
     (root,) = telemetry.roots()
@@ -182,7 +190,7 @@ async def test_failed_run_has_the_status_of_its_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.looptime
-async def test_cancelled_run_is_no_error(tmp_path: Path) -> None:
+async def test_span_of_a_cancelled_run_has_no_error_status(tmp_path: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(20, stop.set)
     _, telemetry = await run_once(tmp_path, LONG, signal=stop)
@@ -193,7 +201,7 @@ async def test_cancelled_run_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.looptime
-async def test_adopted_run_links_to_the_trace_of_the_first(tmp_path: Path) -> None:
+async def test_span_of_an_adopting_run_links_to_the_span_of_the_first_run(tmp_path: Path) -> None:
     async with traced_host(tmp_path, LONG) as (fake, one, telemetry):
         two = Host(fake, "host-two")
         two.adapter.on_event(OpenTelemetry(telemetry.tracers, telemetry.meters))
@@ -204,13 +212,13 @@ async def test_adopted_run_links_to_the_trace_of_the_first(tmp_path: Path) -> No
         await two.adapter.shutdown()
     first, second = sorted(telemetry.roots(), key=lambda span: span.start_time or 0)
     assert (first.attributes or {})["claude_k8s.outcome"] == "detached"
-    assert [link.context.span_id for link in second.links] == [_id(first)]
+    assert [link.context.span_id for link in second.links] == [_span_id(first)]
     assert [event.name for event in second.events] == ["run.adopted"]
     assert telemetry.total("claude_k8s.adoptions") == 1
 
 
 @pytest.mark.looptime
-async def test_reconnected_run_has_an_event_and_counts(tmp_path: Path) -> None:
+async def test_reconnects_are_a_span_event_and_are_counted(tmp_path: Path) -> None:
     async with traced_host(tmp_path, LONG) as (_, host, telemetry), started(host) as task:
         host.disconnect()
         await asyncio.sleep(10)
@@ -225,7 +233,9 @@ async def test_reconnected_run_has_an_event_and_counts(tmp_path: Path) -> None:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("traceparent", [PARENT, "", "00-broken", 7])
-async def test_parent_is_the_context_of_the_host_if_it_is_valid(traceparent: object, tmp_path: Path) -> None:
+async def test_valid_trace_context_of_the_host_is_the_spans_parent(
+    traceparent: object, tmp_path: Path
+) -> None:
     async with (
         traced_host(tmp_path, LONG) as (fake, host, telemetry),
         started(host, traceparent=traceparent),
@@ -237,7 +247,7 @@ async def test_parent_is_the_context_of_the_host_if_it_is_valid(traceparent: obj
         assert f"{root.parent.trace_id:032x}" == TRACE
     else:
         assert root.parent is None
-    env = {e["name"]: e.get("value") for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    env = env_of(job)
     context = root.get_span_context()
     assert context is not None
     assert env["TRACEPARENT"].startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
@@ -247,25 +257,24 @@ async def test_parent_is_the_context_of_the_host_if_it_is_valid(traceparent: obj
 
 
 @pytest.mark.looptime
-async def test_context_of_the_host_reaches_the_pod_without_opentelemetry(tmp_path: Path) -> None:
+async def test_trace_context_of_the_host_reaches_the_pod_without_opentelemetry(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path, LONG) as fake:
         host = Host(fake, "host-one")
         async with started(host, traceparent=PARENT, tracestate="vendor=1"):
             (job,) = jobs(fake)
         await host.adapter.shutdown()
-    env = {e["name"]: e.get("value") for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    env = env_of(job)
     assert (env["TRACEPARENT"], env["TRACESTATE"]) == (PARENT, "vendor=1")
 
 
 @pytest.mark.looptime
-async def test_run_without_a_trace_has_no_variables_for_one(tmp_path: Path) -> None:
+async def test_pod_of_a_run_without_a_trace_has_no_trace_variables(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path, LONG) as fake:
         host = Host(fake, "host-one")
         async with started(host):
             (job,) = jobs(fake)
         await host.adapter.shutdown()
-    names = {entry["name"] for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert not names & {"TRACEPARENT", "TRACESTATE", "OTEL_RESOURCE_ATTRIBUTES"}
+    assert not env_of(job).keys() & {"TRACEPARENT", "TRACESTATE", "OTEL_RESOURCE_ATTRIBUTES"}
 
 
 @pytest.mark.parametrize("library", ["opentelemetry", "prometheus_client"])
@@ -279,7 +288,7 @@ def test_adapter_without_telemetry_loads_no_library_for_it(library: str) -> None
 
 
 def test_metrics_of_the_table_can_be_created_and_have_different_names() -> None:
-    Telemetry().subscriber()
+    Telemetry().create_subscriber()
     assert len({metric.name for metric in METRICS}) == len(METRICS)
 
 
@@ -303,9 +312,9 @@ def run_ended(agent: str, model: str) -> RunEnded:
     )
 
 
-def test_models_in_attributes_are_bounded() -> None:
+def test_number_of_models_in_attributes_is_limited() -> None:
     telemetry = Telemetry()
-    telemetry.subscriber()
+    telemetry.create_subscriber()
     metrics = RunMetrics(telemetry.meters.get_meter("x"))
     for number in range(MAX_MODELS + 20):
         metrics.record_end(run_ended(f"a{number}", f"model-{number}"))
@@ -315,7 +324,7 @@ def test_models_in_attributes_are_bounded() -> None:
 
 def test_models_that_one_agent_invents_leave_room_for_those_of_others() -> None:
     telemetry = Telemetry()
-    telemetry.subscriber()
+    telemetry.create_subscriber()
     metrics = RunMetrics(telemetry.meters.get_meter("x"))
     invented = [("bad", f"invented-{number}") for number in range(MAX_MODELS)]
     for agent, model in [*invented, ("ada", "claude-sonnet-4-5"), ("bad", "claude-sonnet-4-5"), ("bad", "")]:
@@ -325,4 +334,4 @@ def test_models_that_one_agent_invents_leave_room_for_those_of_others() -> None:
         for key, cost in telemetry.values("claude_k8s.cost.usd").items()
     }
     assert (costs["claude-sonnet-4-5"], costs["unknown"]) == (2, 1)
-    assert costs["other"] == MAX_MODELS - MAX_MODELS_OF_AGENT
+    assert costs["other"] == MAX_MODELS - MAX_MODELS_OF_AGENT  # one dollar for each of the further models

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, in other processes than the tests, because their registry is global."""
+"""Metrics for Prometheus. Each test starts a process for them, because their registry is global."""
 
 import json
 import re
@@ -30,25 +30,26 @@ print(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
 
 @pytest.fixture(scope="module")
 def page() -> str:
+    """Return the page that a host serves to Prometheus after `FAILED_RUNS`."""
     done = subprocess.run([sys.executable, "-c", FAILED_RUNS], capture_output=True, text=True, check=True)
     return done.stdout
 
 
-def value(page: str, name: str) -> float:
-    """The sum of all series of this name."""
+def sum_of(page: str, name: str) -> float:
+    """Return the sum of all series of this name on the page."""
     return sum(float(found) for found in re.findall(rf"(?m)^{name}(?:\{{.*\}})? (\S+)$", page))
 
 
-def test_page_has_the_sums(page: str) -> None:
-    assert value(page, "claude_k8s_runs_total") == 3
-    assert value(page, "claude_k8s_cost_usd_total") == 1.5
-    assert value(page, "claude_k8s_tokens_total") == 18
-    assert value(page, "claude_k8s_run_duration_seconds_sum") == 6
+def test_page_shows_the_sums_over_all_runs(page: str) -> None:
+    assert sum_of(page, "claude_k8s_runs_total") == 3
+    assert sum_of(page, "claude_k8s_cost_usd_total") == 1.5
+    assert sum_of(page, "claude_k8s_tokens_total") == 3 * (1 + 2 + 3)
+    assert sum_of(page, "claude_k8s_run_duration_seconds_sum") == 6
     assert 'error_type="timeout"' in page
     assert "text of an agent" not in page
 
 
-def test_names_on_the_page_are_in_the_table(page: str) -> None:
+def test_every_metric_on_the_page_is_in_the_table_of_metrics(page: str) -> None:
     shown = set(re.findall(r"(?m)^# TYPE (claude_k8s\S+) ", page))
     assert shown <= {metric.prometheus_name for metric in METRICS}
     assert {"claude_k8s_runs_total", "claude_k8s_cost_usd_total", "claude_k8s_tokens_total"} <= shown
@@ -72,7 +73,7 @@ print(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").status)
 """
 
 
-def test_idle_connections_cost_few_threads_and_end() -> None:
+def test_idle_connections_use_few_threads_and_are_closed() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CROWD], capture_output=True, text=True, check=True, timeout=60
     )
@@ -96,10 +97,16 @@ for host in json.loads(sys.argv[1]):
 """
 
 
-def test_page_is_not_sent_for_the_name_of_a_web_site() -> None:
-    """A web site may give its own name this machine's address, and read the page in a person's browser."""
-    fine = ["X: no host", "Host: localhost", "Host: LOCALHOST:9464", "Host: 10.0.0.7:80", "Host: [::1]:9464"]
-    odd = [
+def test_page_is_refused_if_the_host_header_names_a_web_site() -> None:
+    """DNS rebinding: a web site's own name leads to this machine, and its script reads the page in a browser."""
+    accepted = [
+        "X: no host",
+        "Host: localhost",
+        "Host: LOCALHOST:9464",
+        "Host: 10.0.0.7:80",
+        "Host: [::1]:9464",
+    ]
+    refused = [
         "Host: evil.example",
         "Host: evil.example:9464",
         "Host: 127.0.0.1.evil.example",
@@ -107,6 +114,9 @@ def test_page_is_not_sent_for_the_name_of_a_web_site() -> None:
         "Host: ",
     ]
     done = subprocess.run(
-        [sys.executable, "-c", HOSTS, json.dumps(fine + odd)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", HOSTS, json.dumps(accepted + refused)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout.split() == ["200"] * len(fine) + ["403"] * len(odd)
+    assert done.stdout.split() == ["200"] * len(accepted) + ["403"] * len(refused)

@@ -30,8 +30,8 @@ from paperclip_claude_k8s.testing import FakeCluster, HostLog, PodScript
 pytestmark = pytest.mark.looptime
 
 
-async def observed(folder: Path, script: PodScript, **more: Any) -> tuple[ExecutionResult, EventLog]:
-    """Run one agent; return its result and the events."""
+async def run_and_record(folder: Path, script: PodScript, **more: Any) -> tuple[ExecutionResult, EventLog]:
+    """Do one run on a new cluster; return its result and its events."""
     async with FakeCluster.start(folder, script) as fake:
         host, log = Host(fake, "host-one"), EventLog()
         host.adapter.on_event(log)
@@ -40,8 +40,8 @@ async def observed(folder: Path, script: PodScript, **more: Any) -> tuple[Execut
     return result, log
 
 
-async def test_good_run_emits_its_steps_in_order(tmp_path: Path) -> None:
-    result, log = await observed(tmp_path, SLOW_START)
+async def test_successful_run_emits_its_steps_in_order(tmp_path: Path) -> None:
+    result, log = await run_and_record(tmp_path, SLOW_START)
     assert result.error_code is None
     phases = [event.phase for event in log.of(StartPhaseBegan)]
     assert phases == ["schedule", "pull", "start"]
@@ -56,8 +56,8 @@ async def test_good_run_emits_its_steps_in_order(tmp_path: Path) -> None:
     assert log.steps() == expected
 
 
-async def test_end_of_a_run_has_the_facts_of_its_result(tmp_path: Path) -> None:
-    result, log = await observed(tmp_path, SLOW_START)
+async def test_run_ended_event_has_the_values_of_the_result(tmp_path: Path) -> None:
+    result, log = await run_and_record(tmp_path, SLOW_START)
     ended = log.one(RunEnded)
     assert result.usage is not None
     assert result.result_json is not None
@@ -75,7 +75,7 @@ async def test_end_of_a_run_has_the_facts_of_its_result(tmp_path: Path) -> None:
 
 async def test_events_of_a_run_name_run_agent_and_job(tmp_path: Path) -> None:
     agent = {"id": "agent-1", "name": "Ada", "companyId": "co"}
-    _, log = await observed(tmp_path, SLOW_START, agent=agent)
+    _, log = await run_and_record(tmp_path, SLOW_START, agent=agent)
     first, last = (event for event in log.of(RunEvent) if type(event).__name__ in {"RunReceived", "RunEnded"})
     assert (first.run.run_id, first.run.agent_name, first.run.company_id) == ("run-1", "Ada", "co")
     assert first.run.execution == last.run.execution
@@ -83,24 +83,24 @@ async def test_events_of_a_run_name_run_agent_and_job(tmp_path: Path) -> None:
     assert last.run.namespace == "paperclip"
 
 
-async def test_start_names_pod_and_node(tmp_path: Path) -> None:
-    _, log = await observed(tmp_path, SLOW_START)
+async def test_agent_started_event_names_pod_and_node(tmp_path: Path) -> None:
+    _, log = await run_and_record(tmp_path, SLOW_START)
     event = log.one(AgentStarted)
     assert event.pod.startswith("ac-")
     assert event.pod_uid
     assert event.node
-    assert event.seconds == pytest.approx(8.0, abs=1.0)
+    assert event.seconds == pytest.approx(8.0, abs=1.0)  # the waiting time of `SLOW_START`
 
 
-async def test_failed_run_ends_with_its_code(tmp_path: Path) -> None:
+async def test_run_ended_event_of_a_failed_run_has_the_error_of_the_result(tmp_path: Path) -> None:
     script = PodScript(output=((0.0, PARTIAL),), ends_at=1.0, exit_code=1)
-    result, log = await observed(tmp_path, script)
+    result, log = await run_and_record(tmp_path, script)
     ended = log.one(RunEnded)
     assert ended.outcome == "failed"
     assert (ended.error_code, ended.error_message) == (result.error_code, result.error_message)
 
 
-async def test_invalid_context_ends_a_run_that_was_never_received(tmp_path: Path) -> None:
+async def test_run_with_an_invalid_context_emits_only_run_ended(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path) as fake:
         host, log = Host(fake, "host-one"), EventLog()
         host.adapter.on_event(log)
@@ -113,7 +113,7 @@ async def test_invalid_context_ends_a_run_that_was_never_received(tmp_path: Path
 async def test_cancelled_run_emits_why_it_is_stopped(tmp_path: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(20, stop.set)
-    result, log = await observed(tmp_path, LONG, signal=stop)
+    result, log = await run_and_record(tmp_path, LONG, signal=stop)
     assert result.error_code == "cancelled"
     assert log.one(RunStopping).reason == "cancel"
     assert log.one(RunEnded).outcome == "cancelled"
@@ -137,7 +137,7 @@ async def test_run_of_two_hosts_is_detached_by_the_first_and_adopted_by_the_seco
     assert second.one(RunEnded).outcome == "succeeded"
 
 
-async def test_reconnected_run_counts_its_reconnects(tmp_path: Path) -> None:
+async def test_run_ended_event_counts_the_reconnects_of_the_log(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path, LONG) as fake:
         host, log = Host(fake, "host-one"), EventLog()
         host.adapter.on_event(log)
@@ -172,15 +172,15 @@ async def test_each_run_reports_how_long_its_launch_was_queued(tmp_path: Path) -
 
 
 async def test_requests_have_verb_resource_and_status(tmp_path: Path) -> None:
-    _, log = await observed(tmp_path, SLOW_START)
+    _, log = await run_and_record(tmp_path, SLOW_START)
     seen = {(event.verb, event.resource, event.status) for event in log.of(ApiRequest)}
     assert {("create", "jobs", 200), ("create", "secrets", 200), ("watch", "pods", 200)} <= seen
     assert {("get", "pods/log", 200), ("delete", "jobs", 200)} <= seen
     assert [event.change for event in log.of(LeaseChanged)] == ["acquired", "released"]
 
 
-async def test_each_status_event_is_a_line_for_the_host(tmp_path: Path) -> None:
+async def test_text_of_each_status_event_is_in_the_hosts_log(tmp_path: Path) -> None:
     host_log = HostLog()
-    _, log = await observed(tmp_path, SLOW_START, host_log=host_log)
+    _, log = await run_and_record(tmp_path, SLOW_START, host_log=host_log)
     assert log.of(RunStatus)
     assert all(event.text in host_log.status + host_log.stderr for event in log.of(RunStatus))

@@ -1,4 +1,4 @@
-"""The Lease of a process, on virtual time."""
+"""The Lease of a host process: when it lapses, and when it is deleted; on virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,11 +23,14 @@ from paperclip_claude_k8s.testing import FakeCluster, HostConnection, HostLog, b
 pytestmark = pytest.mark.looptime
 DELETION_DELAY = 5.0
 RESPONSE_DELAY = 30.0
+"""Both in seconds."""
+LEASE_DURATION = 60
+"""The value of `leaseDurationSeconds`, which the adapter itself does not use."""
 ME = ProcessId("host-one")
 
 
 class _SlowDeletion:
-    """A cluster that gets the first deletion of a process Lease `DELETION_DELAY` seconds late."""
+    """A cluster that delays the first deletion of a process Lease by `DELETION_DELAY`."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -44,7 +47,7 @@ class _SlowDeletion:
 
 
 class _SlowResponses:
-    """A cluster that replaces a Lease at once, and responds `RESPONSE_DELAY` seconds later."""
+    """A cluster that replaces a Lease at once, and sends the response after `RESPONSE_DELAY`."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -68,7 +71,7 @@ class _NoReports:
 
 @asynccontextmanager
 async def heartbeat_with_one_slot(cluster: object) -> AsyncIterator[Heartbeat]:
-    """A heartbeat that has just written its Lease."""
+    """Yield a heartbeat that has just written its Lease, in a process that holds one slot."""
     nursery, held = Nursery(), {"slot": SlotLock("slot", "run-1")}
     settings = ProcessSettings(now=virtual_now)
     heartbeat = Heartbeat(cast("Cluster", cluster), "paperclip", ME, settings, nursery, held)
@@ -79,7 +82,7 @@ async def heartbeat_with_one_slot(cluster: object) -> AsyncIterator[Heartbeat]:
         await nursery.close()
 
 
-async def test_lease_lapses_by_the_time_at_which_its_renewal_was_sent(tmp_path: Path) -> None:
+async def test_lease_expiry_is_counted_from_when_the_renewal_was_sent(tmp_path: Path) -> None:
     """Other processes may have read the renewed Lease long before we received the response."""
     async with FakeCluster.start(tmp_path) as fake:
         cluster, timings = _SlowResponses(Gateway(http=HostConnection(fake))), Timings()
@@ -91,18 +94,18 @@ async def test_lease_lapses_by_the_time_at_which_its_renewal_was_sent(tmp_path: 
             assert heartbeat.lapsed
 
 
-async def test_first_lease_of_a_process_has_not_lapsed_if_it_exists_already(tmp_path: Path) -> None:
-    """It was created by an earlier call whose response was lost."""
+async def test_lease_that_exists_before_the_first_heartbeat_has_not_lapsed(tmp_path: Path) -> None:
+    """An earlier request created the Lease, but its response was lost."""
     async with FakeCluster.start(tmp_path) as fake:
         gateway = Gateway(http=HostConnection(fake))
         await asyncio.sleep(1000.0)
-        await gateway.create_lease("paperclip", process_lease("paperclip", ME, virtual_now(), 60))
+        await gateway.create_lease("paperclip", process_lease("paperclip", ME, virtual_now(), LEASE_DURATION))
         async with heartbeat_with_one_slot(gateway) as heartbeat:
             assert not heartbeat.lapsed
             assert not heartbeat.held["slot"].may_be_lost
 
 
-async def test_lease_of_a_process_stays_if_a_run_begins_while_it_is_deleted(tmp_path: Path) -> None:
+async def test_lease_of_a_process_exists_if_a_run_begins_during_its_deletion(tmp_path: Path) -> None:
     scripts = iter([GOOD, LONG])
     async with FakeCluster.start(tmp_path, lambda _: next(scripts)) as fake:
         cluster = _SlowDeletion(Gateway(http=HostConnection(fake)))

@@ -23,7 +23,7 @@ THEIRS = replace(OURS, uuid="theirs", pid=8, started="200")
 
 
 def start_time_of(pid: int) -> str | None:
-    """The process table: pid 8 started at 200."""
+    """Look up the process table, in which only pid 8 exists. It started at 200."""
     return {8: "200"}.get(pid)
 
 
@@ -46,7 +46,7 @@ def test_local_liveness_judges_processes_of_this_pid_namespace(theirs: ProcessId
 @pytest.mark.parametrize(
     ("version", "now", "liveness"),
     [
-        (None, 10.0, Liveness.DEAD),  # the Lease is gone
+        (None, 10.0, Liveness.DEAD),  # the Lease does not exist any more
         ("1", 10.0, Liveness.UNKNOWN),
         ("2", 10.0, Liveness.ALIVE),
         ("1", 74.9, Liveness.UNKNOWN),
@@ -61,7 +61,7 @@ def test_lease_liveness_depends_on_version_and_time_since_the_first_read(
 
 
 class OneLease:
-    """A cluster with one Lease. Reads of it fail from second 30 to 90; a living holder renews it at 100."""
+    """A cluster with one Lease. Reads fail from second 30 to 90; a living holder renews the Lease at 100."""
 
     def __init__(self, *, holder_lives: bool) -> None:
         self._holder_lives = holder_lives

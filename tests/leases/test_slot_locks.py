@@ -22,7 +22,7 @@ from paperclip_claude_k8s.testing import FakeCluster, PodScript
 pytestmark = pytest.mark.looptime
 PREPARATION = 10.0
 """Seconds between acquiring the slot and creating the Job in these tests, spent in a slow host callback."""
-WITH_WAIT: dict[str, Any] = {"config": {"concurrencyWaitSec": 5000}}
+WITH_WAIT: dict[str, Any] = {"config": {"concurrencyWaitSec": 5000}}  # longer than all runs of a test
 Run = asyncio.Task[Any]
 
 
@@ -30,7 +30,7 @@ Run = asyncio.Task[Any]
 async def one_host(
     folder: Path, pod_script: PodScript | Callable[[Any], PodScript] = LONG
 ) -> AsyncIterator[tuple[FakeCluster, Host, asyncio.TaskGroup]]:
-    """A cluster in memory, one Paperclip host that uses it, and a task group for the host's runs."""
+    """Yield a cluster in memory, one Paperclip host that uses it, and a task group for the host's runs."""
     async with FakeCluster.start(folder, pod_script) as fake:
         host = Host(fake, "host-one")
         try:
@@ -41,7 +41,7 @@ async def one_host(
 
 
 def sleep_in_meta(seconds: float) -> Callable[[dict[str, Any]], Awaitable[None]]:
-    """A callback `onMeta` of a slow host: the run calls it after it acquired the slot."""
+    """Return a slow `onMeta` of the host: runs call it between acquiring the slot and creating the Job."""
 
     async def on_meta(_: dict[str, Any]) -> None:
         await asyncio.sleep(seconds)
@@ -56,7 +56,7 @@ async def start_run(group: asyncio.TaskGroup, host: Host, run: str, **more: Any)
     return task
 
 
-def _append(order: list[int], number: int, _: object) -> None:
+def _append_number(order: list[int], number: int, _: object) -> None:
     order.append(number)
 
 
@@ -82,7 +82,7 @@ async def test_second_run_waits_for_preparation_and_is_blocked_by_the_job(tmp_pa
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_second_run_proceeds_if_the_first_gets_no_job(tmp_path: Path) -> None:
+async def test_second_run_proceeds_if_the_job_of_the_first_is_refused(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
         fake.faults.refuse("create", "jobs", 403)
         first = await start_run(group, host, "run-1", onMeta=sleep_in_meta(PREPARATION))
@@ -91,12 +91,12 @@ async def test_second_run_proceeds_if_the_first_gets_no_job(tmp_path: Path) -> N
         assert failed.error_code == "k8s_job_create_failed"
         assert_whole(*await second)
         assert fake.calls.count("create", "jobs") == 2
-        assert fake.calls.count("create", "secrets") == 1
+        assert fake.calls.count("create", "secrets") == 1  # the Secret is created after the Job
     assert lease_holders(fake, "slot") == []
 
 
-async def test_concurrency_wait_covers_a_whole_run(tmp_path: Path) -> None:
-    """The wait begins when the first run has its Job: here preparing takes longer than the waits' limits."""
+async def test_concurrency_wait_begins_when_the_first_run_has_its_job(tmp_path: Path) -> None:
+    """The time before the first run has its Job does not count; here it is longer than both limits."""
     wait = {"concurrencyWaitSec": 400}
     async with one_host(tmp_path) as (fake, host, group):
         first = await start_run(group, host, "run-1", onMeta=sleep_in_meta(500))
@@ -109,13 +109,13 @@ async def test_concurrency_wait_covers_a_whole_run(tmp_path: Path) -> None:
 
 
 async def test_wait_for_a_run_of_this_process_costs_no_requests_and_is_reported(tmp_path: Path) -> None:
-    hour = PodScript(output=((3590.0, WHOLE),), ends_at=3600.0)
+    one_hour_run = PodScript(output=((3590.0, WHOLE),), ends_at=3600.0)
     progress: list[dict[str, Any]] = []
 
     async def on_progress(update: dict[str, Any]) -> None:
         progress.append(update)
 
-    async with one_host(tmp_path, hour) as (fake, host, group):
+    async with one_host(tmp_path, one_hour_run) as (fake, host, group):
         first = await start_run(group, host, "run-1")
         second = await start_run(
             group, host, "run-2", config={"concurrencyWaitSec": 14400}, onRuntimeProgress=on_progress
@@ -139,12 +139,12 @@ async def test_waiting_runs_get_the_slot_in_the_order_in_which_they_came(tmp_pat
         runs = [await start_run(group, host, f"run-{n}", **WITH_WAIT) for n in range(4)]
         order: list[int] = []
         for number, run in enumerate(runs):
-            run.add_done_callback(partial(_append, order, number))
+            run.add_done_callback(partial(_append_number, order, number))
         await asyncio.wait(runs)
     assert order == [0, 1, 2, 3]
 
 
-async def test_stop_ends_the_wait_for_a_slot(tmp_path: Path) -> None:
+async def test_stopped_run_ends_its_wait_for_a_slot(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path) as (fake, host, group):
         first = await start_run(group, host, "run-1")
@@ -158,15 +158,15 @@ async def test_stop_ends_the_wait_for_a_slot(tmp_path: Path) -> None:
 
 async def test_five_concurrent_runs_run_one_after_another(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
-        most = 0
+        most_pods = 0
         start = now()
         runs = [group.create_task(host.run(runId=f"run-{n}", **WITH_WAIT)) for n in range(5)]
         while not all(run.done() for run in runs):
-            most = max(most, len(list(fake.store.list(PODS))))
+            most_pods = max(most_pods, len(list(fake.store.list(PODS))))
             await asyncio.sleep(0.5)
         for run in runs:
             assert_whole(*run.result())
-        assert most == 1
+        assert most_pods == 1
         assert fake.calls.count("create", "jobs") == 5
         assert now() - start < 5 * (LONG.ends_at + 10)
         assert jobs(fake) == []
@@ -202,9 +202,7 @@ async def test_runs_of_other_agents_and_tasks_do_not_wait(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("how", ["stopped", "cancelled"])
-async def test_waiting_run_that_is_stopped_ends_at_once_and_the_next_one_proceeds(
-    tmp_path: Path, how: str
-) -> None:
+async def test_stopped_waiting_run_ends_at_once_and_the_next_run_proceeds(tmp_path: Path, how: str) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path) as (fake, host, group):
         fake.faults.refuse("create", "jobs", 403)
@@ -226,7 +224,7 @@ async def test_waiting_run_that_is_stopped_ends_at_once_and_the_next_one_proceed
 
 
 @pytest.mark.parametrize("how", ["stopped", "cancelled"])
-async def test_run_that_ends_while_preparing_lets_the_next_one_proceed(tmp_path: Path, how: str) -> None:
+async def test_next_run_proceeds_if_a_run_is_stopped_while_it_prepares(tmp_path: Path, how: str) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path) as (fake, host, group):
         first = await start_run(group, host, "run-1", onMeta=sleep_in_meta(1000), signal=stop)
@@ -244,7 +242,7 @@ async def test_run_that_ends_while_preparing_lets_the_next_one_proceed(tmp_path:
 
 
 @pytest.mark.parametrize("more", [{}, WITH_WAIT], ids=["blocked", "waiting"])
-async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dict[str, Any]) -> None:
+async def test_second_attempt_of_a_run_keeps_the_slot(tmp_path: Path, more: dict[str, Any]) -> None:
     def pod_script_of(pod: Any) -> PodScript:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
         return PodScript(
@@ -277,7 +275,7 @@ async def test_shutdown_ends_preparing_and_waiting_runs(tmp_path: Path) -> None:
         assert lease_holders(fake, "slot") == lease_holders(fake, "process") == []
 
 
-async def test_run_by_another_context_of_the_same_cluster_does_not_take_the_slot(tmp_path: Path) -> None:
+async def test_run_with_another_kube_context_of_the_same_cluster_is_blocked(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
         first = await start_run(group, host, "run-1")
         before = lease_holders(fake, "slot")
@@ -289,7 +287,7 @@ async def test_run_by_another_context_of_the_same_cluster_does_not_take_the_slot
 
 
 async def test_slot_that_another_process_took_over_is_not_reported_as_released(tmp_path: Path) -> None:
-    def take_over(lease: Any) -> None:
+    def give_to_another_process(lease: Any) -> None:
         lease["spec"]["holderIdentity"] = "host-two/run-2"
 
     log = EventLog()
@@ -297,7 +295,7 @@ async def test_slot_that_another_process_took_over_is_not_reported_as_released(t
         host.adapter.on_event(log)
         run = await start_run(group, host, "run-1")
         (slot,) = (lease for lease in fake.store.list(LEASES) if "slot" in lease["metadata"]["name"])
-        fake.store.update(LEASES, "paperclip", slot["metadata"]["name"], take_over)
+        fake.store.update(LEASES, "paperclip", slot["metadata"]["name"], give_to_another_process)
         assert_whole(*await run)
     assert lease_holders(fake, "slot") == ["host-two/run-2"]
     assert [event.change for event in log.of(LeaseChanged)] == ["acquired"]

@@ -20,7 +20,7 @@ HOLDER = ProcessId("them", host="h", boot="b", namespace="n", pid=7, started="1"
 
 
 def process_lease_of_age(age: timedelta) -> LeaseSnapshot:
-    return lease_snapshot(process_lease("ns", HOLDER, NOW - age, 60))
+    return lease_snapshot(process_lease("ns", HOLDER, now=NOW - age, seconds=60))
 
 
 def slot_lease_of_age(age: timedelta) -> LeaseSnapshot:
@@ -28,8 +28,8 @@ def slot_lease_of_age(age: timedelta) -> LeaseSnapshot:
 
 
 @pytest.mark.parametrize(
-    ("liveness", "process", "slot", "stale"),
-    [  # ages of the Leases, None for a Lease that does not exist
+    ("liveness", "process_age", "slot_age", "stale_kinds"),
+    [  # liveness of the holder, age of each Lease (None: it does not exist), kinds that are stale
         (Liveness.ALIVE, FRESH, OLD, set()),
         (Liveness.UNKNOWN, FRESH, OLD, set()),
         (Liveness.UNKNOWN, FRESH, FRESH, set()),
@@ -42,17 +42,17 @@ def slot_lease_of_age(age: timedelta) -> LeaseSnapshot:
     ],
 )
 def test_leases_are_stale_depending_on_liveness_and_age(
-    liveness: Liveness, process: timedelta | None, slot: timedelta | None, stale: set[str]
+    liveness: Liveness, process_age: timedelta | None, slot_age: timedelta | None, stale_kinds: set[str]
 ) -> None:
-    leases = [process_lease_of_age(process)] if process is not None else []
-    leases += [slot_lease_of_age(slot)] if slot is not None else []
+    leases = [process_lease_of_age(process_age)] if process_age is not None else []
+    leases += [slot_lease_of_age(slot_age)] if slot_age is not None else []
     found = find_stale(leases, lambda holder: liveness if holder == HOLDER else Liveness.ALIVE, NOW)
     kinds = {lease.name.split("-")[1] for lease in found}  # names begin with ac-process- or ac-slot-
-    assert kinds == stale
+    assert kinds == stale_kinds
 
 
 def test_slot_lease_of_a_detached_run_is_not_stale() -> None:
-    detached = slot_lease("ns", "agent", "", ProcessId("detached:run-1"), NOW - OLD)
+    detached = slot_lease("ns", "agent", run="", process=ProcessId("detached:run-1"), now=NOW - OLD)
     assert find_stale([lease_snapshot(detached)], lambda _: Liveness.UNKNOWN, NOW) == []
 
 
