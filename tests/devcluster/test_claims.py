@@ -1,4 +1,4 @@
-"""PersistentVolumeClaims of the development cluster, through the gateway, and `claude-k8s volumes`."""
+"""PersistentVolumeClaims on a cluster in memory, as the gateway sees them, and `claude-k8s volumes`."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -24,8 +24,8 @@ def manifest(name: str = "c", mode: str = "ReadWriteOnce", size: object = "1Gi")
     return {"metadata": {"name": name, "labels": {"team": "blue"}}, "spec": spec}
 
 
-async def created(fake: FakeCluster, name: str = "c") -> ClaimSnapshot:
-    """A claim as it is after it was bound."""
+async def create_claim(fake: FakeCluster, name: str = "c") -> ClaimSnapshot:
+    """Create a claim; return its snapshot after it was bound."""
     await fake.gateway.create_claim(NAMESPACE, manifest(name))
     await asyncio.sleep(0.1)
     found = await fake.gateway.read_claim(NAMESPACE, name)
@@ -33,34 +33,34 @@ async def created(fake: FakeCluster, name: str = "c") -> ClaimSnapshot:
     return found
 
 
-async def test_claim_is_created_once_bound_and_listed(tmp_path: Path) -> None:
+async def test_created_claim_is_bound_and_listed_and_cannot_be_created_again(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path) as fake:
-        tried = await fake.gateway.create_claim(NAMESPACE, manifest(), dry_run=True)
-        assert tried.name == "c"
+        dry_run = await fake.gateway.create_claim(NAMESPACE, manifest(), dry_run=True)
+        assert dry_run.name == "c"
         assert await fake.gateway.read_claim(NAMESPACE, "c") is None
-        claim = await created(fake)
+        claim = await create_claim(fake)
         assert (claim.phase, claim.access_modes, claim.size) == ("Bound", ("ReadWriteOnce",), "1Gi")
-        with pytest.raises(ClusterError) as taken:
+        with pytest.raises(ClusterError) as refused:
             await fake.gateway.create_claim(NAMESPACE, manifest())
-        assert taken.value.conflict
+        assert refused.value.conflict
         listed = await fake.gateway.list_claims(NAMESPACE, {"team": "blue"})
         assert [item.uid for item in listed.items] == [claim.uid]
 
 
-NO_SIZES = ("big", None, 0, "0", "0Gi", "+0.0e3", "-1Gi")
+INVALID_SIZES = ("big", None, 0, "0", "0Gi", "+0.0e3", "-1Gi")
 
 
-@pytest.mark.parametrize("wrong", [manifest(mode="Any"), *(manifest(size=size) for size in NO_SIZES)])
-async def test_claim_that_no_server_accepts_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize("wrong", [manifest(mode="Any"), *(manifest(size=size) for size in INVALID_SIZES)])
+async def test_claim_with_an_invalid_mode_or_size_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     async with FakeCluster.start(tmp_path) as fake:
         with pytest.raises(ClusterError) as refused:
             await fake.gateway.create_claim(NAMESPACE, wrong)
         assert refused.value.invalid
 
 
-async def test_only_the_listed_version_of_a_claim_is_deleted(tmp_path: Path) -> None:
+async def test_claim_is_not_deleted_if_it_has_changed_since_it_was_read(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path) as fake:
-        old = await created(fake)
+        old = await create_claim(fake)
         patch: list[dict[str, object]] = [{"op": "add", "path": "/metadata/annotations/x", "value": "y"}]
         new = await fake.gateway.patch_claim(old, patch)
         assert new is not None
@@ -73,7 +73,7 @@ async def test_only_the_listed_version_of_a_claim_is_deleted(tmp_path: Path) -> 
 
 async def test_spec_of_a_claim_cannot_be_changed(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path) as fake:
-        claim = await created(fake)
+        claim = await create_claim(fake)
         patch: list[dict[str, object]] = [
             {"op": "replace", "path": "/spec/accessModes", "value": ["ReadWriteMany"]}
         ]
@@ -82,9 +82,9 @@ async def test_spec_of_a_claim_cannot_be_changed(tmp_path: Path) -> None:
         assert refused.value.invalid
 
 
-async def test_deleted_claim_stays_until_its_pod_has_ended(tmp_path: Path) -> None:
+async def test_deleted_claim_exists_until_the_pod_that_uses_it_is_removed(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path) as fake:
-        claim = await created(fake)
+        claim = await create_claim(fake)
         volume = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
         spec = {
             "containers": [{"name": "a", "image": "x"}],
@@ -95,44 +95,44 @@ async def test_deleted_claim_stays_until_its_pod_has_ended(tmp_path: Path) -> No
         fake.store.create(PODS, {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
         assert await fake.gateway.delete_claim(claim)
         await asyncio.sleep(1)
-        left = await fake.gateway.read_claim(NAMESPACE, "c")
-        assert left is not None
-        assert left.deleting
+        in_use = await fake.gateway.read_claim(NAMESPACE, "c")
+        assert in_use is not None
+        assert in_use.deleting
         fake.store.remove(PODS, NAMESPACE, "p")
         await asyncio.sleep(0.1)
         assert await fake.gateway.read_claim(NAMESPACE, "c") is None
 
 
-def ports_in(days: float, fake: FakeCluster) -> Ports:
-    """The ports of a command that is called in so many days."""
+def ports_after_days(days: float, fake: FakeCluster) -> Ports:
+    """Return the ports of a command that is called so many days from now."""
     settings = ProcessSettings(now=lambda: datetime.now(UTC) + timedelta(days=days))
     return Process(settings, lambda _kubeconfig, _timings: fake.gateway).ports("fake", None)
 
 
-async def test_prune_removes_only_claims_of_auto_that_were_not_used(tmp_path: Path) -> None:
+async def test_prune_removes_only_unused_claims_of_session_volume_auto(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        await created(fake, "of-somebody-else")
+        await create_claim(fake, "of-somebody-else")
         await run(config={"sessionVolume": "auto"})
         (claim,) = [c["metadata"]["name"] for c in fake.store.list(CLAIMS) if "ac-" in c["metadata"]["name"]]
         month = timedelta(days=30)
-        early = await prune_unused(NAMESPACE, ports_in(29, fake), month, dry_run=False)
+        early = await prune_unused(NAMESPACE, ports_after_days(29, fake), month, dry_run=False)
         assert (early["removed"], list(early["kept"])) == ([], [claim])
-        dry = await prune_unused(NAMESPACE, ports_in(31, fake), month, dry_run=True)
+        dry = await prune_unused(NAMESPACE, ports_after_days(31, fake), month, dry_run=True)
         assert dry["removed"] == [claim]
         assert fake.store.find(CLAIMS, NAMESPACE, claim) is not None
-        late = await prune_unused(NAMESPACE, ports_in(31, fake), month, dry_run=False)
+        late = await prune_unused(NAMESPACE, ports_after_days(31, fake), month, dry_run=False)
         assert late["removed"] == [claim]
         await asyncio.sleep(0.1)
         names = {c["metadata"]["name"] for c in fake.store.list(CLAIMS)}
         assert names == {"paperclip-data", "of-somebody-else"}
 
 
-async def test_claim_that_a_run_marks_in_between_is_not_removed(tmp_path: Path) -> None:
+async def test_claim_that_a_run_begins_to_use_during_prune_is_not_removed(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         await run(config={"sessionVolume": "auto"})
 
         def mark_claims(verb: str, resource: str) -> None:
-            if (verb, resource) == ("list", "pods"):  # after the claims were listed
+            if (verb, resource) == ("list", "pods"):  # `prune` has listed the claims before
 
                 def change(claim: dict[str, Any]) -> None:
                     claim["metadata"]["annotations"]["paperclip.io/last-run"] = "run-2"
@@ -142,7 +142,7 @@ async def test_claim_that_a_run_marks_in_between_is_not_removed(tmp_path: Path) 
                         fake.store.update(CLAIMS, NAMESPACE, claim["metadata"]["name"], change)
 
         fake.faults.access_checks.append(mark_claims)
-        result = await prune_unused(NAMESPACE, ports_in(31, fake), timedelta(days=30), dry_run=False)
+        result = await prune_unused(NAMESPACE, ports_after_days(31, fake), timedelta(days=30), dry_run=False)
         assert result["removed"] == []
         (reason,) = result["kept"].values()
         assert "a run began to use it" in reason

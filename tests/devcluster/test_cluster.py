@@ -1,4 +1,4 @@
-"""The development cluster: authentication, Pods and Jobs, kubectl."""
+"""The development cluster over HTTP: authentication, Pods and Jobs, kubectl."""
 
 import asyncio
 import json
@@ -34,8 +34,8 @@ def job(name: str, script: str, **container: Any) -> dict[str, Any]:
     return {"metadata": meta, "spec": {"backoffLimit": 0, "template": {"spec": spec}}}
 
 
-async def container_end(dev: DevCluster) -> dict[str, Any]:
-    """Wait until the container of a Pod has ended; returns its `terminated` state."""
+async def wait_for_container_end(dev: DevCluster) -> dict[str, Any]:
+    """Wait until the container of a Pod has ended; return its `terminated` state."""
     async with asyncio.timeout(60):
         while True:
             changed = dev.store.next_change()
@@ -51,8 +51,8 @@ async def kubectl_output(dev: DevCluster, *arguments: str) -> str:
     return await kubectl(str(dev.kubeconfig), *arguments)
 
 
-async def test_request_without_the_token_or_with_a_foreign_host_is_refused(dev: DevCluster) -> None:
-    base, _, token = dev.server_url.rpartition("/")
+async def test_request_without_the_token_or_with_a_foreign_host_header_is_refused(dev: DevCluster) -> None:
+    base, _, token = dev.server_url.rpartition("/")  # kubectl sends no token over HTTP, so the URL has it
     path = "/api/v1/namespaces/paperclip/pods"
     async with aiohttp.ClientSession() as session:
         for headers in ({}, {"Authorization": "Bearer wrong"}):
@@ -94,31 +94,31 @@ async def test_pod_environment_contains_nothing_of_this_process(dev: DevCluster)
     dev.store.create(
         JOBS, job("env", 'echo "$A|$B|$NAME|$(env | grep -c PYTEST)" > "$MESSAGE"', env=declared)
     )
-    assert (await container_end(dev))["message"] == "1|1$(A)$(UNSET)|paperclip|0\n"
+    assert (await wait_for_container_end(dev))["message"] == "1|1$(A)$(UNSET)|paperclip|0\n"
 
 
 @pytest.mark.parametrize(
     ("script", "code", "reason"),
     [("exit 0", 0, "Completed"), ("exit 7", 7, "Error"), ("kill -9 $$", 137, "Error")],
 )
-async def test_container_end_is_reported_like_a_kubelet(
+async def test_exit_code_and_reason_are_reported_as_by_a_kubelet(
     dev: DevCluster, script: str, code: int, reason: str
 ) -> None:
     dev.store.create(JOBS, job("ends", script))
-    end = await container_end(dev)
+    end = await wait_for_container_end(dev)
     assert (end["exitCode"], end["reason"]) == (code, reason)
 
 
-async def test_termination_message_falls_back_to_the_log(dev: DevCluster) -> None:
+async def test_policy_fallback_to_logs_on_error_takes_the_message_from_the_log(dev: DevCluster) -> None:
     policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
     dev.store.create(JOBS, job("fallback", "echo last words; exit 1", **policy))
-    assert (await container_end(dev))["message"] == "last words"
+    assert (await wait_for_container_end(dev))["message"] == "last words"
 
 
 async def test_job_past_its_deadline_fails_and_its_pod_is_deleted(dev: DevCluster) -> None:
-    late = job("late", "sleep 60")
-    late["spec"]["activeDeadlineSeconds"] = 1
-    dev.store.create(JOBS, late)
+    too_long = job("late", "sleep 60")
+    too_long["spec"]["activeDeadlineSeconds"] = 1
+    dev.store.create(JOBS, too_long)
     async with asyncio.timeout(60):
         while True:
             changed = dev.store.next_change()
@@ -140,10 +140,10 @@ async def test_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -> 
         held["spec"]["suspend"] = False
 
     dev.store.update(JOBS, "paperclip", "held", resume)
-    assert (await container_end(dev))["exitCode"] == 0
+    assert (await wait_for_container_end(dev))["exitCode"] == 0
 
 
-async def test_missing_image_is_reported(dev: DevCluster) -> None:
+async def test_pod_with_a_missing_image_waits_with_reason_and_event(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("pull", "true", image="missing/image:1"))
     async with asyncio.timeout(60):
         while not any(event["reason"] == "Failed" for event in dev.store.list(EVENTS)):
@@ -181,7 +181,7 @@ async def test_kubectl_follows_a_log_to_its_end(dev: DevCluster) -> None:
     assert await kubectl_output(dev, "logs", "-f", "job/counts") == "1\n2\n3\n"
 
 
-def test_variable_references_are_expanded_like_kubernetes() -> None:
+def test_variable_references_are_expanded_as_by_kubernetes() -> None:
     assert expand("$(A) $$(A) $(B) $A $$$$", {"A": "x"}) == "x $(A) $(B) $A $$"
 
 
@@ -194,7 +194,7 @@ async def post(dev: DevCluster, path: str, body: dict[str, Any]) -> tuple[int, d
 
 
 async def test_create_in_a_missing_namespace_is_refused(dev: DevCluster) -> None:
-    body = job("lost", "true")
+    body = job("no-namespace", "true")
     status, content = await post(dev, "/apis/batch/v1/namespaces/elsewhere/jobs?dryRun=All", body)
     assert (status, content["message"]) == (404, 'namespaces "elsewhere" not found')
 
@@ -214,10 +214,10 @@ async def test_access_review_checks_group_and_rights(
     assert (status, response["status"]["allowed"]) == (201, allowed)
 
 
-async def test_released_pod_is_replaced_and_does_not_count_as_failed(dev: DevCluster) -> None:
-    sleeper = job("released", "exec sleep 300")
-    sleeper["spec"]["podReplacementPolicy"] = "Failed"
-    dev.store.create(JOBS, sleeper)
+async def test_pod_without_the_labels_of_its_job_is_replaced_and_does_not_count(dev: DevCluster) -> None:
+    sleeping_job = job("released", "exec sleep 300")
+    sleeping_job["spec"]["podReplacementPolicy"] = "Failed"
+    dev.store.create(JOBS, sleeping_job)
     async with asyncio.timeout(60):
         while (pod := next(dev.store.list(PODS), None)) is None:
             await dev.store.next_change().wait()
@@ -230,7 +230,7 @@ async def test_released_pod_is_replaced_and_does_not_count_as_failed(dev: DevClu
     assert "conditions" not in dev.store.get(JOBS, "paperclip", "released")["status"]
 
 
-async def test_lists_are_sorted_by_name(dev: DevCluster) -> None:
+async def test_kubectl_gets_jobs_sorted_by_name(dev: DevCluster) -> None:
     for name in ("c", "a", "b"):
         dev.store.create(JOBS, job(name, "exec sleep 300"))
     listed = (await kubectl_output(dev, "get", "jobs", "-n", "paperclip", "-o", "name")).split()

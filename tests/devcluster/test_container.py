@@ -1,4 +1,4 @@
-"""A container of the development cluster receives a signal whenever it is sent, even before the start."""
+"""A signal to a container of the development cluster is not lost while the container's process is started."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,10 +14,10 @@ SLEEP = ("sleep", "300")
 
 @pytest.mark.parametrize(("signal", "code"), [(Container.terminate, 143), (Container.kill, 137)])
 @pytest.mark.parametrize("turns", range(6))
-async def test_signal_reaches_a_process_that_is_being_started(
+async def test_signal_during_the_start_of_a_process_ends_the_process(
     tmp_path: Path, signal: Callable[[Container], None], code: int, turns: int
 ) -> None:
-    """A start takes several turns of the event loop; the process may run after the first turn."""
+    """`turns`: turns of the event loop before the signal. A start takes several of them."""
     container = Container(LogFile(tmp_path / "log"), tmp_path)
     command = Command(SLEEP, {"PATH": "/usr/bin:/bin"}, tmp_path)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:

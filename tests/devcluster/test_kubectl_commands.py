@@ -1,4 +1,4 @@
-"""The responses to requests of `kubectl get all`, `api-resources` and `exec`."""
+"""How the development cluster responds to requests of `kubectl get all`, `api-resources` and `exec`."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from paperclip_claude_k8s.testing import FakeCluster
 
 
 @pytest.mark.parametrize(("path", "name"), [("/api/v1", "pods"), ("/apis/batch/v1", "jobs")])
-def test_pods_and_jobs_are_part_of_get_all(path: str, name: str) -> None:
+def test_pods_and_jobs_are_in_the_category_all(path: str, name: str) -> None:
     found = discover(path)
     assert found is not None
     (resource,) = (item for item in found["resources"] if item["name"] == name)
     assert resource["categories"] == ["all"]
 
 
-def test_group_of_access_reviews_has_a_resource() -> None:
+def test_authorization_group_has_one_resource_that_supports_only_create() -> None:
     found = discover("/apis/authorization.k8s.io/v1")
     assert found is not None
     assert [item["verbs"] for item in found["resources"]] == [["create"]]

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus. Each test starts a process for them, because their registry is global."""
+"""Metrics for Prometheus. They are created in processes of their own, because their registry is global."""
 
 import json
 import re
@@ -98,7 +98,7 @@ for host in json.loads(sys.argv[1]):
 
 
 def test_page_is_refused_if_the_host_header_names_a_web_site() -> None:
-    """DNS rebinding: a web site's own name leads to this machine, and its script reads the page in a browser."""
+    """A web site's own name may lead to this machine, so that its script in a browser can read the page."""
     accepted = [
         "X: no host",
         "Host: localhost",

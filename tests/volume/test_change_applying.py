@@ -1,4 +1,7 @@
-"""The law of changes that come back: nothing that changed is overwritten, and nothing outside is written."""
+"""Applying an agent's changes to the folder on the host that was uploaded.
+
+A file that has changed on the host since the upload is not overwritten. No file outside is written.
+"""
 
 import fcntl
 import io
@@ -22,7 +25,7 @@ from paperclip_claude_k8s.volume.upload_packing import FolderNotAllowed
 
 NAMES = ["a", "b", "d", "d/a", "d/b", "d/e/f", "link", "link/a", "up/a", "a/b"]
 TEXTS = ["", "one", "two", "three"]
-HOSTILE = [
+HOSTILE_PATHS = [
     "../a",
     "/etc/x",
     "d/../../a",
@@ -54,28 +57,30 @@ def test_unchanged_file_is_replaced_and_keeps_its_mode(folder: Path) -> None:
     assert (folder / "a").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("mine", ["changed", ""])
-def test_changed_file_is_kept_and_the_agents_is_beside_it(folder: Path, mine: str) -> None:
-    write_tree(folder, {"d/a": mine})
+@pytest.mark.parametrize("host_text", ["changed", ""])
+def test_file_that_the_host_changed_is_kept_and_the_agents_version_is_beside_it(
+    folder: Path, host_text: str
+) -> None:
+    write_tree(folder, {"d/a": host_text})
     done = apply(folder, packed([file_line("d/a", "new", "old")], "new"))
     beside = f"d/{kept_name('a', sha256('new'))}"
     assert (done.written, done.kept_beside) == (0, [beside])
-    assert tree(folder) == {"d/a": mine, beside: "new"}
+    assert tree(folder) == {"d/a": host_text, beside: "new"}
 
 
-def test_new_file_does_not_replace_one_that_appeared(folder: Path) -> None:
+def test_new_file_of_the_agent_does_not_replace_a_new_file_of_the_host(folder: Path) -> None:
     write_tree(folder, {"a": "mine"})
     done = apply(folder, packed([file_line("a", "new")], "new"))
     assert (tree(folder)["a"], len(done.kept_beside)) == ("mine", 1)
 
 
-def test_file_that_the_host_deleted_is_not_written_again(folder: Path) -> None:
+def test_file_that_the_host_deleted_is_written_only_under_another_name(folder: Path) -> None:
     done = apply(folder, packed([file_line("a", "new", "old")], "new"))
     assert list(tree(folder)) == done.kept_beside
     assert done.kept_beside != ["a"]
 
 
-def test_deleted_file_is_deleted_only_if_it_is_unchanged(folder: Path) -> None:
+def test_file_that_the_agent_deleted_is_deleted_if_it_is_unchanged(folder: Path) -> None:
     write_tree(folder, {"d/a": "old", "b": "changed"})
     lines = [f"d {sha256('old')} ./d/a", f"d {sha256('old')} ./b", f"d {sha256('old')} ./gone"]
     done = apply(folder, packed(lines))
@@ -89,13 +94,13 @@ def test_folder_takes_the_place_of_a_deleted_file(folder: Path) -> None:
     assert tree(folder) == {"a/b": "new"}
 
 
-def test_mode_alone_is_taken_over(folder: Path) -> None:
+def test_new_mode_of_a_file_with_unchanged_content_is_applied(folder: Path) -> None:
     write_tree(folder, {"a": "same"})
     apply(folder, packed([file_line("a", "same", "same", "x")], "same"))
     assert (folder / "a").stat().st_mode & 0o777 == 0o755
 
 
-def test_same_changes_twice_change_nothing_more(folder: Path) -> None:
+def test_applying_the_same_changes_again_changes_no_file(folder: Path) -> None:
     write_tree(folder, {"a": "old", "b": "mine", "c": "old"})
     lines = [file_line("a", "new", "old"), file_line("b", "new", "old"), f"d {sha256('old')} ./c"]
     first = apply(folder, packed(lines, "new", "new"))
@@ -105,7 +110,7 @@ def test_same_changes_twice_change_nothing_more(folder: Path) -> None:
     assert (second.written, second.kept_beside) == (first.written, first.kept_beside)
 
 
-@pytest.mark.parametrize("path", HOSTILE)
+@pytest.mark.parametrize("path", HOSTILE_PATHS)
 def test_hostile_path_is_not_written(folder: Path, path: str) -> None:
     before = tree(folder.parent)
     try:
@@ -142,7 +147,7 @@ def test_special_file_of_the_host_stays(folder: Path) -> None:
     assert (folder / "pipe").is_fifo()
 
 
-def test_content_that_is_not_the_announced_one_is_refused(folder: Path) -> None:
+def test_content_with_another_sha256_than_the_list_says_is_refused(folder: Path) -> None:
     write_tree(folder, {"a": "old"})
     done = apply(folder, packed([file_line("a", "new", "old"), file_line("b", "more")], "NEWmore"))
     assert tree(folder) == {"a": "old", "b": "more"}
@@ -174,7 +179,7 @@ def test_changes_that_unpack_to_more_than_the_limit_are_refused(folder: Path) ->
     assert tree(folder) == {}
 
 
-def test_new_ignored_files_do_not_come_back(folder: Path) -> None:
+def test_new_files_that_ignore_patterns_match_are_not_written(folder: Path) -> None:
     write_tree(folder, {".gitignore": "build/\n", "d/.gitignore": "*.o\n!keep.o\n"})
     files = ["build/x", "d/a.o", "d/keep.o", "d/excluded", "ok"]
     changes = packed([file_line(name, "n") for name in files], *("n" for _ in files))
@@ -183,18 +188,20 @@ def test_new_ignored_files_do_not_come_back(folder: Path) -> None:
     assert done.left == {"ignored": 3}
 
 
-def test_folder_where_the_policy_allows_none_is_not_opened(folder: Path) -> None:
+def test_folder_that_the_policy_does_not_allow_is_not_opened(folder: Path) -> None:
+    elsewhere, changes, ignore = FolderRule(("/elsewhere",)), packed([]), IgnoreRules()
     with pytest.raises(FolderNotAllowed):
-        apply_changes(str(folder), FolderRule(("/elsewhere",)), packed([]), 10, IgnoreRules(), WorkLimit(60))
+        apply_changes(str(folder), elsewhere, changes, max_bytes=10, ignore=ignore, limit=WorkLimit(60))
 
 
-def test_files_that_a_killed_process_left_are_removed(folder: Path) -> None:
-    write_tree(folder, {".paperclip-0123abcd.tmp": "half", "d/.paperclip-0123abcd.tmp": "mine", "a": "old"})
+def test_temporary_files_of_a_killed_process_are_removed(folder: Path) -> None:
+    below = "d/.paperclip-0123abcd.tmp"  # temporary files are never written below the folder itself
+    write_tree(folder, {".paperclip-0123abcd.tmp": "half", below: "of the host", "a": "old"})
     apply(folder, packed([file_line("a", "new", "old")], "new"))
-    assert tree(folder) == {"a": "new", "d/.paperclip-0123abcd.tmp": "mine"}
+    assert tree(folder) == {"a": "new", below: "of the host"}
 
 
-def test_setuid_is_never_taken_over(folder: Path) -> None:
+def test_replaced_file_loses_its_setuid_bit(folder: Path) -> None:
     write_tree(folder, {"a": "old"})
     (folder / "a").chmod(0o4755)
     apply(folder, packed([file_line("a", "new", "old", "x")], "new"))
@@ -220,7 +227,7 @@ def test_applying_ends_in_time_although_the_folder_is_locked(folder: Path) -> No
     assert apply(folder, packed([file_line("a", "new")], "new")).written == 1
 
 
-def test_file_that_is_larger_than_any_uploaded_one_is_not_read(folder: Path) -> None:
+def test_file_that_is_too_large_to_have_been_uploaded_is_not_read(folder: Path) -> None:
     write_tree(folder, {"disk.img": ""})
     os.truncate(folder / "disk.img", 2**40)
     lines = [file_line("disk.img", "new", "old"), f"d {sha256('old')} ./disk.img"]
@@ -238,8 +245,8 @@ def test_list_that_needs_much_memory_is_refused(folder: Path) -> None:
     assert tree(folder) == {}
 
 
-class _Swapped(io.BytesIO):
-    """Packed changes. While they are read, another program puts a link in place of a file being written."""
+class _SwappingReader(io.BytesIO):
+    """Packed changes. While they are read, a link replaces the file that is just being written."""
 
     def __init__(self, data: bytes, folder: Path, target: Path) -> None:
         super().__init__(data)
@@ -263,13 +270,13 @@ def test_mode_of_a_file_outside_is_not_changed_through_a_link(folder: Path) -> N
     victim.write_text("secret")
     victim.chmod(0o600)
     new = os.urandom(300_000).decode("latin-1")
-    changes = _Swapped(packed([file_line("a", new, "old")], new).read(), folder, victim)
+    changes = _SwappingReader(packed([file_line("a", new, "old")], new).read(), folder, victim)
     apply(folder, changes)
     assert changes.swapped
     assert (victim.stat().st_mode & 0o777, victim.read_text()) == (0o600, "secret")
 
 
-def test_changes_that_do_not_fit_on_the_disk_are_not_taken_for_applied(folder: Path) -> None:
+def test_changes_that_do_not_fit_on_the_disk_raise_and_can_be_applied_later(folder: Path) -> None:
     write_tree(folder, {"a": "old"})
     lines, new = [file_line("b", "1"), file_line("a", "x" * 9000, "old")], "x" * 9000
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # a limit for one file, in place of a full disk
@@ -283,7 +290,7 @@ def test_changes_that_do_not_fit_on_the_disk_are_not_taken_for_applied(folder: P
     assert apply(folder, packed(lines, "1", new)).written == 2
 
 
-_path = st.sampled_from([*NAMES, *filter(None, HOSTILE[:9])])
+_path = st.sampled_from([*NAMES, *HOSTILE_PATHS[:9]])  # no empty path: it makes the whole list invalid
 _change = st.one_of(
     st.tuples(st.just("f"), _path, st.sampled_from(TEXTS), st.sampled_from([None, *TEXTS])),
     st.tuples(st.just("d"), _path, st.sampled_from(TEXTS), st.none()),
@@ -293,7 +300,7 @@ _files = st.dictionaries(st.sampled_from(["a", "b", "d/a", "d/b", "d/e/f"]), st.
 
 @settings(max_examples=300, deadline=None)
 @given(host=_files, changes=st.lists(_change, max_size=8))
-def test_law_of_changes_that_come_back(  # noqa: PLR0915  # one law
+def test_any_changes_overwrite_no_changed_file_and_write_nothing_outside(  # noqa: PLR0915  # one property
     host: dict[str, str], changes: list[tuple[str, str, str, str | None]]
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -320,11 +327,11 @@ def test_law_of_changes_that_come_back(  # noqa: PLR0915  # one law
         }
         announced |= {(path, sha256(text)) for kind, path, text, _ in changes if kind == "d"}
         made = {(path, sha256(text)) for kind, path, text, _ in changes if kind == "f"}
-        # a version that no change names as the uploaded one is never lost
+        # a file of the host is only changed if a change announces its content as that of the upload
         for path, text in before.items():
             if after.get(path) != text:
                 assert (path, sha256(text)) in announced
-        # each file is one from before, one that a change made, or an agent's version beside the host's
+        # each file has its old content, or that of a change, or is an agent's version beside the host's
         for path, text in after.items():
             assert ".git" not in path.casefold().split("/")
             beside = any(path.endswith(f".agent-{sha256(other)[:8]}") and other == text for other in TEXTS)

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
 OWNER, OTHER = 50_000, 2000
-"""User ids: the one with which the host accesses the volume, and that of another user."""
+"""User ids: that with which the host accesses the volume, and that of another user."""
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can create files as another user")
 
 
@@ -25,7 +25,7 @@ def open_folder() -> Iterator[Path]:
 
 
 def inputs(folder: Path) -> PackInputs:
-    """The input of `pack` for one skill, with a volume that everybody may write to."""
+    """Create a volume that everybody may write to, and a skill; return the input of `pack` for them."""
     for name in ("volume", "helper"):
         (folder / name).mkdir()
         (folder / name).chmod(0o777)
@@ -48,8 +48,8 @@ async def pack_as_owner(given: PackInputs) -> Packed:
         set_user(0)
 
 
-async def test_skill_is_delivered_on_a_volume_that_gives_all_files_to_one_user(open_folder: Path) -> None:
-    """What the process, which is root, writes there belongs to `OWNER`."""
+async def test_skill_is_delivered_if_files_get_another_owner_than_the_process(open_folder: Path) -> None:
+    """Some network volumes give all new files to one user. Here root writes files that belong to `OWNER`."""
     given, volume = inputs(open_folder), open_folder / "volume"
     first, again = await pack_as_owner(given), await pack_as_owner(given)
     assert first == again

@@ -1,4 +1,4 @@
-"""Packing instructions and skills into a bundle on a real file system: what is written, left out or noted."""
+"""Packing instructions and skills into a bundle on the shared volume: what is written, left out or noted."""
 
 import asyncio
 import os
@@ -45,15 +45,15 @@ def strict_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def an_entry(folder: Path, key: str = "co/helper", **more: Any) -> dict[str, Any]:
-    """A skill, as the host's library lists it."""
+def skill_entry(folder: Path, key: str = "co/helper", **more: Any) -> dict[str, Any]:
+    """Return the entry of a skill in the host's library."""
     return {"key": key, "runtimeName": "helper", "source": str(folder), **more}
 
 
 def inputs(
     volume: Path | None, *entries: dict[str, Any], instructions: Path | str | None = None
 ) -> PackInputs:
-    """The input of `pack` for these instructions and skills, which the agent is configured to have."""
+    """Return the input of `pack` for an agent with these instructions and skills."""
     config = {
         "paperclipRuntimeSkills": list(entries),
         "paperclipSkillSync": {"desiredSkills": [entry["key"] for entry in entries]},
@@ -63,13 +63,13 @@ def inputs(
 
 
 def local_folder(packed: Packed, volume: Path) -> Path:
-    """The bundle's folder in the local file system; `Packed.root` is the path of its copy in the Pod."""
+    """Return the bundle's folder on the volume; `Packed.root` is the path of the bundle's copy in the Pod."""
     assert packed.root is not None
     return volume / packed.root.removeprefix(f"{COPIES}/")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Relative path → content of every file below the folder."""
+    """Return the content of every file below the folder by its relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -78,7 +78,7 @@ async def test_instructions_and_skills_are_written_to_the_volume(volume: Path, s
     instructions = volume / "agents" / "AGENTS.md"
     instructions.parent.mkdir()
     instructions.write_text("Be kind.", encoding="utf-8")
-    packed = await pack(inputs(volume, an_entry(skill), instructions=instructions))
+    packed = await pack(inputs(volume, skill_entry(skill), instructions=instructions))
     assert packed.notes == ()
     assert packed.root == f"{COPIES}/{CACHE}/{packed.key}"
     assert packed.instructions_file == f"{packed.root}/agent-instructions.md"
@@ -96,7 +96,7 @@ async def test_instructions_and_skills_are_written_to_the_volume(volume: Path, s
 
 @pytest.mark.usefixtures("strict_umask")
 async def test_bundle_is_readable_for_other_users_under_any_umask(volume: Path, skill: Path) -> None:
-    folder = local_folder(await pack(inputs(volume, an_entry(skill))), volume)
+    folder = local_folder(await pack(inputs(volume, skill_entry(skill))), volume)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
     assert modes.pop("run") == 0o755
     assert modes.pop("SKILL.md") == 0o644
@@ -106,19 +106,19 @@ async def test_bundle_is_readable_for_other_users_under_any_umask(volume: Path, 
 
 
 @pytest.mark.parametrize("depth", [0, 20])
-async def test_equal_bundle_is_written_once_and_a_changed_one_beside_it(
+async def test_unchanged_bundle_is_not_written_again_and_a_changed_bundle_is_added(
     volume: Path, skill: Path, depth: int
 ) -> None:
     nested = skill.joinpath(*(["deep"] * depth))
     nested.mkdir(parents=True, exist_ok=True)
     (nested / "notes.md").write_text("one file below many folders", encoding="utf-8")
-    first = await pack(inputs(volume, an_entry(skill)))
-    written = local_folder(first, volume).stat().st_ino
-    again = await pack(inputs(volume, an_entry(skill)))
+    first = await pack(inputs(volume, skill_entry(skill)))
+    inode = local_folder(first, volume).stat().st_ino
+    again = await pack(inputs(volume, skill_entry(skill)))
     assert again == first
-    assert local_folder(again, volume).stat().st_ino == written
+    assert local_folder(again, volume).stat().st_ino == inode
     (skill / "SKILL.md").write_text("# Helper, better", encoding="utf-8")
-    changed = await pack(inputs(volume, an_entry(skill)))
+    changed = await pack(inputs(volume, skill_entry(skill)))
     assert changed.key != first.key
     assert local_folder(first, volume).is_dir()
 
@@ -151,26 +151,26 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_bundle_changed_by_an_agent_is_replaced(change: str, volume: Path, skill: Path) -> None:
-    packed = await pack(inputs(volume, an_entry(skill)))
+async def test_bundle_that_an_agent_has_changed_is_restored(change: str, volume: Path, skill: Path) -> None:
+    packed = await pack(inputs(volume, skill_entry(skill)))
     folder = local_folder(packed, volume)
-    whole = contents(folder)
+    original = contents(folder)
     CHANGES[change](folder)
-    assert await pack(inputs(volume, an_entry(skill))) == packed
-    assert contents(folder) == whole
+    assert await pack(inputs(volume, skill_entry(skill))) == packed
+    assert contents(folder) == original
     assert not any(path.is_symlink() for path in (folder, *folder.rglob("*")))
     assert {path.name for path in folder.parent.iterdir()} <= {packed.key, "stolen.tmp"}
 
 
 @pytest.mark.parametrize("part", range(1, 6))
 async def test_bundle_is_not_written_through_a_link(part: int, volume: Path, skill: Path) -> None:
-    """`part`: the position of the link among the parts of the bundles' path."""
+    """`part`: how many parts of the path `CACHE` there are up to the link."""
     elsewhere = volume.parent / "elsewhere"
     elsewhere.mkdir()
     at = volume.joinpath(*CACHE.split("/")[:part])
     at.parent.mkdir(parents=True, exist_ok=True)
     at.symlink_to(elsewhere)
-    packed = await pack(inputs(volume, an_entry(skill)))
+    packed = await pack(inputs(volume, skill_entry(skill)))
     assert any("Instructions and skills are in .paperclip-" in note for note in packed.notes)
     assert SKILL_MD in contents(local_folder(packed, volume))
     assert contents(elsewhere) == {}
@@ -181,7 +181,7 @@ async def test_links_and_special_files_of_a_skill_are_left_out_and_noted(volume:
     (skill / "key").symlink_to(skill.parent / "secret")
     (skill / "up").symlink_to("..")
     os.mkfifo(skill / "pipe")
-    packed = await pack(inputs(volume, an_entry(skill)))
+    packed = await pack(inputs(volume, skill_entry(skill)))
     assert not any("key" in path or "up" in path for path in contents(local_folder(packed, volume)))
     assert packed.notes == ("Skill co/helper: 3 links, special files or odd names left out (key, pipe, up)",)
 
@@ -190,31 +190,31 @@ async def test_links_and_special_files_of_a_skill_are_left_out_and_noted(volume:
     ("name", "is_kept"),
     [("3.04\u202fPM", True), ("\U0001f468\u200d\U0001f467", True), ("a\nb", False), ("a\\b", False)],
 )
-async def test_odd_names_are_kept_if_the_relay_can_read_them(
+async def test_file_is_packed_only_if_the_relay_can_read_its_name(
     name: str,
     is_kept: bool,  # noqa: FBT001
     volume: Path,
     skill: Path,
 ) -> None:
     (skill / name).write_text("x", encoding="utf-8")
-    packed = await pack(inputs(volume, an_entry(skill)))
+    packed = await pack(inputs(volume, skill_entry(skill)))
     assert (f".claude/skills/helper/{name}" in contents(local_folder(packed, volume))) is is_kept
 
 
-async def test_skill_behind_a_link_on_the_volume_is_listed_as_unavailable(volume: Path, skill: Path) -> None:
+async def test_skill_that_is_a_link_on_the_volume_is_listed_as_unavailable(volume: Path, skill: Path) -> None:
     (volume / "skills").mkdir()
     (volume / "skills" / "helper").symlink_to(skill)
-    packed = await pack(inputs(volume, an_entry(volume / "skills" / "helper")))
+    packed = await pack(inputs(volume, skill_entry(volume / "skills" / "helper")))
     (note,) = packed.notes
     assert note.startswith("Skill co/helper is left out: ")
     text = (local_folder(packed, volume) / "agent-instructions.md").read_text(encoding="utf-8")
     assert "- `co/helper`: enabled but unavailable (" in text
 
 
-async def test_skill_behind_a_link_outside_the_volume_is_packed(volume: Path, skill: Path) -> None:
+async def test_skill_that_is_a_link_outside_the_volume_is_packed(volume: Path, skill: Path) -> None:
     link = skill.parent / "current"
     link.symlink_to(skill)
-    packed = await pack(inputs(volume, an_entry(link)))
+    packed = await pack(inputs(volume, skill_entry(link)))
     assert packed.notes == ()
     assert ".claude/skills/helper/SKILL.md" in contents(local_folder(packed, volume))
 
@@ -232,7 +232,7 @@ async def test_skill_behind_a_link_outside_the_volume_is_packed(volume: Path, sk
 async def test_unreadable_skill_is_left_out_with_the_reason(
     more: dict[str, Any], why: str, volume: Path, skill: Path
 ) -> None:
-    packed = await pack(inputs(volume, an_entry(skill, **more)))
+    packed = await pack(inputs(volume, skill_entry(skill, **more)))
     (note,) = packed.notes
     assert note.startswith("Skill co/helper is left out: ")
     assert why in note
@@ -244,7 +244,7 @@ async def test_first_of_two_skills_with_one_name_is_delivered(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "SKILL.md").write_text("other", encoding="utf-8")
-    packed = await pack(inputs(volume, an_entry(skill), an_entry(tmp_path / "other", "co/other")))
+    packed = await pack(inputs(volume, skill_entry(skill), skill_entry(tmp_path / "other", "co/other")))
     assert packed.notes == ("Skill co/other is left out: another skill has the same name, helper",)
     assert contents(local_folder(packed, volume))[".claude/skills/helper/SKILL.md"] == b"# Helper"
 
@@ -263,7 +263,7 @@ async def test_only_the_skill_that_is_too_large_is_left_out(
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "SKILL.md").write_text("small", encoding="utf-8")
     small = {"key": "co/small", "runtimeName": "small", "source": str(tmp_path / "small")}
-    packed = await pack(replace(inputs(volume, an_entry(skill), small), limits=limits))
+    packed = await pack(replace(inputs(volume, skill_entry(skill), small), limits=limits))
     (note,) = packed.notes
     assert "too many" in note
     assert ".claude/skills/small/SKILL.md" in contents(local_folder(packed, volume))
@@ -272,7 +272,7 @@ async def test_only_the_skill_that_is_too_large_is_left_out(
 async def test_skill_with_folders_nested_too_deeply_is_left_out(volume: Path, skill: Path) -> None:
     deep = skill.joinpath(*["d"] * 40)
     deep.mkdir(parents=True)
-    packed = await pack(inputs(volume, an_entry(skill)))
+    packed = await pack(inputs(volume, skill_entry(skill)))
     assert packed.notes == ("Skill co/helper is left out: its folders are nested too deeply",)
 
 
@@ -295,7 +295,7 @@ async def test_instructions_with_a_relative_path_are_left_out_and_noted(volume: 
 
 async def test_without_a_volume_small_skills_are_delivered_in_the_secret(skill: Path, tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
-    packed = await pack(inputs(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
+    packed = await pack(inputs(None, skill_entry(skill), instructions=tmp_path / "AGENTS.md"))
     assert packed.files["agent-instructions.md"].startswith("Be kind.")
     assert ".claude/skills/helper/SKILL.md" in packed.skill_files
     assert (packed.skills, packed.notes) == (("helper",), ())
@@ -304,7 +304,7 @@ async def test_without_a_volume_small_skills_are_delivered_in_the_secret(skill: 
 async def test_without_a_volume_large_skills_are_delivered_in_parts(skill: Path, tmp_path: Path) -> None:
     (skill / "data").write_bytes(b"x" * 400_000)
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
-    packed = await pack(inputs(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
+    packed = await pack(inputs(None, skill_entry(skill), instructions=tmp_path / "AGENTS.md"))
     assert packed.files["agent-instructions.md"].startswith("Be kind.")
     assert (packed.root, packed.skills) == ("/var/run/paperclip/skills", ("helper",))
     assert (packed.skill_files, packed.notes) == ({}, ())
@@ -325,28 +325,28 @@ async def test_empty_bundle_writes_nothing(volume: Path) -> None:
     assert contents(volume) == {}
 
 
-async def test_company_id_that_is_not_a_folder_name_is_refused(volume: Path) -> None:
+async def test_company_id_with_a_path_to_another_folder_is_refused(volume: Path) -> None:
     with pytest.raises(PathRefused):
         await pack(replace(inputs(volume), company="../../etc"))
 
 
 async def test_concurrent_runs_share_one_complete_bundle(volume: Path, skill: Path) -> None:
     async with asyncio.TaskGroup() as group:
-        runs = [group.create_task(pack(inputs(volume, an_entry(skill)))) for _ in range(24)]
-    packed = {run.result().key for run in runs}
-    assert len(packed) == 1
+        runs = [group.create_task(pack(inputs(volume, skill_entry(skill)))) for _ in range(24)]
+    keys = {run.result().key for run in runs}
+    assert len(keys) == 1
     folder = local_folder(runs[0].result(), volume)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
-    assert len(contents(folder)) == 3
+    assert len(contents(folder)) == 3  # the instructions and the two files of the skill
 
 
 async def test_unfinished_bundle_of_another_process_is_removed_after_a_day(volume: Path, skill: Path) -> None:
-    cache = local_folder(await pack(inputs(volume, an_entry(skill))), volume).parent
+    cache = local_folder(await pack(inputs(volume, skill_entry(skill))), volume).parent
     old, young, other = cache / ".0123-89abcdef.tmp", cache / ".4567-89abcdef.tmp", cache / "old-bundle"
     for folder, hours in ((old, 25), (young, 23), (other, 9999)):
         folder.mkdir()
         then = (utc_now() - timedelta(hours=hours)).timestamp()
         os.utime(folder, (then, then))
     (skill / "SKILL.md").write_text("# Helper, better", encoding="utf-8")
-    await pack(inputs(volume, an_entry(skill)))
+    await pack(inputs(volume, skill_entry(skill)))
     assert [old.exists(), young.exists(), other.exists()] == [False, True, True]

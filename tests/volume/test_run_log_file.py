@@ -27,7 +27,7 @@ def plan(volume: Path, **config: Any) -> RunPlan:
     return a_plan(volume_here=str(volume), **config)
 
 
-async def test_run_log_read_returns_the_bytes_of_a_range(volume: Path) -> None:
+async def test_reading_a_run_log_returns_the_bytes_of_a_range(volume: Path) -> None:
     file = run_log_of(str(volume), PATH)
     assert file is not None
     assert await file.read(2, 5) == b"234"
@@ -41,7 +41,7 @@ def test_run_log_path_outside_the_folder_is_refused(path: str, volume: Path) -> 
 
 
 @pytest.mark.parametrize("link", ["run-logs", "run-logs/co/ada", PATH])
-async def test_run_log_behind_a_link_is_neither_read_nor_removed(link: str, volume: Path) -> None:
+async def test_run_log_is_neither_read_nor_removed_through_a_link(link: str, volume: Path) -> None:
     secret = volume.parent / "secret"
     (volume / "run-logs").rename(secret)
     at = volume / link
@@ -55,7 +55,7 @@ async def test_run_log_behind_a_link_is_neither_read_nor_removed(link: str, volu
     assert (secret / "co/ada/run-1.ndjson").exists()
 
 
-async def test_run_log_of_one_of_several_pods_is_found_by_the_uid(volume: Path) -> None:
+async def test_run_log_of_one_of_several_pods_is_found_by_the_pod_uid(volume: Path) -> None:
     uids = [f"{part}-1111-2222-3333-444455556666" for part in ("0a1b2c3d", "ffffffff")]
     for uid in uids:
         (volume / PATH).with_name(f"run-1.{uid[:8]}.ndjson").write_text(uid, encoding="utf-8")
@@ -65,18 +65,19 @@ async def test_run_log_of_one_of_several_pods_is_found_by_the_uid(volume: Path) 
         assert await file.read(0, 99) == uid.encode()
     of_unknown_pod = run_log_of(str(volume), PATH)
     assert of_unknown_pod is not None
+    # the two Pods, and the one that wrote the file `PATH`
     with pytest.raises(OSError, match="3 Pods of the run have written a run log"):
         await of_unknown_pod.read(0, 99)
 
 
-async def test_run_log_of_an_unknown_pod_is_the_only_file(volume: Path) -> None:
+async def test_run_log_without_a_pod_uid_is_the_only_file_of_the_run(volume: Path) -> None:
     (volume / PATH).rename((volume / PATH).with_name("run-1.0a1b2c3d.ndjson"))
     file = run_log_of(str(volume), PATH)
     assert file is not None
     assert await file.read(0, 3) == b"012"
 
 
-async def test_run_log_read_raises_for_a_missing_or_special_file(volume: Path) -> None:
+async def test_reading_a_run_log_fails_if_the_file_is_missing_or_special(volume: Path) -> None:
     (volume / PATH).unlink()
     file = run_log_of(str(volume), PATH)
     assert file is not None

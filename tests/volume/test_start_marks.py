@@ -1,4 +1,7 @@
-"""Start marks, the files by which relays report that they have started: waiting for them, removing them."""
+"""Start marks, files on the shared volume by which relays report that they have started.
+
+The host waits for the start mark of a Pod, and removes it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,12 +24,12 @@ async def marks() -> AsyncIterator[StartMarks]:
     await nursery.close()
 
 
-def mark(volume: Path, uid: str) -> Path:
+def create_mark(volume: Path, uid: str) -> Path:
     folder = volume / START_MARKS
     folder.mkdir(exist_ok=True)
-    made = folder / uid
-    made.touch()
-    return made
+    mark = folder / uid
+    mark.touch()
+    return mark
 
 
 async def test_start_mark_ends_only_the_wait_for_its_pod_and_is_removed(
@@ -36,17 +39,17 @@ async def test_start_mark_ends_only_the_wait_for_its_pod_and_is_removed(
         one, two = (group.create_task(marks.wait_for_start(str(tmp_path), uid)) for uid in ("one", "two"))
         await asyncio.sleep(0.3)
         assert not one.done(), "the wait ended before a start mark existed"
-        made = mark(tmp_path, "one")
+        mark = create_mark(tmp_path, "one")
         await one
         assert not two.done()
-        assert not made.exists()
-        mark(tmp_path, "two")
+        assert not mark.exists()
+        create_mark(tmp_path, "two")
     assert list((tmp_path / START_MARKS).iterdir()) == []
 
 
 async def test_start_marks_of_other_pods_are_kept(marks: StartMarks, tmp_path: Path) -> None:
-    of_other_pod = mark(tmp_path, "other")
-    mark(tmp_path, "ours")
+    of_other_pod = create_mark(tmp_path, "other")
+    create_mark(tmp_path, "ours")
     async with asyncio.timeout(TEST_TIMEOUT):
         await marks.wait_for_start(str(tmp_path), "ours")
     assert of_other_pod.exists()
@@ -55,13 +58,13 @@ async def test_start_marks_of_other_pods_are_kept(marks: StartMarks, tmp_path: P
 async def test_remove_deletes_a_start_mark_and_accepts_a_missing_one(
     marks: StartMarks, tmp_path: Path
 ) -> None:
-    made = mark(tmp_path, "one")
+    mark = create_mark(tmp_path, "one")
     await marks.remove(str(tmp_path), "one")
-    await marks.remove(str(tmp_path), "never made")
-    assert not made.exists()
+    await marks.remove(str(tmp_path), "missing")
+    assert not mark.exists()
 
 
-async def test_start_marks_behind_a_link_are_ignored(marks: StartMarks, tmp_path: Path) -> None:
+async def test_start_marks_in_a_folder_that_is_a_link_are_ignored(marks: StartMarks, tmp_path: Path) -> None:
     elsewhere, volume = tmp_path / "elsewhere", tmp_path / "volume"
     elsewhere.mkdir()
     volume.mkdir()
@@ -73,7 +76,7 @@ async def test_start_marks_behind_a_link_are_ignored(marks: StartMarks, tmp_path
     assert (elsewhere / "one").exists()
 
 
-async def test_polling_ends_when_its_only_waiter_is_cancelled(marks: StartMarks, tmp_path: Path) -> None:
+async def test_polling_for_start_marks_ends_when_nobody_waits(marks: StartMarks, tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await marks.wait_for_start(str(tmp_path), "one")

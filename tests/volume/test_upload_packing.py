@@ -1,11 +1,10 @@
-"""What of a host's folder is packed for an upload, and what never is."""
+"""Packing a folder of the host for an upload: what is packed, left out or refused."""
 
 import fcntl
 import os
 import tarfile
 import tracemalloc
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,14 +34,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 def inputs(
-    folder: Path, limit: int = 100_000, folder_rule: FolderRule = ANYWHERE, packed: int = 10**6
+    folder: Path,
+    max_bytes: int = 100_000,
+    allowed: FolderRule = ANYWHERE,
+    limit: WorkLimit | None = None,
+    max_packed_bytes: int = 10**6,
 ) -> UploadInputs:
     rules = rules_for((), with_ignored=False)
-    return UploadInputs(str(folder), "app", limit, rules, folder_rule, WorkLimit(60), packed)
+    work = limit or WorkLimit(60)
+    return UploadInputs(str(folder), "app", max_bytes, rules, allowed, work, max_packed_bytes)
 
 
-def unpacked(packed: PackedFolder) -> Mapping[str, str]:
-    """Name → text of a file, `-> target` of a link. Closes the file."""
+def unpack(packed: PackedFolder) -> Mapping[str, str]:
+    """Return the text of each file, and `-> target` for each link, by name. Close the packed file."""
     found: dict[str, str] = {}
     with packed.file, tarfile.open(fileobj=packed.file, mode="r:gz") as tar:
         for entry in tar:
@@ -58,12 +62,12 @@ def test_packed_folder_lists_every_file_with_its_sha256(folder: Path) -> None:
     packed = pack_folder(inputs(folder))
     assert (packed.files, packed.content_bytes) == (3, 3)
     packed.file.seek(0)
-    found = unpacked(packed)
+    found = unpack(packed)
     assert found["app/.git/HEAD"] == "3"
     assert found[SUMS] == f"{sha256('1')} - ./a\n{sha256('2')} x ./d/b\n"
 
 
-def test_links_that_lead_out_and_special_files_are_left_out(folder: Path) -> None:
+def test_links_to_outside_special_files_and_odd_names_are_left_out(folder: Path) -> None:
     write_tree(folder, {"d/a": "1", "odd\nname": "2", "back\\slash": "3"})
     (folder / "in").symlink_to("d/a")
     (folder / "d/up").symlink_to("../in")
@@ -74,7 +78,7 @@ def test_links_that_lead_out_and_special_files_are_left_out(folder: Path) -> Non
     packed = pack_folder(inputs(folder))
     packed.file.seek(0)
     skipped = set(packed.skipped)
-    found = unpacked(packed)
+    found = unpack(packed)
     assert found[LINKS] == "./d/up\n./in\n"
     assert (found["app/in"], found["app/d/up"]) == ("-> d/a", "-> ../in")
     assert skipped == {"absolute", "back\\slash", "odd\nname", "out", "pipe", "twisted"}
@@ -99,17 +103,17 @@ def test_links_that_lead_out_and_special_files_are_left_out(folder: Path) -> Non
         ("../" * 400 + "a", 500, False),
     ],
 )
-def test_link_stays_inside_only_if_its_parents_come_first(target: str, depth: int, inside: bool) -> None:  # noqa: FBT001
+def test_link_stays_inside_only_if_its_double_dots_come_first(target: str, depth: int, inside: bool) -> None:  # noqa: FBT001
     assert stays_inside(target, depth) is inside
 
 
-def test_folder_that_is_too_large_is_refused(folder: Path) -> None:
+def test_folder_that_is_too_large_before_or_after_packing_is_refused(folder: Path) -> None:
     write_tree(folder, {"a": "x" * 5000})
     with pytest.raises(UploadRefused, match="uploadExcludes"):
-        pack_folder(inputs(folder, limit=4999))
+        pack_folder(inputs(folder, max_bytes=4999))
     (folder / "random").write_bytes(os.urandom(5000))
     with pytest.raises(UploadRefused, match="when it is packed"):
-        pack_folder(inputs(folder, packed=2000))
+        pack_folder(inputs(folder, max_packed_bytes=2000))
 
 
 def test_names_of_a_folder_are_complete_or_refused(folder: Path) -> None:
@@ -127,10 +131,10 @@ def test_folder_that_does_not_exist_or_is_not_allowed_is_refused(folder: Path) -
     with pytest.raises(UploadRefused, match="No such file"):
         pack_folder(inputs(folder / "nothing"))
     with pytest.raises(FolderNotAllowed, match="uploadRoots"):
-        pack_folder(inputs(folder, folder_rule=FolderRule(("/elsewhere",))))
+        pack_folder(inputs(folder, allowed=FolderRule(("/elsewhere",))))
     (folder.parent / "link").symlink_to(folder)
     with pytest.raises(FolderNotAllowed):
-        pack_folder(inputs(folder.parent / "link", folder_rule=FolderRule(("/x",))))
+        pack_folder(inputs(folder.parent / "link", allowed=FolderRule(("/x",))))
 
 
 def test_memory_does_not_depend_on_the_size_of_a_file(folder: Path) -> None:
@@ -138,7 +142,7 @@ def test_memory_does_not_depend_on_the_size_of_a_file(folder: Path) -> None:
     os.truncate(folder / "large", 50_000_000)
     tracemalloc.start()
     try:
-        packed = pack_folder(inputs(folder, limit=60_000_000))
+        packed = pack_folder(inputs(folder, max_bytes=60_000_000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -147,7 +151,7 @@ def test_memory_does_not_depend_on_the_size_of_a_file(folder: Path) -> None:
     assert peak < 8_000_000
 
 
-def test_path_that_no_program_can_open_is_left_out(folder: Path) -> None:
+def test_path_above_the_length_limit_is_left_out(folder: Path) -> None:
     at = os.open(folder, os.O_RDONLY)
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=at)
@@ -165,7 +169,7 @@ def test_packing_ends_in_time_although_the_folder_is_locked(folder: Path) -> Non
     holder = os.open(folder, os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
     with pytest.raises(TakesTooLong):
-        pack_folder(replace(inputs(folder), limit=WorkLimit(0.3)))
+        pack_folder(inputs(folder, limit=WorkLimit(0.3)))
     os.close(holder)
     pack_folder(inputs(folder)).file.close()
 
@@ -174,5 +178,5 @@ def test_packing_ends_in_time_although_patterns_take_long(folder: Path) -> None:
     write_tree(folder, {".gitignore": slow_patterns()} | {"a" * (200 + number): "1" for number in range(20)})
     limit = WorkLimit(0.05)
     with pytest.raises(TakesTooLong):
-        pack_folder(replace(inputs(folder, 10**6), limit=limit))
+        pack_folder(inputs(folder, max_bytes=10**6, limit=limit))
     assert limit.left > -2, "more than 2 s late"

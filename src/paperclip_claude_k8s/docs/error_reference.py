@@ -10,22 +10,23 @@ from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.result import ErrorFamily
 
 _PAGE = Path(__file__).with_name("errors.md")
-_PROVEN_IF = {
+_CONDITIONS = {
     "bootstrap": "it is proven that the agent did not run",
     "interrupted": "the agent's Pod is known to be gone",
 }
+"""Evidence that only some failures with a code have → its condition."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorDescription:
-    """How the page describes one code.
+    """How the page describes one error code.
 
-    Where a code is built in several situations, `families`, `evidence` and `clears_session` list all values
-    that occur, and `retry_if` the condition under which the host retries.
+    If several situations have the same code, `families`, `evidence` and `clears_session` contain all values
+    that occur, and `retry_if` is the condition under which the host retries.
     """
 
     group: str
-    """Heading: the phase of the run."""
+    """The phase of the run, which is the heading above the code."""
     happened: str
     action: str
     evidence: tuple[Evidence, ...] = ("continuation",)
@@ -37,7 +38,7 @@ class ErrorDescription:
 
 
 def read_descriptions() -> dict[ErrorCode, ErrorDescription]:
-    """All codes of `errors.toml`, in its order."""
+    """Return the descriptions of all codes, in the order of `errors.toml`."""
     text = _PAGE.with_suffix(".toml").read_text(encoding="utf-8")
     return {
         ErrorCode(entry.pop("code")): _description(group, entry)
@@ -52,7 +53,7 @@ def _description(group: str, entry: dict[str, Any]) -> ErrorDescription:
 
 
 def error_reference() -> str:
-    """The page: its introduction unchanged, then one section for each code, by phase of the run."""
+    """Return the page: its introduction unchanged, then one section for each code, by phase of the run."""
     introduction, _, _ = _PAGE.read_text(encoding="utf-8").partition("\n## ")
     return "".join((introduction, *_sections()))
 
@@ -78,11 +79,11 @@ def _family(description: ErrorDescription) -> str:
 
 def _evidence(description: ErrorDescription) -> str:
     first, *alternatives = description.evidence
-    return f"`{first}` if {_PROVEN_IF[first]}, else `{alternatives[0]}`" if alternatives else f"`{first}`"
+    return f"`{first}` if {_CONDITIONS[first]}, else `{alternatives[0]}`" if alternatives else f"`{first}`"
 
 
 def _session(description: ErrorDescription) -> str:
-    """What happens to the session that the run resumed or started."""
+    """Return what happens to the session that the run resumed or started."""
     if description.session:
         return description.session
     if all(description.clears_session):

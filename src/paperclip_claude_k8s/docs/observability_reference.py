@@ -9,7 +9,7 @@ from paperclip_claude_k8s.instrumentation import EVENT_TYPES, Event, RunEvent
 from paperclip_claude_k8s.instrumentation.metric_table import METRICS, Metric
 
 _PAGE = Path(__file__).with_name("observability.md")
-_FIRST_TABLE = "\n## Events\n"
+_FIRST_HEADING = "\n## Events\n"
 _EVENTS = """
 All events have `at`, a time in UTC. Events of a run have a `run`: a `RunInfo` with `execution` (the number of
 the call in this process), `run_id`, `agent_id`, `agent_name`, `company_id`, `namespace` and `job`. The level
@@ -29,10 +29,10 @@ In Prometheus, histograms have the suffixes `_bucket`, `_sum` and `_count`, and 
 
 
 def observability_reference() -> str:
-    """The page: its introduction unchanged, then the generated sections."""
-    introduction = _PAGE.read_text(encoding="utf-8").partition(_FIRST_TABLE)[0].rstrip() + "\n"
+    """Return the page: its introduction unchanged, then the generated sections."""
+    introduction = _PAGE.read_text(encoding="utf-8").partition(_FIRST_HEADING)[0].rstrip() + "\n"
     events, metrics = "".join(map(_event_row, EVENT_TYPES)), "".join(map(_metric_row, METRICS))
-    return introduction + _FIRST_TABLE + _EVENTS + events + _METRICS + metrics
+    return introduction + _FIRST_HEADING + _EVENTS + events + _METRICS + metrics
 
 
 def _metric_row(metric: Metric) -> str:

@@ -10,12 +10,12 @@ from paperclip_claude_k8s.host.policy_fields import POLICY_FIELDS, PolicyField
 _PAGE = Path(__file__).with_name("policy.md")
 _TABLE = "| field | type | default | allows or limits |\n|---|---|---|---|\n"
 _DEFAULT = Policy().to_wire()
-_SHOWN_CHARS = 20
-"""Characters of a default that the table shows; a longer one is shown below the table."""
+_MAX_CELL_CHARS = 20
+"""Longest default that the table shows. Longer ones are shown below it."""
 
 
 def policy_reference() -> str:
-    """The page: its introduction unchanged, then one section for each group of fields."""
+    """Return the page: its introduction unchanged, then one section for each group of fields."""
     introduction = _PAGE.read_text(encoding="utf-8").partition("\n## Fields: ")[0].rstrip() + "\n"
     groups = groupby(POLICY_FIELDS, key=lambda field: field.group)
     return "".join((introduction, *(_section(group, tuple(fields)) for group, fields in groups)))
@@ -28,10 +28,10 @@ def _section(group: str, fields: tuple[PolicyField, ...]) -> str:
 
 def _row(field: PolicyField) -> str:
     default = json.dumps(_DEFAULT[field.key])
-    shown = f"`{default}`" if len(default) <= _SHOWN_CHARS else "see below"
+    shown = f"`{default}`" if len(default) <= _MAX_CELL_CHARS else "see below"
     return f"| `{field.key}` | {field.shape} | {shown} | {field.effect} |\n"
 
 
 def _long_default(field: PolicyField) -> str:
     default = json.dumps(_DEFAULT[field.key])
-    return "" if len(default) <= _SHOWN_CHARS else f"by default `{default}`. "
+    return "" if len(default) <= _MAX_CELL_CHARS else f"by default `{default}`. "
