@@ -1,13 +1,13 @@
-"""Computes what a run itself used and cost from the numbers that the CLI reported. Pure functions.
+"""Computes the tokens and cost of one run from the numbers that the Claude CLI reported. Pure functions.
 
-A `result` event reports tokens and cost in three ways, and what they cover changed between versions:
+A `result` event reports tokens and cost in three ways. What they cover depends on the version of the CLI:
 
 - `usage`: the main loop of the turn that the result ends, in every version; sub-agents and compaction are
   not included.
-- `modelUsage` and `total_cost_usd`: complete and cumulative. Up to 2.1.270 they start at 0 with the process.
-  In 2.1.285 a resumed or forked session continues from the totals saved in its transcript.
-- `model_usage_since_last_result`: complete, since the previous result. Absent up to 2.1.300, first seen in
-  2.1.309.
+- `modelUsage` and `total_cost_usd`: cumulative, with sub-agents and compaction. Up to 2.1.270 they start at 0
+  with the process. In 2.1.285 a resumed or forked session continues from the totals saved in its transcript.
+- `model_usage_since_last_result`: everything since the previous result, with sub-agents and compaction.
+  Absent up to 2.1.300, first seen in 2.1.309.
 
 If `model_usage_since_last_result` is present, its sum is what the run itself used. Otherwise `modelUsage` and
 `total_cost_usd` are used if they started at 0 with this run. Totals start at 0 in a version before
@@ -33,7 +33,7 @@ from paperclip_claude_k8s.claude.versions import numbers_of
 FIRST_SESSION_TOTALS = (2, 1, 271)
 """The earliest version whose totals may cover the whole session: 2.1.270 starts at 0, 2.1.285 does not."""
 MAX_MODELS = 1000
-"""Models of one result that are counted. A run uses a handful."""
+"""Largest number of models of one result that are counted. A run uses a handful."""
 _MODEL_USAGE_KEYS = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
 """Keys of `modelUsage`: uncached input, cache writes, output, cache reads."""
 _USAGE_KEYS = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
@@ -69,12 +69,12 @@ class RunUsage:
     warning: RunWarning | None = None
 
     def believable(self) -> "RunUsage":
-        """A copy within `Limits`, which a sum may exceed: tokens are reduced, a too high cost is None."""
+        """A copy within `Limits`, which a sum may exceed: tokens are reduced, and a higher cost is None."""
         usage = self.usage and TokenUsage(*(min(tokens, LIMITS.tokens) for tokens in astuple(self.usage)))
         return replace(self, usage=usage, cost_usd=believable_cost(self.cost_usd))
 
     def with_earlier(self, earlier: "RunUsage | None") -> "RunUsage":
-        """The sum of two usages; its cost is unknown if either cost is. An empty `earlier` is ignored."""
+        """The sum of both usages; its cost is None if one of them has none. An empty `earlier` is ignored."""
         if earlier is None or earlier.usage is None:
             return self
         known = self.cost_usd is not None and earlier.cost_usd is not None
@@ -92,7 +92,7 @@ class ReportedUsage:
     version: str = ""
     """The CLI version from `init`; empty if no `init` was read."""
     turns: TokenUsage | None = None
-    """Sum of `usage`; None if there was no result."""
+    """Sum of the `usage` of all results; None if there was no result."""
     total: TokenUsage | None = None
     """The last `modelUsage` that was not empty."""
     total_cost: float | None = None
@@ -102,7 +102,7 @@ class ReportedUsage:
     since_cost: float = 0.0
     """Sum of the costs in `model_usage_since_last_result`."""
     unfinished: TokenUsage | None = None
-    """Tokens of the messages after the last result, without most of their output; None if there are none."""
+    """Tokens of the messages after the last result, mostly without their output; None if there are none."""
 
     def for_run(self, *, resumed: bool | None) -> RunUsage:
         """What the run itself used. `resumed`: whether an earlier run used the session; None if unknown."""
@@ -122,7 +122,10 @@ class ReportedUsage:
         return RunUsage(self.turns, None, self._unknown_cost_warning())
 
     def with_lost_result(self, total_cost: float | None) -> "ReportedUsage":
-        """Add the total cost of a result that the relay noted but the log lost; its tokens stay unknown."""
+        """Add the total cost of a result that only the relay in the Pod has read, because the log lost it.
+
+        The tokens of this result stay unknown.
+        """
         if total_cost is None:
             return self
         if self.since is None or self.total_cost is None:
@@ -133,7 +136,7 @@ class ReportedUsage:
     def _starts_at_zero(self, *, resumed: bool | None) -> bool:
         """Whether the totals contain only this run.
 
-        This is assumed of the totals of an unknown version if `resumed` is unknown too.
+        If both the version and `resumed` are unknown, this is assumed.
         """
         if resumed is False or not self.total_cost:  # a total of 0, or none, contains no earlier cost
             return True
@@ -195,10 +198,10 @@ def tokens_per_model(usage: Event) -> TokenUsage:
 
 
 def _rows(usage: Event) -> list[Event]:
-    """The first values of a `modelUsage` object, without those that are not objects."""
+    """The values of a `modelUsage` object that are objects, at most `MAX_MODELS`."""
     return [row for row in islice(usage.values(), MAX_MODELS) if isinstance(row, dict)]
 
 
-def _tokens(rows: list[Event], names: tuple[str, str, str, str]) -> TokenUsage:
-    uncached, cache_writes, output, cache_reads = (sum(count(row, name) for row in rows) for name in names)
+def _tokens(rows: list[Event], keys: tuple[str, str, str, str]) -> TokenUsage:
+    uncached, cache_writes, output, cache_reads = (sum(count(row, key) for row in rows) for key in keys)
     return TokenUsage(uncached + cache_writes, output, cache_reads)

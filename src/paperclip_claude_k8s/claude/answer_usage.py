@@ -1,8 +1,8 @@
-"""Tokens of answers for which no result accounts: those of a run that was killed before its result.
+"""Adds up the tokens of answers that no `result` includes, as in a run that was killed before its result.
 
-Each `assistant` event repeats the usage that its message had when it began, and a message has one event per
-content block. Therefore each message counts once, with its last event. The sum is a lower bound, because most
-output tokens of a message come after its beginning.
+A message has one `assistant` event per content block, and each of these events repeats the usage that was
+known when the message began. Therefore each message counts once, with its last event. The sum is a lower
+bound, because most output tokens of a message come after its beginning.
 """
 
 import re
@@ -12,14 +12,14 @@ from paperclip_claude_k8s.claude.accounting import TokenUsage, tokens_of_turn
 from paperclip_claude_k8s.claude.events import Event, read_json
 
 OPEN_MESSAGES = 100
-"""Messages of which a further event may arrive: those of the main agent and its sub-agents at one time."""
+"""Newest messages whose usage a further event may still replace. Each agent writes one message at a time."""
 _START_BYTES = 400
-"""Bytes from the start of a line within which the message id stands."""
+"""The message id stands within this many bytes from the start of a line."""
 _MESSAGE_ID = re.compile(rb'"message":\{(?:"[a-z_]+":"?[^"\\{}\[\]]*"?,)*?"id":"([^"\\]{1,128})"')
 _USAGE = b'"usage":{'
 _USAGE_OBJECT = re.compile(rb'\{(?:[^{}"]|"[^"\\]*"|\{[^{}]*\})*\}')
 MAX_USAGE_BYTES = 4096
-"""Bytes of one usage object. The CLI's have about 400."""
+"""Largest usage object that is read. Those of the CLI have about 400 bytes."""
 
 
 class AnswerUsage:
@@ -28,7 +28,7 @@ class AnswerUsage:
     def __init__(self) -> None:
         self._sum = TokenUsage()
         self._open: OrderedDict[bytes, bytes] = OrderedDict()
-        """Message id, and its usage as JSON, of the last messages."""
+        """Message id → usage as JSON, for the newest messages."""
 
     @property
     def total(self) -> TokenUsage | None:
@@ -37,7 +37,7 @@ class AnswerUsage:
         return None if total == TokenUsage() else total
 
     def add_line(self, line: bytes) -> None:
-        """Take an `assistant` event as it was printed. One without a message id or usage is ignored."""
+        """Take the line of an `assistant` event. An event without a message id or usage is ignored."""
         at = line.rfind(_USAGE)
         found = _MESSAGE_ID.search(line, 0, _START_BYTES) if at >= 0 else None
         usage = _USAGE_OBJECT.match(line, at + len(_USAGE) - 1, at + MAX_USAGE_BYTES) if found else None
@@ -49,7 +49,10 @@ class AnswerUsage:
             self._sum += _tokens(oldest)
 
     def add_result(self, event: Event) -> None:
-        """A result accounts for the messages before it, unless the model was not called for it."""
+        """Start again at 0, because the result includes all earlier messages.
+
+        A result of 0 turns, for which the model was not called, does not include them.
+        """
         if event.get("num_turns") != 0:
             self._sum = TokenUsage()
             self._open.clear()

@@ -1,15 +1,15 @@
-"""API calls that the CLI repeats (`api_retry`)."""
+"""API calls that the Claude CLI retries, from its `api_retry` events."""
 
 from paperclip_claude_k8s.claude.events import Event, count, get_name
 
 
 class ApiRetries:
-    """Counts the retries, and describes the last one while no answer has followed it."""
+    """Counts the retries, and describes the last one until an answer follows."""
 
     def __init__(self) -> None:
         self.count = 0
         self.pending = ""
-        """The last retry, such as "attempt 3 of 10, status 529 (overloaded)"; empty after an answer."""
+        """The last retry, such as "attempt 3 of 10, status 529 (overloaded)"; empty when it is over."""
 
     def add(self, event: Event) -> None:
         self.count += 1

@@ -15,7 +15,7 @@ KEPT_BYTES = 1024 * 1024
 """Limit of the total size of the kept lines, larger than the longest message of a model. Beyond it the oldest
 lines are dropped, but never the newest line."""
 SHORT_LINE = 64 * 1024
-"""Bytes. Shorter lines are never too large to be parsed."""
+"""Lines of up to this many bytes are never too large to be parsed."""
 SYNTHETIC = "<synthetic>"
 """The model named in messages that the CLI wrote itself."""
 
@@ -37,6 +37,7 @@ class AssistantTexts:
         self._lines: list[bytes] = []
         self._size = 0
         self._last_line = b""
+        """The last event, with or without text."""
         self._retracted = RecentTexts()
 
     def add(self, line: bytes, *, has_text: bool) -> None:
@@ -51,13 +52,13 @@ class AssistantTexts:
                 self._size -= len(self._lines.pop(0))
 
     def retract(self, uuids: list[object]) -> None:
-        """Ignore these events from now on (`supersedes`, `retracted_message_uuids`)."""
+        """Ignore the events with these uuids, which `supersedes` or `retracted_message_uuids` lists."""
         self._retracted.update(uuids)
 
     def model(self) -> str:
-        """The model of the last message, or of the last kept one with text if the CLI itself wrote the last.
+        """The model of the last message. If the CLI itself wrote that message: of the last one by a model.
 
-        Empty if no such message names a model.
+        Empty if neither message names a model.
         """
         last = get_name(get_object(read_event(self._last_line) or {}, "message"), "model")
         if last and last != SYNTHETIC:
@@ -70,7 +71,7 @@ class AssistantTexts:
         return get_name(get_object(read_event(self._last_line) or {}, "message"), "stop_reason") or None
 
     def summary(self, result: Event | None) -> str:
-        """The agent's answer, for the host: the first `Limits.answer_chars` characters of it.
+        """The agent's answer for the host server, cut to `Limits.answer_chars` characters.
 
         If the text of `result` is the last text of the last message: all texts of that message. If it is not:
         the text of `result`. Without a text in `result`: its `structured_output` as JSON, else the texts of
@@ -101,7 +102,7 @@ class AssistantTexts:
         return last is not None and by_model and bool(text.strip()) and last.texts[-1].strip() == text.strip()
 
     def _messages(self) -> list[AssistantText]:
-        """The kept messages with text, each once: a part of a log may have been read twice."""
+        """The kept messages with text, without repetitions: a part of a log may have been read twice."""
         once = {
             (message.uuid or message.message_id or number, message): message
             for number, message in enumerate(self._parsed())

@@ -1,4 +1,4 @@
-"""Classifies a failed result: by its machine-readable fields first, by the CLI's own texts last.
+"""Classifies a failed result of the Claude CLI: first by machine-readable fields, then by the CLI's texts.
 
 Messages of the model and outputs of tools are never examined, because an agent may well quote an error
 message. The texts of the CLI are in `known_texts`. This module also finds, in the CLI's text, the address for
@@ -59,15 +59,15 @@ NARROWER_CLASSES = {
     FailureClass.MAX_OUTPUT: frozenset({FailureClass.CONTEXT_WINDOW}),
     FailureClass.REFUSAL: frozenset({FailureClass.CONTENT_FILTER}),
 }
-"""Classes by fields that cover several cases, and the classes to which the CLI's text may narrow them. Before
-`api_error` existed, for example, all refusals with status 429 had the error `rate_limit`."""
+"""Class found by the fields → more specific classes to which the CLI's text may change it. Before `api_error`
+existed, for example, all responses with status 429 had the error `rate_limit`."""
 MAX_URL_CHARS = 2048
 _URL = re.compile(rf"https://[\w!#$%&()*+,./:;=?@\[\]~-]{{1,{MAX_URL_CHARS}}}", re.IGNORECASE | re.ASCII)
 _LOGIN_WORD = re.compile("login|oauth|auth", re.IGNORECASE)
 _LOGIN_HOSTS = ("claude.ai", "claude.com", "anthropic.com")
 """The only hosts at which a person is asked to log in; their subdomains count as well."""
 LATEST_RETRY = timedelta(days=LIMITS.retry_days)
-"""A later retry time, counted from now, is reduced to this."""
+"""A retry time further in the future is reduced to this."""
 
 
 def classify(transcript: Transcript, now: datetime, *, recorded: bool = False) -> ClassifiedFailure:
@@ -116,8 +116,8 @@ def _is_login_url(url: str) -> bool:
 def refused_session(transcript: Transcript) -> str:
     """The line by which the CLI refuses the session, from stderr or plain stdout; empty if there is none.
 
-    The CLI prints it before it calls the model: after the model's first message, such a line comes from
-    another program. The line must start with a known text, because other programs write to stderr as well.
+    The CLI prints this line before it calls the model. After the model's first message, such a line comes
+    from another program. It must start with a known text, because other programs write to stderr as well.
     """
     if transcript.has_content:
         return ""
@@ -131,7 +131,7 @@ def _class_of(result: Mapping[str, Any], text: str, transcript: Transcript) -> F
         return by_fields
     by_text = None if transcript.result_is_models_text else _by_text(result, text)
     if by_fields is None:
-        failure_class = by_text or _without_known_text(transcript)
+        failure_class = by_text or _class_without_known_text(transcript)
     else:
         failure_class = (
             by_text if by_text is not None and by_text in NARROWER_CLASSES[by_fields] else by_fields
@@ -147,8 +147,8 @@ def _by_text(result: Mapping[str, Any], text: str) -> FailureClass | None:
     return by_table or (class_of_status(status) if status is not None else None)
 
 
-def _without_known_text(transcript: Transcript) -> FailureClass:
-    """The class of a result, if neither its fields nor its text name one."""
+def _class_without_known_text(transcript: Transcript) -> FailureClass:
+    """The class of a result whose fields and text name no class."""
     if refused_session(transcript):
         return FailureClass.SESSION_UNAVAILABLE
     return FailureClass.EMPTY_REPLY if transcript.empty_reply else FailureClass.OTHER
@@ -157,7 +157,7 @@ def _without_known_text(transcript: Transcript) -> FailureClass:
 def _is_blocked(transcript: Transcript) -> bool:
     """Whether a usage limit has refused a call and blocks the agent until a known time.
 
-    Without such a time, the service throttles all requests for a moment.
+    A refusal without a time means that the service throttles everybody's requests for a moment.
     """
     return transcript.blocked_until is not None and "rate_limit" in transcript.assistant_errors
 

@@ -1,4 +1,4 @@
-"""Builds the agent's command line from options."""
+"""Builds the command line of the Claude CLI from options."""
 
 import re
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ class CommandOptions:
     resume: str | None = None
     skip_permissions: bool = True
     as_root: bool = False
-    """The agent runs as root, so that permissions cannot be skipped."""
+    """The agent runs as root, so `skip_permissions` has no effect."""
     allowed_tools: tuple[str, ...] = ()
+    """Used only if permissions are not skipped."""
     model: str | None = None
     effort: str | None = None
     max_turns: int = 0
@@ -29,7 +30,7 @@ class CommandOptions:
 
 
 def command_line(options: CommandOptions) -> tuple[str, ...]:
-    """The argv. It has no `-` for the prompt on stdin: the CLI would send the `-` to the model."""
+    """The argv. It has no `-` for the prompt on stdin, because the CLI would send the `-` to the model."""
     argv = ["claude", "--print", "--output-format", "stream-json", "--verbose"]
     if options.resume:
         argv += ["--resume", options.resume]
@@ -40,7 +41,7 @@ def command_line(options: CommandOptions) -> tuple[str, ...]:
         argv += ["--max-turns", str(options.max_turns)]
     if options.max_cost_usd > 0:
         argv += ["--max-budget-usd", f"{options.max_cost_usd:.6f}".rstrip("0").rstrip(".")]
-    # CLI 2.1.332 stores the system prompt in the session and ignores the option when it resumes one.
+    # CLI 2.1.332 stores the system prompt in the session, and ignores this option when it resumes a session.
     if options.system_prompt_file and not options.resume:
         argv += ["--append-system-prompt-file", options.system_prompt_file]
     if options.add_dir:
@@ -62,6 +63,6 @@ def _permissions(options: CommandOptions) -> list[str]:
 def _server_rule(server: str) -> str:
     """The rule that allows all tools of this MCP server.
 
-    In tool names, the CLI replaces characters of the server's name in the same way.
+    As in the CLI's tool names, `_` replaces all characters but letters, digits, `_` and `-`.
     """
     return f"mcp__{re.sub(r'[^a-zA-Z0-9_-]', '_', server)}"

@@ -1,4 +1,4 @@
-"""Filters repeated events out of captured output in which parts of the log were replayed.
+"""Removes repeated events from captured output of the Claude CLI in which parts of the log were replayed.
 
 The adapter's own log stream needs no such filter: it continues by position (`podlog`).
 """
@@ -25,8 +25,8 @@ class LogLineDedupFilter:
 
     Chunks are text, or bytes of the log in UTF-8 that may be cut anywhere, also within a character.
 
-    At most `Limits.log_line_bytes` characters of an incomplete line are held back. A line that exceeds this
-    before it is complete passes in pieces, without being compared.
+    At most `Limits.log_line_bytes` characters of an incomplete line are held back. A longer line passes in
+    pieces, without being compared.
 
     An event is identified by its `uuid`; without one, by its type, its ids and its whole content.
     `message.id` alone is not unique: the CLI prints one event per content block, all with the id of their

@@ -1,4 +1,4 @@
-"""One handler per kind of event: what the parser takes from it. `docs/cli-events.md` describes the events."""
+"""One handler per kind of event, which reads what the parser needs (`docs/cli-events.md`)."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -12,10 +12,10 @@ from paperclip_claude_k8s.claude.stream_state import StreamState
 from paperclip_claude_k8s.claude.transcript import ModelChange
 
 Handler: TypeAlias = Callable[[StreamState, Event, bytes], None]
-"""Takes the state, the event, and its line."""
+"""Arguments: the state, the event, and the event's JSON as it was printed."""
 LAST_ITEMS = 100
-"""Number of errors, and of model changes, that are kept: the last ones. `[1 - LAST_ITEMS :]` leaves room for
-one that is added."""
+"""The last so many errors are kept, and as many model changes. `[1 - LAST_ITEMS :]` leaves room for a new
+one."""
 
 
 def handler_of(event: Event) -> Handler | None:
@@ -25,7 +25,7 @@ def handler_of(event: Event) -> Handler | None:
 
 
 def _init(state: StreamState, event: Event, _: bytes) -> None:
-    """A run has several `init` events if the CLI continues after a result; all name the same session."""
+    """The CLI prints an `init` again if it continues after a result. All of a run name the same session."""
     state.note_continuation()
     state.notices.init(event)
     state.usage.take_version(event)
@@ -52,7 +52,7 @@ def _assistant(state: StreamState, event: Event, line: bytes) -> None:
     state.main_events += 1
     state.has_content |= bool(blocks) or count(get_object(message, "usage"), "output_tokens") > 0
     state.assistant_texts.add(
-        line, has_text=any(isinstance(b, dict) and b.get("type") == "text" for b in blocks)
+        line, has_text=any(isinstance(block, dict) and block.get("type") == "text" for block in blocks)
     )
 
 

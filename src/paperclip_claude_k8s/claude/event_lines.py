@@ -1,11 +1,11 @@
-"""Finds the events on a line of stdout, even if the line contains more than one JSON object.
+"""Finds the events on a line of the CLI's stdout, even if other text or further events are on the line.
 
 A healthy line is one JSON object. Beside an event, a line may contain:
 
 1. Terminal control: escape sequences and control characters anywhere on the line, a byte order mark before or
    after the JSON. JSON contains no raw control characters (strings escape them), so they are removed.
-2. Text on one side: `[debug] done {...}` or `{...} bye`. If there is text on both sides, a sentence quotes
-   the JSON, which is then not read as an event.
+2. Text on one side: `[debug] done {...}` or `{...} bye`. JSON with text on both sides is not read as an
+   event: some sentence quotes it.
 3. Further events, if a newline was lost: `{...}{...}`.
 
 Text of a model or a tool must never be read as an event. The CLI prints such text inside JSON, as a string
@@ -51,8 +51,7 @@ _CONTROL = re.compile(
     rb"|[\x00-\x08\x0a-\x1f\x7f]"  # control characters by themselves
 )
 MAX_BOMS = 4
-"""Largest number of byte order marks that are removed at each end of a line, since each removal copies the
-line."""
+"""Largest number of byte order marks that are removed at each end of a line: each removal copies the line."""
 _BLANK = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 
@@ -70,7 +69,7 @@ def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, 
 
 
 def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
-    """As `events_on`, for a line that is not an event as a whole.
+    """As `events_on`, for a line that as a whole is not an event.
 
     A line longer than `Limits.control_bytes` is not searched.
     """
@@ -97,13 +96,13 @@ def without_control(line: bytes) -> bytes:
 
 
 def _beside_text(bare: str) -> list[tuple[Event, str]]:
-    """The objects on the line, unless text surrounds them or their neighbours show that they are nested."""
+    """The objects on the line; none if text surrounds them, or marks beside them show that they nest."""
     begin = bare.find('{"')
     found, end = _objects_from(bare, begin)
     before, after = bare[:begin].strip(), bare[end:].strip()
     if before and after:
         return []
-    # `":` comes before a nested object; of a truncated line, perhaps only its colon is left.
+    # `":` stands before a nested object. A line whose beginning is missing may start with the colon.
     nested = before == ":" or before.endswith((",", "[", '":')) or after.startswith((",", "}", "]"))
     return [] if nested else found
 
@@ -124,10 +123,10 @@ def _objects_from(bare: str, at: int) -> tuple[list[tuple[Event, str]], int]:
 
 
 def _is_cli_event(event: Event, session: str | None) -> bool:
-    named = get_text(event, "session_id")
+    event_session = get_text(event, "session_id")
     return (
         get_text(event, "type") in TOP_LEVEL_TYPES
-        and bool(named)
-        and (not session or named == session)
+        and bool(event_session)
+        and (not session or event_session == session)
         and bool(get_text(event, "uuid"))
     )

@@ -1,4 +1,4 @@
-"""Parses one line into an event; reads its fields, which may be missing, hostile or of unexpected types."""
+"""Parses a line into an event, and reads fields, which may be missing, hostile or of unexpected types."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def believable_cost(value: object) -> float | None:
 
 
 def get_name(source: Event, key: str) -> str:
-    """A name for people, such as that of a model: one line of bounded length; empty if it is missing."""
+    """A name that people read, such as that of a model, in one short line; empty if it is missing."""
     return as_name(get_text(source, key))
 
 

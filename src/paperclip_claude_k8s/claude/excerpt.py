@@ -13,17 +13,17 @@ class Excerpt:
 
     def __init__(self) -> None:
         self.bytes = 0
-        """Length of the whole output so far."""
+        """Length of everything that was added."""
         self._head = b""
         self._tail: list[bytes] = []
         self._tail_bytes = 0
 
     def add(self, block: bytes) -> None:
         self.bytes += len(block)
-        head_room = HEAD_BYTES - len(self._head)
-        if head_room:
-            self._head += block[:head_room]
-            block = block[head_room:]
+        missing = HEAD_BYTES - len(self._head)
+        if missing:
+            self._head += block[:missing]
+            block = block[missing:]
             if not block:
                 return
         block = block[-TAIL_BYTES:]

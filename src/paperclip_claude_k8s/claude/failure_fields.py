@@ -1,7 +1,7 @@
 """The class of a failed result, from its machine-readable fields.
 
-`api_error` exists since about 2.1.300; `error` of an `assistant` event and `api_error_status` since 2.0;
-`subtype` in all versions. The most specific field decides. Two results:
+The Claude CLI prints `api_error` since about version 2.1.300, `error` of an `assistant` event and
+`api_error_status` since 2.0, and `subtype` in all versions. The most specific field decides. Examples:
 
     {"api_error": "usage_limit_reached", "api_error_status": 429}     QUOTA, by `api_error`
     {"api_error_status": 429}                                         TRANSIENT, by the status
@@ -16,9 +16,9 @@ from paperclip_claude_k8s.claude.results import is_max_turns
 from paperclip_claude_k8s.claude.transcript import Transcript
 
 _IMAGE_ERROR = "image_error"
-"""Terminal reason for an image that the API rejects. With status 413 the whole request was too large, mostly
-because of its images."""
-_TOO_LARGE = 413
+"""Value of `terminal_reason` if the API rejects an image. With status 413 it rejects the request as a whole,
+which is too large, usually because of its images."""
+_STATUS_TOO_LARGE = 413
 _SERVER_ERRORS = range(500, 600)
 _BY_TERMINAL_REASON = {
     "budget_exhausted": FailureClass.MAX_BUDGET,
@@ -59,8 +59,8 @@ BY_API_ERROR = {
     "safety_monitor_blocked": FailureClass.REFUSAL,
     "empty_completion": FailureClass.EMPTY_REPLY,
 }
-"""By `api_error` of the result or of the last message. The CLI adds values over time; a value that is not
-here tells no class."""
+"""Value of `api_error` of the result or of the last message → class. The CLI adds values over time; a value
+that is not listed here names no class."""
 BY_ERROR = {
     "authentication_failed": FailureClass.AUTH_REQUIRED,
     "oauth_org_not_allowed": FailureClass.AUTH_REQUIRED,
@@ -74,16 +74,16 @@ BY_ERROR = {
     "overloaded": FailureClass.TRANSIENT,
     "server_error": FailureClass.TRANSIENT,
 }
-"""By `error` of `assistant` events."""
+"""Value of `error` of `assistant` events → class."""
 _BY_STATUS = {
     401: FailureClass.AUTH_REQUIRED,
     402: FailureClass.CREDIT_EXHAUSTED,
     404: FailureClass.MODEL_NOT_FOUND,
     408: FailureClass.TRANSIENT,
-    _TOO_LARGE: FailureClass.PROMPT_TOO_LONG,
+    _STATUS_TOO_LARGE: FailureClass.PROMPT_TOO_LONG,
     429: FailureClass.TRANSIENT,
 }
-"""Status 403 is missing: a gateway that refuses the request answers with it as well."""
+"""HTTP status → class. 403 is not listed, because gateways send it for other reasons as well."""
 _BY_API_ERROR_TYPE = {
     "authentication_error": FailureClass.AUTH_REQUIRED,
     "billing_error": FailureClass.CREDIT_EXHAUSTED,
@@ -94,7 +94,7 @@ _BY_API_ERROR_TYPE = {
     "overloaded_error": FailureClass.TRANSIENT,
     "request_too_large": FailureClass.PROMPT_TOO_LONG,
 }
-"""By `api_error_type`: the type of the API's own error."""
+"""Value of `api_error_type`, the type of the API's own error → class."""
 
 
 def class_by_fields(result: Mapping[str, Any], transcript: Transcript) -> FailureClass | None:
@@ -107,7 +107,7 @@ def class_by_fields(result: Mapping[str, Any], transcript: Transcript) -> Failur
         return FailureClass.REFUSAL
     status = result.get("api_error_status")
     terminal_reason = str(result.get("terminal_reason"))
-    if terminal_reason == _IMAGE_ERROR and status != _TOO_LARGE:
+    if terminal_reason == _IMAGE_ERROR and status != _STATUS_TOO_LARGE:
         return FailureClass.POISONED_SESSION
     last = transcript.last_error
     return (
@@ -120,14 +120,14 @@ def class_by_fields(result: Mapping[str, Any], transcript: Transcript) -> Failur
 
 
 def class_of_status(status: int) -> FailureClass | None:
-    """The class of an HTTP status of the API; None if it tells no class."""
+    """The class of an HTTP status of the API; None if the status names no class."""
     return FailureClass.TRANSIENT if status in _SERVER_ERRORS else _BY_STATUS.get(status)
 
 
-def _by_api_error(kind: str, transcript: Transcript) -> FailureClass | None:
+def _by_api_error(api_error: str, transcript: Transcript) -> FailureClass | None:
     parameters = get_object(transcript.last_error, "api_error_params")
-    if kind == "max_output_tokens" and parameters.get("cut") == "context_window":
+    if api_error == "max_output_tokens" and parameters.get("cut") == "context_window":
         return FailureClass.CONTEXT_WINDOW
-    if kind == "provider_credentials" and parameters.get("remedy") == "model_access":
+    if api_error == "provider_credentials" and parameters.get("remedy") == "model_access":
         return FailureClass.MODEL_NOT_FOUND
-    return BY_API_ERROR.get(kind)
+    return BY_API_ERROR.get(api_error)

@@ -19,10 +19,10 @@ EMPTY_REPLY = (
 )
 OOM_HINT = "SIGKILL (commonly OOMKilled)"
 LOST_CONTAINER = frozenset({"ContainerStatusUnknown", "Unknown"})
-"""Reasons of a container whose end the kubelet did not observe: it invents the exit code (137 or 255)."""
+"""`reason` of a container whose exit the kubelet did not see: the exit code, 137 or 255, is then assumed."""
 _LOST_HINT = "the container was lost: its node assumes the exit code"
-_NAMED_BY_POD = frozenset({137, 143})
-"""Exit codes without a named signal: `pod_cause` explains 137, and any Pod that is stopped ends with 143."""
+_WITHOUT_SIGNAL_NAME = frozenset({137, 143})
+"""Exit codes whose signal a message does not name: `pod_cause` explains 137; 143 is that of a stopped Pod."""
 _CRASHED = "the program crashed: use another version of the CLI"
 _NEXT_STEPS = {
     132: "the CPU lacks an instruction that the program needs: use another node, or another build of the CLI",
@@ -30,9 +30,9 @@ _NEXT_STEPS = {
     136: _CRASHED,
     139: _CRASHED,
 }
-"""What to do about the exit code of a program that printed no better reason."""
+"""Exit code → what to do, if the program printed no better reason."""
 _FIRST_SIGNAL_CODE, _LAST_SIGNAL_CODE = 129, 192
-"""Range of the exit codes of a process that a signal ended: 128 plus the number of the signal."""
+"""Exit codes of a process that a signal ended: 128 plus the number of the signal."""
 
 
 class ContainerEnd(Protocol):
@@ -51,7 +51,7 @@ class ContainerEnd(Protocol):
 def build_partial_run_error(
     exit_code: int | None, model: str, stdout: str, pod_state: ContainerEnd | None = None
 ) -> str:
-    """The message for output with neither a result event nor an answer; the name is the original's.
+    """The message for output with neither a result event nor an answer; named as in the TypeScript adapter.
 
     It quotes plain lines only, never events. `truncated_message` is for answers that were cut.
     """
@@ -109,7 +109,7 @@ def empty_reply_text(stop_reason: str | None) -> str:
 
 
 def pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
-    """` [pod: reason=…, message=…, signal=…, SIGKILL …]` with the known parts; empty on exit code 0."""
+    """` [pod: reason=…, message=…, signal=…, SIGKILL …]` with the known parts; empty for exit code 0."""
     if state is None or exit_code == 0:
         return ""
     parts = [
@@ -123,7 +123,7 @@ def pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
 
 
 def _signal_hint(state: ContainerEnd) -> str:
-    """What ended the container: the loss of the container, or a signal, as far as the exit code tells it."""
+    """What ended the container: its loss, or a signal; empty if the exit code stands for no signal."""
     if state.reason in LOST_CONTAINER:
         return _LOST_HINT
     return OOM_HINT if state.exit_code == 137 else signal_name(state.exit_code)
@@ -132,8 +132,8 @@ def _signal_hint(state: ContainerEnd) -> str:
 def quoted_line(lines: Iterable[str], exit_code: int | None) -> str:
     """The plain line that explains best why the CLI ended; empty if there is none.
 
-    That is the line of a crash if a signal ended the CLI, else the first line. Lines that name no cause, such
-    as deprecation warnings, do not count.
+    That is the first line about a crash if a signal ended the CLI, else the first line. Lines that name no
+    cause, such as deprecation warnings, do not count.
     """
     shown = [line for text in lines if (line := text.strip()) and not kind_of_line(line, [LineKind.NOISE])]
     crash = crash_line(shown) if signal_name(exit_code) else ""
@@ -146,7 +146,7 @@ def crash_line(lines: Iterable[str]) -> str:
 
 
 def exit_step(exit_code: int | None) -> str:
-    """What a person does about the exit code; empty if it tells nothing."""
+    """What an administrator can do about this exit code; empty if nothing is known about it."""
     return _NEXT_STEPS.get(exit_code or 0, "")
 
 
@@ -169,8 +169,8 @@ def describe_truncation_cause(
 ) -> str:
     """Why the output stops in the middle of a message.
 
-    `state`: how the container ended; None if that was not observed. `pod_missing`: whether the Pod was gone;
-    None if it could not be read.
+    `state`: how the container ended; None if that was not observed. `pod_missing`: whether the Pod did not
+    exist any more; None if the Pod could not be read.
     """
     if state is None:
         return _unobserved_cause(pod_missing, phase)
@@ -195,7 +195,7 @@ def _unobserved_cause(pod_missing: bool | None, phase: str) -> str:  # noqa: FBT
 
 
 def truncated_message(model: str, cause: str, torn_event: str = "") -> str:
-    """The message for output that stops. `torn_event`: the type of an event that is not complete."""
+    """The message for output without its last part. `torn_event`: the type of an event that is incomplete."""
     named = f" (model: {model})" if model else ""
     missing = "assistant produced content but no result event arrived"
     if torn_event == "result":
@@ -214,7 +214,7 @@ def no_result_message(stop_reason: str) -> str:
 
 
 def retrying_text(retrying: str) -> str:
-    """The end of a message about a CLI that was waiting for the API."""
+    """The last part of a message about a CLI that was waiting for the API. `retrying`: the last retry."""
     return f"; the CLI was retrying a call of the API ({retrying})"
 
 
@@ -231,10 +231,10 @@ def describe_claude_failure(result: Mapping[str, Any]) -> str | None:
 
 
 def exited_message(exit_code: int | None) -> str:
-    """The message for a failure without any text; -1 stands for an unknown exit code."""
-    named = "" if exit_code in _NAMED_BY_POD else signal_name(exit_code)
+    """The message for a failure without any text; it shows an unknown exit code as -1."""
+    signal_text = "" if exit_code in _WITHOUT_SIGNAL_NAME else signal_name(exit_code)
     message = f"Claude exited with code {-1 if exit_code is None else exit_code}"
-    return f"{message} ({named})" if named else message
+    return f"{message} ({signal_text})" if signal_text else message
 
 
 def terminal_text(result: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The texts of the CLI that say what happened: the table `known_texts.toml`, one line per text.
+"""The texts by which the Claude CLI says what happened, from the table `known_texts.toml`.
 
 The table is used where the machine-readable fields of a result say nothing or too little (see
 `classification`). It is matched against texts of the CLI itself: the text of a failed result, its `errors`,
@@ -70,7 +70,7 @@ class LineKind(Enum):
 TextClass = FailureClass | LineKind
 
 _GAP_CHARS = 200
-"""Largest number of characters for which a `*` inside a text stands."""
+"""A `*` inside a text stands for at most this many characters."""
 _PREFIXES = (
     r"(?:error: )?(?:failed to authenticate[.:] )?(?:api error(?: \([^)]{1,100}\))?:? ?)?(?:\d{3} )?"
     r'(?:\{.{0,200}?"message": ?")?'
@@ -94,11 +94,11 @@ class KnownText:
 
     @property
     def is_anywhere(self) -> bool:
-        """Whether the text may stand anywhere, not only at the start of a line."""
+        """Whether the text may stand anywhere in a line, not only at its start."""
         return self.text.startswith("*")
 
     def matches(self, line: str) -> bool:
-        """Whether the line contains the text, which `is_anywhere` or right after the CLI's prefixes."""
+        """Whether the line contains the text: anywhere if `is_anywhere`, else after the CLI's prefixes."""
         return _compiled(self.text).match(line.translate(_PLAIN_QUOTES)) is not None
 
 
@@ -125,9 +125,9 @@ def class_of_text(text: str, *, quoted: bool = False) -> FailureClass | None:
 
 
 def kind_of_line(line: str, kinds: Iterable[TextClass]) -> TextClass | None:
-    """The class of the first row that has one of these classes and matches the line.
+    """The class of the first row that has one of these classes and matches the line; None if there is none.
 
-    Other programs print such lines as well. A row of a failure that may stand anywhere is therefore ignored.
+    Other programs print lines as well. A failure's text that may stand anywhere is therefore not looked for.
     """
     wanted, text = set(kinds), line.strip()
     rows = (known for known in known_texts() if known.text_class in wanted)
@@ -136,13 +136,13 @@ def kind_of_line(line: str, kinds: Iterable[TextClass]) -> TextClass | None:
 
 
 def status_in(text: str) -> int | None:
-    """The HTTP status in a text such as `API Error: 500 {...}`, as version 1.0 prints it; else None."""
+    """The HTTP status in a text such as `API Error: 500 {...}`, as CLI 1.0 prints it; else None."""
     found = _STATUS_IN_TEXT.match(text)
     return int(found[1]) if found else None
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text in one line, then each of its lines, and each of the errors that it joins."""
+    """The text in one line, then its parts, which newlines or `; ` separate."""
     yield " ".join(text.split())
     parts = [part.strip() for part in re.split(r"\n|; ", text)]
     if len(parts) > 1:

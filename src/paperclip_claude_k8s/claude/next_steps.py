@@ -1,4 +1,4 @@
-"""What follows from each class of failures that Claude reports: for a person, and for the session."""
+"""What to do after each class of failure, and after which classes the session is given up."""
 
 from paperclip_claude_k8s.claude.known_texts import FailureClass
 

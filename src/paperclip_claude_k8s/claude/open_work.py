@@ -1,10 +1,10 @@
-"""What keeps the CLI running after a result: its prompt, background tasks, sub-agents, scheduled wake-ups.
+"""What keeps the Claude CLI running after a result: the run's prompt, background tasks, sub-agents, wake-ups.
 
 - Prompt: a resumed session can print the result of a background task of the previous run before it answers
   this run's prompt.
-- Background tasks are tracked by events. `background_tasks_changed` (since 2.1.203) lists the whole set each
-  time and replaces what was known. Older versions print only start and end of each task, including
-  sub-agents in the foreground. The CLI does not wait for its own tasks (`ambient: true`).
+- Background tasks are tracked by events. `background_tasks_changed` (since CLI 2.1.203) lists the whole set
+  each time and replaces what was known. Older versions print only start and end of each task, including
+  sub-agents in the foreground. Tasks of the CLI itself (`ambient: true`) do not keep it running.
 - A sub-agent without task events is known only by its output. It is open until the result of the tool call
   that started it.
 - The tool `ScheduleWakeup` keeps the CLI running until the turn of the wake-up; `CronCreate` does not. No
@@ -25,7 +25,7 @@ WAKE_UP = "ScheduleWakeup"
 MIN_WAKE_UP_DELAY, MAX_WAKE_UP_DELAY = 60.0, 3600.0
 """Range of a wake-up's delay in seconds; the CLI itself clamps every delay to it."""
 WAKE_UP_LATENESS = 60.0
-"""Upper bound in seconds of how late a wake-up is: the CLI wakes up at full minutes only."""
+"""A wake-up is at most this many seconds late, because the CLI wakes up at full minutes only."""
 SUB_AGENT_SILENCE = 600.0
 """Seconds for which a sub-agent known only by its output may print nothing: none of its shell commands runs
 longer, and by default the CLI itself does not wait longer for background work."""
@@ -57,7 +57,7 @@ class OpenWork:
         return SUB_AGENT_SILENCE if self.sub_agents else 0.0
 
     def take_wake_up(self) -> float | None:
-        """Seconds until the last of the wake-ups that were requested since this method was last called.
+        """Seconds until the latest of the wake-ups that were requested since the previous call.
 
         0: the agent cancelled its wake-ups. None: there was no new request.
         """

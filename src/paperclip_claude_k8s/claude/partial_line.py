@@ -4,7 +4,7 @@ from paperclip_claude_k8s.base.settings import LIMITS
 
 
 class PartialLine:
-    """Keeps the pieces of a line. From the piece on that exceeds `Limits.log_line_bytes`, all are dropped."""
+    """Keeps the pieces of a line. Pieces beyond `Limits.log_line_bytes` are dropped."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -19,6 +19,6 @@ class PartialLine:
             self._pieces.append(piece)
 
     def take(self) -> bytes:
-        """Return the line so far, and begin a new one."""
+        """Return what was kept of the line, and begin a new line."""
         line, self._pieces, self._size = b"".join(self._pieces), [], 0
         return line

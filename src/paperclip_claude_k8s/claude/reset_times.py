@@ -1,4 +1,4 @@
-"""When a usage limit resets: from the CLI's events, else from its text. Pure functions.
+"""When a usage limit resets: from the Claude CLI's events, else from its text. Pure functions.
 
 Forms in texts: "resets 3pm (Europe/Zurich)", "resets Oct 6, 10am", "resets Jan 2, 2027, 1:31am (UTC)", "usage
 limit reached|1893456000" (epoch seconds).
@@ -14,9 +14,9 @@ from paperclip_claude_k8s.base.json_readers import as_number
 MAX_RESET_EPOCH = 4_102_444_800
 """2100-01-01 in epoch seconds; later times are not reset times."""
 DEFAULT_ZONE = "UTC"
-"""Assumed for a reset time without a time zone: older versions print local time; containers run in UTC."""
+"""Assumed for a reset time without a time zone: older CLIs print local time, which is UTC in containers."""
 OLDEST_DATE = timedelta(days=180)
-"""A date without a year that lies further in the past is a date of the next year."""
+"""If a date without a year lies further in the past than this, it is a date of the next year."""
 _RESETS_AT = re.compile(
     r"resets\s+(?:(?P<month>[A-Z][a-z]{2})[a-z]{0,6}\s+(?P<day>\d{1,2})(?:,?\s+(?P<year>20\d{2}))?,?\s+(?:at\s+)?)?"
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s*(?P<half>am|pm)\b\s*(?:\((?P<zone>[^)]+)\))?",

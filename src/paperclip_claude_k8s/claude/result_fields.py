@@ -1,9 +1,9 @@
 """The fields of a `result` event that are kept, with bounded sizes.
 
 A result may hold anything that the agent makes the CLI print, or prints itself. Only fields that versions
-2.1.197 to 2.1.332 print are kept, because the host reads decisions of the adapter from the same object: for
-example `executionCancellation` and `stopReason`. A value that cannot be true becomes null; a long text or
-list is cut. Examples:
+2.1.197 to 2.1.332 of the CLI print are kept, because the host reads decisions of the adapter from the same
+object, for example `executionCancellation` and `stopReason`. An impossible value becomes null; a long text
+or list is cut. Examples:
 
     {"subtype": "success", "executionRecovery": {...}}       {"subtype": "success"}
     {"num_turns": -3, "errors": ["a", 5]}                    {"num_turns": None, "errors": ["a", 5]}
@@ -22,7 +22,7 @@ from paperclip_claude_k8s.claude.events import MAX_COUNT, Event, as_name, believ
 
 T = TypeVar("T")
 LIST_ITEMS = 100
-"""Items kept of a list, and keys kept of an object."""
+"""Largest number of items kept of a list, and of keys kept of an object."""
 FIELD_CHARS = LIMITS.result_json_bytes // 2
 """Largest number of characters kept of one field, except `result`."""
 TEXT_BYTES = LIMITS.result_json_bytes // 2
@@ -30,7 +30,7 @@ TEXT_BYTES = LIMITS.result_json_bytes // 2
 
 
 def known_fields(event: Event) -> dict[str, Any]:
-    """The known fields of a result, for this process. `result` may have `Limits.answer_chars` characters."""
+    """The known fields of a result, for use in this process: `result` may have `Limits.answer_chars`."""
     given = ((key, read, event[key]) for key, read in KNOWN_FIELDS.items() if key in event)
     return {key: None if value is None else read(value) for key, read, value in given}
 
@@ -38,7 +38,7 @@ def known_fields(event: Event) -> dict[str, Any]:
 def fields_for_host(kept: Mapping[str, Any]) -> dict[str, Any]:
     """The fields for `resultJson`, from those of `known_fields`: at most `Limits.result_json_bytes` in all.
 
-    The most important fields are kept first; a field for which there is no room left is left out.
+    The most important fields come first; a field that does not fit any more is left out.
     """
     fields: dict[str, Any] = {}
     room = LIMITS.result_json_bytes
@@ -61,7 +61,7 @@ def _cut_to_bytes(text: str, limit: int) -> str:
 
 
 def _name(value: object) -> str:
-    """A name. For another type of value, the type in parentheses: null would look like a missing field."""
+    """The name, or the type of a value that is not a string: null would look like a missing field."""
     return as_name(value) if isinstance(value, str) else f"({type(value).__name__})"
 
 
@@ -96,6 +96,7 @@ class _Copy:
         self._room = FIELD_CHARS
 
     def of(self, value: object, depth: int) -> Any:  # noqa: ANN401  # any JSON value
+        """The copy. `depth`: how many levels of lists and objects are copied."""
         self._room -= 8  # a rough size of quotes, commas and numbers
         if isinstance(value, str):
             return self._text(value, self._text_chars)
@@ -161,4 +162,4 @@ KNOWN_FIELDS: Mapping[str, Callable[[object], Any]] = {
     "begun_message_ids": _bounded,
     "invalid_config_file": _bounded,
 }
-"""Each known field, the most important first, and the function that returns the value to keep, or None."""
+"""Known field → function that returns the value to keep, or None. The most important fields come first."""

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def is_success(result: Mapping[str, Any]) -> bool:
-    """No error is flagged, and the subtype does not start with `error`.
+    """Whether no error is flagged and the subtype does not start with `error`.
 
     Gateways and older versions print a subtype other than `success`, or none, for successful runs.
     """
@@ -19,7 +19,7 @@ def unexpected_subtype(result: Mapping[str, Any]) -> str:
 
 
 def is_max_turns(result: Mapping[str, Any]) -> bool:
-    """The CLI stopped because `--max-turns` was reached; the version decides which field says so."""
+    """Whether the CLI stopped because of `--max-turns`; its version decides which field says so."""
     return (
         result.get("subtype") == "error_max_turns"
         or result.get("terminal_reason") == "max_turns"
@@ -28,7 +28,7 @@ def is_max_turns(result: Mapping[str, Any]) -> bool:
 
 
 def answers_the_prompt(result: Mapping[str, Any]) -> bool:
-    """False for the result of a notification that a task ended, after which the model was not called.
+    """False for a result that only reports the end of a task, for which the model was not called.
 
     A resumed session can print such a result for a task of the previous run, before it answers this run's
     prompt.

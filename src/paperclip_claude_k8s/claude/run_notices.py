@@ -1,4 +1,4 @@
-"""What the CLI reports beside its answers and must not go unnoticed in a run that succeeds."""
+"""What the Claude CLI reports beside its answers, as warnings about a run that succeeds nevertheless."""
 
 from collections.abc import Iterable, Iterator
 
@@ -15,9 +15,9 @@ _UNAVAILABLE = frozenset({"failed", "needs-auth"})
 _HOOK_REASONS = frozenset({"hook_stopped", "stop_hook_prevented"})
 _UNKNOWN_MODEL = "[claude-code:unrecognized_model] "
 NAMED_ITEMS = 20
-"""Tasks, servers or tools that one warning names."""
+"""Largest number of tasks, servers or tools that one warning names."""
 MAX_TASKS = 1000
-"""Background tasks of a run whose descriptions are remembered."""
+"""Largest number of background tasks whose descriptions are remembered."""
 
 
 class RunNotices:
@@ -27,14 +27,14 @@ class RunNotices:
         self.lost_session = False
         """The CLI could not save the session's transcript."""
         self.stopped_tasks: dict[str, str] = {}
-        """Id and description of tasks that were stopped after the agent's last message or last `init`."""
+        """Id → description of tasks that were stopped after the agent's last message or last `init`."""
         self._tasks: dict[str, str] = {}
-        """Id and description of the background tasks that started in this run."""
+        """Id → description of the background tasks that started in this run."""
         self._stopped_by_agent = RecentTexts()
         self._servers: dict[str, str] = {}
-        """Name and status of the MCP servers that the agent could not use."""
+        """Name → status of the MCP servers that the agent could not use."""
         self._hook = ""
-        """The reason of a hook that stopped the agent."""
+        """Why a hook stopped the agent; empty if no hook gave a reason."""
 
     def init(self, event: Event) -> None:
         servers = get_objects(event, "mcp_servers")[: LIMITS.warnings]
@@ -112,7 +112,7 @@ def denied_tools(result: Event) -> str:
 
 
 def _unknown_model(line: str) -> str:
-    """The model that the CLI reports on stderr as unknown; empty if the line is another one."""
+    """The model that the CLI reports as unknown on this line; empty if the line says something else."""
     text = line.strip()
     if not text.startswith(_UNKNOWN_MODEL):
         return ""

@@ -1,4 +1,6 @@
-"""Warnings about a run: reasons to distrust a successful result, or its tokens and cost. Each has a code.
+"""Warnings about a run: reasons to distrust a successful result, or its tokens and cost.
+
+Each warning has a code.
 
 The host receives a warning as one text, `code: sentence`, in `resultJson.warnings`. The package's
 `docs/host-protocol.md` lists the codes.
@@ -9,7 +11,7 @@ from enum import StrEnum, auto
 
 
 class WarningCode(StrEnum):
-    """The part of a warning for programs; the sentence after it is for people."""
+    """The first part of a warning, meant for programs. The sentence after it is meant for people."""
 
     # ── what the CLI reported ──
     BACKGROUND_TASK_STOPPED = auto()
@@ -24,9 +26,9 @@ class WarningCode(StrEnum):
     RESULT_SUBTYPE = auto()
     RESULT_TOO_LARGE = auto()
     RESULT_TRUNCATED = auto()
-    SESSION_NOT_KEPT = auto()  # it ends with its Pod
+    SESSION_NOT_KEPT = auto()  # the session is deleted with its Pod
     SESSION_NOT_RESUMED = auto()
-    SESSION_NOT_SAVED = auto()  # the CLI could not write it
+    SESSION_NOT_SAVED = auto()  # the CLI could not write the session
     STRUCTURED_OUTPUT_TOO_LARGE = auto()
     # ── usage ──
     COST_UNKNOWN = auto()

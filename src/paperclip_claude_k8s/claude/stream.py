@@ -1,4 +1,4 @@
-"""Reads the CLI's output into a `Transcript`: one pass, chunks of any size, bounded memory.
+"""Reads the Claude CLI's output into a `Transcript`: one pass, chunks of any size, bounded memory.
 
 Most bytes of a run are tool results and messages whose content does not matter for the outcome. The reader
 recognises such lines by their first bytes and does not parse them. It parses every other line and passes the
@@ -42,11 +42,11 @@ SKIPPED_PREFIXES = (
     b'{"type":"system","subtype":"thinking_tokens",',
     b'{"type":"tool_progress",',
 )
-"""First bytes of events that do not matter for the outcome, except the end of a sub-agent (`user`)."""
+"""First bytes of events that do not matter for the outcome, except a `user` event that ends a sub-agent."""
 _INIT = b'{"type":"system","subtype":"init"'
 _ASSISTANT = b'{"type":"assistant",'
 _RESULT = b'"type":"result"'
-"""Part of a result. Text of the model never contains it unescaped, but the input of a tool call may."""
+"""Each result contains it. Text of the model never does, as its quotes are escaped; a tool's input may."""
 _MAIN_AGENT = b'"parent_tool_use_id":null'
 _ERROR, _SUPERSEDES = b'"error":', b'"supersedes":'
 """Fields for which a message must be parsed. Text of the model never contains them unescaped."""
@@ -206,7 +206,7 @@ class StreamReader(StreamState):
             self.note_continuation()
 
     def _add_large_line(self, line: bytes) -> None:
-        """Take a line that is too large to be parsed. The relay's summary replaces it if it is a result."""
+        """Take a line that is too large to be parsed. If it is a result, the relay's summary replaces it."""
         if _RESULT in line and not line.startswith((*SKIPPED_PREFIXES, _ASSISTANT)):
             self.note_continuation()
             self.unread_result = True
@@ -223,7 +223,7 @@ def _is_plain_message(line: bytes) -> bool:
 def _is_empty_reply(reader: StreamReader, result: Event | None) -> bool:
     """Whether there are only empty messages and no result, or a result that reports an empty reply.
 
-    In such a result the CLI contradicts itself: the turn completed, and failed, without any message.
+    Such a result contradicts itself: it has both the fields of a completed and of a failed turn.
     """
     if result is None:
         return reader.main_events > 0 and not reader.has_content

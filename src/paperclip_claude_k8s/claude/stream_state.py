@@ -1,4 +1,4 @@
-"""What the parser has read so far: facts, and the open ends that later events may change."""
+"""The state of the parser while it reads: facts that later events may still change."""
 
 from dataclasses import dataclass, field
 
@@ -47,12 +47,12 @@ class StreamState:
     notices: RunNotices = field(default_factory=RunNotices)
 
     def note_answer(self, line: bytes) -> None:
-        """The main agent has answered: what was reported before no longer explains the run's end."""
+        """The main agent has answered, so earlier errors and retries do not explain how the run ended."""
         self.last_error, self.api_retries.pending = {}, ""
         self.notices.stopped_tasks.clear()
         self.answer_usage.add_line(line)
 
     def note_continuation(self) -> None:
-        """The CLI continues: the last result was not the run's end, and counts for usage only."""
+        """The CLI continues, so the last result was not the run's end and counts for usage only."""
         self.overtaken = self.overtaken or self.result is not None or self.unread_result
         self.result, self.unread_result = None, False

@@ -1,8 +1,8 @@
 """Recognises the beginning of an event whose end is missing.
 
-The CLI is killed while it writes, or exits before its pipe has taken the last line. The start of the line
-tells the type of the event. Most events begin with their type, but fields may have any order. In a result of
-2.1.332, the type stands near the end:
+The Claude CLI is killed while it writes, or exits before its pipe has accepted the last line. The part that
+was written tells the type of the event. Most events begin with their type, but fields may have any order. In
+a result of CLI 2.1.332, the type stands near the end:
 
     {"type":"result","subtype":"success","is_err          2.1.197
     {"duration_api_ms":127,"stop_reason":"end_tu          2.1.332
@@ -18,7 +18,7 @@ from itertools import islice
 from paperclip_claude_k8s.claude.event_lines import TOP_LEVEL_TYPES
 
 MAX_MARKS = 20_000
-"""Quotes, brackets, commas, colons and escapes of a line that are read."""
+"""Largest number of quotes, brackets, commas, colons and escapes of a line that are read."""
 MAX_WORD_CHARS = 60
 """Strings with more characters are neither a field's name nor a type."""
 
@@ -48,11 +48,11 @@ _FIRST_RESULT_FIELDS = frozenset({"duration_ms", "is_error", "result", "stop_rea
 _FIELDS_OF_ALL_EVENTS = frozenset({"parent_tool_use_id", "session_id", "uuid"})
 _NAMES = {"type", "subtype", "role", *_RESULT_FIELDS, *_FIRST_RESULT_FIELDS, *_FIELDS_OF_ALL_EVENTS}
 _USED_NAME = re.compile(f'"(?:{"|".join(sorted(_NAMES))})"')
-"""A line without any of these names is no event; most broken JSON of other programs has none."""
+"""A line without any of these names is no event. Most broken JSON of other programs has none of them."""
 
 
 def torn_event(line: bytes) -> str:
-    """The type of the event of which the line is the beginning; empty if it is none, or the type is unknown.
+    """The type of the event that begins on this line; empty if the type is unknown, or no event begins.
 
     Call it only for a line that is not complete JSON.
     """
@@ -60,7 +60,7 @@ def torn_event(line: bytes) -> str:
 
 
 def torn_type(text: str) -> str | None:
-    """As `torn_event`, for text; None if it is no event, empty if it is one of an unknown type."""
+    """As `torn_event`, for text; empty if the type is unknown, None if no event begins."""
     if not text.startswith("{"):
         return None
     if first := _FIRST_TYPE.match(text):
@@ -118,8 +118,8 @@ class _Known:
 def _fields(text: str) -> Iterator[tuple[int, str, str, str | None]]:
     """The fields of an incomplete JSON object and of objects in it: level, outer field's name, name, value.
 
-    Each comes when its name was read, with the value None, and again if its value is a string. Level 0: the
-    object is complete.
+    Each field is yielded when its name was read, with the value None, and again if its value is a string. At
+    level 0, the object is complete.
     """
     names, level, word = {0: ""}, 0, ""  # names by level: the field whose value is being read
     for char, string in _marks(text):

@@ -67,7 +67,7 @@ class Transcript:
     compactions: int = 0
     """How often the CLI shortened the conversation."""
     model_changes: tuple[ModelChange, ...] = ()
-    """Models in place of which the CLI used others."""
+    """Each change of the CLI to another model, the last 100."""
     plain_lines: tuple[str, ...] = ()
     """The first 20 and the last 30 lines that are neither an event nor part of one, without terminal control
     sequences."""
@@ -76,8 +76,8 @@ class Transcript:
     api_key_source: str = ""
     """Where the CLI found its key, in its own words."""
     blocked_until: float | None = None
-    """When the last of the usage limits that reject requests resets, in epoch seconds; None if none does, or
-    if that is unknown."""
+    """When the last of the usage limits that reject requests resets, in epoch seconds; None if no limit
+    rejects requests, or if no reset time is known."""
     excerpt: bytes = b""
     """First and last bytes of stdout, with a note between them of how many were left out."""
     lines: int = 0
@@ -92,10 +92,10 @@ class Transcript:
 
     @property
     def usage(self) -> TokenUsage | None:
-        """The run's own tokens, computed without knowing whether it resumed a session."""
+        """The run's own tokens, computed without knowing whether the run resumed a session."""
         return self.reported_usage.for_run(resumed=None).usage
 
     @property
     def cost_usd(self) -> float | None:
-        """The run's own cost, computed without knowing whether it resumed a session."""
+        """The run's own cost, computed without knowing whether the run resumed a session."""
         return self.reported_usage.for_run(resumed=None).cost_usd

@@ -1,4 +1,4 @@
-"""Versions of the CLI."""
+"""Versions of the Claude CLI."""
 
 import re
 
