@@ -1,4 +1,4 @@
-"""What is shown of a tool's call: a readable name, the main argument, and lines below it."""
+"""What is shown of a tool's call: a readable name, the arguments, and the prompt of a sub-agent."""
 
 import json
 import re
@@ -26,8 +26,8 @@ MAIN_FIELDS: Mapping[str, str] = {
     "WebSearch": "query",
     "Write": "file_path",
 }
-"""Tool → the field of its input that names what it works on; shown without the field's name."""
-_SHOWN_BELOW: Mapping[str, frozenset[str]] = {
+"""Tool → the field of its input that names what it works on, which is shown without the field's name."""
+_NOT_ARGUMENTS: Mapping[str, frozenset[str]] = {
     "Agent": frozenset({"prompt", "subagent_type"}),
     "Bash": frozenset({"description"}),
     "Edit": frozenset({"old_string", "new_string", "replace_all"}),
@@ -37,9 +37,9 @@ _SHOWN_BELOW: Mapping[str, frozenset[str]] = {
     "TodoWrite": frozenset({"todos"}),
     "Write": frozenset({"content"}),
 }
-"""Tool → fields that are no arguments of its call: they are shown below it, or repeat the main argument."""
+"""Tool → fields not shown as arguments: they are shown below the call, or repeat the main argument."""
 BRIEF_RESULTS = frozenset({"Edit", "MultiEdit", "NotebookEdit", "TodoWrite", "Write"})
-"""Tools whose successful result only confirms what the call shows: its first line is enough."""
+"""Tools whose successful result only confirms what the call shows, so its first line is enough."""
 _AGENT_TOOLS = frozenset({"Agent", "Task"})
 
 
@@ -50,11 +50,11 @@ def readable_name(name: str) -> str:
 
 
 def argument_text(name: str, given: Any) -> str:  # noqa: ANN401  # any input of a tool
-    """The main argument, and the other ones as `(key=value, ...)`. It may have several lines."""
+    """The main argument, and the other ones as `(key=value, ...)`. The text may have several lines."""
     if not isinstance(given, dict):
         return _value_text(given)
     main_field = MAIN_FIELDS.get(name, "")
-    hidden = _SHOWN_BELOW.get(name, frozenset()) | {main_field}
+    hidden = _NOT_ARGUMENTS.get(name, frozenset()) | {main_field}
     main = _value_text(given[main_field]) if main_field in given else ""
     named = (_named_value(key, value) for key, value in given.items() if key not in hidden)
     others = ", ".join(text for text in named if text)

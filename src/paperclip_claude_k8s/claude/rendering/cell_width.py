@@ -3,14 +3,14 @@
 from unicodedata import category, east_asian_width
 
 _EMOJI_STYLE = "\ufe0f"
-"""Turns the narrow character that it follows into a wide emoji."""
+"""Turns the narrow character before it into a wide emoji, so it adds one column."""
 
 
 def cell_width(text: str) -> int:
     """The columns of a text without control characters. Wide characters need two, combining ones none.
 
-    In doubt the result is one too many. With one too few, the terminal itself would break the line, and the
-    rest of the line would have no bar before it.
+    If the width is uncertain, the larger one counts. If it were too small, the terminal itself would wrap the
+    line, and the second part would have no prefix.
     """
     if text.isascii():
         return len(text)
@@ -25,6 +25,6 @@ def char_width(char: str) -> int:
     if char == _EMOJI_STYLE:
         return 1
     kind = category(char)
-    if kind == "Cn":  # newer than Python's table, and perhaps an emoji
+    if kind == "Cn":  # newer than Python's Unicode table, and perhaps an emoji
         return 2
     return 0 if kind in {"Mn", "Me", "Cf"} else 1

@@ -1,4 +1,4 @@
-"""Connects items: a result with its call, a sub-agent with the call that started it, events of one task."""
+"""Connects what belongs together: a call and its result, a call and its sub-agent, the events of one task."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ _Value = TypeVar("_Value")
 
 
 class Recent(Generic[_Value]):
-    """The newest values, by id. Values with too long an id are not remembered."""
+    """The newest values by id, except values whose id is longer than `Limits.id_chars`."""
 
     def __init__(self) -> None:
         self._values: dict[str, _Value] = {}
@@ -56,17 +56,17 @@ class Connections:
         self._answered: Recent[bool] = Recent()
         """Ids of calls whose result was seen."""
         self._prompts: Recent[int] = Recent()
-        """Hashes of the prompts of sub-agents, which may have megabytes, by call id."""
+        """Call id → hash of the sub-agent's prompt. A prompt may have megabytes."""
         self._reports: Recent[int] = Recent()
-        """Hash of the last text of each sub-agent, by call id."""
+        """Call id → hash of the sub-agent's last text."""
         self._agents: Recent[SubAgent] = Recent()
         self._agent_count = 0
         self._tasks: Recent[Json] = Recent()
 
     def connected(self, event: Json) -> Json:
-        """An event of type `system` with what earlier events tell, without what its call or result shows.
+        """A `system` event, with facts from earlier events, and without facts that its call or result shows.
 
-        `_NOTHING` if nothing of it is left to be shown.
+        `_NOTHING` if it must not be shown at all.
         """
         subtype = text_of(event, "subtype")
         if subtype == "background_tasks_changed":
@@ -78,7 +78,7 @@ class Connections:
         return event
 
     def _task_event(self, event: Json) -> Json:
-        """The event of a task, with the kind of the task, which only its first event names."""
+        """The event of a task, with the kind of the task, which only `task_started` names."""
         task_id, subtype = text_of(event, "task_id"), text_of(event, "subtype")
         if subtype == "task_started":
             known = {key: short(text_of(event, key)) for key in ("tool_use_id", *_TASK_FIELDS)}
@@ -99,12 +99,12 @@ class Connections:
         return self._reports.get(text_of(event, "tool_use_id")) == hash(text_of(event, "summary").strip())
 
     def _result_follows(self, event: Json) -> bool:
-        """Whether the event is about a call whose result, which tells how it ended, was not seen yet."""
+        """Whether the event belongs to a call whose result is still to come and will tell how it ended."""
         call_id = text_of(event, "tool_use_id")
         return self._calls.get(call_id) is not None and not self._answered.get(call_id)
 
     def agent_of(self, entry: Entry) -> SubAgent | None:
-        """The sub-agent that the entry is from; None for the main agent.
+        """The sub-agent that wrote the entry; None for the main agent.
 
         Sub-agents are numbered when they are called, or at their first entry if the call was not seen.
         """
@@ -129,7 +129,7 @@ class Connections:
         elif item.kind == "answer" and item.agent is not None:
             self._reports.put(item.agent.call_id, hash(item.text.strip()))
 
-    def call(self, entry: Entry, name: str, given: Any, agent: SubAgent | None) -> Item:  # noqa: ANN401
+    def call_item(self, entry: Entry, name: str, given: Any, agent: SubAgent | None) -> Item:  # noqa: ANN401
         call_id = entry.get("toolUseId", "")
         name = short(name)
         shown_name = readable_name(name)
@@ -142,7 +142,7 @@ class Connections:
         brief = name in BRIEF_RESULTS
         return Item("call", argument_text(name, given), shown_name, call_id, body, brief=brief, agent=agent)
 
-    def output(self, entry: Entry, agent: SubAgent | None, last_call: str) -> Item:
+    def output_item(self, entry: Entry, agent: SubAgent | None, last_call: str) -> Item:
         call_id, text, failed = entry["toolUseId"], entry["content"], entry["isError"]
         call = self._calls.get(call_id)
         self._answered.put(call_id, True)

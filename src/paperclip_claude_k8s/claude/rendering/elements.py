@@ -13,15 +13,15 @@ _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*")
 
 @dataclass(frozen=True, slots=True)
 class Html:
-    """HTML. Its texts were escaped when it was built: outside this module, only constants become `Html`."""
+    """HTML whose texts were escaped when it was built. Other modules make an `Html` of constants only."""
 
     code: str
 
 
 def element(tag: str, attributes: dict[str, str] | None = None, *children: str | Html) -> Html:
-    """An element. A child that is a string is text and is escaped, and so are values of attributes."""
+    """An element. Strings among its children and the values of its attributes are escaped."""
     given = (attributes or {}).items()
-    opening = "".join([tag, *(f' {_name(key)}="{_escaped(value)}"' for key, value in given)])
+    opening = "".join([tag, *(f' {_checked_name(key)}="{_escaped(value)}"' for key, value in given)])
     if tag in _EMPTY_ELEMENTS:
         return Html(f"<{opening}>")
     return Html(f"<{opening}>{joined_html(children).code}</{tag}>")
@@ -36,7 +36,7 @@ def _escaped(text: str) -> str:
     return escape(neutral(text))
 
 
-def _name(text: str) -> str:
+def _checked_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"{text!r} is no name of an attribute")
     return text

@@ -19,7 +19,7 @@ def excerpt(text: str, first: int, last: int) -> Excerpt:
     """The first and the last lines of the text; all lines if at most one would be left out."""
     text = text.strip("\r\n")
     count = text.count("\n") + 1
-    if count <= first + last + 1:  # a note would be as long as the line
+    if count <= first + last + 1:  # a note in place of one line would be as long
         return Excerpt(_stripped(text.split("\n")), 0, [])
     head = text.split("\n", first)[:first]
     tail = text.rsplit("\n", last)[1:]

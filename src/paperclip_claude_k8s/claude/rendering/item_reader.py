@@ -29,11 +29,11 @@ _TEXT_KINDS = {
     "stderr": "error",
     "stdout": "plain",
 }
-
-_BY_CLI = "Claude Code: "
-"""Before the texts of messages that the CLI itself wrote."""
+"""Kind of an entry → kind of its item."""
+_CLI_PREFIX = "Claude Code: "
+"""Prefix of the texts of messages that the Claude CLI itself wrote."""
 MAX_NOTE_LINES = FIRST_LINES + LAST_LINES
-"""A note with more lines is not shown whole on a terminal."""
+"""A terminal shows all lines of a note with at most this many."""
 
 
 class ItemReader:
@@ -46,7 +46,7 @@ class ItemReader:
         self._session = ""
         self._answers: Recent[bool] = Recent()
         """Hashes of the texts of the main agent and the CLI that were shown: a result may repeat them."""
-        self._results = 0
+        self._result_count = 0
         self._turns = 0.0
         """Turns of the agent in all results so far."""
         self._error = ""
@@ -67,7 +67,7 @@ class ItemReader:
             if not event:
                 return []
         if text_of(event, "type") == "result":
-            self._results += 1
+            self._result_count += 1
             self._turns += number_of(event, "num_turns") or 0
             self._milliseconds = number_of(event, "duration_ms") or 0
         time = text_of(event, "timestamp")[: LIMITS.id_chars]
@@ -94,12 +94,12 @@ class ItemReader:
             yield entry
 
     def finish(self, usage: RunUsage) -> list[Item]:
-        """The end of the run, with its own tokens and cost. A note if there was no result."""
+        """The last item: how the run ended, with the run's tokens and cost, or that there was no result."""
         if self._result is None:
             return [Item("note", "the output ends without a result")] if self._session else []
         facts = [counted(self._turns, "turn")] if self._turns else []
-        # the durations of several results are not that of the run
-        facts += [duration(self._milliseconds)] if self._milliseconds and self._results == 1 else []
+        # each result has the duration of its turns only
+        facts += [duration(self._milliseconds)] if self._milliseconds and self._result_count == 1 else []
         facts += _usage_texts(usage)
         result, self._result = self._result, None
         if not result["isError"]:
@@ -107,7 +107,7 @@ class ItemReader:
         return [Item("failed", " · ".join([_failure_text(result, self._error), *facts]), failed=True)]
 
     def _add_to_call(self, items: list[Item], entry: Entry) -> bool:
-        """Add the entry to the item of its call if it is a change or a checklist. Return whether it is."""
+        """Add the entry to its call's item if it is a change or a checklist. Return whether it was added."""
         if not items or items[-1].kind != "call" or entry["kind"] not in {"diff", "system"}:
             return False
         if entry["kind"] == "diff":
@@ -127,9 +127,9 @@ class ItemReader:
             case {"kind": "init"}:
                 yield from self._session_items(entry)
             case {"kind": "tool_call", "name": name, "input": given}:
-                yield self._connections.call(entry, name, given, agent)
+                yield self._connections.call_item(entry, name, given, agent)
             case {"kind": "tool_result"}:
-                yield self._connections.output(entry, agent, self._last_call)
+                yield self._connections.output_item(entry, agent, self._last_call)
             case {"kind": "result"}:
                 yield from self._result_items(entry)
             case {"kind": kind, "text": text}:
@@ -138,7 +138,7 @@ class ItemReader:
                 yield Item(_TEXT_KINDS.get(kind, "note"), text, agent=agent)  # type: ignore[arg-type]
 
     def _session_items(self, entry: Entry) -> Iterator[Item]:
-        """The session at its beginning, and a note when it continues after a result."""
+        """The session when it begins, or a note that it continues after a result."""
         session = short(entry["sessionId"])
         if session == self._session:
             yield Item("note", "the session continues")
@@ -163,10 +163,10 @@ class ItemReader:
 
 
 def _text_of_cli(event: Json, entry: Entry) -> str:
-    """The text of a message that the CLI itself wrote, or of a notice, such as why it stops; else empty."""
+    """The text of a message or of a notice that the CLI itself wrote; empty for any other entry."""
     kind, subtype = text_of(event, "type"), text_of(event, "subtype")
-    if kind == "assistant" and entry["kind"] == "system" and entry["text"].startswith(_BY_CLI):
-        return str(entry["text"].removeprefix(_BY_CLI))
+    if kind == "assistant" and entry["kind"] == "system" and entry["text"].startswith(_CLI_PREFIX):
+        return str(entry["text"].removeprefix(_CLI_PREFIX))
     return description_of(event) if (kind, subtype) == ("system", "informational") else ""
 
 
@@ -183,10 +183,10 @@ def _usage_texts(usage: RunUsage) -> list[str]:
     return [*texts, "cost unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"]
 
 
-def _failure_text(result: Entry, shown: str) -> str:
-    """How the run failed, without a text that `shown`, the last error, already contains."""
+def _failure_text(result: Entry, last_error: str) -> str:
+    """How the run failed, without texts that the last shown error contains."""
     subtype = result["subtype"]
     label = f" ({short(subtype)})" if subtype not in {"", "success"} else ""
     texts = (text.strip() for text in (result["text"], *result["errors"]))
-    why = short("; ".join(text for text in texts if text and text not in shown), LIMITS.text_chars)
+    why = short("; ".join(text for text in texts if text and text not in last_error), LIMITS.text_chars)
     return f"failed{label}{': ' if why else ''}{why}"

@@ -8,15 +8,17 @@ from paperclip_claude_k8s.claude.rendering.items import Item
 
 @dataclass(slots=True)
 class Node:
-    """An item. Of a call: its result, and the items of the sub-agent that it started."""
+    """An item with what is shown below it."""
 
     item: Item
     output: Item | None = None
+    """Of a call: its result."""
     children: "list[Node]" = field(default_factory=list)
+    """Of a call: the items of the sub-agent that it started."""
 
 
 def item_tree(items: Iterable[Item]) -> list[Node]:
-    """The nodes at the top. What belongs to a call that is not there stays at its own place."""
+    """The nodes at the top level. A result, or a sub-agent's item, is among them if its call is missing."""
     roots: list[Node] = []
     calls: dict[str, Node] = {}
     for item in items:

@@ -26,7 +26,7 @@ class SubAgent:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item. All its texts are the agent's or the CLI's, as they came."""
+    """One item. Its texts are untrusted: neither escaped nor shortened."""
 
     kind: Kind
     text: str
@@ -45,6 +45,6 @@ class Item:
     below_call: bool = False
     """Nothing was shown between this output and its call."""
     agent: SubAgent | None = None
-    """The sub-agent that it is from; None for the main agent."""
+    """The sub-agent that caused the item; None for the main agent."""
     time: str = ""
     """`timestamp` of the event, in ISO 8601; empty if it has none."""

@@ -7,17 +7,18 @@ from paperclip_claude_k8s.claude.rendering.items import Item
 from paperclip_claude_k8s.claude.ui.values import counted
 
 MAX_CHARS = 48 * 1024 * 1024
-"""Characters of all kept items, where each item counts `ITEM_CHARS` more. Long runs have a few million."""
+"""Largest number of characters of all kept items, with `ITEM_CHARS` added for each item. Long runs have a few
+million."""
 ITEM_CHARS = 400
-"""What one more item costs in memory, and on a page, as a number of characters. A line of its body costs a
-quarter of this."""
+"""The memory, and the place on a page, that an item needs beside its texts, in characters. Each line of its
+body needs a quarter of this."""
 
 
 class KeptItems:
     """Items in the order in which they were added; what does not fit is left out in the middle."""
 
     def __init__(self, limit: int = MAX_CHARS) -> None:
-        """`limit`: as `MAX_CHARS`. Half of it is for the first items, and half for the last ones."""
+        """`limit`: characters, as in `MAX_CHARS`. Half of them is for the first items, half for the last."""
         self._half = limit // 2
         self._first: list[Item] = []
         self._last: deque[Item] = deque()

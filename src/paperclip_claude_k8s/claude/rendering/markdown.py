@@ -58,7 +58,7 @@ class Block:
 def read_markdown(text: str) -> Iterator[Block]:
     """The blocks of the text, in order: one for each line, and one for a whole table.
 
-    The lines that open and close a code block have none, except for the name of the language.
+    The lines that open and close a code block become no block, but the name of the language becomes one.
     """
     lines = text.strip("\r\n").split("\n")
     fence = ""
@@ -88,8 +88,9 @@ def _closes(line: str, fence: str) -> bool:
     return len(bare) >= len(fence) and bare == fence[0] * len(bare)
 
 
-def _end_of_table(lines: list[str], delimiters: int) -> int:
-    end = delimiters + 1
+def _end_of_table(lines: list[str], delimiter_line: int) -> int:
+    """The index after the last row. `delimiter_line`: the index of the line between heading and rows."""
+    end = delimiter_line + 1
     last = min(len(lines), end + MAX_TABLE_ROWS)
     while end < last and "|" in lines[end]:
         end += 1
@@ -117,33 +118,33 @@ def _line_block(line: str) -> Block:
 
 
 def styled(line: str) -> tuple[Span, ...]:
-    """The line as spans; a long one has no styles."""
+    """The line as spans; a line above `MAX_STYLED_CHARS` is one span without a style."""
     if len(line) > MAX_STYLED_CHARS or not _MARK.search(line):
         return (("", line),) if line else ()
     return tuple(_spans(line, ""))
 
 
-def _spans(line: str, outer: str) -> Iterator[Span]:
+def _spans(line: str, outer_style: str) -> Iterator[Span]:
     position = 0
     for found in _INLINE.finditer(line):
         if found.start() > position:
-            yield outer, line[position : found.start()]
-        yield from _span(found, outer)
+            yield outer_style, line[position : found.start()]
+        yield from _span(found, outer_style)
         position = found.end()
     if position < len(line):
-        yield outer, line[position:]
+        yield outer_style, line[position:]
 
 
-def _span(found: re.Match[str], outer: str) -> Iterator[Span]:
+def _span(found: re.Match[str], outer_style: str) -> Iterator[Span]:
     kind = found.lastgroup
     if kind == "escaped":
-        yield outer, found[kind]
+        yield outer_style, found[kind]
     elif kind == "address":
         label, address = found["label"], found["address"]
-        yield outer, label
+        yield outer_style, label
         if label != address:
             yield "dim", f" ({address})"
     elif kind == "code":
         yield "code", found[kind]
     elif kind is not None:
-        yield from _spans(found[kind], outer or kind)
+        yield from _spans(found[kind], outer_style or kind)

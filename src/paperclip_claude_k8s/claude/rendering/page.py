@@ -15,7 +15,7 @@ from paperclip_claude_k8s.claude.rendering.page_items import node_html, plain_ht
 from paperclip_claude_k8s.claude.ui.values import duration
 
 CHUNK_NODES = 40
-"""Items in one part of the page. Browsers lay out only the parts that are visible."""
+"""Number of nodes in one part of the page. Browsers lay out only the parts that are visible."""
 PLAIN_LINES = 400
 """Largest number of plain lines in one block."""
 TIMELINE_WIDTH = 1000
@@ -39,7 +39,7 @@ class PageHeader:
 
     title: str
     status: str
-    """succeeded, failed, cancelled, or another word, such as polling."""
+    """succeeded, failed, cancelled, or another state, such as polling."""
     message: str = ""
     """Why the run failed."""
     facts: tuple[tuple[str, str], ...] = ()
@@ -113,8 +113,8 @@ def _timeline(phases: tuple[tuple[str, int], ...]) -> Html | str:
         return ""
     rows, start = [], 0
     for name, milliseconds in phases:
-        left, width = (TIMELINE_WIDTH * each // total for each in (start, milliseconds))
-        bar = {"x": str(left), "y": "0", "width": str(max(width, MIN_BAR_WIDTH)), "height": "10"}
+        x, width = (TIMELINE_WIDTH * each // total for each in (start, milliseconds))
+        bar = {"x": str(x), "y": "0", "width": str(max(width, MIN_BAR_WIDTH)), "height": "10"}
         row = (
             element("span", {"class": "phase"}, name),
             element("svg", _TIMELINE_BOX, element("rect", bar)),

@@ -1,4 +1,4 @@
-"""Items as HTML: what a reader may want to fold is a `details` element."""
+"""Items as HTML. Those that a reader may want to fold are `details` elements."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -11,11 +11,12 @@ from paperclip_claude_k8s.claude.rendering.terminal_lines import clock_time
 from paperclip_claude_k8s.claude.ui.values import counted, short
 
 MAX_PRE_CHARS = 200_000
-"""Characters of one output. What is left out is in its middle; the saved transcript has it."""
+"""Largest number of characters of one text on the page. The middle of a longer text is left out; the saved
+transcript has it."""
 PEEK_CHARS = 120
 """Characters of an output or a thought that are shown while it is folded."""
 MAX_NESTING = 20
-"""Levels of sub-agents that are nested; deeper ones stand in the last level."""
+"""Levels of sub-agents that are nested; the texts of deeper ones are lines of the last level."""
 _CHANGED = frozenset({"add", "remove", "todo"})
 _SIGNS = {"add": "+", "remove": "-"}
 _TAGS = {"bold": "strong", "italic": "em", "strike": "s", "code": "code", "dim": "small"}
@@ -31,7 +32,7 @@ def node_html(node: Node, level: int = 0) -> Html:
     if item.kind == "answer":
         return _entry(item, "section", markdown_html(item.text))
     if item.kind == "thinking":
-        summary = element("summary", {}, _mark(item), "thinking ", _peek(item.text))
+        summary = element("summary", {}, _time_and_agent(item), "thinking ", _peek(item.text))
         return element("details", {"class": "e thinking"}, summary, _pre(item.text))
     return _entry(item, "div", element("p", {}, item.text))
 
@@ -42,7 +43,7 @@ def plain_html(lines: Iterable[str]) -> Html:
 
 
 def markdown_html(text: str) -> Html:
-    """Markdown as HTML. A link is its text and its address, and cannot be clicked: it may be a trap."""
+    """Markdown as HTML. A link is shown as text and address and cannot be clicked, as it may be a trap."""
     if len(text) > MAX_PRE_CHARS:
         return element("pre", {}, text)
     parts = []
@@ -58,7 +59,7 @@ def markdown_html(text: str) -> Html:
 
 
 def _paragraphs(blocks: Iterable[Block]) -> Iterator[Html]:
-    """Lines of text; an empty one ends a paragraph."""
+    """Lines of text as paragraphs, which empty lines separate."""
     for has_text, group in groupby(blocks, key=lambda block: any(text.strip() for _, text in block.spans)):
         if has_text:
             yield element("p", {}, *(joined_html([*map(_span, block.spans), "\n"]) for block in group))
@@ -100,7 +101,7 @@ def _call_html(node: Node, level: int) -> Html:
     summary = element(
         "summary",
         {},
-        _mark(item),
+        _time_and_agent(item),
         element("b", {}, item.name),
         " ",
         element("code", {}, short(arguments, 2 * PEEK_CHARS)),
@@ -143,8 +144,8 @@ def _body_html(item: Item) -> Iterator[Html]:
 
 
 def _output_html(item: Item) -> Html:
-    """A result whose call is not there."""
-    heading = element("summary", {}, _mark(item), "result of ", element("b", {}, item.name))
+    """A result whose call is missing."""
+    heading = element("summary", {}, _time_and_agent(item), "result of ", element("b", {}, item.name))
     kind = "e call failed" if item.failed else "e call"
     return element("details", {"class": kind}, heading, _output_pre(item))
 
@@ -155,11 +156,11 @@ def _output_pre(item: Item) -> Html:
 
 
 def _entry(item: Item, tag: str, content: Html) -> Html:
-    return element(tag, {"class": f"e {item.kind}"}, _mark(item), content)
+    return element(tag, {"class": f"e {item.kind}"}, _time_and_agent(item), content)
 
 
-def _mark(item: Item) -> Html:
-    """The time of the item, and the sub-agent that it is from."""
+def _time_and_agent(item: Item) -> Html:
+    """The time of the item, and the label of its sub-agent."""
     time = clock_time(item.time)
     parts = [element("time", {}, time)] if time else []
     if item.agent is not None:

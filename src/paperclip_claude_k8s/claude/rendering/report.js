@@ -3,14 +3,14 @@
   const field = document.getElementById("query");
   const count = document.getElementById("count");
   const main = document.querySelector("main");
-  let entries = null; // element and its text in lower case, read when it is first searched
+  let entries = null; // each element, and its text in lower case, which the first search reads
   let hits = [];
   let current = -1;
 
   function search() {
     const wanted = field.value.trim().toLowerCase();
     entries ||= Array.from(main.querySelectorAll(".e"), (element) => ({ element, text: null }));
-    mark(-1);
+    mark(-1); // no hit
     hits = [];
     if (wanted) {
       for (const entry of entries) {
@@ -34,7 +34,7 @@
     count.textContent = `${index + 1} of ${hits.length}`;
     const ranges = rangesIn(element, field.value.trim().toLowerCase());
     if (ranges.length > 0 && window.CSS && CSS.highlights) CSS.highlights.set("found", new Highlight(...ranges));
-    element.scrollIntoView({ block: "start" }); // first: what is far away has no layout before
+    element.scrollIntoView({ block: "start" }); // the browser has no layout of distant parts before it scrolls there
     const range = ranges.find((each) => each.getClientRects().length > 0); // not the folded preview
     if (!range) return;
     const box = range.startContainer.parentElement.closest("pre");
@@ -49,7 +49,7 @@
     const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
     while (wanted && ranges.length < 1000 && walker.nextNode()) {
       const text = walker.currentNode.data.toLowerCase();
-      if (text.length !== walker.currentNode.data.length) continue; // positions would differ
+      if (text.length !== walker.currentNode.data.length) continue; // positions in lower case would differ
       for (let at = text.indexOf(wanted); at >= 0 && ranges.length < 1000; at = text.indexOf(wanted, at + wanted.length)) {
         const range = document.createRange();
         range.setStart(walker.currentNode, at);
@@ -60,6 +60,7 @@
     return ranges;
   }
 
+  // Without a current hit, a step back goes to the last hit.
   const step = (by) => {
     if (hits.length > 0) mark((current + by + hits.length + (current < 0 && by < 0 ? 1 : 0)) % hits.length);
   };

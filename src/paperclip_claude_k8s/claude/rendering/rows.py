@@ -9,13 +9,13 @@ from paperclip_claude_k8s.claude.rendering.items import Item
 from paperclip_claude_k8s.claude.rendering.markdown import Block, Span, read_markdown
 
 FIRST_LINES, LAST_LINES = 8, 4
-"""Lines of a tool's output, a thought or a sub-agent's text that are shown; what is left out is between."""
+"""Lines at both ends of a tool's output, a thought or a sub-agent's text that are shown."""
 FAILURE_LINES = 16
 """Lines at the end of a failed tool's output that are shown: they tell what went wrong."""
 CALL_LINES = 6
-"""Lines of a call's arguments."""
+"""Lines of a call's arguments that are shown."""
 MAX_END_LINES = 100
-"""Lines of the text that tells how a run ended."""
+"""Lines that are shown of the text that tells how a run ended."""
 HEADING_CHARS = 200
 """Characters of a call's arguments that name the call beside its result."""
 
@@ -34,7 +34,7 @@ MARKERS: dict[str, Span] = {
 }
 """Style and marker of each kind of item. Only the first row of an item has its marker in the first column."""
 _TEXT_STYLES = {"answer": "", "plain": "", "error": "error", "done": "done", "failed": "error"}
-_CHANGES = {
+_BODY_SIGNS = {
     "add": ("add", "+ "),
     "remove": ("remove", "- "),
     "context": ("dim", "  "),
@@ -45,15 +45,15 @@ _CHANGES = {
 }
 """Style and sign of each kind of line in an item's body."""
 _INDENT: Span = ("", "  ")
-_BELOW: Span = ("", "    ")
-"""Before what stands below a call: its change, its prompt, its result."""
+_CALL_INDENT: Span = ("", "    ")
+"""Before the lines below a call: those of its change, its prompt or its result."""
 
 _Line = tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row, to be wrapped: its prefix, the prefix of the further lines, and its text."""
+    """One row, which may be wrapped: the prefixes of its first and of its further lines, and its text."""
 
     first: _Line
     further: _Line
@@ -93,17 +93,21 @@ def _with_marker(item: Item, lines: Iterable[_Line]) -> Iterator[Row]:
 def _call_rows(item: Item) -> Iterator[Row]:
     lines = list(_excerpt_lines(item.text, "", CALL_LINES, 0))
     arguments = (("", "  "), *lines[0]) if lines else ()
-    yield Row((MARKERS["call"],), (_BELOW,), (("call", item.name), *arguments))
-    yield from (Row((_BELOW,), (_BELOW,), line) for line in lines[1:])
+    yield Row((MARKERS["call"],), (_CALL_INDENT,), (("call", item.name), *arguments))
+    yield from (Row((_CALL_INDENT,), (_CALL_INDENT,), line) for line in lines[1:])
     for kind, text in item.body:
-        style, sign = _CHANGES.get(kind, ("", ""))
-        yield Row((_BELOW, (style, sign)), (_BELOW, ("", " " * len(sign))), ((style, shortened_line(text)),))
+        style, sign = _BODY_SIGNS.get(kind, ("", ""))
+        yield Row(
+            (_CALL_INDENT, (style, sign)),
+            (_CALL_INDENT, ("", " " * len(sign))),
+            ((style, shortened_line(text)),),
+        )
 
 
 def _output_rows(item: Item) -> Iterator[Row]:
     if not item.below_call:
         heading = shortened_line(" ".join(item.call_text.split())[:HEADING_CHARS])
-        yield Row((MARKERS["output"],), (_BELOW,), (("dim", f"{item.name}  {heading}".rstrip()),))
+        yield Row((MARKERS["output"],), (_CALL_INDENT,), (("dim", f"{item.name}  {heading}".rstrip()),))
     style = "error" if item.failed else "dim"
     if item.failed:
         first, last = 1, FAILURE_LINES
@@ -111,10 +115,10 @@ def _output_rows(item: Item) -> Iterator[Row]:
         first, last = (1, 0) if item.brief else (FIRST_LINES, LAST_LINES)
     lines = list(_excerpt_lines(item.text, style, first, last)) or [((style, "(no output)"),)]
     lines = [_first_sentence(lines[0])] if item.brief else lines
-    prefix: Span = (style, "  ✗ ") if item.failed else _BELOW
+    prefix: Span = (style, "  ✗ ") if item.failed else _CALL_INDENT
     for line in lines:
-        yield Row((prefix,), (_BELOW,), line)
-        prefix = _BELOW
+        yield Row((prefix,), (_CALL_INDENT,), line)
+        prefix = _CALL_INDENT
 
 
 def _first_sentence(line: _Line) -> _Line:
@@ -132,7 +136,7 @@ def _text_lines(item: Item) -> Iterator[_Line]:
 
 
 def _answer_lines(item: Item, width: int) -> Iterator[_Line]:
-    """The main agent's text is never cut: it may be the answer. Of a sub-agent's, the middle is left out."""
+    """All lines of the main agent's text, as it may be the answer; both ends of a sub-agent's text."""
     lines = (line for block in read_markdown(item.text) for line in _block_lines(block, width))
     if item.agent is None:
         yield from lines
@@ -181,12 +185,12 @@ def _block_lines(block: Block, width: int) -> Iterator[_Line]:
 def _table_lines(block: Block, width: int) -> Iterator[_Line]:
     """Aligned columns, or the cells of each row in one line if the columns do not fit."""
     texts = [["".join(text for _, text in cell) for cell in row] for row in block.rows]
-    count = max(map(len, texts))
-    widths = [0] * count
+    columns = max(map(len, texts))
+    widths = [0] * columns
     for row in texts:
         for index, text in enumerate(row):
             widths[index] = max(widths[index], cell_width(text))
-    fits = sum(widths) + 2 * (count - 1) <= width
+    fits = sum(widths) + 2 * (columns - 1) <= width
     for number, cells in enumerate(block.rows):
         yield tuple(_row_spans(cells, widths if fits else [], header=number == 0))
         if number == 0 and fits:
@@ -194,6 +198,7 @@ def _table_lines(block: Block, width: int) -> Iterator[_Line]:
 
 
 def _row_spans(row: tuple[_Line, ...], widths: list[int], *, header: bool) -> Iterator[Span]:
+    """One row of a table. `widths`: of the columns; empty if the columns are not aligned."""
     for index, cell in enumerate(row):
         if index:
             yield ("", "  ") if widths else ("dim", " | ")

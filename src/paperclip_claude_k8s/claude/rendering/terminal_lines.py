@@ -15,11 +15,11 @@ from paperclip_claude_k8s.claude.rendering.markdown import Span
 from paperclip_claude_k8s.claude.rendering.rows import MARKERS, Row, item_rows
 
 DEFAULT_WIDTH = 100
-"""Columns that are assumed where output is not wrapped."""
+"""Columns that are assumed for tables if lines are not wrapped."""
 NARROWEST_TEXT = 20
 """A text always gets this many columns, however long its prefix is."""
 PART_COLUMNS = 4
-"""A word wider than a line is cut into parts of this width, so that the first ones fill the current line."""
+"""A word wider than a line is cut into parts of this width, of which the first ones fill the current line."""
 _ATTRIBUTES = {"dim": "2", "bold": "1", "heading": "1", "italic": "3", "strike": "9"}
 _COLOURS = {
     "code": "36",
@@ -39,7 +39,7 @@ _NO_TIME = " " * len("00:00:00 ")
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """How lines are written. `width`: columns at which they are wrapped; None: they are not.
+    """How lines are written. `width`: columns at which lines are wrapped; None: lines are not wrapped.
 
     `styles`: whether bold and dim text may be used, `colours`: whether colours may.
     """
@@ -66,7 +66,7 @@ def terminal_lines(item: Item, screen: Screen) -> Iterator[str]:
 
 
 def _fits(text: str, width: int | None) -> bool:
-    """Whether a plain line can be written as it is, without wrapping or replacements: nearly all can."""
+    """Whether a plain line needs neither wrapping nor replacements. Nearly all plain lines need none."""
     return len(text) < (width or DEFAULT_WIDTH) - 2 and _is_harmless(text)
 
 
@@ -83,6 +83,7 @@ def clock_time(timestamp: str) -> str:
 
 
 def _time_columns(timestamp: str) -> tuple[str, str]:
+    """The time before an item's first line, and the spaces before its further lines."""
     found = clock_time(timestamp)
     return (f"{found} " if found else _NO_TIME), _NO_TIME
 
@@ -104,7 +105,7 @@ def _neutral(spans: tuple[Span, ...]) -> tuple[Span, ...]:
 
 
 def _is_harmless(text: str) -> bool:
-    """Whether no character can need a replacement: most texts are printable ASCII."""
+    """Whether the text is printable ASCII, as most texts are, so that no character needs a replacement."""
     return text.isascii() and text.isprintable()
 
 
@@ -119,11 +120,11 @@ def _wrapped(row: Row, width: int | None) -> Iterator[list[Span]]:
         yield [*row.first, *row.spans]
         return
     line, used = [*row.first], 0
-    assert width is not None  # noqa: S101  # else `free` is None
+    assert width is not None  # noqa: S101  # because `free` is not None
     further = max(width - _width(row.further), NARROWEST_TEXT)
     for style, word, columns in _pieces(row.spans, min(free, further)):
         if used + columns > free and used:
-            yield _without_end(line)
+            yield _without_trailing_spaces(line)
             line, used, free = [*row.further], 0, further
             if word.isspace():
                 continue
@@ -132,13 +133,13 @@ def _wrapped(row: Row, width: int | None) -> Iterator[list[Span]]:
     yield line
 
 
-def _without_end(line: list[Span]) -> list[Span]:
+def _without_trailing_spaces(line: list[Span]) -> list[Span]:
     style, text = line[-1]
     return [*line[:-1], (style, text.rstrip())]
 
 
 def _pieces(spans: tuple[Span, ...], longest: int) -> Iterator[tuple[str, str, int]]:
-    """Style, text and width of each word and each space between; no piece is wider than `longest`."""
+    """Style, text and width of each word and each run of spaces; no piece is wider than `longest`."""
     for style, text in spans:
         for word in _WORD_OR_SPACES.findall(text):
             columns = cell_width(word)
@@ -150,6 +151,7 @@ def _pieces(spans: tuple[Span, ...], longest: int) -> Iterator[tuple[str, str, i
 
 
 def _parts(word: str, longest: int) -> Iterator[str]:
+    """The word in parts of at most `longest` columns."""
     if word.isascii():
         yield from (word[start : start + longest] for start in range(0, len(word), longest))
         return
