@@ -1,12 +1,12 @@
 // Turns a line of the agent's stdout into transcript entries, for the host's page. The Python package `claude.ui`
-// is the same parser, and tests keep both equal. A plain script without imports or globals.
+// is the same parser with comments, and tests keep both equal. A plain script without imports or globals.
 
 // ---- fields of any type ----------------------------------------------------------------------------
 
 const MAX_NUMBER = 1e15;
 const LAST_SECOND = 253402300799;
-const SHORT = 200;
-const LONG = 500;
+const SHORT_CHARS = 200;
+const LONG_CHARS = 500;
 const DESCRIPTION_FIELDS = ["content", "text", "message", "summary", "description", "error", "reason"];
 
 const own = (given, key) => (Object.prototype.hasOwnProperty.call(given, key) ? given[key] : undefined);
@@ -46,7 +46,7 @@ function firstText(given, ...keys) {
 
 const HINT = /(?: · | )?\(?ctrl\+o to (?:expand|see all|see more|see)\)?/g;
 
-// Without hints at keys of the CLI's screen.
+// Without hints such as `ctrl+o to expand`.
 const descriptionOf = (event) => firstText(event, ...DESCRIPTION_FIELDS).replace(HINT, "");
 const nameOf = (event, key) => short(textOf(event, key)) || "?";
 const joined = (separator, parts) => parts.filter(Boolean).join(separator);
@@ -71,9 +71,10 @@ function stripped(text) {
 const withoutPrefix = (text, prefix) => (text.startsWith(prefix) ? text.slice(prefix.length) : text);
 const withoutSuffix = (text, suffix) => (text.endsWith(suffix) ? text.slice(0, text.length - suffix.length) : text);
 
-// In one line, at most `limit` characters; the slice in `clipped` is long enough to count them.
-const short = (text, limit = SHORT) => clipped(stripped(text.replace(/[ \t\r\n]+/g, " ")), limit);
+// In one line of at most `limit` characters.
+const short = (text, limit = SHORT_CHARS) => clipped(stripped(text.replace(/[ \t\r\n]+/g, " ")), limit);
 
+// A surrogate pair counts as one character. The slice has more than `limit` characters even if all are such pairs.
 function clipped(text, limit) {
   if (text.length <= limit) return text;
   const characters = Array.from(text.slice(0, 2 * limit + 2));
@@ -102,9 +103,9 @@ function duration(milliseconds) {
   return `${grouped(Math.floor(seconds / 60))} min ${seconds % 60} s`;
 }
 
-function sizeLabel(count) {
-  if (count < 1000) return counted(count, "byte");
-  return count < 1e6 ? `${whole(count / 1000)} kB` : `${tenths(count / 1e6)} MB`;
+function sizeLabel(byteCount) {
+  if (byteCount < 1000) return counted(byteCount, "byte");
+  return byteCount < 1e6 ? `${whole(byteCount / 1000)} kB` : `${tenths(byteCount / 1e6)} MB`;
 }
 
 function moment(seconds) {
@@ -118,7 +119,8 @@ function moment(seconds) {
 const system = (text) => ({ kind: "system", text });
 const stderr = (text) => ({ kind: "stderr", text });
 
-// ---- what the CLI adds to texts for the model; only fixed forms, so that no other text can be hidden ---------
+// ---- what the CLI adds to texts for the model --------------------------------------------------------------
+// Only fixed forms are removed, so that an agent cannot hide its own text inside of such a tag.
 
 const TAG = /<\/?(?:tool_use_error|persisted-output|system-reminder)>\n?/g;
 const REMOVED = [
@@ -282,7 +284,7 @@ function changedLines(old, fresh) {
 }
 
 // counts[i * (fresh.length + 1) + j]: the length of the longest common subsequence of old[i..] and fresh[j..]. Numbers
-// in place of lines, in one array: an agent can print thousands of edits, and lists of lists take 10 times as long.
+// replace lines, and one array a list of lists, which takes 10 times as long: an agent can print thousands of edits.
 function commonCounts(old, fresh) {
   const width = fresh.length + 1;
   const counts = new Uint16Array((old.length + 1) * width);
@@ -320,7 +322,7 @@ function withoutDistant(changes) {
 
 const SYNTHETIC = "<synthetic>";
 const LOCAL_COMMAND = ["<local-command-stdout>", "</local-command-stdout>"];
-const LABEL_CHARS = 60;
+const MAX_LABEL_CHARS = 60;
 
 function assistantEntries(event) {
   const message = objectOf(event, "message");
@@ -420,7 +422,7 @@ function partText(part) {
   const text = textOf(part, "text");
   if (text) return text;
   const source = objectOf(part, "source");
-  const kind = short(firstText(source, "media_type") || firstText(part, "mimeType", "type"), LABEL_CHARS);
+  const kind = short(firstText(source, "media_type") || firstText(part, "mimeType", "type"), MAX_LABEL_CHARS);
   const data = textOf(source, "data") || textOf(part, "data");
   const facts = [
     kind || "unnamed content",
@@ -436,8 +438,8 @@ function partText(part) {
 function withSubAgent(event, entries) {
   const parent = textOf(event, "parent_tool_use_id");
   if (!parent) return entries;
-  const agent = joined(" ", ["sub-agent", short(firstText(event, "subagent_type"), LABEL_CHARS)]);
-  const task = short(firstText(event, "task_description"), LABEL_CHARS);
+  const agent = joined(" ", ["sub-agent", short(firstText(event, "subagent_type"), MAX_LABEL_CHARS)]);
+  const task = short(firstText(event, "task_description"), MAX_LABEL_CHARS);
   const prefix = `[${joined(" · ", [agent, task])}] `;
   return entries.map((entry) => ({ ...withPrefix(entry, agent, prefix), parentToolUseId: parent }));
 }
@@ -521,13 +523,13 @@ function taskUpdated(event) {
   return detail ? `${kindOfTask(event)}: ${detail}` : "";
 }
 
-// The end of the path of one of the CLI's own files. It is not shown: the file is gone with its Pod.
+// End of the path of one of the CLI's own files. Such a path is not shown: the Pod's files are deleted.
 const TASK_OUTPUT = /\/tasks\/[A-Za-z0-9_-]{1,64}\.output$/;
 
 function taskNotification(event) {
   const status = short(textOf(event, "status")) || "ended";
   const output = short(textOf(event, "output_file"));
-  const summary = short(textOf(event, "summary"), LONG);
+  const summary = short(textOf(event, "summary"), LONG_CHARS);
   const label = summary.startsWith('Background command "') ? "" : `${kindOfTask(event)} ${status}`;
   const line = labelled(label, summary) + usageSuffix(event);
   return output && !TASK_OUTPUT.test(output) ? `${line}, output in ${output}` : line;
@@ -545,7 +547,7 @@ function usageSuffix(event) {
 }
 
 const hookName = (event) => short(firstText(event, "hook_name", "hook_event")) || "(unnamed)";
-const hookOutput = (event) => short(firstText(event, "output", "stdout", "stderr"), LONG);
+const hookOutput = (event) => short(firstText(event, "output", "stdout", "stderr"), LONG_CHARS);
 
 function hookResponse(event) {
   const outcome = short(textOf(event, "outcome")) || "ended";
@@ -564,8 +566,8 @@ function modelChange(event) {
   const trigger = short(textOf(event, "trigger"));
   const named = `${nameOf(event, "fallback_model")} answers instead of ${nameOf(event, "original_model")}`;
   const withdrawn = itemsOf(event, "retracted_message_uuids").length;
-  const gone = withdrawn ? `; ${counted(withdrawn, "earlier message")} withdrawn` : "";
-  return labelled(trigger ? `${named} (${trigger})${gone}` : named + gone, descriptionOf(event));
+  const more = withdrawn ? `; ${counted(withdrawn, "earlier message")} withdrawn` : "";
+  return labelled(trigger ? `${named} (${trigger})${more}` : named + more, descriptionOf(event));
 }
 
 function modelRefusal(event) {
@@ -577,7 +579,7 @@ function modelRefusal(event) {
 
 function permissionDenied(event) {
   const detail = firstText(event, "message", "decision_reason", "decision_reason_type");
-  return labelled(`permission denied: ${nameOf(event, "tool_name")}`, short(detail, LONG));
+  return labelled(`permission denied: ${nameOf(event, "tool_name")}`, short(detail, LONG_CHARS));
 }
 
 function pluginInstall(event) {
@@ -586,9 +588,9 @@ function pluginInstall(event) {
 }
 
 function filesPersisted(event) {
-  const lost = itemsOf(event, "failed").length;
+  const failed = itemsOf(event, "failed").length;
   const saved = `${counted(itemsOf(event, "files").length, "file")} saved`;
-  return lost ? `${saved}, ${whole(lost)} failed` : saved;
+  return failed ? `${saved}, ${whole(failed)} failed` : saved;
 }
 
 function memoryRecall(event) {
@@ -615,13 +617,13 @@ function backgroundTasks(event) {
   return running ? `background tasks running: ${whole(running)}` : "no background task is running";
 }
 
-// The label, and the first of these fields with a text, else the event's description.
+// The label, and the first of these fields that has a text; if none has one, what the event says of itself.
 const labelledBy =
   (label, ...keys) =>
   (event) =>
     labelled(label, short(firstText(event, ...keys) || descriptionOf(event)));
 
-const withLabel = (label) => (event) => labelled(label, short(descriptionOf(event), LONG));
+const withLabel = (label) => (event) => labelled(label, short(descriptionOf(event), LONG_CHARS));
 
 const SYSTEM_LINES = {
   agents_killed: withLabel("the sub-agents were stopped"),
@@ -678,13 +680,13 @@ const MAX_TOKENS = 1e12;
 function resultEntries(event) {
   const subtype = textOf(event, "subtype");
   const denied = objectsOf(event, "permission_denials");
-  const [fresh, written, cached] = usageOf(event);
+  const [inputTokens, outputTokens, cachedTokens] = usageOf(event);
   const result = {
     kind: "result",
     text: textOf(event, "result"),
-    inputTokens: fresh,
-    outputTokens: written,
-    cachedTokens: cached,
+    inputTokens,
+    outputTokens,
+    cachedTokens,
     costUsd: amountOf(event, "total_cost_usd"),
     subtype,
     isError: own(event, "is_error") === true || subtype.startsWith("error"),
@@ -692,7 +694,7 @@ function resultEntries(event) {
   };
   if (denied.length === 0) return [result];
   const names = joined(", ", denied.map((denial) => short(textOf(denial, "tool_name"))));
-  return [system(short(`denied in this run: ${names}`, LONG)), result];
+  return [system(short(`denied in this run: ${names}`, LONG_CHARS)), result];
 }
 
 const countOf = (given, key) => Math.trunc(Math.min(amountOf(given, key), MAX_TOKENS));
@@ -704,10 +706,10 @@ function usageOf(event) {
     rows = [objectOf(event, "usage")];
     keys = ["input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens"];
   }
-  const [fresh, created, written, cached] = keys.map((key) =>
+  const [uncached, cacheWrites, output, cacheReads] = keys.map((key) =>
     rows.reduce((total, row) => total + countOf(row, key), 0),
   );
-  return [fresh + created, written, cached];
+  return [uncached + cacheWrites, output, cacheReads];
 }
 
 function errorText(error) {
@@ -740,7 +742,7 @@ function authEntries(event) {
   if (error) return [stderr(`signing in failed: ${error}`)];
   const detail = joined(" ", itemsOf(event, "output").filter((line) => typeof line === "string"));
   const state = own(event, "isAuthenticating") === true ? "signing in" : "signed in";
-  return [system(labelled(state, short(detail, LONG)))];
+  return [system(labelled(state, short(detail, LONG_CHARS)))];
 }
 
 function rateLimit(event) {
@@ -768,7 +770,7 @@ function toolProgress(event) {
 }
 
 function suggestion(event) {
-  const detail = short(textOf(event, "suggestion"), LONG);
+  const detail = short(textOf(event, "suggestion"), LONG_CHARS);
   return detail ? `suggested next prompt: ${detail}` : "";
 }
 
@@ -789,7 +791,7 @@ const TYPE_CHARS = 40;
 
 const silent = () => [];
 
-const line = (describe) => (event) => {
+const oneLine = (describe) => (event) => {
   const text = describe(event);
   return text ? [system(text)] : [];
 };
@@ -798,7 +800,7 @@ const SYSTEM = new Map([
   ["init", initEntries],
   ["api_error", apiErrorEntries],
   ["session_writes_lost", sessionWritesLost],
-  ...Object.entries(SYSTEM_LINES).map(([subtype, describe]) => [subtype, line(describe)]),
+  ...Object.entries(SYSTEM_LINES).map(([subtype, describe]) => [subtype, oneLine(describe)]),
   ...["thinking_tokens", "thinking", "file_snapshot"].map((subtype) => [subtype, silent]),
 ]);
 
@@ -809,16 +811,16 @@ const TYPES = new Map([
   ["stream_event", streamEntries],
   ["streamlined_text", streamlinedEntries],
   ["auth_status", authEntries],
-  ["rate_limit_event", line(rateLimit)],
-  ["tool_progress", line(toolProgress)],
-  ["tool_use_summary", line(descriptionOf)],
-  ["streamlined_tool_use_summary", line(descriptionOf)],
-  ["prompt_suggestion", line(suggestion)],
-  ["os_notification", line(descriptionOf)],
-  ["conversation_reset", line(() => "the conversation was reset")],
-  ["refusal_continuation", line(withLabel("the conversation continues after a refusal"))],
-  ["control_request", line(controlRequest)],
-  ["command_lifecycle", line(commandLifecycle)],
+  ["rate_limit_event", oneLine(rateLimit)],
+  ["tool_progress", oneLine(toolProgress)],
+  ["tool_use_summary", oneLine(descriptionOf)],
+  ["streamlined_tool_use_summary", oneLine(descriptionOf)],
+  ["prompt_suggestion", oneLine(suggestion)],
+  ["os_notification", oneLine(descriptionOf)],
+  ["conversation_reset", oneLine(() => "the conversation was reset")],
+  ["refusal_continuation", oneLine(withLabel("the conversation continues after a refusal"))],
+  ["control_request", oneLine(controlRequest)],
+  ["command_lifecycle", oneLine(commandLifecycle)],
   ...[
     "active_goal",
     "api_metrics",
@@ -847,13 +849,13 @@ function eventEntries(event) {
 
 // ---- classification of lines ------------------------------------------------------------------------
 
-const STATUS = "[paperclip] ";
+const STATUS_PREFIX = "[paperclip] ";
 const MAX_DEPTH = 200;
 const MAX_VALUES = 500000;
-const OF_EVENT = /"session_id":"[0-9a-f-]{36}"|"type":"result"/;
+const IN_LAST_PART = /"session_id":"[0-9a-f-]{36}"|"type":"result"/;
 const UUID = /"uuid":"[0-9a-f-]{36}"/;
 
-// Each comma and each opening bracket may become an object.
+// Each comma and each opening bracket may precede a value.
 function tooLarge(text) {
   let values = 0;
   if (text.length <= MAX_VALUES) return false;
@@ -886,24 +888,24 @@ function tooDeep(value) {
   return true;
 }
 
-function entriesOf(whole) {
-  const text = withoutEnd(whole, (char) => char === "\r" || char === "\n");
+function entriesOf(line) {
+  const text = withoutEnd(line, (char) => char === "\r" || char === "\n");
   const bare = stripped(text);
   if (!bare) return [];
-  if (text.startsWith(STATUS)) return [system(text)];
+  if (text.startsWith(STATUS_PREFIX)) return [system(text)];
   const value = bare.startsWith("{") ? readJson(bare) : null;
   if (isObject(value)) return textOf(value, "type") ? eventEntries(value) : [{ kind: "stdout", text }];
   const type = tornType(bare);
   if (type !== null) return pieceEntries(type, bare);
-  if (OF_EVENT.test(bare) && UUID.test(bare)) return pieceEntries("", bare);
+  if (IN_LAST_PART.test(bare) && UUID.test(bare)) return pieceEntries("", bare);
   return [{ kind: "stdout", text }];
 }
 
-// ---- beginnings of events, `torn_lines.py` ----------------------------------------------------------
+// ---- beginnings of events, as in `torn_lines.py` ----------------------------------------------------
 
 const MAX_MARKS = 20000;
 const MAX_WORD_CHARS = 60;
-const EVENT_TYPES = new Set([
+const TOP_LEVEL_TYPES = new Set([
   "assistant",
   "auth_status",
   "command_lifecycle",
@@ -931,14 +933,14 @@ const RESULT_FIELDS = new Set([
 const FIRST_RESULT_FIELDS = new Set(["duration_ms", "is_error", "result", "stop_reason", "usage"]);
 const FIELDS_OF_ALL_EVENTS = new Set(["parent_tool_use_id", "session_id", "uuid"]);
 
-// null: the text is no event. Empty: it is one of an unknown type.
+// The type of the event that begins here; empty if the type is unknown, null if no event begins.
 function tornType(text) {
   if (!text.startsWith("{")) return null;
   const known = { names: [], subtype: "", role: "" };
   for (const [level, outer, name, value] of fieldsOf(text)) {
     if (level === 0) return null;
     if (level === 1 && name === "type" && value !== null) {
-      const certain = EVENT_TYPES.has(value) || (known.names.length === 0 && /^[A-Za-z_]{1,40}$/.test(value));
+      const certain = TOP_LEVEL_TYPES.has(value) || (known.names.length === 0 && /^[A-Za-z_]{1,40}$/.test(value));
       return certain ? value : null;
     }
     if (level === 2 && outer === "message" && name === "role") known.role = value || "";
@@ -957,13 +959,13 @@ function typeByFields({ names, subtype, role }) {
   return names.some((name) => FIELDS_OF_ALL_EVENTS.has(name)) ? "" : null;
 }
 
-// Level, name of the outer field, name and value: when the name was read, with null, and again for a string.
-// Level 0: the object is complete.
+// Level, name of the outer field, name and value of each field: with the value null when the name was read, and again
+// if the value is a string. At level 0, the object is complete.
 function* fieldsOf(text) {
   const names = [""];
   let level = 0;
   let word = "";
-  for (const [char, string] of tokensOf(text)) {
+  for (const [char, string] of marksOf(text)) {
     if (char === "{" || char === "[") {
       level += 1;
       names[level] = "";
@@ -984,7 +986,7 @@ function* fieldsOf(text) {
 }
 
 // The marks outside of strings, and for each complete string a quote and its content, empty if it is long.
-function* tokensOf(text) {
+function* marksOf(text) {
   const token = /\\[\s\S]|["{}[\],:]/g;
   let stringStart = -1;
   for (let count = 0; count < MAX_MARKS; count += 1) {
@@ -1003,39 +1005,39 @@ function* tokensOf(text) {
 
 // ---- truncated events ------------------------------------------------------------------------------
 
-const REST_MISSING = "\n[the rest of this line is missing]";
-const CALL = /\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":/;
-const BLOCKS = [
+const REST_MISSING_NOTE = "\n[the rest of this line is missing]";
+const TOOL_RESULT = /\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":/;
+const BLOCK_STARTS = [
   ["assistant", '[{"type":"text","text":"'],
   ["thinking", '[{"type":"thinking","thinking":"'],
 ];
 
 function pieceEntries(type, text) {
-  const entry = type === "assistant" ? textSoFar(text) : null;
+  const entry = type === "assistant" ? textBeforeCut(text) : null;
   if (entry) return [entry];
-  const call = type === "user" ? CALL.exec(text) : null;
+  const call = type === "user" ? TOOL_RESULT.exec(text) : null;
   if (call) {
-    const content = openedContent(text, call.index + call[0].length) + REST_MISSING;
+    const content = contentBeforeCut(text, call.index + call[0].length) + REST_MISSING_NOTE;
     return [{ kind: "tool_result", toolUseId: call[1], content, isError: false }];
   }
   const label = type ? `a broken line of type ${type}` : "a piece of a broken line";
   return [system(`${label} (${counted(text.length, "character")})`)];
 }
 
-function textSoFar(text) {
+function textBeforeCut(text) {
   const content = text.indexOf('"content":[');
   const start = content + '"content":'.length;
-  const found = content < 0 ? undefined : BLOCKS.find(([, opening]) => text.startsWith(opening, start));
+  const found = content < 0 ? undefined : BLOCK_STARTS.find(([, opening]) => text.startsWith(opening, start));
   const body = found ? stringBody(text, start + found[1].length) : "";
-  return body ? { kind: found[0], text: body + REST_MISSING } : null;
+  return body ? { kind: found[0], text: body + REST_MISSING_NOTE } : null;
 }
 
-function openedContent(text, start) {
-  const opening = ['"', BLOCKS[0][1]].find((each) => text.startsWith(each, start));
+function contentBeforeCut(text, start) {
+  const opening = ['"', BLOCK_STARTS[0][1]].find((each) => text.startsWith(each, start));
   return opening ? stringBody(text, start + opening.length) : "";
 }
 
-// The characters of a JSON string, up to its end or the end of the line. A loop, because a pattern could
+// The text of a JSON string, from `start` up to the end of the string or of the line. A loop, because a pattern could
 // run out of stack on a megabyte.
 function stringBody(text, start) {
   const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;

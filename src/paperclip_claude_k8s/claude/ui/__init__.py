@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from paperclip_claude_k8s.claude.ui.messages import named
+from paperclip_claude_k8s.claude.ui.messages import with_agent_name
 from paperclip_claude_k8s.claude.ui.pieces import piece_entries
 from paperclip_claude_k8s.claude.ui.stdout_lines import Piece, Plain, read_line
 from paperclip_claude_k8s.claude.ui.table import event_entries
@@ -21,12 +21,14 @@ __all__ = ["entries_of", "parse_stdout_line", "ui_parser_source"]
 def parse_stdout_line(line: str, ts: str) -> list[dict[str, Any]]:
     """Transcript entries of one line: `{kind, ts, ...}` with camelCase keys; none if nothing is shown.
 
+    `ts`: the time of the line, which each entry repeats.
+
     Kinds: assistant, thinking, user, tool_call, diff, tool_result, init, result, stderr, system, stdout.
-    Entries of a sub-agent also have `parentToolUseId`. The entries depend on (line, ts) only. No input
+    Entries of a sub-agent also have `parentToolUseId`. The entries depend on the arguments only. No line
     raises.
     """
     entries = entries_of(read_line(line))
-    return [{"kind": entry["kind"], "ts": ts, **named(entry)} for entry in entries]
+    return [{"kind": entry["kind"], "ts": ts, **with_agent_name(entry)} for entry in entries]
 
 
 def entries_of(given: Json | Piece | Plain) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""Calls that change files or the list of tasks: the change as entries, which follow the entry of the call."""
+"""Entries for the change that a call makes to a file or to the list of tasks. They follow the call."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -14,20 +14,22 @@ from paperclip_claude_k8s.claude.ui.values import (
 )
 
 MAX_CHANGE_LINES = 20
-"""Lines of one call's change that are shown."""
+"""Largest number of lines that are shown of one call's change."""
 MAX_CHANGE_CHARS = 500
-"""Characters of one such line that are shown."""
+"""Largest number of characters that are shown of one such line."""
 CONTEXT_LINES = 2
 """Unchanged lines that are shown before and after a change."""
 MAX_COMPARED = 10_000
-"""Pairs of lines that are compared at most. A longer change is shown as removed and added lines."""
+"""Largest number of pairs of an old and a new line that are compared. If there are more, all old lines are
+shown as removed and all new lines as added."""
 MAX_TODOS = 50
 MAX_LINES = 1000
-"""Lines of one text that are compared."""
+"""Largest number of lines of one text that are compared."""
 MAX_EDITS = 50
-"""Edits of one call that are compared."""
+"""Largest number of edits of one call that are compared."""
 
 _MARKS = {"completed": "[x]", "in_progress": "[>]"}
+"""Status of a task → its checkbox."""
 _Change = tuple[str, str]
 """`changeType` of a diff entry, and the line."""
 
@@ -82,7 +84,7 @@ def _multi_edit(call: Json) -> tuple[list[_Change], int]:
 
 
 def _written(key: str) -> Callable[[Json], tuple[list[_Change], int]]:
-    """A function for a call whose field `key` is the new content."""
+    """A function that returns the change of a call whose field `key` has the new content."""
 
     def changes(call: Json) -> tuple[list[_Change], int]:
         text = text_of(call, key)
@@ -130,12 +132,12 @@ def _changed_lines(old: list[str], new: list[str]) -> list[_Change]:
     counts = _CommonCounts(old, new)
     changes: list[_Change] = []
     row = column = 0
-    left = counts.after(0, 0)  # how many lines both rests still have in common
-    while left:
+    common = counts.after(0, 0)  # how many lines the rest of `old` has in common with the rest of `new`
+    while common:
         if old[row] == new[column]:
             changes.append(("context", old[row]))
-            row, column, left = row + 1, column + 1, left - 1
-        elif counts.after(row + 1, column) == left:
+            row, column, common = row + 1, column + 1, common - 1
+        elif counts.after(row + 1, column) == common:
             changes.append(("remove", old[row]))
             row += 1
         else:
@@ -173,7 +175,7 @@ class _CommonCounts:
 
 
 def _without_distant(changes: list[_Change]) -> Iterator[_Change]:
-    """Replace unchanged lines that are far from any change by one line."""
+    """Without unchanged lines that are far from all changes: one line stands for each run of them."""
     near: set[int] = set()
     for index, (kind, _) in enumerate(changes):
         if kind != "context":

@@ -1,4 +1,4 @@
-"""Messages: texts of the agent and its sub-agents, their tool calls and the results of those."""
+"""Messages: texts of the agent and its sub-agents, their tool calls, and the results of these calls."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,10 +23,10 @@ from paperclip_claude_k8s.claude.ui.values import (
 SYNTHETIC = "<synthetic>"
 """The model of messages that the CLI wrote itself: the text of an API error, or output of a local command."""
 SUB_AGENT = "subAgent"
-"""Key with `{type, task}` in an entry of a sub-agent, until `named` removes it. Both values may be empty."""
+"""Key with `{type, task}` in a sub-agent's entry, until `with_agent_name` removes it. Both may be empty."""
 _LOCAL_COMMAND = ("<local-command-stdout>", "</local-command-stdout>")
 _MAX_LABEL_CHARS = 60
-"""The longest label, in characters: a sub-agent's type or task, or the type of a content."""
+"""Largest number of characters of a label: a sub-agent's type or task, or the type of some content."""
 
 
 def assistant_entries(event: Json) -> list[Entry]:
@@ -148,7 +148,7 @@ def _content_text(content: Any) -> str:  # noqa: ANN401  # any output of a tool
 
 
 def _part_text(part: Any) -> str:  # noqa: ANN401  # any output of a tool
-    """One part as text. Other content is described in brackets, with its size if known."""
+    """The text of one part. A part without text is described in brackets, with its size if known."""
     if not isinstance(part, dict):
         return ""
     text = text_of(part, "text")
@@ -169,7 +169,7 @@ def _part_text(part: Any) -> str:  # noqa: ANN401  # any output of a tool
 
 
 def _with_sub_agent(event: Json, entries: list[Entry]) -> list[Entry]:
-    """Add the id of the call that started the sub-agent, if there is one, and what is known of it."""
+    """Add to each entry of a sub-agent: the id of the call that started it, its type and its task."""
     parent = text_of(event, "parent_tool_use_id")
     if not parent:
         return entries
@@ -178,8 +178,8 @@ def _with_sub_agent(event: Json, entries: list[Entry]) -> list[Entry]:
     return [{**entry, "parentToolUseId": parent, SUB_AGENT: known} for entry in entries]
 
 
-def named(entry: Entry) -> Entry:
-    """The entry as the host gets it. Its text or name says which agent it is from, instead of `SUB_AGENT`."""
+def with_agent_name(entry: Entry) -> Entry:
+    """The entry as the host gets it: its text or name contains what `SUB_AGENT` says about the sub-agent."""
     known = entry.get(SUB_AGENT)
     if known is None:
         return entry

@@ -1,7 +1,7 @@
 """Events that are neither messages nor of type `system`.
 
-Functions named `*_entries` return entries. The other public functions return the text of one entry of kind
-`system`; empty if there is nothing to show.
+Functions named `*_entries` return entries. The other public functions return the text of one `system` entry,
+which is empty if there is nothing to show.
 """
 
 from typing import Any
@@ -26,6 +26,7 @@ from paperclip_claude_k8s.claude.ui.values import (
 )
 
 _LIMIT_STATES = {"allowed": "within bounds", "allowed_warning": "nearly reached", "rejected": "reached"}
+"""Status of a usage limit → the words that are shown."""
 _DELTAS = {"text_delta": ("assistant", "text"), "thinking_delta": ("thinking", "thinking")}
 """Type of a delta → kind of its entry, and field with its text."""
 _MAX_TOKENS = 1e12
@@ -33,15 +34,18 @@ _MAX_TOKENS = 1e12
 
 
 def result_entries(event: Json) -> list[Entry]:
-    """A run can have several results. Tokens are the totals so far, or of the turn if there are no totals."""
+    """The result, after a note about denied tools. Its tokens are the totals up to this result.
+
+    If it has no totals, its tokens are those of the turn.
+    """
     subtype, denied = text_of(event, "subtype"), objects_of(event, "permission_denials")
-    fresh, written, cached = _usage(event)
+    input_tokens, output_tokens, cached_tokens = _usage(event)
     result: Entry = {
         "kind": "result",
         "text": text_of(event, "result"),
-        "inputTokens": fresh,
-        "outputTokens": written,
-        "cachedTokens": cached,
+        "inputTokens": input_tokens,
+        "outputTokens": output_tokens,
+        "cachedTokens": cached_tokens,
         "costUsd": amount_of(event, "total_cost_usd"),
         "subtype": subtype,
         "isError": event.get("is_error") is True or subtype.startswith("error"),
@@ -57,12 +61,12 @@ def _usage(event: Json) -> tuple[int, int, int]:
     """Tokens: input with cache writes, output, cache reads."""
     models = [row for row in object_of(event, "modelUsage").values() if isinstance(row, dict)]
     if models:
-        fresh = sum(_count(row, "inputTokens") + _count(row, "cacheCreationInputTokens") for row in models)
-        written = sum(_count(row, "outputTokens") for row in models)
-        return fresh, written, sum(_count(row, "cacheReadInputTokens") for row in models)
+        given = sum(_count(row, "inputTokens") + _count(row, "cacheCreationInputTokens") for row in models)
+        output = sum(_count(row, "outputTokens") for row in models)
+        return given, output, sum(_count(row, "cacheReadInputTokens") for row in models)
     usage = object_of(event, "usage")
-    fresh = _count(usage, "input_tokens") + _count(usage, "cache_creation_input_tokens")
-    return fresh, _count(usage, "output_tokens"), _count(usage, "cache_read_input_tokens")
+    given = _count(usage, "input_tokens") + _count(usage, "cache_creation_input_tokens")
+    return given, _count(usage, "output_tokens"), _count(usage, "cache_read_input_tokens")
 
 
 def _count(given: Json, key: str) -> int:
@@ -76,7 +80,7 @@ def _error_text(error: Any) -> str:  # noqa: ANN401  # a string, or an object in
 
 
 def stream_entries(event: Json) -> list[Entry]:
-    """Deltas of texts, which --include-partial-messages prints; those of sub-agents are left out."""
+    """Parts of texts while the model writes them (`--include-partial-messages`); none of a sub-agent."""
     inner = object_of(event, "event")
     if text_of(event, "parent_tool_use_id"):
         return []

@@ -8,17 +8,17 @@ from paperclip_claude_k8s.claude.ui.values import Entry, counted, utf16_length
 
 REST_MISSING_NOTE = "\n[the rest of this line is missing]"
 
+# A possessive `*+` keeps no state for each escape, of which a line may have millions.
 _STRING_BODY = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*+')
-# `*+` keeps no state for each escape, of which a line may have millions
 
 _TOOL_RESULT = re.compile(r'\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":')
 _BLOCK_STARTS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"thinking","thinking":"'))
 
 
 def piece_entries(piece: Piece) -> list[Entry]:
-    """The text up to the cut, with a note.
+    """The text up to the cut, with a note; else one line with the type and length of the piece.
 
-    A final `result` event has only the line with its length: the message before it showed its text.
+    A truncated `result` becomes one line as well, because the message before it showed its text.
     """
     if piece.type == "assistant" and (entry := _text_before_cut(piece.text)):
         return [entry]
@@ -42,7 +42,7 @@ def _text_before_cut(line: str) -> Entry | None:
 
 
 def _content_before_cut(line: str, start: int) -> str:
-    """The output of a tool as far as it is there: a string or the first text block of a list; else empty."""
+    """The output of a tool up to the cut, from a string or the first text block of a list; else empty."""
     for opening in ('"', _BLOCK_STARTS[0][1]):
         if line.startswith(opening, start):
             return _string_body(line, start + len(opening))
@@ -50,6 +50,6 @@ def _content_before_cut(line: str, start: int) -> str:
 
 
 def _string_body(line: str, start: int) -> str:
-    """The characters of the JSON string whose text begins at `start`, up to its end or that of the line."""
+    """The text of a JSON string, from `start` up to the end of the string or of the line."""
     body = _STRING_BODY.match(line, start)
     return str(json.loads(f'"{body[0]}"')) if body else ""

@@ -1,4 +1,4 @@
-"""Classifies a line: an event, a piece of a truncated event, or plain text."""
+"""Classifies a line of the agent's stdout: an event, a piece of a truncated event, or plain text."""
 
 import json
 import math
@@ -16,8 +16,8 @@ MAX_DEPTH = 200
 """Levels of nesting that are read. No event is deeper, and Python's JSON parser supports fewer levels than
 JavaScript's."""
 MAX_VALUES = LIMITS.event_values
-"""Largest number of commas and opening brackets of an event that is parsed, as each may precede a value. A
-line with more is shown as a piece."""
+"""An event with more commas and opening brackets, each of which may precede a value, is not parsed but shown
+as a piece."""
 MAX_INTEGER_CHARS = 15
 """Integers with more characters are read as floats, as in JavaScript."""
 
@@ -47,7 +47,7 @@ class Piece:
 
 
 def read_line(line: str) -> Json | Piece | Plain:
-    """Never raises. An event is an object with a non-empty string `type`; other JSON is plain text."""
+    """Classify the line. An event is an object with a non-empty string `type`; other JSON is plain text."""
     text = line.rstrip("\r\n")
     bare = text.strip(BLANKS)
     if not bare:

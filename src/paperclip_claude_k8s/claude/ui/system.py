@@ -1,7 +1,7 @@
 """Events of type `system`.
 
-Functions named `*_entries` return entries. All others return the text of one entry of kind `system`; empty if
-there is nothing to show.
+Functions named `*_entries` return entries. All others return the text of one `system` entry, which is empty
+if there is nothing to show.
 """
 
 from collections.abc import Callable, Mapping
@@ -78,30 +78,30 @@ def _compact_boundary(event: Json) -> str:
     if after is not None:
         tokens = f"{tokens or 'an unknown number of tokens'} became {whole(after)}"
     how = "" if took is None else f"in {duration(took)}"
-    named = f"conversation compacted ({trigger})" if trigger else "conversation compacted"
-    return labelled(named, joined(" ", (tokens, how)))
+    label = f"conversation compacted ({trigger})" if trigger else "conversation compacted"
+    return labelled(label, joined(" ", (tokens, how)))
 
 
 def _informational(event: Json) -> str:
     level = short(text_of(event, "level"))
     detail = labelled("" if level == "info" else level, description_of(event))
-    ends = event.get("prevent_continuation") is True
-    return joined(" ", (detail, "(the run stops here)" if ends else ""))
+    stops_run = event.get("prevent_continuation") is True
+    return joined(" ", (detail, "(the run stops here)" if stops_run else ""))
 
 
 def _model_change(event: Json) -> str:
     trigger = short(text_of(event, "trigger"))
-    named = f"{name_of(event, 'fallback_model')} answers instead of {name_of(event, 'original_model')}"
+    change = f"{name_of(event, 'fallback_model')} answers instead of {name_of(event, 'original_model')}"
     withdrawn = len(items_of(event, "retracted_message_uuids"))
-    gone = f"; {counted(withdrawn, 'earlier message')} withdrawn" if withdrawn else ""
-    return labelled(f"{named} ({trigger}){gone}" if trigger else named + gone, description_of(event))
+    more = f"; {counted(withdrawn, 'earlier message')} withdrawn" if withdrawn else ""
+    return labelled(f"{change} ({trigger}){more}" if trigger else change + more, description_of(event))
 
 
 def _model_refusal(event: Json) -> str:
     category = short(text_of(event, "api_refusal_category"))
-    named = f"{name_of(event, 'original_model')} refused to answer"
+    label = f"{name_of(event, 'original_model')} refused to answer"
     detail = first_text(event, "api_refusal_explanation") or description_of(event)
-    return labelled(f"{named} ({category})" if category else named, detail)
+    return labelled(f"{label} ({category})" if category else label, detail)
 
 
 def _permission_denied(event: Json) -> str:
@@ -115,9 +115,9 @@ def _plugin_install(event: Json) -> str:
 
 
 def _files_persisted(event: Json) -> str:
-    lost = len(items_of(event, "failed"))
+    failed = len(items_of(event, "failed"))
     saved = f"{counted(len(items_of(event, 'files')), 'file')} saved"
-    return f"{saved}, {whole(lost)} failed" if lost else saved
+    return f"{saved}, {whole(failed)} failed" if failed else saved
 
 
 def _memory_recall(event: Json) -> str:
@@ -143,7 +143,7 @@ def _local_command(event: Json) -> str:
 
 
 def _with_label(label: str) -> Callable[[Json], str]:
-    """A function that returns the label and the event's description of itself."""
+    """A function that returns the label, and what the event says of itself."""
 
     def line(event: Json) -> str:
         return labelled(label, short(description_of(event), LONG_CHARS))
@@ -167,7 +167,10 @@ def _background_tasks(event: Json) -> str:
 
 
 def _labelled_by(label: str, *keys: str) -> Callable[[Json], str]:
-    """A function for the label, and the first of these fields with a text, else the event's description."""
+    """A function that returns the label, and the first of these fields that has a text.
+
+    If none has one: the label, and what the event says of itself.
+    """
 
     def line(event: Json) -> str:
         return labelled(label, short(first_text(event, *keys) or description_of(event)))

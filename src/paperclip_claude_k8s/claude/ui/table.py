@@ -1,4 +1,4 @@
-"""The function for each event, by (type, subtype). Subtype None stands for every subtype not listed."""
+"""The table of the functions that turn events into entries, by (type, subtype)."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,7 +15,7 @@ from paperclip_claude_k8s.claude.ui.values import (
 )
 
 TYPE_CHARS = 40
-"""Characters of an unknown type or subtype that are shown."""
+"""Largest number of characters that are shown of an unknown type or subtype."""
 
 
 def _one_line(describe: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
@@ -72,6 +72,9 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
         )
     },
 }
+
+
+"""(type, subtype) → function that returns the entries. Subtype None: every subtype that is not listed."""
 
 
 def event_entries(event: Json) -> list[Entry]:

@@ -20,10 +20,10 @@ from paperclip_claude_k8s.claude.ui.values import (
 )
 
 _TASK_OUTPUT = re.compile(r"/tasks/[A-Za-z0-9_-]{1,64}\.output\Z")
-"""The end of the path of one of the CLI's own files. It is not shown: the file is gone with its Pod."""
+"""End of the path of one of the CLI's own files. Such a path is not shown: the Pod's files are deleted."""
 
 _SUMMARY_WITH_LABEL = 'Background command "'
-"""Start of a summary that says itself what ended, such as `Background command "make" completed`."""
+"""Start of a summary that needs no label, such as `Background command "make" completed`."""
 
 
 def _kind_of_task(event: Json) -> str:

@@ -15,7 +15,7 @@ BLANKS = " \t\r\n"
 MAX_NUMBER = 1e15
 """Larger numbers are not counts, and the two languages format them differently."""
 LAST_SECOND = 253402300799
-"""9999-12-31T23:59:59Z."""
+"""9999-12-31T23:59:59Z in epoch seconds."""
 SHORT_CHARS = 200
 """Largest number of characters of a text that is a small part of a line."""
 LONG_CHARS = 500
@@ -65,7 +65,7 @@ def first_text(given: Json, *keys: str) -> str:
 
 
 def description_of(event: Json) -> str:
-    """What the event says of itself, without hints at keys of the CLI's screen."""
+    """What the event says of itself, without hints such as `ctrl+o to expand`."""
     text = first_text(event, *DESCRIPTION_FIELDS)
     return _HINT.sub("", text) if "ctrl+o" in text else text
 
@@ -91,6 +91,7 @@ def clipped(text: str, limit: int) -> str:
     """At most `limit` characters of the text. A surrogate pair counts as one character."""
     if len(text) <= limit:
         return text
+    # the slice has more than `limit` characters even if all are surrogate pairs, which are then joined
     text = text[: 2 * limit + 2].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -101,6 +102,7 @@ def utf16_length(text: str) -> int:
 
 
 def whole(value: float) -> str:
+    """The number rounded to an integer, such as `1,019`."""
     return f"{math.floor(value + 0.5):,}"
 
 
@@ -111,6 +113,7 @@ def counted(value: float, noun: str) -> str:
 
 
 def tenths(value: float) -> str:
+    """The number rounded to one decimal place, such as `1,019.5` or `3`."""
     full, rest = divmod(math.floor(value * 10 + 0.5), 10)
     return f"{full:,}.{rest}" if rest else f"{full:,}"
 
@@ -124,14 +127,14 @@ def duration(milliseconds: float) -> str:
     return f"{minutes:,} min {seconds} s"
 
 
-def size_label(count: float) -> str:
-    if count < 1000:
-        return counted(count, "byte")
-    return f"{whole(count / 1000)} kB" if count < 1e6 else f"{tenths(count / 1e6)} MB"
+def size_label(byte_count: float) -> str:
+    if byte_count < 1000:
+        return counted(byte_count, "byte")
+    return f"{whole(byte_count / 1000)} kB" if byte_count < 1e6 else f"{tenths(byte_count / 1e6)} MB"
 
 
 def moment(seconds: float | None) -> str:
-    """`2026-11-18 11:06 UTC`; empty if it is not a time."""
+    """Epoch seconds as `2026-11-18 11:06 UTC`; empty for None, and after the year 9999."""
     if seconds is None or seconds > LAST_SECOND:
         return ""
     return datetime.fromtimestamp(math.floor(seconds), UTC).strftime("%Y-%m-%d %H:%M UTC")
