@@ -1,4 +1,4 @@
-"""Reads recorded output, and judges it as a run would have."""
+"""Reads recorded output of the Claude CLI, and judges it as a run would have."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.replay.pod_states import NOWHERE, ReplayInvalid, ending_of
+from paperclip_claude_k8s.replay.pod_states import NO_NAME, ReplayInvalid, ending_of
 from paperclip_claude_k8s.replay.recording_formats import RecordingFormat, Stream
 from paperclip_claude_k8s.replay.recordings import agent_output, open_recording, recorded_lines
 from paperclip_claude_k8s.verdict.ending import Ending
@@ -20,7 +20,7 @@ Recording: TypeAlias = str | bytes | Path | Iterable[str | bytes]
 """Recorded output: the text itself, the path of a file (which may be gzipped), or its lines."""
 
 MAX_FILE_NAME_CHARS = 1024
-"""A longer text is a recording, not the name of a file that was meant."""
+"""A text with more characters is not taken for the name of a file."""
 
 
 def read_stream(lines: Recording) -> Transcript:
@@ -42,15 +42,15 @@ def judge(
     pod_state: object = None,
     resumed: bool | None = None,
 ) -> ExecutionResult:
-    """The result of a run that printed this output and ended like this.
+    """The result of a run that printed this output and whose container ended as described.
 
     Args:
         stdout: what the CLI printed; see `read_stream`.
-        exit_code: that of the agent's container; 0 if neither it nor `pod_state` is given. It
-            replaces the `exitCode` of `pod_state`.
+        exit_code: that of the agent's container, which replaces the `exitCode` of `pod_state`. If neither
+            argument is given, it is 0.
         pod_state: how the container ended: a mapping with any of `exitCode`, `reason`, `message`, `signal`,
-            `deleted` (true if the Job was deleted) and `disrupted` (the reason why the Pod was taken away),
-            or a client's `V1ContainerState` or `V1ContainerStateTerminated`.
+            `deleted` (true if the Job was deleted) and `disrupted` (the reason why the cluster removed the
+            Pod, such as "Evicted"), or a client's `V1ContainerState` or `V1ContainerStateTerminated`.
         resumed: whether the run resumed an earlier session; None if unknown. Cost and some failures depend
             on it.
 
@@ -64,7 +64,8 @@ def judge(
 
 def judge_transcript(transcript: Transcript, ending: Ending, *, resumed: bool | None) -> ExecutionResult:
     """The result of a run with this output and this ending. `resumed`: None if unknown."""
-    observation = Observation(ending, transcript, None, None, RunFacts(NOWHERE, NOWHERE))
+    facts = RunFacts(job=NO_NAME, namespace=NO_NAME)
+    observation = Observation(ending, transcript, log=None, relay=None, facts=facts)
     now = datetime.now(UTC)
     failure = classify_end(observation, OutcomeInputs(now, resumed=resumed, recorded=True))
     return build_result(failure, observation, ResultInputs(now, resumed=resumed))
@@ -80,7 +81,7 @@ def read_blocks(blocks: Iterable[tuple[Stream, bytes]]) -> Transcript:
 
 
 def output_of(recording: Recording) -> Iterator[tuple[Stream, bytes]]:
-    """The agent's output in a recording, and the adapter's lines in it. Raises as `read_stream` does."""
+    """The agent's output and the adapter's lines in a recording. Raises as `read_stream` does."""
     if isinstance(recording, Path):
         with open_recording(recording) as source:
             yield from agent_output(source)

@@ -1,4 +1,4 @@
-"""How the container of recorded output ended, as a caller describes it."""
+"""Reads a caller's description of how the container ended that printed the recorded output."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.verdict.disruption import lost_container
 from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
 
-NOWHERE = "(replay)"
+NO_NAME = "(replay)"
 """Stands for the names of the Job, the Pod and the namespace, which a recording does not contain."""
 FIELDS = ("exitCode", "reason", "message", "signal", "deleted", "disrupted")
-"""Fields of a description."""
+"""Fields of a caller's description."""
 _FURTHER_FIELDS = frozenset({"containerID", "finishedAt", "startedAt"})
-"""Fields of a container's state in Kubernetes that decide nothing here."""
+"""Fields of a container's state in Kubernetes that are accepted and ignored."""
 
 
 class ReplayInvalid(ValueError):
@@ -22,10 +22,10 @@ class ReplayInvalid(ValueError):
 
 
 def ending_of(exit_code: int | None = None, pod_state: object = None) -> Ending:
-    """How the container ended. With neither value, it exited with 0; `exit_code` replaces the state's.
+    """How the container ended. Without arguments, it exited with 0; `exit_code` replaces the state's.
 
-    `pod_state`: a mapping with `FIELDS`, or a `V1ContainerState`, or its `terminated`. `deleted`: the Job was
-    deleted by somebody. `disrupted`: the reason for which the Pod was taken away, such as "Evicted".
+    `pod_state`: some of `FIELDS` in a mapping, a `V1ContainerState`, or its `terminated`. `deleted`: the Job
+    was deleted. `disrupted`: the reason why the cluster removed the Pod, such as "Evicted".
 
     Raises:
         ReplayInvalid: a field is unknown or has a value of a wrong type.
@@ -38,14 +38,14 @@ def ending_of(exit_code: int | None = None, pod_state: object = None) -> Ending:
     signal = state.get("signal") if isinstance(state.get("signal"), int) else None
     # whether the state says how the container ended, not only what happened to its Pod or Job
     is_known = code is not None or texts["reason"] or texts["message"]
-    end = Terminated(code, texts["reason"], texts["message"], signal)
-    if (lost := lost_container(end)) is not None:
-        return Disrupted(NOWHERE, lost.reason, lost.details, end)
+    terminated = Terminated(code, texts["reason"], texts["message"], signal)
+    if (lost := lost_container(terminated)) is not None:
+        return Disrupted(NO_NAME, lost.reason, lost.details, terminated)
     if state.get("deleted"):
-        return JobGone("replay", end if is_known else None)
+        return JobGone(seen_by="replay", terminated=terminated if is_known else None)
     if texts["disrupted"]:
-        return Disrupted(NOWHERE, texts["disrupted"], texts["message"], end if is_known else None)
-    return Exited(end)
+        return Disrupted(NO_NAME, texts["disrupted"], texts["message"], terminated if is_known else None)
+    return Exited(terminated)
 
 
 def _fields_of(pod_state: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Shows recorded output to a person: as text, or as a page."""
+"""Shows recorded output to a person: as text, or as an HTML page."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -27,7 +27,7 @@ def render(
 
     Args:
         recording: see `read_stream`.
-        width: columns at which lines are wrapped; None: they are not.
+        width: columns at which lines are wrapped; None: lines are not wrapped.
         colours: whether terminal styles and colours are used.
         times: whether each item begins with the time (UTC) of its event.
         resumed: whether the run resumed an earlier session; its cost depends on it. None if unknown.
@@ -50,7 +50,7 @@ def render_page(
 ) -> str:
     """The transcript and the result as one HTML page, as `claude-k8s report --html` writes it.
 
-    The arguments are those of `judge`, and a title.
+    The arguments other than `title` are those of `judge`.
     """
     ending = ending_of(exit_code, pod_state)
     transcript, items = read_items(output_of(recording), resumed=resumed)
@@ -67,7 +67,7 @@ def read_items(
     for stream, block in blocks:
         if stream == "stdout":
             facts.feed(block)
-            shown = block[: LIMITS.host_chunk_bytes]  # what a host gets of a line at once
+            shown = block[: LIMITS.host_chunk_bytes]  # a host gets longer lines in several chunks
             for item in reader.read(shown.decode("utf-8", "replace")):
                 kept.add(item)
         elif stream == "stderr":
@@ -77,19 +77,19 @@ def read_items(
 
 
 def page_header(
-    title: str, status: str, result: Mapping[str, Any], about: Mapping[str, str] | None = None
+    title: str, status: str, result: Mapping[str, Any], further_facts: Mapping[str, str] | None = None
 ) -> PageHeader:
-    """The header of a page from a result. `about`: further facts, which no result contains."""
+    """The header of a page about a run with this result. `further_facts`: those that no result contains."""
     cost = result.get("costUsd")
     usage: Mapping[str, Any] = result.get("usage") or {}
     details: Mapping[str, Any] = result.get("resultJson") or {}
     facts = {
-        **(about or {}),
+        **(further_facts or {}),
         "model": str(result.get("model") or ""),
         "cost": f"${cost:.4f}" if isinstance(cost, int | float) else "unknown",
-        "tokens in": _count(usage.get("inputTokens")),
-        "from the cache": _count(usage.get("cachedInputTokens")),
-        "tokens out": _count(usage.get("outputTokens")),
+        "tokens in": _formatted_count(usage.get("inputTokens")),
+        "from the cache": _formatted_count(usage.get("cachedInputTokens")),
+        "tokens out": _formatted_count(usage.get("outputTokens")),
         "session": str(result.get("sessionId") or ""),
         "error": str(result.get("errorCode") or ""),
     }
@@ -102,5 +102,5 @@ def _phases(details: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     return ((str(name), int(value)) for name, value in phases.items() if isinstance(value, int | float))
 
 
-def _count(value: object) -> str:
+def _formatted_count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else ""

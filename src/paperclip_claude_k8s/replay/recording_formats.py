@@ -24,7 +24,7 @@ from paperclip_claude_k8s.claude.partial_line import PartialLine
 from paperclip_claude_k8s.podlog.marks import MARK_BYTE
 
 Stream: TypeAlias = Literal["stdout", "stderr", "status"]
-"""`status`: a line of the adapter itself."""
+"""Where a line was written: `stdout` and `stderr` by the agent, `status` by the adapter."""
 STATUS_START = b"[paperclip] "
 """What the adapter's own lines begin with."""
 _POD = re.compile(rb"\[pod/[^\]\s]{1,300}\] ")
@@ -33,22 +33,22 @@ _MARKED = re.compile(rb"\x1e[0-9a-f]{8} ([ben])(?: (.*))?", re.DOTALL)
 """A mark of the relay: b is a bookmark, e a line of stderr, n follows a last line without a newline."""
 _MARK_AT_END = re.compile(rb"\x1e[0-9a-f]{8} n\n?$")
 CHUNK_FIELD_BYTES = 400
-"""Bytes at the start of a line of the server's log within which the field `chunk` begins."""
+"""In a line of the server's log, the field `chunk` begins within this many bytes."""
 MARK_BYTES = 16
 """A mark at the end of a line is shorter than this."""
 
 
 class RecordingFormat:
-    """Reads the lines of one file. The first line decides which prefixes they have, and who wrote them."""
+    """Reads the lines of one recording. The first line decides which of the formats all lines have."""
 
     def __init__(self) -> None:
         self._prefixes: list[re.Pattern[bytes]] | None = None
-        self._is_of_server = False
+        self._is_server_log = False
         self._cut_line = PartialLine()
-        """The beginning of a line of stdout: chunks of a server's log end anywhere."""
+        """The beginning of a line of stdout. In a server's log, a chunk may end within a line."""
 
     def read(self, line: bytes) -> Iterator[tuple[Stream, bytes]]:
-        """The parts of the agent's output on this line. Lines of the adapter have no newline."""
+        """The parts of the agent's output on this line, or the adapter's line without its newline."""
         bare = self._without_prefixes(line)
         if bare.startswith(STATUS_START):
             yield "status", bare.removeprefix(STATUS_START).rstrip(b"\r\n")
@@ -56,7 +56,7 @@ class RecordingFormat:
             marked = _MARKED.match(bare)
             if marked is not None and marked[1] == b"e":
                 yield "stderr", marked[2] or b"\n"
-        elif self._is_of_server and (chunk := _chunk_of_server(bare)) is not None:
+        elif self._is_server_log and (chunk := _chunk_of_server(bare)) is not None:
             yield from self._whole_lines(*chunk)
         else:
             at_end = _MARK_AT_END.search(bare, max(len(bare) - MARK_BYTES, 0))
@@ -68,6 +68,7 @@ class RecordingFormat:
             yield "stdout", self._cut_line.take()
 
     def _whole_lines(self, stream: Stream, chunk: bytes) -> Iterator[tuple[Stream, bytes]]:
+        """The complete lines of stdout up to the end of this chunk; a chunk of another stream as it is."""
         if stream != "stdout":
             yield stream, chunk
             return
@@ -87,7 +88,7 @@ class RecordingFormat:
                 line = line[match.end() :]
                 found.append(prefix)
         if is_first:
-            self._prefixes, self._is_of_server = found, _chunk_of_server(line) is not None
+            self._prefixes, self._is_server_log = found, _chunk_of_server(line) is not None
         return line
 
 

@@ -13,13 +13,13 @@ from paperclip_claude_k8s.replay.recording_formats import RecordingFormat, Strea
 
 STDIN = Path("-")
 GZIP_START = b"\x1f\x8b"
-CHUNK = 256 * 1024
-"""Bytes per read of the rest of a line that is cut. The rest is read only to be skipped."""
+SKIPPED_CHUNK = 256 * 1024
+"""Bytes per read while the rest of a line that is too long is skipped."""
 
 
 @contextmanager
 def open_recording(path: Path) -> Iterator[BinaryIO]:
-    """The file, decompressed if it is compressed; `-` is stdin, which stays open.
+    """The file, decompressed if it is gzipped; the path `-` is stdin, which stays open.
 
     Opening and reading raise `OSError`, `EOFError` or `zlib.error`.
     """
@@ -36,18 +36,18 @@ def open_recording(path: Path) -> Iterator[BinaryIO]:
 
 
 def agent_output(source: BinaryIO) -> Iterator[tuple[Stream, bytes]]:
-    """The agent's output in a recording of any format, and the adapter's lines in it."""
-    recording = RecordingFormat()
+    """The agent's output and the adapter's lines in a recording of any format."""
+    format_ = RecordingFormat()
     for line in recorded_lines(source):
-        yield from recording.read(line)
-    yield from recording.finish()
+        yield from format_.read(line)
+    yield from format_.finish()
 
 
 def recorded_lines(source: BinaryIO) -> Iterator[bytes]:
-    """Each line with its newline. A line above `Limits.log_line_bytes` is cut, as in a run."""
+    """Each line with its newline. The end of a line above `Limits.log_line_bytes` is skipped, as in a run."""
     while line := source.readline(LIMITS.log_line_bytes):
         yield line
         if not line.endswith(b"\n"):
-            while not line.endswith(b"\n") and (line := source.readline(CHUNK)):
+            while not line.endswith(b"\n") and (line := source.readline(SKIPPED_CHUNK)):
                 pass
             yield b"\n"
