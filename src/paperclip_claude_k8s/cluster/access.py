@@ -174,7 +174,7 @@ def server_of(kubeconfig: Kubeconfig) -> ServerAccess:
     skip = fields.get("insecure-skip-tls-verify")
     if not isinstance(skip, bool | None):
         raise cluster.unusable("has an insecure-skip-tls-verify that is neither true nor false")
-    server, proxy, name = fields.get("server"), fields.get("proxy-url"), fields.get("tls-server-name")
+    server, proxy, tls_name = fields.get("server"), fields.get("proxy-url"), fields.get("tls-server-name")
     if not isinstance(server, str) or not _is_address(server):
         raise cluster.unusable("has a server whose address is not http or https")
     if proxy:
@@ -182,13 +182,13 @@ def server_of(kubeconfig: Kubeconfig) -> ServerAccess:
             proxy = check_proxy(str(proxy), "its proxy-url")
         except ProxyUnsupported as error:
             raise cluster.unusable(f"cannot be used: {error}") from None
-    if name and not (isinstance(name, str) and _HOST_NAME.fullmatch(name)):
+    if tls_name and not (isinstance(tls_name, str) and _HOST_NAME.fullmatch(tls_name)):
         raise cluster.unusable("has a tls-server-name that is not the name of a host")
     return ServerAccess(
         server,
         _no_authorization,
         verify=not skip,
-        server_hostname=name or None,
+        server_hostname=tls_name or None,
         proxy=proxy or None,
         namespace=kubeconfig.namespace,
     )

@@ -137,9 +137,9 @@ def _arguments(user: KubeconfigPart, spec: Mapping[str, Any], command: str) -> l
 def _environment(
     spec: Mapping[str, Any], version: str, cluster: Mapping[str, Any], rules: KubeconfigRules
 ) -> dict[str, str]:
-    own = {get_text(entry, "name"): get_text(entry, "value") for entry in get_objects(spec, "env")}
-    loads_code = any(name in {"PATH", "ENV"} or name.upper().startswith(CODE_VARIABLES) for name in own)
-    if "" in own or (loads_code and not rules.trusted):
+    added = {get_text(entry, "name"): get_text(entry, "value") for entry in get_objects(spec, "env")}
+    loads_code = any(name in {"PATH", "ENV"} or name.upper().startswith(CODE_VARIABLES) for name in added)
+    if "" in added or (loads_code and not rules.trusted):
         raise PluginFailed("is given a variable that a kubeconfig must not set, such as PATH or LD_PRELOAD")
     details = {
         "interactive": False,
@@ -147,7 +147,7 @@ def _environment(
     }
     info = {"apiVersion": version, "kind": "ExecCredential", "spec": details}
     inherited = {name: value for name, value in os.environ.items() if _is_inherited(name, rules)}
-    return {**inherited, **own, "KUBERNETES_EXEC_INFO": json.dumps(info)}
+    return {**inherited, **added, "KUBERNETES_EXEC_INFO": json.dumps(info)}
 
 
 def _cluster_info(kubeconfig: Kubeconfig, authority: str | None) -> dict[str, Any]:
@@ -183,6 +183,7 @@ class _Plugin:
     async def run(self, seconds: float) -> bytes:
         """What the program prints to stdout. Raises `PluginFailed`."""
         try:
+            # one second more than the deadline, so that `_run` itself notices a plugin that takes too long
             return await call_in_thread(lambda: self._run(seconds), seconds + 1, "exec plugins")
         except TimeoutError:
             raise PluginFailed("could not be started in time") from None

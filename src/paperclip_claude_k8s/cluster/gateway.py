@@ -72,7 +72,9 @@ class Gateway(ClaimCalls, EventCalls, NamespaceCalls):
         self._timings = timings or Timings()
         self._http = observed(http or Transport(source, self._timings), events)
         self._rest = Rest(self._http, self._timings, LIMITS)
+        # namespace, name and container → loop time of the read, and its result
         self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod | None]] = {}
+        # loop time of the read, and the version
         self._version: tuple[float, tuple[int, int]] | None = None
 
     async def close(self) -> None:

@@ -112,11 +112,11 @@ class Informer:
         return self.watches.get(watch.ref.uid) is watch
 
     async def _run(self, list_version: str | None) -> None:
-        pods_from = None if list_version is None else FROM_CACHE
+        pods_version = None if list_version is None else FROM_CACHE
         async with asyncio.TaskGroup() as group:
             self._polls.use_group(group)
             group.create_task(self._list_and_watch(self._jobs, list_version), name="watch jobs")
-            group.create_task(self._list_and_watch(self._pods, pods_from), name="watch pods")
+            group.create_task(self._list_and_watch(self._pods, pods_version), name="watch pods")
 
     async def _list_and_watch(self, cache: WatchCache[S], version: str | None) -> None:
         """List, watch from the list's version, and start over whenever the watch fails; never returns.

@@ -155,8 +155,8 @@ class KubeconfigReader:
             raise unusable(f"KUBECONFIG names more than {self._limits.kubeconfig_files} files")
         loaded = [found for path in files if (found := await self._load(path)) is not None]
         if not loaded:
-            one = len(files) == 1
-            raise unusable(f"kubeconfig {paths} does not exist" if one else f"no file of {paths} exists")
+            single = len(files) == 1
+            raise unusable(f"kubeconfig {paths} does not exist" if single else f"no file of {paths} exists")
         try:
             selection = select_context(loaded, context)
         except ContextUnknown as error:

@@ -31,7 +31,7 @@ WITHHELD = "the message is withheld because it may quote a secret that was sent"
 _USERINFO = re.compile(r"://[^/\s]*@")
 """Name and password in the address of a server or a proxy."""
 MAX_RETRY_AFTER = 3600.0
-"""Seconds that a server may have us wait; callers have shorter limits of their own."""
+"""Longest wait in seconds that a server can request; callers have shorter limits of their own."""
 
 
 class network_errors_translated:  # noqa: N801  # reads as a phrase after `with`
@@ -158,18 +158,18 @@ async def _refusal(
     if is_web_page and response.status not in TRANSIENT:
         return page_error(request, response, body, hidden=confidential is not None)
     try:
-        status = orjson.loads(body)
+        status_object = orjson.loads(body)
     except orjson.JSONDecodeError:
-        status = None
-    if isinstance(status, dict) and status.get("kind") == "Status":
-        reason, message = get_text(status, "reason"), get_text(status, "message")
+        status_object = None
+    if isinstance(status_object, dict) and status_object.get("kind") == "Status":
+        reason, message = get_text(status_object, "reason"), get_text(status_object, "message")
     else:
-        status = {}
+        status_object = {}
         reason, message = "", f"{request}: {body.decode('utf-8', 'replace').strip()[:QUOTED_CHARS]}"
     if confidential is not None:
-        message = _redacted(message, response.status, status, confidential)
+        message = _redacted(message, response.status, status_object, confidential)
     reason = reason or response.reason or "Refused"
-    return ClusterError(response.status, reason, message, retry_after=_retry_after(response, status))
+    return ClusterError(response.status, reason, message, retry_after=_retry_after(response, status_object))
 
 
 async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
@@ -179,13 +179,13 @@ async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body[:MAX_BODY_BYTES])
 
 
-def _redacted(message: str, code: int, status: Mapping[str, Any], sent: object) -> str:
+def _redacted(message: str, code: int, status_object: Mapping[str, Any], sent: object) -> str:
     """The message without the values that were sent.
 
     The whole message is withheld after a 400, because decoders quote the input near a syntax error, and if
     the response is not a `Status`, because a proxy may echo the request.
     """
-    if code == BAD_REQUEST or not status:
+    if code == BAD_REQUEST or not status_object:
         return WITHHELD
     for value in sorted(_secret_values(sent), key=len, reverse=True):
         message = message.replace(value, "***")
@@ -204,10 +204,10 @@ def _secret_values(sent: object) -> Iterator[str]:
                 yield text
 
 
-def _retry_after(response: aiohttp.ClientResponse, status: Mapping[str, Any]) -> float | None:
+def _retry_after(response: aiohttp.ClientResponse, status_object: Mapping[str, Any]) -> float | None:
     """Seconds to wait, from the header or else the Status; None if that is not a whole number of seconds."""
     seconds = response.headers.get("Retry-After")
     if seconds is None:
-        seconds = get_object(status, "details").get("retryAfterSeconds")
+        seconds = get_object(status_object, "details").get("retryAfterSeconds")
     text = str(seconds).strip() if isinstance(seconds, (int, str)) else ""
     return min(float(text[:9]), MAX_RETRY_AFTER) if text.isdecimal() else None

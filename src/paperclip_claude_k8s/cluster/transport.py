@@ -118,15 +118,15 @@ class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
     The request is sent when the `async with` block is entered; the response is closed at the block's end.
     """
 
-    def __init__(self, request: Request, limits: aiohttp.ClientTimeout, send: SendChecked) -> None:
+    def __init__(self, request: Request, time_limits: aiohttp.ClientTimeout, send: SendChecked) -> None:
         self._request = request
-        self._limits = limits
+        self._time_limits = time_limits
         self._send = send
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Self:
         with refusals.network_errors_translated(self._request):
-            self._response = await self._send(self._request, self._limits)
+            self._response = await self._send(self._request, self._time_limits)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -160,8 +160,8 @@ class Transport:
         """
         with refusals.network_errors_translated(request):
             async with asyncio.timeout(self._timings.request):
-                limits = aiohttp.ClientTimeout(connect=self._timings.connect)
-                response = await self._send_checked(request, limits)
+                time_limits = aiohttp.ClientTimeout(connect=self._timings.connect)
+                response = await self._send_checked(request, time_limits)
                 async with response:
                     content = await self._read_body(request, response)
         body = parse_json(content, self._limits)
@@ -186,8 +186,8 @@ class Transport:
 
         Reading it fails after `silence` seconds without a byte, and `total` seconds after the request.
         """
-        limits = aiohttp.ClientTimeout(total=total, connect=self._timings.connect, sock_read=silence)
-        return OpenResponse(request, limits, self._send_checked)
+        time_limits = aiohttp.ClientTimeout(total=total, connect=self._timings.connect, sock_read=silence)
+        return OpenResponse(request, time_limits, self._send_checked)
 
     async def default_namespace(self) -> str | None:
         await self._credentials.load()
@@ -202,7 +202,9 @@ class Transport:
         if session is not None:
             await session.close()
 
-    async def _send_checked(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+    async def _send_checked(
+        self, request: Request, time_limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
         """Send; after a 401 once more with new credentials.
 
         Raises `ClusterError` for any status but 2xx, and for a web page with any status.
@@ -211,12 +213,12 @@ class Transport:
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.load()
         used = self._credentials.version
-        response = await self._send_with_current_certificates(request, limits)
+        response = await self._send_with_current_certificates(request, time_limits)
         if response.status == UNAUTHORIZED:
             response.close()
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.renew(used)
-            response = await self._send(request, limits)
+            response = await self._send(request, time_limits)
         if response.status in SUCCESS and response.content_type != "text/html":
             _check_encoding(request, response)
             return response
@@ -227,7 +229,7 @@ class Transport:
             raise await refusals.read_refusal(str(request), response, body, proxy)
 
     async def _send_with_current_certificates(
-        self, request: Request, limits: aiohttp.ClientTimeout
+        self, request: Request, time_limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         """Send; if certificates may have been refused and have changed in their files, send once more.
 
@@ -236,7 +238,7 @@ class Transport:
         """
         used = self._credentials.version
         try:
-            return await self._send(request, limits)
+            return await self._send(request, time_limits)
         except aiohttp.ClientError as error:
             if not refusals.may_be_about_certificates(error):
                 raise
@@ -244,9 +246,9 @@ class Transport:
                 changed = await self._credentials.reread_files(used)
             if not changed or not (refusals.is_tls_error(error) or request.method == "GET"):
                 raise
-        return await self._send(request, limits)
+        return await self._send(request, time_limits)
 
-    async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+    async def _send(self, request: Request, time_limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         credentials = self._credentials
         headers = [("Accept", "application/json, */*")]
         if request.body is not None:
@@ -259,7 +261,7 @@ class Transport:
                 URL(f"{credentials.server}{request.target}", encoded=True),
                 data=None if request.body is None else _encoded(request.body),
                 headers=headers,
-                timeout=limits,
+                timeout=time_limits,
                 proxy=proxy.url if proxy else None,
                 ssl=credentials.tls or True,
                 server_hostname=credentials.server_hostname,

@@ -83,7 +83,7 @@ class WatchCache(Generic[S]):
         self.on_change(job_uid, snapshot, "present")
 
     def drop(self, snapshot: S, change: Change, size: int = 0) -> None:
-        """Move an object that has left the selection to `departed`."""
+        """Move an object to `departed`, because it has left the selection."""
         uid = self.uid(snapshot)
         job_uid = self._job_of.pop(uid, "") or self.job_uid(snapshot)
         siblings = self.present.get(job_uid, {})

@@ -143,16 +143,16 @@ def _subfolders(agents_home: str) -> dict[str, str]:
 
     Agents write below `agents_home`, so no link there is followed, and the number of names is limited.
     """
-    at = os.open(agents_home, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
+    folder = os.open(agents_home, _FOLDER_FLAGS & ~os.O_NOFOLLOW)
     try:
         for part in _SKILLS_FOLDER.parts:
-            below = os.open(part, _FOLDER_FLAGS, dir_fd=at)
-            os.close(at)
-            at = below
-        with os.scandir(at) as entries:
+            subfolder = os.open(part, _FOLDER_FLAGS, dir_fd=folder)
+            os.close(folder)
+            folder = subfolder
+        with os.scandir(folder) as entries:
             names = [entry.name for entry in islice(entries, LIMITS.bundle_entries) if _may_be_folder(entry)]
     finally:
-        os.close(at)
+        os.close(folder)
     return {name: str(Path(agents_home, _SKILLS_FOLDER, name)) for name in names}
 
 

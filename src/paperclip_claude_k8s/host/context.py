@@ -83,8 +83,8 @@ def _matching(pattern: re.Pattern[str], limit: int) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-TraceParent = Annotated[str | None, _matching(_TRACEPARENT, 100)]
-TraceState = Annotated[str | None, _matching(_TRACESTATE, 512)]
+TraceParent = Annotated[str | None, _matching(_TRACEPARENT, limit=100)]
+TraceState = Annotated[str | None, _matching(_TRACESTATE, limit=512)]
 
 
 class _HostModel(BaseModel):

@@ -37,16 +37,16 @@ def contain_secrets(texts: Sequence[str], secrets: Collection[str]) -> list[bool
     if _is_too_long_a_search(known, texts):
         return [True] * len(texts)
     has_secret = [False] * len(texts)
-    rest = _Joined(texts, range(len(texts)))
+    rest = _JoinedTexts(texts, range(len(texts)))
     for value in known:
         if numbers := rest.containing(value):
             for number in numbers:
                 has_secret[number] = True
-            rest = _Joined(texts, [number for number in rest.numbers if not has_secret[number]])
+            rest = _JoinedTexts(texts, [number for number in rest.numbers if not has_secret[number]])
     return has_secret
 
 
-class _Joined:
+class _JoinedTexts:
     """Some of the texts, as one long text that is searched in linear time."""
 
     def __init__(self, texts: Sequence[str], numbers: Sequence[int]) -> None:

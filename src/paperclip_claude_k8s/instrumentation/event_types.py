@@ -70,7 +70,9 @@ class Event:
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that are logged, by name: all but the time, the run and error messages."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in NOT_LOGGED}
+        return {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in NOT_LOGGED
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class OpenTelemetry:
             return
         run_trace = self._traces.get(event.run.execution)
         if run_trace is not None:
-            run_trace.take(event)
+            run_trace.record(event)
             if isinstance(event, RunEnded):
                 del self._traces[event.run.execution]
 
@@ -106,7 +106,7 @@ class _RunTrace:
         self._since: datetime | None = None
         """When that phase began."""
 
-    def take(self, event: RunEvent) -> None:
+    def record(self, event: RunEvent) -> None:
         """Record one event of the run."""
         if type(event) in SPAN_EVENTS:
             self._span.add_event(SPAN_EVENTS[type(event)], _attributes(event.facts()), _nanoseconds(event.at))
