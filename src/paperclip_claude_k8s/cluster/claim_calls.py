@@ -34,8 +34,8 @@ class ClaimCalls:
         return reading.claim_snapshot(changed) if changed is not None else None
 
     async def delete_claim(self, claim: ClaimSnapshot) -> bool:
-        version = {"uid": claim.uid, "resourceVersion": claim.resource_version}
-        return await self._rest.delete(_claims(claim.namespace, claim.name), version)
+        preconditions = {"uid": claim.uid, "resourceVersion": claim.resource_version}
+        return await self._rest.delete(_claims(claim.namespace, claim.name), preconditions)
 
 
 def _claims(namespace: str, name: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The part of the `Cluster` interface for PersistentVolumeClaims, with the rules of `port`."""
+"""The part of the `Cluster` interface for PersistentVolumeClaims. `port` has the rules for its calls."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol

@@ -1,6 +1,6 @@
 """Builds and reads our Lease objects: one per process, which is renewed, and one per held slot, which is not.
 
-The package `leases` uses them as locks.
+A slot is an agent, or one task of an agent. The package `leases` uses the Leases as locks.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The part of the `Cluster` interface for namespaces, with the rules of `port`."""
+"""The part of the `Cluster` interface for namespaces. `port` has the rules for its calls."""
 
 from typing import Protocol
 

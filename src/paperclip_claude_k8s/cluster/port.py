@@ -51,8 +51,8 @@ needs; never retried."""
 PROXY_REFUSED = "ProxyRefused"
 """Reason of a `ClusterError` without a status: the proxy on the way refused to pass the request on."""
 NOT_KUBERNETES = "NotKubernetes"
-"""Reason of a `ClusterError` whose status, if any, is that of a redirect: something that is no API server
-answered, by a redirect or a web page, such as the login page of a gateway."""
+"""Reason of a `ClusterError` for a response that no API server gave: a redirect, whose status the error has,
+or a web page, such as the login page of a gateway, without a status."""
 MAX_REASON_CHARS = 200
 MAX_MESSAGE_CHARS = 8192
 """How much is kept of a text of the API server. The longest usual texts list every wrong field of an object;

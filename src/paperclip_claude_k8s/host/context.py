@@ -152,8 +152,8 @@ class ExecutionContext(_HostModel):
     tracestate: TraceState = None
     """The vendors' part of the trace context."""
     signal: StopSignal | None = None
-    """Setting it stops the agent; the run ends with the code `cancelled`. If it is None, the host's API is
-    polled every 15 s if the environment has PAPERCLIP_API_URL and `auth_token` is set."""
+    """Setting it stops the agent; the run ends with the code `cancelled`. If it is None, `auth_token` is set
+    and the environment has PAPERCLIP_API_URL, the host's API is polled for a stop request every 15 s."""
 
     log_format: Literal["text", "events"] | None = None
     """What the host's page can show: `text`: lines for people; `events` (or None): the CLI's JSON lines.

@@ -98,6 +98,7 @@ def detect_model(env: Mapping[str, str]) -> JsonMap | None:
 
 
 def _environment_model(env: Mapping[str, str]) -> Models:
+    """Return the model that the environment names, as a tuple of one; empty if it names none."""
     name = env.get(MODEL_VARIABLE, "").strip()
     labels = {model.id: model.label for model in (*ANTHROPIC_MODELS, *BEDROCK_MODELS)}
     return (Model(name, labels.get(name, name)),) if name else ()
