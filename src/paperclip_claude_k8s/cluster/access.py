@@ -1,8 +1,8 @@
 """Reads what is needed to reach an API server, from a Pod's service account or from a kubeconfig.
 
 kubernetes_asyncio reads these too, but it blocks the event loop while it reads files. It also runs plugins
-without limits, and sends any file of the host that a kubeconfig names as the token file. So it is used only
-for `auth-provider`, by `credentials`.
+without limits, and sends any file of the host as a token if a kubeconfig names it as `tokenFile`. So it is
+used only for `auth-provider`, by `credentials`.
 """
 
 import base64
@@ -71,7 +71,7 @@ class ServerAccess:
     renew_after: float | None = None
     """Seconds after which everything has to be read again, because a plugin's credential expires."""
     by_program: bool = False
-    """Whether a program or a login made the credentials. If so, a TLS error does not make them read again."""
+    """Whether a program or a login made the credentials. If so, they are not read again after a TLS error."""
 
 
 async def service_account_access(

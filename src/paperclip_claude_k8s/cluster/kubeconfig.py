@@ -212,7 +212,7 @@ class KubeconfigReader:
         return folder if all(map(self._rules.may_be_read, places)) else os.path.dirname(file.path)  # noqa: PTH120
 
     async def value(self, part: KubeconfigPart, key: str) -> str | None:
-        """The text in `KEY-data`, decoded from base64, or in the file that `KEY` names; None without both.
+        """The text in `KEY-data`, from base64, or in the file that `KEY` names; None if neither is set.
 
         Raises:
             ClusterError: it cannot be read or is not text.

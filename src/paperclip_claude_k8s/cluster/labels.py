@@ -1,4 +1,4 @@
-"""Names in our objects: labels, annotations, the agent's container and mount, keys of the run Secret."""
+"""Names in the adapter's objects: labels, annotations, the agent's container and mount, a Secret's key."""
 
 from collections.abc import Mapping
 
@@ -57,9 +57,9 @@ UPLOAD_SIZE_ANNOTATION = f"{PREFIX}upload-bytes"
 CHANGES_TAKEN_ANNOTATION = f"{PREFIX}changes-taken"
 """On a Job with an uploaded folder: a host has applied what the agent changed in the folder."""
 UNGATED_ANNOTATION = f"{PREFIX}ungated"
-"""On a Job: its Pod starts without a run Secret, so a missing Secret does not mean that it never started."""
+"""On a Job: its Pod starts without a run Secret, so a missing Secret does not mean that no Pod started."""
 AGENT_POD_ANNOTATION = f"{PREFIX}agent-pod"
-"""On a Job, value `NAME/UID`: its only Pod that may run the agent. Absent while any of its Pods may."""
+"""On a Job, value `NAME/UID`: the only one of its Pods that may run the agent. Absent while any may."""
 TRACE_ANNOTATION = f"{PREFIX}traceparent"
 """On a Job: the trace context of the run that created it."""
 AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
