@@ -170,7 +170,7 @@ def test_page_is_recognised_by_its_beginning(body: bytes, expected: bool) -> Non
     ],
 )
 def test_address_in_a_page_is_found(text: str, target: str) -> None:
-    page = foreign_answers.page(
+    page = foreign_answers.web_page_error(
         "GET /x", URL("https://api.example/x"), 200, text.encode(), confidential=False
     )
     assert "that points to " in page.message
@@ -186,7 +186,7 @@ def test_hostile_page_is_read_quickly(piece: str) -> None:
     body = (piece * 400_000)[: 1024 * 1024].encode()
     began = time.process_time()
     is_page("text/plain", body)
-    foreign_answers.page("GET /x", URL("https://api.example/x"), 200, body, confidential=False)
+    foreign_answers.web_page_error("GET /x", URL("https://api.example/x"), 200, body, confidential=False)
     assert time.process_time() - began < 0.2  # seconds, for 1 MiB
 
 

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 
-from paperclip_claude_k8s.host.quota import no_limits, no_login, oauth_token, quota_reply, request_failed
+from paperclip_claude_k8s.host.quota import (
+    failed_request_reply,
+    no_limits_reply,
+    no_login_reply,
+    oauth_token,
+    quota_reply,
+)
 
 USAGE: dict[str, Any] = {
     "five_hour": {"utilization": 24.6, "resets_at": "2026-01-02T19:59:59.600956+00:00"},
@@ -73,14 +79,19 @@ def test_oauth_token_of_credentials_file_is_none_without_a_login() -> None:
 
 
 def test_account_without_limits_is_reported_as_ok_without_windows() -> None:
-    assert no_limits("bedrock") == {"provider": "anthropic", "ok": True, "windows": [], "source": "bedrock"}
+    assert no_limits_reply("bedrock") == {
+        "provider": "anthropic",
+        "ok": True,
+        "windows": [],
+        "source": "bedrock",
+    }
 
 
 def test_missing_login_is_reported_with_the_variable_to_set() -> None:
-    assert no_login()["ok"] is False
-    assert "CLAUDE_CODE_OAUTH_TOKEN" in no_login()["error"]
+    assert no_login_reply()["ok"] is False
+    assert "CLAUDE_CODE_OAUTH_TOKEN" in no_login_reply()["error"]
 
 
 def test_failed_request_is_reported_with_whether_to_retry() -> None:
-    assert request_failed("x", retryable=True)["errorFamily"] == "transient_upstream"
-    assert "errorFamily" not in request_failed("x", retryable=False)
+    assert failed_request_reply("x", retryable=True)["errorFamily"] == "transient_upstream"
+    assert "errorFamily" not in failed_request_reply("x", retryable=False)

@@ -24,7 +24,7 @@ from paperclip_claude_k8s.cluster.access import (
     server_of,
     service_account_access,
 )
-from paperclip_claude_k8s.cluster.impersonation import impersonation
+from paperclip_claude_k8s.cluster.impersonation import impersonation_headers
 from paperclip_claude_k8s.cluster.kubeconfig import (
     NO_PROGRAMS,
     Kubeconfig,
@@ -121,7 +121,7 @@ class Credentials:
                 self.version += 1
 
     async def headers(self) -> list[tuple[str, str]]:
-        """The headers that authenticate a request, and those of `impersonation`. A name may occur repeatedly.
+        """The headers that authenticate a request, and those of `impersonation_headers`. A name may repeat.
 
         A credential that expires soon is renewed first; if that fails, the old one is used.
         """
@@ -139,7 +139,7 @@ class Credentials:
         if self._kubeconfig is None:
             return await self._service_account()
         kubeconfig = await self._read_kubeconfig(self._kubeconfig)
-        headers = impersonation(kubeconfig.user)
+        headers = impersonation_headers(kubeconfig.user)
         if kubeconfig.user.fields.get("auth-provider"):
             access = await _oidc_access(kubeconfig, self._reader, self._rules)
         else:

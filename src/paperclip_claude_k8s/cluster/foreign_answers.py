@@ -35,14 +35,14 @@ def is_page(content_type: str, body: bytes) -> bool:
     return content_type in {"text/html", "application/xhtml+xml"} or _PAGE.match(body) is not None
 
 
-def redirect(request: str, url: URL, status: int, location: str | None) -> ClusterError:
+def redirect_error(request: str, url: URL, status: int, location: str | None) -> ClusterError:
     """The error for a redirect, which is not followed: it could carry credentials to another server."""
     where = f" to {shown_address(url, location)}" if location else ""
     text = f"{request}: {host_and_port(url)} answered with a redirect (HTTP {status}){where}"
     return ClusterError(status, NOT_KUBERNETES, f"{text}; {_NEXT_STEP}")
 
 
-def page(request: str, url: URL, status: int, body: bytes, *, confidential: bool) -> ClusterError:
+def web_page_error(request: str, url: URL, status: int, body: bytes, *, confidential: bool) -> ClusterError:
     """The error for a web page. `confidential`: the page may contain what was sent, so it is not quoted."""
     text = "" if confidential else body[:_SEARCHED_BYTES].decode("utf-8", "replace")
     title, targets = _TITLE.search(text), [pattern.search(text) for pattern in _TARGETS]

@@ -20,7 +20,7 @@ MAX_HEADERS = 200
 """Largest number of headers: servers refuse a request whose headers are larger than about 1 MiB."""
 
 
-def impersonation(part: KubeconfigPart) -> Headers:
+def impersonation_headers(part: KubeconfigPart) -> Headers:
     """The headers for a user's fields `as`, `as-uid`, `as-groups` and `as-user-extra`; () without these.
 
     Raises:

@@ -14,8 +14,8 @@ from paperclip_claude_k8s.cluster.foreign_answers import (
     REDIRECTS,
     TRANSIENT,
     is_page,
-    page,
-    redirect,
+    redirect_error,
+    web_page_error,
 )
 from paperclip_claude_k8s.cluster.logins import MIN_SECRET_CHARS, without_login
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -128,7 +128,7 @@ async def read_refusal(
 def page_error(request: str, response: aiohttp.ClientResponse, body: bytes, *, hidden: bool) -> ClusterError:
     """The error for a web page, without the credential that was sent. `hidden`: nothing of it is quoted."""
     shown = without_login(body, response.request_info)
-    error = page(request, response.url, response.status, shown, confidential=hidden)
+    error = web_page_error(request, response.url, response.status, shown, confidential=hidden)
     return _masked(error, response)
 
 
@@ -148,7 +148,7 @@ async def _refusal(
     if response.status in REDIRECTS:
         location = response.headers.get("Location", "")
         shown = without_login(location.encode("utf-8", "replace"), response.request_info).decode()
-        return redirect(request, response.url, response.status, shown)
+        return redirect_error(request, response.url, response.status, shown)
     body = without_login(await _read_beginning(response), response.request_info)
     is_web_page = is_page(response.content_type, body)
     is_of_proxy = is_web_page or response.status == NEEDS_LOGIN

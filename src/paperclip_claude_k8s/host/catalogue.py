@@ -81,14 +81,14 @@ class Catalogue:
     async def quota_windows(self) -> JsonMap:
         """Return the host's quota reply: how much of each limit is used, or `ok: false` and an error."""
         if models.uses_bedrock(self._env):
-            return quota.no_limits("bedrock")
-        reply = quota.no_login()
+            return quota.no_limits_reply("bedrock")
+        reply = quota.no_login_reply()
         for token in await self._oauth_tokens():
             headers = {**quota.USAGE_HEADERS, "Authorization": f"Bearer {token}"}
             try:
                 return quota.quota_reply(await self._api.get(self._base_url + quota.USAGE_PATH, headers))
             except AnthropicError as error:
-                reply = quota.request_failed(str(error), retryable=error.retryable)
+                reply = quota.failed_request_reply(str(error), retryable=error.retryable)
                 if not error.refused:
                     break
         return reply

@@ -37,17 +37,17 @@ def oauth_token(credentials: str) -> str | None:
     return as_trimmed(login.get("accessToken"))
 
 
-def no_limits(source: str) -> JsonMap:
+def no_limits_reply(source: str) -> JsonMap:
     """Return the reply for a provider that bills by use and has no limits."""
     return {"provider": _PROVIDER, "ok": True, "windows": [], "source": source}
 
 
-def no_login() -> JsonMap:
+def no_login_reply() -> JsonMap:
     """Return the reply for a machine without a Claude login."""
     return {"provider": _PROVIDER, "ok": False, "windows": [], "error": _NO_LOGIN}
 
 
-def request_failed(reason: str, *, retryable: bool) -> JsonMap:
+def failed_request_reply(reason: str, *, retryable: bool) -> JsonMap:
     """Return the reply for a failed request; `retryable`: whether a later request may succeed."""
     family = {"errorFamily": "transient_upstream"} if retryable else {}
     return {"provider": _PROVIDER, "ok": False, "windows": [], "error": reason, **family}
@@ -58,7 +58,7 @@ def quota_reply(body: object) -> JsonMap:
     usage = as_object(body)
     windows = [*_shared_windows(usage), *_model_windows(usage), *_extra_usage_window(usage)]
     if not windows:
-        return request_failed("the response of the usage API contains no limit", retryable=False)
+        return failed_request_reply("the response of the usage API contains no limit", retryable=False)
     return {"provider": _PROVIDER, "ok": True, "windows": windows, "source": "anthropic-oauth"}
 
 
