@@ -36,7 +36,7 @@ Connect: TypeAlias = Callable[[ClusterSource, ProcessSettings], Cluster]
 
 
 def connect(source: ClusterSource, settings: ProcessSettings) -> Cluster:
-    """The cluster of a kubeconfig, or that of this process. The first request opens the connection."""
+    """The cluster of a kubeconfig, or the one that this process runs in. The first request connects to it."""
     policy = settings.policy
     rules = KubeconfigRules(
         may_be_read=settings.folders.kubeconfigs.allows,

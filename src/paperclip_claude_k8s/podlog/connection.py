@@ -123,7 +123,7 @@ class Connection:
         self._deliverer = deliverer
         self._source_info = source_info
         self._timings = timings
-        self._container: str | None = None
+        self._container_id: str | None = None
         self._first = True
         """Whether no stream was followed yet."""
         self._broke = False
@@ -247,12 +247,12 @@ class Connection:
             self._attempts = 0
 
     async def _check_container(self) -> None:
-        now = self._source_info.container_id()
-        if now is None or now == self._container:
+        container_id = self._source_info.container_id()
+        if container_id is None or container_id == self._container_id:
             return
-        if self._container is not None:
-            await self._deliverer.sink.notify(ContainerChanged(self._container, now))
-        self._container = now
+        if self._container_id is not None:
+            await self._deliverer.sink.notify(ContainerChanged(self._container_id, container_id))
+        self._container_id = container_id
 
 
 async def _take_all(connection: Connection, stream: LogStream, timings: FollowTimings) -> None:

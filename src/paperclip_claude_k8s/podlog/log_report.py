@@ -73,6 +73,7 @@ class ContainerChanged:
     earlier: str
     """The runtime's id of the previous container."""
     now: str
+    """The runtime's id of the restarted container."""
 
 
 @dataclass(frozen=True, slots=True)

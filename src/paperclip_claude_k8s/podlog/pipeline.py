@@ -204,6 +204,7 @@ class Pipeline:
         self._in_gap = False
         """Lines may be lost, and it is not known yet how many."""
         self._gap_since: int | None = None
+        """Time of the last line before those that may be lost."""
 
     def begin(self, stream: LogStream) -> None:
         """Continue with another stream. Its plan shows whether lines were lost before its first new line."""
@@ -294,7 +295,7 @@ class Pipeline:
         if match and await self._deliverer.fill_to(match.offset, lines=None, since=since, until=first.time):
             partial = not match.is_line_start
         else:
-            counts.add_possible_gap(self._gap_since, first.time)
+            counts.add_possible_gap(since, first.time)
             if not self._has_relay:  # no count will follow
                 await self._deliverer.sink.notify(counts.add_unmeasured_gap())
         if not partial:

@@ -69,8 +69,8 @@ ENDING_BYTES = 64 * 1024
 STAMP_BYTES = 31
 """Usual length of a stamp."""
 MAX_SECONDS = 100
-"""Seconds whose lines are counted. More than `OVERLAP` occur only after the node's clock was set back; with
-more than this, the server makes the times up."""
+"""Largest number of seconds whose lines are counted. There are more than a few only after the node's clock
+was set back; a server that exceeds this number invents the times."""
 
 
 @dataclass(frozen=True, slots=True)
