@@ -63,7 +63,7 @@ def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator
         yield _unreachable_check(version)
         return
     number = ".".join(map(str, version))
-    text = f"Kubernetes API {number} is reachable{_source(config)}"
+    text = f"Kubernetes API {number} is reachable{_reached_by(config)}"
     yield Check(code="k8s_api_reachable", level="info", message=text)
     if version < REPLACEMENT_POLICY_SINCE:
         yield Check(
@@ -84,7 +84,7 @@ def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator
         )
 
 
-def _source(config: AdapterConfig) -> str:
+def _reached_by(config: AdapterConfig) -> str:
     """How the server's address and credentials are found, for a message."""
     if config.kubeconfig is None:
         return " by this Pod's service account"

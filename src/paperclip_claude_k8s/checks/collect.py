@@ -144,6 +144,7 @@ def _sample_context(given: CheckupContext, log: list[str]) -> dict[str, object]:
 async def _find_site(
     ctx: ExecutionContext, identity: Identity, config: AdapterConfig, ports: Ports, log: list[str]
 ) -> RunSite | Failure:
+    """`find_site` and the session claim, within the time limit of a check; a failure is returned."""
     limit, narrator = ports.settings.timings.check, Narrator(ctx)
     try:
         async with asyncio.timeout(limit):

@@ -146,7 +146,7 @@ async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _Las
                 Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
             )
         if isinstance(started, DeadlinePassed):
-            return ProbeOutcome(_exit_check(started, plan, ""))
+            return ProbeOutcome(_exit_check(started, plan, output=""))
         ending = await _wait_for_end(job_watch)
         try:
             printed = await _output(started, ports)

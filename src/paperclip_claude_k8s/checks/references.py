@@ -36,7 +36,8 @@ def pod_manifest(job: JsonObject) -> JsonObject:
         "uid": "00000000-0000-4000-8000-000000000000",
         "controller": True,
     }
-    named = {"name": f"{get_text(meta, 'name')[:57]}-check", "ownerReferences": [owner]}
+    name = f"{get_text(meta, 'name')[:57]}-check"  # at most 63 characters, like the names of Jobs
+    named = {"name": name, "ownerReferences": [owner]}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -21,7 +21,7 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 PodSecurity = Literal["restricted", "baseline", "none"]
 """The Pod Security Standard that a namespace enforces; `none`: no label is set."""
 API_KEY_SECRET, API_KEY = "claude-api-key", "ANTHROPIC_API_KEY"
-"""Name of the Secret with the API key, and name of its entry, which is also the name of Claude's variable."""
+"""Name of the Secret with the API key, and key of its entry, which is also the Claude CLI's variable."""
 SERVER = "paperclip"
 """Name and label of the Paperclip server's objects."""
 _SERVER_STATE = "/var/lib/paperclip"

@@ -148,7 +148,7 @@ class LeaseSlotLocks:
     async def _acquire_in_turn(
         self, mutex: asyncio.Lock, slot: str, run: str, reporter: StatusReporter
     ) -> SlotLock:
-        """Try once to acquire the slot, in the order in which runs of this process came.
+        """Try once to acquire the slot, when it is the turn of this run among those of this process.
 
         On success the mutex stays locked until the run has its Job or failed (`SlotLock.end_preparation`).
         Raises `SlotTaken` or `ClusterError`.

@@ -98,9 +98,9 @@ class Packed:
     key: str | None = None
     """Stored with the session."""
     root: str | None = None
-    """For `--add-dir`."""
+    """The folder for `--add-dir`."""
     instructions_file: str | None = None
-    """For `--append-system-prompt-file`."""
+    """The file for `--append-system-prompt-file`."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """File name → text of instructions that go into the run Secret, because there is no shared volume."""
     skill_files: Files = field(default_factory=dict, repr=False)

@@ -5,8 +5,8 @@
   The texts are in its environment, in pieces short enough for Linux. So they are part of the Job, and more
   people may read Jobs than Secrets. Private files stay in the run Secret; the container copies them.
 - `staged`: a file that is too large for Secret and Job is written to the shared volume, if there is one. Only
-  the prompt and variables turned into files can be staged, because whatever reads them is given the path of
-  the relay's verified copy, and only if they are not private.
+  the prompt and variables that became files can be staged: their readers are told the path of the relay's
+  verified copy. Private files are never staged.
 
 Example: a 2 MiB prompt and a 1 KiB `mcp.json` with a token. The prompt is staged in the volume's folder
 `run-files/<job>`; `mcp.json` is private and stays in the Secret, in `RUN_DIR`.

@@ -173,15 +173,15 @@ def _with_agent_header(
 ) -> dict[str, str]:
     """The variables, with a header that names the agent to the model API.
 
-    Unchanged if the home pod may bring headers that only the cluster can resolve, because a plain value would
-    hide them, or if the headers already name an agent.
+    They stay unchanged if the headers already name an agent, or if the home pod may bring headers that only
+    the cluster can resolve: a plain value would hide those.
     """
     present = variables.get(_HEADERS_VARIABLE, "")
     referred = inherited.env_from or _HEADERS_VARIABLE in _names_of(inherited.value_from)
-    named = any(
+    names_agent = any(
         line.partition(":")[0].strip().lower() == _AGENT_HEADER.lower() for line in present.splitlines()
     )
-    if (referred and _HEADERS_VARIABLE not in variables) or named or not ctx.agent.id.isprintable():
+    if (referred and _HEADERS_VARIABLE not in variables) or names_agent or not ctx.agent.id.isprintable():
         return variables
     header = f"{_AGENT_HEADER}: {ctx.agent.id}"
     return {**variables, _HEADERS_VARIABLE: f"{present.rstrip()}\n{header}" if present.strip() else header}
@@ -190,20 +190,20 @@ def _with_agent_header(
 def _choose_routes(
     variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str], configured: frozenset[str]
 ) -> Environment:
-    """Choose the route of each variable. Secrets of the host itself that an `envFrom` may bring become ""."""
+    """Choose the route of each variable. The host's own secrets, which an `envFrom` may bring, become ""."""
     certain = (entry for entry in inherited.value_from if not may_be_missing(entry))
     surely_set = {*variables, *_names_of(certain)}
     hidden = dict.fromkeys(SERVER_SECRETS - surely_set, "") if inherited.env_from else {}
     large = {
         name: value for name, value in variables.items() if _string_bytes(name, value) > ENV_STRING_BYTES
     }
-    fixed = {"HOME": POD_HOME, **{_path_variable(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
-    small = {name: value for name, value in variables.items() if name not in large and name not in fixed}
+    added = {"HOME": POD_HOME, **{_path_variable(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
+    small = {name: value for name, value in variables.items() if name not in large and name not in added}
     marked = hidden | _secret_variables(small, tokens)
     ordinary = {name for name in configured & small.keys() if name not in marked}
     ordinary |= {name for name in configured & large.keys() if not _is_secret(name, large[name])}
     secrets = marked | {name: small[name] for name in ordinary & small.keys()}
-    literals = {name: value for name, value in small.items() if name not in secrets} | fixed
+    literals = {name: value for name, value in small.items() if name not in secrets} | added
     known = {*literals, *secrets, *large}
     return Environment(
         literals=dict(sorted(literals.items())),

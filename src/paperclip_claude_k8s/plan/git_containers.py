@@ -67,13 +67,13 @@ def agent_mounts(plan: RunPlan) -> list[JsonObject]:
 
 
 def agent_variables(plan: RunPlan) -> dict[str, str]:
-    """Variables of the relay: the pipe to hold open, and whether to report that the workspace is empty."""
+    """Variables that tell the relay which pipe to hold open, and whether to report an empty workspace."""
     pipe = f"{SYNC_DIR}/{git.PIPE}" if plan.workspace.source is not None else upload_pipe(plan)
     return {relay.ALIVE: pipe, relay.EXPECT: "1" if plan.workspace.is_unseen else ""}
 
 
 def clone_container(plan: RunPlan, common: Mapping[str, object], home: list[JsonObject]) -> list[JsonObject]:
-    """The init container that clones the repository.
+    """The init container that clones the repository, in a list; without a repository the list is empty.
 
     `common`: fields of all containers of the Pod. `home`: the mount of the shared volume; empty if there is
     none. Git objects are kept for the next clone on the session volume, else on the shared volume.
@@ -114,7 +114,7 @@ def clone_seconds(start_timeout: float) -> int:
 
 
 def push_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
-    """The container that pushes the agent's branch, and reports what it does not push."""
+    """The container that pushes the agent's branch and reports what it does not push, or an empty list."""
     source = plan.workspace.source
     if source is None:
         return []

@@ -31,7 +31,7 @@ RUN_VARIABLE = re.compile(
 
 
 def may_be_missing(entry: JsonObject) -> bool:
-    """Whether an entry of `env` perhaps has no value, so that it may not hide a value from an `envFrom`."""
+    """Whether an entry of `env` may get no value, so that a variable from an `envFrom` may replace it."""
     sources = get_object(entry, "valueFrom")
     return any(get_object(sources, kind).get("optional") for kind in sources)
 

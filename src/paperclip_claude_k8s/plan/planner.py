@@ -57,7 +57,7 @@ class Planner:
         """Make every choice of one attempt.
 
         Args:
-            fresh: the second attempt, after the session to resume was lost: start a fresh session.
+            fresh: start a fresh session; for the second attempt, if the first could not resume the session.
             session: resume this session, not the one that the host names. It is that of an earlier run of the
                 agent, which has ended without its result being collected.
             secretless: leave out everything that only a Secret may carry.

@@ -151,14 +151,14 @@ def _capability_refusals(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator
     refused = next((name for name in _RUNTIME_CAPABILITIES if not policy.allows("capabilities", name)), None)
     if refused is None:
         return
-    dropping = {subject for subject, drops in _drop_all(own) if drops}
-    for subject, drops in _drop_all(pod):
+    dropping = {subject for subject, drops in _capability_drops(own) if drops}
+    for subject, drops in _capability_drops(pod):
         if subject in dropping and not drops:
             why = f"{subject} no longer drops ALL: {why_refused('capabilities', refused, policy)}"
             yield Refusal(f"{TEMPLATE}.spec", why, "capabilities")
 
 
-def _drop_all(template: JsonMap) -> Iterator[tuple[str, bool]]:
+def _capability_drops(template: JsonMap) -> Iterator[tuple[str, bool]]:
     """Each container, and whether it drops all capabilities."""
     for subject, _, context in Pod.of(template).containers:
         yield subject, "ALL" in get_list(get_object(context, "capabilities"), "drop")
@@ -179,14 +179,14 @@ def _grace_refusals(own: JsonMap, pod: JsonMap, policy: Policy) -> Iterator[Refu
 
 
 def _wider_mounts(own: JsonMap, pod: JsonMap) -> Iterator[SensitiveField]:
-    """Mounts in `pod` that show more of a volume of `own`, or let more of it be changed, than its mounts do.
+    """Mounts in `pod` that show more of a volume of `own`, or let more of it be changed, than those in `own`.
 
     The home pod may mount only a part of a Secret or of a claim, and Jobs inherit only that part.
     """
-    given: dict[str, list[tuple[str | None, bool]]] = {}
+    own_extents: dict[str, list[tuple[str | None, bool]]] = {}
     for _, mount in _mounts(own):
-        given.setdefault(str(mount.get("name")), []).append(_extent(mount))
-    shown = {  # examined once for each volume, not for each mount
+        own_extents.setdefault(str(mount.get("name")), []).append(_extent(mount))
+    objects = {  # examined once for each volume, not for each mount
         str(volume.get("name")): {
             (field.policy_field, field.name)
             for field in sensitive_fields({"volumes": [volume]})
@@ -196,10 +196,10 @@ def _wider_mounts(own: JsonMap, pod: JsonMap) -> Iterator[SensitiveField]:
     }
     for container, mount in _mounts(pod):
         name = str(mount.get("name"))
-        extents = given.get(name, ())
+        extents = own_extents.get(name, ())
         if extents and not any(_covers(ours, _extent(mount)) for ours in extents):
             path = f"spec.containers[{container}].volumeMounts[{mount.get('mountPath')}]"
-            for policy_field, object_name in sorted(shown.get(name, ())):
+            for policy_field, object_name in sorted(objects.get(name, ())):
                 yield SensitiveField(path, policy_field, object_name)
 
 
@@ -252,7 +252,7 @@ def _holds_sessions(claim: str, plan: RunPlan) -> bool:
 
 
 def _mounts_of_claims(template: JsonMap) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """Container, claim and `subPath` of each mount of a claim, or of a new claim with a copy of the claim.
+    """Container, claim and `subPath` of each mount of a claim, or of a new volume that copies a claim.
 
     `subPath` is None if Kubernetes computes it.
     """

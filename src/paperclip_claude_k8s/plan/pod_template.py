@@ -146,7 +146,9 @@ def refused_paths(template: JsonMap, overlay: Overlay) -> tuple[str, ...]:
     """Paths of the fields that the overlay could not change."""
     if not overlay.template:
         return ()
-    return tuple(sorted(_differing(merge(template, overlay.template), apply_overlay(template, overlay), "")))
+    return tuple(
+        sorted(_differing(merge(template, overlay.template), apply_overlay(template, overlay), path=""))
+    )
 
 
 def _metadata(ours: JsonMap, merged: JsonMap) -> JsonMap:
@@ -158,11 +160,13 @@ def _metadata(ours: JsonMap, merged: JsonMap) -> JsonMap:
 
 
 def _with_reserved(ours: JsonMap, merged: JsonMap) -> JsonMap:
+    """The merged labels or annotations, but those with a reserved prefix as in `ours`."""
     theirs = {key: value for key, value in merged.items() if not key.startswith(RESERVED_PREFIXES)}
     return {**theirs, **{key: value for key, value in ours.items() if key.startswith(RESERVED_PREFIXES)}}
 
 
 def _spec(ours: JsonMap, merged: JsonMap) -> JsonMap:
+    """The merged spec with the required fields as in `ours`."""
     agent = _named(ours["containers"], AGENT_CONTAINER)
     containers = merged.get("containers") or ()
     theirs = next((c for c in containers if c.get("name") == AGENT_CONTAINER), agent)
@@ -210,7 +214,7 @@ def _agent_container(ours: JsonMap, theirs: JsonMap) -> JsonMap:
     """The agent's container with its fixed fields, variables and mounts put back."""
     return {
         **_without_restart_on_resize(_with_ours(ours, theirs, _FIXED_FIELDS)),
-        "env": _with_hidden(
+        "env": _with_hiding_variables(
             ours["env"], _put_back(ours["env"], theirs.get("env") or (), "name", _is_fixed_variable)
         ),
         "volumeMounts": _put_back(
@@ -233,7 +237,7 @@ def _is_fixed_variable(name: str) -> bool:
     return name == "HOME" or name.startswith("PAPERCLIP_")
 
 
-def _with_hidden(ours: list[JsonMap], merged: list[JsonMap]) -> list[JsonMap]:
+def _with_hiding_variables(ours: list[JsonMap], merged: list[JsonMap]) -> list[JsonMap]:
     """The merged variables, and those of `ours` that hide a secret of the host which no merged one hides.
 
     The hiding variables come first: where `$(NAME)` stands before the variable NAME, Kubernetes resolves it
@@ -252,7 +256,7 @@ def _hides(entry: JsonMap) -> bool:
 
 
 def _put_back(ours: Any, theirs: Any, key: str, is_fixed: Any) -> list[JsonMap]:  # noqa: ANN401  # lists of JSON
-    """`theirs` with the fixed items as `ours` has them, at their places, because `$(NAME)` needs an order."""
+    """`theirs` with the fixed items as in `ours`. They keep their places: `$(NAME)` depends on the order."""
     fixed = {item[key]: item for item in ours if is_fixed(item[key])}
     names = [str(item.get(key, "")) for item in theirs]
     placed = [

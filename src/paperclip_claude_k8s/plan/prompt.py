@@ -26,7 +26,7 @@ templates; `promptTemplate` of the config has precedence over both.
 """
 
 HIDDEN_KEYS = frozenset({"paperclipRuntimeTools", HOST_TEXTS})
-"""Keys of the context that templates and `onMeta` do not show: the first has a token, the second no facts."""
+"""Keys of the context that templates and `onMeta` do not show: the first holds a token, the other texts."""
 
 _API = (
     "The Paperclip API is at $PAPERCLIP_API_URL; send `Authorization: Bearer $PAPERCLIP_API_KEY`, and with "

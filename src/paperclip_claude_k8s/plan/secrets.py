@@ -67,12 +67,12 @@ class SecretParts:
 
 def without_secrets(parts: SecretParts) -> SecretParts:
     """The same parts without anything that only a Secret may hold."""
-    environment, files = _public_environment(parts.environment, parts.secrets)
+    environment, lost_files = _public_environment(parts.environment, parts.secrets)
     mcp = McpPlan() if parts.mcp.secrets else parts.mcp
-    names = {name for name, value in parts.environment.confidential.items() if value} | files
+    names = {name for name, value in parts.environment.confidential.items() if value} | lost_files
     lost = (*sorted(names), *sorted(key.rpartition(".")[2] for key in parts.overlay.secrets))
     servers = ("its MCP servers",) if mcp is not parts.mcp else ()
-    shown = tuple(sorted(parts.environment.ordinary - files))
+    shown = tuple(sorted(parts.environment.ordinary - lost_files))
     return SecretParts(environment, mcp, _public_overlay(parts.overlay), (*lost, *servers), shown)
 
 

@@ -105,9 +105,9 @@ def choose_session_volume(
     """Where the sessions of this agent are; decided by the config and by what was found in the cluster."""
     folder = agent_folder(identity)
     if config.session_volume == SHARED:
-        has_volume = (home is not None and home.claim_name) or _brings_volume(config)
-        lost = "" if has_volume else "sessionVolume is shared, and no claim is mounted at /paperclip"
-        return SessionVolume(SHARED, why_lost=lost)
+        has_volume = (home is not None and home.claim_name) or _template_has_volume(config)
+        why_lost = "" if has_volume else "sessionVolume is shared, and no claim is mounted at /paperclip"
+        return SessionVolume(SHARED, why_lost=why_lost)
     if config.session_volume == NONE:
         return SessionVolume(NONE, why_lost="sessionVolume is none")
     if config.session_volume != AUTO:
@@ -117,9 +117,9 @@ def choose_session_volume(
         )
     if facts.forbidden:
         return SessionVolume(NONE, why_lost=f"sessionVolume is auto, but {facts.forbidden}")
-    empty = ""
+    why_empty = ""
     if facts.readable and facts.claim is None:
-        empty = f"its volume, claim {claim_name(config, identity)}, no longer exists"
+        why_empty = f"its volume, claim {claim_name(config, identity)}, no longer exists"
     modes = facts.claim.access_modes if facts.claim is not None else (config.session_volume_access_mode,)
     # Normally the Pods of an agent run one after the other; these settings let several use the claim at once.
     concurrent_pods = config.session_volume_per == "company" or config.concurrency_scope == "task"
@@ -127,12 +127,12 @@ def choose_session_volume(
         "auto",
         claim_name(config, identity),
         folder,
-        why_empty=empty,
+        why_empty=why_empty,
         one_node=concurrent_pods and bool(modes) and _ONE_NODE_MODES.issuperset(modes),
     )
 
 
-def _brings_volume(config: AdapterConfig) -> bool:
+def _template_has_volume(config: AdapterConfig) -> bool:
     """Whether `podTemplate` has a volume for HOME or CLAUDE_CONFIG_DIR, which may keep sessions."""
     spec = get_object(config.pod_template or {}, "spec")
     if any(volume.get("name") == HOME_VOLUME for volume in get_objects(spec, "volumes")):

@@ -32,7 +32,10 @@ def skill_mounts(plan: RunPlan) -> list[JsonObject]:
 
 
 def unpack_skills_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
-    """The init container that unpacks the skills. `common`: fields of all containers of the Pod."""
+    """The init container that unpacks the skills, in a list; without an archive of skills the list is empty.
+
+    `common`: fields of all containers of the Pod.
+    """
     archive = plan.packed.archive
     if archive is None:
         return []

@@ -68,7 +68,10 @@ def upload_mounts(plan: RunPlan) -> list[JsonObject]:
 
 
 def unpack_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
-    """The init container that unpacks the folder. `common`: fields of all containers of the Pod."""
+    """The init container that unpacks the folder, in a list; if nothing is uploaded, the list is empty.
+
+    `common`: fields of all containers of the Pod.
+    """
     if not plan.workspace.folder:
         return []
     variables = {"PARTS": PARTS_DIR, "SHA256": plan.workspace.upload.sha256}
@@ -81,7 +84,7 @@ def unpack_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonOb
 
 
 def return_container(plan: RunPlan, common: Mapping[str, object]) -> list[JsonObject]:
-    """The container that prints the changes to its log."""
+    """The container that prints the changes to its log, in a list; if nothing is uploaded, it is empty."""
     if not plan.workspace.folder:
         return []
     config = plan.config

@@ -126,17 +126,17 @@ def _inherited_volumes(plan: RunPlan) -> dict[str, JsonObject]:
     The prefix `home-` keeps the names in the agent's Pod apart from those of the adapter's own volumes.
     """
     hidden = set(hidden_mounts(plan))
-    given = {
+    by_name = {
         _name_of(mount): mount.volume
         for mount in _mounts_of_home_pod(plan)
         if mount.path not in hidden and not _is_shared(mount)
     }
-    named: dict[str, JsonObject] = {}
-    for number, (name, volume) in enumerate(given.items()):
+    renamed: dict[str, JsonObject] = {}
+    for number, (name, volume) in enumerate(by_name.items()):
         short = f"home-{name}"
         unique = short if len(short) <= LABEL_CHARS else f"home-{number}-{name}"[:LABEL_CHARS].rstrip("-")
-        named[name] = {**volume, "name": unique}
-    return named
+        renamed[name] = {**volume, "name": unique}
+    return renamed
 
 
 def _run_volumes(plan: RunPlan) -> list[JsonObject]:
