@@ -311,7 +311,7 @@ async def test_refused_dry_run_quotes_the_server(harness: Harness, status: int, 
     assert hint in (check.hint or "")
 
 
-async def test_webhook_without_dry_run_support_is_inconclusive(harness: Harness) -> None:
+async def test_webhook_without_dry_run_support_makes_the_check_inconclusive(harness: Harness) -> None:
     text = 'admission webhook "x" does not support dry run'
     harness.fake.faults.refuse("create", "jobs", 400, message=text)
     (check,) = problems(await harness.test())
@@ -364,10 +364,10 @@ async def test_home_pod_timeout_quotes_the_last_error(harness: Harness) -> None:
     assert "etcd is on fire" in check.message
 
 
-@pytest.mark.parametrize(("ahead", "text"), [(600, "ahead of"), (-600, "behind")])
-async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, text: str) -> None:
+@pytest.mark.parametrize(("host_ahead", "text"), [(600, "ahead of"), (-600, "behind")])
+async def test_clock_skew_reports_its_direction(tmp_path: Path, host_ahead: int, text: str) -> None:
     def now() -> datetime:
-        return utc_now() + timedelta(seconds=ahead)
+        return utc_now() + timedelta(seconds=host_ahead)
 
     async with open_harness(tmp_path, now=now) as harness:
         (check,) = problems(await harness.test())
@@ -385,7 +385,7 @@ async def test_setting_of_wrong_type_is_reported_by_one_check(harness: Harness) 
     assert "timeoutSec" in check.message
 
 
-async def test_argument_that_linux_refuses_is_reported(harness: Harness) -> None:
+async def test_argument_that_is_too_long_for_linux_is_an_error(harness: Harness) -> None:
     check = check_of(await harness.test({"extraArgs": ["--note", "x" * 128 * 1024]}), "k8s_config_invalid")
     assert check.level == "error"
     assert "extraArgs" in check.message
@@ -408,14 +408,14 @@ async def test_each_violation_of_pod_security_is_reported(harness: Harness) -> N
     assert checkup.status == "warn"
 
 
-async def test_old_server_is_reported_with_the_settings_that_need_a_newer_one(tmp_path: Path) -> None:
+async def test_settings_that_need_a_newer_kubernetes_are_reported(tmp_path: Path) -> None:
     async with open_harness(tmp_path) as harness:
 
-        class Old(Gateway):
+        class OldServer(Gateway):
             async def server_version(self) -> tuple[int, int]:
                 return (1, 23)
 
-        old = Old(http=harness.fake.connection)
+        old = OldServer(http=harness.fake.connection)
         adapter = Adapter(ProcessSettings(env={}), lambda *_: old)
         config = {"kubeconfig": "x", "image": "x", "enableDocker": True, "queueName": "q"}
         checkup = await adapter.test_environment({"config": config})

@@ -61,7 +61,7 @@ def test_raising_subscriber_is_logged_once_and_called_again(
     assert caplog.text.count("A subscriber to events raised") == 1
 
 
-def test_blocked_subscriber_loses_events_and_delays_nobody() -> None:
+def test_only_a_blocked_subscriber_misses_events() -> None:
     blocked, log = threading.Event(), EventLog()
     hub = EventHub()
     slow, fast = hub.subscribe(lambda _: blocked.wait(30)), hub.subscribe(log)

@@ -68,7 +68,7 @@ async def test_good_run_logs_three_lines_at_info(tmp_path: Path, caplog: pytest.
 
 
 @pytest.mark.looptime
-async def test_debug_log_has_no_secret_and_info_no_text_of_the_agent(
+async def test_no_level_logs_a_secret_and_only_debug_logs_text_of_the_agent(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "paperclip_claude_k8s")

@@ -278,7 +278,7 @@ async def test_pod_of_a_run_without_a_trace_has_no_trace_variables(tmp_path: Pat
 
 
 @pytest.mark.parametrize("library", ["opentelemetry", "prometheus_client"])
-def test_adapter_without_telemetry_loads_no_library_for_it(library: str) -> None:
+def test_adapter_without_telemetry_loads_no_telemetry_library(library: str) -> None:
     code = (
         "import sys, paperclip_claude_k8s as p, paperclip_claude_k8s.instrumentation as i;"
         "p.create_server_adapter().on_event(print).close(); i.RunEnded;"

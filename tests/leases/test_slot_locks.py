@@ -241,8 +241,8 @@ async def test_next_run_proceeds_if_a_run_is_stopped_while_it_prepares(tmp_path:
         assert fake.calls.count("create", "jobs") == 1
 
 
-@pytest.mark.parametrize("more", [{}, WITH_WAIT], ids=["blocked", "waiting"])
-async def test_second_attempt_of_a_run_keeps_the_slot(tmp_path: Path, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize("wait", [{}, WITH_WAIT], ids=["blocked", "waiting"])
+async def test_second_attempt_of_a_run_keeps_the_slot(tmp_path: Path, wait: dict[str, Any]) -> None:
     def pod_script_of(pod: Any) -> PodScript:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
         return PodScript(
@@ -253,15 +253,15 @@ async def test_second_attempt_of_a_run_keeps_the_slot(tmp_path: Path, more: dict
     async with one_host(tmp_path, pod_script_of) as (fake, host, group):
         resuming = {"runtime": runtime, "config": {"claimName": "paperclip-data"}}
         first = await start_run(group, host, "run-1", **resuming, onMeta=sleep_in_meta(PREPARATION))
-        second = await start_run(group, host, "run-2", **more)
+        second = await start_run(group, host, "run-2", **wait)
         result, host_log = await first
         assert result.error_message is None
         assert "trying once more with a fresh session" in host_log.status
-        if more:
+        if wait:
             assert_whole(*await second)
         else:
             assert (await second)[0].error_code == "k8s_concurrent_run_blocked"
-        assert fake.calls.count("create", "jobs") == (3 if more else 2)
+        assert fake.calls.count("create", "jobs") == (3 if wait else 2)  # the first run creates two
 
 
 async def test_shutdown_ends_preparing_and_waiting_runs(tmp_path: Path) -> None:

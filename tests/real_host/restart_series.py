@@ -4,8 +4,8 @@
 
 The number says how often each signal is sent. Each time three agents work. The Pod of the first works until
 the server runs again, the Pod of the second ends while no server runs, and the server is ended as soon as the
-Pod of the third has ended. The result of each Job must become the result of exactly one run, and afterwards
-the cluster may contain no object of a run. Ten times with both signals take about 40 minutes.
+Pod of the third has ended. The result of each Job must become the result of exactly one run. Afterwards no
+object of a run may exist in the cluster. Ten times with both signals take about 40 minutes.
 
 A server may be killed after it has received a result and before it has stored the result. It then holds the
 task for ever, and refuses what `claude-k8s recover` reports. In this case the Job must still exist.

@@ -86,7 +86,7 @@ async def a_killed_bridge_is_replaced_within_the_run(testbed: Testbed) -> str:
     return f"run {run[:8]} succeeded; {len(await host.runs(agent))} run(s) of the agent"
 
 
-async def a_rolling_update_loses_no_run(testbed: Testbed) -> str:
+async def a_job_is_adopted_after_a_rolling_update(testbed: Testbed) -> str:
     """If the stopping server fails to write to its own database, the check is made once more."""
     for name in ("Radia", "Adele"):
         agent, issue, run = await _start(testbed, name, 20)
@@ -148,6 +148,6 @@ async def recover(testbed: Testbed, key: str = "") -> Any:
 
 RESTARTS = (
     a_killed_bridge_is_replaced_within_the_run,
-    a_rolling_update_loses_no_run,
+    a_job_is_adopted_after_a_rolling_update,
     a_killed_server_with_logins_is_recovered,  # the last one: nothing restarts this server
 )

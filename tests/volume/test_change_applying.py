@@ -80,7 +80,7 @@ def test_file_that_the_host_deleted_is_written_only_under_another_name(folder: P
     assert done.kept_beside != ["a"]
 
 
-def test_file_that_the_agent_deleted_is_deleted_if_it_is_unchanged(folder: Path) -> None:
+def test_file_that_the_agent_deleted_is_deleted_only_if_it_is_unchanged(folder: Path) -> None:
     write_tree(folder, {"d/a": "old", "b": "changed"})
     lines = [f"d {sha256('old')} ./d/a", f"d {sha256('old')} ./b", f"d {sha256('old')} ./gone"]
     done = apply(folder, packed(lines))
@@ -195,10 +195,10 @@ def test_folder_that_the_policy_does_not_allow_is_not_opened(folder: Path) -> No
 
 
 def test_temporary_files_of_a_killed_process_are_removed(folder: Path) -> None:
-    below = "d/.paperclip-0123abcd.tmp"  # temporary files are never written below the folder itself
-    write_tree(folder, {".paperclip-0123abcd.tmp": "half", below: "of the host", "a": "old"})
+    in_subfolder = "d/.paperclip-0123abcd.tmp"  # temporary files are only written to the top folder
+    write_tree(folder, {".paperclip-0123abcd.tmp": "half", in_subfolder: "of the host", "a": "old"})
     apply(folder, packed([file_line("a", "new", "old")], "new"))
-    assert tree(folder) == {"a": "new", below: "of the host"}
+    assert tree(folder) == {"a": "new", in_subfolder: "of the host"}
 
 
 def test_replaced_file_loses_its_setuid_bit(folder: Path) -> None:
