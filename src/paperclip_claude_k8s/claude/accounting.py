@@ -106,15 +106,15 @@ class ReportedUsage:
 
     def for_run(self, *, resumed: bool | None) -> RunUsage:
         """What the run itself used. `resumed`: whether an earlier run used the session; None if unknown."""
-        of_results = self._of_results(resumed=resumed)
+        in_results = self._usage_in_results(resumed=resumed)
         if self.unfinished is None:
-            return of_results
+            return in_results
         return RunUsage(
-            (of_results.usage or TokenUsage()) + self.unfinished, of_results.cost_usd, _PARTIAL_USAGE
+            (in_results.usage or TokenUsage()) + self.unfinished, in_results.cost_usd, _PARTIAL_USAGE
         )
 
-    def _of_results(self, *, resumed: bool | None) -> RunUsage:
-        """What the results account for."""
+    def _usage_in_results(self, *, resumed: bool | None) -> RunUsage:
+        """The part of the usage that the results include."""
         if self.since is not None:
             return RunUsage(self.since, self.since_cost)
         if self._starts_at_zero(resumed=resumed):

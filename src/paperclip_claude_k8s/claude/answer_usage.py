@@ -12,7 +12,7 @@ from paperclip_claude_k8s.claude.accounting import TokenUsage, tokens_of_turn
 from paperclip_claude_k8s.claude.events import Event, read_json
 
 OPEN_MESSAGES = 100
-"""Newest messages whose usage a further event may still replace. Each agent writes one message at a time."""
+"""Number of newest messages whose usage a further event may replace. Each agent writes one at a time."""
 _START_BYTES = 400
 """The message id stands within this many bytes from the start of a line."""
 _MESSAGE_ID = re.compile(rb'"message":\{(?:"[a-z_]+":"?[^"\\{}\[\]]*"?,)*?"id":"([^"\\]{1,128})"')

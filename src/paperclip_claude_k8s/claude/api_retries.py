@@ -9,7 +9,7 @@ class ApiRetries:
     def __init__(self) -> None:
         self.count = 0
         self.pending = ""
-        """The last retry, such as "attempt 3 of 10, status 529 (overloaded)"; empty when it is over."""
+        """The last retry, such as "attempt 3 of 10, status 529"; empty after an answer or a result."""
 
     def add(self, event: Event) -> None:
         self.count += 1

@@ -9,12 +9,15 @@ ROOT_TOOLS = "Bash,Edit,Glob,Grep,MultiEdit,NotebookEdit,Read,Task,TodoWrite,Web
 
 @dataclass(frozen=True, slots=True)
 class CommandOptions:
+    """The values from which `command_line` builds the argv. Without a value, an option is left out."""
+
     resume: str | None = None
+    """The id of the session to resume."""
     skip_permissions: bool = True
     as_root: bool = False
     """The agent runs as root, so `skip_permissions` has no effect."""
     allowed_tools: tuple[str, ...] = ()
-    """Used only if permissions are not skipped."""
+    """Used only if permissions are not skipped. Empty for root: `ROOT_TOOLS` and those of `mcp_servers`."""
     model: str | None = None
     effort: str | None = None
     max_turns: int = 0

@@ -14,8 +14,8 @@ from paperclip_claude_k8s.claude.transcript import ModelChange
 Handler: TypeAlias = Callable[[StreamState, Event, bytes], None]
 """Arguments: the state, the event, and the event's JSON as it was printed."""
 LAST_ITEMS = 100
-"""The last so many errors are kept, and as many model changes. `[1 - LAST_ITEMS :]` leaves room for a new
-one."""
+"""Number of the last errors, and of the last model changes, that are kept. `[1 - LAST_ITEMS :]` leaves room
+for a new one."""
 
 
 def handler_of(event: Event) -> Handler | None:
@@ -25,7 +25,7 @@ def handler_of(event: Event) -> Handler | None:
 
 
 def _init(state: StreamState, event: Event, _: bytes) -> None:
-    """The CLI prints an `init` again if it continues after a result. All of a run name the same session."""
+    """The CLI prints `init` again if it continues after a result. Each `init` of a run names one session."""
     state.note_continuation()
     state.notices.init(event)
     state.usage.take_version(event)

@@ -4,8 +4,8 @@ A healthy line is one JSON object. Beside an event, a line may contain:
 
 1. Terminal control: escape sequences and control characters anywhere on the line, a byte order mark before or
    after the JSON. JSON contains no raw control characters (strings escape them), so they are removed.
-2. Text on one side: `[debug] done {...}` or `{...} bye`. JSON with text on both sides is not read as an
-   event: some sentence quotes it.
+2. Text on one side: `[debug] done {...}` or `{...} bye`. JSON with text on both sides is a quotation in a
+   sentence, and is not read as an event.
 3. Further events, if a newline was lost: `{...}{...}`.
 
 Text of a model or a tool must never be read as an event. The CLI prints such text inside JSON, as a string
@@ -96,7 +96,7 @@ def without_control(line: bytes) -> bytes:
 
 
 def _beside_text(bare: str) -> list[tuple[Event, str]]:
-    """The objects on the line; none if text surrounds them, or marks beside them show that they nest."""
+    """The objects on the line; none if text surrounds them, or if they are nested in another object."""
     begin = bare.find('{"')
     found, end = _objects_from(bare, begin)
     before, after = bare[:begin].strip(), bare[end:].strip()

@@ -155,10 +155,10 @@ def _text_class(name: str) -> TextClass:
 
 @cache
 def _compiled(text: str) -> re.Pattern[str]:
-    before = ".*?" if text.startswith("*") else _PREFIXES
+    prefix = ".*?" if text.startswith("*") else _PREFIXES
     plain = text.translate(_PLAIN_QUOTES).removeprefix("*")
     pieces = re.split(r"(\*|<word>)", plain)
     wild = {"*": f".{{0,{_GAP_CHARS}}}?", "<word>": r"\S+"}
     return re.compile(
-        before + "".join(wild.get(piece, re.escape(piece)) for piece in pieces), re.IGNORECASE | re.DOTALL
+        prefix + "".join(wild.get(piece, re.escape(piece)) for piece in pieces), re.IGNORECASE | re.DOTALL
     )

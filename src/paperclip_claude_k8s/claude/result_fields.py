@@ -30,7 +30,7 @@ TEXT_BYTES = LIMITS.result_json_bytes // 2
 
 
 def known_fields(event: Event) -> dict[str, Any]:
-    """The known fields of a result, for use in this process: `result` may have `Limits.answer_chars`."""
+    """The known fields of a result, with at most `Limits.answer_chars` characters of `result`."""
     given = ((key, read, event[key]) for key, read in KNOWN_FIELDS.items() if key in event)
     return {key: None if value is None else read(value) for key, read, value in given}
 

@@ -1,7 +1,5 @@
 """Warnings about a run: reasons to distrust a successful result, or its tokens and cost.
 
-Each warning has a code.
-
 The host receives a warning as one text, `code: sentence`, in `resultJson.warnings`. The package's
 `docs/host-protocol.md` lists the codes.
 """

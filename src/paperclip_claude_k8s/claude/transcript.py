@@ -81,7 +81,7 @@ class Transcript:
     excerpt: bytes = b""
     """First and last bytes of stdout, with a note between them of how many were left out."""
     lines: int = 0
-    """Number of lines of stdout."""
+    """Number of lines of stdout that are not blank."""
     bytes: int = 0
     """Size of stdout."""
 

@@ -1,5 +1,5 @@
 // Turns a line of the agent's stdout into transcript entries, for the host's page. The Python package `claude.ui`
-// is the same parser with comments, and tests keep both equal. A plain script without imports or globals.
+// is the same parser, with more comments, and tests keep both equal. A plain script without imports or globals.
 
 // ---- fields of any type ----------------------------------------------------------------------------
 

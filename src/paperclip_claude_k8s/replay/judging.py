@@ -17,7 +17,7 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 Recording: TypeAlias = str | bytes | Path | Iterable[str | bytes]
-"""Recorded output: the text itself, the path of a file (which may be gzipped), or its lines."""
+"""Recorded output: the text itself, its lines, or the path of a file with it, which may be gzipped."""
 
 MAX_FILE_NAME_CHARS = 1024
 """A text with more characters is not taken for the name of a file."""

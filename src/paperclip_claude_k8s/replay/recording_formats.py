@@ -24,7 +24,7 @@ from paperclip_claude_k8s.claude.partial_line import PartialLine
 from paperclip_claude_k8s.podlog.marks import MARK_BYTE
 
 Stream: TypeAlias = Literal["stdout", "stderr", "status"]
-"""Where a line was written: `stdout` and `stderr` by the agent, `status` by the adapter."""
+"""`stdout` or `stderr` of the agent; `status` for the adapter's own lines."""
 STATUS_START = b"[paperclip] "
 """What the adapter's own lines begin with."""
 _POD = re.compile(rb"\[pod/[^\]\s]{1,300}\] ")

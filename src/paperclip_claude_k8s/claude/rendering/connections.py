@@ -63,7 +63,7 @@ class Connections:
         self._agent_count = 0
         self._tasks: Recent[Json] = Recent()
 
-    def connected(self, event: Json) -> Json:
+    def connected_event(self, event: Json) -> Json:
         """A `system` event, with facts from earlier events, and without facts that its call or result shows.
 
         `_NOTHING` if it must not be shown at all.

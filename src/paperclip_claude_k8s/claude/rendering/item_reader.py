@@ -63,7 +63,7 @@ class ItemReader:
             return [Item("plain", given.text)] if given.text else []
         event: Json = given if isinstance(given, dict) else {}
         if text_of(event, "type") == "system":
-            given = event = self._connections.connected(event)
+            given = event = self._connections.connected_event(event)
             if not event:
                 return []
         if text_of(event, "type") == "result":

@@ -26,7 +26,7 @@ class SubAgent:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item. Its texts are untrusted: neither escaped nor shortened."""
+    """One item. Its texts come from the agent or the CLI and are not escaped."""
 
     kind: Kind
     text: str
@@ -45,6 +45,6 @@ class Item:
     below_call: bool = False
     """Nothing was shown between this output and its call."""
     agent: SubAgent | None = None
-    """The sub-agent that caused the item; None for the main agent."""
+    """The sub-agent to which the item belongs; None for the main agent."""
     time: str = ""
     """`timestamp` of the event, in ISO 8601; empty if it has none."""

@@ -20,6 +20,7 @@ MAX_NESTING = 20
 _CHANGED = frozenset({"add", "remove", "todo"})
 _SIGNS = {"add": "+", "remove": "-"}
 _TAGS = {"bold": "strong", "italic": "em", "strike": "s", "code": "code", "dim": "small"}
+"""Style of a span → HTML tag."""
 
 
 def node_html(node: Node, level: int = 0) -> Html:

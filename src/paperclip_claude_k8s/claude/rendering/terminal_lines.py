@@ -21,6 +21,7 @@ NARROWEST_TEXT = 20
 PART_COLUMNS = 4
 """A word wider than a line is cut into parts of this width, of which the first ones fill the current line."""
 _ATTRIBUTES = {"dim": "2", "bold": "1", "heading": "1", "italic": "3", "strike": "9"}
+"""Style → number in the escape sequence, for bold, dim and similar text."""
 _COLOURS = {
     "code": "36",
     "call": "36",
@@ -32,6 +33,7 @@ _COLOURS = {
     "agent 1": "33",
     "agent 2": "34",
 }
+"""Style → number of its colour in the escape sequence."""
 _WORD_OR_SPACES = re.compile(r"[ ]+|[^ ]+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)", re.ASCII)
 _NO_TIME = " " * len("00:00:00 ")
