@@ -1,4 +1,4 @@
-"""Follow the agent's log during a run, and learn from its streams.
+"""Follow the agent's log during a run, and learn the state of its container from the log's streams.
 
 The streams show what the API reports late or not at all. An opened stream means that the container has
 started. A stream that ends by itself means that the container may have ended: if the agent then stays
@@ -27,8 +27,8 @@ def follow_log(run: LiveRun, pod: PodSnapshot) -> None:
     events = StreamEvents(
         opened=partial(_on_opened, run),
         closed=partial(_on_closed, run),
-        ended=partial(_on_stopped, run, read_if_silent, by_itself=True),
-        refused=partial(_on_stopped, run, read_if_silent),
+        ended=partial(_on_ended_or_refused, run, read_if_silent, by_itself=True),
+        refused=partial(_on_ended_or_refused, run, read_if_silent),
     )
     run.log_pod_uid = pod.uid
     following = run.agent_log.follow(pod, events, start_announced=run.start_marks is not None)
@@ -63,7 +63,7 @@ def _on_closed(run: LiveRun) -> None:
         run.exit_wait.stream_closed()
 
 
-def _on_stopped(run: LiveRun, read_if_silent: PeriodicTask, *, by_itself: bool = False) -> None:
+def _on_ended_or_refused(run: LiveRun, read_if_silent: PeriodicTask, *, by_itself: bool = False) -> None:
     run.log_stopped = True
     if by_itself:
         run.log_ended.set()

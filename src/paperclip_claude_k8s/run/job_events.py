@@ -27,7 +27,7 @@ from paperclip_claude_k8s.ports import Ports
 MAX_EVENTS = 10
 REASON_PAUSE = 60.0
 POST_LIMIT = 2.0
-"""Seconds for the requests at the end of a run, which they must not delay."""
+"""Seconds for the requests at the end of a run: they delay the end by no more than this."""
 
 
 def job_event_of(event: RunEvent) -> JobEvent | None:

@@ -1,11 +1,11 @@
-"""Get a Job for the run: adopt one, or create one and its run Secret, and delete it if that fails.
+"""Get a Job for the run: adopt one, or create one and its run Secret. A failure deletes the new Job.
 
 No Pod of a Job starts its agent without the run Secret (see `start_gate`), so the Secret is created last:
 
     1. the guard finds the slot free                    (`claim`)
     2. create the Job; its Pod cannot start the agent yet
     3. list the slot's Jobs again, now including ours
-    4. another live Job is there: delete ours, wait for a random time, start over
+    4. if there is another live Job: delete ours, wait for a random time, start over
     5. else create the run Secret; the agent starts
 
 If two hosts pass step 1 at the same moment, at least the one whose Job was created last sees the other Job in
@@ -67,9 +67,9 @@ class LaunchedJob:
     prior_run: str | None = None
     """Label of the run that an adopted Job belonged to."""
     room: Share = field(default_factory=Share)
-    """The room that the Job's parts take up in the cluster; to be released with the Job."""
+    """The share of `Ports.uploads` that the Job's parts take up; to be released with the Job."""
     secret: SecretSnapshot | None = None
-    """The run Secret if this call created it."""
+    """The run Secret, if `launch` created it."""
     seen_at: str | None = None
     """resourceVersion of a list of Jobs that includes this one: a watch may start there."""
 

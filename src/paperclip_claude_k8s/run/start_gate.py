@@ -86,7 +86,7 @@ class StartGate:
     _may_be_annotated: bool = False
     """An ANNOTATE call was sent, so the Job may have the annotation."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Keeps calls that open the gate apart from calls that close it: they could arrive in the other order."""
+    """Keeps calls that open the gate apart from calls that close it: their order could change on the way."""
 
     def needs_action(self, known: Known) -> bool:
         """Whether this state of Job and Pod requires a call that was not made yet."""
