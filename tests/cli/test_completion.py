@@ -21,14 +21,22 @@ async def offered(*words: str, env: dict[str, str]) -> list[str]:
     return out.split()
 
 
+async def offered_in_time(*words: str, env: dict[str, str]) -> list[str]:
+    """As `offered`, but tried again if nothing is offered: a busy machine may need more than `TIME_LIMIT`."""
+    found: list[str] = []
+    for _ in range(10):
+        found = found or await offered(*words, env=env)
+    return found
+
+
 async def test_namespaces_contexts_runs_and_jobs_are_offered(dev: DevClusterCli) -> None:
     run = await dev.submit()
     (job,) = await dev.job_names()
     env = dev.cli.environment({"KUBECONFIG": f"{dev.cluster.kubeconfig}:/does/not/exist"})
-    assert await offered("jobs", "-n", "pap", env=env) == [dev.cluster.namespace]
-    assert await offered("check", "--context", "dev", env=env) == ["devcluster"]
-    assert await offered("run", "--run-id", run[:2], env=env) == [run]
-    assert await offered("attach", job[:6], env=env) == [job]
+    assert await offered_in_time("jobs", "-n", "pap", env=env) == [dev.cluster.namespace]
+    assert await offered_in_time("check", "--context", "dev", env=env) == ["devcluster"]
+    assert await offered_in_time("run", "--run-id", run[:2], env=env) == [run]
+    assert await offered_in_time("attach", job[:6], env=env) == [job]
 
 
 async def test_settings_and_error_codes_are_offered_for_explain(tmp_path: Path) -> None:
