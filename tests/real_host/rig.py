@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parents[2]
 SERVER_UID = 65534
 """Uid of the server if this process is root, which the server's database refuses. The bridge has it too."""
-START_TIMEOUT = 240.0
-"""Seconds for installing and starting the server; the first time it downloads 1.5 GB."""
+START_TIMEOUT = 900.0
+"""Seconds for installing and starting the server. The first time it downloads 1.5 GB, which takes minutes."""
 START_ATTEMPTS = 3
 """How often the server is started at most: on a busy machine it may not start in time."""
 STOP_TIMEOUT = 30.0

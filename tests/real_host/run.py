@@ -91,7 +91,7 @@ def main() -> int:
     try:
         failed = asyncio.run(run_all_checks(folder.resolve()))
     except (RigFailed, TimeoutError) as error:
-        print(f"FAILED  {error or 'not finished in time'}")
+        print(f"FAILED  {str(error) or 'not finished in time'}")
         return 1
     return 1 if failed else 0
 
