@@ -134,8 +134,10 @@ class _Guard:
         match verdict:
             case Free(unclaimed, endless):
                 done = await apply_earlier_changes(self._ended, self.plan, self.ports, self.narrator)
-                # A Job whose changes this run cannot apply stays, for a run with the Job's folder.
-                endless = tuple(job for job in endless if not has_changes(job) or job.ref.uid in done)
+                # A Job whose changes this run cannot apply stays, for a run with the Job's folder. That run
+                # deletes it, even if its result has been taken: nothing else ends its Pod for a day.
+                applied = [job for job in self._ended if job.ref.uid in done and job.finished is None]
+                endless = (*(job for job in endless if not has_changes(job)), *applied)
                 session = await skip_unclaimed(unclaimed, self.plan, self.ports, self.narrator)
                 await delete_endless(endless, self.ports, self.narrator)
                 return Fresh(session)

@@ -35,6 +35,8 @@ class PodScript:
     """Time of the Pod's eviction, which replaces the exit at `ends_at`; None: no eviction."""
     changes: bytes = b""
     """What the container beside the agent's prints about an uploaded folder, when the agent has ended."""
+    others_run: bool = False
+    """Whether other containers go on after the agent's end, so that the Pod runs until it is deleted."""
     pushed: str = ""
     """Termination message of the container that pushes a cloned workspace, when the agent has ended."""
     summarized: bool = True

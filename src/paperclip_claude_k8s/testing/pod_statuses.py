@@ -7,6 +7,8 @@ from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.relay.git import PUSH_CONTAINER
+from paperclip_claude_k8s.relay.upload_scripts import RETURN_CONTAINER
+from paperclip_claude_k8s.testing.pod_script import PodScript
 
 Object = dict[str, Any]
 
@@ -21,6 +23,16 @@ class PodStatuses:
         """Report the agent's end. `pushed`: message of the pushing container, which ended too; "": none."""
         beside = [{"name": PUSH_CONTAINER, "state": _terminated(0, "Completed", pushed)}] if pushed else []
         self.set_state(pod, "Failed" if code else "Succeeded", _terminated(code, reason, message), beside)
+
+    def set_ended(self, pod: Object, pod_script: PodScript, message: str) -> None:
+        """Report the end of an agent whose script is over."""
+        code = pod_script.exit_code
+        reason = pod_script.reason or ("Completed" if code == 0 else "Error")
+        if pod_script.others_run:
+            beside = [{"name": RETURN_CONTAINER, "state": {"running": {"startedAt": now()}}}]
+            self.set_state(pod, "Running", _terminated(code, reason, message), beside)
+        else:
+            self.set_terminated(pod, code, reason, message, pod_script.pushed)
 
     def evict(self, pod: Object) -> None:
         def change(stored: Object) -> None:

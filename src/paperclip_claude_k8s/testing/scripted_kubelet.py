@@ -153,8 +153,7 @@ class ScriptedKubelet:
             return
         await asyncio.sleep(self._faults.status_delay)
         message = relay_summary(pod, stdout, pod_script) if pod_script.summarized else ""
-        reason = pod_script.reason or ("Completed" if pod_script.exit_code == 0 else "Error")
-        self._statuses.set_terminated(pod, pod_script.exit_code, reason, message, pod_script.pushed)
+        self._statuses.set_ended(pod, pod_script, message)
 
     def _end_logs(self, pod: Object, pod_script: PodScript) -> None:
         """End the log of the agent, then that of the container that prints the agent's changes."""
