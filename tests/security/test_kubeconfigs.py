@@ -25,6 +25,8 @@ API_VERSION = "client.authentication.k8s.io/v1"
 ALL_PROGRAMS = KubeconfigRules(may_run=lambda _: True)
 MAX_LAG = 0.5
 """Seconds for which the event loop may be blocked."""
+ATTEMPTS = 3
+"""How often the blocking is measured at most: a busy machine may stop this process for longer."""
 ANY_MESSAGE = ""
 
 
@@ -49,7 +51,22 @@ async def result_of(kubeconfig: str, policy: Policy | None = None) -> ExecutionR
 
 async def error_of(kubeconfig: str, rules: KubeconfigRules = ALL_PROGRAMS, **timings: float) -> ClusterError:
     """The error of loading the credentials, raised quickly and without blocking the event loop."""
-    longest, began = 0.0, time.monotonic()
+    began = time.monotonic()
+    for attempt in range(ATTEMPTS):
+        error, longest_block = await _error_and_block(kubeconfig, rules, Timings(**timings))
+        if longest_block <= MAX_LAG:
+            break
+        assert attempt < ATTEMPTS - 1, f"the event loop was blocked for {longest_block:.1f} s"
+    assert time.monotonic() - began <= 10 * ATTEMPTS
+    assert len(error.message) < 2000
+    return error
+
+
+async def _error_and_block(
+    kubeconfig: str, rules: KubeconfigRules, timings: Timings
+) -> tuple[ClusterError, float]:
+    """The error of loading, and the longest time in seconds for which the event loop was blocked."""
+    longest = 0.0
 
     async def tick() -> None:
         nonlocal longest
@@ -61,12 +78,9 @@ async def error_of(kubeconfig: str, rules: KubeconfigRules = ALL_PROGRAMS, **tim
     async with asyncio.TaskGroup() as group:
         ticking = group.create_task(tick())
         with pytest.raises(ClusterError) as caught:
-            await Credentials(kubeconfig, rules, timings=Timings(**timings)).load()
+            await Credentials(kubeconfig, rules, timings=timings).load()
         ticking.cancel()
-    assert longest <= MAX_LAG
-    assert time.monotonic() - began <= 10
-    assert len(caught.value.message) < 2000
-    return caught.value
+    return caught.value, longest
 
 
 async def test_plugin_is_not_run_without_permission(tmp_path: Path) -> None:

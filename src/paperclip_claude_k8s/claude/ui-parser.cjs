@@ -617,7 +617,7 @@ function backgroundTasks(event) {
   return running ? `background tasks running: ${whole(running)}` : "no background task is running";
 }
 
-// The label, and the first of these fields that has a text; if none has one, what the event says of itself.
+// The label, and the first of these fields that has a text; if none has one, a description of the event.
 const labelledBy =
   (label, ...keys) =>
   (event) =>

@@ -114,12 +114,12 @@ class Server:
     ) -> web.StreamResponse:
         """Send the headers at once, then each chunk. `breakable`: `Faults.drop_log_streams` breaks it."""
         response = web.StreamResponse(headers={"Content-Type": content_type})
-        await response.prepare(request)
         cutter = _cutter(request)
         if breakable:
             self._api.faults.log_stream_cutters.add(cutter)
         try:
             async with aclosing(chunks):
+                await response.prepare(request)
                 async for chunk in chunks:
                     await response.write(chunk)
             await response.write_eof()
