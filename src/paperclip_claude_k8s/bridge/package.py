@@ -48,11 +48,11 @@ class FolderTaken(Exception):
     """The folder is not changed, because it has files of something else, or other users can change it."""
 
 
-def write_package(folder: Path, python: str) -> dict[str, Any]:
+def write_package(folder: Path, python: str, user: int | None = None) -> dict[str, Any]:
     """Write the package, replacing an earlier version of it, and return its manifest.
 
     `python` is the interpreter that the host starts; CLAUDE_K8S_PYTHON in the host's environment
-    overrides it.
+    overrides it. `user`: uid of the user who writes; None: that of this process.
 
     Raises:
         FolderTaken: the folder is not empty and does not contain this package, or other users can change it.
@@ -61,7 +61,7 @@ def write_package(folder: Path, python: str) -> dict[str, Any]:
     if _is_taken(folder):
         raise FolderTaken(f"{folder} is not empty and does not contain {PACKAGE_NAME}: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    if why := _why_not_safe(folder):
+    if why := _why_not_safe(folder, os.geteuid() if user is None else user):
         raise FolderTaken(f"{folder} {why}, who could change what the server runs: name a new folder")
     earlier, package_json = _file_names(folder), manifest()
     sources = files("paperclip_claude_k8s.bridge").joinpath("shim")
@@ -126,13 +126,13 @@ def _is_taken(folder: Path) -> bool:
         return True
 
 
-def _why_not_safe(folder: Path) -> str:
+def _why_not_safe(folder: Path, user: int) -> str:
     """Why other users can change the files in the folder; "" if they cannot.
 
     Root may write to the folder of the server's user.
     """
     status = folder.stat()
-    if os.geteuid() not in {0, status.st_uid}:
+    if user not in {0, status.st_uid}:
         return "belongs to another user"
     return "is a folder to which other users can write" if status.st_mode & stat.S_IWOTH else ""
 
