@@ -11,7 +11,7 @@ from typing import Any
 
 from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.base.json_readers import as_texts
+from paperclip_claude_k8s.base.json_readers import as_object, as_texts
 from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.bridge.wire import PROTOCOL
 from paperclip_claude_k8s.claude.ui import ui_parser_source
@@ -58,12 +58,13 @@ def write_package(folder: Path, python: str, user: int | None = None) -> dict[st
         FolderTaken: the folder is not empty and does not contain this package, or other users can change it.
         OSError: the folder cannot be written.
     """
-    if _is_taken(folder):
+    earlier = _earlier_manifest(folder)
+    if earlier is None:
         raise FolderTaken(f"{folder} is not empty and does not contain {PACKAGE_NAME}: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     if why := _why_not_safe(folder, os.geteuid() if user is None else user):
         raise FolderTaken(f"{folder} {why}, who could change what the server runs: name a new folder")
-    earlier, package_json = _file_names(folder), manifest()
+    package_json = manifest()
     sources = files("paperclip_claude_k8s.bridge").joinpath("shim")
     contents = {
         **{name: sources.joinpath(name).read_text(encoding="utf-8") for name in SOURCE_FILES},
@@ -73,8 +74,9 @@ def write_package(folder: Path, python: str, user: int | None = None) -> dict[st
     }
     for name, text in contents.items():
         _replace(folder / name, text)
-    for name in earlier - contents.keys():
-        (folder / name).unlink(missing_ok=True)
+    for name in as_texts(earlier.get("files")):
+        if name not in contents and _FILE_NAME.fullmatch(name):
+            (folder / name).unlink(missing_ok=True)
     return package_json
 
 
@@ -112,18 +114,19 @@ def facts(python: str) -> dict[str, Any]:
     }
 
 
-def _is_taken(folder: Path) -> bool:
-    """Whether there is anything in this place but an empty folder or an earlier version of the package."""
+def _earlier_manifest(folder: Path) -> dict[str, Any] | None:
+    """The `package.json` of an earlier version; {}: the folder is new or empty; None: it has other files."""
     if not folder.exists():
-        return False
+        return {}
     if not folder.is_dir():
-        return True
+        return None
     try:
-        return bool(json.loads((folder / "package.json").read_bytes()).get("name") != PACKAGE_NAME)
+        earlier = as_object(json.loads((folder / "package.json").read_bytes()))
     except FileNotFoundError:
-        return any(folder.iterdir())
-    except (ValueError, AttributeError):
-        return True
+        return None if any(folder.iterdir()) else {}
+    except ValueError:
+        return None
+    return earlier if earlier.get("name") == PACKAGE_NAME else None
 
 
 def _why_not_safe(folder: Path, user: int) -> str:
@@ -135,15 +138,6 @@ def _why_not_safe(folder: Path, user: int) -> str:
     if user not in {0, status.st_uid}:
         return "belongs to another user"
     return "is a folder to which other users can write" if status.st_mode & stat.S_IWOTH else ""
-
-
-def _file_names(folder: Path) -> set[str]:
-    """The files in this folder that an earlier version wrote, by its `package.json`."""
-    try:
-        listed = json.loads((folder / "package.json").read_bytes())["files"]
-    except (FileNotFoundError, KeyError):
-        return set()
-    return {name for name in as_texts(listed) if _FILE_NAME.fullmatch(name)}
 
 
 def _replace(path: Path, text: str) -> None:

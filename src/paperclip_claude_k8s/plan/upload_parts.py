@@ -19,15 +19,18 @@ PART_KEY = "part"
 class Upload:
     """A packed folder."""
 
-    parts: int
-    """Number of parts."""
+    size: int
+    """Bytes of all parts together."""
     sha256: str
     """sha256 of all parts together."""
-    size: int = 0
-    """Bytes of all parts together."""
+
+    @property
+    def parts(self) -> int:
+        """Number of parts."""
+        return number_of_parts(self.size)
 
 
-NOT_PACKED = Upload(parts=1, sha256="")
+NOT_PACKED = Upload(size=0, sha256="")
 """The upload of a plan that is only examined, or whose folder is not packed yet."""
 
 
@@ -45,12 +48,17 @@ class SkillArchive:
     @property
     def parts(self) -> int:
         """Number of parts."""
-        return -(-len(self.content) // UPLOAD_LIMITS.part_bytes)
+        return number_of_parts(len(self.content))
 
     def part(self, number: int) -> bytes:
         """One part of at most `UploadLimits.part_bytes`."""
         start = number * UPLOAD_LIMITS.part_bytes
         return self.content[start : start + UPLOAD_LIMITS.part_bytes]
+
+
+def number_of_parts(size: int) -> int:
+    """The parts of so many bytes. At least one, because a plan shows a Secret before its folder is packed."""
+    return max(-(-size // UPLOAD_LIMITS.part_bytes), 1)
 
 
 def part_name(job_name: str, number: int) -> str:

@@ -118,7 +118,7 @@ async def packed_upload(
             shown = ", ".join(packed.skipped[:5])
             text = f"{len(packed.skipped)} links that lead out, special files or odd names are not uploaded"
             await narrator.warn(f"Workspace: {text} ({shown})")
-        workspace = replace(plan.workspace, upload=Upload(packed.parts, packed.sha256, packed.size))
+        workspace = replace(plan.workspace, upload=Upload(packed.size, packed.sha256))
         yield replace(plan, workspace=workspace), packed
     finally:
         packed.file.close()

@@ -23,6 +23,7 @@ from typing import BinaryIO
 from paperclip_claude_k8s.base.folder_rules import FolderRule
 from paperclip_claude_k8s.base.settings import UPLOAD_LIMITS
 from paperclip_claude_k8s.base.work_limit import WorkLimit
+from paperclip_claude_k8s.plan.upload_parts import number_of_parts
 from paperclip_claude_k8s.relay.upload_scripts import LINKS, SUMS
 from paperclip_claude_k8s.volume.ignore_files import IgnoreRules
 from paperclip_claude_k8s.volume.removal import FOLDER_FLAGS, Allowance, names_in
@@ -88,7 +89,7 @@ class PackedFolder:
     @property
     def parts(self) -> int:
         """Number of parts."""
-        return -(-self.size // UPLOAD_LIMITS.part_bytes)
+        return number_of_parts(self.size)
 
 
 def pack_folder(inputs: UploadInputs) -> PackedFolder:
