@@ -20,6 +20,8 @@ LONGEST_PARAMETER_ID = 200
 """Characters of a parameter in a test's name."""
 IDLE_STEP = 0.01
 """Seconds by which virtual time advances while a thread runs, as in tests that use `fake_cluster`."""
+NO_OP_CYCLES = 3
+"""Cycles of an idle event loop before virtual time advances. looptime's default of 42 costs much CPU."""
 pytest_plugins = ["paperclip_claude_k8s.pytest_plugin"]  # needed by installations without its entry point
 
 pytest.register_assert_rewrite("tests.support")  # failed assertions of helpers show their values
@@ -60,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.usefixtures("no_task_is_left"))
         if item.get_closest_marker("looptime"):
-            item.add_marker(pytest.mark.looptime(idle_step=IDLE_STEP))
+            item.add_marker(pytest.mark.looptime(idle_step=IDLE_STEP, noop_cycles=NO_OP_CYCLES))
 
 
 @pytest.fixture(autouse=True)

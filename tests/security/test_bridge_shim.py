@@ -219,7 +219,7 @@ STARTS_LIKE_THE_BRIDGE = (
 )
 async def test_line_that_belongs_to_no_call_fails_the_open_run(shim: Path, tmp_path: Path, line: str) -> None:
     python = tmp_path / "python"
-    python.write_text(f"{STARTS_LIKE_THE_BRIDGE}echo '{line}'; sleep 60\n", encoding="utf-8")
+    python.write_text(f"{STARTS_LIKE_THE_BRIDGE}echo '{line}'; exec sleep 60\n", encoding="utf-8")
     python.chmod(0o755)
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
     step = {"name": "run", "method": "execute", "ctx": ctx}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import paperclip_claude_k8s
+from paperclip_claude_k8s.cli.shell_completion import TIME_LIMIT_VARIABLE
 
 SOURCE = str(Path(paperclip_claude_k8s.__file__).parents[1])
 STATE_FOLDER = tempfile.mkdtemp(prefix="claude-k8s-tests-")
@@ -38,6 +39,7 @@ def _env(more: dict[str, str] | None) -> dict[str, str]:
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": SOURCE,
         "CLAUDE_K8S_STATE_DIR": STATE_FOLDER,
+        TIME_LIMIT_VARIABLE: "60",  # shell completion must not give up on a busy machine
         **(more or {}),
     }
 

@@ -1,14 +1,15 @@
 """Completes words for the shell: runs, Jobs, namespaces, contexts and the words of `explain`.
 
 The functions print nothing and raise nothing. If something cannot be read, the shell offers fewer words.
-Files and the cluster have `TIME_LIMIT` seconds, so that a disk or a cluster that does not answer does not
+Files and the cluster have `time_limit` seconds, so that a disk or a cluster that does not answer does not
 block the prompt.
 
 Shells evaluate what they get: zsh would run commands in it. So only words of harmless characters are offered.
 """
 
+import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -17,7 +18,11 @@ from typing import Any, TypeVar
 import typer
 
 TIME_LIMIT = 1.5
-"""Seconds that a completion waits for the cluster, or for files."""
+"""Seconds that a completion waits for the cluster, or for files, by default."""
+TIME_LIMIT_VARIABLE = "CLAUDE_K8S_COMPLETION_SECONDS"
+"""Environment variable that names another number of seconds."""
+MAX_TIME_LIMIT = 60.0
+"""Largest number of seconds that the variable may name: nobody waits longer for a prompt."""
 MAX_RECORDS = 100
 """Largest number of records that are read for a completion, newest first."""
 MAX_KUBECONFIG_BYTES = 1024 * 1024
@@ -66,6 +71,15 @@ def complete_word(incomplete: str) -> list[str]:
     return _offered(incomplete, _or_nothing(known))
 
 
+def time_limit(env: Mapping[str, str]) -> float:
+    """Seconds that a completion waits. Values of the variable that are no positive numbers are ignored."""
+    try:
+        seconds = float(env[TIME_LIMIT_VARIABLE])
+    except (KeyError, ValueError):
+        return TIME_LIMIT
+    return min(seconds, MAX_TIME_LIMIT) if seconds > 0 else TIME_LIMIT
+
+
 def _offered(incomplete: str, found: list[str]) -> list[str]:
     """The words that begin with `incomplete` and consist of harmless characters."""
     return [word for word in found if word.startswith(incomplete) and _WORD.fullmatch(word)]
@@ -90,13 +104,12 @@ def _or_nothing(work: Callable[[], list[T]]) -> list[T]:
 
     working = Thread(target=keep, daemon=True)  # a read of a dead disk cannot be cancelled
     working.start()
-    working.join(TIME_LIMIT + 0.5)  # the cluster's own limit comes first
+    working.join(time_limit(os.environ) + 0.5)  # the cluster's own limit comes first
     return list(found)
 
 
 def _recorded_runs() -> list[Suggestion]:
-    import os  # noqa: PLC0415  # imported here, because the completion of options needs none of these
-
+    # imported here, because the completion of options needs neither
     from paperclip_claude_k8s.cli.runs.record import Record  # noqa: PLC0415
     from paperclip_claude_k8s.cli.runs.state import State, state_folder  # noqa: PLC0415
 
@@ -109,7 +122,7 @@ def _recorded_runs() -> list[Suggestion]:
 
 
 def _read_cluster(ctx: typer.Context, read: Callable[[Any, str, Any], Awaitable[list[T]]]) -> list[T]:
-    """The words that `read` finds, within `TIME_LIMIT`, in the cluster that the options typed so far name."""
+    """The words that `read` finds, within `time_limit`, in the cluster that the options typed so far name."""
     import asyncio  # noqa: PLC0415  # help has to be fast
 
     from paperclip_claude_k8s.cli.chosen_cluster import chosen_cluster  # noqa: PLC0415
@@ -119,7 +132,7 @@ def _read_cluster(ctx: typer.Context, read: Callable[[Any, str, Any], Awaitable[
     options = ClusterOptions(devcluster=bool(ctx.params.get("devcluster")), **given)  # type: ignore[arg-type]
 
     async def connect_and_read() -> list[T]:
-        async with asyncio.timeout(TIME_LIMIT), chosen_cluster(options) as cluster:
+        async with asyncio.timeout(time_limit(os.environ)), chosen_cluster(options) as cluster:
             if cluster is None:
                 return []
             namespace, ports = cluster
@@ -145,8 +158,6 @@ async def _namespaces(ports: Any, _namespace: str, _params: Any) -> list[str]:  
 
 
 def _contexts(params: Any) -> list[str]:  # noqa: ANN401
-    import os  # noqa: PLC0415
-
     from paperclip_claude_k8s.cli.kubeconfig_choice import chosen_kubeconfig  # noqa: PLC0415
     from paperclip_claude_k8s.cluster.kubeconfig_yaml import parse_kubeconfig  # noqa: PLC0415
 

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from pathlib import Path
 
-from paperclip_claude_k8s.devcluster import kinds
 from paperclip_claude_k8s.devcluster.claim_controller import ClaimController, why_claims_unusable
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.faults import Faults
@@ -100,13 +99,8 @@ class Scheduler:
 
 
 def _delete_ownerless(store: Store) -> None:
-    """Delete every object that has owner references, but whose owners no longer exist."""
-    existing = {obj["metadata"]["uid"] for kind in kinds.ALL for obj in store.list(kind)}
-    for kind in kinds.ALL:
-        for obj in store.list(kind):
-            owners = obj["metadata"].get("ownerReferences") or []
-            if owners and not any(owner["uid"] in existing for owner in owners):
-                if kind == PODS:
-                    delete_gracefully(store, obj, None)
-                else:
-                    store.remove(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+    for kind, obj in store.ownerless():
+        if kind == PODS:
+            delete_gracefully(store, obj, None)
+        else:
+            store.remove(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])

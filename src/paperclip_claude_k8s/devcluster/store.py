@@ -1,7 +1,7 @@
 """Holds the objects, their resource versions and the history of changes. All operations are synchronous."""
 
 import asyncio
-import copy
+import pickle
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +32,11 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _copied(obj: Object) -> Object:
+    copied: Object = pickle.loads(pickle.dumps(obj, pickle.HIGHEST_PROTOCOL))  # noqa: S301  # five times as fast as deepcopy
+    return copied
+
+
 class Store:
     """Every method either applies its change completely or raises a `Problem` and changes nothing."""
 
@@ -49,7 +54,7 @@ class Store:
 
     def create(self, kind: Kind, obj: Object) -> Object:
         """Store a new object and fill in uid, creation time and version. Raises 409 if the name is in use."""
-        obj = copy.deepcopy(obj)
+        obj = _copied(obj)
         meta = obj.setdefault("metadata", {})
         key = (kind, meta.get("namespace", ""), meta["name"])
         if key in self._objects:
@@ -58,11 +63,11 @@ class Store:
         obj.update(apiVersion=kind.api_version, kind=kind.kind)
         self._objects[key] = obj
         self._add_to_history(kind, "ADDED", obj)
-        return copy.deepcopy(obj)
+        return _copied(obj)
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
         obj = self._objects.get((kind, namespace, name))
-        return copy.deepcopy(obj) if obj is not None else None
+        return _copied(obj) if obj is not None else None
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         obj = self.find(kind, namespace, name)
@@ -74,7 +79,15 @@ class Store:
         """Every object of the kind in order of creation; in all namespaces if `namespace` is empty."""
         for (obj_kind, obj_namespace, _), obj in list(self._objects.items()):
             if obj_kind == kind and namespace in {"", obj_namespace}:
-                yield copy.deepcopy(obj)
+                yield _copied(obj)
+
+    def ownerless(self) -> Iterator[tuple[Kind, Object]]:
+        """Every object that has owner references, but whose owners no longer exist."""
+        existing = {obj["metadata"]["uid"] for obj in self._objects.values()}
+        for (kind, _, _), obj in list(self._objects.items()):
+            owners = obj["metadata"].get("ownerReferences") or []
+            if owners and not any(owner["uid"] in existing for owner in owners):
+                yield kind, _copied(obj)
 
     def update(
         self, kind: Kind, namespace: str, name: str, change: Callable[[Object], Object | None]
@@ -84,7 +97,7 @@ class Store:
         `change` edits the copy, or returns the new object.
         """
         before = self.get(kind, namespace, name)
-        after = copy.deepcopy(before)
+        after = _copied(before)
         after = change(after) or after
         for fixed in ("uid", "creationTimestamp", "name", "namespace"):
             if fixed in before["metadata"]:
@@ -96,7 +109,7 @@ class Store:
         deleted = after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers")
         if deleted and kind != PODS:  # the kubelet removes Pods
             self.remove(kind, namespace, name)
-        return copy.deepcopy(after)
+        return _copied(after)
 
     def remove(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Remove the object at once. Returns it, or None if it does not exist."""
@@ -132,6 +145,6 @@ class Store:
         obj["metadata"]["resourceVersion"] = str(self._version)
         if len(self._history) == MAX_HISTORY:
             self._compacted = self._history[0].version
-        self._history.append(Change(self._version, kind, change, copy.deepcopy(obj)))
+        self._history.append(Change(self._version, kind, change, _copied(obj)))
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
