@@ -68,7 +68,7 @@ async def open_harness(
 ) -> AsyncIterator[Harness]:
     async with FakeCluster.start(folder, pod_script) as fake:
         adapter = Adapter(
-            ProcessSettings(env=HOME_ENV, now=now), lambda _kubeconfig, _timings: cluster or fake.gateway
+            ProcessSettings(env=HOME_ENV, now=now), lambda _source, _settings: cluster or fake.gateway
         )
         try:
             yield Harness(fake, adapter)

@@ -85,7 +85,7 @@ async def cluster_with(
         await named_claim_created(fake)
         fake.faults.denied |= EVERYTHING - granted
         settings = ProcessSettings(policy=TEMPORARY_FOLDERS)
-        adapter = Adapter(settings, lambda _kubeconfig, _timings: fake.gateway)
+        adapter = Adapter(settings, lambda _source, _settings: fake.gateway)
         try:
             yield fake, adapter
         finally:

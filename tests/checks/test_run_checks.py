@@ -98,7 +98,7 @@ async def test_failing_access_reviews_are_one_check(tmp_path: Path) -> None:
     """On an API server without access reviews everything else is still checked."""
     async with open_harness(tmp_path) as harness:
         gateway = _WithoutReviews(http=harness.fake.connection)
-        adapter = Adapter(ProcessSettings(env={}), lambda _kubeconfig, _timings: gateway)
+        adapter = Adapter(ProcessSettings(env={}), lambda _source, _settings: gateway)
         checkup = await adapter.test_environment(
             {"config": {"kubeconfig": "x", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}}
         )

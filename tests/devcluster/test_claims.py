@@ -106,7 +106,7 @@ async def test_deleted_claim_exists_until_the_pod_that_uses_it_is_removed(tmp_pa
 def ports_after_days(days: float, fake: FakeCluster) -> Ports:
     """Return the ports of a command that is called so many days from now."""
     settings = ProcessSettings(now=lambda: datetime.now(UTC) + timedelta(days=days))
-    return Process(settings, lambda _kubeconfig, _timings: fake.gateway).ports("fake", None)
+    return Process(settings, lambda _source, _settings: fake.gateway).ports("fake", None)
 
 
 async def test_prune_removes_only_unused_claims_of_session_volume_auto(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ async def main(runs: int) -> int:
     counting: Any = CountingGateway(gateway)
     env = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
     delays: list[float] = []
-    adapter = Adapter(ProcessSettings(env=env), lambda _kubeconfig, _timings: counting)
+    adapter = Adapter(ProcessSettings(env=env), lambda _source, _settings: counting)
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(run(adapter, delays, copy_log=n % 2 == 0)) for n in range(runs)]

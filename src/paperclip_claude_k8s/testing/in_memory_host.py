@@ -47,7 +47,7 @@ def create_adapter(
     """
     settings = ProcessSettings(now=virtual_now, me=ProcessId(name), env=env or {})
     gateway = Gateway(http=connection or HostConnection(cluster))
-    return Adapter(settings, lambda _kubeconfig, _timings: gateway)
+    return Adapter(settings, lambda _source, _settings: gateway)
 
 
 class AgentRunner:

@@ -87,7 +87,12 @@ _ALL = (
     NamedFault(
         "pod_evicted", "The Pod is evicted, as `kubectl drain` does.", "k8s_pod_disrupted", _evict_pod
     ),
-    NamedFault("pod_lost", "The Pod vanishes without an end, with its node.", "k8s_pod_disrupted", _lose_pod),
+    NamedFault(
+        "pod_lost",
+        "The Pod is removed with its node, and nothing reports how it ended.",
+        "k8s_pod_disrupted",
+        _lose_pod,
+    ),
     NamedFault("job_deleted", "Somebody deletes the Job.", "k8s_job_deleted_externally", _delete_job),
     NamedFault(
         "out_of_memory", "The kernel kills the agent (exit code 137).", "claude_truncated", _kill_agent
