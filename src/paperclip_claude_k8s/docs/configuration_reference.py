@@ -14,16 +14,17 @@ _INTRODUCTION = f"""\
 This file is generated from `host/settings.toml` by `python -m paperclip_claude_k8s.docs`.
 
 A host passes the settings of an agent as `ctx["config"]`; `claude-k8s run` reads them from `--config FILE`
-and its options. Every setting is optional.
+and its options. Every setting is optional. "The CLI" is Claude Code: the program `claude` in the agent's
+image. Other terms, such as home pod and run Secret, are in the [glossary](architecture.md#glossary).
 
 - Keys are camelCase. Their snake_case spelling is read too.
-- Null and blank text count as unset. So does 0 in some settings, where it makes no sense:
+- Null and blank text count as unset. In these settings, 0 counts as unset too:
   {_ZEROES}.
 - Maps may be objects, the JSON text of an object, or `key=value` lines. Lists may be lists or JSON text.
 - A quantity is a Kubernetes quantity such as `500m` or `8Gi`. Durations are seconds and may have fractions.
 - An unknown key is ignored and reported once per run. A value of the wrong type fails the run with
-  `k8s_config_invalid`; the message names the key, the value and what is expected. Values of `env`,
-  `mcpServers`, `extraArgs` and `podTemplate` are never quoted.
+  `k8s_config_invalid`. The message names the key, the value and what is expected; it never quotes a value of
+  `env`, `mcpServers`, `extraArgs` or `podTemplate`.
 """
 _TABLE = "| key | type | default | effect |\n|---|---|---|---|\n"
 

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.host.result import ErrorFamily
 
 _PAGE = Path(__file__).with_name("errors.md")
 _CONDITIONS = {
-    "bootstrap": "it is proven that the agent did not run",
+    "bootstrap": "it is certain that the agent did not run",
     "interrupted": "the agent's Pod is known to be gone",
 }
 """Evidence that only some failures with a code have → its condition."""

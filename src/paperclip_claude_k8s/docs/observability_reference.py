@@ -11,9 +11,9 @@ from paperclip_claude_k8s.instrumentation.metric_table import METRICS, Metric
 _PAGE = Path(__file__).with_name("observability.md")
 _FIRST_HEADING = "\n## Events\n"
 _EVENTS = """
-All events have `at`, a time in UTC. Events of a run have a `run`: a `RunInfo` with `execution` (the number of
-the call in this process), `run_id`, `agent_id`, `agent_name`, `company_id`, `namespace` and `job`. The level
-is the highest one at which an event of the class is logged.
+Each event has the field `at`, its time in UTC. Events of a run have the field `run`, a `RunInfo` with
+`execution` (the number of the call of `execute` in this process), `run_id`, `agent_id`, `agent_name`,
+`company_id`, `namespace` and `job`. The level is the highest one at which events of the class are logged.
 
 | event | logger and level | fields | meaning |
 |---|---|---|---|

@@ -94,7 +94,7 @@ class RunReceived(RunEvent):
 
 @dataclass(frozen=True, slots=True)
 class LaunchBegan(RunEvent):
-    """The run's turn to launch has come: only a few runs are launched at a time."""
+    """The run has waited for its turn, because only a few runs launch at a time; now it is launched."""
 
     queued_seconds: float
     """How long the run waited for its turn."""
@@ -123,7 +123,7 @@ class RunLaunched(RunEvent):
 
 @dataclass(frozen=True, slots=True)
 class RunAdopted(RunEvent):
-    """The run continues with an existing Job, of an earlier process or call."""
+    """The run continues with an existing Job, which an earlier process or call had created."""
 
     job_uid: str
     """Uid of the Job."""
@@ -140,7 +140,7 @@ class RunAdopted(RunEvent):
 
 @dataclass(frozen=True, slots=True)
 class StartPhaseBegan(RunEvent):
-    """The agent's container has not started yet, and what it waits for has changed."""
+    """The agent's container has not started yet, and now waits for something else than before."""
 
     phase: StartPhase
     """What it waits for."""
@@ -199,7 +199,7 @@ class LogGap(RunEvent):
 
 @dataclass(frozen=True, slots=True)
 class RunStopping(RunEvent):
-    """The adapter stops the agent."""
+    """The adapter begins to stop the agent."""
 
     reason: StopCause
     """Why."""
@@ -259,7 +259,7 @@ class TokenTotals:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded(RunEvent):
-    """The call of `execute` has ended. The last event of its run."""
+    """The call of `execute` has ended. This is the last event of the call."""
 
     outcome: Outcome
     """How the call ended."""
@@ -303,7 +303,7 @@ class RunEnded(RunEvent):
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest(Event):
-    """A request to the API server was answered or failed."""
+    """A request to the API server was answered, or failed without an answer."""
 
     verb: str
     """The Kubernetes verb: get, list, watch, create, update, patch or delete."""

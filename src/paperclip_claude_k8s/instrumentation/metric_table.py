@@ -32,20 +32,25 @@ RUNS = Metric(
     "Calls of `execute` that have ended.",
     ("outcome", "error.type"),
 )
-ACTIVE_RUNS = Metric("claude_k8s.runs.active", "up_down_counter", "{run}", "Calls that have not ended.")
+ACTIVE_RUNS = Metric(
+    "claude_k8s.runs.active", "up_down_counter", "{run}", "Calls of `execute` that have not ended."
+)
 QUEUED_RUNS = Metric(
-    "claude_k8s.runs.queued", "up_down_counter", "{run}", "Calls whose turn to launch has not come."
+    "claude_k8s.runs.queued",
+    "up_down_counter",
+    "{run}",
+    "Calls of `execute` whose turn to launch has not come.",
 )
 RUN_DURATION = Metric(
-    "claude_k8s.run.duration", "histogram", "s", "From the call of `execute` to its end.", ("outcome",)
+    "claude_k8s.run.duration", "histogram", "s", "Time from a call of `execute` until its end.", ("outcome",)
 )
 PHASE_DURATION = Metric(
     "claude_k8s.run.phase.duration",
     "histogram",
     "s",
-    "Time in each phase: `queue` (the turn to launch), `schedule`, `pull` and `start` (what the Pod waited "
-    "for before its container ran), `run` (until the container's end is known), `complete` (until the log is "
-    "complete).",
+    "Time in each phase: `queue` (waiting for the turn to launch), `schedule`, `pull` and `start` (what the "
+    "Pod waited for before its container ran), `run` (until the container's end is known), `complete` (until "
+    "the log is complete).",
     ("phase",),
 )
 ADOPTIONS = Metric("claude_k8s.adoptions", "counter", "{run}", "Runs that continued with an existing Job.")
@@ -78,8 +83,8 @@ REQUEST_DURATION = Metric(
     "claude_k8s.api.request.duration",
     "histogram",
     "s",
-    "Requests to the API server; of watches and logs until the first byte. `error.type` is the HTTP status "
-    "of a failure, or `no_response`.",
+    "Duration of requests to the API server; watches and logs count until the first byte. `error.type` is "
+    "the HTTP status of a failure, or `no_response`.",
     ("k8s.verb", "k8s.resource", "error.type"),
 )
 WATCH_FAILURES = Metric(
