@@ -84,7 +84,7 @@ async def test_claim_that_the_server_would_refuse_is_reported(
         if (verb, resource) == ("create", "persistentvolumeclaims"):
             raise Problem(403, "Forbidden", message)
 
-    harness.fake.faults.access_checks.append(refuse)
+    harness.fake.faults.request_hooks.append(refuse)
     (check,) = session_checks(await harness.test(AUTO))
     assert (check.code, check.level) == ("k8s_session_volume_refused", level)
     assert message in check.message

@@ -141,7 +141,7 @@ async def test_claim_that_a_run_begins_to_use_during_prune_is_not_removed(tmp_pa
                     if claim["metadata"]["name"].startswith("ac-"):
                         fake.store.update(CLAIMS, NAMESPACE, claim["metadata"]["name"], change)
 
-        fake.faults.access_checks.append(mark_claims)
+        fake.faults.request_hooks.append(mark_claims)
         result = await prune_unused(NAMESPACE, ports_after_days(31, fake), timedelta(days=30), dry_run=False)
         assert result["removed"] == []
         (reason,) = result["kept"].values()

@@ -230,7 +230,7 @@ def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
     def refuse(home: Home) -> None:
         assert home.dev is not None
         refusal = Refusal(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
-        home.dev.faults.access_checks.append(refusal.check)
+        home.dev.faults.request_hooks.append(refusal.check)
 
     return refuse
 

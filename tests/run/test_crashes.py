@@ -167,7 +167,7 @@ async def test_host_cut_off_at_any_call_loses_no_result_and_leaves_nothing(
         running = group.create_task(_run_until_cut_off(first, scenario))
         async with asyncio.timeout(600):
             await first.cluster.cut_off.wait()
-        fake.faults.access_checks.clear()
+        fake.faults.request_hooks.clear()
         successor = Host(fake, "host-two")
         result, host_log = await run_next(successor, scenario)
         running.cancel()

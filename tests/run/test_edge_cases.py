@@ -68,7 +68,7 @@ async def test_job_that_never_started_does_not_block_other_tasks(tmp_path: Path)
         fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
             one.disconnect()
-            fake.faults.access_checks.clear()
+            fake.faults.request_hooks.clear()
             context = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
             result, _ = await two.run(runId="run-2", context=context)
         assert result.error_message is None

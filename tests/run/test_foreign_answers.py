@@ -37,7 +37,7 @@ async def test_run_fails_at_once_at_a_foreign_answer_before_its_start(
             raise answer
 
     async with one_host(tmp_path, GOOD) as (fake, run):
-        fake.faults.access_checks.append(answer_call)
+        fake.faults.request_hooks.append(answer_call)
         began = loop_time()
         result, _ = await run()
         assert loop_time() - began < 15, "the call was retried"
@@ -57,11 +57,11 @@ async def test_run_survives_foreign_answers_during_its_work(answer: ClusterError
 
         async def interrupt() -> None:
             await asyncio.sleep(20)
-            fake.faults.access_checks.append(answer_call)
+            fake.faults.request_hooks.append(answer_call)
             fake.faults.drop_log_streams()
             fake.faults.close_watches()
             await asyncio.sleep(200)
-            fake.faults.access_checks.clear()
+            fake.faults.request_hooks.clear()
 
         async with asyncio.TaskGroup() as group:
             group.create_task(interrupt())
@@ -83,7 +83,7 @@ async def test_job_is_deleted_although_the_first_deletions_get_foreign_answers(
             raise answer
 
     async with one_host(tmp_path, QUIET if stopped else GOOD) as (fake, run):
-        fake.faults.access_checks.append(answer_delete)
+        fake.faults.request_hooks.append(answer_delete)
         clears_at, stop = loop_time() + 7, asyncio.Event()  # attempts of a clean-up are at most 5 s apart
         asyncio.get_running_loop().call_later(5, stop.set)
         result, host_log = await run(**({"signal": stop} if stopped else {}))

@@ -619,7 +619,7 @@ async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: 
         fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
             one.disconnect()
-            fake.faults.access_checks.clear()  # Secrets can be created again
+            fake.faults.request_hooks.clear()  # Secrets can be created again
             result, host_log = await two.run(runId="run-2")
         assert_whole(result, host_log)
         assert "so it never started" in host_log.status

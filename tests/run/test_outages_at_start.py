@@ -152,7 +152,7 @@ async def test_orphan_that_cannot_be_relabelled_is_kept_for_the_next_run(tmp_pat
         assert_retryable(result, "k8s_pod_reattach_failed")
         assert "left alone, and the next run adopts it" in (result.error_message or "")
         assert count_jobs(fake) == 1
-        fake.faults.access_checks.clear()
+        fake.faults.request_hooks.clear()
         again, host_log = await run(runId="run-3")
         assert again.error_message is None
         assert host_log.status.count("Reattaching") == 1

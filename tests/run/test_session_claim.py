@@ -75,12 +75,12 @@ async def test_claim_that_another_run_created_first_is_used(tmp_path: Path) -> N
 
         def create_first(verb: str, resource: str) -> None:
             if (verb, resource) == ("create", "persistentvolumeclaims") and not list_claims(fake):
-                fake.faults.access_checks.remove(create_first)
+                fake.faults.request_hooks.remove(create_first)
                 body = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
                 name = next(name for *call, name in fake.calls.made if call == ["get", resource] and name)
                 fake.store.create(CLAIMS, {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": body})
 
-        fake.faults.access_checks.append(create_first)
+        fake.faults.request_hooks.append(create_first)
         result, log = await run(config=AUTO)
         assert result.error_message is None, log.status
         assert len(list_claims(fake)) == 1
@@ -149,7 +149,7 @@ async def test_run_creates_no_job_if_a_quota_forbids_its_claim(tmp_path: Path) -
             if (verb, resource) == ("create", "persistentvolumeclaims"):
                 raise Problem(403, "Forbidden", "exceeded quota: storage, requested: requests.storage=10Gi")
 
-        fake.faults.access_checks.append(refuse)
+        fake.faults.request_hooks.append(refuse)
         result, _ = await run(config=AUTO)
         assert result.error_code == "k8s_session_volume_unavailable"
         assert result.error_family == "transient_upstream"

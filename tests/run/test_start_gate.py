@@ -37,7 +37,7 @@ async def test_gate_is_closed_after_the_server_recovered(tmp_path: Path) -> None
 
         async def recover_and_look() -> None:
             await asyncio.sleep(45)
-            fake.faults.access_checks.clear()
+            fake.faults.request_hooks.clear()
             await asyncio.sleep(10)
             after_recovery.update(
                 secrets=list(fake.store.list(SECRETS)), parallelism=only(fake, JOBS)["spec"]["parallelism"]

@@ -60,7 +60,7 @@ async def host_disconnected_before_secret(fake: FakeCluster) -> None:
     """A host loses its connection after it created its Job, and before it could create the run Secret."""
     fake.faults.refuse("create", "secrets", 503, times=10_000)
     await host_disconnected(fake)
-    fake.faults.access_checks.clear()
+    fake.faults.request_hooks.clear()
 
 
 async def host_shut_down_and_run_ended(fake: FakeCluster, **more: Any) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_LINE_CHARS = 1000
-"""Longer lines are skipped; a path has 4,096 characters at most, and a name 255."""
+"""Longer lines are skipped, which limits the time of a comparison. A name has at most 255 characters and a
+path 4,096, but real patterns are far shorter."""
 _DOUBLE_STAR = "**"
-_PARTS_ANYWHERE = 2
-"""A pattern for a name in any folder has these two parts, `**` and the name. Most patterns have this form, so
-they are compared in a faster way."""
+_PARTS_OF_NAME_PATTERN = 2
+"""Number of parts of a pattern that matches a name in any folder: `**` and the name. Most patterns have this
+form, so they are compared in a faster way."""
 _WILDCARD = re.compile(r"[*?\[\\]")
 
 
@@ -32,7 +33,7 @@ class IgnorePattern:
         """Whether the pattern matches a path, which is relative to the folder of the pattern's file."""
         if self.only_folders and not is_folder:
             return False
-        if len(self.parts) == _PARTS_ANYWHERE and self.parts[0] == _DOUBLE_STAR:
+        if len(self.parts) == _PARTS_OF_NAME_PATTERN and self.parts[0] == _DOUBLE_STAR:
             return matches_name(self.parts[1], path[-1])
         return _matches_parts(self.parts, path)
 

@@ -22,7 +22,7 @@ REMOTE_EXECUTION = Check(
 )
 
 
-def forces_own_execution(env: Mapping[str, str]) -> bool:
+def server_runs_agents_itself(env: Mapping[str, str]) -> bool:
     """Whether the host server runs all agents itself. `env`: the variables of its process, which is ours."""
     return env.get("PAPERCLIP_EXECUTION_MODE", "").strip() == "kubernetes"
 

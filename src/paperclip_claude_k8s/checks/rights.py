@@ -117,7 +117,8 @@ RIGHTS: tuple[Right, ...] = (
         Access("create", "secrets"),
         "warn",
         "no token, key or other secret can be passed to the agent, so it can hardly log in or call the host",
-        "an init container delivers the prompt, which anyone who may read Jobs can read; this needs Leases",
+        "an init container delivers the prompt, which anyone who may read Jobs can read; this also requires "
+        "the rights to Leases, since no run Secret then prevents a second run",
     ),
     Right(
         Access("get", "secrets"),
@@ -129,7 +130,8 @@ RIGHTS: tuple[Right, ...] = (
         Access("patch", "secrets"),
         "warn",
         "before Kubernetes 1.29 a second Pod's relay cannot recognize that another Pod has run the agent",
-        "the run Secret is deleted with its Pod, which needs a running host process at that moment",
+        "the host deletes the run Secret as soon as its Pod is being deleted, so a host process must run at "
+        "that moment",
     ),
     Right(
         Access("delete", "secrets"),
@@ -167,7 +169,7 @@ RIGHTS: tuple[Right, ...] = (
         _leases("delete"),
         "warn",
         "the Lease of a slot cannot be released at the end of a run",
-        "it expires 65 s after its process stopped renewing its own Lease",
+        "it expires 65 s after the host process that holds it last renewed the Lease of the process",
     ),
 )
 """Grouped by resource; the environment test reports them in this order."""

@@ -9,7 +9,7 @@ from paperclip_claude_k8s.checks import assess
 from paperclip_claude_k8s.checks.agent_surroundings import (
     REMOTE_EXECUTION,
     api_address_checks,
-    forces_own_execution,
+    server_runs_agents_itself,
 )
 from paperclip_claude_k8s.checks.collect import call_within, collect_rights, collect_run
 from paperclip_claude_k8s.checks.dry_run import (
@@ -77,7 +77,8 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     refusals = await find_refusals(ctx.config, config, process.settings)
     if refusals:
         return [*assess.config_checks(ctx.config), *assess.policy_checks(refusals)]
-    if (ctx.execution_target or {}).get("kind") == "remote" or forces_own_execution(process.settings.env):
+    names_environment = (ctx.execution_target or {}).get("kind") == "remote"
+    if names_environment or server_runs_agents_itself(process.settings.env):
         return [*assess.config_checks(ctx.config), REMOTE_EXECUTION]
     ports = process.ports(config.kubeconfig, config.kube_context)
     version = await _connect(ports)

@@ -62,10 +62,11 @@ class LogLineDedupFilter:
         return rest
 
     def _is_new(self, line: str) -> bool:
-        first_event = next(events_on(line.encode("utf-8", "surrogatepass")), None) if "{" in line else None
-        if first_event is None:
+        found = next(events_on(line.encode("utf-8", "surrogatepass")), None) if "{" in line else None
+        if found is None:
             return True
-        key = _identity(first_event[0])
+        event, _ = found
+        key = _identity(event)
         if key in self._seen:
             return False
         self._seen.add(key)

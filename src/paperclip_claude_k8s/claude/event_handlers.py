@@ -25,7 +25,7 @@ def handler_of(event: Event) -> Handler | None:
 
 
 def _init(state: StreamState, event: Event, _: bytes) -> None:
-    """The CLI prints `init` again if it continues after a result. Each `init` of a run names one session."""
+    """The CLI prints `init` again if it continues after a result. All of a run name the same session."""
     state.note_continuation()
     state.notices.init(event)
     state.usage.take_version(event)
@@ -42,11 +42,11 @@ def _assistant(state: StreamState, event: Event, line: bytes) -> None:
     blocks = get_list(message, "content")
     state.open_work.add_message(get_text(event, "parent_tool_use_id"), blocks)
     state.notices.tool_calls(blocks)
+    state.answer_usage.add_line(line)
     if event.get("parent_tool_use_id"):
-        state.answer_usage.add_line(line)
         return
     state.note_continuation()
-    state.note_answer(line)
+    state.note_answer()
     if error:
         state.last_error = {"error": error, **_error_fields(event)}
     state.main_events += 1
@@ -59,7 +59,7 @@ def _assistant(state: StreamState, event: Event, line: bytes) -> None:
 def _result(state: StreamState, event: Event, line: bytes) -> None:
     """The last result counts: a background task that ends makes the CLI continue with another turn."""
     state.result = line
-    state.overtaken = state.unread_result = False
+    state.overtaken = state.result_too_large = False
     state.torn_event = state.api_retries.pending = ""
     state.open_work.add_result(event)
     state.usage.add_result(event)

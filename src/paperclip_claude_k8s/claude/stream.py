@@ -115,12 +115,12 @@ class StreamReader(StreamState):
             result=result,
             overtaken=self.overtaken,
             cut_short=result is None
-            and (self.has_content or self.overtaken or self.unread_result or self.torn_event == "result"),
+            and (self.has_content or self.overtaken or self.result_too_large or self.torn_event == "result"),
             torn_event=self.torn_event,
             has_content=self.has_content,
             empty_reply=_is_empty_reply(self, result),
             stop_reason=self.assistant_texts.stop_reason(),
-            unread_result=self.unread_result,
+            unread_result=self.result_too_large,
             warnings=tuple(_warnings(self, printed or {}, result)),
             assistant_errors=self.assistant_errors,
             last_error=self.last_error,
@@ -148,7 +148,7 @@ class StreamReader(StreamState):
                 open_work.sub_agents and open_work.may_end_sub_agent(line)
             ):
                 return
-            only_text_matters = self.has_content and self.result is None and not self.unread_result
+            only_text_matters = self.has_content and self.result is None and not self.result_too_large
             if only_text_matters and line.startswith(_ASSISTANT) and _is_plain_message(line):
                 self._add_plain_message(line)
                 return
@@ -156,7 +156,8 @@ class StreamReader(StreamState):
 
     def _add_plain_message(self, line: bytes) -> None:
         self.main_events += 1
-        self.note_answer(line)
+        self.answer_usage.add_line(line)
+        self.note_answer()
         self.assistant_texts.add(line, has_text=b'"type":"text"' in line)
 
     def _parse_line(self, line: bytes) -> None:
@@ -209,7 +210,7 @@ class StreamReader(StreamState):
         """Take a line that is too large to be parsed. If it is a result, the relay's summary replaces it."""
         if _RESULT in line and not line.startswith((*SKIPPED_PREFIXES, _ASSISTANT)):
             self.note_continuation()
-            self.unread_result = True
+            self.result_too_large = True
         else:
             self._add_non_event(line if line.startswith(_ASSISTANT) else line[:PLAIN_BYTES])
 
@@ -241,7 +242,7 @@ def _warnings(reader: StreamReader, printed: Event, result: Event | None) -> Ite
     if reader.overtaken:
         text = "the CLI continued after its last result: the cost is that up to that result"
         yield RunWarning(WarningCode.RESULT_OVERTAKEN, text)
-    if reader.unread_result:
+    if reader.result_too_large:
         text = "the last result is too large to be read: see the agent's output"
         yield RunWarning(WarningCode.RESULT_TOO_LARGE, text)
     if result is None:

@@ -23,8 +23,8 @@ class StreamState:
     api_key_source: str = ""
     result: bytes | None = None
     """The line of the last `result`; None as soon as the CLI has continued after it."""
-    unread_result: bool = False
-    """The last result is on a line that is too large to be parsed."""
+    result_too_large: bool = False
+    """The line of the last result is too large to be parsed."""
     overtaken: bool = False
     """The CLI continued after the last result."""
     has_content: bool = False
@@ -46,13 +46,12 @@ class StreamState:
     answer_usage: AnswerUsage = field(default_factory=AnswerUsage)
     notices: RunNotices = field(default_factory=RunNotices)
 
-    def note_answer(self, line: bytes) -> None:
+    def note_answer(self) -> None:
         """The main agent has answered, so earlier errors and retries do not explain how the run ended."""
         self.last_error, self.api_retries.pending = {}, ""
         self.notices.stopped_tasks.clear()
-        self.answer_usage.add_line(line)
 
     def note_continuation(self) -> None:
         """The CLI continues, so the last result was not the run's end and counts for usage only."""
-        self.overtaken = self.overtaken or self.result is not None or self.unread_result
-        self.result, self.unread_result = None, False
+        self.overtaken = self.overtaken or self.result is not None or self.result_too_large
+        self.result, self.result_too_large = None, False

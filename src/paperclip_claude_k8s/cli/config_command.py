@@ -39,16 +39,14 @@ def init(options: ConfigInitOptions) -> int:
         with options.out.expanduser().open("x", encoding="utf-8") as file:
             file.write(f"{content}\n")
     except FileExistsError:
-        return print_failure(
-            failure("usage", f"--out {options.out} exists: name a new file"), file=options.out
-        )
+        return print_failure(failure("usage", f"--out {options.out} exists: name a new file"), as_reply=True)
     except OSError as error:
         reply = {
             "status": "failed",
             "error": "not_written",
             "detail": f"{options.out}: {error.strerror or error}",
         }
-        return print_failure(reply, file=options.out)
+        return print_failure(reply, as_reply=True)
     next_command = f"claude-k8s config check {options.out}"
     return print_reply({"status": "written", "file": str(options.out), "check": next_command}, DONE)
 

@@ -142,12 +142,12 @@ def _content(reply: Mapping[str, Any], output: Format, to_text: Callable[[Format
     return "" if "error" in reply else plain_text(reply)
 
 
-def print_failure(reply: Mapping[str, Any], code: int = FAILED, *, file: object = None) -> int:
+def print_failure(reply: Mapping[str, Any], code: int = FAILED, *, as_reply: bool = False) -> int:
     """Report an error of a command whose stdout is a text: only as one line on stderr. Returns the code.
 
-    `file`: the file that an option names for the text; then the reply is on stdout. None without the option.
+    `as_reply`: the text was to be written to a file, so that stdout is free; the error is a reply there.
     """
-    if file is not None:
+    if as_reply:
         return print_reply(reply, code)
     print_error(reply)
     return code

@@ -34,13 +34,14 @@ def report(options: ReportOptions) -> int:
     """Print or write the report. Exit code 1: it could not be read or written. 2: wrong options."""
     if options.output is None and options.html and sys.stdout is not None and sys.stdout.isatty():
         detail = "a page cannot be read on a terminal: give --output FILE, or redirect stdout"
-        return print_failure(failure("usage", detail), USAGE, file=options.output)
+        return print_failure(failure("usage", detail), USAGE)
     try:
         header, items = _read(options.source)
     except Stop as stop:
-        return print_failure(failure(stop.error, stop.detail, stop.fields.get("run_id")), file=options.output)
+        error_reply = failure(stop.error, stop.detail, stop.fields.get("run_id"))
+        return print_failure(error_reply, as_reply=options.output is not None)
     except RecordingUnreadable as error:
-        return print_failure(failure("usage", str(error)), file=options.output)
+        return print_failure(failure("usage", str(error)), as_reply=options.output is not None)
     content = "".join(page(header, items) if options.html else _text(header, items))
     if options.output is None:
         print_text(content.removesuffix("\n"))
@@ -53,7 +54,7 @@ def _write(path: Path, content: bytes) -> int:
         write_atomically(path.expanduser().absolute(), content, REAL_DISK)
     except OSError as error:
         detail = f"{path} cannot be written: {error.strerror or error}"
-        return print_failure(failure("output_unwritable", detail), file=path)
+        return print_failure(failure("output_unwritable", detail), as_reply=True)
     return print_reply({"status": "succeeded", "report": str(path), "bytes": len(content)}, DONE)
 
 
@@ -64,7 +65,7 @@ def _read(source: str) -> tuple[PageHeader, list[Item]]:
         reply = judged(transcript, ending_of(), resumed=None)  # as if the container exited with 0
         return _header(Path(source).name, reply, {}), items
     state = State(state_folder(os.environ))
-    record = find_record(source, state) or state.read(source)
+    record = find_record(source, state) or state.read(source)  # `read` raises `Stop`: no such run is known
     file = state.files(record.run_id).transcript
     items = _read_output(file, resumed=record.resumes_session)[1] if file.exists() else []
     return _header(

@@ -80,8 +80,8 @@ class Api:
         """Raise a `Problem` if RBAC or an injected fault refuses the request."""
         if (verb, target.resource) in self.faults.denied:
             raise problems.forbidden(target.resource, target.namespace, verb, USER)
-        for check in self.faults.access_checks:
-            check(verb, target.resource)
+        for hook in self.faults.request_hooks:
+            hook(verb, target.resource)
 
     def matcher(self, query: dict[str, str]) -> Match:
         """A predicate for the label and field selectors of a request."""

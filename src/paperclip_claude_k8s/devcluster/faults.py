@@ -36,8 +36,8 @@ class Faults:
     ignored_log_options: set[str] = field(default_factory=set)
     """Options of log requests that are ignored, as virtual kubelets do: `timestamps`, `follow`, `sinceTime`,
     `tailLines`."""
-    access_checks: list[Callable[[str, str], None]] = field(default_factory=list)
-    """Called with verb and resource of every request; one that raises a `Problem` refuses the request."""
+    request_hooks: list[Callable[[str, str], None]] = field(default_factory=list)
+    """Called with verb and resource of every request. A hook that raises a `Problem` refuses the request."""
     denied: set[tuple[str, str]] = field(default_factory=set)
     """(verb, resource) pairs that RBAC denies; subresources as "pods/log"."""
     warnings: list[str] = field(default_factory=list)

@@ -33,7 +33,7 @@ class Refusal:
     message: str = "injected fault"
 
     def check(self, verb: str, resource: str) -> None:
-        """Raise a `Problem` if the request is one of those to refuse; an entry of `Faults.access_checks`."""
+        """Raise a `Problem` if the request is one of those to refuse; an entry of `Faults.request_hooks`."""
         if (verb, resource) == (self.verb, self.resource) and self.times > 0:
             self.times -= 1
             reason = _REASONS.get(self.code, "Unknown")
@@ -76,4 +76,4 @@ class MemoryFaults(Faults):
         if resource.partition("/")[0] not in _RESOURCES:
             raise ValueError(f"unknown resource {resource!r}; known are {', '.join(sorted(_RESOURCES))}")
         refusal = Refusal(verb, resource, code, times, retry_after=retry_after, message=message)
-        self.access_checks.append(refusal.check)
+        self.request_hooks.append(refusal.check)

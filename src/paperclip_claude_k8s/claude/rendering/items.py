@@ -38,6 +38,7 @@ class Item:
     body: tuple[tuple[str, str], ...] = ()
     """Lines below a call: style (add, remove, context, hunk, truncation, todo, prompt) and text."""
     failed: bool = False
+    """Of an output: its call failed. Also True in the item of kind `failed`."""
     brief: bool = False
     """The output only confirms what the call shows."""
     call_text: str = ""

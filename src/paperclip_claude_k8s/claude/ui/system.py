@@ -222,4 +222,5 @@ DESCRIBERS: Mapping[str, Callable[[Json], str]] = {
     ),
     "worker_shutting_down": _with_label("Claude Code is shutting down"),
 }
-"""Each known subtype that becomes one line, and its function; `init` and `api_error` become other entries."""
+"""Each known subtype that becomes one line, and its function. Three others become other entries: `init`,
+`api_error` and `session_writes_lost`."""
