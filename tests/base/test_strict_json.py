@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_TEXT, ODD_JSON
 
-from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, TOO_DEEP, is_too_deep, strict_json, strict_value
+from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, TOO_DEEP, is_too_deep, strict_copy, strict_json
 
 
 @given(ODD_JSON, st.sampled_from((None, 2)))
 @settings(max_examples=300)
 def test_strict_json_of_any_value_is_read_equally_by_two_parsers(value: Any, indent: int | None) -> None:
     text = strict_json(value, indent=indent)
-    assert json.loads(text.decode("utf-8")) == orjson.loads(text) == strict_value(value)
+    assert json.loads(text.decode("utf-8")) == orjson.loads(text) == strict_copy(value)
 
 
 @given(ANY_TEXT)
 def test_strict_json_keeps_valid_text(text: str) -> None:
     if not any("\ud800" <= char <= "\udfff" or char == "\0" for char in text):
-        assert strict_value(text) == text
+        assert strict_copy(text) == text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON, ANY_TEXT
 
-from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.base.strict_json import strict_copy
 from paperclip_claude_k8s.bridge.wire import (
     Ack,
     Call,
@@ -76,7 +76,7 @@ def test_encode_any_text_is_one_line(text: str) -> None:
     line = encode(callback(1, 2, "onLog", ("stdout", text)))
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert json.loads(line)["args"] == ["stdout", strict_value(text)]
+    assert json.loads(line)["args"] == ["stdout", strict_copy(text)]
 
 
 @given(ANY_TEXT, ANY_TEXT)
@@ -85,5 +85,5 @@ def test_encode_any_text_is_strict_utf8_json(key: str, text: str) -> None:
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     sent = orjson.loads(line)["value"]
-    # both sides in the form of `strict_value`, because `encode` keeps NUL unless a text has a surrogate
-    assert strict_value(sent) == {strict_value(key): [strict_value(text)]}
+    # both sides in the form of `strict_copy`, because `encode` keeps NUL unless a text has a surrogate
+    assert strict_copy(sent) == {strict_copy(key): [strict_copy(text)]}

@@ -1,6 +1,6 @@
-"""In every capture (recorded run of the Claude CLI), the parser finds the facts that the sidecar lists.
+"""In every capture (recorded run of the Claude CLI), the parser finds the facts that its description lists.
 
-The sidecar is the JSON file beside a capture.
+The description is the JSON file beside a capture.
 """
 
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 NOW = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
-CLASS_OF_SIDECAR = {
+CLASS_OF_EXPECTED_CLASS = {
     "max_turns": FailureClass.MAX_TURNS,
     "max_budget": FailureClass.MAX_BUDGET,
     "unknown_session": FailureClass.SESSION_UNAVAILABLE,
@@ -35,7 +35,7 @@ CLASS_OF_SIDECAR = {
     "empty_response": FailureClass.EMPTY_REPLY,
     "interrupted": FailureClass.OTHER,
 }
-"""The `FailureClass` for each `expected_class` of a sidecar."""
+"""`expected_class` of a description → the `FailureClass`."""
 CLASS_OF_CAPTURE = {
     "08a-429-retry1": FailureClass.TRANSIENT,
     "08k-429-subscription-weekly": FailureClass.QUOTA,
@@ -44,7 +44,7 @@ CLASS_OF_CAPTURE = {
     "09h-400-org-disabled": FailureClass.AUTH_REQUIRED,
     "11e-sse-error-mid": FailureClass.TRANSIENT,
 }
-"""The `FailureClass` of single captures; takes precedence over the class in the sidecar."""
+"""The `FailureClass` of single captures; takes precedence over the class in their description."""
 
 
 def read(stdout: bytes, stderr: str = "") -> Transcript:
@@ -56,8 +56,8 @@ def read(stdout: bytes, stderr: str = "") -> Transcript:
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_capture_facts_are_found(folder: str, name: str) -> None:
-    stdout, sidecar = recorded(name, folder)
-    facts, transcript = sidecar["facts"], read(stdout, sidecar["stderr"])
+    stdout, description = recorded(name, folder)
+    facts, transcript = description["facts"], read(stdout, description["stderr"])
     assert (transcript.result is None) is (facts["final_result"] is None)
     if facts["init_count"]:
         assert transcript.session_id == facts["session_ids"][0]
@@ -69,9 +69,9 @@ def test_capture_facts_are_found(folder: str, name: str) -> None:
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_usage_and_cost_of_a_capture_are_those_of_its_run_alone(folder: str, name: str) -> None:
-    stdout, sidecar = recorded(name, folder)
-    facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
-    usage_of_run = read(stdout, sidecar["stderr"]).reported_usage.for_run(resumed=resumed)
+    stdout, description = recorded(name, folder)
+    facts, resumed = description["facts"], "--resume" in description["argv"]
+    usage_of_run = read(stdout, description["stderr"]).reported_usage.for_run(resumed=resumed)
     if facts["final_result"] is None:
         assert (usage_of_run.usage, usage_of_run.cost_usd) == (_usage_of_messages(stdout), None)
         return
@@ -103,12 +103,12 @@ def _usage_of_messages(stdout: bytes) -> TokenUsage | None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_host_gets_the_session_the_cost_and_the_outcome_of_the_sidecar(folder: str, name: str) -> None:
-    stdout, sidecar = recorded(name, folder)
-    facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
-    transcript = read(stdout, sidecar["stderr"])
+def test_host_gets_the_session_the_cost_and_the_outcome_of_the_description(folder: str, name: str) -> None:
+    stdout, description = recorded(name, folder)
+    facts, resumed = description["facts"], "--resume" in description["argv"]
+    transcript = read(stdout, description["stderr"])
     observation = Observation(
-        Exited(Terminated(sidecar["shell_exit_code"])), transcript, None, None, RunFacts("job", "ns")
+        Exited(Terminated(description["shell_exit_code"])), transcript, None, None, RunFacts("job", "ns")
     )
     failure = classify_end(observation, OutcomeInputs(NOW, resumed=resumed))
     wire = build_result(failure, observation, ResultInputs(NOW, resumed=resumed)).to_wire()
@@ -121,24 +121,24 @@ def test_host_gets_the_session_the_cost_and_the_outcome_of_the_sidecar(folder: s
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_capture_failure_is_classified(folder: str, name: str) -> None:
-    stdout, sidecar = recorded(name, folder)
-    transcript, expected = read(stdout, sidecar["stderr"]), sidecar["facts"]["expected_class"]
+    stdout, description = recorded(name, folder)
+    transcript, expected = read(stdout, description["stderr"]), description["facts"]["expected_class"]
     result = transcript.result
     if result is None:
-        session_in_use = "already in use" in sidecar["stderr"]
+        session_in_use = "already in use" in description["stderr"]
         assert bool(refused_session(transcript)) is session_in_use
         return
     assert is_success(result) is expected.startswith("ok")
     if not is_success(result):
         assert classify(transcript, NOW).failure_class is (
-            CLASS_OF_CAPTURE.get(name) or CLASS_OF_SIDECAR[expected]
+            CLASS_OF_CAPTURE.get(name) or CLASS_OF_EXPECTED_CLASS[expected]
         )
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_reply_is_empty_if_and_only_if_the_sidecar_says_so(folder: str, name: str) -> None:
-    stdout, sidecar = recorded(name, folder)
-    transcript, expected = read(stdout), sidecar["facts"]["expected_class"]
+def test_reply_is_empty_if_and_only_if_the_description_says_so(folder: str, name: str) -> None:
+    stdout, description = recorded(name, folder)
+    transcript, expected = read(stdout), description["facts"]["expected_class"]
     assert transcript.empty_reply is (expected == "empty_response")
     if expected == "result_lost_at_exit":
         assert transcript.result is None

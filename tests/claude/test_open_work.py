@@ -91,10 +91,10 @@ def is_final(events: list[Event]) -> bool:
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_complete_capture_has_no_open_work(folder: str, name: str) -> None:
-    stdout, sidecar = recorded(name, folder)
+    stdout, description = recorded(name, folder)
     reader = StreamReader()
     reader.feed(stdout)
-    assert reader.allowed_silence() == (None if sidecar["facts"]["final_result"] is None else 0.0)
+    assert reader.allowed_silence() == (None if description["facts"]["final_result"] is None else 0.0)
     assert reader.open_work.take_wake_up() is None
 
 

@@ -224,9 +224,9 @@ def test_structured_output_is_the_summary_of_a_result_without_text() -> None:
     ],
 )
 def test_capture_has_the_warnings_of_its_scenario(folder: str, name: str, codes: list[str]) -> None:
-    stdout, sidecar = recorded(name, folder)
+    stdout, description = recorded(name, folder)
     reader = StreamReader()
     reader.feed(stdout)
-    reader.feed_stderr(sidecar["stderr"].encode())
+    reader.feed_stderr(description["stderr"].encode())
     warnings = wire_of(reader.finish())["resultJson"].get("warnings", [])
     assert [warning.partition(":")[0] for warning in warnings] == codes

@@ -25,9 +25,9 @@ def replayed(tmp_path: Path, stdout: bytes, *args: str) -> tuple[int, dict[str, 
 
 @pytest.mark.parametrize("name", NAMES[::7])  # a sample: every seventh capture
 def test_replay_of_a_recorded_run_has_the_status_of_the_run(name: str, tmp_path: Path) -> None:
-    stdout, sidecar = recorded(name)
-    code, reply, _ = replayed(tmp_path, stdout, "--exit-code", str(sidecar["exit_code"] or 0))
-    succeeded = sidecar["facts"]["expected_class"].startswith("ok")
+    stdout, description = recorded(name)
+    code, reply, _ = replayed(tmp_path, stdout, "--exit-code", str(description["exit_code"] or 0))
+    succeeded = description["facts"]["expected_class"].startswith("ok")
     assert (code, reply["status"]) == ((0, "succeeded") if succeeded else (1, "failed"))
 
 

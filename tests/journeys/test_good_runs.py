@@ -6,7 +6,7 @@ import hashlib
 import pytest
 from tests.support.runs import Site
 
-from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.base.strict_json import strict_copy
 from paperclip_claude_k8s.testing import capture, capture_facts
 
 CAPTURES = {
@@ -22,8 +22,9 @@ CAPTURES = {
 
 @pytest.mark.parametrize("name", list(CAPTURES))
 async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: str) -> None:
-    sidecar = capture_facts(name)
-    final, expected_exit_code = sidecar["facts"]["final_result"], sidecar["exit_code"]
+    description = capture_facts(name)
+    facts, expected_exit_code = description["facts"], description["exit_code"]
+    final = facts["final_result"]
     result, host_log = await site.run(
         {
             "CLAUDE_CAPTURE": site.capture_ref(name),
@@ -36,7 +37,6 @@ async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: st
     log = result.result_json["log"]
     assert (log["complete"], log["bytes"], log["gaps"]) == (True, len(capture(name)), [])
 
-    facts = sidecar["facts"]
     assert result.session_id == facts["session_ids"][0]
     assert result.result_json["is_error"] is final["is_error"]
     assert result.cost_usd == pytest.approx(facts["total_cost_usd"])
@@ -48,7 +48,7 @@ async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: st
     assert usage.cached_input_tokens == sum(row["cacheReadInputTokens"] for row in rows)
     assert (result.error_message is None) is (not final["is_error"])
     assert result.exit_code == expected_exit_code
-    assert result.summary == (CAPTURES[name] or strict_value(final["result"].strip()))
+    assert result.summary == (CAPTURES[name] or strict_copy(final["result"].strip()))
     assert await site.leftovers() == []
 
 

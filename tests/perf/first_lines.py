@@ -2,9 +2,10 @@
 
     KUBECONFIG_FOR_TESTS=FILE [SHARED_VOLUME_FOR_TESTS=FOLDER] python -m tests.perf.first_lines [RUNS]
 
-Takes the place of the Paperclip server in the Pod `paperclip/paperclip-0`. FOLDER is where the shared volume
-is mounted on this machine. If it is set, files on the volume report the start of each Pod, and every second
-run keeps a copy of its log there.
+Runs on this machine, and acts as if it were the Paperclip server in the Pod `paperclip/paperclip-0`.
+
+FOLDER is where the shared volume is mounted on this machine. If it is set, files on the volume report the
+start of each Pod, and every second run keeps a copy of its log there.
 
 Each agent prints the machine's uptime as its first line, so that the delay is measured on one clock.
 """

@@ -1,4 +1,4 @@
-"""Checks in which the real Paperclip server or the bridge is ended while an agent works, which then works on.
+"""Checks in which the real Paperclip server or the bridge is ended while an agent works. The agent works on.
 
 Each check returns a note for the report, or raises `CheckFailed`.
 """
@@ -102,7 +102,7 @@ async def a_job_is_adopted_after_a_rolling_update(testbed: Testbed) -> str:
     return f"SIGTERM: run {run[:8]} ended, run {later} has the result of its Job"
 
 
-async def a_killed_server_with_logins_is_recovered(testbed: Testbed) -> str:
+async def a_task_is_recovered_after_a_server_with_logins_was_killed(testbed: Testbed) -> str:
     """The server holds the task until `claude-k8s recover` says how the run ended."""
     key = (await testbed.host.call("POST", "/board-api-keys", {"name": "recover"}))["token"]
     agent, issue, run = await _start(testbed, "Frances", 90)  # longer than the server is suspended
@@ -112,7 +112,11 @@ async def a_killed_server_with_logins_is_recovered(testbed: Testbed) -> str:
     ended = await testbed.host.wait_for_end(run, RESTART_TIMEOUT)
     expect(ended["errorCode"] == "process_lost", "the run's code", ended)
     refused = await recover(testbed)
-    expect(TOKEN_VARIABLE in refused.get("detail", ""), "without a key, a reply that names it", refused)
+    expect(
+        TOKEN_VARIABLE in refused.get("detail", ""),
+        "without a key, a reply that names the variable for it",
+        refused,
+    )
     expect(key not in json.dumps(refused), "no key in the reply")
     reply = await _recover_run(testbed, run, key)
     (task,) = [task for task in reply["tasks"] if task["run"] == run]
@@ -149,5 +153,5 @@ async def recover(testbed: Testbed, key: str = "") -> Any:
 RESTARTS = (
     a_killed_bridge_is_replaced_within_the_run,
     a_job_is_adopted_after_a_rolling_update,
-    a_killed_server_with_logins_is_recovered,  # the last one: nothing restarts this server
+    a_task_is_recovered_after_a_server_with_logins_was_killed,  # last: its server cannot be restarted
 )

@@ -1,6 +1,7 @@
 """An agent that does not exit after its final result, on virtual time.
 
-The grace is how long the agent may be silent before it is stopped: `resultGraceSec`, 300 s by default.
+The grace is how long the agent may be silent, once no work is open, before it is stopped: `resultGraceSec`,
+300 s by default.
 """
 
 import asyncio
@@ -243,7 +244,8 @@ def print_more(fake: FakeCluster, lines: bytes) -> None:
 async def test_agent_that_ignores_sigterm_is_reported(tmp_path: Path) -> None:
     ignores_sigterm = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
     async with one_host(tmp_path, ignores_sigterm) as (_, run):
-        _, result, host_log = await run_timed(run, config={"stopGraceSec": 100})
+        config = {"stopGraceSec": 100}  # longer than `Timings.stop_proof` (45 s)
+        _, result, host_log = await run_timed(run, config=config)
         assert result.exit_code == 0
         assert warnings_of(result) == [STOPPED]
         assert "stopped: its Pod was not proven gone within 45s\n" in host_log.status
@@ -283,9 +285,9 @@ async def test_agent_that_hangs_is_stopped_after_an_outage(tmp_path: Path) -> No
         assert warnings_of(result) == [STOPPED]
 
 
-def line_by_line(second: float, text: bytes) -> tuple[tuple[float, bytes], ...]:
-    """Output that begins at `second`, each line a moment after the previous one."""
-    return tuple((second + 0.1 * at, line) for at, line in enumerate(text.splitlines(keepends=True)))
+def line_by_line(begins_at: float, text: bytes) -> tuple[tuple[float, bytes], ...]:
+    """Output that begins at this second, each line a moment after the previous one."""
+    return tuple((begins_at + 0.1 * at, line) for at, line in enumerate(text.splitlines(keepends=True)))
 
 
 def set_log_access(fake: FakeCluster, *, allowed: bool) -> None:
@@ -299,7 +301,11 @@ def set_log_access(fake: FakeCluster, *, allowed: bool) -> None:
 
 @pytest.mark.parametrize("readable_again", [600.0, 899.0, 901.0])
 async def test_agent_with_an_unreadable_log_is_not_stopped(tmp_path: Path, readable_again: float) -> None:
-    """The agent's second turn begins at second 200, while the log cannot be read; it ends at second 2000."""
+    """The agent's second turn begins at second 200, while the log cannot be read; it ends at second 2000.
+
+    Checks take place every 15 s from second 300 on, so one at second 900. 899 and 901 are just before and
+    just after it.
+    """
     second = turn("second")
     output = ((0.0, turn("first")), *line_by_line(200, second[:-200]), (2000.0, second[-200:]))
     async with one_host(tmp_path, PodScript(output=output, ends_at=2001.0)) as (fake, run):
@@ -333,11 +339,13 @@ async def test_agent_is_not_stopped_for_a_result_before_a_gap_in_the_log(tmp_pat
     """The log was rotated while it could not be read; the relay's count reveals the gap."""
     first, filler = turn("first"), as_lines({"type": "unknown_event", "uuid": "f", "text": "x" * 3000})
     rotated_away = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
-    after = as_lines({"type": "unknown_event", "uuid": "readable again"})
+    after = as_lines({"type": "unknown_event", "uuid": "kept by the rotation"})
 
     def pod_script_of(pod: dict[str, Any]) -> PodScript:
-        hidden = ((200.0, rotated_away), (201.0, after), (221.0, bookmark(pod, first + rotated_away + after)))
-        return PodScript(output=(*line_by_line(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
+        counted = bookmark(pod, first + rotated_away + after)
+        during_outage = ((200.0, rotated_away), (201.0, after), (221.0, counted))
+        output = (*line_by_line(0, first), *during_outage, (2000.0, turn("third")))
+        return PodScript(output=output, ends_at=2001.0)
 
     async with one_host(tmp_path, pod_script_of) as (fake, run):
         fake.faults.rotate_log_at = 2000
@@ -346,7 +354,7 @@ async def test_agent_is_not_stopped_for_a_result_before_a_gap_in_the_log(tmp_pat
         loop.call_later(400, partial(set_log_access, fake, allowed=True))
         took, result, host_log = await run_timed(run)
         assert "second" not in host_log.stdout
-        assert "readable again" in host_log.stdout
+        assert "kept by the rotation" in host_log.stdout
         assert " lost between " in host_log.status
         assert 2001 <= took < 2010
         assert result.summary == "third"
@@ -398,10 +406,12 @@ async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
 ) -> None:
     """`runs`: what a direct read of the Pod shows. `opened`: seconds since a stream of the log was opened.
 
-    `pause`: seconds until the next check. `stops`: whether this check stops the agent.
+    `pause`: what the check after 300 s returns, the seconds until the next one. `stops`: whether that check
+    stops the agent.
     """
     silent = SilentAgent()
     silent.runs = runs
+    # no silence is allowed, because no work is open: only the grace counts
     wait = ExitWait(Agent(allowed_silence=lambda: 0.0, is_running=silent.is_running, stop=silent.stop), 300.0)
     assert wait.output_received(StreamReader()) == 300.0
     assert await wait.check() == 300.0

@@ -15,7 +15,7 @@ ALL = [(version, name) for version in CAPTURE_VERSIONS for name in capture_names
 
 
 def recorded(name: str, version: str = OLD) -> tuple[bytes, dict[str, Any]]:
-    """The stdout of a capture, and the facts about the recorded run."""
+    """The stdout of a capture, and its description: the JSON file beside it."""
     return capture(name, version), capture_facts(name, version)
 
 

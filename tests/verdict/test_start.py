@@ -97,21 +97,23 @@ def test_pod_of_a_suspended_job_that_failed_by_itself_is_not_waited_for() -> Non
     assert isinstance(judged(a_job(suspended=True, labels=QUEUE), pod), NeverStarts)
 
 
-def test_suspension_of_a_pod_that_may_have_started_is_a_loss() -> None:
-    pod = a_pod(Waiting("ContainerCreating"), deleting=True)
+def test_pod_suspended_by_queue_is_lost_if_nothing_proves_that_it_never_began() -> None:
+    pod = a_pod(Waiting("ContainerCreating"), deleting=True)  # no final phase, so its agent may have started
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod, pod_gone=True)
     assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == "JobSuspended"
 
 
-@pytest.mark.parametrize("phase", ["Failed", "Pending"])
+@pytest.mark.parametrize(("phase", "gone"), [("Failed", False), ("Pending", True)])
 @pytest.mark.parametrize("stopped", ["suspended", ""])
 def test_pod_of_a_job_suspended_without_queue_names_the_suspension(
-    phase: str, stopped: Literal["suspended", ""]
+    phase: str,
+    gone: bool,  # noqa: FBT001
+    stopped: Literal["suspended", ""],
 ) -> None:
     pod = a_pod(Waiting("ContainerCreating"), phase=phase, deleting=True)
-    job, gone = a_job(suspended=True), phase == "Pending"
-    verdict = judge_start(Known(job=job, pod=pod, pod_gone=gone, stopped_by_job=stopped))
+    known = Known(job=a_job(suspended=True), pod=pod, pod_gone=gone, stopped_by_job=stopped)
+    verdict = judge_start(known)
     assert isinstance(verdict, LostBeforeStart)
     assert (verdict.reason, "the Job was suspended" in verdict.details) == ("JobSuspended", True)
 
@@ -236,7 +238,7 @@ def test_impossible_sidecar_image_is_final() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_failed_init_container_precedes_a_restarting_sidecar(order: int) -> None:
+def test_failed_init_container_is_reported_rather_than_a_restarting_sidecar(order: int) -> None:
     init = (sidecar(Terminated(255, "Error")), ContainerSnapshot("setup", Terminated(3, "Error", "no disk")))
     verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), init_containers=init[::order]))
     assert verdict == NeverStarts('Init container "setup" failed with exit code 3: Error: no disk')
@@ -276,7 +278,7 @@ def test_pod_lost_during_init_is_reported_with_the_reason_of_the_loss(
     assert text in verdict.details
 
 
-def test_failed_init_container_precedes_a_killed_sidecar() -> None:
+def test_failed_init_container_is_reported_rather_than_a_killed_sidecar() -> None:
     init = (sidecar(Terminated(137, "Error")), ContainerSnapshot("setup", Terminated(3, "Error")))
     verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), phase="Failed", init_containers=init))
     assert verdict == NeverStarts('Init container "setup" failed with exit code 3: Error')
@@ -333,7 +335,9 @@ NODE_LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
         (a_pod(NO_IMAGE), True),
         (a_pod(node=""), True),
         (a_pod(Waiting("ContainerCreating")), False),
+        # what the lost node last reported proves nothing
         (a_pod(NO_IMAGE, conditions=NODE_LOST), False),
+        # without a node, nothing can have begun
         (a_pod(node="", conditions=NODE_LOST, phase="Failed"), True),
         (a_pod(Running()), False),
     ],
@@ -346,11 +350,15 @@ def test_only_the_final_state_of_a_deleted_pod_proves_that_it_never_began(
     assert never_began(last) is never
     assert not never_began(Known(job=a_job(), pod=pod, pod_gone=True))
     assert not never_began(Known(job=a_job(), pod=pod))
-    assert not never_began(Known(job=a_job(conditions=finished()), pod=pod, pod_gone=True, pod_is_final=True))
+    complete = a_job(conditions=finished("Complete"))  # a complete Job has had an agent that started
+    assert not never_began(Known(job=complete, pod=pod, pod_gone=True, pod_is_final=True))
 
 
 def test_final_phase_proves_that_a_pod_never_began_only_if_set_by_the_kubelet() -> None:
-    over = a_pod(phase="Failed")
-    assert never_began(Known(job=a_job(), pod=over))
-    assert not never_began(Known(job=a_job(conditions=finished()), pod=over))
+    assert never_began(Known(job=a_job(), pod=a_pod(phase="Failed")))
     assert not never_began(Known(job=a_job(), pod=a_pod(phase="Failed", conditions=NODE_LOST)))
+
+
+def test_complete_job_proves_that_an_agent_began() -> None:
+    complete = a_job(conditions=finished("Complete"))
+    assert not never_began(Known(job=complete, pod=a_pod(phase="Failed")))

@@ -26,12 +26,12 @@ def strict_json(value: object, *, indent: int | None = None) -> bytes:
         TypeError: the value contains something that is not a JSON value.
     """
     separators = None if indent else (",", ":")
-    plain = strict_value(value)
+    plain = strict_copy(value)
     text = json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
     return (escape_in_json(text) if indent else text).encode()
 
 
-def strict_value(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON value
+def strict_copy(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON value
     """A copy of the value without anything a strict reader rejects.
 
     A value that is not a string, number, object or array is returned unchanged.
@@ -63,8 +63,8 @@ def _strict_container(
     value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], depth: int
 ) -> dict[str, Any] | list[Any]:
     if isinstance(value, Mapping):
-        return {_encodable(str(key)): strict_value(inner, depth) for key, inner in value.items()}
-    return [strict_value(inner, depth) for inner in value]
+        return {_encodable(str(key)): strict_copy(inner, depth) for key, inner in value.items()}
+    return [strict_copy(inner, depth) for inner in value]
 
 
 def _encodable(text: str) -> str:

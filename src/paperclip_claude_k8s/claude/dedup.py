@@ -10,7 +10,7 @@ from hashlib import blake2b
 from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.base.recent_texts import RecentTexts
 from paperclip_claude_k8s.base.settings import LIMITS
-from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.base.strict_json import strict_copy
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import Event
 
@@ -78,5 +78,5 @@ def _identity(event: Event) -> str:
     if 0 < len(uuid) <= LIMITS.id_chars - len(_UUID_PREFIX):
         return f"{_UUID_PREFIX}{uuid}"
     ids = [get_text(event, "session_id"), get_text(get_object(event, "message"), "id")]
-    content = [get_text(event, "type"), *ids, json.dumps(strict_value(event), sort_keys=True)]
+    content = [get_text(event, "type"), *ids, json.dumps(strict_copy(event), sort_keys=True)]
     return blake2b("\0".join(content).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

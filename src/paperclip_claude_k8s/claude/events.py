@@ -10,7 +10,7 @@ import orjson
 from paperclip_claude_k8s.base.json_readers import as_number, get_number, get_text
 from paperclip_claude_k8s.base.json_sizes import has_at_most, small_enough_to_parse
 from paperclip_claude_k8s.base.settings import LIMITS
-from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.base.strict_json import strict_copy
 
 Event: TypeAlias = Mapping[str, Any]
 MAX_COUNT = LIMITS.tokens
@@ -33,7 +33,7 @@ def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
         if not has_at_most(LIMITS.repaired_values, line):
             return None
         try:
-            return strict_value(json.loads(line.removeprefix(BOM).decode("utf-8", "replace")))
+            return strict_copy(json.loads(line.removeprefix(BOM).decode("utf-8", "replace")))
         except (ValueError, RecursionError):
             return None
 

@@ -17,7 +17,7 @@ import orjson
 from paperclip_claude_k8s.base.json_readers import as_number
 from paperclip_claude_k8s.base.session_ids import as_session_id
 from paperclip_claude_k8s.base.settings import LIMITS
-from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.base.strict_json import strict_copy
 from paperclip_claude_k8s.claude.events import MAX_COUNT, Event, as_name, believable_cost
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def fields_for_host(kept: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     room = LIMITS.result_json_bytes
     for key in (key for key in KNOWN_FIELDS if key in kept):
-        value = strict_value(kept[key])
+        value = strict_copy(kept[key])
         if key == "result" and isinstance(value, str):
             value = _cut_to_bytes(value, TEXT_BYTES)
         size = len(orjson.dumps(value)) + len(key)

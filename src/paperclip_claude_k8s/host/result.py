@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.alias_generators import to_camel
 
-from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.base.strict_json import strict_copy
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.wire_model import WireModel
 
@@ -87,7 +87,7 @@ class ExecutionResult(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _make_strict(cls, given: object) -> object:
-        return strict_value(given)
+        return strict_copy(given)
 
     @model_serializer(mode="wrap")
     def _only_what_was_set(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:

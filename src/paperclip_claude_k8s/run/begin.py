@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.base.strict_json import strict_copy
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.failures import RunFailure
@@ -104,7 +104,7 @@ def skill_summary(plan: RunPlan) -> str:
 async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
     """Report to the host what is about to run, with secrets masked."""
     if ctx.on_meta is not None:
-        await call_safely("onMeta", partial(ctx.on_meta, strict_value(_meta(ctx, plan))))
+        await call_safely("onMeta", partial(ctx.on_meta, strict_copy(_meta(ctx, plan))))
     if ctx.on_dispatch is not None:
         await call_safely("onDispatch", ctx.on_dispatch)
 
@@ -148,7 +148,7 @@ async def announce_adoption(
         "prompt": "",
         "context": _shown_context(ctx, plan),
     }
-    await call_safely("onMeta", partial(ctx.on_meta, strict_value(meta)))
+    await call_safely("onMeta", partial(ctx.on_meta, strict_copy(meta)))
 
 
 def _timeout_note(plan: RunPlan) -> str:

@@ -1,6 +1,7 @@
 """Reads the captures: recorded runs of the Claude CLI, in the folder `captures`.
 
-A capture is the stdout of a run, with a sidecar file that lists the facts that a parser must find in it.
+A capture is the stdout of a run. Beside it, a JSON file describes the run, and lists the facts that a parser
+must find in the stdout.
 """
 
 import gzip
@@ -50,7 +51,7 @@ def capture(name: str, version: str = CAPTURE_VERSIONS[0]) -> bytes:
 
 
 def capture_facts(name: str, version: str = CAPTURE_VERSIONS[0]) -> dict[str, Any]:
-    """The sidecar of a capture: how the CLI was started, how it exited, what its output contains.
+    """The description of a capture: how the CLI was started, how it exited, what its output contains.
 
     `exit_code`: null if a signal ended the CLI. `facts.expected_class`: "ok" or the kind of failure.
 

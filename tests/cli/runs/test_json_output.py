@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from tests.support.any_json import ANY_TEXT, ODD_JSON
 
-from paperclip_claude_k8s.base.strict_json import strict_value
+from paperclip_claude_k8s.base.strict_json import strict_copy
 from paperclip_claude_k8s.cli.entry import print_reply
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.record import Record
@@ -33,10 +33,10 @@ def test_reply_and_result_file_are_strict_json(
     tmp_path_factory: pytest.TempPathFactory, text: str, value: Any
 ) -> None:
     reply = {"status": "succeeded", "result": {"summary": text, "resultJson": {text: value}}}
-    assert orjson.loads(printed(reply)) == strict_value(reply)
+    assert orjson.loads(printed(reply)) == strict_copy(reply)
     folder = tmp_path_factory.mktemp("run")
     Output(folder / "out", RunFiles(folder)).finish(reply)
-    assert orjson.loads((folder / "out" / "result.json").read_bytes()) == strict_value(reply)
+    assert orjson.loads((folder / "out" / "result.json").read_bytes()) == strict_copy(reply)
 
 
 @given(ANY_TEXT)
@@ -46,8 +46,8 @@ def test_record_is_strict_json_and_can_be_read(tmp_path_factory: pytest.TempPath
     request = {"agent": {"id": "ada"}, "runtime": {}, "config": {}, "context": {"prompt": text}}
     state.write(Record("r1", "2026-11-21T10:00:00.000Z", request))
     written = orjson.loads(state.files("r1").record.read_bytes())
-    assert written["request"]["context"]["prompt"] == strict_value(text)
-    assert state.read("r1").request["context"]["prompt"] == strict_value(text)
+    assert written["request"]["context"]["prompt"] == strict_copy(text)
+    assert state.read("r1").request["context"]["prompt"] == strict_copy(text)
 
 
 @given(ANY_TEXT, ODD_JSON)
