@@ -48,9 +48,8 @@ def manifests(options: ManifestsOptions) -> int:
             return DONE
         return _write(options.out.expanduser().absolute(), kustomize_files(setup, server))
     except OptionsInvalid as invalid:
-        return print_failure(
-            {"status": "failed", "error": "usage", "detail": str(invalid)}, USAGE, file=options.out
-        )
+        error_reply = {"status": "failed", "error": "usage", "detail": str(invalid)}
+        return print_failure(error_reply, USAGE, as_reply=options.out is not None)
 
 
 def rbac(options: RbacOptions) -> int:
@@ -171,7 +170,7 @@ def _write(folder: Path, contents: Mapping[str, str]) -> int:
             path.write_text(content, encoding="utf-8")
     except OSError as error:
         return print_failure(
-            {"status": "failed", "error": "not_written", "detail": str(error)}, FAILED, file=folder
+            {"status": "failed", "error": "not_written", "detail": str(error)}, FAILED, as_reply=True
         )
     folders = [
         str(folder / Path(name).parent) for name in contents if Path(name).name == "kustomization.yaml"
