@@ -56,7 +56,7 @@ class Rig:
         await self._end(signum)
 
     async def restart_with(self, variables: Mapping[str, str], *, suspended_for: float = 0.0) -> None:
-        """Kill the server and start it with these variables added. It cannot be restarted once more."""
+        """Kill the server and start it with these variables added. `up.sh` cannot restart that server."""
         await self._suspend(suspended_for)
         folder, proc = self._server_folder(), Path(f"/proc/{self._server_pid()}")
         command = (proc / "cmdline").read_bytes().decode().split("\0")[:-1]

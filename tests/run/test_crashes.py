@@ -1,6 +1,6 @@
 """A host process is cut off at any API call of a run; the next process gets the result and leaves no objects.
 
-Each test all_cuts a host off before or after one call, on virtual time. For the cluster that looks like a
+Each test cuts a host off before or after one call, on virtual time. For the cluster that looks like a
 SIGKILL; `tests/journeys/test_sigkill.py` kills real processes.
 """
 

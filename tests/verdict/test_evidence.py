@@ -27,7 +27,10 @@ def reported_by_claude(which: FailureClass) -> Failure:
 
 
 B, C = "bootstrap", "continuation"
-"""Evidence of a failure. B: the agent certainly did nothing. C: it may have worked."""
+"""Evidence of a failure. B: the agent certainly did nothing. C: it may have worked.
+
+A third kind, "interrupted": the agent was stopped cleanly.
+"""
 TRANSIENT = "transient_upstream"
 ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     # failure, error code, evidence, error family, whether the host clears the session

@@ -232,7 +232,7 @@ def test_uncollected_result_is_adopted_by_the_same_run_its_retry_or_the_same_wak
         assert verdict == Free(() if taken else (job,))
 
 
-def test_live_job_precedes_a_finished_one() -> None:
+def test_live_job_is_adopted_rather_than_a_finished_one() -> None:
     done = a_job("done", annotations=SAME_WAKE, conditions=finished())
     assert judge_slot([done, a_job("live")], Claimant("run-1", "task-1", wake="d1")) == Adopt(
         a_job("live"), own=True
@@ -358,11 +358,11 @@ def test_missing_ids_never_make_a_job_adoptable(job: JobSnapshot, claimant: Clai
         return value not in {None, ""} and job.labels.get(key) == value
 
     own = job.ref.name == "named" or shared(RUN_LABEL, claimant.run)
-    same_wake = shared(WAKE_ANNOTATION, claimant.wake) or shared(RUN_LABEL, claimant.retry_of)
+    same_wake_or_retry = shared(WAKE_ANNOTATION, claimant.wake) or shared(RUN_LABEL, claimant.retry_of)
     verdict = judge_slot([job], claimant)
     if isinstance(verdict, Adopt):
         assert verdict.own == own
-        assert own or (shared(TASK_LABEL, claimant.task) and (same_wake or not job.conditions))
+        assert own or (shared(TASK_LABEL, claimant.task) and (same_wake_or_retry or not job.conditions))
     assert (
         own or shared(TASK_LABEL, claimant.task) or classify_orphan(job, claimant) is not OrphanClass.REATTACH
     )

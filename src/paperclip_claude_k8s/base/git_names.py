@@ -9,7 +9,8 @@ _ILLEGAL = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{|//")
 def branch_trouble(name: str) -> str:
     """Why git would not accept this branch name, as a clause; "" if git accepts it.
 
-    Names that begin with `-` are refused too, because a program could take them for an option.
+    Two kinds of names are refused although git accepts them: names with more than `_MAX_CHARS` characters,
+    and names that begin with `-`, because a program could take them for an option.
     """
     if not name or len(name) > _MAX_CHARS:
         return f"it must have 1 to {_MAX_CHARS} characters"

@@ -83,7 +83,7 @@ RIGHTS: tuple[Right, ...] = (
         Access("get", "pods"),
         "warn",
         "the home pod cannot be read, and a stopped agent's Pod cannot be read to confirm that it is gone",
-        "set kubeconfig and image, so that no home pod is needed; only the watch confirms a stop",
+        "only the watch confirms a stop; with kubeconfig and image set, no home pod is needed",
     ),
     Right(
         Access("list", "pods"),
@@ -184,7 +184,7 @@ CLAIM_RIGHTS: tuple[Right, ...] = (
     Right(
         Access("patch", "persistentvolumeclaims"),
         "warn",
-        "a run cannot note in its claim that it uses it",
+        "a run cannot note in its claim that it uses the claim",
         "`claude-k8s volumes` shows when the claim was created, and `volumes prune` goes by that",
     ),
 )

@@ -91,35 +91,35 @@ class ReportedUsage:
 
     version: str = ""
     """The CLI version from `init`; empty if no `init` was read."""
-    turns: TokenUsage | None = None
+    turn_tokens: TokenUsage | None = None
     """Sum of the `usage` of all results; None if there was no result."""
-    total: TokenUsage | None = None
+    total_tokens: TokenUsage | None = None
     """The last `modelUsage` that was not empty."""
     total_cost: float | None = None
     """The last `total_cost_usd`."""
-    since: TokenUsage | None = None
+    own_tokens: TokenUsage | None = None
     """Sum of `model_usage_since_last_result`; None if no result has that field."""
-    since_cost: float = 0.0
+    own_cost: float = 0.0
     """Sum of the costs in `model_usage_since_last_result`."""
-    unfinished: TokenUsage | None = None
+    unfinished_tokens: TokenUsage | None = None
     """Tokens of the messages after the last result, mostly without their output; None if there are none."""
 
     def for_run(self, *, resumed: bool | None) -> RunUsage:
         """What the run itself used. `resumed`: whether an earlier run used the session; None if unknown."""
         in_results = self._usage_in_results(resumed=resumed)
-        if self.unfinished is None:
+        if self.unfinished_tokens is None:
             return in_results
         return RunUsage(
-            (in_results.usage or TokenUsage()) + self.unfinished, in_results.cost_usd, _PARTIAL_USAGE
+            (in_results.usage or TokenUsage()) + self.unfinished_tokens, in_results.cost_usd, _PARTIAL_USAGE
         )
 
     def _usage_in_results(self, *, resumed: bool | None) -> RunUsage:
         """The part of the usage that the results include."""
-        if self.since is not None:
-            return RunUsage(self.since, self.since_cost)
+        if self.own_tokens is not None:
+            return RunUsage(self.own_tokens, self.own_cost)
         if self._starts_at_zero(resumed=resumed):
-            return RunUsage(self.total or self.turns, self.total_cost)
-        return RunUsage(self.turns, None, self._unknown_cost_warning())
+            return RunUsage(self.total_tokens or self.turn_tokens, self.total_cost)
+        return RunUsage(self.turn_tokens, None, self._unknown_cost_warning())
 
     def with_lost_result(self, total_cost: float | None) -> "ReportedUsage":
         """Add the total cost of a result that only the relay in the Pod has read, because the log lost it.
@@ -128,10 +128,10 @@ class ReportedUsage:
         """
         if total_cost is None:
             return self
-        if self.since is None or self.total_cost is None:
+        if self.own_tokens is None or self.total_cost is None:
             return replace(self, total_cost=total_cost)
         added = max(total_cost - self.total_cost, 0.0)
-        return replace(self, total_cost=total_cost, since_cost=self.since_cost + added)
+        return replace(self, total_cost=total_cost, own_cost=self.own_cost + added)
 
     def _starts_at_zero(self, *, resumed: bool | None) -> bool:
         """Whether the totals contain only this run.
@@ -140,7 +140,7 @@ class ReportedUsage:
         """
         if resumed is False or not self.total_cost:  # a total of 0, or none, contains no earlier cost
             return True
-        if self.total is not None and self.total == self.turns:
+        if self.total_tokens is not None and self.total_tokens == self.turn_tokens:
             return True
         version = numbers_of(self.version)
         return version < FIRST_SESSION_TOTALS if version else resumed is None
@@ -148,7 +148,7 @@ class ReportedUsage:
     def _unknown_cost_warning(self) -> RunWarning:
         cli = f"CLI {self.version}" if self.version else "this version of the CLI"
         warning = f"{cli} reports totals of the whole session: the cost of this run alone is unknown"
-        tokens = ", and its tokens are those of the main agent only" if self.turns else ""
+        tokens = ", and its tokens are those of the main agent only" if self.turn_tokens else ""
         return RunWarning(WarningCode.COST_UNKNOWN, f"{warning}{tokens}")
 
 
@@ -175,15 +175,18 @@ class UsageTracker:
         per_model, cost = get_object(event, "modelUsage"), believable_cost(event.get("total_cost_usd"))
         reported = replace(
             reported,
-            turns=(reported.turns or TokenUsage()) + tokens_of_turn(get_object(event, "usage")),
-            total=tokens_per_model(per_model) if per_model else reported.total,
+            turn_tokens=(reported.turn_tokens or TokenUsage()) + tokens_of_turn(get_object(event, "usage")),
+            total_tokens=tokens_per_model(per_model) if per_model else reported.total_tokens,
             total_cost=reported.total_cost if cost is None else cost,
         )
         since = event.get("model_usage_since_last_result")
         if isinstance(since, dict):
-            since_cost = sum(believable_cost(row.get("costUSD")) or 0.0 for row in _rows(since))
-            usage = (reported.since or TokenUsage()) + tokens_per_model(since)
-            reported = replace(reported, since=usage, since_cost=reported.since_cost + since_cost)
+            cost_since = sum(believable_cost(row.get("costUSD")) or 0.0 for row in _rows(since))
+            reported = replace(
+                reported,
+                own_tokens=(reported.own_tokens or TokenUsage()) + tokens_per_model(since),
+                own_cost=reported.own_cost + cost_since,
+            )
         self.reported = reported
 
 

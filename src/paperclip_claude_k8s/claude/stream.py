@@ -111,7 +111,7 @@ class StreamReader(StreamState):
             init_model=self.announced_model,
             model=self.assistant_texts.model() or self.announced_model,
             summary=self.assistant_texts.summary(result),
-            reported_usage=replace(self.usage.reported, unfinished=self.answer_usage.total),
+            reported_usage=replace(self.usage.reported, unfinished_tokens=self.answer_usage.total),
             result=result,
             overtaken=self.overtaken,
             cut_short=result is None
@@ -148,6 +148,7 @@ class StreamReader(StreamState):
                 open_work.sub_agents and open_work.may_end_sub_agent(line)
             ):
                 return
+            # then a message adds nothing but its text and its usage
             only_text_matters = self.has_content and self.result is None and not self.result_too_large
             if only_text_matters and line.startswith(_ASSISTANT) and _is_plain_message(line):
                 self._add_plain_message(line)

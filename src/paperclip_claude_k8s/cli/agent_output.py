@@ -53,7 +53,7 @@ class AgentOutput:
 
         The output tokens of an answer that is not finished are those that the Claude CLI has reported so far.
         """
-        reported = replace(self._usage.reported, unfinished=self._answers.total)
+        reported = replace(self._usage.reported, unfinished_tokens=self._answers.total)
         usage = reported.for_run(resumed=None).usage
         return 0 if usage is None else usage.input_tokens + usage.cached_input_tokens + usage.output_tokens
 

@@ -98,9 +98,9 @@ async def _reply_from_job(
     holder = await holder_of_job(job, ports)
     verdict = _verdict(job, followed, record)
     ended = verdict is not None or job.finished is not None
-    known = _reply_from_record(record) if record is not None else {}
+    recorded = _reply_from_record(record) if record is not None else {}
     return {
-        **known,
+        **recorded,
         **row,
         "run_id": record.run_id if record is not None else row["run_id"],
         "agent_name": job.annotations.get(labels.AGENT_NAME_ANNOTATION),
@@ -109,7 +109,7 @@ async def _reply_from_job(
         "conditions": [_condition(condition) for condition in (*job.conditions, *_pod_conditions(pod))],
         "containers": _containers(pod),
         "events": [_event(event) for event in await _events(job, pod, ports)],
-        "usage": _usage(job, followed, known),
+        "usage": _usage(job, followed, recorded),
         "verdict": verdict.text if verdict is not None else None,
         "next": _next(job, record, holder, ended=ended),
     }
@@ -201,10 +201,10 @@ def _event(event: EventSnapshot) -> dict[str, Any]:
     }
 
 
-def _usage(job: JobSnapshot, followed: FollowedJob, known: Reply) -> dict[str, Any] | None:
+def _usage(job: JobSnapshot, followed: FollowedJob, recorded: Reply) -> dict[str, Any] | None:
     """Tokens and cost: from the record, else from the host's annotation on the Job, else from the output."""
-    if known.get("usage"):
-        return dict(known["usage"])
+    if recorded.get("usage"):
+        return dict(recorded["usage"])
     if annotated := annotated_result(job):
         return {**get_object(annotated, "usage"), "costUsd": annotated.get("costUsd")}
     if followed.transcript is None:

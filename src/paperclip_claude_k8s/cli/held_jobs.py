@@ -20,7 +20,8 @@ from paperclip_claude_k8s.process import Connect, Process, connect
 from paperclip_claude_k8s.run.prepare import job_namespace
 
 JobState = Literal["running", "finished", "collected", "absent", "unknown"]
-"""finished: the result was not collected. absent: no Job. unknown: the cluster cannot be read."""
+"""State of the Job of a task's run. finished: no run has collected its result yet. collected: a run has.
+absent: there is no Job. unknown: the cluster cannot be read."""
 Target: TypeAlias = tuple[str | None, str | None, str | None]
 """Kubeconfig, context and namespace; each is None if nothing names it."""
 

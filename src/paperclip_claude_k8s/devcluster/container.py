@@ -70,7 +70,7 @@ class Container:
         async with asyncio.TaskGroup() as group:
             group.create_task(_copy_to_log(process.stdout, StreamWriter(self.log, "stdout")))
             group.create_task(_copy_to_log(process.stderr, StreamWriter(self.log, "stderr")))
-            await _exited(process.pid)
+            await _wait_for_exit(process.pid)
             # other processes may keep the output open, and some versions of Python wait until it is closed
             self.kill()
             code = await process.wait()
@@ -99,7 +99,7 @@ class Container:
             kill_marked(self._pod)
 
 
-async def _exited(pid: int) -> None:
+async def _wait_for_exit(pid: int) -> None:
     """Wait until the process has exited, although its output may still be open."""
     try:
         descriptor = os.pidfd_open(pid)

@@ -47,7 +47,7 @@ class JobController:
         elif job["spec"].get("suspend"):
             self._suspend(job)
         else:
-            self._run(job)
+            self._reconcile_active(job)
 
     def _suspend(self, job: Object) -> None:
         active = _active(self._pods_of(job))
@@ -57,7 +57,8 @@ class JobController:
             self._status.set_active(job, 0)  # these Pods do not count as failed
             self._events.record(job, "Normal", "Suspended", "Job suspended")
 
-    def _run(self, job: Object) -> None:
+    def _reconcile_active(self, job: Object) -> None:
+        """Reconcile a Job that is not suspended, finished or being deleted."""
         self._release_pods(job)
         meta = job["metadata"]
         job = self._store.get(JOBS, meta["namespace"], meta["name"])  # its status may have just changed

@@ -40,7 +40,7 @@ class Item:
     failed: bool = False
     """Of an output: its call failed. Also True in the item of kind `failed`."""
     brief: bool = False
-    """The output only confirms what the call shows."""
+    """Of an output: it only confirms what its call shows. Of a call: its output will only confirm it."""
     call_text: str = ""
     """Of an output: the arguments of its call."""
     below_call: bool = False
