@@ -61,7 +61,8 @@ def _measure(bench: Bench, length: Length) -> Iterator[Figure]:
             cpu[kind].append(session.cpu / session.runs * 1000)
     off = median(cpu["off"])
     for kind in length.kinds:
-        ratio = median(on / base for on, base in zip(cpu[kind], cpu["off"], strict=True))
-        note = f"{median(cpu[kind]):.2f} ms per run, off {off:.2f} ms"
+        ratios = [on / base for on, base in zip(cpu[kind], cpu["off"], strict=True)]
+        spread = f"pairs {min(ratios):.2f} to {max(ratios):.2f} x"
+        note = f"{median(cpu[kind]):.2f} ms per run, off {off:.2f} ms; {spread}"
         name = f"{length.runs} {length.name}: CPU {kind.replace('_', ' ')}, relative to off"
-        yield Figure(name, ratio, length.target, "x", note)
+        yield Figure(name, median(ratios), length.target, "x", note)
