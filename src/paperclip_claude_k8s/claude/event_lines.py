@@ -43,13 +43,16 @@ TOP_LEVEL_TYPES = frozenset(
 )
 """Types of the CLI's own events. Objects nested in them have other types, such as `text`."""
 
-_CONTROL = re.compile(
-    rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: window titles, links, notifications
-    rb"|\x1b[PX^_][^\x1b]*\x1b\\"  # DCS, SOS, PM, APC
-    rb"|\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: cursor, colours, clear screen, bracketed paste
-    rb"|\x1b[ -/]*[0-~]"  # short sequences: save the cursor, select a character set
-    rb"|[\x00-\x08\x0a-\x1f\x7f]"  # control characters by themselves
+_SEQUENCE = re.compile(
+    rb"\x1b(?:"
+    rb"\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: window titles, links, notifications
+    rb"|[PX^_][^\x1b]*\x1b\\"  # DCS, SOS, PM, APC
+    rb"|\[[0-?]*[ -/]*[@-~]"  # CSI: cursor, colours, clear screen, bracketed paste
+    rb"|[ -/]*[0-~]"  # short sequences: save the cursor, select a character set
+    rb")"
 )
+"""A control sequence of a terminal."""
+_CONTROL_CHARACTERS = bytes(set(range(0x20)) - {ord("\t")} | {0x7F})
 MAX_BOMS = 4
 """Largest number of byte order marks that are removed at each end of a line: each removal copies the line."""
 _BLANK = re.compile(r"\s*")
@@ -86,8 +89,8 @@ def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Eve
 
 
 def without_control(line: bytes) -> bytes:
-    """The line without terminal control sequences, and without byte order marks and blanks at its ends."""
-    bare = _CONTROL.sub(b"", line).strip()
+    """The line without terminal control, and without byte order marks and blanks at its ends."""
+    bare = _SEQUENCE.sub(b"", line).translate(None, _CONTROL_CHARACTERS).strip()
     for _ in range(MAX_BOMS):
         if not (bare.startswith(BOM) or bare.endswith(BOM)):
             break

@@ -114,12 +114,14 @@ class _Recent(NamedTuple):
     ending: bytes = b""
 
     @classmethod
-    def of(cls, batch: LineBatch) -> "_Recent":
+    def of(cls, batch: LineBatch, first: LineKey | None) -> "_Recent":
+        """`first`: the key of the first line, if known already: the digest of a long line takes time."""
         size = len(batch.text) + STAMP_BYTES * batch.count
         if size <= LARGE_BATCH or (batch.count > FEW_LINES and size <= HUGE_BATCH):
             return cls(batch.second, size, batch.raw)
         ending = batch.last().text[-ENDING_BYTES:]
-        return cls(batch.second, len(ending), (), batch.line_keys(), ending)
+        keys = batch.line_keys() if first is None else [first, *batch.line_keys(1)]
+        return cls(batch.second, len(ending), (), keys, ending)
 
     def line_keys(self) -> Sequence[LineKey]:
         return self.digested or [line.key() for line in lines_of(self.raw)]
@@ -152,14 +154,15 @@ class Position:
     def add(self, batch: LineBatch) -> None:
         """Advance over lines of a response that are done: delivered, or processed as lines of the relay."""
         second = batch.second
-        if self._newest_second is None:
-            self.beginning = batch.first().key()
-        known = self._seconds.get(second)
+        known, first = self._seconds.get(second), None
         if known is None:
-            self._seconds[second] = _SecondCount(batch.count, batch.first().key())
+            first = batch.first().key()
+            self._seconds[second] = _SecondCount(batch.count, first)
         else:
             self._seconds[second] = known._replace(lines=known.lines + batch.count)
-        recent = _Recent.of(batch)
+        if self._newest_second is None:
+            self.beginning = first
+        recent = _Recent.of(batch, first)
         self._recent.append(recent)
         self._recent_size += recent.size
         newest = self._newest_second
