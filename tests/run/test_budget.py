@@ -50,14 +50,13 @@ async def count_requests(fake: FakeCluster, run: Any, runs: int) -> tuple[int, f
 
 
 @pytest.mark.parametrize(
-    ("per_run_minute", "home_pod_reads"),
-    [pytest.param(0.2, 1, id="bookmarks"), pytest.param(1.0, 0, id="no bookmarks")],
+    ("bookmarks", "per_run_minute", "home_pod_reads"),
+    [pytest.param(True, 0.2, 1, id="bookmarks"), pytest.param(False, 1.0, 0, id="no bookmarks")],
 )
 @pytest.mark.parametrize(("runs", "seconds"), [(1, 120), (1, 1200), (20, 120)])
 async def test_quiet_runs_stay_within_the_request_budget(
-    tmp_path: Path, runs: int, seconds: float, per_run_minute: float, home_pod_reads: int
+    tmp_path: Path, runs: int, seconds: float, per_run_minute: float, home_pod_reads: int, *, bookmarks: bool
 ) -> None:
-    bookmarks = per_run_minute < 1
     async with one_host(tmp_path, quiet_agent(seconds, bookmarks=bookmarks)) as (fake, run):
         made, minutes = await count_requests(fake, run, runs)
     assert made + home_pod_reads * runs <= 5 * minutes + runs * (11 + per_run_minute * minutes), (

@@ -159,7 +159,7 @@ async def test_orphan_that_cannot_be_relabelled_is_kept_for_the_next_run(tmp_pat
         assert fake.calls.count("create", "jobs") == 1
 
 
-# No outages ----------------------------------------------------------------------------------------------
+# What is not an outage -----------------------------------------------------------------------------------
 
 
 QUOTA = 'leases.coordination.k8s.io "x" is forbidden: exceeded quota: few, requested: count/leases=1'

@@ -72,7 +72,7 @@ async def test_stop_is_answered_although_the_folder_is_locked(tmp_path: Path) ->
         assert (folder / "README").read_text() == "agent\n"
 
 
-async def test_job_with_returned_changes_goes_although_a_run_in_another_folder_took_its_result(
+async def test_job_with_returned_changes_is_deleted_although_a_run_in_another_folder_took_its_result(
     tmp_path: Path,
 ) -> None:
     """The run in the other folder cannot apply the changes, so it leaves the Job to a run in its folder."""

@@ -42,7 +42,7 @@ def test_pod_that_is_deleted_or_gone_does_not_stay(known: Known, stays: bool) ->
 
 
 STOPPED = {"parallelism": 0}
-"""A Job that creates no Pod any more."""
+"""Fields of a Job that creates no Pod any more."""
 
 
 @pytest.mark.parametrize(

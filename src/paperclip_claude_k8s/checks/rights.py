@@ -52,7 +52,9 @@ def _leases(verb: str) -> Access:
 
 
 _LISTS_INSTEAD = "the adapter lists repeatedly, which is slower and costs the API server more"
-_ANNOTATIONS_INSTEAD = "Jobs are annotated with their holder, and an orphan is recognized only after 180 s"
+_ANNOTATIONS_INSTEAD = (
+    "Jobs are annotated with their holder, and the end of a holder is recognized only after 180 s"
+)
 
 RIGHTS: tuple[Right, ...] = (
     Right(_jobs("create"), "error", "no run can start (k8s_job_create_failed)"),

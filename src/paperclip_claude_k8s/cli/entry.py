@@ -143,9 +143,9 @@ def _content(reply: Mapping[str, Any], output: Format, to_text: Callable[[Format
 
 
 def print_failure(reply: Mapping[str, Any], code: int = FAILED, *, as_reply: bool = False) -> int:
-    """Report an error of a command whose stdout is a text: only as one line on stderr. Returns the code.
+    """Report an error of a command whose output is a text: as one line on stderr. Returns the code.
 
-    `as_reply`: the text was to be written to a file, so that stdout is free; the error is a reply there.
+    `as_reply`: the text was to go to a file, so that stdout is free and also gets the error, as a reply.
     """
     if as_reply:
         return print_reply(reply, code)
