@@ -3,21 +3,20 @@
 import asyncio
 import json
 import signal
-from asyncio.subprocess import Process
 from pathlib import Path
 
-from tests.support.cli_commands import claude_k8s, running_command
+from tests.support.cli_commands import RunningCommand, claude_k8s, running_command
 from tests.support.dev_cluster_cli import DevClusterCli
 from tests.support.flaky_proxy import flaky_proxy
 
 
-async def next_stdout_line(process: Process) -> str:
+async def next_stdout_line(process: RunningCommand) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(30):
         return (await process.stdout.readline()).decode().rstrip("\n")
 
 
-async def next_stderr_line(process: Process) -> str:
+async def next_stderr_line(process: RunningCommand) -> str:
     assert process.stderr is not None
     async with asyncio.timeout(30):
         return (await process.stderr.readline()).decode().rstrip("\n")

@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from tests.support.forked_commands import ForkedProcess, can_fork, fork_command
 
 import paperclip_claude_k8s
 from paperclip_claude_k8s.cli.shell_completion import TIME_LIMIT_VARIABLE
@@ -30,6 +32,7 @@ for number in (signal.SIGINT, signal.SIGHUP):
 os.execv(sys.argv[1], sys.argv[1:])
 """
 """Program that resets SIGINT and SIGHUP, which it may inherit as ignored, and then executes its arguments."""
+RunningCommand: TypeAlias = asyncio.subprocess.Process | ForkedProcess
 CommandResult = tuple[int, dict[str, Any], str]
 """Exit code, the reply (the JSON object that is the whole of stdout), and stderr."""
 
@@ -56,12 +59,28 @@ async def claude_k8s(
 @asynccontextmanager
 async def running_command(
     *args: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
-) -> AsyncIterator[asyncio.subprocess.Process]:
+) -> AsyncIterator[RunningCommand]:
     """A running command, killed at the end of the block.
 
     `prefix`: arguments before the command, such as those of a shell that redirects its output.
     """
-    process = await asyncio.create_subprocess_exec(
+    process: RunningCommand
+    if not prefix and can_fork(_env(env), SOURCE):
+        process = await fork_command(args, _env(env), SOURCE)
+    else:
+        process = await _start_command(args, env, prefix)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def _start_command(
+    args: Sequence[str], env: dict[str, str] | None, prefix: Sequence[str]
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         *prefix,
         sys.executable,
         "-ISc",
@@ -75,12 +94,6 @@ async def running_command(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
 
 
 def handles_sigterm(pid: int) -> bool:

@@ -97,14 +97,14 @@ class DevClusterCli:
                 await asyncio.sleep(0.1)
 
     async def wait_for_output(self) -> None:
-        """Wait until the only Pod's log contains something."""
+        """Wait until the only Pod's log contains an event of the agent, and not only marks of the relay."""
         async with self.gateway() as gateway, asyncio.timeout(60):
             while True:
                 for pod in (await gateway.list_pods(self.cluster.namespace, {})).items:
                     with suppress(ClusterError):
                         request = LogRequest(pod.namespace, pod.name, "claude", follow=False)
                         async with gateway.log(request) as log:
-                            if await log.read():
+                            if b'"type":' in await log.read():
                                 return
                 await asyncio.sleep(0.1)
 
