@@ -139,7 +139,11 @@ class Limits:
     """Largest size of a kubeconfig, and of each file it names; one with a hundred clusters has 400 KiB."""
 
     kubeconfig_files: int = 100
-    """Largest number of kubeconfigs that KUBECONFIG may name: some people keep a file per cluster."""
+    """Largest number of kubeconfigs that KUBECONFIG, or the setting `kubeconfig`, may name: some people keep
+    a file per cluster."""
+
+    path_bytes: int = 4096
+    """Longest path that a config, a context or a kubeconfig may name: the kernel accepts no longer ones."""
 
     mcp_baseline_bytes: int = 256 * 1024
     """Largest size of the baseline file with MCP servers, which are part of each run's Secret."""

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from paperclip_claude_k8s.base.settings import LIMITS
+
 P = ParamSpec("P")
 T = TypeVar("T")
 MAX_HANGING_THREADS = 128
@@ -27,13 +29,18 @@ _hanging: dict[threading.Thread, str] = {}
 
 
 def place_of(path: str) -> str:
-    """The mount point above a path, by its text: no part of the path is read, since that could hang."""
+    """The mount point above a path, by its text: no part of the path is read, since that could hang.
+
+    Of a path that is too long for the kernel, only the beginning is examined.
+    """
     home = os.environ.get("HOME", "/")
     absolute = f"{home}/{path[1:]}" if path.startswith("~") else path
-    whole = Path(os.path.normpath(f"/{absolute.lstrip('/')}"))
+    part = os.path.normpath(f"/{absolute[: LIMITS.path_bytes].lstrip('/')}")
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     points = {line.split(" ", 5)[4] for line in mounts}
-    return next((str(part) for part in (whole, *whole.parents) if str(part) in points), "/")
+    while part not in points and part != "/":
+        part = os.path.dirname(part)  # noqa: PTH120  # a Path would copy all parts each time
+    return part
 
 
 async def call_in_thread(work: Callable[[], T], seconds: float, place: str) -> T:

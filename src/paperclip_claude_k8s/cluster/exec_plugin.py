@@ -126,7 +126,7 @@ def _arguments(user: KubeconfigPart, spec: Mapping[str, Any], command: str) -> l
     As with kubectl, a command with a slash is relative to the kubeconfig's folder. Any other is searched on
     the PATH of this process, even if the kubeconfig sets another PATH for the plugin.
     """
-    searched = str(user.folder / command) if "/" in command else command
+    searched = os.path.join(user.folder, command) if "/" in command else command  # noqa: PTH118  # may be long
     program = shutil.which(searched, path=os.environ.get("PATH"))
     if program is None:
         hint = " ".join(neutral(get_text(spec, "installHint")).split())[:MAX_HINT_CHARS]

@@ -21,6 +21,8 @@ from paperclip_claude_k8s.host.validators import (
     Dollars,
     Environment,
     Flag,
+    HostPath,
+    Kubeconfigs,
     Objects,
     PodTemplate,
     Seconds,
@@ -119,8 +121,8 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
 
     model: Str | None = None
     effort: Str | None = None
-    cwd: Str | None = None
-    instructions_file_path: Str | None = None
+    cwd: HostPath | None = None
+    instructions_file_path: HostPath | None = None
     prompt_template: Str | None = None
     bootstrap_prompt_template: Str | None = None
     max_turns_per_run: Whole = 0
@@ -134,7 +136,7 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
     namespace: Str | None = None
     image: Str | None = None
     image_pull_policy: Annotated[str, choice("Always", "IfNotPresent", "Never")] = "IfNotPresent"
-    kubeconfig: Str | None = None
+    kubeconfig: Kubeconfigs | None = None
     kube_context: Str | None = None
     claim_name: Str | None = None
     test_with_probe: Flag = False
@@ -174,7 +176,7 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
     concurrency_scope: Annotated[Literal["agent", "task"], choice("agent", "task")] = "agent"
     prompt_delivery: Annotated[Literal["secret", "init"], choice("secret", "init")] = "secret"
 
-    shared_volume_dir: Str | None = None
+    shared_volume_dir: HostPath | None = None
     tee_run_log: AutoFlag = None
     retain_run_logs: Flag = False
     log_format: Annotated[Literal["auto", "text", "events"], choice("auto", "text", "events")] = "auto"

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, cast, run
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from paperclip_claude_k8s.base.json_readers import as_object, as_trimmed
+from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
 from paperclip_claude_k8s.host.input_bounds import CONTEXT_NUMBERS, find_excess
 
 JsonMap: TypeAlias = dict[str, Any]
@@ -224,6 +226,8 @@ def _check_bounds(ctx: ExecutionContext) -> None:
         for key, value in (getattr(ctx, name) or {}).items():
             if excess := find_excess(value, CONTEXT_NUMBERS):
                 raise ContextInvalid(f"ctx.{to_camel(name)}.{str(key)[:80]} {excess}")
+    if is_too_long(as_trimmed(as_object(ctx.context.get("paperclipWorkspace")).get("cwd")) or ""):
+        raise ContextInvalid(f"ctx.context.paperclipWorkspace.cwd {PATH_EXCESS}")
     if isinstance(ctx.runtime_mcp, Mapping) and (excess := find_excess(ctx.runtime_mcp, CONTEXT_NUMBERS)):
         raise ContextInvalid(f"ctx.runtimeMcp {excess}")
     if excess := find_excess(ctx.runtime.session_params, CONTEXT_NUMBERS):

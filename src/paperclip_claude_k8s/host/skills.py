@@ -13,6 +13,7 @@ from typing import TypeAlias
 from pydantic.alias_generators import to_snake
 
 from paperclip_claude_k8s.base.json_readers import as_trimmed
+from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
 from paperclip_claude_k8s.host.context import JsonMap
 
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
@@ -126,11 +127,17 @@ def _read_skill(item: object) -> Skill | None:
     source = as_trimmed(given.get("source"))
     if key is None or runtime_name is None or source is None:
         return None
-    is_missing = _get_either_spelling(given, "sourceStatus") == "missing"
-    reason = as_trimmed(_get_either_spelling(given, "missingDetail")) or "its folder is missing on the host"
     version = as_trimmed(_get_either_spelling(given, "versionId"))
     current = as_trimmed(_get_either_spelling(given, "currentVersionId"))
-    return Skill(key, runtime_name, source, version, current, reason if is_missing else None)
+    return Skill(key, runtime_name, source, version, current, _why_missing(given, source))
+
+
+def _why_missing(given: Mapping[str, object], source: str) -> str | None:
+    if is_too_long(source):
+        return f"its path {PATH_EXCESS}"
+    if _get_either_spelling(given, "sourceStatus") != "missing":
+        return None
+    return as_trimmed(_get_either_spelling(given, "missingDetail")) or "its folder is missing on the host"
 
 
 def _read_reference(item: object) -> DesiredSkill | None:

@@ -1,12 +1,15 @@
 """Converts settings, as forms and people write them, to exact types; a ValueError says what is expected."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator
 
+from paperclip_claude_k8s.base.path_lengths import is_too_long
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.input_bounds import find_excess
 from paperclip_claude_k8s.host.pod_template_reader import read_pod_template
@@ -40,6 +43,17 @@ def _is_number_in_range(value: object) -> bool:
 
 def _is_whole_number(value: object) -> bool:
     return isinstance(value, (int, float)) and _is_number_in_range(value) and float(value).is_integer()
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and not is_too_long(value.strip())
+
+
+def _are_kubeconfigs(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > LIMITS.kubeconfig_files * (LIMITS.path_bytes + 1):
+        return False
+    files = [file for file in value.strip().split(os.pathsep) if file]
+    return len(files) <= LIMITS.kubeconfig_files and not any(map(is_too_long, files))
 
 
 def _parse_json(text: str, expected: str) -> object:
@@ -183,6 +197,15 @@ def choice(*names: str) -> BeforeValidator:
 
 
 Str: TypeAlias = Annotated[str, _validator("a string", lambda value: isinstance(value, str))]
+HostPath: TypeAlias = Annotated[str, _validator(f"a path of at most {LIMITS.path_bytes} bytes", _is_path)]
+Kubeconfigs: TypeAlias = Annotated[
+    str,
+    _validator(
+        f"a path, or at most {LIMITS.kubeconfig_files} with {os.pathsep!r} between them, of at most "
+        f"{LIMITS.path_bytes} bytes each",
+        _are_kubeconfigs,
+    ),
+]
 Flag: TypeAlias = Annotated[bool, _validator("true or false", lambda value: isinstance(value, bool))]
 AutoFlag: TypeAlias = Annotated[bool | None, BeforeValidator(_read_auto_flag)]
 Whole: TypeAlias = Annotated[int, _validator("a whole number, 0 or more", _is_whole_number)]

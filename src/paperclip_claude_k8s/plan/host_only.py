@@ -10,7 +10,7 @@ import re
 from paperclip_claude_k8s.base.json_readers import get_object
 from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.plan.addresses import rebase
-from paperclip_claude_k8s.plan.paths import to_pod_path
+from paperclip_claude_k8s.plan.paths import MAX_LISTED_PATHS, to_pod_path
 
 _PATH_VARIABLE = re.compile(r"TMPDIR|TEMP|TMP|PAPERCLIP_TMPDIR|PAPERCLIP_(\w*_)?SCRATCH_DIR|GH_CONFIG_DIR")
 _HOST_TOOL_PREFIXES = ("PAPERCLIP_GITHUB_", "PAPERCLIP_RUNNER_")
@@ -44,7 +44,8 @@ def pod_value(name: str, value: str, *, shared_dir: str | None, api_url: str) ->
     if _PATH_VARIABLE.fullmatch(name):
         return _pod_path(value, shared_dir)
     if name == _PATH_LIST_VARIABLE:
-        roots = [_pod_path(root, shared_dir) for root in value.split(":")]
+        given = value.split(":", MAX_LISTED_PATHS)
+        roots = [_pod_path(root, shared_dir) for root in given] if len(given) <= MAX_LISTED_PATHS else [None]
         return ":".join(root for root in roots if root) if all(roots) else None
     if not name.startswith(_HOST_TOOL_PREFIXES):
         return value

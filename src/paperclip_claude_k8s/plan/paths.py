@@ -2,7 +2,9 @@
 
 import posixpath
 from collections.abc import Iterable
+from functools import lru_cache
 
+from paperclip_claude_k8s.base.path_lengths import is_too_long
 from paperclip_claude_k8s.cluster.labels import SHARED_MOUNT
 
 POD_HOME = SHARED_MOUNT
@@ -31,15 +33,20 @@ SCRATCH_DIR = "/var/run/paperclip/scratch"
 """The relay's folder, where it buffers the agent's stdout and stderr."""
 
 
+MAX_LISTED_PATHS = 1000
+"""Largest number of paths in one list of a context or a variable that are translated: agents have a few
+workspaces, and all runs wait meanwhile."""
+
+
 def to_pod_path(path: str, shared_dir: str) -> str | None:
-    """The path of the same file in the Pod, or None if it is not on the shared volume.
+    """The path of the same file in the Pod, or None if it is not on the shared volume, or too long.
 
     `shared_dir` is where this process has the volume mounted. `..` is resolved first, so that it cannot lead
     out of the volume.
     """
-    if not path.startswith("/") or not shared_dir.startswith("/") or "\0" in path:
+    if not path.startswith("/") or not shared_dir.startswith("/") or "\0" in path or is_too_long(path):
         return None
-    here, shared = _normal(path), _normal(shared_dir)
+    here, shared = _normal(path), _normal_volume(shared_dir)
     if here == shared:
         return POD_HOME
     prefix = shared.rstrip("/") + "/"
@@ -49,6 +56,12 @@ def to_pod_path(path: str, shared_dir: str) -> str | None:
 def is_in_any(path: str, folders: Iterable[str]) -> bool:
     """Whether the path is one of these folders, or in one of them. Nothing is resolved or normalized."""
     return any(f"{path}/".startswith(f"{folder}/") for folder in folders)
+
+
+@lru_cache(maxsize=8)
+def _normal_volume(shared_dir: str) -> str:
+    """As `_normal`; kept, because a context may name many paths on one volume."""
+    return _normal(shared_dir)
 
 
 def _normal(path: str) -> str:

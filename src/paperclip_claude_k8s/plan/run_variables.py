@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed, as_trimmed_texts
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.addresses import API_URL, rebase
+from paperclip_claude_k8s.plan.paths import MAX_LISTED_PATHS
 from paperclip_claude_k8s.plan.templates import compact_json, encodable
 from paperclip_claude_k8s.plan.wake import WakePayload, stringify_wake_payload
 
@@ -89,7 +90,8 @@ def _workspace(context: JsonMap, pod: PodView) -> Mapping[str, str | None]:
         "REPO_REF": "repoRef",
         "BRANCH": "branchName",
     }
-    hints = [_reachable_hint(hint, pod) for hint in as_objects(context.get("paperclipWorkspaces"))]
+    given = as_objects(context.get("paperclipWorkspaces"))[:MAX_LISTED_PATHS]
+    hints = [_reachable_hint(hint, pod) for hint in given]
     return {
         "PAPERCLIP_WORKSPACE_CWD": pod.workdir,
         **{f"PAPERCLIP_WORKSPACE_{name}": as_trimmed(workspace.get(key)) for name, key in keys.items()},

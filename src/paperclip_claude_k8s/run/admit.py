@@ -7,6 +7,7 @@ change meanwhile. Two fields of the policy that change what a run gets, `company
 are read where they apply.
 """
 
+import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from functools import partial
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.folder_rules import FolderRule, is_in
 from paperclip_claude_k8s.base.host_files import KERNEL_FOLDERS
+from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.cluster.kubeconfig import kubeconfig_files
 from paperclip_claude_k8s.failures import RunFailure
@@ -55,12 +57,19 @@ async def find_refusals(
     Raises:
         RunFailure: `k8s_policy_refused`, because the policy itself cannot be used.
     """
+    require_policy(settings)
+    refused: list[Refusal] = []
+    for path in _named_paths(given, config, settings.folders):
+        if not await _is_allowed(path, settings.timings.host_links):
+            refused.append(path.refusal)
+        await asyncio.sleep(0)  # other runs work between two of many skills
+    return (*config_refusals(config, settings.policy), *refused)
+
+
+def require_policy(settings: ProcessSettings) -> None:
+    """Raise RunFailure `k8s_policy_refused` if the policy itself cannot be used."""
     if settings.policy_error is not None:
         raise RunFailure(failures.policy_unusable(settings.policy_error))
-    paths = [*_named_paths(given, config, settings.folders)]
-    allowed = [await _is_allowed(path, settings.timings.host_links) for path in paths]
-    refused = [path.refusal for path, is_allowed in zip(paths, allowed, strict=True) if not is_allowed]
-    return (*config_refusals(config, settings.policy), *refused)
 
 
 def volume_refusal(folder: str, settings: ProcessSettings) -> Refusal | None:
@@ -70,7 +79,12 @@ def volume_refusal(folder: str, settings: ProcessSettings) -> Refusal | None:
 
 
 async def volume_is_allowed(folder: str, settings: ProcessSettings) -> bool:
-    """Whether the policy allows a shared volume in this folder; False if the volume hangs."""
+    """Whether the policy allows a shared volume in this folder; False if the volume hangs.
+
+    Also False while the policy itself cannot be used.
+    """
+    if settings.policy_error is not None or is_too_long(folder):
+        return False
     find_refusal = partial(volume_refusal, folder, settings)
     try:
         return await call_in_thread(find_refusal, settings.timings.host_links, place_of(folder)) is None
@@ -97,6 +111,8 @@ class _NamedPath:
     @property
     def refusal(self) -> Refusal:
         shown = shorten(self.path)
+        if is_too_long(self.path):
+            return Refusal(self.key, f"{shown} {PATH_EXCESS}", "")
         if is_in(self.path, KERNEL_FOLDERS):
             return Refusal(self.key, f"{shown} is below {', '.join(KERNEL_FOLDERS)}", "")
         return Refusal(self.key, f"{self.policy_field} does not allow {shown}", self.policy_field)
@@ -117,18 +133,20 @@ def _named_paths(given: JsonMap, config: AdapterConfig, folders: HostFolders) ->
     if instructions is not None and instructions.startswith("/"):
         rule = folders.instructions(volume)
         yield _NamedPath("instructionsFilePath", instructions, "instructionRoots", rule)
-    library = read_skill_library(given)
+    library, skill_rule = read_skill_library(given), folders.skills(volume)
     for skill in available_skills(library, read_desired_skills(given, library)):
         if skill.source.startswith("/"):
             key = f"paperclipRuntimeSkills[{shorten(skill.key)}].source"
-            yield _NamedPath(key, skill.source, "skillRoots", folders.skills(volume))
+            yield _NamedPath(key, skill.source, "skillRoots", skill_rule)
 
 
 async def _is_allowed(named: _NamedPath, seconds: float) -> bool:
     """Whether the path is allowed by its name, or leads by links into a folder that is allowed.
 
-    False for a path that is not absolute, or if the links cannot be resolved in time.
+    False for a path that is not absolute or is too long, or if the links cannot be resolved in time.
     """
+    if is_too_long(named.path):
+        return False
     if named.path.startswith("/") and named.rule.allows_name(named.path):
         return True
     if named.rule.roots is None or not named.path.startswith("/"):
