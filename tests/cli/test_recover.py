@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.support.api_server import write_kubeconfig
 from tests.support.cli_commands import claude_k8s
 
 from paperclip_claude_k8s.cli.command_options import RecoverOptions
@@ -139,6 +140,20 @@ def test_exec_plugin_runs_only_if_an_option_names_its_kubeconfig(
     assert (task["job_state"], task["outcome"]) == ("unknown", "held")
     assert ("execPlugins" in task["evidence"]) is not named_by_option
     assert (tmp_path / "mark").exists() is named_by_option
+
+
+def test_nothing_is_read_under_an_unusable_policy(
+    tmp_path: Path,
+    server: _Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CLAUDE_K8S_POLICY", str(tmp_path / "missing.yaml"))
+    server.config = {"kubeconfig": write_kubeconfig(tmp_path)}
+    recover(RecoverOptions(server=f"http://127.0.0.1:{server.server_address[1]}", dry_run=True))
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (task["job_state"], task["outcome"]) == ("unknown", "held")
+    assert "policy cannot be used" in task["evidence"]
 
 
 @pytest.mark.parametrize(

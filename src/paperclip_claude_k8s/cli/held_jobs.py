@@ -17,6 +17,7 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.process import Connect, Process, connect
+from paperclip_claude_k8s.run.admit import require_policy
 from paperclip_claude_k8s.run.prepare import job_namespace
 
 JobState = Literal["running", "finished", "collected", "absent", "unknown"]
@@ -73,11 +74,13 @@ class HeldJobs:
         return finding
 
     def _ports(self, target: Target) -> Ports:
+        """Raises RunFailure `k8s_policy_refused` if the policy itself cannot be used."""
         kubeconfig, context, _ = target
         chosen = _if_chosen(kubeconfig, self.options)
         if chosen not in self._processes:
             granted = grants(chosen, None, self.options.context)
             settings = with_grants(ProcessSettings.read(os.environ), granted)
+            require_policy(settings)
             self._processes[chosen] = Process(settings, self.connect)
         return self._processes[chosen].ports(kubeconfig, context)
 
