@@ -18,9 +18,12 @@ from paperclip_claude_k8s.cluster.kubeconfig import KubeconfigReader, Kubeconfig
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.session import decide_resume
+from paperclip_claude_k8s.plan.bundle import BundleFile, PathRefused, skill_files
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.paths import to_pod_path
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.run.admit import find_refusals
+from paperclip_claude_k8s.volume.run_log_file import run_log_of
 
 LONG = "/" + "a/" * 20_000
 """Each part of this path was copied for each folder above it: 400 million copies, 7 s and 2 GB of memory."""
@@ -101,6 +104,16 @@ async def test_long_path_in_a_kubeconfig_is_an_error(tmp_path: Path, key: str) -
         await reader.named_file(user, key, path)
 
 
+async def test_many_skills_in_folders_that_are_refused_are_refused_in_little_time() -> None:
+    source = ("/other" + LONG)[: LIMITS.path_bytes]
+    skills = [{"name": f"s{number}", "source": source} for number in range(1000)]
+    desired = [skill["name"] for skill in skills]
+    given = {"paperclipRuntimeSkills": skills, "paperclipSkillSync": {"desiredSkills": desired}}
+    refusals = await find_refusals(given, AdapterConfig.read(given), ProcessSettings())
+    assert 1 < len(refusals) < 100
+    assert refusals[0].key == "paperclipRuntimeSkills[s0].source"
+
+
 def test_longest_path_is_accepted() -> None:
     longest = ("/" + "ä" * LIMITS.path_bytes)[: LIMITS.path_bytes // 2] + "b"
     assert len(os.fsencode(longest)) == LIMITS.path_bytes
@@ -131,6 +144,17 @@ def test_session_of_a_long_folder_is_not_resumed() -> None:
     decision = decide_resume(a_context(runtime={"sessionParams": params}), cwd="/paperclip")
     assert decision.session_id is None
     assert len(decision.reason or "") < 2 * LIMITS.path_bytes
+
+
+def test_long_name_of_a_skill_is_refused_before_its_files_are_named() -> None:
+    """The name is part of the path of each file: 2,000 names of 1 MB would take 2 GB."""
+    with pytest.raises(PathRefused, match="cannot be the name of a file or folder"):
+        skill_files("x" * 1_000_000, {f"file-{number}": BundleFile(b"") for number in range(2000)})
+    assert [*skill_files("x" * 255, {"a": BundleFile(b"")})] == [f".claude/skills/{'x' * 255}/a"]
+
+
+def test_run_log_with_a_long_path_in_an_annotation_is_not_read() -> None:
+    assert run_log_of("/paperclip", f"run-logs/{'a/' * 100_000}x") is None
 
 
 def test_long_path_of_a_context_is_in_no_pod() -> None:

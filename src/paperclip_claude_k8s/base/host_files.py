@@ -120,7 +120,7 @@ def _read_located(descriptor: int, limit: int, allows: Allows) -> HostFile:
 
 def _is_of_the_kernel(real: str, status: os.stat_result) -> bool:
     """Whether the file is below one of `KERNEL_FOLDERS`, or elsewhere on a file system of the kernel."""
-    if any(Path(real).is_relative_to(folder) for folder in KERNEL_FOLDERS):
+    if any(f"{real}/".startswith(f"{folder}/") for folder in KERNEL_FOLDERS):
         return True
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()

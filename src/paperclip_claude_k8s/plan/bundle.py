@@ -27,6 +27,9 @@ from paperclip_claude_k8s.plan.upload_parts import SkillArchive
 INSTRUCTIONS = "agent-instructions.md"
 SKILLS = ".claude/skills"
 """Where the Claude CLI looks for skills in a folder that `--add-dir` names."""
+MAX_NAME_CHARS = 255
+"""Longest name of a file or folder: the kernel accepts 255 bytes. The name of a skill is in the paths of all
+its files."""
 
 SECRET_BUNDLE = f"{RUN_DIR}/bundle"
 """Folder with the skills that the run Secret holds."""
@@ -119,10 +122,11 @@ def path_part(name: str) -> str:
     """Return `name` if it is a single component of a path.
 
     Raises:
-        PathRefused: `name` is empty, `.` or `..`, or holds a separator or a control character.
+        PathRefused: `name` is empty, `.` or `..`, is too long, or holds a separator or a control character.
     """
     # `is_listable` refuses blanks at the ends of a name, but in an id they do no harm.
-    if name in {"", ".", ".."} or "/" in name or not is_listable(name.strip(" ")):
+    is_name = name not in {"", ".", ".."} and len(name) <= MAX_NAME_CHARS and "/" not in name
+    if not is_name or not is_listable(name.strip(" ")):
         raise PathRefused(f"{name[:80]!r} cannot be the name of a file or folder")
     return name
 

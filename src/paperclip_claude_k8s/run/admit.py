@@ -30,6 +30,10 @@ from paperclip_claude_k8s.plan.pod_admission import plan_refusals
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
 
+MAX_REFUSED_PATHS = 20
+"""How many paths of a config are refused before the others are left unexamined: following the links in one
+takes up to 20 ms."""
+
 
 async def admit(given: JsonMap, config: AdapterConfig, settings: ProcessSettings) -> None:
     """Examine the settings and paths of a config; `given` is the config as the host passed it.
@@ -60,6 +64,8 @@ async def find_refusals(
     require_policy(settings)
     refused: list[Refusal] = []
     for path in _named_paths(given, config, settings.folders):
+        if len(refused) == MAX_REFUSED_PATHS:
+            break
         if not await _is_allowed(path, settings.timings.host_links):
             refused.append(path.refusal)
         await asyncio.sleep(0)  # other runs work between two of many skills

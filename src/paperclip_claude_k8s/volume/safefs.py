@@ -195,7 +195,8 @@ def _parts_below(path: str, volume: str | None) -> tuple[str, ...] | None:
     if volume is None:
         return None
     whole, top = PurePosixPath(os.path.normpath(path)), PurePosixPath(os.path.normpath(volume))
-    return whole.relative_to(top).parts if whole.is_relative_to(top) else None
+    # `is_relative_to` copies all parts for each folder above in Python 3.12
+    return whole.parts[len(top.parts) :] if whole.parts[: len(top.parts)] == top.parts else None
 
 
 def _open_by_parts(at: int, parts: tuple[str, ...], flags: int) -> int:
