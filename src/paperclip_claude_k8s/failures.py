@@ -132,6 +132,13 @@ def prompt_too_large(size: int, limit: int) -> Failure:
     return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, text, step)
 
 
+def template_too_long(setting: str, limit: int) -> Failure:
+    """Built when a template would become a text that no model can read."""
+    text = f"{setting} with its values in place has more than {limit} characters"
+    step = "shorten it: use each placeholder once, and name a part of a long value instead of the whole"
+    return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, text, step)
+
+
 def prompt_not_staged(size: int, why: str) -> Failure:
     """Built when a prompt that exceeds the run Secret could not be written to the shared volume either."""
     text = f"The prompt has {size} bytes, too many for a Secret, and writing it to the shared volume failed"

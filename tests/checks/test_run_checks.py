@@ -45,6 +45,11 @@ async def test_checkup_is_json_without_secrets(harness: Harness) -> None:
         assert None not in check.values()
 
 
+async def test_template_that_becomes_too_long_is_reported(harness: Harness) -> None:
+    checkup = await harness.test({"promptTemplate": "{{agent}}" * 100_000}, companyId="c" * 200)
+    assert [check.code for check in problems(checkup)] == ["k8s_prompt_too_large"]
+
+
 RIGHTS_WITH_ONE_CHECK = [right for right in RIGHTS if right.label != "get pods"]
 """Without the right to get Pods, the home pod cannot be read either, which has a check of its own."""
 

@@ -179,6 +179,10 @@ class Limits:
     """Largest size of all settings of a config in characters, where each value counts 32 more. All runs wait
     while they are read; the run Secret holds 1 MiB."""
 
+    rendered_chars: int = 16 * 1024 * 1024
+    """Longest text that a template may become: twice the text that fits in the longest context window of a
+    model. A template of 1 MiB can repeat a long value of the context 60,000 times."""
+
     examined_chars: int = 192 * 1024
     """Largest size, counted like `config_chars`, of each setting that is searched for secrets: 1 MiB would
     take 4 s. A Job can have 1.5 MiB, one argument 128 KiB."""

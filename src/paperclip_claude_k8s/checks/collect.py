@@ -87,7 +87,10 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
     if isinstance(site, Failure):
         return site
     site = replace(site, workspace=sample_workspace(config))
-    plan = Planner(ctx, identity, config, site).plan()
+    try:
+        plan = Planner(ctx, identity, config, site).plan()
+    except RunFailure as failed:
+        return failed.failure
     too_long = settings_too_long(plan)
     if too_long:
         return failures.settings_too_long(too_long)

@@ -61,6 +61,9 @@ class Planner:
             session: resume this session, not the one that the host names. It is that of an earlier run of the
                 agent, which has ended without its result being collected.
             secretless: leave out everything that only a Secret may carry.
+
+        Raises:
+            RunFailure: `k8s_prompt_too_large`, if a template with its values in place is too long.
         """
         ctx, config, site = self.ctx, self.config, self.site
         if secretless or config.prompt_delivery == "init":

@@ -11,10 +11,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.json_readers import as_object, as_text
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
-from paperclip_claude_k8s.plan.templates import encodable, join_sections, render_template
+from paperclip_claude_k8s.plan.templates import (
+    RenderedTooLong,
+    encodable,
+    join_sections,
+    render_template,
+)
 from paperclip_claude_k8s.plan.wake import WakePayload, WakeView, render_wake_prompt
 
 HOST_TEXTS = "paperclipHostTexts"
@@ -65,7 +73,11 @@ class Prompt:
 def assemble_prompt(
     ctx: ExecutionContext, config: AdapterConfig, wake: WakePayload, *, resumed: bool
 ) -> Prompt:
-    """The prompt for a fresh or a resumed session."""
+    """The prompt for a fresh or a resumed session.
+
+    Raises:
+        RunFailure: `k8s_prompt_too_large`, if a template with its values in place is too long.
+    """
     context = ctx.context
     host = as_object(context.get(HOST_TEXTS))
     values = _template_values(ctx)
@@ -86,17 +98,25 @@ def assemble_prompt(
     bootstrap = "" if resumed else config.bootstrap_prompt_template or ""
     template = "" if wake_suffices else config.prompt_template or _default_template(context, host)
     sections = {
-        "bootstrapPromptChars": render_template(bootstrap, values),
+        "bootstrapPromptChars": _rendered("bootstrapPromptTemplate", bootstrap, values),
         "wakePromptChars": wake_text,
         "sessionHandoffChars": as_text(context.get("paperclipSessionHandoffMarkdown")),
         "taskContextChars": task,
-        "heartbeatPromptChars": render_template(template, values),
+        "heartbeatPromptChars": _rendered("promptTemplate", template, values),
     }
     if not join_sections(sections.values()):
-        sections["heartbeatPromptChars"] = render_template(DEFAULT_TEMPLATE, values)
+        sections["heartbeatPromptChars"] = _rendered("the default template", DEFAULT_TEMPLATE, values)
     text = encodable(join_sections(sections.values()))
     lengths = {name: len(section.strip()) for name, section in sections.items()}
     return Prompt(text, {"promptChars": len(text), **lengths})
+
+
+def _rendered(name: str, template: str, values: JsonMap) -> str:
+    """The template with its values in place; `name` is for the message if that is too long."""
+    try:
+        return render_template(template, values)
+    except RenderedTooLong:
+        raise RunFailure(failures.template_too_long(name, LIMITS.rendered_chars)) from None
 
 
 def _task_markdown(context: JsonMap, wake: WakePayload, *, resumed: bool) -> str:

@@ -4,12 +4,35 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from paperclip_claude_k8s.base.settings import LIMITS
+
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
+class RenderedTooLong(ValueError):
+    """The rendered text would have more than `LIMITS.rendered_chars` characters."""
+
+
 def render_template(template: str, values: Mapping[str, object]) -> str:
-    """Replace each `{{ path.to.value }}` with its value, which is not escaped and not rendered again."""
-    return _PLACEHOLDER.sub(lambda match: _as_text(_lookup(values, match[1])), template)
+    """Replace each `{{ path.to.value }}` with its value, which is not escaped and not rendered again.
+
+    Each value becomes text once, however often it is used.
+
+    Raises:
+        RenderedTooLong: found before the whole text is made.
+    """
+    parts = _PLACEHOLDER.split(template)  # text, path, text, path, ..., text
+    texts: dict[str, str] = {}
+    length = 0
+    for index, part in enumerate(parts):
+        if index % 2:
+            if part not in texts:
+                texts[part] = _as_text(_lookup(values, part))
+            parts[index] = texts[part]
+        length += len(parts[index])
+        if length > LIMITS.rendered_chars:
+            raise RenderedTooLong
+    return "".join(parts)
 
 
 def join_sections(sections: Iterable[object], separator: str = "\n\n") -> str:

@@ -42,9 +42,9 @@ async def prepare(
     """Collect everything that a plan needs, make the first plan, and report its notes.
 
     Raises:
-        RunFailure: what `find_site`, `look_up_session_claim`, `find_workspace`, `pack` and `admit_plan`
-            raise; `k8s_config_invalid` for ids that cannot name a folder and for an API server that is too
-            old for the settings in use.
+        RunFailure: what `find_site`, `look_up_session_claim`, `find_workspace`, `pack`, `Planner.plan` and
+            `admit_plan` raise; `k8s_config_invalid` for ids that cannot name a folder and for an API server
+            that is too old for the settings in use.
     """
     await _check_server_version(config, ports, narrator)
     resolved = await resolve_servers(ctx, narrator)
