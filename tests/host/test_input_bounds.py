@@ -83,6 +83,26 @@ def test_config_with_much_text_is_valid() -> None:
     assert AdapterConfig.read(config).extra_args == ("--note", text)
 
 
+@pytest.mark.parametrize(
+    ("key", "too_many"),
+    [
+        ("paperclipRuntimeSkills", [{}] * 2001),
+        ("paperclip_runtime_skills", [{}] * 2001),
+        ("paperclipSkillSync", {"desiredSkills": ["a"] * 2001}),
+        ("paperclip_skill_sync", {"desired_skills": ["a"] * 2001}),
+    ],
+)
+def test_config_with_too_many_skills_is_invalid(key: str, too_many: Any) -> None:
+    with pytest.raises(ConfigInvalid, match="more than 2000 skills; (remove|select)"):
+        AdapterConfig.read({key: too_many})
+
+
+def test_config_with_as_many_skills_as_allowed_is_valid() -> None:
+    AdapterConfig.read(
+        {"paperclipRuntimeSkills": [{}] * 2000, "paperclipSkillSync": {"desiredSkills": [{}] * 2000}}
+    )
+
+
 @pytest.mark.parametrize("key", ["podTemplate", "env", "mcpServers", "tolerations"])
 def test_json_text_within_a_config_has_the_same_limits(key: str) -> None:
     for text in ("[" * 100_000, '{"a":' * 70 + "1" + "}" * 70, "[" + "1," * 300_000 + "1]", "{" * 2000):

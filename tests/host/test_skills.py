@@ -9,6 +9,7 @@ from tests.support.any_json import ANY_JSON
 
 from paperclip_claude_k8s.host.skills import (
     OPERATIONAL_SKILL,
+    Skill,
     available_skills,
     describe_library,
     read_desired_skills,
@@ -64,6 +65,29 @@ def test_skill_reference_becomes_the_key_of_its_skill_or_is_kept_in_lower_case(
         an_entry("y/three", runtimeName="trois"),
     ]
     assert desired_keys(a_config(*library, desired=[reference])) == [key]
+
+
+NAMES = st.sampled_from(["a", "A", "b", "x/a", "x/A", "y/a", "y/b", "a/b", "", "/", "ß", "SS", "İ"])
+
+
+def key_by_comparison(reference: str, library: tuple[Skill, ...]) -> str:
+    """The key that a reference means, found by comparing it with each skill."""
+    searched = reference.lower()
+    for kind in range(3):
+        names = [(skill.key, skill.runtime_name, skill.key.rpartition("/")[2])[kind] for skill in library]
+        matches = [skill for skill, name in zip(library, names, strict=True) if name.lower() == searched]
+        if len(matches) == 1:
+            return matches[0].key
+    return searched
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), max_size=8), NAMES)
+def test_reference_means_the_first_kind_of_names_in_which_one_skill_matches(
+    names: list[tuple[str, str]], reference: str
+) -> None:
+    library = tuple(Skill(key, runtime_name, "/s") for key, runtime_name in names)
+    found = [skill.key for skill in resolve_references([reference], library)]
+    assert found == ([key_by_comparison(reference, library)] if reference else [])
 
 
 def test_desired_skills_keep_their_order_and_the_first_duplicate() -> None:

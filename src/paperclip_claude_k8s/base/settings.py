@@ -128,6 +128,10 @@ class Limits:
     bundle_entries: int = 2000
     """Largest number of files and folders in one run's skills: network volumes take milliseconds for each."""
 
+    listed_skills: int = 2000
+    """Largest number of skills in a company's library, and in an agent's selection: the instructions of the
+    agent list the whole library, which takes 60 bytes for each skill."""
+
     bridge_line_bytes: int = 16 * 1024 * 1024
     """Longest line from a Node host: twice the text that fits in the longest context window of a model."""
 

@@ -121,12 +121,13 @@ async def skill_snapshot(
     library are shown as not managed.
     """
     library = skills.read_skill_library(config)
-    if desired is None:
-        selected = skills.read_desired_skills(config, library)
-    else:
-        selected = skills.resolve_references(desired, library)
+    limit = LIMITS.listed_skills
+    references = skills.selected_references(config) if desired is None else [*islice(desired, limit + 1)]
+    excess = skills.find_excess_skills(config, references)
+    warnings = [f"{why}. Only the first {limit} are shown, and runs fail." for why in excess]
     foreign = await _foreign_skills(agents_home)
-    return skills.snapshot(adapter_type, library, selected, foreign)
+    selected = skills.resolve_references(references, library)
+    return skills.snapshot(adapter_type, library, selected, foreign, warnings)
 
 
 async def _foreign_skills(agents_home: str) -> dict[str, str]:

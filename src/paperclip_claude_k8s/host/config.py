@@ -16,6 +16,7 @@ from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.input_bounds import count_chars, find_excess
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.session_volume_settings import SessionVolumeSettings
+from paperclip_claude_k8s.host.skills import find_excess_skills
 from paperclip_claude_k8s.host.validators import (
     AutoFlag,
     Dollars,
@@ -206,6 +207,8 @@ class AdapterConfig(SessionVolumeSettings, WorkspaceSettings):
         for key, value in given.items():
             if excess := find_excess(value):
                 raise ConfigInvalid(f"config.{str(key)[:80]} {excess}")
+        if excess := next(find_excess_skills(given), None):
+            raise ConfigInvalid(f"config.{excess}")
         try:
             config = cls.model_validate(given)
         except ValidationError as error:

@@ -5,8 +5,10 @@ The host puts two keys into the config of a run: `paperclipRuntimeSkills`, the w
 of its key. The host's skills page shows both as a snapshot.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -14,11 +16,13 @@ from pydantic.alias_generators import to_snake
 
 from paperclip_claude_k8s.base.json_readers import as_trimmed
 from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
+from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import JsonMap
 
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
 """Teaches agents to work with the host. Every agent gets it if the library has it, selected or not."""
 
+_LIBRARY, _SELECTION = "paperclipRuntimeSkills", "paperclipSkillSync"
 _MAX_REASON_CHARS = 200
 
 
@@ -50,24 +54,50 @@ DesiredSkills: TypeAlias = tuple[DesiredSkill, ...]
 
 
 def read_skill_library(config: Mapping[str, object]) -> SkillLibrary:
-    """Read `paperclipRuntimeSkills`, without entries that lack a key, a runtime name or a source."""
-    given = _get_either_spelling(config, "paperclipRuntimeSkills")
-    skills = map(_read_skill, given) if isinstance(given, (list, tuple)) else ()
+    """Read `paperclipRuntimeSkills`, without entries that lack a key, a runtime name or a source.
+
+    Entries after the first `LIMITS.listed_skills` are not read; `find_excess_skills` describes them.
+    """
+    skills = map(_read_skill, _entries_of_library(config)[: LIMITS.listed_skills])
     return tuple({skill.key: skill for skill in skills if skill is not None}.values())
+
+
+def selected_references(config: Mapping[str, object]) -> Sequence[object]:
+    """Return the references of the selection `paperclipSkillSync`, unread."""
+    sync = _get_either_spelling(config, _SELECTION)
+    desired = _get_either_spelling(sync, "desiredSkills") if isinstance(sync, Mapping) else None
+    return desired if isinstance(desired, (list, tuple)) else ()
+
+
+def find_excess_skills(
+    config: Mapping[str, object], selected: Sequence[object] | None = None
+) -> Iterator[str]:
+    """Describe library and selection, each if it is longer than `LIMITS.listed_skills`, and what to do.
+
+    `selected` replaces the selection of the config.
+    """
+    limit = LIMITS.listed_skills
+    if len(_entries_of_library(config)) > limit:
+        yield f"{_LIBRARY} has more than {limit} skills; remove skills from the company's library"
+    if len(selected_references(config) if selected is None else selected) > limit:
+        yield f"{_SELECTION} has more than {limit} skills; select fewer skills for this agent"
 
 
 def read_desired_skills(config: Mapping[str, object], library: SkillLibrary) -> DesiredSkills:
     """Read the selection `paperclipSkillSync`: the operational skill, then the others, without duplicates."""
-    sync = _get_either_spelling(config, "paperclipSkillSync")
-    desired = _get_either_spelling(sync, "desiredSkills") if isinstance(sync, Mapping) else None
-    return resolve_references(desired if isinstance(desired, (list, tuple)) else (), library)
+    return resolve_references(selected_references(config), library)
 
 
 def resolve_references(references: Iterable[object], library: SkillLibrary) -> DesiredSkills:
-    """Resolve references, `"key"` or `{key, versionId}`, to skills; of duplicates, the first counts."""
+    """Resolve references, `"key"` or `{key, versionId}`, to skills; of duplicates, the first counts.
+
+    References after the first `LIMITS.listed_skills` are not read; `find_excess_skills` describes them.
+    """
     found: dict[str, DesiredSkill] = {}
-    for reference in filter(None, map(_read_reference, references)):
-        key = _key_of(reference.key, library)
+    keys = _keys_by_name(library)
+    for reference in filter(None, map(_read_reference, islice(references, LIMITS.listed_skills))):
+        searched = reference.key.lower()
+        key = keys.get(searched, searched)
         found.setdefault(key, DesiredSkill(key, reference.version_id))
     if any(skill.key == OPERATIONAL_SKILL for skill in library):
         found.setdefault(OPERATIONAL_SKILL, DesiredSkill(OPERATIONAL_SKILL))
@@ -75,11 +105,16 @@ def resolve_references(references: Iterable[object], library: SkillLibrary) -> D
 
 
 def snapshot(
-    adapter_type: str, library: SkillLibrary, desired: DesiredSkills, foreign: Mapping[str, str] | None = None
+    adapter_type: str,
+    library: SkillLibrary,
+    desired: DesiredSkills,
+    foreign: Mapping[str, str] | None = None,
+    warnings: Iterable[str] = (),
 ) -> JsonMap:
     """Return what the host's skills page shows: `{desiredSkills, entries, warnings, ...}`.
 
     `foreign` maps folder names to paths of skills in the agents' HOME that are not from the library.
+    `warnings` come before those about unknown skills.
     """
     selected = {skill.key: skill for skill in desired}
     known = {skill.key for skill in library}
@@ -97,7 +132,10 @@ def snapshot(
         "desiredSkills": [skill.key for skill in desired],
         "desiredSkillEntries": [{"key": skill.key, "versionId": skill.version_id} for skill in desired],
         "entries": sorted(entries, key=lambda entry: str(entry["key"])),
-        "warnings": [f"Skill {skill.key} is selected but not in the company's library." for skill in unknown],
+        "warnings": [
+            *warnings,
+            *(f"Skill {skill.key} is selected but not in the company's library." for skill in unknown),
+        ],
     }
 
 
@@ -117,6 +155,11 @@ def available_skills(library: SkillLibrary, desired: DesiredSkills) -> tuple[Ski
     """Return the selected skills that can be delivered, in the order of `desired`."""
     deliverable = {skill.key: skill for skill in library if skill.missing is None}
     return tuple(deliverable[skill.key] for skill in desired if skill.key in deliverable)
+
+
+def _entries_of_library(config: Mapping[str, object]) -> Sequence[object]:
+    given = _get_either_spelling(config, _LIBRARY)
+    return given if isinstance(given, (list, tuple)) else ()
 
 
 def _read_skill(item: object) -> Skill | None:
@@ -148,19 +191,25 @@ def _read_reference(item: object) -> DesiredSkill | None:
     return None if name is None else DesiredSkill(name)
 
 
-def _key_of(reference: str, library: SkillLibrary) -> str:
-    """Return the key of the skill that a reference names, ignoring case; else the reference in lower case.
+_KINDS_OF_NAMES: tuple[Callable[[Skill], str], ...] = (
+    lambda skill: skill.key,
+    lambda skill: skill.runtime_name,
+    lambda skill: skill.key.rpartition("/")[2],
+)
 
-    The reference is compared with all keys, then with all runtime names, then with the last parts of all
-    keys. The first comparison with exactly one match decides.
+
+def _keys_by_name(library: SkillLibrary) -> dict[str, str]:
+    """Return name in lower case → key of the skill that a reference with this name means.
+
+    A name is a key, a runtime name or the last part of a key. In this order, the first kind of names in which
+    exactly one skill has the name decides. A name that several skills have in every kind is left out.
     """
-    searched = reference.lower()
-    names_of = [(skill, (skill.key, skill.runtime_name, skill.key.rpartition("/")[2])) for skill in library]
-    for kind in range(3):
-        matches = [skill for skill, names in names_of if names[kind].lower() == searched]
-        if len(matches) == 1:
-            return matches[0].key
-    return searched
+    found: dict[str, str] = {}
+    for name_of in reversed(_KINDS_OF_NAMES):  # the kind that decides first is written last
+        names = [name_of(skill).lower() for skill in library]
+        counts = Counter(names)
+        found |= {name: skill.key for name, skill in zip(names, library, strict=True) if counts[name] == 1}
+    return found
 
 
 def _availability(skill: Skill, selected: set[str]) -> str:
