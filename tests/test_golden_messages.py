@@ -71,6 +71,10 @@ GOLDEN: list[tuple[Failure, str]] = [
         "The prompt and its attachments have 1000000 bytes, but the run Secret can hold only 921600 — mount the shared volume on this host too (sharedVolumeDir), or shorten the prompt",
     ),
     (
+        failures.template_too_long("promptTemplate", 16_777_216),
+        "promptTemplate with its values in place has more than 16777216 characters — use each placeholder once, or name parts of values",
+    ),
+    (
         failures.home_pod_unavailable("ns/paperclip-0", "there is no such Pod"),
         "The home pod ns/paperclip-0 could not be read: there is no such Pod — pass the Pod's name to this process in POD_NAME (`fieldRef: metadata.name`), or set `kubeconfig` and `image`; without them, Jobs inherit image, volume and env from the host's Pod",
     ),

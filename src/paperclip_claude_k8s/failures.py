@@ -135,8 +135,7 @@ def prompt_too_large(size: int, limit: int) -> Failure:
 def template_too_long(setting: str, limit: int) -> Failure:
     """Built when a template would become a text that no model can read."""
     text = f"{setting} with its values in place has more than {limit} characters"
-    step = "shorten it: use each placeholder once, and name a part of a long value instead of the whole"
-    return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, text, step)
+    return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, text, "use each placeholder once, or name parts of values")
 
 
 def prompt_not_staged(size: int, why: str) -> Failure:
@@ -280,23 +279,19 @@ def pod_schedule_failed(why: str, *, retryable: bool) -> Failure:
 
 def pod_reattach_failed(why: str, *, retryable: bool = False) -> Failure:
     """Built when an adopted Job has no Pod whose log or result can be read; it may have done work."""
+    text = f"Pod reattach failed: {why}"
+    step = "the adopted Job may have done work; inspect it before you run the agent again"
     return Failure(
-        ErrorCode.POD_REATTACH_FAILED,
-        f"Pod reattach failed: {why}",
-        "the adopted Job may have done work; inspect it before you run the agent again",
-        family="transient_upstream" if retryable else None,
+        ErrorCode.POD_REATTACH_FAILED, text, step, family="transient_upstream" if retryable else None
     )
 
 
 def adoption_failed(job: str, error: ClusterError) -> Failure:
     """Built when a live Job could not be labelled as this run's; it was left alone."""
-    why = f"Job {job} cannot be relabelled: {error}"
-    if not error.may_succeed_later:
-        return pod_reattach_failed(why)
+    retryable = error.may_succeed_later
+    failure = pod_reattach_failed(f"Job {job} cannot be relabelled: {error}", retryable=retryable)
     step = "the Job was left alone, and the next run adopts it"
-    return Failure(
-        ErrorCode.POD_REATTACH_FAILED, f"Pod reattach failed: {why}", step, family="transient_upstream"
-    )
+    return replace(failure, next_step=step) if retryable else failure
 
 
 def as_adopted(failure: Failure) -> Failure:

@@ -10,8 +10,7 @@ import pytest
 from tests.support.in_memory_runs import GOOD, assert_whole, count_jobs, one_host
 
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.base.settings import LIMITS
-from paperclip_claude_k8s.host.skills import read_skill_library, resolve_references
+from paperclip_claude_k8s.host.skills import MAX_LISTED_SKILLS, read_skill_library, resolve_references
 from paperclip_claude_k8s.ports import ProcessSettings
 
 
@@ -47,8 +46,8 @@ def test_each_name_is_converted_once_for_all_references() -> None:
 
 
 def test_longest_library_and_selection_are_resolved_in_little_time() -> None:
-    library = read_skill_library(many_skills(LIMITS.listed_skills, 0))
-    references = [f"x{number}" for number in range(LIMITS.listed_skills)]
+    library = read_skill_library(many_skills(MAX_LISTED_SKILLS, 0))
+    references = [f"x{number}" for number in range(MAX_LISTED_SKILLS)]
     began = time.thread_time()
     assert len(resolve_references(references, library)) == len(references)
     assert time.thread_time() - began < 1  # 0.01 s on an idle machine; the first version took 3 s

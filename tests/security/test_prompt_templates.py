@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.in_memory_runs import GOOD, assert_whole, count_jobs, one_host
 
-from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.templates import RenderedTooLong, render_template
+from paperclip_claude_k8s.plan.templates import MAX_RENDERED_CHARS, RenderedTooLong, render_template
 
 MEGABYTE = "y " * 500_000
 
@@ -46,12 +45,12 @@ def test_too_long_text_is_refused_before_it_is_made(template: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2 * LIMITS.rendered_chars  # 20 GB without a limit
+    assert peak < 2 * MAX_RENDERED_CHARS  # 20 GB without a limit
 
 
 def test_text_of_exactly_the_longest_length_is_rendered() -> None:
-    half = "x" * (LIMITS.rendered_chars // 2)
-    assert len(render_template("{{half}}{{half}}", {"half": half})) == LIMITS.rendered_chars
+    half = "x" * (MAX_RENDERED_CHARS // 2)
+    assert len(render_template("{{half}}{{half}}", {"half": half})) == MAX_RENDERED_CHARS
     with pytest.raises(RenderedTooLong):
         render_template("{{half}} {{half}}", {"half": half})
 

@@ -43,6 +43,7 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.agent_id_invalid("!"), "k8s_agent_id_invalid", B, None, False),
     (failures.prompt_too_large(9, 8), "k8s_prompt_too_large", B, None, False),
     (failures.prompt_not_staged(9, "full"), "k8s_prompt_too_large", B, None, False),
+    (failures.template_too_long("x", 8), "k8s_prompt_too_large", B, None, False),
     (failures.home_pod_unavailable("p", "gone"), "k8s_home_pod_unavailable", B, None, False),
     (failures.home_pod_unavailable("p", "x", DOWN), "k8s_home_pod_unavailable", B, TRANSIENT, False),
     (failures.home_pod_unavailable("p", "x", NO_RESPONSE), "k8s_home_pod_unavailable", B, TRANSIENT, False),

@@ -128,10 +128,6 @@ class Limits:
     bundle_entries: int = 2000
     """Largest number of files and folders in one run's skills: network volumes take milliseconds for each."""
 
-    listed_skills: int = 2000
-    """Largest number of skills in a company's library, and in an agent's selection: the instructions of the
-    agent list the whole library, which takes 60 bytes for each skill."""
-
     bridge_line_bytes: int = 16 * 1024 * 1024
     """Longest line from a Node host: twice the text that fits in the longest context window of a model."""
 
@@ -182,10 +178,6 @@ class Limits:
     config_chars: int = 1024 * 1024
     """Largest size of all settings of a config in characters, where each value counts 32 more. All runs wait
     while they are read; the run Secret holds 1 MiB."""
-
-    rendered_chars: int = 16 * 1024 * 1024
-    """Longest text that a template may become: twice the text that fits in the longest context window of a
-    model. A template of 1 MiB can repeat a long value of the context 60,000 times."""
 
     examined_chars: int = 192 * 1024
     """Largest size, counted like `config_chars`, of each setting that is searched for secrets: 1 MiB would

@@ -121,7 +121,7 @@ async def skill_snapshot(
     library are shown as not managed.
     """
     library = skills.read_skill_library(config)
-    limit = LIMITS.listed_skills
+    limit = skills.MAX_LISTED_SKILLS
     references = skills.selected_references(config) if desired is None else [*islice(desired, limit + 1)]
     excess = skills.find_excess_skills(config, references)
     warnings = [f"{why}. Only the first {limit} are shown, and runs fail." for why in excess]

@@ -16,12 +16,14 @@ from pydantic.alias_generators import to_snake
 
 from paperclip_claude_k8s.base.json_readers import as_trimmed
 from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
-from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import JsonMap
 
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
 """Teaches agents to work with the host. Every agent gets it if the library has it, selected or not."""
 
+MAX_LISTED_SKILLS = 2000
+"""Largest number of skills in a company's library, and in an agent's selection: the agent's instructions list
+the whole library, which takes some 60 bytes for each skill."""
 _LIBRARY, _SELECTION = "paperclipRuntimeSkills", "paperclipSkillSync"
 _MAX_REASON_CHARS = 200
 
@@ -56,9 +58,9 @@ DesiredSkills: TypeAlias = tuple[DesiredSkill, ...]
 def read_skill_library(config: Mapping[str, object]) -> SkillLibrary:
     """Read `paperclipRuntimeSkills`, without entries that lack a key, a runtime name or a source.
 
-    Entries after the first `LIMITS.listed_skills` are not read; `find_excess_skills` describes them.
+    Entries after the first `MAX_LISTED_SKILLS` are not read; `find_excess_skills` describes them.
     """
-    skills = map(_read_skill, _entries_of_library(config)[: LIMITS.listed_skills])
+    skills = map(_read_skill, _entries_of_library(config)[:MAX_LISTED_SKILLS])
     return tuple({skill.key: skill for skill in skills if skill is not None}.values())
 
 
@@ -72,11 +74,11 @@ def selected_references(config: Mapping[str, object]) -> Sequence[object]:
 def find_excess_skills(
     config: Mapping[str, object], selected: Sequence[object] | None = None
 ) -> Iterator[str]:
-    """Describe library and selection, each if it is longer than `LIMITS.listed_skills`, and what to do.
+    """Describe library and selection, each if it is longer than `MAX_LISTED_SKILLS`, and what to do.
 
     `selected` replaces the selection of the config.
     """
-    limit = LIMITS.listed_skills
+    limit = MAX_LISTED_SKILLS
     if len(_entries_of_library(config)) > limit:
         yield f"{_LIBRARY} has more than {limit} skills; remove skills from the company's library"
     if len(selected_references(config) if selected is None else selected) > limit:
@@ -91,11 +93,11 @@ def read_desired_skills(config: Mapping[str, object], library: SkillLibrary) -> 
 def resolve_references(references: Iterable[object], library: SkillLibrary) -> DesiredSkills:
     """Resolve references, `"key"` or `{key, versionId}`, to skills; of duplicates, the first counts.
 
-    References after the first `LIMITS.listed_skills` are not read; `find_excess_skills` describes them.
+    References after the first `MAX_LISTED_SKILLS` are not read; `find_excess_skills` describes them.
     """
     found: dict[str, DesiredSkill] = {}
     keys = _keys_by_name(library)
-    for reference in filter(None, map(_read_reference, islice(references, LIMITS.listed_skills))):
+    for reference in filter(None, map(_read_reference, islice(references, MAX_LISTED_SKILLS))):
         searched = reference.key.lower()
         key = keys.get(searched, searched)
         found.setdefault(key, DesiredSkill(key, reference.version_id))

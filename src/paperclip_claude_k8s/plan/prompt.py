@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.json_readers import as_object, as_text
-from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.templates import (
+    MAX_RENDERED_CHARS,
     RenderedTooLong,
     encodable,
     join_sections,
@@ -116,7 +116,7 @@ def _rendered(name: str, template: str, values: JsonMap) -> str:
     try:
         return render_template(template, values)
     except RenderedTooLong:
-        raise RunFailure(failures.template_too_long(name, LIMITS.rendered_chars)) from None
+        raise RunFailure(failures.template_too_long(name, MAX_RENDERED_CHARS)) from None
 
 
 def _task_markdown(context: JsonMap, wake: WakePayload, *, resumed: bool) -> str:

@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from paperclip_claude_k8s.base.settings import LIMITS
-
+MAX_RENDERED_CHARS = 16 * 1024 * 1024
+"""Longest text that a template may become: twice the text that fits in the longest context window of a model.
+A template of 1 MiB can repeat a long value of the context 60,000 times."""
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
 class RenderedTooLong(ValueError):
-    """The rendered text would have more than `LIMITS.rendered_chars` characters."""
+    """The rendered text would have more than `MAX_RENDERED_CHARS` characters."""
 
 
 def render_template(template: str, values: Mapping[str, object]) -> str:
@@ -30,7 +31,7 @@ def render_template(template: str, values: Mapping[str, object]) -> str:
                 texts[part] = _as_text(_lookup(values, part))
             parts[index] = texts[part]
         length += len(parts[index])
-        if length > LIMITS.rendered_chars:
+        if length > MAX_RENDERED_CHARS:
             raise RenderedTooLong
     return "".join(parts)
 
