@@ -1,55 +1,21 @@
-"""`claude-k8s recover`: what the Jobs of a held task show about its run, and which programs it may start."""
+"""`claude-k8s recover`: which tasks it finds, what it reports, and which programs it may start."""
 
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.api_server import write_kubeconfig
 from tests.support.cli_commands import claude_k8s
 
 from paperclip_claude_k8s.cli.command_options import RecoverOptions
-from paperclip_claude_k8s.cli.held_jobs import judge
 from paperclip_claude_k8s.cli.paperclip_server import HOLD_CAUSES
 from paperclip_claude_k8s.cli.recover_command import recover
 from paperclip_claude_k8s.cluster import labels
-from paperclip_claude_k8s.cluster.model import Condition, JobRef, JobSnapshot
-
-
-def a_job(run: str, condition: str = "", *, result_taken: bool = False) -> JobSnapshot:
-    return JobSnapshot(
-        JobRef("agents", f"ac-{run}", f"uid-{run}"),
-        resource_version="1",
-        created=None,
-        labels={labels.RUN_LABEL: run},
-        annotations={labels.TAKEN_ANNOTATION: "2026-01-01T00:00:00Z"} if result_taken else {},
-        conditions=(Condition(condition, "True"),) if condition else (),
-    )
-
-
-@pytest.mark.parametrize(
-    ("jobs", "state", "completed"),
-    [
-        ([], "absent", False),
-        ([a_job("other", "Complete")], "absent", False),
-        ([a_job("run-1")], "running", False),
-        ([a_job("run-1", "Complete"), a_job("other")], "running", False),
-        ([a_job("run-1", "Complete")], "finished", True),
-        ([a_job("run-1", "Failed")], "finished", False),
-        ([a_job("run-1", "Complete", result_taken=True)], "collected", True),
-    ],
-)
-def test_state_of_a_run_follows_from_the_jobs_of_its_task(
-    jobs: list[JobSnapshot],
-    state: str,
-    completed: bool,  # noqa: FBT001
-) -> None:
-    finding = judge("run-1", "agents", jobs)
-    assert (finding.state, finding.completed) == (state, completed)
-    assert len(finding.evidence) >= 20, "the server refuses shorter evidence"
-    assert "agents" in finding.evidence
+from paperclip_claude_k8s.devcluster.dev_cluster import DevCluster
 
 
 class _Server(ThreadingHTTPServer):
@@ -57,6 +23,10 @@ class _Server(ThreadingHTTPServer):
 
     config: dict[str, str]
     cause: str = "legacy_execution_requires_reconciliation"
+    revisions: list[object]
+    """Changes of the agent's settings."""
+    decisions: list[dict[str, Any]]
+    """What was posted to the server."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -76,11 +46,24 @@ class _Handler(BaseHTTPRequestHandler):
             "/api/companies/c/heartbeat-runs": [
                 {"id": "r", "status": "failed", "contextSnapshot": {"issueId": "i"}}
             ],
-            "/api/heartbeat-runs/r": {"execution": {"cause": self.server.cause}},
+            "/api/heartbeat-runs/r": {
+                "execution": {"cause": self.server.cause},
+                "createdAt": "2026-01-01T00:00:00.000Z",
+            },
+            "/api/heartbeat-runs/r/events": [],
+            "/api/agents/a/config-revisions": self.server.revisions,
             "/api/issues/i": {"status": "blocked", "title": "T"},
             "/api/issues/i/recovery-actions": {"active": {"cause": self.server.cause, "id": "x"}},
         }
-        body = json.dumps(answers[self.path.partition("?")[0]]).encode()
+        self._respond(answers[self.path.partition("?")[0]])
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.decisions.append(json.loads(body)["executionReconciliation"])
+        self._respond({})
+
+    def _respond(self, answer: object) -> None:
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -93,6 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[_Server]:
     server = _Server(("127.0.0.1", 0), _Handler)
+    server.revisions, server.decisions = [], []
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield server
@@ -180,3 +164,28 @@ def test_task_is_found_for_each_cause_of_a_hold(
     recover(RecoverOptions(server=f"http://127.0.0.1:{server.server_address[1]}", dry_run=True))
     (task,) = json.loads(capsys.readouterr().out)["tasks"]
     assert (task["run"], task["outcome"]) == ("r", "held")
+
+
+@pytest.mark.parametrize("release_absent", [False, True])
+@pytest.mark.parametrize("changed", [False, True])
+async def test_task_without_a_job_is_released_if_its_place_is_proven_or_the_operator_says_so(
+    server: _Server,
+    tmp_path: Path,
+    changed: bool,  # noqa: FBT001
+    release_absent: bool,  # noqa: FBT001
+) -> None:
+    async with DevCluster.start(folder=tmp_path) as cluster:
+        kubeconfig = str(cluster.kubeconfig)
+        server.config = {"kubeconfig": kubeconfig, "namespace": "paperclip"}
+        if changed:
+            before = {"adapterConfig": {"kubeconfig": kubeconfig, "kubeContext": "other"}}
+            server.revisions = [{"createdAt": "2026-01-02T00:00:00.000Z", "beforeConfig": before}]
+        option = ["--release-absent"] if release_absent else []
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        code, out, _ = await claude_k8s("recover", "--server", url, *option)
+    (task,) = json.loads(out)["tasks"]
+    released = release_absent or not changed
+    assert (code == 0, task["outcome"] == "released") == (released, released)
+    assert task["job_state"] == ("not_found" if changed else "absent")
+    assert [decision["providerStopped"] for decision in server.decisions] == ([True] if released else [])
+    assert ("--release-absent" in task["evidence"]) is not released

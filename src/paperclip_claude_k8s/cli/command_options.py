@@ -261,6 +261,13 @@ class RecoverOptions:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the held tasks and the state of their Jobs.")
     ] = False
+    release_absent: Annotated[
+        bool,
+        typer.Option(
+            "--release-absent",
+            help="Also release tasks whose Job is `not_found`: you know that it is nowhere else.",
+        ),
+    ] = False
     kubeconfig: Kubeconfig = None
     context: Context = None
     namespace: Namespace = None

@@ -1,41 +1,30 @@
-"""Looks up the Jobs of the tasks that a Paperclip server holds, and judges how the tasks' runs ended."""
+"""Looks up the Jobs and Pods of the agents whose tasks a Paperclip server holds."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from paperclip_claude_k8s.base.json_readers import as_trimmed
+from paperclip_claude_k8s.cli.chosen_cluster import ALL_NAMESPACES
 from paperclip_claude_k8s.cli.command_options import RecoverOptions, absolute_files
 from paperclip_claude_k8s.cli.grants import grants, with_grants
+from paperclip_claude_k8s.cli.held_verdict import Finding, Search, judge
 from paperclip_claude_k8s.cli.kubeconfig_choice import chosen_kubeconfig
 from paperclip_claude_k8s.cli.paperclip_server import HeldTask
 from paperclip_claude_k8s.cluster import labels
-from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.ports import Ports, ProcessSettings
 from paperclip_claude_k8s.process import Connect, Process, connect
 from paperclip_claude_k8s.run.admit import require_policy
+from paperclip_claude_k8s.run.place_notes import cluster_note
 from paperclip_claude_k8s.run.prepare import job_namespace
 
-JobState = Literal["running", "finished", "collected", "absent", "unknown"]
-"""State of the Job of a task's run. finished: no run has collected its result yet. collected: a run has.
-absent: there is no Job. unknown: the cluster cannot be read."""
 Target: TypeAlias = tuple[str | None, str | None, str | None]
 """Kubeconfig, context and namespace; each is None if nothing names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What the cluster shows about the run of a held task."""
-
-    state: JobState
-    evidence: str
-    """A sentence for the server's record; for the state `unknown`, why the cluster cannot be read."""
-    completed: bool = False
-    """Whether the agent's Job completed without a failure."""
 
 
 @dataclass(slots=True)
@@ -65,11 +54,11 @@ class HeldJobs:
         try:
             ports = self._ports(target)
             where = await job_namespace(namespace, kubeconfig, ports)
-            return judge(task.run, where, await _jobs_of(task, where, ports))
+            return judge(task, await _search(task, target, where, ports))
         except RunFailure as failure:
-            finding = Finding("unknown", failure.failure.message)
+            finding = Finding("unknown", "", why_held=failure.failure.message)
         except ClusterError as error:
-            finding = Finding("unknown", f"the cluster cannot be read: {error}")
+            finding = Finding("unknown", "", why_held=f"the cluster cannot be read: {error}")
         self._unreadable[target] = finding
         return finding
 
@@ -105,27 +94,32 @@ def _if_chosen(kubeconfig: str | None, options: RecoverOptions) -> str | None:
     return kubeconfig if kubeconfig is not None and absolute_files(kubeconfig) == chosen else None
 
 
-async def _jobs_of(task: HeldTask, namespace: str, ports: Ports) -> Sequence[JobSnapshot]:
-    """The Jobs of all runs of the task: a Job that a later run adopted has the label of the later run."""
-    selector = {**labels.ALL_OURS, labels.TASK_LABEL: label_value(task.issue) or ""}
-    return (await ports.cluster.list_jobs(namespace, selector)).items
+async def _search(task: HeldTask, target: Target, where: str, ports: Ports) -> Search:
+    """Search all namespaces if the account may list them, else `where` and those that the record names.
 
-
-def judge(run: str, namespace: str, jobs: Sequence[JobSnapshot]) -> Finding:
-    """What the Jobs of a task show about its run. `jobs`: all Jobs of the task in this namespace."""
-    stopped = f"The server that observed run {run} has stopped."
-    live = [job for job in jobs if job.finished is None and not job.deleting]
-    if live:
-        found = f"Job {live[0].ref.name} of this task still runs in namespace {namespace};"
-        return Finding("running", f"{stopped} {found} the next run adopts it and starts no second agent.")
-    jobs_of_run = [job for job in jobs if job.labels.get(labels.RUN_LABEL) == label_value(run)]
-    if not jobs_of_run:
-        found = f"No Job of this run exists in namespace {namespace}, so its agent does not run."
-        return Finding("absent", f"{stopped} {found} Whether it had finished its work is not known.")
-    job = max(jobs_of_run, key=lambda job: job.created_or_earliest)
-    end = job.finished.type if job.finished is not None else "being deleted"
-    found = f"Job {job.ref.name} of run {run} in namespace {namespace} is {end}"
-    if labels.TAKEN_ANNOTATION in job.annotations:
-        return Finding("collected", f"{found}, and its result was collected.", completed=end == "Complete")
-    text = f"{found}, and its agent has stopped. The next run takes its result."
-    return Finding("finished", text, completed=end == "Complete")
+    Pods are listed after the Jobs: a Job that is not in the first list creates none.
+    """
+    selector = {**labels.ALL_OURS, labels.AGENT_LABEL: label_value(task.agent) or ""}
+    jobs: list[JobSnapshot] = []
+    pods: list[PodSnapshot] = []
+    searched: set[str] = set()
+    for namespace in dict.fromkeys((ALL_NAMESPACES, where, *sorted(task.record.namespaces))):
+        try:
+            found = await ports.cluster.list_jobs(namespace, selector)
+            pods += (await ports.cluster.list_pods(namespace, selector)).items
+        except ClusterError as error:
+            if namespace == where or not error.forbidden:
+                raise
+            continue
+        jobs += found.items
+        searched.add(namespace)
+        if namespace == ALL_NAMESPACES:
+            break
+    kubeconfig, context, _ = target
+    return Search(
+        jobs,
+        pods,
+        namespaces=None if ALL_NAMESPACES in searched else frozenset(searched),
+        next_namespace=as_trimmed(task.config.get("namespace")) or where,
+        cluster=cluster_note(kubeconfig, context),
+    )

@@ -1,7 +1,7 @@
 """The API of a Paperclip server, as far as `claude-k8s recover` uses it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +11,9 @@ import orjson
 from paperclip_claude_k8s.base.http import proxy_for, read_beginning
 from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed
 from paperclip_claude_k8s.base.text import neutral
+from paperclip_claude_k8s.cli.run_record import RunRecord, configs_since
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
+from paperclip_claude_k8s.plan.identity import task_id
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """Longest response that is read: the runs of one agent, with their results."""
@@ -48,6 +50,9 @@ class HeldTask:
     error_code: str
     action: str
     """Id of the server's recovery action; "" if the server does not return one."""
+    task: str = ""
+    """The id by which the run's Job is labelled; in most cases that of the issue."""
+    record: RunRecord = field(default_factory=RunRecord)
 
 
 class PaperclipServer:
@@ -122,7 +127,26 @@ class PaperclipServer:
             run=run_id,
             error_code=as_trimmed(run.get("errorCode")) or "",
             action=await self._action_of(issue, run_id),
+            task=task_id(as_object(run.get("contextSnapshot"))) or issue,
+            record=await self._record_of(run_id, run.get("createdAt"), agent),
         )
+
+    async def _record_of(self, run_id: str, began: object, agent: Mapping[str, Any]) -> RunRecord:
+        """Where the run's Job is; what the server refuses to return is missing."""
+        try:
+            record = RunRecord.of_events(await self._events_of(run_id))
+            if record.is_complete:
+                return record
+            revisions = as_objects(await self._call("GET", f"/agents/{_id(agent)}/config-revisions"))
+        except ServerRefused:
+            return RunRecord()
+        earlier = configs_since(began, revisions)
+        if earlier is None:
+            return record
+        return record.completed_by([as_object(agent.get("adapterConfig")), *earlier])
+
+    async def _events_of(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+        return as_objects(await self._call("GET", f"/heartbeat-runs/{run_id}/events?limit=1000"))
 
     async def _action_of(self, issue: str, run_id: str) -> str:
         """The id of the recovery action. After the server has closed the action, only events have its id."""
@@ -130,8 +154,7 @@ class PaperclipServer:
         active = as_object(actions.get("active"))
         if active.get("cause") in HOLD_CAUSES:
             return _id(active)
-        events = as_objects(await self._call("GET", f"/heartbeat-runs/{run_id}/events?limit=1000"))
-        payloads = [as_object(event.get("payload")) for event in events]
+        payloads = [as_object(event.get("payload")) for event in await self._events_of(run_id)]
         ids = [
             as_trimmed(payload.get("recoveryActionId"))
             for payload in payloads

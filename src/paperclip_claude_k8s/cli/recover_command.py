@@ -2,12 +2,13 @@
 
 The server holds such a task until someone reports how the task's last run ended. This command looks up the
 run's Job in the cluster and reports the finding to the server. Then the server starts the task's next run,
-which adopts a running Job, or takes the result of a finished Job. A task whose Job cannot be looked up stays
-held.
+which adopts a running Job, or takes the result of a finished Job. A task stays held if its Job cannot be
+looked up, if its agent may work where the next run does not find it, or if nothing proves that it has ended.
 """
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -18,7 +19,8 @@ from rich.text import Text
 from paperclip_claude_k8s.base.http import ProxyUnsupported, open_session
 from paperclip_claude_k8s.cli.command_options import RecoverOptions
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
-from paperclip_claude_k8s.cli.held_jobs import Finding, HeldJobs
+from paperclip_claude_k8s.cli.held_jobs import HeldJobs
+from paperclip_claude_k8s.cli.held_verdict import Finding
 from paperclip_claude_k8s.cli.paperclip_server import HeldTask, PaperclipServer, ServerRefused
 from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
@@ -28,13 +30,14 @@ from paperclip_claude_k8s.host.redact import mask_credentials
 TOKEN_VARIABLE = "CLAUDE_K8S_SERVER_TOKEN"  # noqa: S105  # the name of a variable
 REQUEST_TIMEOUT = 60.0
 """Seconds for one request to the server."""
+ABSENCE_REPORTED = "The operator has found none elsewhere, so the run's agent does not run."
 COLUMNS = ("task", "agent", "run", "job_state", "outcome")
 
 
 def recover(options: RecoverOptions) -> int:
     """Print `{server, tasks: [{task, issue, agent, run, error_code, job_state, evidence, outcome}]}`.
 
-    `outcome`: `released`, `held` (`--dry-run`, or the Job cannot be looked up) or `refused` by the server.
+    `outcome`: `released`, `held` (`--dry-run`, or a next run would be wrong) or `refused` by the server.
     Exit code 0 if every task was released, and always with `--dry-run`.
     """
     reply = run_to_reply(lambda: _recover(options), CallProgress())
@@ -74,8 +77,10 @@ def _server_at(url: str, session: aiohttp.ClientSession) -> PaperclipServer:
 async def _release(
     task: HeldTask, server: PaperclipServer, finding: Finding, options: RecoverOptions
 ) -> dict[str, Any]:
-    outcome, message = "held", finding.evidence
-    if finding.state != "unknown" and not options.dry_run:
+    if options.release_absent and finding.state == "not_found":
+        finding = replace(finding, evidence=f"{finding.evidence} {ABSENCE_REPORTED}", why_held="")
+    outcome, message = "held", f"{finding.evidence} {finding.why_held}".strip()
+    if not finding.why_held and not options.dry_run:
         try:
             await server.release(task, finding.evidence, completed=finding.completed)
             outcome = "released"

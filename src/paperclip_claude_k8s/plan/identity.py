@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from paperclip_claude_k8s.cluster.labels import (
     ADAPTER_LABEL,
@@ -117,6 +118,12 @@ class Identity:
         return fixed | {key: value for key, value in ids.items() if value}
 
 
+def task_id(context: Mapping[str, Any]) -> str | None:
+    """The id of the task in the host's context of a run."""
+    task = context.get("taskId") or context.get("issueId")
+    return task if isinstance(task, str) else None
+
+
 def identify(ctx: ExecutionContext) -> Identity | None:
     """The run's ids as label values, or None if the agent's id holds no ASCII letter or digit."""
     agent = label_value(ctx.agent.id)
@@ -124,13 +131,12 @@ def identify(ctx: ExecutionContext) -> Identity | None:
         return None
     params = ctx.runtime.session_params or {}
     session = params.get("sessionId") or params.get("session_id") or ctx.runtime.session_id
-    task = ctx.context.get("taskId") or ctx.context.get("issueId")
     return Identity(
         agent_id=ctx.agent.id,
         run_id=ctx.run_id,
         agent=agent,
         run=label_value(ctx.run_id),
-        task=label_value(task if isinstance(task, str) else None),
+        task=label_value(task_id(ctx.context)),
         session=label_value(session if isinstance(session, str) else None),
         company=label_value(ctx.agent.company_id),
         company_id=ctx.agent.company_id,

@@ -23,6 +23,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.run.admit import admit
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.place_notes import cluster_note, namespace_note
 from paperclip_claude_k8s.run.readable_output import ReadableOutput
 
 
@@ -118,7 +119,8 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
         "commandArgs": mask_tree(redact_command(plan.argv[1:]), plan.values_hidden_in_arguments),
         "commandNotes": [
             f"Image: {plan.image}",
-            f"Namespace: {plan.namespace}",
+            namespace_note(plan.namespace),
+            _cluster_note(plan),
             _timeout_note(plan),
             f"Skills {skill_summary(plan)}",
         ],
@@ -141,7 +143,8 @@ async def announce_adoption(
         "commandArgs": [],
         "commandNotes": [
             f"Image: {job.image}",
-            f"Namespace: {job.ref.namespace}",
+            namespace_note(job.ref.namespace),
+            _cluster_note(plan),
             f"Reattached from prior run: {prior_run or 'unknown'}",
             _timeout_note(plan),
         ],
@@ -149,6 +152,10 @@ async def announce_adoption(
         "context": _shown_context(ctx, plan),
     }
     await call_safely("onMeta", partial(ctx.on_meta, strict_copy(meta)))
+
+
+def _cluster_note(plan: RunPlan) -> str:
+    return cluster_note(plan.config.kubeconfig, plan.config.kube_context)
 
 
 def _timeout_note(plan: RunPlan) -> str:
