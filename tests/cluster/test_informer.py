@@ -33,6 +33,9 @@ class ScriptedCluster:
         """The result of reading the Pod by its name."""
         self.refusal: ClusterError | None = None
         """If this is set, reading the Pod raises it."""
+        self.job, self.job_exists = JOB, True
+        """The result of reading the Job by its name."""
+        self.job_reads = 0
 
     async def list_jobs(self, *_: Any) -> Listing[JobSnapshot]:
         return Listing((JOB, OTHER), "1")
@@ -51,8 +54,9 @@ class ScriptedCluster:
                 raise event
             yield event
 
-    async def read_job(self, *_: Any) -> JobSnapshot:
-        return JOB
+    async def read_job(self, *_: Any) -> JobSnapshot | None:
+        self.job_reads += 1
+        return self.job if self.job_exists else None
 
     async def read_pod(self, *_: Any) -> PodSnapshot | None:
         if self.refusal is not None:
@@ -122,6 +126,29 @@ async def test_job_watch_begun_after_a_deleted_event_polls_the_pod_by_name() -> 
             await asyncio.sleep(1)
             cluster.read_result = None
             assert (await known_after(60, job_watch)).pod_gone
+
+
+async def test_job_deleted_before_its_watch_began_is_reported_gone() -> None:
+    cluster = ScriptedCluster()
+    async with running_informer(cluster) as informer:
+        cluster.job_exists = False
+        async with informer.job_watch(a_job("unlisted")) as job_watch:
+            known = await known_after(1, job_watch)
+    assert known.job_gone
+    assert cluster.job_reads == 1
+
+
+async def test_job_that_the_list_does_not_have_yet_is_read_once() -> None:
+    cluster = ScriptedCluster()
+    async with running_informer(cluster) as informer:
+        async with informer.job_watch(JOB) as job_watch:
+            assert not (await known_after(1, job_watch)).job_gone
+        assert cluster.job_reads == 0  # the list has it
+        new = a_job("new")
+        cluster.job = new
+        async with informer.job_watch(new) as job_watch:
+            assert not (await known_after(60, job_watch)).job_gone
+    assert cluster.job_reads == 1
 
 
 async def test_released_pod_with_our_label_stays_watched() -> None:

@@ -89,6 +89,9 @@ class Informer:
                     self._jobs.put(job)
                     work = self._run(list_version)
                     self._work = await self._nursery.start(work, name=f"informer {self.namespace}")
+            if not self._jobs.has(job):
+                read = partial(self._cluster.read_job, job.ref.namespace, job.ref.name)
+                self._polls.start(watch, uid, self._polls.read_once(watch, self._jobs, job, read))
             for known_job, change in self._jobs.objects_of(uid):
                 self._on_job(uid, known_job, change)
             for known_pod, change in self._pods.objects_of(uid):
@@ -307,6 +310,26 @@ class _Polls:
             last, first_update = current, update
             update(last, gone=False)
             await asyncio.sleep(self._timings.poll_by_name)
+
+    async def read_once(
+        self,
+        watch: JobWatch,
+        cache: WatchCache[JobSnapshot],
+        job: JobSnapshot,
+        read: Callable[[], Awaitable[JobSnapshot | None]],
+    ) -> None:
+        """Read a Job that is not in the cache: if it was deleted already, no watch reports that."""
+        while self._is_watched(watch) and not cache.has(job):
+            try:
+                current = await read()
+            except ClusterError as error:
+                if error.forbidden:
+                    return
+                await asyncio.sleep(self._timings.retry_cap)
+                continue
+            if current is None or current.ref.uid != job.ref.uid:
+                watch.update_job(job, gone=True)
+            return
 
 
 def _as_cluster_error(error: Exception) -> ClusterError:
