@@ -30,7 +30,7 @@ from paperclip_claude_k8s.run.launch import LaunchedJob, launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
 from paperclip_claude_k8s.run.prepare import prepare
-from paperclip_claude_k8s.run.recorded_run import RecordedRun, emit_launch, recorded_run
+from paperclip_claude_k8s.run.recorded_run import RecordedRun, count_cost, emit_launch, recorded_run
 from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 from paperclip_claude_k8s.volume.run_log_file import remove_run_log
@@ -133,6 +133,7 @@ async def _run_attempt(
         result = None
         if not needs_fresh_session(failure, plan):
             result = result_of(failure, observation, plan, settings, narrator.host_failures, attempt.earlier)
+            count_cost(result, narrator.events, settings)
         # Record the result before the clean-up deletes the Job: a crash in between would lose it otherwise.
         recorded = not observation.end_unknown and await ports.journal.ended(result)
         cleanup.end = RunEnd(observation, recorded=recorded, result=result)

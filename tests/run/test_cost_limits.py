@@ -1,5 +1,6 @@
 """`maxCostUsdPerRun`, and the daily budget of the policy."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.hosts import Host, jobs, started
-from tests.support.in_memory_runs import GOOD, LONG, WHOLE, one_host
+from tests.support.in_memory_runs import GOOD, LONG, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE, one_host
 
 from paperclip_claude_k8s.host.daily_spending import DailySpending, next_day
 from paperclip_claude_k8s.host.policy import Policy
@@ -78,6 +79,35 @@ async def test_daily_budget_refuses_further_runs_of_the_agent(tmp_path: Path) ->
     assert second.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
     assert other.error_code is None
     assert fake.calls.count("create", "jobs") == 2
+
+
+async def test_run_that_waits_for_its_slot_is_refused_if_the_budget_is_spent(
+    tmp_path: Path,
+) -> None:
+    settings = ProcessSettings(policy=Policy.read({"maxCostUsdPerAgentPerDay": 0.01}))
+    async with one_host(tmp_path, GOOD, settings) as (fake, run):
+        waiting = {"concurrencyWaitSec": 1000}
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run(runId=f"run-{number}", config=waiting)) for number in range(4)]
+        codes = [task.result()[0].error_code for task in tasks]
+        assert codes == [None, *["claude_max_budget"] * 3]
+        assert fake.calls.count("create", "jobs") == 1
+
+
+async def test_second_attempt_is_refused_if_the_budget_is_spent(tmp_path: Path) -> None:
+    settings = ProcessSettings(policy=Policy.read({"maxCostUsdPerAgentPerDay": 0.01}))
+    lost = PodScript(output=((9.0, UNKNOWN_SESSION_OUTPUT),), exit_code=1)
+    async with one_host(tmp_path, lost, settings) as (fake, run), asyncio.TaskGroup() as group:
+        runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+        task = group.create_task(run(runtime=runtime, config={"claimName": "paperclip-data"}))
+        await asyncio.sleep(5)
+        (job,) = jobs(fake)
+        agent = job["metadata"]["labels"]["paperclip.io/agent-id"]
+        company = job["metadata"]["labels"].get("paperclip.io/company-id", "")
+        settings.spending.add((company, agent), 1.0, settings.now())  # by a run of another task
+        result, _ = await task
+        assert result.error_code == "claude_max_budget"
+        assert fake.calls.count("create", "jobs") == 1
 
 
 async def test_policy_limits_the_cost_of_a_run(tmp_path: Path) -> None:

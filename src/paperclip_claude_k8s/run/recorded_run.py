@@ -34,7 +34,6 @@ class RecordedRun:
 
     def __init__(self, settings: ProcessSettings) -> None:
         self.events = RunEmitter(settings.events, settings.now)
-        self._settings = settings
         self._began = loop_time()
         self._ended = False
 
@@ -73,9 +72,6 @@ class RecordedRun:
 
     def _emit_end(self, outcome: Outcome, result: ExecutionResult) -> None:
         self._ended = True
-        if result.cost_usd:
-            run = self.events.run
-            self._settings.spending.add((run.company_id, run.agent_id), result.cost_usd, self._settings.now())
         extra, usage = result.result_json or {}, result.usage
         tokens = None
         if usage is not None:
@@ -103,6 +99,16 @@ def _log_totals(log: dict[str, Any] | None) -> LogTotals | None:
     if log is None:
         return None
     return LogTotals(log["bytes"], log["lines"], log["reconnects"], len(log["gaps"]), log["complete"])
+
+
+def count_cost(result: ExecutionResult, events: RunEmitter, settings: ProcessSettings) -> None:
+    """Add the cost of a run to what its agent has spent today.
+
+    The run still holds its slot, so the next run of the slot is launched with the new sum.
+    """
+    if result.cost_usd:
+        agent = events.run.company_id, events.run.agent_id
+        settings.spending.add(agent, result.cost_usd, settings.now())
 
 
 def emit_launch(launched: LaunchedJob, events: RunEmitter) -> None:
