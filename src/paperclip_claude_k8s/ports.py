@@ -6,6 +6,7 @@ own.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -98,6 +99,8 @@ class SlotLock:
     slot."""
     job: str = ""
     """Name of the run's Job; "" until it has one."""
+    job_uid: str = ""
+    """Uid of the Job that the run created; "" if it has created none."""
     ending: bool = False
     """The agent has ended, and the host stores its result: the slot is free within seconds."""
     released: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -122,6 +125,11 @@ class SlotLocks(Protocol):
 
     @property
     def me(self) -> ProcessId: ...
+
+    @property
+    def runs(self) -> AbstractSet[str]:
+        """Ids of the runs that hold slots in this process."""
+        ...
 
     def hold(
         self, slot: str, run: str, patience: float, reporter: StatusReporter

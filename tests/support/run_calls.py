@@ -14,7 +14,7 @@ from tests.support.in_memory_runs import PARTIAL, SESSION, UNKNOWN_SESSION_OUTPU
 
 from paperclip_claude_k8s.cluster.labels import LAST_RUN_ANNOTATION
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
-from paperclip_claude_k8s.devcluster.kinds import CLAIMS, PODS
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, LEASES, PODS
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.identity import identify
@@ -29,6 +29,10 @@ SLOW_TO_STOP = replace(SHORT, stops_in=12.0)
 """Runs for another twelve seconds after SIGTERM."""
 OUTLASTS_LEASE = PodScript(output=((0.0, PARTIAL), (200.0, WHOLE[len(PARTIAL) :])), ends_at=201.0)
 """Runs until long after the Lease of a disconnected host has expired."""
+
+
+TASK_SCOPE = {"concurrencyScope": "task"}
+"""A config with which each task of an agent is a slot."""
 
 
 def script_of_lost_session(pod: Any) -> PodScript:
@@ -48,10 +52,10 @@ async def host_shut_down(fake: FakeCluster, **more: Any) -> None:
         await zero.adapter.shutdown()
 
 
-async def host_disconnected(fake: FakeCluster) -> None:
-    """A host loses its connection during its run."""
+async def host_disconnected(fake: FakeCluster, **more: Any) -> None:
+    """A host loses its connection during its run. `more`: entries of the run's context."""
     zero = Host(fake, "host-zero")
-    async with started(zero, 10):
+    async with started(zero, 10, **more):
         zero.disconnect()
     await zero.adapter.shutdown()
 
@@ -61,6 +65,15 @@ async def host_disconnected_before_secret(fake: FakeCluster) -> None:
     fake.faults.refuse("create", "secrets", 503, times=10_000)
     await host_disconnected(fake)
     fake.faults.request_hooks.clear()
+
+
+async def job_of_another_task_left(fake: FakeCluster) -> None:
+    """A host died before it created the run Secret of another task, and its Leases were deleted as stale."""
+    fake.faults.refuse("create", "secrets", 503, times=10_000)
+    await host_disconnected(fake, config=TASK_SCOPE)
+    fake.faults.request_hooks.clear()
+    for lease in list(fake.store.list(LEASES)):
+        fake.store.remove(LEASES, NAMESPACE, lease["metadata"]["name"])
 
 
 async def host_shut_down_and_run_ended(fake: FakeCluster, **more: Any) -> None:
@@ -139,10 +152,13 @@ FINAL_DELETE = "delete_job in the background"
 RELEASE = ("delete_lease of slot", "delete_lease of process")
 WAIT_FOR_EXPIRY = ("read_lease of slot", *repeated("read_lease of process", 35), "replace_lease of slot")
 """Calls of a host that watches the Lease of a disconnected process until it has expired."""
+READ_OTHER_SLOT = "read_lease of slot"
+"""Whether a run with another `concurrencyScope` holds a Job is read from its Lease."""
 TAKE_OVER = (*ACQUIRE, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")
 TWO_AFTER_DELETION = {"": 1, FINAL_DELETE: 2}
 """A host that is cut off after the deletion of its Job loses the result, so the agent runs again."""
 RESUMES = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+OTHER_TASK = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
 OTHER_WAKE = {"taskId": "task-1", "paperclipTaskMarkdown": "Something else."}
 
 SCENARIOS: dict[str, Scenario] = {
@@ -213,14 +229,14 @@ SCENARIOS: dict[str, Scenario] = {
         max_agents=TWO_AFTER_DELETION,
     ),
     "an adopting run": Scenario(
-        (*ACQUIRE, *LIST, "patch_job", *LIST_AND_WATCH, FINAL_DELETE, *RELEASE),
+        (*ACQUIRE, *LIST, READ_OTHER_SLOT, "patch_job", *LIST_AND_WATCH, FINAL_DELETE, *RELEASE),
         more={"runId": "run-2"},
         before=host_shut_down,
         max_agents=TWO_AFTER_DELETION,
     ),
     "taking over a run": Scenario(
         (
-            *(*TAKE_OVER, *LIST, *LIST_AND_WATCH, *repeated("log read", 2)),
+            *(*TAKE_OVER, *LIST, f"{READ_OTHER_SLOT} (2)", *LIST_AND_WATCH, *repeated("log read", 2)),
             *(*repeated(RENEW, 9), FINAL_DELETE, "delete_lease of slot"),
         ),
         OUTLASTS_LEASE,
@@ -229,7 +245,15 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "taking over a Job without Secret": Scenario(
         (
-            *(*TAKE_OVER, *LIST, "read_secret", FINAL_DELETE, "list_jobs (2)", "list_pods (2)"),
+            *(
+                *TAKE_OVER,
+                *LIST,
+                f"{READ_OTHER_SLOT} (2)",
+                "read_secret",
+                FINAL_DELETE,
+                "list_jobs (2)",
+                "list_pods (2)",
+            ),
             *(
                 "create_job",
                 "list_jobs (3)",
@@ -241,6 +265,15 @@ SCENARIOS: dict[str, Scenario] = {
             ),
         ),
         before=host_disconnected_before_secret,
+        max_agents={"": 1, f"{FINAL_DELETE} (2)": 2},
+    ),
+    "a Job without Secret of another task": Scenario(
+        (
+            *(*ACQUIRE, *LIST, *repeated(READ_OTHER_SLOT, 2), "read_secret", FINAL_DELETE),
+            *("create_job", "list_jobs (2)", "create_secret", *WATCH, RENEW, f"{FINAL_DELETE} (2)", *RELEASE),
+        ),
+        more={"runId": "run-2", "config": TASK_SCOPE, "context": OTHER_TASK},
+        before=job_of_another_task_left,
         max_agents={"": 1, f"{FINAL_DELETE} (2)": 2},
     ),
     "an unclaimed result": Scenario(

@@ -16,6 +16,7 @@ from tests.support.run_calls import (
     LIST_AND_WATCH,
     OTHER_WAKE,
     READ_CLAIM,
+    READ_OTHER_SLOT,
     RELEASE,
     RENEW,
     SHORT,
@@ -112,7 +113,7 @@ def strategy_scenarios(project: Path) -> dict[str, Scenario]:
         ),
         "adopting a run with an uploaded folder": Scenario(
             (
-                *(*ACQUIRE, *LIST, *LIST_AND_WATCH, READ_CHANGES),
+                *(*ACQUIRE, *LIST, READ_OTHER_SLOT, *LIST_AND_WATCH, READ_CHANGES),
                 *(*repeated("patch_job", 2), FINAL_DELETE, *RELEASE),
             ),
             CHANGES_README,

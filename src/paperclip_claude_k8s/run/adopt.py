@@ -81,18 +81,23 @@ async def delete_never_started(
     the Secret. `owned`: uids of Jobs whose holder is alive. A Job is kept if an annotation names the only Pod
     that may run its agent, or if a Pod has started its agent: then it had a Secret, which was deleted later.
     """
-    remaining: list[JobSnapshot] = []
-    started = {pod.job_uid for pod in pods if pod.agent is not None and _has_started(pod.agent)}
-    for job in jobs:
-        needs_secret = UNGATED_ANNOTATION not in job.annotations
-        may_lack_secret = needs_secret and AGENT_POD_ANNOTATION not in job.annotations
-        is_candidate = may_lack_secret and is_live(job) and job.ref.uid not in {*owned, *started}
-        if not is_candidate or not await _delete_if_without_secret(job, ports):
-            remaining.append(job)
-        else:
+    deleted: set[str] = set()
+    for job in perhaps_never_started(jobs, pods, owned):
+        if await _delete_if_without_secret(job, ports):
+            deleted.add(job.ref.uid)
             text = "its run Secret was never created, so it never started"
             await narrator.status(f"Deleted orphaned Job {job.ref.name}: {text}")
-    return remaining
+    return [job for job in jobs if job.ref.uid not in deleted]
+
+
+def perhaps_never_started(
+    jobs: Sequence[JobSnapshot], pods: Sequence[PodSnapshot], owned: Collection[str]
+) -> list[JobSnapshot]:
+    """The live Jobs without a live holder whose run Secret may be missing because it was never created."""
+    kept = {*owned, *(pod.job_uid for pod in pods if pod.agent is not None and _has_started(pod.agent))}
+    live = [job for job in jobs if is_live(job) and job.ref.uid not in kept]
+    not_by_secret = {UNGATED_ANNOTATION, AGENT_POD_ANNOTATION}
+    return [job for job in live if not_by_secret.isdisjoint(job.annotations)]
 
 
 async def _delete_if_without_secret(job: JobSnapshot, ports: Ports) -> bool:

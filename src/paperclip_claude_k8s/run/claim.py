@@ -23,9 +23,20 @@ from paperclip_claude_k8s.host.context import StoppableContext
 from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.run.adopt import adopt, delete_endless, delete_never_started, skip_unclaimed
-from paperclip_claude_k8s.run.holder_annotations import detached_jobs_of_others, jobs_with_live_holder
+from paperclip_claude_k8s.run.adopt import (
+    adopt,
+    delete_endless,
+    delete_never_started,
+    perhaps_never_started,
+    skip_unclaimed,
+)
+from paperclip_claude_k8s.run.holder_annotations import (
+    detached_jobs_of_others,
+    jobs_of_nobody,
+    jobs_with_live_holder,
+)
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.other_slots import held_by_other_slots, slot_name, without_slot_lease
 from paperclip_claude_k8s.run.report_waiting import report_while_waiting
 from paperclip_claude_k8s.run.returned_changes import apply_earlier_changes, has_changes
 from paperclip_claude_k8s.run.stop import cancel_on
@@ -36,6 +47,7 @@ from paperclip_claude_k8s.verdict.slot import (
     Free,
     PodsRemaining,
     SlotVerdict,
+    in_slot,
     judge_slot,
 )
 
@@ -78,15 +90,18 @@ async def hold_slot(
         RunFailure: `k8s_concurrent_run_blocked`, `k8s_concurrency_guard_unreachable`, `cancelled`.
     """
     identity, config = plan.identity, plan.config
-    per_task = config.concurrency_scope == "task" and identity.task
-    slot = f"{identity.agent}:{identity.task}" if per_task else identity.agent
+    slot = slot_name(identity.agent, identity.task if config.concurrency_scope == "task" else None)
     holding = ports.slot_locks(plan.namespace).hold(
         slot, identity.run_id, config.concurrency_wait_sec, narrator
     )
     async with AsyncExitStack() as stack:
         acquiring = cancel_on(ctx.signal, stack.enter_async_context(holding))
         message = "waits until another run of this agent has ended"
-        yield await report_while_waiting(acquiring, "the agent's slot", message, ctx, narrator)
+        slot_lock = await report_while_waiting(acquiring, "the agent's slot", message, ctx, narrator)
+        try:
+            yield slot_lock
+        finally:
+            ports.owned_jobs.discard(slot_lock.job_uid)
 
 
 async def claim_slot(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> Claim:
@@ -118,7 +133,9 @@ class _Guard:
     )
     """Seconds between two lists."""
     _ended: list[JobSnapshot] = field(default_factory=list)
-    """The Jobs of the last list that no process holds. All of them have ended if the slot is free."""
+    """The slot's Jobs of the last list that no process holds. All of them have ended if the slot is free."""
+    _elsewhere: list[JobSnapshot] = field(default_factory=list)
+    """The agent's Jobs in other slots that may lack their run Secret, by the last list."""
 
     async def claim(self) -> Claim:
         while True:
@@ -140,6 +157,8 @@ class _Guard:
                 endless = (*(job for job in endless if not has_changes(job)), *applied)
                 session = await skip_unclaimed(unclaimed, self.plan, self.ports, self.narrator)
                 await delete_endless(endless, self.ports, self.narrator)
+                abandoned = await without_slot_lease(self._elsewhere, self.slot_lock, self.ports)
+                await delete_never_started(abandoned, (), (), self.ports, self.narrator)
                 return Fresh(session)
             case Adopt(job, own):
                 ours = await adopt(job, self.plan, self.slot_lock, self.ports, self.narrator)
@@ -185,11 +204,16 @@ class _Guard:
             pods = (await call("list pods", lambda: ports.cluster.list_pods(plan.namespace, selector))).items
         except ClusterError as error:
             raise RunFailure(failures.guard_unreachable(error)) from None
-        owned = jobs_with_live_holder(jobs, ports)
-        kept = await delete_never_started(jobs, pods, owned, ports, self.narrator)
+        claimant, owned = _claimant(plan), jobs_with_live_holder(jobs, ports)
+        slot = [job for job in jobs if in_slot(job.labels, claimant)]
+        others = [job for job in jobs if not in_slot(job.labels, claimant)]
+        self._elsewhere = perhaps_never_started(others, pods, owned)
+        unheld = [job for job in slot if job.ref.uid not in owned]
+        owned |= await held_by_other_slots(unheld, self.slot_lock, ports, self.narrator)
+        kept = await delete_never_started(slot, pods, owned, ports, self.narrator)
         detached = detached_jobs_of_others(kept, plan.identity)
-        self._ended = [job for job in kept if job.ref.uid not in {*owned, *detached} and not job.deleting]
-        return judge_slot(kept, _claimant(plan), owned, detached, pods)
+        self._ended = jobs_of_nobody(kept, owned, detached)
+        return judge_slot(kept, claimant, owned, detached, pods)
 
 
 def _claimant(plan: RunPlan) -> Claimant:

@@ -8,7 +8,7 @@ a call for the same run adopts it.
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -63,6 +63,14 @@ def detached_jobs_of_others(jobs: Sequence[JobSnapshot], identity: Identity) -> 
     not_detached_or_ours = {None, _detached_for(identity)}
     differing = [job for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in not_detached_or_ours]
     return {job.ref.uid for job in differing if job.ref.name not in identity.job_names}
+
+
+def jobs_of_nobody(
+    jobs: Sequence[JobSnapshot], owned: Collection[str], detached: Collection[str]
+) -> list[JobSnapshot]:
+    """The Jobs that no process holds and that are not kept for another run, without those being deleted."""
+    kept = {*owned, *detached}
+    return [job for job in jobs if job.ref.uid not in kept and not job.deleting]
 
 
 async def refresh_holder(ref: JobRef, slot_lock: SlotLock, ports: Ports) -> None:

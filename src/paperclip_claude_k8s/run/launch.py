@@ -33,7 +33,7 @@ from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, settings_too_long
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.run.begin import announce, announce_adoption
+from paperclip_claude_k8s.run.begin import announce, announce_adoption, check_daily_budget
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder_annotations import detached_annotations, holder_annotations
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -98,10 +98,10 @@ async def launch(
     If the call is cancelled, a Job that was created is deleted or returned; an adopted Job is kept.
 
     Raises:
-        RunFailure: what `claim_slot`, `use_session_claim` and `packed_upload` raise; `k8s_config_invalid` for
-            settings with which no agent can start, `k8s_workspace_unavailable`, `k8s_prompt_too_large`,
-            `k8s_job_create_failed`, `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` if the
-            run already had a Job.
+        RunFailure: what `claim_slot`, `use_session_claim` and `packed_upload` raise; `claude_max_budget` if
+            the agent has used up its daily budget meanwhile; `k8s_config_invalid` for settings with which no
+            agent can start, `k8s_workspace_unavailable`, `k8s_prompt_too_large`, `k8s_job_create_failed`,
+            `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` if the run already had a Job.
     """
     other: str | None = None
     for _ in range(ports.settings.limits.launch_rounds):
@@ -236,6 +236,7 @@ async def _upload_and_create(
     """
     async with AsyncExitStack() as held:
         room = held.enter_context(await take_upload_room(plan, planner.ctx, ports, narrator))
+        check_daily_budget(planner.ctx, ports.settings)  # other runs may have spent it during the waits
         planner, plan = await _with_session_volume(planner, plan, ports, narrator)
         await announce(planner.ctx, plan)
         plan, packed = await held.enter_async_context(packed_upload(plan, room, ports, narrator))
@@ -261,12 +262,16 @@ async def _create(
         for text in job.warnings:
             await narrator.warn(f"The API server warns about the Job: {text}")
         if is_live(job):
+            slot_lock.job_uid = job.ref.uid
+            ports.owned_jobs.add(job.ref.uid)  # no other run of this process may delete it from now on
             created = await _start(plan, packed, job, ports, narrator)
         else:
             created = _Created(job, finished=True)
         needs_staged_files = created.other is None
         return created
     finally:
+        if not needs_staged_files:
+            ports.owned_jobs.discard(slot_lock.job_uid)
         if not needs_staged_files and plan.delivery.staged:
             await unstage(plan.volume_here, plan.job_name)
 

@@ -222,8 +222,8 @@ async def apply_earlier_changes(
                 end = await _read_and_apply(changes, job, plan, narrator)
                 if not end.pending:
                     done.add(job.ref.uid)
-        if not any(pod.job_uid == job.ref.uid for pod in pods.items):
-            done.add(job.ref.uid)
+        if job.finished is not None and not any(pod.job_uid == job.ref.uid for pod in pods.items):
+            done.add(job.ref.uid)  # a Job that has not finished may get a Pod yet, such as one in a queue
     return done
 
 

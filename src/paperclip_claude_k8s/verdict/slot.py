@@ -102,35 +102,38 @@ def judge_slot(
     `held`: uids of Jobs whose holder is alive. A finished Job is held until its holder has the result.
     `detached`: uids of Jobs that are kept for a later call of another run. A finished one does not block.
     """
-
-    def in_slot(labels: Mapping[str, str]) -> bool:
-        return not claimant.only_task or _shares_slot(labels.get(TASK_LABEL), claimant.task)
-
     agent_ended = _jobs_whose_agent_ended(pods)
 
     def has_ended(job: JobSnapshot) -> bool:
         return job.finished is not None or job.ref.uid in agent_ended
 
-    slot = [job for job in jobs if in_slot(job.labels)]
+    slot = [job for job in jobs if in_slot(job.labels, claimant)]
     working = (job for job in slot if is_live(job) and not has_ended(job))
     live = sorted(working, key=lambda job: job.created_or_earliest, reverse=True)
     slot = [job for job in slot if job.ref.uid not in detached or job in live or job.deleting]
-    claimed = [job for job in slot if not job.deleting and job.ref.uid in {*held, *detached}]
+    kept_uids = {*held, *detached}  # built once: there may be thousands of detached Jobs
+    claimed = [job for job in slot if not job.deleting and job.ref.uid in kept_uids]
     if claimed:
         return Blocked(failures.run_blocked(_names(claimed)))
     if live:
         return _judge_orphans(live, claimant)
     ended = [job for job in slot if has_ended(job) and not job.deleting]
     verdict = _judge_finished(ended, claimant, [pod for pod in pods if not pod.is_over])
-    detached_uids = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
-    adopted_uid = verdict.job.ref.uid if isinstance(verdict, Adopt) else None
     # The Pods of a Job that is adopted, or kept for another run, may still run.
+    may_run = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
+    if isinstance(verdict, Adopt):
+        may_run.add(verdict.job.ref.uid)
     running = tuple(
         pod
         for pod in pods
-        if pod.agent_may_work and pod.job_uid not in {adopted_uid, *detached_uids} and in_slot(pod.labels)
+        if pod.agent_may_work and pod.job_uid not in may_run and in_slot(pod.labels, claimant)
     )
     return PodsRemaining(running) if running else verdict
+
+
+def in_slot(labels: Mapping[str, str], claimant: Claimant) -> bool:
+    """Whether a Job or Pod with these labels excludes the claimant."""
+    return not claimant.only_task or _shares_slot(labels.get(TASK_LABEL), claimant.task)
 
 
 class OrphanClass(StrEnum):
