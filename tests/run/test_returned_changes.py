@@ -3,18 +3,28 @@
 import asyncio
 import fcntl
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from tests.support.in_memory_runs import GOOD, PARTIAL, WHOLE, one_host
+from tests.support.objects import a_job, finished
 from tests.support.packed_changes import file_line, packed, printed
+from tests.support.plans import a_plan
 from tests.support.policies import TEMPORARY_FOLDERS
 from tests.support.real_cluster import wait_for_output
 
 from paperclip_claude_k8s import Adapter, ExecutionResult
 from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.labels import UPLOAD_ANNOTATION
+from paperclip_claude_k8s.cluster.model import Condition, Listing, PodSnapshot
 from paperclip_claude_k8s.devcluster.kinds import JOBS
-from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.plan.upload_parts import folder_mark
+from paperclip_claude_k8s.ports import Ports, ProcessSettings
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.returned_changes import apply_earlier_changes
 from paperclip_claude_k8s.testing import FakeCluster, HostConnection, HostLog, PodScript, build_context
 
 CHANGES = printed(packed([file_line("README", "agent\n", base="hello\n")], "agent\n"))
@@ -102,3 +112,22 @@ async def test_job_with_returned_changes_is_deleted_although_a_run_in_another_fo
         assert (folder / "README").read_text() == "agent\n"
         assert list(fake.store.list(JOBS)) == []
         await second.shutdown()
+
+
+class ClusterWithoutPods:
+    async def list_pods(self, *_: Any) -> Listing[PodSnapshot]:
+        return Listing((), "1")
+
+
+@pytest.mark.parametrize("conditions", [(), finished()])
+async def test_changes_of_a_job_without_pods_are_done_only_if_it_has_finished(
+    conditions: tuple[Condition, ...],
+) -> None:
+    """A Job in a queue has no Pod yet."""
+    plan = a_plan()
+    plan = replace(plan, workspace=replace(plan.workspace, folder="/project"))
+    annotations = {UPLOAD_ANNOTATION: folder_mark("/project")}
+    job = a_job(annotations=annotations, conditions=conditions)
+    ports = cast("Ports", SimpleNamespace(cluster=ClusterWithoutPods()))
+    done = await apply_earlier_changes([job], plan, ports, cast("Narrator", None))
+    assert done == ({job.ref.uid} if conditions else set())

@@ -144,7 +144,7 @@ async def test_stale_lease_of_a_dead_host_leads_to_the_deletion_of_its_job(tmp_p
         assert lease_holders(fake, "slot") == []
 
 
-async def test_run_of_another_task_leaves_a_failed_launch_unowned(tmp_path: Path) -> None:
+async def test_job_of_a_failed_launch_does_not_block_its_process(tmp_path: Path) -> None:
     """A Job whose launch failed has no holder any more, so the next run of its process is not blocked."""
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         fake.faults.refuse("create", "secrets", 422, times=1)
