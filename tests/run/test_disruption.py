@@ -33,6 +33,7 @@ from paperclip_claude_k8s.devcluster.api import Deletion, Request
 from paperclip_claude_k8s.devcluster.job_controller import delete_gracefully
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
+from paperclip_claude_k8s.plan.upload_parts import part_name, skill_part_name
 from paperclip_claude_k8s.testing import NAMESPACE, FakeCluster, PodScript
 
 pytestmark = pytest.mark.looptime
@@ -282,19 +283,23 @@ async def test_adopting_host_follows_the_running_one_of_two_pods(tmp_path: Path,
 
 
 async def test_job_deleted_without_its_dependents_leaves_nothing_behind(tmp_path: Path) -> None:
-    """`kubectl delete job --cascade=orphan` leaves the Pod and the run Secret without an owner."""
+    """`kubectl delete job --cascade=orphan` leaves the Pod, the run Secret and the parts without an owner."""
     script = PodScript(output=((0.0, WHOLE[:2000]), (20.0, WHOLE[2000:])), ends_at=25.0)
     async with one_host(tmp_path, script) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run())
             await asyncio.sleep(10)
             job = only(fake, JOBS)["metadata"]["name"]
+            owners = only(fake, SECRETS)["metadata"]["ownerReferences"]
+            for part in (part_name(job, 0), part_name(job, 1), skill_part_name(job, 0)):
+                metadata = {"name": part, "namespace": NAMESPACE, "ownerReferences": owners}
+                fake.store.create(SECRETS, {"metadata": metadata})
             target = parse_target(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{job}")
             assert isinstance(target, Target)
             options = {"propagationPolicy": "Orphan"}
             delete = Request("DELETE", {}, options, "application/json", "application/json")
             Deletion(fake.store, fake.kubelet).delete(target, delete)  # type: ignore[arg-type]  # unused part
-            assert [secret["metadata"]["ownerReferences"] for secret in fake.store.list(SECRETS)] == [[]]
+            assert [secret["metadata"]["ownerReferences"] for secret in fake.store.list(SECRETS)] == [[]] * 4
         result, host_log = running.result()
         assert result.error_message is None
         assert host_log.stdout.encode() == WHOLE

@@ -105,7 +105,11 @@ def read_settings_text(content: bytes) -> object:
     if text.lstrip().startswith("{"):
         return json.loads(text)
     _check_yaml(text)
-    return json.loads(json.dumps(yaml.safe_load(text), default=str))  # dates become texts
+    try:
+        return json.loads(json.dumps(yaml.safe_load(text), default=str))  # dates become texts
+    except TypeError:
+        why = "a key is a date or binary data; write it in quotes"
+        raise ValueError(why) from None
 
 
 def _check_yaml(text: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from urllib.parse import quote
 
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.templates import encodable
 
 RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 ENABLED = "CLAUDE_CODE_ENABLE_TELEMETRY"
@@ -26,6 +27,6 @@ def with_resource_attributes(
         "gen_ai.agent.id": ctx.agent.id,
         "claude_k8s.company.id": ctx.agent.company_id,
     }
-    ours = [f"{name}={quote(value, safe='')}" for name, value in ids.items() if value]
+    ours = [f"{name}={quote(encodable(value), safe='')}" for name, value in ids.items() if value]
     present = variables.get(RESOURCE_ATTRIBUTES, "").strip().strip(",")
     return {**variables, RESOURCE_ATTRIBUTES: ",".join([*([present] if present else []), *ours])}

@@ -17,6 +17,7 @@ from paperclip_claude_k8s.base.http import open_session, proxy_for, read_beginni
 from paperclip_claude_k8s.base.json_sizes import has_at_most
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
+from paperclip_claude_k8s.plan.templates import encodable
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.verdict.ending import is_cancelled
 
@@ -85,7 +86,7 @@ class HostPoller:
                         requests.create_task(self._poll(session, run, limit))
 
     async def _poll(self, session: aiohttp.ClientSession, run: _PolledRun, limit: asyncio.Semaphore) -> None:
-        url = f"{self._url}/api/heartbeat-runs/{quote(run.run_id, safe='')}"
+        url = f"{self._url}/api/heartbeat-runs/{quote(encodable(run.run_id), safe='')}"
         headers = {"Authorization": f"Bearer {run.token}", "Accept": "application/json"}
         async with limit:
             try:

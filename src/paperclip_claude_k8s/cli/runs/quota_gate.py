@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def find_refusal(response: QuotaResponse) -> Stop | None:
 
     An approval is a 2xx response whose `code`, at the top level or in `meta`, is the integer 0 or the text
     "0" (every code may be a text). Refusals are, for example: no code, null, true, false, 0.0, a body that is
-    not a JSON object, and two codes of which one is not 0.
+    not a JSON object, one in which an object has a key twice, and two codes of which one is not 0.
     """
     content = _part_with_code(_read_object(response.body))
     is_ok = response.status is not None and 200 <= response.status < 300
@@ -123,9 +124,23 @@ def check_url(url: str) -> str:
     raise Stop("usage", "quotaGateUrl: expected an http or https address")
 
 
+class _DuplicateKey(ValueError):
+    """An object has a key twice: which of the values counts, is not certain."""
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _DuplicateKey(f"the quota gate's response has the key {twice[:80]!r} twice")
+    return content
+
+
 def _read_object(body: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(body)
+        content = json.loads(body, object_pairs_hook=_object_without_duplicates)
+    except _DuplicateKey as fault:
+        return {"error": str(fault)}
     except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
