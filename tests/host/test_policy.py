@@ -57,6 +57,46 @@ def test_policy_file_is_json_or_yaml(tmp_path: Path) -> None:
         assert read_policy({"CLAUDE_K8S_POLICY": str(tmp_path / "policy")}) == Policy(docker=False)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "podTemplate: false\nimages: []\npodTemplate: true\n",
+        '"podTemplate": false\npodTemplate: true\n',
+        "podTemplate: false\npod_template: true\n",
+        '{"podTemplate": false, "podTemplate": true}',
+        '{"podTemplate": false, "pod_template": true}',
+    ],
+)
+def test_policy_file_with_a_field_twice_is_invalid(tmp_path: Path, text: str) -> None:
+    """One of the two values would have no effect."""
+    (tmp_path / "policy").write_text(text)
+    with pytest.raises(PolicyInvalid, match="podTemplate is there twice: leave one out"):
+        read_policy({"CLAUDE_K8S_POLICY": str(tmp_path / "policy")})
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_blank_policy_variable_is_an_error(blank: str) -> None:
+    """A template of a deployment with an empty value must not give every config the default policy."""
+    with pytest.raises(PolicyInvalid, match="set it to the path of a file, or unset it"):
+        read_policy({"CLAUDE_K8S_POLICY": blank})
+    assert ProcessSettings.read({"CLAUDE_K8S_POLICY": blank}).policy_error is not None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "allowed"),
+    [
+        ("a[bc]", "a[bc]", True),
+        ("a[bc]", "ab", False),
+        ("a[!x]*", "a[!x]y", True),
+        ("a[!x]*", "aby", False),
+        ("a]?", "a]b", True),
+        ("[", "[", True),
+    ],
+)
+def test_brackets_in_patterns_stand_for_themselves(pattern: str, name: str, allowed: bool) -> None:  # noqa: FBT001
+    assert Policy(images=[pattern]).allows("images", name) is allowed
+
+
 def test_policy_file_must_be_a_regular_file_of_bounded_size(tmp_path: Path) -> None:
     (tmp_path / "large").write_text(" " * (POLICY_BYTES + 1))
     for path in (tmp_path / "large", tmp_path, "/dev/zero", "/proc/self/environ"):

@@ -139,10 +139,15 @@ class Policy(BaseModel):
         """Return `given` as a `Policy`.
 
         Raises:
-            PolicyInvalid: a field is unknown or has a wrong value.
+            PolicyInvalid: a field is unknown, has a wrong value, or is there twice in two spellings.
         """
         if isinstance(given, cls):
             return given
+        if isinstance(given, Mapping):
+            names = [to_snake(str(key)) for key in given]
+            for name in names:
+                if names.count(name) > 1:
+                    raise PolicyInvalid(f"{to_camel(name)} is there twice: leave one out")
         try:
             return cls.model_validate(given)
         except ValidationError as error:
@@ -173,8 +178,8 @@ class Policy(BaseModel):
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a name matches one of the patterns as a whole."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    """Whether a name matches one of the patterns as a whole: `*` is any text, `?` is one character."""
+    return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)
 
 
 def _explain(error: ValidationError) -> str:

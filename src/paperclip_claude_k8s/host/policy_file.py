@@ -1,7 +1,7 @@
 """Reads the policy from the file that CLAUDE_K8S_POLICY names."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import yaml
@@ -19,9 +19,12 @@ def read_policy(env: Mapping[str, str]) -> Policy:
     Raises:
         PolicyInvalid: the file cannot be read or is no policy. The message names the file and the cause.
     """
-    path = env.get(POLICY_VARIABLE, "").strip()
-    if not path:
+    given = env.get(POLICY_VARIABLE)
+    if given is None:
         return Policy()
+    path = given.strip()
+    if not path:
+        raise PolicyInvalid(f"{POLICY_VARIABLE} is empty: set it to the path of a file, or unset it")
     try:
         content = read_host_file_now(path, limit=POLICY_BYTES).content
         return Policy.read(_parse(content))
@@ -32,7 +35,28 @@ def read_policy(env: Mapping[str, str]) -> Policy:
 def _parse(content: bytes) -> dict[str, Any]:
     """Read JSON, or else YAML: the YAML parser alone would refuse JSON with tabs."""
     try:
-        parsed: dict[str, Any] = json.loads(content)
+        parsed: dict[str, Any] = json.loads(content, object_pairs_hook=_without_duplicates)
+    except PolicyInvalid:
+        raise
     except ValueError:
-        parsed = yaml.safe_load(content)
+        parsed = yaml.load(content, _Loader)  # noqa: S506  # a safe loader
     return parsed  # of any type: `Policy.read` checks it
+
+
+def _without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """The object with these fields. Of two fields with one name, one would silently have no effect."""
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise PolicyInvalid(f"{str(key)[:80]} is there twice: leave one out")
+        found[key] = value
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader that refuses mappings with duplicate keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  # as PyYAML calls it
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        _without_duplicates([(key, None) for key in keys if isinstance(key, Hashable)])
+        return super().construct_mapping(node, deep)
