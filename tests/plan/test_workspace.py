@@ -6,7 +6,7 @@ import pytest
 from tests.support.plans import a_plan
 
 from paperclip_claude_k8s.plan.git_source import GitSource
-from paperclip_claude_k8s.plan.requirements import settings_too_long
+from paperclip_claude_k8s.plan.requirements import excludes_too_long
 from paperclip_claude_k8s.plan.workspace import (
     FolderState,
     Workspace,
@@ -105,6 +105,6 @@ def test_configured_strategy_is_used_even_if_others_are_possible(setting: str) -
 
 def test_upload_excludes_are_too_long_only_if_a_folder_is_uploaded() -> None:
     plan = a_plan(uploadExcludes=["ü" * 999] * 70)  # more than one environment variable can hold
-    assert settings_too_long(plan) == ()
+    assert excludes_too_long(plan) == ()
     uploaded = replace(plan, workspace=Workspace("upload", "/workspace/app", "why", folder="/app"))
-    assert settings_too_long(uploaded) == ("uploadExcludes",)
+    assert excludes_too_long(uploaded) == ("uploadExcludes",)

@@ -1,15 +1,19 @@
 """Runs with thousands of secrets and texts in config and context are planned and masked within seconds."""
 
+import json
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.in_memory_runs import GOOD, one_host
 from tests.support.plans import a_context, a_plan
 
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.known_secrets import contain_secrets, mask_tree, mask_values, would_be_masked
-from paperclip_claude_k8s.host.redact import MASK
+from paperclip_claude_k8s.host.redact import MASK, MAX_JSON_CHARS, MAX_JSON_VALUES, redact_command
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.run.begin import _meta
 
@@ -90,3 +94,92 @@ def test_search_finds_what_a_simple_search_finds(texts: list[str], secrets: list
     # the texts are searched as one, with NUL between them, so a secret with NUL may be found where it is not
     if not any("\0" in secret for secret in secrets):
         assert found == simple
+
+
+MEGABYTES = {"comma": "a," * 2_000_000, "slash": "/a" * 2_000_000}
+
+
+@pytest.mark.parametrize("text", MEGABYTES.values(), ids=MEGABYTES)
+@pytest.mark.parametrize(
+    ("code", "named", "given"),
+    [
+        ("k8s_config_invalid", "config.model: a value has 128 KiB or more", {"config": ["model"]}),
+        ("k8s_config_invalid", "config.effort: a value has 128 KiB or more", {"config": ["effort"]}),
+        ("k8s_config_invalid", "ctx.context.taskId has 4000000 characters", {"context": ["taskId"]}),
+        ("k8s_config_invalid", "ctx.context.wakeReason has", {"context": ["wakeReason"]}),
+        ("k8s_config_invalid", "ctx.context.approvalId has", {"context": ["approvalId"]}),
+        (
+            "k8s_config_invalid",
+            "ctx.context.paperclipWorkspace.repoUrl has",
+            {"context": ["paperclipWorkspace", "repoUrl"]},
+        ),
+        ("k8s_config_invalid", "ctx.runtimeTools.mcpEndpoint has", {"runtimeTools": ["mcpEndpoint"]}),
+        ("k8s_config_invalid", "ctx.runtimeTools.rest.x has", {"runtimeTools": ["rest", "x", "url"]}),
+        ("k8s_config_invalid", "ctx.runId has", {"runId": []}),
+        ("k8s_prompt_too_large", "attachments have", {"context": ["paperclipRuntimeServices", "x"]}),
+        ("k8s_prompt_too_large", "attachments have", {"runtimeTools": ["guidance"]}),
+    ],
+)
+async def test_text_that_is_too_long_is_refused_before_it_is_searched(
+    tmp_path: Path, text: str, code: str, named: str, given: dict[str, list[str]]
+) -> None:
+    ((field, keys),) = given.items()
+    value: Any = text[: 2**19] if field == "config" else text
+    for key in reversed(keys):
+        value = {key: value}
+    async with one_host(tmp_path, GOOD) as (_, run):
+        began = time.process_time()
+        result, _ = await run(**{field: value})
+        took = time.process_time() - began
+    assert result.error_code == code
+    assert named in (result.error_message or "")
+    assert took < 1.2  # the first version of this code took 2 to 4 s
+
+
+@pytest.mark.parametrize("servers", [1, 3000])
+async def test_mcp_servers_of_the_host_with_too_much_text_are_refused(tmp_path: Path, servers: int) -> None:
+    url = "https://x/" + "a," * (2_000_000 // servers)
+    offered = {"servers": [{"name": f"s{number}", "url": url} for number in range(servers)]}
+    async with one_host(tmp_path, GOOD) as (_, run):
+        began = time.process_time()
+        result, _ = await run(runtimeMcp=offered)
+        took = time.process_time() - began
+    assert result.error_code == "k8s_config_invalid"
+    assert "ctx.runtimeMcp has more than" in (result.error_message or "")
+    assert took < 1.2  # the first version of this code took 4 s
+
+
+LARGE_JSON = {
+    "numbers": "[" + "1," * 60_000 + "1]",
+    "texts": "[" + '"abcde",' * 15_000 + "1]",
+    "nested": "[" * 60 + "1," * 60_000 + "1" + "]" * 60,
+    "object": json.dumps({f"k{number}": "v" for number in range(9000)}),
+}
+
+
+@pytest.mark.parametrize("text", LARGE_JSON.values(), ids=LARGE_JSON)
+def test_large_json_in_an_argument_is_secret_and_takes_little_time(text: str) -> None:
+    servers = {"s": {"command": "x", "args": ["--settings", text]}}
+    began = time.process_time()
+    plan = a_plan(extraArgs=["--settings", text])
+    assert text not in str(job_manifest(plan))
+    plan = a_plan(mcpServers=servers)
+    assert text in plan.mcp.secrets
+    assert time.process_time() - began < 1.2  # the first version of this code took 3 s
+    assert redact_command(["--settings", text]) == ["--settings", MASK]
+    assert redact_command([f"--settings={text}"]) == [f"--settings={MASK}"]
+
+
+def test_json_that_is_small_in_all_is_read() -> None:
+    harmless = json.dumps({"note": "x" * (MAX_JSON_CHARS // 3)})
+    secret = json.dumps({"api_key": "a-value"})
+    assert redact_command([harmless, secret, f"--x={harmless}"]) == [harmless, MASK, f"--x={harmless}"]
+    assert redact_command([harmless] * 3) == [MASK] * 3
+    assert redact_command(["x" * MAX_JSON_CHARS, harmless]) == ["x" * MAX_JSON_CHARS, harmless]
+    assert redact_command(["[" + "1," * MAX_JSON_VALUES + "1]"]) == [MASK]
+
+
+def test_name_that_is_too_long_to_be_searched_is_secret() -> None:
+    plan = a_plan(mcpServers={"s": {"command": "x", "n" * 201: {"a": "value-below-it"}, "n" * 200: "shown"}})
+    assert "value-below-it" in plan.mcp.secrets
+    assert "shown" not in plan.mcp.secrets

@@ -26,7 +26,7 @@ from paperclip_claude_k8s.host.session_volume_settings import AUTO
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
-from paperclip_claude_k8s.plan.requirements import settings_too_long
+from paperclip_claude_k8s.plan.requirements import excludes_too_long, settings_too_long
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.plan.session_volume import claim_manifest
@@ -80,6 +80,8 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
 
     Returns a failure if no run can be planned, for example because the home pod cannot be read.
     """
+    if too_long := settings_too_long(config):
+        return failures.settings_too_long(too_long)
     log: list[str] = []
     ctx = ExecutionContext.read(_sample_context(given, log))
     identity = identity_of(ctx)
@@ -91,8 +93,7 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
         plan = Planner(ctx, identity, config, site).plan()
     except RunFailure as failed:
         return failed.failure
-    too_long = settings_too_long(plan)
-    if too_long:
+    if too_long := excludes_too_long(plan):
         return failures.settings_too_long(too_long)
     manifest, limit, cluster = job_manifest(plan), ports.settings.timings.check, ports.cluster
     named = references(manifest, plan.secret_name)

@@ -4,7 +4,7 @@ Input is read leniently: camelCase or snake_case keys, null for an absent object
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -12,7 +12,12 @@ from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.base.json_readers import as_object, as_trimmed
 from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
-from paperclip_claude_k8s.host.input_bounds import CONTEXT_NUMBERS, find_excess
+from paperclip_claude_k8s.host.input_bounds import (
+    CONTEXT_NUMBERS,
+    VARIABLE_CHARS,
+    cannot_be_variable,
+    find_excess,
+)
 
 JsonMap: TypeAlias = dict[str, Any]
 LogStreamName = Literal["stdout", "stderr"]
@@ -232,6 +237,46 @@ def _check_bounds(ctx: ExecutionContext) -> None:
         raise ContextInvalid(f"ctx.runtimeMcp {excess}")
     if excess := find_excess(ctx.runtime.session_params, CONTEXT_NUMBERS):
         raise ContextInvalid(f"ctx.runtime.sessionParams {excess}")
+    for where, text in _short_texts(ctx):
+        if cannot_be_variable(text):
+            expected = f"fewer than {VARIABLE_CHARS}, because it becomes a variable of the agent"
+            raise ContextInvalid(f"ctx.{where} has {len(text)} characters: expected {expected}")
+
+
+_VARIABLES = (
+    "taskId",
+    "issueId",
+    "wakeReason",
+    "wakeCommentId",
+    "commentId",
+    "approvalId",
+    "approvalStatus",
+    "paperclipRuntimePrimaryUrl",
+)
+"""Keys of the context whose texts become variables of the agent."""
+_LONG_IN_TOOLS = frozenset({"guidance"})
+"""Texts of the host's tools that may be long; they become files."""
+
+
+def _short_texts(ctx: ExecutionContext) -> Iterator[tuple[str, Any]]:
+    """Place and value of everything that becomes a variable of the agent or a name in the cluster."""
+    yield from (("runId", ctx.run_id), ("authToken", ctx.auth_token))
+    yield from ((f"agent.{to_camel(key)}", value) for key, value in ctx.agent)
+    yield from ((f"context.{key}", ctx.context.get(key)) for key in _VARIABLES)
+    yield from _texts_of("context.paperclipWorkspace", ctx.context.get("paperclipWorkspace"))
+    for where, tools in (
+        ("runtimeTools", ctx.runtime_tools),
+        ("context.paperclipRuntimeTools", ctx.context.get("paperclipRuntimeTools")),
+    ):
+        yield from _texts_of(where, tools, _LONG_IN_TOOLS)
+        yield from _texts_of(f"{where}.rest", as_object(tools).get("rest"))
+
+
+def _texts_of(where: str, given: object, left_out: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
+    """Place and value of the entries of an object, if it is one, and of the addresses in its objects."""
+    for key, value in as_object(given).items():
+        if key not in left_out:
+            yield f"{where}.{str(key)[:80]}", as_object(value).get("url", value)
 
 
 _EXPECTED = {

@@ -9,6 +9,9 @@ CONFIG_NUMBERS = 2**64
 CONTEXT_NUMBERS = 10**308
 """Limit of whole numbers in a context: one of this size or larger cannot become a floating-point number.
 Contexts may contain larger numbers than configs, because JavaScript writes 1e20 as a whole number."""
+VARIABLE_CHARS = 128 * 1024
+"""Length from which on an id, name or address of a context is too long: Linux starts no program with so long
+a variable. All runs wait while these texts are searched for secrets."""
 VALUE_CHARS = 32
 """What `count_chars` counts for each key and each value, in addition to the characters of a text."""
 
@@ -26,6 +29,11 @@ def count_chars(value: object) -> int:
         elif isinstance(item, (list, tuple)):
             waiting += item
     return count
+
+
+def cannot_be_variable(value: object) -> bool:
+    """Whether the value is a text that is too long for a variable of a program."""
+    return isinstance(value, str) and len(value) >= VARIABLE_CHARS
 
 
 def find_excess(value: object, too_large: int = CONFIG_NUMBERS) -> str | None:

@@ -7,7 +7,7 @@ occur in prose. `redact_text` is for command lines and errors: it masks too much
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 MASK = "***REDACTED***"
 
@@ -143,8 +143,15 @@ _HEADER_OPTIONS = frozenset({"-H", "--header", "--headers"})
 _HEADER_NAME = re.compile(r"[\w-]{1,80}")
 VALUES_ARE_SECRET = frozenset({"env", "headers"})
 """Keys of objects in JSON whose values all count as secret."""
-_MAX_JSON_CHARS = 256 * 1024
-"""A longer JSON argument counts as secret without being read."""
+MAX_NAME_CHARS = 200
+"""A longer name counts as secret without being searched. Names of variables are not longer than this."""
+MAX_JSON_CHARS = 16 * 1024
+"""If the JSON arguments of one command are longer in all, they count as secret without being read: all runs
+wait while they are searched."""
+MAX_JSON_VALUES = 2_000
+"""The same for their commas and opening brackets."""
+_SHORTEST_CREDENTIAL = len("pat=x")
+"""In a shorter text nothing is masked; no credential and no name of one is shorter."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -152,6 +159,10 @@ def is_secret_name(name: str) -> bool:
 
     It may err on the safe side: `MONKEY` counts too, because it contains KEY.
     """
+    return len(name) > MAX_NAME_CHARS or _has_secret_word(name)
+
+
+def _has_secret_word(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
@@ -160,6 +171,8 @@ def looks_like_credential(text: str) -> bool:
 
     Whatever follows the words Bearer or Basic counts as one.
     """
+    if len(text) < _SHORTEST_CREDENTIAL:
+        return False
     return any(shape.search(text) for shape in (*_KNOWN_SHAPES, _USERINFO, _AUTHENTICATION))
 
 
@@ -172,26 +185,27 @@ def mask_credentials(text: str) -> str:
 
 def redact_text(text: str) -> str:
     """Return a command line or message with credentials masked: rather too much than too little."""
+    if len(text) < _SHORTEST_CREDENTIAL:
+        return text
     for pattern, masked in _COMMAND_MASKS:
         text = pattern.sub(masked, text)
     return text
 
 
-def redact_command(argv: Iterable[str]) -> list[str]:
+def redact_command(argv: Sequence[str]) -> list[str]:
     """Return arguments with credentials masked.
 
     Each is examined separately, because a value may contain spaces. The argument after an option with a
     secret name is masked as a whole. Of the argument after `--header`, only the header's name is shown.
     """
     shown: list[str] = []
-    option = ""
+    option, reads_json = "", _is_little_json(argv)
     for part in argv:
         if option and not part.startswith("--"):
             shown.append(_redact_header(part) if option in _HEADER_OPTIONS else MASK)
         else:
-            shown.append(_redact_argument(part))
-        takes_secret = part in _HEADER_OPTIONS or ("=" not in part and is_secret_name(part))
-        option = part if part.startswith("-") and takes_secret else ""
+            shown.append(_redact_argument(part, reads_json=reads_json))
+        option = part if part.startswith("-") and _takes_secret(part) else ""
     return shown
 
 
@@ -215,31 +229,44 @@ def secret_texts(value: object) -> Iterator[str]:
             waiting += [(name, part, secret or hide) for part, hide in zip(item, hidden, strict=True)]
 
 
+def _takes_secret(option: str) -> bool:
+    return option in _HEADER_OPTIONS or ("=" not in option and _has_secret_word(option))
+
+
 def _redact_header(part: str) -> str:
     name, separator, _ = part.partition(":")
     return f"{name}: {MASK}" if separator and _HEADER_NAME.fullmatch(name) else MASK
 
 
-def _redact_argument(part: str) -> str:
+def _redact_argument(part: str, *, reads_json: bool) -> str:
     name, separator, value = part.partition("=")
     if separator and " " not in name:
-        if is_secret_name(name):
+        if _has_secret_word(name):
             return f"{name}={MASK}"
         if name in _HEADER_OPTIONS:
             return f"{name}={_redact_header(value)}"
-        if _is_secret_json(value):
+        if _looks_like_json(value) and not (reads_json and _is_public_json(value)):
             return f"{name}={MASK}"
-    return MASK if _is_secret_json(part) else redact_text(part)
+    if _looks_like_json(part) and not (reads_json and _is_public_json(part)):
+        return MASK
+    return redact_text(part)
 
 
-def _is_secret_json(text: str) -> bool:
-    """Whether the text is JSON, such as settings of the CLI, that contains a secret."""
-    if not text.lstrip().startswith(("{", "[")):
-        return False
-    if len(text) > _MAX_JSON_CHARS:
-        return True
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip().startswith(("{", "["))
+
+
+def _is_little_json(argv: Sequence[str]) -> bool:
+    """Whether the JSON among the arguments, such as settings of the CLI, is short enough to be read."""
+    texts = [part for part in argv if _looks_like_json(part) or _looks_like_json(part.partition("=")[2])]
+    values = sum(text.count(mark) for text in texts for mark in ",[{")
+    return sum(map(len, texts)) <= MAX_JSON_CHARS and values <= MAX_JSON_VALUES
+
+
+def _is_public_json(text: str) -> bool:
+    """Whether the text is no JSON, or JSON without a secret."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return next(secret_texts(value), None) is not None
+        return True
+    return next(secret_texts(value), None) is None

@@ -89,8 +89,11 @@ class DeliveryOptions:
 def deliver(files: TextFiles, private: Callable[[str, str], bool], options: DeliveryOptions) -> Delivery:
     """Choose the route of each file. If they exceed the limit, the largest public movable ones are staged.
 
-    The remaining files may still exceed the limit; the caller compares `RunPlan.object_bytes` with it.
+    The remaining files may still exceed the limit; the caller compares `RunPlan.object_bytes` with it. If
+    they surely do, all are private and not searched for credentials: all runs would wait for the search.
     """
+    if not options.folder and _exceed(files, options):
+        return Delivery(files, shared=options.shared)
     secret = {name: text for name, text in files.items() if private(name, text)}
     public = {name: text for name, text in files.items() if name not in secret}
     by_init = options.route == "init"
@@ -108,6 +111,12 @@ def deliver(files: TextFiles, private: Callable[[str, str], bool], options: Deli
 def content_of(text: str) -> bytes:
     """A staged file's content: its text in UTF-8, with question marks for lone surrogates."""
     return text.encode("utf-8", "replace")
+
+
+def _exceed(files: TextFiles, options: DeliveryOptions) -> bool:
+    """Whether the files do not fit into Secret and Job, whichever of them are private."""
+    sizes = [size(text) for text in files.values()]
+    return max(sizes, default=0) > options.limit if options.route == "init" else sum(sizes) > options.limit
 
 
 def _shared_file(folder: str, name: str, text: str) -> SharedFile:

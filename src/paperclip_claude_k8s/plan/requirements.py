@@ -38,22 +38,29 @@ def unmet(config: AdapterConfig, version: Version) -> tuple[tuple[str, Version],
     return tuple(need for need in requirements(config) if version < need[1])
 
 
-def settings_too_long(plan: RunPlan) -> tuple[str, ...]:
-    """The settings with a value that no node can pass to a program."""
-    config = plan.config
+def settings_too_long(config: AdapterConfig) -> tuple[str, ...]:
+    """The settings with a value that no node can pass to a program.
+
+    They are looked for before a plan is made: all runs wait while a plan searches them for secrets.
+    """
     values = {
         "model": (config.model or "",),
         "effort": (config.effort or "",),
         "allowedTools": (",".join(config.allowed_tools),),
         "extraArgs": config.extra_args,
-        "uploadExcludes": ("\n".join(config.upload_excludes) if plan.workspace.folder else "",),
-        "podTemplate": (*_strings_of(plan.overlay.template), *plan.overlay.secrets.values()),
+        "podTemplate": _strings_of(config.pod_template or {}),
     }
     return tuple(key for key, given in values.items() if any(map(_is_too_long, given)))
 
 
+def excludes_too_long(plan: RunPlan) -> tuple[str, ...]:
+    """As `settings_too_long`, for the setting that becomes a string only if a folder is uploaded."""
+    text = "\n".join(plan.config.upload_excludes) if plan.workspace.folder else ""
+    return ("uploadExcludes",) if _is_too_long(text) else ()
+
+
 def _strings_of(template: JsonMap) -> Iterator[str]:
-    """Arguments and environment strings of an overlay's containers."""
+    """Arguments and environment strings of the containers of a Pod template."""
     spec = get_object(template, "spec")
     for container in (*get_objects(spec, "initContainers"), *get_objects(spec, "containers")):
         for part in ("command", "args"):

@@ -17,6 +17,7 @@ from paperclip_claude_k8s.host.redact import redact_command
 from paperclip_claude_k8s.host.unknown_settings import describe_unknown_keys
 from paperclip_claude_k8s.plan.identity import Identity, identify, user_labels
 from paperclip_claude_k8s.plan.prompt import HIDDEN_KEYS
+from paperclip_claude_k8s.plan.requirements import settings_too_long
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
 from paperclip_claude_k8s.ports import ProcessSettings
@@ -44,14 +45,17 @@ def identity_of(ctx: ExecutionContext) -> Identity:
 
 
 def read_config(ctx: ExecutionContext) -> AdapterConfig:
-    """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
+    """Raises RunFailure `k8s_config_invalid`, naming key and what is expected."""
     target = ctx.execution_target or {}
     if target.get("kind") == "remote":  # the host chose a remote machine for the agent, not a Job
         raise RunFailure(failures.remote_target(str(target.get("transport") or "remote")))
     try:
-        return AdapterConfig.read(ctx.config)
+        config = AdapterConfig.read(ctx.config)
     except ConfigInvalid as error:
         raise RunFailure(failures.config_invalid(str(error))) from None
+    if too_long := settings_too_long(config):
+        raise RunFailure(failures.settings_too_long(too_long))
+    return config
 
 
 async def begin_run(

@@ -30,7 +30,7 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
-from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, settings_too_long
+from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, excludes_too_long
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.begin import announce, announce_adoption, check_daily_budget
@@ -181,7 +181,7 @@ async def _check_creation(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narr
     """Raises RunFailure if a Job must not or cannot be created."""
     if not await ports.journal.may_create():
         raise RunFailure(failures.job_gone(plan.job_name))
-    too_long = settings_too_long(plan)
+    too_long = excludes_too_long(plan)
     if too_long:
         raise RunFailure(failures.settings_too_long(too_long))
     if plan.object_bytes > OBJECT_BYTES:

@@ -5,8 +5,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.json_readers import as_objects
+from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.context import ResolvedContext, StoppableContext
+from paperclip_claude_k8s.host.input_bounds import count_chars
 from paperclip_claude_k8s.run.narrate import Narrator
 
 LIST_TIMEOUT = 10.0
@@ -18,6 +22,10 @@ async def resolve_servers(ctx: StoppableContext, narrator: Narrator) -> Resolved
 
     An error is a warning, and the run continues without these servers. The warning names only the type of the
     exception, because its text may contain a token.
+
+    Raises:
+        RunFailure: `k8s_config_invalid`, the servers have so much text that other runs would wait while it is
+            searched for secrets.
     """
     if ctx.runtime_mcp is None:
         return ResolvedContext.of(ctx)
@@ -28,6 +36,9 @@ async def resolve_servers(ctx: StoppableContext, narrator: Narrator) -> Resolved
         reason = type(error).__name__
         await narrator.warn(f"Could not get MCP servers from the host ({reason}); continuing without them")
         servers = []
+    if count_chars(servers) > LIMITS.examined_chars:
+        why = f"ctx.runtimeMcp has more than {LIMITS.examined_chars} characters; offer fewer servers"
+        raise RunFailure(failures.config_invalid(why))
     return ResolvedContext.of(ctx, runtime_mcp={"servers": as_objects(servers)})
 
 
