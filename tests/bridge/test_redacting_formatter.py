@@ -4,10 +4,14 @@ import logging
 import sys
 import time
 
+import pytest
+
 from paperclip_claude_k8s.bridge.redacting_formatter import (
     CALLS_REMEMBERED,
+    MAX_KEY_CHARS,
     MAX_SECRETS,
     RedactingFormatter,
+    TooManyKeys,
     secrets_in,
 )
 
@@ -87,6 +91,34 @@ def test_formatting_is_fast_with_the_secrets_of_many_calls() -> None:
     assert time.process_time() - started < 0.12  # seconds
     newest = f"value-{CALLS_REMEMBERED - 1:03}-000"
     assert newest not in formatted(formatter, newest)
+
+
+def test_everything_below_a_very_long_key_is_secret_and_takes_little_time() -> None:
+    formatter = RedactingFormatter()
+    started = time.process_time()
+    formatter.add_secrets_of({"ctx": {"a_" * 7_500_000: {"deep": [TOKEN]}}})
+    assert time.process_time() - started < 1  # the first version of this code took 7 s
+    assert TOKEN not in formatted(formatter, f"failed: {TOKEN}")
+
+
+def test_params_with_too_many_long_keys_are_refused_in_little_time() -> None:
+    keys = {f"{number:05}{'_x' * 70}": TOKEN for number in range(99_000)}
+    started = time.process_time()
+    with pytest.raises(TooManyKeys, match="leave out what the run does not need"):
+        RedactingFormatter().add_secrets_of({"ctx": {"config": keys}})
+    assert time.process_time() - started < 2  # the first version of this code took 7 s
+
+
+def test_only_different_keys_outside_of_secrets_count() -> None:
+    key = "x" * 200
+    params = {
+        "conversation": [{key: number} for number in range(2 * MAX_KEY_CHARS // len(key))],
+        "env": {f"{number:05}{'_x' * 70}": number for number in range(10_000)},
+        "authToken": TOKEN,
+    }
+    formatter = RedactingFormatter()
+    formatter.add_secrets_of(params)
+    assert TOKEN not in formatted(formatter, TOKEN)
 
 
 def test_formatter_masks_a_traceback() -> None:

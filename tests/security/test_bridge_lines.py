@@ -26,6 +26,9 @@ def nested(levels: int) -> bytes:
     return b'{"a":' * levels + b"1" + b"}" * levels
 
 
+MANY_LONG_KEYS = json.dumps({f"{number:05}{'_x' * 70}": 1 for number in range(99_000)}).encode()
+
+
 HOSTILE_LINES = {
     "config nested 1,500 deep": START + b'{"ctx":{"config":' + nested(1500) + b"}}}",
     "agent.metadata nested 1,500 deep": START + b'{"ctx":{"agent":{"metadata":' + nested(1500) + b"}}}}",
@@ -35,6 +38,7 @@ HOSTILE_LINES = {
     "a line that is too long": START + b'{"ctx":"' + b"x" * MAX_BYTES + b'"}}',
     "a line of 64 MiB": START + b'{"ctx":"' + b"x" * 2**26 + b'"}}',
     "a million lists": START + b'{"x":[' + b"[]," * MAX_VALUES + b"[]]}}",
+    "99,000 long keys": START + MANY_LONG_KEYS + b"}",
     "a number of 5,000 digits": START + b'{"x":' + b"9" * 5000 + b"}}",
     "an invalid byte": START + b'{"x":"\xff"}}',
     "a byte of zero": START + b'{"x":"\0"}}',

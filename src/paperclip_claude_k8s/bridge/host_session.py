@@ -17,7 +17,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.bridge.callbacks import Callbacks
 from paperclip_claude_k8s.bridge.channel import Channel, HostGone
 from paperclip_claude_k8s.bridge.methods import METHODS, ParamsInvalid, Request
-from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
+from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter, TooManyKeys
 from paperclip_claude_k8s.bridge.wire import (
     ERROR_CHARS,
     PROTOCOL,
@@ -150,7 +150,10 @@ class HostSession:
     def _start_call(self, call: Call, group: asyncio.TaskGroup) -> None:
         if call.id in self._calls:
             raise WireInvalid(f"call {call.id} is still running; use each id only once")
-        self._formatter.add_secrets_of(call.params)  # before anything about the call can be logged
+        try:
+            self._formatter.add_secrets_of(call.params)  # before anything about the call can be logged
+        except TooManyKeys as fault:
+            raise WireInvalid(str(fault), call.id) from None
         request = Request(call.params, Callbacks(call.id, self._channel), asyncio.Event())
         task = group.create_task(self._respond(call, request), name=f"call {call.id}")
         self._calls[call.id] = _RunningCall(request, task)

@@ -8,7 +8,12 @@ from itertools import islice
 
 from paperclip_claude_k8s.base.text import neutral
 from paperclip_claude_k8s.host.known_secrets import mask_values
-from paperclip_claude_k8s.host.redact import VALUES_ARE_SECRET, is_secret_name, redact_text
+from paperclip_claude_k8s.host.redact import (
+    MAX_NAME_CHARS,
+    VALUES_ARE_SECRET,
+    is_secret_name,
+    redact_text,
+)
 from paperclip_claude_k8s.instrumentation.json_formatter import json_line
 
 CALLS_REMEMBERED = 200
@@ -21,10 +26,18 @@ MAX_SECRETS = 500
 MAX_SECRETS_IN_ALL = 5_000
 """Largest number of different secrets of all calls: beyond it, the oldest calls are forgotten. All runs wait
 while a log record is searched for each of these secrets."""
+MAX_KEY_CHARS = 256 * 1024
+"""Largest number of characters of different keys in the params of one call, because all runs wait while these
+are searched for names of secrets. Keys below a secret name, and longer ones than `MAX_NAME_CHARS`, are not
+searched and do not count: everything below them is secret. The longest real contexts have some 10,000."""
 MIN_SECRET_CHARS = 8
 """Shorter values occur in ordinary text, and are not masked by value."""
 MAX_TEXT_CHARS = 20_000
 """Longest log record, before secrets are masked."""
+
+
+class TooManyKeys(ValueError):
+    """The params of a call have more characters of keys than `MAX_KEY_CHARS`. The text says what to do."""
 
 
 class RedactingFormatter(logging.Formatter):
@@ -37,7 +50,11 @@ class RedactingFormatter(logging.Formatter):
         """The secrets of all these calls."""
 
     def add_secrets_of(self, params: object) -> None:
-        """From now on, mask the secrets among the params of a call."""
+        """From now on, mask the secrets among the params of a call.
+
+        Raises:
+            TooManyKeys: the secrets cannot be found in a short time, so nothing may be done with the params.
+        """
         secrets = _at_most(MAX_SECRET_CHARS, secrets_in(params))
         self._secrets.append(frozenset(islice(secrets, MAX_SECRETS)))
         self._known = frozenset().union(*self._secrets)
@@ -74,7 +91,11 @@ def secrets_in(value: object) -> Iterator[str]:
     """Yield every text under a key with a secret-looking name, or in `env` or `headers`, at any depth.
 
     The least nested ones come first.
+
+    Raises:
+        TooManyKeys: see there.
     """
+    is_secret_key = _KeySearch()
     unread: deque[tuple[object, bool]] = deque([(value, False)])
     while unread:
         value, is_secret = unread.popleft()
@@ -82,13 +103,30 @@ def secrets_in(value: object) -> Iterator[str]:
             yield value
             yield value.removeprefix("Bearer ")
         elif isinstance(value, dict):
-            unread.extend((item, is_secret or _is_secret(str(name))) for name, item in value.items())
+            unread.extend((item, is_secret or is_secret_key(str(name))) for name, item in value.items())
         elif isinstance(value, list):
             unread.extend((item, is_secret) for item in value)
 
 
-def _is_secret(name: str) -> bool:
-    return name in VALUES_ARE_SECRET or is_secret_name(name)
+class _KeySearch:
+    """Tells whether everything below a key is secret. Each different key is searched once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, bool] = {}
+        self._chars_left = MAX_KEY_CHARS
+
+    def __call__(self, key: str) -> bool:
+        if len(key) > MAX_NAME_CHARS or key in VALUES_ARE_SECRET:
+            return True
+        if key not in self._found:
+            self._chars_left -= len(key)
+            if self._chars_left < 0:
+                raise TooManyKeys(
+                    f"the keys in the params of a call have more than {MAX_KEY_CHARS} characters; "
+                    "leave out what the run does not need"
+                )
+            self._found[key] = is_secret_name(key)
+        return self._found[key]
 
 
 def _at_most(chars: int, texts: Iterator[str]) -> Iterator[str]:

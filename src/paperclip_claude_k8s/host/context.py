@@ -237,6 +237,11 @@ def _check_bounds(ctx: ExecutionContext) -> None:
         raise ContextInvalid(f"ctx.runtimeMcp {excess}")
     if excess := find_excess(ctx.runtime.session_params, CONTEXT_NUMBERS):
         raise ContextInvalid(f"ctx.runtime.sessionParams {excess}")
+    _check_lengths(ctx)
+
+
+def _check_lengths(ctx: ExecutionContext) -> None:
+    """Raise `ContextInvalid` for texts that would be searched for secrets for a long time."""
     for where, text in _short_texts(ctx):
         if cannot_be_variable(text):
             expected = f"fewer than {VARIABLE_CHARS}, because it becomes a variable of the agent"
