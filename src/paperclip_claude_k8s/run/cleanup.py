@@ -8,12 +8,14 @@ The block within `async with JobCleanup` ends in one of three ways: with a `RunE
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Self
 
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.host.context import ResultCallback
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.plan.upload_parts import part_name, skill_part_name
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import annotate_as_taken
 from paperclip_claude_k8s.run.host_callbacks import catch_host_errors
@@ -120,7 +122,7 @@ class JobCleanup:
                         "delete job", lambda: ports.cluster.delete_job(job.ref, "Background")
                     )
                     if not existed and self.end is not None and self.end.observation.known.pod_released:
-                        await self._delete_orphaned_secret()
+                        await self._delete_orphaned_secrets()
                     await self._delete_released_pod()
                 elif reason == "done":
                     await self._annotate()
@@ -166,15 +168,21 @@ class JobCleanup:
         log = self.end.observation.log
         return log is not None and bool(log.unread) and pod_stays(self.end.observation.known)
 
-    async def _delete_orphaned_secret(self) -> None:
-        """Delete the run Secret of a Job that somebody deleted with `--cascade=orphan`.
+    async def _delete_orphaned_secrets(self) -> None:
+        """Delete the run Secret and parts that stay after `kubectl delete job --cascade=orphan`."""
+        await self._delete_orphaned_secret(self.launched.plan.secret_name)
+        for name_of in (part_name, skill_part_name):
+            for number in count():
+                if not await self._delete_orphaned_secret(name_of(self.launched.job.ref.name, number)):
+                    break
 
-        Kubernetes does not delete this Secret: it loses its owner, or still names the Job that is gone.
-        """
-        job, cluster = self.launched.job.ref, self.ports.cluster
-        secret = await cluster.read_secret(job.namespace, self.launched.plan.secret_name)
-        if secret is not None and (not secret.owners or job.uid in secret.owners):
-            await cluster.delete_secret(secret)
+    async def _delete_orphaned_secret(self, name: str) -> bool:
+        """False if there is no such Secret, or it belongs to another object."""
+        job = self.launched.job.ref
+        secret = await self.ports.cluster.read_secret(job.namespace, name)
+        if secret is None or (secret.owners and job.uid not in secret.owners):
+            return False
+        return await self.ports.cluster.delete_secret(secret)
 
     async def _delete_released_pod(self) -> None:
         """Delete a released Pod, or name it for the administrator if that is refused."""
