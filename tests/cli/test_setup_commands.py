@@ -79,6 +79,8 @@ def test_config_check_suggests_settings_and_names_wrong_values(
         ("- a\n", "one object"),
         ('{"a": 1,}', "cannot be read"),
         ("a: b: c", "cannot"),
+        ("2020-01-01: x", "a key is a date or binary data; write it in quotes"),
+        ("env:\n  !!binary aGk=: x", "a key is a date or binary data"),
         ("a: " + "[" * 20_000, "nested too deeply"),
     ],
 )

@@ -69,6 +69,19 @@ async def test_poller_ignores_other_states_and_errors(body: Any, status: int) ->
         assert not ctx.signal.is_set()
 
 
+async def test_run_whose_id_cannot_be_encoded_does_not_keep_others_from_being_stopped() -> None:
+    api = HostApi({"status": "cancelled"}, 200)
+    async with (
+        serving(api) as url,
+        open_poller(url) as host_poller,
+        host_poller.with_stop_signal(a_context(runId="run-\ud800")),
+        host_poller.with_stop_signal(a_context()) as ctx,
+    ):
+        assert ctx.signal is not None
+        async with asyncio.timeout(60):
+            await ctx.signal.wait()
+
+
 async def test_poller_ignores_an_unreachable_host() -> None:
     async with (
         open_poller("http://127.0.0.1:1") as host_poller,

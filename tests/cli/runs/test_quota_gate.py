@@ -127,6 +127,24 @@ def test_two_codes_of_which_one_refuses_are_a_refusal(body: str) -> None:
     assert (stop.error, stop.fields["api_code"]) == ("membership_required", 60001)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"code": 60001, "code": 0}',
+        '{"code": 0, "code": 60001}',
+        '{"code": 0, "code": 0}',
+        '{"meta": {"code": 60001, "code": 0}}',
+        '{"meta": {"code": 60001}, "code": 0, "meta": {}}',
+        '{"code": 0, "detail": [{"code": 1, "c\\u006fde": 0}]}',
+    ],
+)
+def test_key_that_an_object_has_twice_is_a_refusal(body: str) -> None:
+    stop = find_refusal(QuotaResponse(200, body.encode()))
+    assert stop is not None
+    assert (stop.error, stop.fields["api_code"]) == ("consume_param_error", -1)
+    assert " twice" in stop.detail
+
+
 def test_refusal_without_a_code_says_so_or_quotes_the_error() -> None:
     stop = find_refusal(QuotaResponse(200, b"<html>"))
     assert stop is not None
