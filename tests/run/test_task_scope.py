@@ -4,11 +4,13 @@ Each request to the cluster in memory takes 0.001 s of virtual time.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.hosts import jobs, lease_holders, started
+from tests.support.hosts import Host, jobs, lease_holders, started
 from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
 from tests.support.run_calls import OTHER_TASK, TASK_SCOPE
 
@@ -30,6 +32,17 @@ def refuse_secrets(fake: FakeCluster) -> None:
 def run_ids(fake: FakeCluster) -> list[str]:
     """The runs of all Jobs."""
     return sorted(job["metadata"]["labels"]["paperclip.io/run-id"] for job in jobs(fake))
+
+
+@asynccontextmanager
+async def job_without_secret_of_a_dead_host(folder: Path) -> AsyncIterator[tuple[FakeCluster, Host]]:
+    """A cluster with the Job of run-1, whose host died before it created the run Secret, and another host."""
+    async with two_hosts(folder, LONG) as (fake, one, two):
+        refuse_secrets(fake)
+        async with started(one, 5, config=TASK_SCOPE):
+            one.disconnect()
+            fake.faults.request_hooks.clear()
+            yield fake, two
 
 
 @pytest.mark.parametrize("same_process", [True, False])
@@ -98,12 +111,8 @@ async def test_queued_job_of_another_task_with_the_same_folder_is_kept(tmp_path:
 async def test_job_without_secret_of_a_dead_host_is_deleted_by_the_next_run_of_its_task(
     tmp_path: Path,
 ) -> None:
-    async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        refuse_secrets(fake)
-        async with started(one, 5, config=TASK_SCOPE):
-            one.disconnect()
-            fake.faults.request_hooks.clear()
-            result, host_log = await two.run(runId="run-3", config=TASK_SCOPE)
+    async with job_without_secret_of_a_dead_host(tmp_path) as (fake, two):
+        result, host_log = await two.run(runId="run-3", config=TASK_SCOPE)
         assert_whole(result, host_log)
         assert "so it never started" in host_log.status
         assert jobs(fake) == []
@@ -112,34 +121,26 @@ async def test_job_without_secret_of_a_dead_host_is_deleted_by_the_next_run_of_i
 async def test_job_without_secret_of_a_dead_host_is_deleted_by_another_task_when_its_lease_is_gone(
     tmp_path: Path,
 ) -> None:
-    async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        refuse_secrets(fake)
-        async with started(one, 5, config=TASK_SCOPE):
-            one.disconnect()
-            fake.faults.request_hooks.clear()
-            result, host_log = await two.run(**OTHER_RUN)
-            assert_whole(result, host_log)
-            assert DELETED not in host_log.status
-            assert run_ids(fake) == ["run-1"]
-            for lease in list(fake.store.list(LEASES)):  # as `stale_leases` does after an hour
-                fake.store.remove(LEASES, NAMESPACE, lease["metadata"]["name"])
-            result, host_log = await two.run(**{**OTHER_RUN, "runId": "run-3"})
-            assert_whole(result, host_log)
-            assert "so it never started" in host_log.status
+    async with job_without_secret_of_a_dead_host(tmp_path) as (fake, two):
+        result, host_log = await two.run(**OTHER_RUN)
+        assert_whole(result, host_log)
+        assert DELETED not in host_log.status
+        assert run_ids(fake) == ["run-1"]
+        for lease in list(fake.store.list(LEASES)):  # as `stale_leases` does after an hour
+            fake.store.remove(LEASES, NAMESPACE, lease["metadata"]["name"])
+        result, host_log = await two.run(**{**OTHER_RUN, "runId": "run-3"})
+        assert_whole(result, host_log)
+        assert "so it never started" in host_log.status
         assert jobs(fake) == []
 
 
 async def test_stale_lease_of_a_dead_host_leads_to_the_deletion_of_its_job(tmp_path: Path) -> None:
-    async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        refuse_secrets(fake)
-        async with started(one, 5, config=TASK_SCOPE):
-            one.disconnect()
-            fake.faults.request_hooks.clear()
-            await asyncio.sleep(4000)  # a Lease is stale after an hour
-            result, host_log = await two.run(**OTHER_RUN)
-            assert_whole(result, host_log)
-            result, _ = await two.run(**{**OTHER_RUN, "runId": "run-3"})
-            assert result.error_code is None
+    async with job_without_secret_of_a_dead_host(tmp_path) as (fake, two):
+        await asyncio.sleep(4000)  # a Lease is stale after an hour
+        result, host_log = await two.run(**OTHER_RUN)
+        assert_whole(result, host_log)
+        result, _ = await two.run(**{**OTHER_RUN, "runId": "run-3"})
+        assert result.error_code is None
         assert jobs(fake) == []
         assert lease_holders(fake, "slot") == []
 
