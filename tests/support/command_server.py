@@ -28,7 +28,7 @@ def import_package() -> None:
     for module in pkgutil.walk_packages(package.__path__, "paperclip_claude_k8s.cli."):
         import_module(module.name)
     import_module("paperclip_claude_k8s.devcluster")
-    gc.freeze()  # the garbage collector of a forked process shall not copy all pages
+    gc.freeze()  # so that a garbage collection in a forked process does not copy all pages of memory
 
 
 def next_command(requests: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

@@ -16,11 +16,18 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 READ_BEFORE_MAIN = (
-    *("LANG", "LC_", "PYTHON", "TZ"),
-    *("TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERMINAL_WIDTH", "GITHUB_ACTIONS", "PY_COLORS"),
+    "LANG",
+    "LC_",
+    "PYTHON",
+    "TZ",
+    "TERM",
+    "COLUMNS",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "GITHUB_ACTIONS",
+    "PY_COLORS",
 )
 """Beginnings of names of variables that Python or a library reads before a command begins."""
-
 MAX_REPLY = 20
 """Largest number of bytes of a reply, which is one number."""
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
+from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, path_is_too_long
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 
 KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
@@ -65,7 +65,7 @@ async def read_host_file(path: str, *, limit: int, seconds: float, allows: Allow
     Raises:
         HostFileError: as for `read_host_file_now`, and if the read does not end in time.
     """
-    if is_too_long(path):
+    if path_is_too_long(path):
         raise HostFileUnsuitable(f"its path {PATH_EXCESS}")
     try:
         read = partial(read_host_file_now, path, limit=limit, allows=allows)

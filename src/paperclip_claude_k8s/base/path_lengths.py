@@ -9,7 +9,7 @@ PATH_EXCESS = f"has more than {LIMITS.path_bytes} bytes"
 """A phrase about a path that is too long."""
 
 
-def is_too_long(path: str) -> bool:
+def path_is_too_long(path: str) -> bool:
     """Whether a path has more than `Limits.path_bytes` bytes in UTF-8."""
     if len(path) > LIMITS.path_bytes:
         return True

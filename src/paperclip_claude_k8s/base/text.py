@@ -36,6 +36,11 @@ def neutral(text: str) -> str:
     return _UNSAFE.sub(_visible, text)
 
 
+def encodable(text: str) -> str:
+    """The text with question marks in place of lone surrogates, which UTF-8 cannot encode."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def escape_in_json(text: str) -> str:
     r"""A JSON text with each unsafe character as `\uXXXX`, which means the same to every JSON parser.
 

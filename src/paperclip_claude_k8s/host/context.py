@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.base.json_readers import as_object, as_trimmed
-from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
+from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, path_is_too_long
 from paperclip_claude_k8s.host.input_bounds import (
     CONTEXT_NUMBERS,
     VARIABLE_CHARS,
@@ -231,7 +231,7 @@ def _check_bounds(ctx: ExecutionContext) -> None:
         for key, value in (getattr(ctx, name) or {}).items():
             if excess := find_excess(value, CONTEXT_NUMBERS):
                 raise ContextInvalid(f"ctx.{to_camel(name)}.{str(key)[:80]} {excess}")
-    if is_too_long(as_trimmed(as_object(ctx.context.get("paperclipWorkspace")).get("cwd")) or ""):
+    if path_is_too_long(as_trimmed(as_object(ctx.context.get("paperclipWorkspace")).get("cwd")) or ""):
         raise ContextInvalid(f"ctx.context.paperclipWorkspace.cwd {PATH_EXCESS}")
     if isinstance(ctx.runtime_mcp, Mapping) and (excess := find_excess(ctx.runtime_mcp, CONTEXT_NUMBERS)):
         raise ContextInvalid(f"ctx.runtimeMcp {excess}")

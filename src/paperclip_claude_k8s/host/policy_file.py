@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from paperclip_claude_k8s.base.host_files import HostFileError, read_host_file_now
+from paperclip_claude_k8s.base.unique_keys import DuplicateKeyError, object_of
 from paperclip_claude_k8s.host.policy import POLICY_VARIABLE, Policy, PolicyInvalid
 
 POLICY_BYTES = 256 * 1024
@@ -35,22 +36,12 @@ def read_policy(env: Mapping[str, str]) -> Policy:
 def _parse(content: bytes) -> dict[str, Any]:
     """Read JSON, or else YAML: the YAML parser alone would refuse JSON with tabs."""
     try:
-        parsed: dict[str, Any] = json.loads(content, object_pairs_hook=_without_duplicates)
-    except PolicyInvalid:
+        parsed: dict[str, Any] = json.loads(content, object_pairs_hook=object_of)
+    except DuplicateKeyError:
         raise
     except ValueError:
         parsed = yaml.load(content, _Loader)  # noqa: S506  # a safe loader
     return parsed  # of any type: `Policy.read` checks it
-
-
-def _without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """The object with these fields. Of two fields with one name, one would silently have no effect."""
-    found: dict[Any, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise PolicyInvalid(f"{str(key)[:80]} is there twice: leave one out")
-        found[key] = value
-    return found
 
 
 class _Loader(yaml.SafeLoader):
@@ -58,5 +49,5 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  # as PyYAML calls it
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        _without_duplicates([(key, None) for key in keys if isinstance(key, Hashable)])
+        object_of([(key, None) for key in keys if isinstance(key, Hashable)])
         return super().construct_mapping(node, deep)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.base.path_lengths import is_too_long
+from paperclip_claude_k8s.base.path_lengths import path_is_too_long
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 
@@ -141,7 +141,7 @@ def decide_resume(
         (params.get("promptBundleKey", prompt_bundle_key) != prompt_bundle_key, "the prompt bundle changed"),
         ((stored_mcp or None) != (mcp_identity or None), "the set of MCP servers changed"),
         (
-            is_too_long(stored_cwd) or posixpath.normpath(stored_cwd) != posixpath.normpath(cwd),
+            path_is_too_long(stored_cwd) or posixpath.normpath(stored_cwd) != posixpath.normpath(cwd),
             f"it belongs to another working directory ({stored_cwd[: LIMITS.path_bytes]}, now {cwd})",
         ),
     )

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from pydantic.alias_generators import to_snake
 
 from paperclip_claude_k8s.base.json_readers import as_trimmed
-from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
+from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, path_is_too_long
 from paperclip_claude_k8s.host.context import JsonMap
 
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
@@ -178,7 +178,7 @@ def _read_skill(item: object) -> Skill | None:
 
 
 def _why_missing(given: Mapping[str, object], source: str) -> str | None:
-    if is_too_long(source):
+    if path_is_too_long(source):
         return f"its path {PATH_EXCESS}"
     if _get_either_spelling(given, "sourceStatus") != "missing":
         return None

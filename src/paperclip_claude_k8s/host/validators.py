@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator
 
-from paperclip_claude_k8s.base.path_lengths import is_too_long
+from paperclip_claude_k8s.base.path_lengths import path_is_too_long
 from paperclip_claude_k8s.base.settings import LIMITS
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.input_bounds import find_excess
@@ -46,14 +46,14 @@ def _is_whole_number(value: object) -> bool:
 
 
 def _is_path(value: object) -> bool:
-    return isinstance(value, str) and not is_too_long(value.strip())
+    return isinstance(value, str) and not path_is_too_long(value.strip())
 
 
 def _are_kubeconfigs(value: object) -> bool:
     if not isinstance(value, str) or len(value) > LIMITS.kubeconfig_files * (LIMITS.path_bytes + 1):
         return False
     files = [file for file in value.strip().split(os.pathsep) if file]
-    return len(files) <= LIMITS.kubeconfig_files and not any(map(is_too_long, files))
+    return len(files) <= LIMITS.kubeconfig_files and not any(map(path_is_too_long, files))
 
 
 def _parse_json(text: str, expected: str) -> object:

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from paperclip_claude_k8s.base.text import encodable
 from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.redact import is_secret_name, looks_like_credential
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES, FILE_PREFIX
 from paperclip_claude_k8s.plan.paths import RUN_DIR
 from paperclip_claude_k8s.plan.shared_files import LIST_FILE, SharedFile, path_of_copy, render_list
-from paperclip_claude_k8s.plan.templates import encodable
 
 STAGING_FOLDER = "run-files"
 """Folder on the shared volume for staged files, with one folder per Job."""

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from paperclip_claude_k8s.base.text import encodable
 from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
@@ -38,7 +39,6 @@ from paperclip_claude_k8s.plan.run_variables import (
     run_variables,
 )
 from paperclip_claude_k8s.plan.telemetry_variables import with_resource_attributes
-from paperclip_claude_k8s.plan.templates import encodable
 from paperclip_claude_k8s.plan.wake import WakePayload
 
 ENV_STRING_BYTES = 100 * 1024

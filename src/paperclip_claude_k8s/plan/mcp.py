@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed
+from paperclip_claude_k8s.base.text import encodable
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.redact import secret_texts
 from paperclip_claude_k8s.plan.addresses import rebase
 from paperclip_claude_k8s.plan.paths import RUN_DIR
-from paperclip_claude_k8s.plan.templates import encodable
 
 MCP_FILE = "mcp.json"
 MCP_BASELINE = ".mcp.json"

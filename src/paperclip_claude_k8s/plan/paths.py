@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterable
 from functools import lru_cache
 
-from paperclip_claude_k8s.base.path_lengths import is_too_long
+from paperclip_claude_k8s.base.path_lengths import path_is_too_long
 from paperclip_claude_k8s.cluster.labels import SHARED_MOUNT
 
 POD_HOME = SHARED_MOUNT
@@ -44,7 +44,7 @@ def to_pod_path(path: str, shared_dir: str) -> str | None:
     `shared_dir` is where this process has the volume mounted. `..` is resolved first, so that it cannot lead
     out of the volume.
     """
-    if not path.startswith("/") or not shared_dir.startswith("/") or "\0" in path or is_too_long(path):
+    if not path.startswith("/") or not shared_dir.startswith("/") or "\0" in path or path_is_too_long(path):
         return None
     here, shared = _normal(path), _normal_volume(shared_dir)
     if here == shared:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.json_readers import as_object, as_text
+from paperclip_claude_k8s.base.text import encodable
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.templates import (
     MAX_RENDERED_CHARS,
     RenderedTooLong,
-    encodable,
     join_sections,
     render_template,
 )

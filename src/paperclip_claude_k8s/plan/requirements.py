@@ -50,13 +50,13 @@ def settings_too_long(config: AdapterConfig) -> tuple[str, ...]:
         "extraArgs": config.extra_args,
         "podTemplate": _strings_of(config.pod_template or {}),
     }
-    return tuple(key for key, given in values.items() if any(map(_is_too_long, given)))
+    return tuple(key for key, given in values.items() if any(map(_exceeds_exec_limit, given)))
 
 
 def excludes_too_long(plan: RunPlan) -> tuple[str, ...]:
     """As `settings_too_long`, for the setting that becomes a string only if a folder is uploaded."""
     text = "\n".join(plan.config.upload_excludes) if plan.workspace.folder else ""
-    return ("uploadExcludes",) if _is_too_long(text) else ()
+    return ("uploadExcludes",) if _exceeds_exec_limit(text) else ()
 
 
 def _strings_of(template: JsonMap) -> Iterator[str]:
@@ -70,5 +70,5 @@ def _strings_of(template: JsonMap) -> Iterator[str]:
             yield f"{entry.get('name')}={entry.get('value')}"
 
 
-def _is_too_long(value: str) -> bool:
+def _exceeds_exec_limit(value: str) -> bool:
     return len(value.encode("utf-8", "surrogatepass")) >= EXEC_STRING_BYTES

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed, as_trimmed_texts
+from paperclip_claude_k8s.base.text import encodable
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.addresses import API_URL, rebase
 from paperclip_claude_k8s.plan.paths import MAX_LISTED_PATHS
-from paperclip_claude_k8s.plan.templates import compact_json, encodable
+from paperclip_claude_k8s.plan.templates import compact_json
 from paperclip_claude_k8s.plan.wake import WakePayload, stringify_wake_payload
 
 API_KEY = "PAPERCLIP_API_KEY"

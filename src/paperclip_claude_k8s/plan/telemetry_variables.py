@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from urllib.parse import quote
 
+from paperclip_claude_k8s.base.text import encodable
 from paperclip_claude_k8s.host.context import ExecutionContext
-from paperclip_claude_k8s.plan.templates import encodable
 
 RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 ENABLED = "CLAUDE_CODE_ENABLE_TELEMETRY"

@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from paperclip_claude_k8s.base.text import encodable
+
 MAX_RENDERED_CHARS = 16 * 1024 * 1024
 """Longest text that a template may become: twice the text that fits in the longest context window of a model.
 A template of 1 MiB can repeat a long value of the context 60,000 times."""
@@ -46,11 +48,6 @@ def compact_json(value: object) -> str:
     """JSON without spaces, encodable as UTF-8; values that JSON lacks, such as dates, become text."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, skipkeys=True)
     return encodable(text)
-
-
-def encodable(text: str) -> str:
-    """The text with question marks in place of lone surrogates, which UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _lookup(value: object, path: str) -> object:

@@ -16,7 +16,7 @@ from functools import partial
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.base.folder_rules import FolderRule, is_in
 from paperclip_claude_k8s.base.host_files import KERNEL_FOLDERS
-from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, is_too_long
+from paperclip_claude_k8s.base.path_lengths import PATH_EXCESS, path_is_too_long
 from paperclip_claude_k8s.base.threads import call_in_thread, place_of
 from paperclip_claude_k8s.cluster.kubeconfig import kubeconfig_files
 from paperclip_claude_k8s.failures import RunFailure
@@ -89,7 +89,7 @@ async def volume_is_allowed(folder: str, settings: ProcessSettings) -> bool:
 
     Also False while the policy itself cannot be used.
     """
-    if settings.policy_error is not None or is_too_long(folder):
+    if settings.policy_error is not None or path_is_too_long(folder):
         return False
     find_refusal = partial(volume_refusal, folder, settings)
     try:
@@ -117,7 +117,7 @@ class _NamedPath:
     @property
     def refusal(self) -> Refusal:
         shown = shorten(self.path)
-        if is_too_long(self.path):
+        if path_is_too_long(self.path):
             return Refusal(self.key, f"{shown} {PATH_EXCESS}", "")
         if is_in(self.path, KERNEL_FOLDERS):
             return Refusal(self.key, f"{shown} is below {', '.join(KERNEL_FOLDERS)}", "")
@@ -151,7 +151,7 @@ async def _is_allowed(named: _NamedPath, seconds: float) -> bool:
 
     False for a path that is not absolute or is too long, or if the links cannot be resolved in time.
     """
-    if is_too_long(named.path):
+    if path_is_too_long(named.path):
         return False
     if named.path.startswith("/") and named.rule.allows_name(named.path):
         return True

@@ -16,8 +16,8 @@ from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.base.http import open_session, proxy_for, read_beginning
 from paperclip_claude_k8s.base.json_sizes import has_at_most
 from paperclip_claude_k8s.base.settings import LIMITS
+from paperclip_claude_k8s.base.text import encodable
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
-from paperclip_claude_k8s.plan.templates import encodable
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.verdict.ending import is_cancelled
 

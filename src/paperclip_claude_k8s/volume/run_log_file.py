@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from paperclip_claude_k8s import relay
-from paperclip_claude_k8s.base.path_lengths import is_too_long
+from paperclip_claude_k8s.base.path_lengths import path_is_too_long
 from paperclip_claude_k8s.base.threads import DaemonThreads
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, is_of_run, path_of_pod
 from paperclip_claude_k8s.plan.run_plan import RunPlan
@@ -64,7 +64,7 @@ def run_log_of(
 
     `limit`: the limit of the agent's output in bytes; 0: no limit.
     """
-    if volume is None or annotated is None or is_too_long(annotated):
+    if volume is None or annotated is None or path_is_too_long(annotated):
         return None
     parts = PurePosixPath(annotated).parts
     if parts[:1] != (RUN_LOG_FOLDER,) or len(parts) == 1 or ".." in parts or "\0" in annotated:

@@ -3,13 +3,13 @@
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from paperclip_claude_k8s.base.unique_keys import DuplicateKeyError, object_of
 from paperclip_claude_k8s.cli.runs.replies import Error, Stop
 
 QUOTA_TIMEOUT = 10.0
@@ -124,23 +124,11 @@ def check_url(url: str) -> str:
     raise Stop("usage", "quotaGateUrl: expected an http or https address")
 
 
-class _DuplicateKey(ValueError):
-    """An object has a key twice: which of the values counts, is not certain."""
-
-
-def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise _DuplicateKey(f"the quota gate's response has the key {twice[:80]!r} twice")
-    return content
-
-
 def _read_object(body: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(body, object_pairs_hook=_object_without_duplicates)
-    except _DuplicateKey as fault:
-        return {"error": str(fault)}
+        content = json.loads(body, object_pairs_hook=object_of)
+    except DuplicateKeyError as fault:
+        return {"error": f"the quota gate's response has the key {fault.key!r} twice"}
     except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
